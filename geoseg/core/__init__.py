@@ -1,0 +1,1 @@
+"""Pure values and algorithms on numpy: no files, no network."""

@@ -1,0 +1,138 @@
+"""The georeference of a raster as a value: CRS, transform and size."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+from affine import Affine
+from rasterio.crs import CRS
+
+from geoseg.core.window import Window
+from geoseg.errors import GridMismatchError
+
+ALIGNMENT_TOLERANCE = 0.05
+"""How far pixels of two grids may lie from each other and still count as the same, in pixels."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie."""
+
+    crs: CRS | None
+    """Coordinate reference system; None for a picture without georeference."""
+
+    transform: Affine
+    """From ``(col, row)`` of a pixel's upper left corner to ``(x, y)`` of the CRS."""
+
+    height: int
+    """Rows, in pixels."""
+
+    width: int
+    """Columns, in pixels."""
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether the pixels have a place on the ground."""
+        return self.crs is not None or self.transform != Affine.identity()
+
+    @property
+    def window(self) -> Window:
+        """All pixels of the grid."""
+        return Window(row_off=0, col_off=0, height=self.height, width=self.width)
+
+    @property
+    def corners(self) -> list[tuple[float, float]]:
+        """The four corners as ``(x, y)``: upper left, upper right, lower right, lower left."""
+        cols_rows = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        return [self.transform @ corner for corner in cols_rows]
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """``(x_min, y_min, x_max, y_max)`` in units of the CRS."""
+        xs, ys = zip(*self.corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @cached_property
+    def gsd(self) -> float | None:
+        """Ground sampling distance at the centre, in metres per pixel; None without a CRS.
+
+        Measured on the ellipsoid, so that it is right for degrees, for feet and for Web
+        Mercator (where a pixel of 1.0 m covers 0.5 m of ground at 60 degrees north).
+        """
+        if self.crs is None:
+            return None
+        from pyproj import Geod, Transformer  # not needed by most commands
+
+        to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
+        col, row = self.width / 2, self.height / 2
+        xs, ys = zip(*(self.transform @ (col + k, row + k) for k in (0, 1)), strict=True)
+        lons, lats = to_degrees.transform(xs, ys)
+        diagonal = Geod(ellps="WGS84").inv(lons[0], lats[0], lons[1], lats[1])[2]
+        return float(diagonal / 2**0.5)
+
+    def part(self, window: Window) -> Self:
+        """The grid of a window of this one."""
+        origin = Affine.translation(window.col_off, window.row_off)
+        return replace(
+            self,
+            transform=self.transform @ origin,
+            height=window.height,
+            width=window.width,
+        )
+
+    def window_of(self, part: Self) -> Window:
+        """Where another grid lies on this one; it may reach beyond.
+
+        Raises:
+            GridMismatchError: If the CRS or pixel size differ, or the pixels of the two
+                grids do not fall on each other.
+        """
+        if part.crs != self.crs:
+            raise GridMismatchError(f"the CRS differ: {_name(self.crs)} and {_name(part.crs)}")
+        to_self = ~self.transform @ part.transform
+        col_off, row_off = (round(offset) for offset in to_self @ (0, 0))
+        window = Window(row_off=row_off, col_off=col_off, height=part.height, width=part.width)
+        if (drift := _drift(to_self, window)) > ALIGNMENT_TOLERANCE:
+            raise GridMismatchError(
+                f"the pixels do not line up: off by {drift:.2f} px at the worst corner"
+            )
+        return window
+
+
+def union(grids: list[Grid]) -> Grid:
+    """The smallest grid that holds all of several aligned ones.
+
+    Raises:
+        GridMismatchError: If one of them is not aligned with the first.
+    """
+    first = grids[0]
+    windows = [first.window_of(grid) for grid in grids]
+    row_off = min(window.row_off for window in windows)
+    col_off = min(window.col_off for window in windows)
+    return first.part(
+        Window(
+            row_off=row_off,
+            col_off=col_off,
+            height=max(window.row_stop for window in windows) - row_off,
+            width=max(window.col_stop for window in windows) - col_off,
+        )
+    )
+
+
+def _drift(to_self: Affine, window: Window) -> float:
+    """The largest distance of a corner from where whole pixels would put it, in pixels.
+
+    Pixel-size errors show at the far corner, rotation at the other two.
+    """
+    height, width = window.height, window.width
+    return max(
+        abs(found - expected)
+        for col, row in ((0, 0), (width, 0), (width, height), (0, height))
+        for found, expected in zip(
+            to_self @ (col, row), (window.col_off + col, window.row_off + row), strict=True
+        )
+    )
+
+
+def _name(crs: CRS | None) -> str:
+    return crs.to_string() if crs else "none"

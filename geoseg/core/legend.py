@@ -1,0 +1,349 @@
+"""The classes of a map: index, value in files, name and colour, and what sources call them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.scores import IGNORE
+from geoseg.errors import LegendError
+
+UNKNOWN = 254
+"""Index of pixels whose value or colour the legend does not name; never leaves this module."""
+
+MAX_CLASSES = 254
+"""Indices 254 and 255 are taken."""
+
+PALETTE = (
+    *("#d7301f", "#7f7f7f", "#b8e186", "#1b7837", "#2c7fb8", "#fec44f", "#8c6bb1", "#8c510a"),
+    *("#f768a1", "#35978f", "#bf812d", "#4d4d4d", "#c51b7d", "#542788", "#e08214", "#80cdc1"),
+)
+"""Colours of classes that name none."""
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegendClass:
+    """One class of a map."""
+
+    value: int
+    """Value in class maps, 0..254."""
+
+    name: str
+    """Name for people."""
+
+    color: Color
+    """Red, green, blue, 0..255."""
+
+    values: tuple[int, ...] = ()
+    """Values that mean this class in a reference raster; empty: `value`."""
+
+    colors: tuple[Color, ...] = ()
+    """Colours that mean this class in a reference picture; empty: `color`."""
+
+    attributes: tuple[str, ...] = ()
+    """Attribute values of polygons that mean this class; empty: the name and the values."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value < IGNORE:
+            raise LegendError(
+                f"class {self.name!r} has value {self.value}: a class map holds 0..254, 255 is "
+                f"nodata. Give `value` a small number and name the source's in `values`"
+            )
+
+    @property
+    def source_values(self) -> tuple[int, ...]:
+        """Values that mean this class in a reference raster."""
+        return self.values or (self.value,)
+
+    @property
+    def source_colors(self) -> tuple[Color, ...]:
+        """Colours that mean this class in a reference picture."""
+        return self.colors or (self.color,)
+
+    @property
+    def source_attributes(self) -> tuple[str, ...]:
+        """Attribute values of polygons that mean this class."""
+        return self.attributes or (self.name, *map(str, self.source_values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """Classes in index order, and what of a source is no class."""
+
+    classes: tuple[LegendClass, ...]
+    """In index order."""
+
+    name: str = ""
+    """Title of the legend."""
+
+    background: str | None = None
+    """Name of the class of all ground that no polygon covers; None: it is unlabelled."""
+
+    ignore: tuple[int | str, ...] = ()
+    """What means unlabelled in a source: values, ``"#rrggbb"`` colours, attribute values."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= MAX_CLASSES:
+            raise LegendError(f"a legend has 1 to {MAX_CLASSES} classes, got {len(self.classes)}")
+        _refuse_duplicates("value", (c.value for c in self.classes))
+        _refuse_duplicates("name", self.names)
+        _refuse_duplicates("colour", (to_hex(c.color) for c in self.classes))
+        _refuse_duplicates("source value", (v for c in self.classes for v in c.source_values))
+        if self.background is not None and self.background not in self.names:
+            raise LegendError(
+                f"background = {self.background!r} is no class of the legend: {self.names}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> list[str]:
+        """Names in index order."""
+        return [each.name for each in self.classes]
+
+    @property
+    def background_index(self) -> int:
+        """Index of ground that no polygon covers."""
+        return IGNORE if self.background is None else self.names.index(self.background)
+
+    @cached_property
+    def ignored_colors(self) -> tuple[Color, ...]:
+        """Colours that mean unlabelled."""
+        return tuple(parse_color(i) for i in self.ignore if _is_color(i))
+
+    def encode_values(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Class indices of a reference raster's values.
+
+        Args:
+            values: Any shape, integers (of a float type, perhaps).
+
+        Returns:
+            The same shape; `IGNORE` where the value is to be ignored.
+
+        Raises:
+            LegendError: If a value has no class and is not to be ignored.
+        """
+        pairs = {v: i for i, c in enumerate(self.classes) for v in c.source_values}
+        ignored = {v: IGNORE for v in self.ignore if isinstance(v, int)}
+        return _look_up(values, {IGNORE: IGNORE} | ignored | pairs)
+
+    def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Class indices of a class map that geoseg wrote; `decode_map` is its inverse.
+
+        Raises:
+            LegendError: If a value has no class and is not 255.
+        """
+        return _look_up(values, {IGNORE: IGNORE} | {c.value: i for i, c in enumerate(self.classes)})
+
+    def decode_map(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Values for a class map from class indices; `IGNORE` stays."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[: len(self)] = [each.value for each in self.classes]
+        return table[indices]
+
+    def encode_colors(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class indices of a reference picture.
+
+        Args:
+            image: (3, height, width) red, green, blue.
+
+        Returns:
+            (height, width); `IGNORE` where the colour is to be ignored.
+
+        Raises:
+            LegendError: If a colour has no class and is not to be ignored.
+        """
+        red, green, blue = image[:3].astype(np.uint32)
+        indices = self._color_table[(red << 16) | (green << 8) | blue]
+        if (unknown := indices == UNKNOWN).any():
+            found, counts = np.unique(image[:3, unknown], axis=1, return_counts=True)
+            listed = [to_hex((int(r), int(g), int(b))) for r, g, b in found.T]
+            raise LegendError(_unknown("colours", listed, counts))
+        return indices
+
+    @cached_property
+    def _color_table(self) -> NDArray[np.uint8]:
+        """(2**24,) class index by colour."""
+        table = np.full(1 << 24, UNKNOWN, np.uint8)
+        for color in self.ignored_colors:
+            table[_packed(color)] = IGNORE
+        for index, each in enumerate(self.classes):
+            for color in each.source_colors:
+                table[_packed(color)] = index
+        return table
+
+    def encode_attributes(self, attributes: Sequence[object]) -> NDArray[np.uint8]:
+        """Class indices of polygons by their attribute: numbers or strings.
+
+        Raises:
+            LegendError: If a value has no class and is not to be ignored.
+        """
+        pairs = {str(value): IGNORE for value in self.ignore} | {
+            value: index
+            for index, each in enumerate(self.classes)
+            for value in each.source_attributes
+        }
+        texts = [_as_text(value) for value in attributes]
+        if unknown := [text for text in texts if text not in pairs]:
+            found, counts = np.unique(unknown, return_counts=True)
+            raise LegendError(_unknown("attribute values", [repr(str(f)) for f in found], counts))
+        return np.array([pairs[text] for text in texts], np.uint8)
+
+    def fits_palette(self, palette: Mapping[int, Color]) -> bool:
+        """Whether the values of a palette picture can be read as the legend's values.
+
+        They can if no class has its colour at another value of the palette.
+        """
+        colors = set(palette.values())
+        for each in self.classes:
+            at_values = {palette.get(value) for value in each.source_values}
+            if at_values != set(each.source_colors) and colors & set(each.source_colors):
+                return False
+        return True
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Read the form that TOML files and records hold.
+
+        Raises:
+            LegendError: If a key is unknown, missing or of the wrong type.
+        """
+        _refuse_unknown_keys(record, {"name", "background", "ignore", "class"}, "the legend")
+        tables = record.get("class")
+        if not isinstance(tables, list) or not tables:
+            raise LegendError("a legend needs at least one [[class]] table with value and name")
+        classes = tuple(_read_class(table, number) for number, table in enumerate(tables))
+        return cls(
+            classes=classes,
+            name=str(record.get("name", "")),
+            background=record.get("background"),
+            ignore=tuple(record.get("ignore", ())),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `from_dict` reads; what is at its default is left out."""
+        tables = [
+            {
+                "value": each.value,
+                "name": each.name,
+                "color": to_hex(each.color),
+                "values": list(each.values),
+                "colors": [to_hex(color) for color in each.colors],
+                "attributes": list(each.attributes),
+            }
+            for each in self.classes
+        ]
+        record = {
+            "name": self.name,
+            "background": self.background,
+            "ignore": list(self.ignore),
+            "class": [_without_empty(table) for table in tables],
+        }
+        return _without_empty(record)
+
+
+def parse_color(text: object) -> Color:
+    """A colour from ``"#rrggbb"``.
+
+    >>> parse_color("#d7301f")
+    (215, 48, 31)
+    """
+    if not _is_color(text):
+        raise LegendError(f'a colour is written "#rrggbb", got {text!r}')
+    digits = str(text)[1:]
+    return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
+
+
+def to_hex(color: Color) -> str:
+    """``"#rrggbb"``; `parse_color` is its inverse."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _is_color(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
+
+
+def _packed(color: Color) -> int:
+    return (color[0] << 16) | (color[1] << 8) | color[2]
+
+
+def _as_text(value: object) -> str:
+    """Attribute values compare as text: 4, 4.0 and "4" are the same."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _look_up(values: NDArray[Any], pairs: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Replace each value by its index; refuse what has none."""
+    if values.dtype == np.uint8:
+        table = np.full(256, UNKNOWN, np.uint8)
+        for value, index in pairs.items():
+            if 0 <= value < len(table):
+                table[value] = index
+        indices = table[values]
+    else:
+        known = np.array(sorted(pairs), np.int64)
+        order = np.array([pairs[value] for value in sorted(pairs)], np.uint8)
+        nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
+        indices = np.where(known[nearest] == values, order[nearest], np.uint8(UNKNOWN))
+    if (unknown := indices == UNKNOWN).any():
+        found, counts = np.unique(values[unknown], return_counts=True)
+        raise LegendError(_unknown("values", [str(value) for value in found], counts))
+    return indices
+
+
+def _unknown(kind: str, found: list[str], counts: NDArray[np.int64]) -> str:
+    most = np.argsort(-counts)[:5]
+    listed = ", ".join(f"{found[i]} ({counts[i]}x)" for i in most)
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
+    return (
+        f"{kind} without a class: {listed}{more}. Add them to a class of the legend "
+        f"(`values`, `colors` or `attributes`) or to its `ignore` list"
+    )
+
+
+def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
+    where = f"[[class]] number {number + 1}"
+    known = {"value", "name", "color", "values", "colors", "attributes"}
+    _refuse_unknown_keys(table, known, where)
+    value = table.get("value", number)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise LegendError(f"{where}: value is a whole number, got {value!r}")
+    if not isinstance(name := table.get("name"), str) or not name:
+        raise LegendError(f"{where}: name is missing")
+    try:
+        return LegendClass(
+            value=value,
+            name=name,
+            color=parse_color(table.get("color", PALETTE[number % len(PALETTE)])),
+            values=tuple(int(each) for each in table.get("values", ())),
+            colors=tuple(parse_color(color) for color in table.get("colors", ())),
+            attributes=tuple(_as_text(each) for each in table.get("attributes", ())),
+        )
+    except (TypeError, ValueError) as error:
+        raise LegendError(f"{where}: values, colors and attributes are lists ({error})") from error
+
+
+def _refuse_unknown_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        raise LegendError(f"{where} has unknown keys {unknown}; known are {sorted(known)}")
+
+
+def _refuse_duplicates(kind: str, items: Iterable[object]) -> None:
+    seen: set[object] = set()
+    for item in items:
+        if item in seen:
+            raise LegendError(f"{kind} {item} belongs to two classes of the legend")
+        seen.add(item)
+
+
+def _without_empty(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value not in ("", None, [])}

@@ -1,0 +1,143 @@
+"""Statistics of bands that add up over windows and processes."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERCENTILES = (2, 25, 50, 75, 98)
+"""Which percentiles are reported."""
+
+SAMPLE = 2048
+"""Values kept per band and window to estimate percentiles of floats."""
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Count, mean, spread, range and distribution of each band.
+
+    Source of the pooled variance: Chan, Golub, LeVeque 1979, "Updating Formulae and a
+    Pairwise Algorithm for Computing Sample Variances", equation 2.1.
+    """
+
+    count: int
+    """Valid pixels."""
+
+    mean: NDArray[np.float64]
+    """(bands,)."""
+
+    squares: NDArray[np.float64]
+    """(bands,) sum of squared distances from the mean."""
+
+    minimum: NDArray[np.float64]
+    """(bands,); inf if there is no pixel."""
+
+    maximum: NDArray[np.float64]
+    """(bands,); -inf if there is no pixel."""
+
+    values: NDArray[np.float64]
+    """(n,) sorted values that occur."""
+
+    frequencies: NDArray[np.int64]
+    """(bands, n) how often; of integers exact, of floats an even sample per window."""
+
+    @classmethod
+    def empty(cls, bands: int) -> Self:
+        """Nothing measured yet."""
+        zeros = np.zeros(bands)
+        nothing = np.zeros((bands, 0), np.int64)
+        return cls(0, zeros, zeros, zeros + np.inf, zeros - np.inf, np.zeros(0), nothing)
+
+    @classmethod
+    def measure(cls, image: NDArray[Any], valid: NDArray[np.bool_]) -> Self:
+        """Statistics of one window.
+
+        Args:
+            image: (bands, height, width).
+            valid: (height, width) bool, True where the pixel counts.
+        """
+        if not valid.any():
+            return cls.empty(len(image))
+        pixels = image.reshape(len(image), -1) if valid.all() else image[:, valid]
+        values, frequencies = _tabulate(pixels)
+        exact = np.issubdtype(pixels.dtype, np.integer)
+        numbers, weights = (values, frequencies) if exact else (pixels.astype(np.float64), 1)
+        count = pixels.shape[1]
+        mean = np.sum(numbers * weights, axis=1) / count
+        return cls(
+            count=count,
+            mean=mean,
+            squares=((numbers - mean[:, None]) ** 2 * weights).sum(axis=1),
+            minimum=pixels.min(axis=1).astype(np.float64),
+            maximum=pixels.max(axis=1).astype(np.float64),
+            values=values,
+            frequencies=frequencies,
+        )
+
+    def __add__(self, other: Self) -> Self:
+        count = self.count + other.count
+        if count == 0:
+            return self
+        step = other.mean - self.mean
+        values = np.union1d(self.values, other.values)
+        frequencies = np.zeros((len(self.mean), len(values)), np.int64)
+        for one in (self, other):
+            frequencies[:, np.searchsorted(values, one.values)] += one.frequencies
+        return type(self)(
+            count=count,
+            mean=self.mean + step * (other.count / count),
+            squares=self.squares + other.squares + step**2 * (self.count * other.count / count),
+            minimum=np.minimum(self.minimum, other.minimum),
+            maximum=np.maximum(self.maximum, other.maximum),
+            values=values,
+            frequencies=frequencies,
+        )
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """(bands,) standard deviation of the population; 0 if there is no pixel."""
+        return np.sqrt(self.squares / max(self.count, 1))
+
+    def percentile(self, percent: float) -> NDArray[np.float64]:
+        """(bands,) the smallest value with at least ``percent`` % of the pixels at or below."""
+        ranks = np.cumsum(self.frequencies, axis=1)
+        wanted = ranks[:, -1:] * (percent / 100)
+        return self.values[(ranks >= wanted).argmax(axis=1)]
+
+
+def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The values that occur, sorted, and how often each does.
+
+    Args:
+        pixels: (bands, n). Of floats an even sample is taken.
+
+    Returns:
+        (values,) and (bands, values).
+    """
+    if pixels.dtype.kind == "f":
+        pixels = pixels[:, :: max(pixels.shape[1] // SAMPLE, 1)]
+    elif pixels.dtype.itemsize <= 2:  # noqa: PLR2004 a table of 65,536 counts is cheap
+        lowest = int(np.iinfo(pixels.dtype).min)
+        counts = np.stack([_histogram(band) for band in pixels])
+        occurring = np.flatnonzero(counts.any(axis=0))
+        return (occurring + lowest).astype(np.float64), counts[:, occurring]
+    values = np.unique(pixels)
+    ranks = np.searchsorted(values, pixels)
+    counts = np.stack([np.bincount(band, minlength=len(values)) for band in ranks])
+    return values.astype(np.float64), counts
+
+
+def _histogram(band: NDArray[Any]) -> NDArray[np.int64]:
+    """Counts of all values of an 8-bit or 16-bit type, from its lowest.
+
+    Two bytes are counted at a time, as one number of 16 bits.
+    """
+    lowest = int(np.iinfo(band.dtype).min)
+    if band.dtype == np.uint8:
+        even = len(band) // 2 * 2
+        pairs = np.bincount(np.ascontiguousarray(band[:even]).view(np.uint16), minlength=2**16)
+        squares = pairs.reshape(256, 256)
+        return squares.sum(axis=0) + squares.sum(axis=1) + np.bincount(band[even:], minlength=256)
+    size = np.iinfo(band.dtype).max - lowest + 1
+    return np.bincount(band.astype(np.int64) - lowest, minlength=size)

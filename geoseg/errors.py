@@ -1,0 +1,70 @@
+"""Every failure geoseg expects, and nothing else.
+
+* GeosegError              shown as one line, exit code 1
+  - InputError             an input is missing, or is not what the step needs
+    - RasterError          a raster cannot be read, or not understood
+    - VectorError          polygons cannot be read, or not understood
+    - PatchSetError        a patch set is incomplete or damaged
+  - GridMismatchError      two rasters that must share a grid do not
+  - LegendError            a legend is wrong, or a pixel value has no class in it
+  - BundleError            a model bundle is incomplete, or made for other input
+  - TrainingError          a training cannot start, or has come to nothing
+  - EmptyError             a step would produce nothing (no patches, no valid pixels)
+  - OutputError            an output cannot be written
+    - OutputExistsError    an output is already there and --overwrite was not given
+  - BatchError             some of several inputs failed; the others are done
+
+Anything else that escapes is a bug and keeps its traceback.
+"""
+
+
+class GeosegError(Exception):
+    """A failure with what is wrong, where, and how to mend it, in one line."""
+
+
+class InputError(GeosegError):
+    """An input is missing, or is not what the step needs."""
+
+
+class RasterError(InputError):
+    """A raster cannot be read, or not understood."""
+
+
+class VectorError(InputError):
+    """Polygons cannot be read, or not understood."""
+
+
+class PatchSetError(InputError):
+    """A patch set is incomplete or damaged."""
+
+
+class GridMismatchError(GeosegError):
+    """Two rasters that must share a grid do not."""
+
+
+class LegendError(GeosegError):
+    """A legend is wrong, or a pixel value has no class in it."""
+
+
+class BundleError(GeosegError):
+    """A model bundle is incomplete, or made for other input."""
+
+
+class TrainingError(GeosegError):
+    """A training cannot start, or has come to nothing."""
+
+
+class EmptyError(GeosegError):
+    """A step would produce nothing."""
+
+
+class OutputError(GeosegError):
+    """An output cannot be written."""
+
+
+class OutputExistsError(OutputError):
+    """An output is already there and ``--overwrite`` was not given."""
+
+
+class BatchError(GeosegError):
+    """Some of several inputs failed; the others are done."""

@@ -1,0 +1,88 @@
+"""Outputs appear whole or not at all: written beside their place, then renamed."""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rasterio.errors import RasterioError
+
+from geoseg.errors import OutputError, OutputExistsError
+
+RECORDS = ("patches.json", "geoseg.json", "evaluation.json", "run.json", "windows.json")
+"""Files by which a folder is known to be geoseg's own, so that it may be replaced."""
+
+
+def refuse_existing(*paths: Path, overwrite: bool) -> None:
+    """Say early that an output is in the way.
+
+    Raises:
+        OutputExistsError: If one of the paths exists and ``overwrite`` is False, or if it
+            is a folder that holds other things than an output of geoseg.
+    """
+    for path in paths:
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            continue
+        if not overwrite:
+            raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
+        if path.is_dir() and not any((path / record).exists() for record in RECORDS):
+            raise OutputExistsError(
+                f"{path} is a folder that geoseg did not write, and is not replaced; "
+                f"remove it yourself or name another"
+            )
+
+
+@contextmanager
+def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A path beside the target to write a file or folder to; renamed when the block ends well.
+
+    If the block fails, nothing is left and an existing output stays as it was.
+
+    Raises:
+        OutputExistsError: As `refuse_existing`.
+        OutputError: If the output cannot be written (no space, no permission).
+    """
+    refuse_existing(path, overwrite=overwrite)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            _replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn failures of GDAL and the system into an `OutputError` that names the output."""
+    try:
+        yield
+    except (OSError, RasterioError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, replacing what is there."""
+    with staged(path, overwrite=True) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _replace(partial: Path, path: Path) -> None:
+    if path.is_dir():
+        old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+        path.rename(old)
+        partial.rename(path)
+        shutil.rmtree(old)
+    else:
+        partial.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)

@@ -1,0 +1,191 @@
+"""The truth on an orthophoto's grid, whatever it is made of: values, colours or polygons."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window
+from geoseg.errors import EmptyError, GridMismatchError, LegendError, VectorError
+from geoseg.io.raster import RasterReader, ReadOptions
+from geoseg.io.vector import BurntPolygons, is_vector, read_polygons
+
+Coding = Literal["auto", "values", "colors", "map"]
+"""How the pixels of a reference name classes.
+
+By the legend's source values, by its source colours, or (a class map of geoseg's own) by
+the values of class maps. ``auto``: colours where there are three bands or a palette with
+other values than the legend's.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions:
+    """How a reference is to be understood."""
+
+    attribute: str | None = None
+    """Column of the polygons that holds the class; not needed if all are of one class."""
+
+    layer: str | None = None
+    """Layer of the polygons; not needed if there is only one."""
+
+    coding: Coding = "auto"
+    """How the pixels of a raster name classes."""
+
+    resample: bool = False
+    """Whether a raster on another grid is resampled (nearest) rather than refused."""
+
+
+class Reference(Protocol):
+    """Class indices on the grid of an orthophoto."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where nothing is known."""
+        ...
+
+    def close(self) -> None:
+        """Release files."""
+
+
+def open_reference(
+    path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions | None = None
+) -> Reference:
+    """Open a reference map for reading on the grid of an orthophoto.
+
+    Raises:
+        GridMismatchError: If a raster lies on another grid and is not to be resampled.
+        EmptyError: If it shares no ground with the grid.
+        LegendError: If an attribute value has no class.
+        RasterError: If a raster cannot be read.
+        VectorError: If polygons cannot be read.
+    """
+    options = options or ReferenceOptions()
+    if is_vector(path):
+        return VectorReference(path, legend=legend, grid=grid, options=options)
+    return RasterReference(path, legend=legend, grid=grid, options=options)
+
+
+class RasterReference:
+    """A raster of class values or colours."""
+
+    def __init__(
+        self, path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions
+    ) -> None:
+        self.path = path
+        self._legend = legend
+        self._coding = _coding(path, legend, options.coding)
+        by_index = self._coding != "colors"
+        self._reader = RasterReader(path, palette_index=by_index)
+        self._window = self._place(grid, resample=options.resample, palette_index=by_index)
+
+    def _place(self, grid: Grid, *, resample: bool, palette_index: bool) -> Window:
+        """Where the grid lies on the reference; on request the reference is resampled first."""
+        own = self._reader.grid
+        if not own.is_georeferenced and (own.height, own.width) == (grid.height, grid.width):
+            return grid.window
+        try:
+            window = own.window_of(grid)
+        except GridMismatchError as error:
+            if not resample or not own.is_georeferenced or not grid.is_georeferenced:
+                how = "resample it with --resample" if own.is_georeferenced else "georeference it"
+                raise GridMismatchError(
+                    f"{self.path}: not on the grid of the raster it belongs to: {error}; {how}"
+                ) from error
+            self._reader.close()
+            self._reader = RasterReader(
+                self.path, ReadOptions(on=grid), palette_index=palette_index
+            )
+            return grid.window
+        if window.clip(own.height, own.width) is None:
+            raise EmptyError(f"{self.path}: does not overlap the raster it belongs to")
+        return window
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where nothing is known.
+
+        Raises:
+            LegendError: If a value or colour has no class in the legend.
+        """
+        mask = np.full((window.height, window.width), IGNORE, np.uint8)
+        wanted = window.moved(self._window.row_off, self._window.col_off)
+        inside = wanted.clip(self._reader.grid.height, self._reader.grid.width)
+        if inside is not None:
+            image, valid = self._reader.read(inside)
+            try:
+                mask[inside.relative_to(wanted).slices] = self._encode(image, valid)
+            except LegendError as error:
+                raise LegendError(f"{self.path}: {error}") from error
+        return mask
+
+    def _encode(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        if valid.all():
+            return self._encode_all(image)
+        mask = np.full(valid.shape, IGNORE, np.uint8)
+        mask[valid] = self._encode_all(image[:, valid][:, None])[0]
+        return mask
+
+    def _encode_all(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        if self._coding == "colors":
+            return self._legend.encode_colors(image)
+        if self._coding == "map":
+            return self._legend.encode_map(image[0])
+        return self._legend.encode_values(image[0])
+
+    def close(self) -> None:
+        """Release files."""
+        self._reader.close()
+
+
+class VectorReference:
+    """Polygons with a class attribute."""
+
+    def __init__(
+        self, path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions
+    ) -> None:
+        polygons = read_polygons(path, layer=options.layer, attribute=options.attribute)
+        if options.attribute is None:
+            indices = np.full(len(polygons.geometries), _only_class(path, legend), np.uint8)
+        else:
+            try:
+                indices = legend.encode_attributes(polygons.attributes)
+            except LegendError as error:
+                raise LegendError(f"{path}: column {options.attribute!r}: {error}") from error
+        self._burnt = BurntPolygons(
+            polygons.geometries, indices, grid, background=legend.background_index
+        )
+        if not self._burnt.touches_grid:
+            raise EmptyError(f"{path}: no polygon lies on the raster; are the CRS right?")
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where no polygon is and the legend says nothing."""
+        return self._burnt.read(window)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _coding(path: Path, legend: Legend, wanted: Coding) -> Coding:
+    if wanted != "auto":
+        return wanted
+    with RasterReader(path, palette_index=True) as reader:
+        if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
+            return "colors"
+        if reader.palette and not legend.fits_palette(reader.palette):
+            return "colors"
+    return "values"
+
+
+def _only_class(path: Path, legend: Legend) -> int:
+    """The class of polygons that name none."""
+    others = [name for name in legend.names if name != legend.background]
+    if len(others) != 1:
+        raise VectorError(
+            f"{path}: the legend has several classes; name the column that holds them "
+            f"with --attribute"
+        )
+    return legend.names.index(others[0])

@@ -1,0 +1,167 @@
+"""Polygons: read, brought into a raster's CRS, and burnt into windows of its grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+
+from geoseg.core.grid import Grid
+from geoseg.core.window import Window
+from geoseg.errors import EmptyError, VectorError
+
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
+"""What is taken for polygons rather than a raster."""
+
+
+class Polygons(NamedTuple):
+    """Polygons and one attribute of each."""
+
+    geometries: Any
+    """The geometries, a GeoSeries with a CRS or without."""
+
+    attributes: Sequence[object]
+    """One for each geometry; None if no column was named."""
+
+
+def is_vector(path: Path) -> bool:
+    """Whether a file is read as polygons rather than as a raster."""
+    return path.suffix.lower() in VECTOR_SUFFIXES
+
+
+def read_polygons(
+    path: Path, *, layer: str | None = None, attribute: str | None = None
+) -> Polygons:
+    """All polygons of a layer. Rows without a geometry are passed over.
+
+    Raises:
+        VectorError: If the file cannot be read, holds other geometries, lacks the column,
+            or has several layers and none is named.
+    """
+    frame = _read(path, _layer(path, layer))
+    if attribute is not None and attribute not in frame.columns:
+        columns = [name for name in frame.columns if name != frame.geometry.name]
+        raise VectorError(f"{path}: has no column {attribute!r}; its columns are {columns}")
+    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    others = frame.geometry[~frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if len(others):
+        kinds = sorted(set(others.geom_type))
+        raise VectorError(f"{path}: polygons are needed, and {len(others)} rows are {kinds}")
+    values = [None] * len(frame) if attribute is None else list(frame[attribute])
+    return Polygons(frame.geometry, values)
+
+
+class BurntPolygons:
+    """Polygons that read like a raster on the grid of another one.
+
+    A pixel belongs to a polygon that covers its centre. Of overlapping polygons the one
+    with the higher index wins, so a class further down the legend lies on top, and what is
+    to be ignored above all.
+    """
+
+    def __init__(
+        self, polygons: Any, indices: NDArray[np.uint8], grid: Grid, *, background: int
+    ) -> None:
+        """Prepare.
+
+        Args:
+            polygons: GeoSeries; without a CRS it is taken to be the grid's.
+            indices: (n,) what to burn for each.
+            grid: The raster's.
+            background: What to burn where no polygon is.
+        """
+        if polygons.crs is not None and grid.crs is not None:
+            polygons = polygons.to_crs(grid.crs.to_wkt())
+        order = np.argsort(indices, kind="stable")
+        self._shapes = np.asarray(polygons.values)[order]
+        self._indices = indices[order]
+        self._tree = shapely.STRtree(self._shapes)
+        self._grid = grid
+        self._background = background
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) burnt values."""
+        part = self._grid.part(window)
+        touching = np.sort(self._tree.query(shapely.box(*part.bounds)))
+        shape = (window.height, window.width)
+        if not len(touching):
+            return np.full(shape, self._background, np.uint8)
+        burnt: NDArray[np.uint8] = rasterize(
+            zip(self._shapes[touching], self._indices[touching].tolist(), strict=True),
+            out_shape=shape,
+            transform=part.transform,
+            fill=self._background,
+            dtype="uint8",
+        )
+        return burnt
+
+    @property
+    def touches_grid(self) -> bool:
+        """Whether any polygon lies on the raster."""
+        return bool(len(self._tree.query(shapely.box(*self._grid.bounds))))
+
+
+class Area:
+    """Ground that counts: an AOI on the grid of a raster."""
+
+    def __init__(self, polygons: Any, grid: Grid) -> None:
+        """Prepare.
+
+        Args:
+            polygons: GeoSeries; without a CRS it is taken to be the grid's.
+            grid: The raster's.
+
+        Raises:
+            EmptyError: If no polygon lies on the raster.
+        """
+        inside = np.ones(len(polygons), np.uint8)
+        self._burnt = BurntPolygons(polygons, inside, grid, background=0)
+        if not self._burnt.touches_grid:
+            raise EmptyError("no polygon of the area lies on the raster")
+
+    @classmethod
+    def open(cls, path: Path, grid: Grid) -> Self:
+        """The polygons of a file as an area on a raster's grid.
+
+        Raises:
+            EmptyError: If no polygon lies on the raster.
+            VectorError: If they cannot be read.
+        """
+        try:
+            return cls(read_polygons(path).geometries, grid)
+        except EmptyError as error:
+            raise EmptyError(f"{path}: {error}; are the CRS right?") from error
+
+    def read(self, window: Window) -> NDArray[np.bool_]:
+        """(height, width) bool, True inside."""
+        return self._burnt.read(window) == 1
+
+
+def _layer(path: Path, wanted: str | None) -> str:
+    if not path.exists():
+        raise VectorError(f"{path}: no such file")
+    try:
+        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    except pyogrio.errors.DataSourceError as error:
+        raise VectorError(f"{path}: cannot be read: {error}") from error
+    if wanted is None and len(layers) == 1:
+        return layers[0]
+    if wanted not in layers:
+        missing = "several layers" if wanted is None else f"no layer {wanted!r}"
+        raise VectorError(f"{path}: has {missing}; name one with --layer: {layers}")
+    return wanted
+
+
+def _read(path: Path, layer: str) -> Any:
+    try:
+        frame = gpd.read_file(path, layer=layer)
+    except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
+        raise VectorError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise VectorError(f"{path}: layer {layer!r} holds no geometries")
+    return frame

@@ -1,0 +1,1 @@
+"""A small synthetic town, seen straight from above."""
