@@ -8,22 +8,32 @@ from pathlib import Path
 from geoseg.errors import InputError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
-"""What is taken from a folder."""
+"""What is taken from a folder of orthophotos."""
+
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
+"""What is taken for polygons rather than a raster."""
 
 
 def find_rasters(named: Sequence[Path]) -> list[Path]:
-    """Files of the paths, folders and globs that a user names, in the order named.
+    """Rasters of the paths, folders and globs that a user names, in the order named.
 
     A folder gives its rasters sorted by name, a pattern with ``*``, ``?`` or ``[`` what
-    matches (``**`` goes into folders; needed where no shell expands it).
+    matches (``**`` goes into folders; needed where no shell expands it). What is named
+    twice counts once.
 
     Raises:
         InputError: If a path names nothing.
     """
-    found: list[Path] = []
-    for path in named:
-        found += _expand(path)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(_expand(named, RASTER_SUFFIXES)))
+
+
+def find_references(named: Sequence[Path]) -> list[Path]:
+    """References, rasters or polygons, as `find_rasters` finds them; a repetition counts.
+
+    Raises:
+        InputError: If a path names nothing.
+    """
+    return _expand(named, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -40,11 +50,15 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return [f"{part[-1]}_{number}" for number, part in enumerate(parts, 1)]
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(named: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    return [file for path in named for file in _expand_one(path, suffixes)]
+
+
+def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
     if path.is_dir():
-        files = [each for each in path.iterdir() if each.suffix.lower() in RASTER_SUFFIXES]
+        files = [each for each in path.iterdir() if each.suffix.lower() in suffixes]
         if not files:
-            raise InputError(f"{path}: the folder holds no raster ({', '.join(RASTER_SUFFIXES)})")
+            raise InputError(f"{path}: the folder holds none of {', '.join(suffixes)}")
         return sorted(files)
     text = str(path)
     if path.exists() or not any(mark in text for mark in "*?["):

@@ -1,7 +1,6 @@
 """Reading rasters in windows: values, and where they are valid."""
 
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
@@ -230,7 +229,7 @@ def opened(path: Path) -> Any:
     """
     if "://" not in str(path) and not str(path).startswith("/vsi") and not path.exists():
         raise RasterError(f"{path}: no such file")
-    with reading(path), quiet_about_missing_georeference():
+    with reading(path):
         dataset = rasterio.open(path)
     if dataset.count == 0:
         raise RasterError(
@@ -249,14 +248,6 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
         where = "" if window is None else f" in {window}"
         reason = str(error.__cause__ or error).removeprefix(f"{path}: ")
         raise RasterError(f"{path}: cannot be read{where}: {reason}") from error
-
-
-@contextmanager
-def quiet_about_missing_georeference() -> Iterator[None]:
-    """Plain pictures are welcome: rasterio need not warn of them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 def rasterio_window(window: Window) -> RasterioWindow:

@@ -14,9 +14,7 @@ from rasterio.features import rasterize
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, VectorError
-
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
-"""What is taken for polygons rather than a raster."""
+from geoseg.io.paths import VECTOR_SUFFIXES
 
 
 class Polygons(NamedTuple):

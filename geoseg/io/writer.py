@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.io.outputs import staged, writing
-from geoseg.io.raster import quiet_about_missing_georeference, rasterio_window
+from geoseg.io.raster import rasterio_window
 
 BLOCK = 512
 """Side of a storage tile, in pixels."""
@@ -96,27 +96,26 @@ def create_raster(
 
 def create(path: Path, grid: Grid, kind: RasterFormat, **options: Any) -> Any:
     """A rasterio dataset, open for writing."""
-    with quiet_about_missing_georeference():
-        dataset = rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            crs=grid.crs,
-            transform=grid.transform,
-            height=grid.height,
-            width=grid.width,
-            count=kind.bands,
-            dtype=kind.dtype,
-            nodata=kind.nodata,
-            bigtiff="IF_SAFER",
-            **({"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK} | options),
-        )
-        if kind.colormap:
-            dataset.write_colormap(1, kind.colormap)
-        for band, name in enumerate(kind.band_names, 1):
-            dataset.set_band_description(band, name)
-        if kind.tags:
-            dataset.update_tags(**{PROVENANCE: json.dumps(kind.tags, sort_keys=True)})
+    dataset = rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        crs=grid.crs,
+        transform=grid.transform,
+        height=grid.height,
+        width=grid.width,
+        count=kind.bands,
+        dtype=kind.dtype,
+        nodata=kind.nodata,
+        bigtiff="IF_SAFER",
+        **({"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK} | options),
+    )
+    if kind.colormap:
+        dataset.write_colormap(1, kind.colormap)
+    for band, name in enumerate(kind.band_names, 1):
+        dataset.set_band_description(band, name)
+    if kind.tags:
+        dataset.update_tags(**{PROVENANCE: json.dumps(kind.tags, sort_keys=True)})
     return dataset
 
 

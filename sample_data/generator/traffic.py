@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from shapely.ops import unary_union
 
-from generator.car import LENGTH
+from generator.car import LENGTH, WIDTH
 from generator.plan import Plan, Street, kerb_distance
 from generator.pose import Pose
 from generator.street import bays
@@ -28,7 +29,8 @@ def on_street(street: Street, rng: np.random.Generator) -> Iterator[Pose]:
 
 
 def all_cars(plan: Plan, rng: np.random.Generator) -> list[Pose]:
-    """Place all cars of the town, none of them inside another."""
+    """Place all cars of the town, none of them inside another or inside a building."""
+    roofs = unary_union(plan.footprints)
     cars = [bay.moved(0, rng.normal(0, 0.12)) for bay in bays() if rng.random() < 0.55]
     for street in plan.streets:
         cars += on_street(street, rng)
@@ -37,6 +39,6 @@ def all_cars(plan: Plan, rng: np.random.Generator) -> list[Pose]:
     placed: list[Pose] = []
     for car in cars:
         others = (np.hypot(car.x - other.x, car.y - other.y) for other in placed)
-        if min(others, default=np.inf) > 2.4:
+        if min(others, default=np.inf) > 2.4 and not roofs.intersects(car.rectangle(LENGTH, WIDTH)):
             placed.append(car)
     return placed

@@ -1,0 +1,53 @@
+"""The typer app, and the one place where a `GeosegError` becomes an exit code."""
+
+import sys
+
+import typer
+
+from geoseg import __version__
+from geoseg.commands import evaluate, legend, mosaic, predict, tile, train
+from geoseg.errors import GeosegError
+
+app = typer.Typer(
+    name="geoseg",
+    help="Semantic segmentation of large orthophotos: tile, train, predict, mosaic, evaluate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("tile")(tile.tile)
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("mosaic")(mosaic.mosaic)
+app.command("evaluate")(evaluate.evaluate)
+app.command("legend")(legend.legend)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Semantic segmentation of large orthophotos: tile, train, predict, mosaic, evaluate."""
+
+
+def main() -> None:
+    """Entry point. 0 done, 1 expected failure, 2 wrong usage, 130 interrupted.
+
+    typer itself sees to wrong usage and Ctrl-C. A traceback is a bug.
+    """
+    try:
+        app()
+    except GeosegError as error:
+        typer.echo(f"geoseg: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,2 @@
+def mosaic() -> None:
+    """."""

@@ -1,0 +1,77 @@
+"""Options that several commands share: their names, helps and checks."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geoseg.commands.parsing import parse_bands, parse_nodata
+
+Orthos = Annotated[
+    list[Path],
+    typer.Argument(help="Orthophotos: files, folders or quoted globs.", show_default=False),
+]
+LegendName = Annotated[
+    str,
+    typer.Option(
+        "--legend",
+        "-l",
+        help="TOML file, or a preset: isprs, voc, landcover-ai, binary:NAME.",
+        show_default=False,
+    ),
+]
+Bands = Annotated[
+    Any,
+    typer.Option(
+        "--bands",
+        "-b",
+        parser=parse_bands,
+        metavar="1,2,3",
+        help="Bands to use, from 1 [default: all but alpha].",
+        show_default=False,
+    ),
+]
+Nodata = Annotated[
+    Any,
+    typer.Option(
+        "--nodata",
+        parser=parse_nodata,
+        metavar="VALUE|none",
+        help="Value without data, or none [default: as the file says].",
+        show_default=False,
+    ),
+]
+Aoi = Annotated[Path | None, typer.Option("--aoi", help="Polygons; ground outside does not count.")]
+Attribute = Annotated[
+    str | None,
+    typer.Option("--attribute", help="Column of a vector reference that holds the class."),
+]
+Layer = Annotated[str | None, typer.Option("--layer", help="Layer of a vector reference.")]
+PatchSize = Annotated[
+    int, typer.Option("--patch-size", min=1, help="Side of a patch or window, in pixels.")
+]
+Stride = Annotated[
+    int | None,
+    typer.Option("--stride", min=1, help="Step between patches or windows, in pixels."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Threads [default: one per processor].")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same input, same seed: same result.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and what it takes; do nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
+
+
+def refuse_wide_stride(stride: int | None, size: int | None) -> None:
+    """A stride beyond the patch would leave gaps; that is wrong usage."""
+    if stride and size and stride > size:
+        raise typer.BadParameter(
+            f"{stride} is more than the patch size {size} and would leave gaps",
+            param_hint="--stride",
+        )

@@ -1,0 +1,88 @@
+"""How commands talk: results on stdout; progress, messages and warnings on stderr."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+
+class Talk:
+    """What a command says besides its result."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+
+    def say(self, message: str) -> None:
+        """A message, unless the user wants quiet."""
+        if not self.quiet:
+            typer.echo(message, err=True)
+
+    def detail(self, message: str) -> None:
+        """A message for those who want to know more."""
+        if self.verbose:
+            typer.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        """Something that may spoil the result; said even if the user wants quiet."""
+        typer.echo(f"warning: {message}", err=True)
+
+    def progress(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
+        """The same items, with a bar on a terminal."""
+        from tqdm import tqdm
+
+        return tqdm(items, total=total, desc=label, disable=self._no_bar, leave=False)
+
+    @contextmanager
+    def steps(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A function to be told of progress: what is done, how many of how many."""
+        from tqdm import tqdm
+
+        with tqdm(disable=self._no_bar, leave=False) as bar:
+
+            def tell(label: str, done: int, total: int) -> None:
+                if done == 1:
+                    bar.reset(total)
+                bar.set_description(label, refresh=False)
+                bar.update(done - bar.n)
+
+            yield tell
+
+    @property
+    def _no_bar(self) -> bool | None:
+        return True if self.quiet else not sys.stderr.isatty()
+
+
+def print_json(content: Any) -> None:
+    """A result for programs; what is undefined (NaN) is null."""
+    typer.echo(json.dumps(jsonable(content), indent=1))
+
+
+def jsonable(content: Any) -> Any:
+    """The same content without NaN, which JSON does not know."""
+    if isinstance(content, dict):
+        return {str(key): jsonable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [jsonable(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def in_bytes(count: float) -> str:
+    """A size for people.
+
+    >>> in_bytes(1_500_000)
+    '1.5 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

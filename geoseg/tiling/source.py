@@ -1,0 +1,110 @@
+"""A source open for tiling: pixels, where they are valid, and their classes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window, offsets
+from geoseg.io.patches import Source
+from geoseg.io.raster import Pixels, RasterReader
+from geoseg.io.reference import Reference, open_reference
+from geoseg.io.vector import Area
+from geoseg.tiling.options import TileOptions
+
+RUN_COLUMNS = 8192
+"""Columns that are read at a time, so that memory does not grow with a raster's width."""
+
+Run = list[Window]
+"""Neighbouring windows of one row."""
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """An orthophoto with its reference, to be read from any number of threads."""
+
+    ortho: RasterReader
+    reference: Reference
+    area: Area | None
+
+    @property
+    def grid(self) -> Grid:
+        """The orthophoto's."""
+        return self.ortho.grid
+
+    def mask(self, window: Window, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Class indices of a window inside the raster; 255 where unlabelled or without data.
+
+        Args:
+            window: Where.
+            valid: (height, width) bool.
+        """
+        mask = self.reference.read(window)
+        mask[~valid] = IGNORE
+        if self.area is not None:
+            mask[~self.area.read(window)] = IGNORE
+        return mask
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Where a window inside the raster has data; without reading it if all have."""
+        if not self.ortho.may_have_invalid_pixels:
+            return np.ones((window.height, window.width), np.bool_)
+        return self.ortho.read(window).valid
+
+    def read(self, window: Window) -> tuple[Pixels, NDArray[np.uint8]]:
+        """Pixels and class indices of a window inside the raster."""
+        pixels = self.ortho.read(window)
+        return pixels, self.mask(window, pixels.valid)
+
+
+@contextmanager
+def open_source(source: Source, legend: Legend, options: TileOptions) -> Iterator[OpenSource]:
+    """Open a source and see that its parts belong together.
+
+    Raises:
+        GeosegError: What is wrong with the orthophoto, the reference or the AOI.
+    """
+    with RasterReader(source.ortho, options.read) as ortho:
+        reference = open_reference(
+            source.reference, legend=legend, grid=ortho.grid, options=options.reference
+        )
+        try:
+            area = Area.open(options.aoi, ortho.grid) if options.aoi else None
+            yield OpenSource(ortho, reference, area)
+        finally:
+            reference.close()
+
+
+def runs(grid: Grid, options: TileOptions) -> list[Run]:
+    """All windows of a raster in reading order, in runs that are read at a time."""
+    size, step = options.patch_size, options.step
+    cols = offsets(grid.width, size, step, options.edge)
+    per_run = max((RUN_COLUMNS - size) // step + 1, 1)
+    return [
+        [
+            Window(row_off=row_off, col_off=col_off, height=size, width=size)
+            for col_off in cols[start : start + per_run]
+        ]
+        for row_off in offsets(grid.height, size, step, options.edge)
+        for start in range(0, len(cols), per_run)
+    ]
+
+
+def region(run: Run, grid: Grid) -> Window:
+    """The pixels of a raster that a run covers."""
+    first, last = run[0], run[-1]
+    hull = Window(
+        row_off=first.row_off,
+        col_off=first.col_off,
+        height=first.height,
+        width=last.col_stop - first.col_off,
+    )
+    inside = hull.clip(grid.height, grid.width)
+    if inside is None:
+        raise ValueError(f"{hull} lies outside the raster")
+    return inside

@@ -1,0 +1,247 @@
+"""The step: survey the sources, divide the ground, extract the patches."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from geoseg.core.legend import Legend
+from geoseg.core.statistics import PERCENTILES, BandStatistics
+from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError
+from geoseg.io.outputs import refuse_existing, staged
+from geoseg.io.patch_files import refuse_unfit_for_png
+from geoseg.io.patches import Patch, PatchSet, PatchSetRecord, Source, Split, write_index
+from geoseg.io.raster import RasterReader
+from geoseg.tiling.divide import SurveyedSource, divide
+from geoseg.tiling.extraction import Extraction, Measured, remove_files
+from geoseg.tiling.options import TileOptions
+from geoseg.tiling.plan import worker_count
+from geoseg.tiling.source import OpenSource, open_source, runs
+from geoseg.tiling.survey import survey
+
+SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError)
+"""What is wrong with one source does not stop the others."""
+
+SIMILAR_GSD = 1.2
+"""Orthophotos whose GSD differ by more are reported."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how many of how many."""
+
+
+@dataclass
+class TileReport:
+    """What tiling did."""
+
+    patches: dict[str, int] = field(default_factory=dict)
+    """Patches in each split."""
+
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Windows left out, by reason."""
+
+    failures: dict[str, str] = field(default_factory=dict)
+    """What is wrong with which source."""
+
+    warnings: list[str] = field(default_factory=list)
+    """What the user should know."""
+
+    split_block: int | None = None
+    """Side of a spatial block, in pixels."""
+
+    def drop(self, reason: str, count: int) -> None:
+        """Count windows that are left out."""
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+
+def tile(
+    sources: Sequence[Source],
+    legend: Legend,
+    output: Path,
+    *,
+    options: TileOptions,
+    overwrite: bool = False,
+    progress: Progress = lambda *_: None,
+) -> TileReport:
+    """Cut orthophotos and their references into a patch set.
+
+    A source with a fault is left out and reported; the others are tiled.
+
+    Args:
+        sources: What to cut.
+        legend: The classes.
+        output: Folder to write.
+        options: How.
+        overwrite: Whether to replace an existing patch set.
+        progress: Told after every source.
+
+    Raises:
+        EmptyError: If no patch is left.
+        InputError: If every source has a fault.
+        OutputError: If the folder cannot be written.
+    """
+    refuse_existing(output, overwrite=overwrite)
+    report = TileReport()
+    with ThreadPoolExecutor(worker_count(options)) as pool:
+        tiling = _Tiling(legend, options, report, pool)
+        surveyed = tiling.survey_all(sources, progress)
+        division = divide(surveyed, options)
+        report.drop("on the border between splits", division.dropped)
+        report.warnings += division.warnings
+        report.split_block = division.block
+        with staged(output, overwrite=overwrite) as folder:
+            tiling.extract_all(surveyed, division.splits, folder, progress)
+    return report
+
+
+@dataclass(frozen=True)
+class _Tiling:
+    """What the two passes over the sources share."""
+
+    legend: Legend
+    options: TileOptions
+    report: TileReport
+    pool: Executor
+
+    def survey_all(self, sources: Sequence[Source], progress: Progress) -> list[SurveyedSource]:
+        """Look at all sources; those with a fault are reported and left out."""
+        done: list[SurveyedSource] = []
+        kind: tuple[int, str] | None = None
+        for number, source in enumerate(sources, 1):
+            try:
+                with open_source(source, self.legend, self.options) as opened:
+                    kind = _same_kind(opened, kind)
+                    done.append(self._survey(source, opened))
+            except SOURCE_FAILURES as error:
+                self.report.failures[source.name] = str(error)
+            progress("survey", number, len(sources))
+        if not any(each.survey.windows for each in done):
+            self._raise_empty()
+        self._warn_of_mixed_gsd(done)
+        return done
+
+    def _survey(self, source: Source, opened: OpenSource) -> SurveyedSource:
+        todo = runs(opened.grid, self.options)
+        found = survey(opened, todo, len(self.legend), self.pool)
+        kept = found.only(found.keep(self.options))
+        left_out = len(found.windows) - len(kept.windows)
+        self.report.drop("too little data or labels", left_out)
+        return SurveyedSource(source, opened.grid, kept)
+
+    def extract_all(
+        self,
+        surveyed: Sequence[SurveyedSource],
+        splits: Sequence[Sequence[Split | None]],
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        """Write the patches, their footprints and what they share."""
+        patch_set = self._new_patch_set(surveyed, folder)
+        for name in ("images", "masks") if self.options.storage != "index" else ("",):
+            (folder / name).mkdir(parents=True)
+        kept: list[Patch] = []
+        total = Measured.nothing(patch_set.record.bands, len(self.legend))
+        for number, (each, own) in enumerate(zip(surveyed, splits, strict=True)):
+            patches = _patches(each, own, number)
+            try:
+                total += self._extract(each, patches, patch_set)
+                kept += patches
+            except SOURCE_FAILURES as error:
+                self.report.failures[each.source.name] = str(error)
+                remove_files(patch_set, patches)
+            progress("write", number + 1, len(surveyed))
+        if not kept:
+            self._raise_empty()
+        self.report.patches = dict(Counter(patch.split for patch in kept))
+        record = replace(
+            patch_set.record,
+            statistics=_statistics(total.bands),
+            class_pixels=tuple(total.classes.tolist()),
+        )
+        write_index(folder, record, kept, [each.grid for each in surveyed])
+
+    def _extract(
+        self, each: SurveyedSource, patches: Sequence[Patch], patch_set: PatchSet
+    ) -> Measured:
+        with open_source(each.source, self.legend, self.options) as opened:
+            todo = runs(opened.grid, self.options)
+            return Extraction(opened, patches, patch_set).run_all(todo, self.pool)
+
+    def _new_patch_set(self, surveyed: Sequence[SurveyedSource], folder: Path) -> PatchSet:
+        known_gsd = [each.grid.gsd for each in surveyed if each.grid.gsd]
+        with RasterReader(surveyed[0].source.ortho, self.options.read) as reader:
+            if self.options.storage == "png":
+                refuse_unfit_for_png(reader.bands, reader.dtype.name)
+            record = PatchSetRecord(
+                size=self.options.patch_size,
+                stride=self.options.step,
+                storage=self.options.storage,
+                legend=self.legend,
+                sources=tuple(each.source for each in surveyed),
+                read=self.options.read,
+                reference=self.options.reference,
+                aoi=self.options.aoi,
+                bands=reader.bands,
+                band_names=reader.band_names,
+                dtype=reader.dtype.name,
+                gsd=float(np.median(known_gsd)) if known_gsd else None,
+            )
+        return PatchSet(folder, record, [])
+
+    def _warn_of_mixed_gsd(self, surveyed: Sequence[SurveyedSource]) -> None:
+        known = [each.grid.gsd for each in surveyed if each.grid.gsd]
+        if known and max(known) > SIMILAR_GSD * min(known):
+            self.report.warnings.append(
+                f"the orthophotos' GSD differ: {min(known):.3g} to {max(known):.3g} m/px"
+            )
+
+    def _raise_empty(self) -> None:
+        if self.report.failures:
+            raise InputError("; ".join(self.report.failures.values()))
+        raise EmptyError(
+            f"no patch is left; windows dropped: {self.report.dropped}. Is the patch larger than "
+            f"the raster with --edge drop, or are --min-valid and --min-labelled too strict?"
+        )
+
+
+def _patches(each: SurveyedSource, splits: Sequence[Split | None], source: int) -> list[Patch]:
+    found = each.survey
+    rows = zip(found.windows, splits, found.valid.tolist(), found.classes.tolist(), strict=True)
+    return [
+        Patch(
+            source=source,
+            window=window,
+            split=split,
+            valid_share=valid,
+            class_shares=tuple(classes),
+        )
+        for window, split, valid, classes in rows
+        if split is not None
+    ]
+
+
+def _same_kind(opened: OpenSource, first: tuple[int, str] | None) -> tuple[int, str]:
+    """Bands and type of a source, which must be those of the first."""
+    own = (opened.ortho.bands, opened.ortho.dtype.name)
+    if first is not None and own != first:
+        raise InputError(
+            f"{opened.ortho.path}: has {own[0]} bands of {own[1]}, the first orthophoto "
+            f"{first[0]} of {first[1]}; choose bands with --bands, or tile them apart"
+        )
+    return own
+
+
+def _statistics(bands: BandStatistics) -> dict[str, list[float]]:
+    if not bands.count:
+        return {}
+    figures = {
+        "mean": bands.mean,
+        "std": bands.std,
+        "min": bands.minimum,
+        "max": bands.maximum,
+        **{f"p{percent}": bands.percentile(percent) for percent in PERCENTILES},
+    }
+    return {name: figure.tolist() for name, figure in figures.items()}
