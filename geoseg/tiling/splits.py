@@ -180,6 +180,8 @@ def _touched_blocks(ground: Ground, block: int) -> tuple[NDArray[np.int64], int]
 def _draw(blocks: int, wanted: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Deal blocks in random order; each split that is wanted gets one at least.
 
+    How many is random too: windows on borders are lost, so more blocks may come closer.
+
     Returns:
         (blocks,) split of each.
     """
@@ -187,7 +189,7 @@ def _draw(blocks: int, wanted: NDArray[np.float64], rng: np.random.Generator) ->
     order = rng.permutation(blocks)
     start = 0
     for split in np.flatnonzero(wanted[1:]) + 1:
-        stop = start + max(round(blocks * wanted[split]), 1)
+        stop = start + max(round(blocks * wanted[split] * rng.uniform(0.75, 2)), 1)
         splits[order[start:stop]] = split
         start = stop
     return splits
@@ -217,7 +219,7 @@ def _unfairness(
         wanted: (splits,) shares.
     """
     overall = classes.sum(axis=0)
-    kept = max(np.count_nonzero(splits != DROPPED), 1)
+    kept = max(int(np.count_nonzero(splits != DROPPED)), 1)
     unfair = 1 - kept / len(splits)
     for split in np.flatnonzero(wanted):
         here = splits == split
