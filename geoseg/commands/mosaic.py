@@ -1,2 +1,61 @@
-def mosaic() -> None:
-    """."""
+"""``geoseg mosaic``: windows or scenes become one map."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.talk import print_json
+
+
+def mosaic(
+    scores: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Windows of `predict --windows`, score rasters, or class maps of scenes: files, "
+            "folders or quoted globs."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Class map to write (GeoTIFF).")],
+    *,
+    method: Annotated[
+        Literal["blend", "max", "first", "last", "majority"] | None,
+        typer.Option(help="[default: blend for scores, majority for class maps]"),
+    ] = None,
+    legend: Annotated[
+        str | None,
+        typer.Option("--legend", "-l", help="Classes, where the files do not name them."),
+    ] = None,
+    with_scores: Annotated[
+        Path | None, typer.Option("--scores", help="Write the blended scores here as well.")
+    ] = None,
+    score_type: Annotated[
+        Literal["uint8", "float32"], typer.Option(help="uint8 holds score x 254.")
+    ] = "uint8",
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample scenes onto the first one's grid.")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Blend windows, score rasters or class maps into one georeferenced map."""
+    from geoseg import mosaicking
+    from geoseg.io.legends import load_legend
+    from geoseg.io.paths import find_rasters
+
+    outputs = mosaicking.MapOutputs(
+        class_map=output, scores=with_scores, score_type=score_type, overwrite=overwrite
+    )
+    report = mosaicking.mosaic(
+        find_rasters(scores),
+        outputs,
+        method=method,
+        legend=load_legend(legend) if legend else None,
+        resample=resample,
+    )
+    if json:
+        print_json(asdict(report) | {"path": str(report.path)})
+    else:
+        typer.echo(f"{output}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}")

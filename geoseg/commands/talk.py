@@ -5,11 +5,9 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
-
-T = TypeVar("T")
 
 
 class Talk:
@@ -33,11 +31,14 @@ class Talk:
         """Something that may spoil the result; said even if the user wants quiet."""
         typer.echo(f"warning: {message}", err=True)
 
-    def progress(self, items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
-        """The same items, with a bar on a terminal."""
+    def watch(self, label: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+        """A function that gives items on, with a bar on a terminal."""
         from tqdm import tqdm
 
-        return tqdm(items, total=total, desc=label, disable=self._no_bar, leave=False)
+        def given_on(items: Iterable[Any], total: int) -> Iterable[Any]:
+            return tqdm(items, total=total, desc=label, disable=self._no_bar, leave=False)
+
+        return given_on
 
     @contextmanager
     def steps(self) -> Iterator[Callable[[str, int, int], None]]:

@@ -125,6 +125,11 @@ class PatchSetRecord:
     """Pixels of each class in the training split, each counted once."""
 
 
+def is_patch_set(folder: Path) -> bool:
+    """Whether a folder was written by ``geoseg tile``."""
+    return (folder / RECORD).is_file()
+
+
 class Sample(NamedTuple):
     """The pixels of a patch as networks take them."""
 
@@ -151,7 +156,7 @@ class PatchSet:
         Raises:
             PatchSetError: If it is incomplete or damaged.
         """
-        if not (folder / RECORD).is_file():
+        if not is_patch_set(folder):
             raise PatchSetError(f"{folder}: no patch set, {RECORD} is missing")
         try:
             record = _record_from_json((folder / RECORD).read_text(encoding="utf-8"), folder)

@@ -1,0 +1,106 @@
+"""The report folder: JSON, CSV and the confusion matrix as a picture."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.evaluation.figures import Evaluation
+from geoseg.io.outputs import staged
+
+RECORD = "evaluation.json"
+
+
+def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> None:
+    """Write figures to a folder.
+
+    It holds ``evaluation.json``, ``classes.csv``, ``confusion.csv``, ``confusion.png``, and
+    ``maps.csv`` for several maps.
+
+    Args:
+        folder: To write.
+        evaluation: What is to be told.
+        overwrite: Whether to replace an earlier report.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    content = evaluation.to_dict()
+    with staged(folder, overwrite=overwrite) as partial:
+        partial.mkdir()
+        text = json.dumps(_defined(content), indent=1) + "\n"
+        (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
+        _write_csv(partial / "classes.csv", content["classes"])
+        _write_csv(partial / "confusion.csv", _confusion_rows(content["confusion"]))
+        if content["maps"]:
+            _write_csv(partial / "maps.csv", _map_rows(content["maps"]))
+        draw_confusion(partial / "confusion.png", content["confusion"])
+
+
+def draw_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
+    """Draw a confusion matrix: each row in % of its reference class."""
+    from matplotlib.figure import Figure
+
+    counts = np.array(confusion["counts"], float)
+    support = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(100 * counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
+    names = confusion["names"]
+    side = 2.6 + 0.62 * len(names)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("class map")
+    axes.set_ylabel("reference")
+    for row, col in np.ndindex(shares.shape):
+        if not np.isnan(shares[row, col]):
+            color = "white" if shares[row, col] > 50 else "black"  # noqa: PLR2004 dark ground
+            label = f"{shares[row, col]:.1f}"
+            axes.text(col, row, label, ha="center", va="center", color=color, fontsize=9)
+    figure.colorbar(image, label="% of the reference class", shrink=0.8)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _confusion_rows(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = confusion["names"]
+    return [
+        {"reference \\ map": name, **dict(zip(names, counts, strict=True))}
+        for name, counts in zip(names, confusion["counts"], strict=True)
+    ]
+
+
+def _map_rows(maps: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    figures = ("pixels", "overall_accuracy", "kappa", "mean_iou", "mean_f1")
+    return [
+        {
+            "map": name,
+            **{figure: own[figure] for figure in figures},
+            **{f"iou_{row['name']}": row["iou"] for row in own["classes"]},
+        }
+        for name, own in maps.items()
+    ]
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows({key: _blank(value) for key, value in row.items()} for row in rows)
+
+
+def _blank(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _defined(content: Any) -> Any:
+    """The same content with null for what is undefined."""
+    if isinstance(content, Mapping):
+        return {key: _defined(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_defined(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content

@@ -1,0 +1,60 @@
+"""Which reference map belongs to which raster."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from geoseg.errors import InputError
+
+
+def match_by_order(rasters: Sequence[Path], references: Sequence[Path]) -> list[Path]:
+    """The reference of each raster: the first of the first, and so on; one may serve all.
+
+    Raises:
+        InputError: If the numbers differ.
+    """
+    if len(references) == 1:
+        return [*references] * len(rasters)
+    if len(rasters) != len(references):
+        raise InputError(
+            f"{len(rasters)} rasters and {len(references)} references: give one reference for "
+            f"each, one for all, or join them by name with --pair name"
+        )
+    return [*references]
+
+
+def match_by_name(rasters: Sequence[Path], references: Sequence[Path]) -> list[Path]:
+    """The reference of each raster: the one with its name, or one that begins or ends with it.
+
+    Of several with that name, the one whose folders have most in common.
+
+    Raises:
+        InputError: If a raster has no reference, or several that fit equally.
+    """
+    return [_best_match(raster, references) for raster in rasters]
+
+
+def _best_match(raster: Path, references: Sequence[Path]) -> Path:
+    fitting = [each for each in references if _fits(each.stem, raster.stem)]
+    if not fitting:
+        raise InputError(f"{raster}: no reference bears its name")
+    exact = [each for each in fitting if each.stem == raster.stem] or fitting
+    kinship = [_common_folders(each, raster) for each in exact]
+    best = [each for each, common in zip(exact, kinship, strict=True) if common == max(kinship)]
+    if len(best) > 1:
+        raise InputError(f"{raster}: several references fit: {', '.join(map(str, best))}")
+    return best[0]
+
+
+def _fits(reference: str, raster: str) -> bool:
+    """Whether one name is the other with something before or after it."""
+    long, short = sorted((reference, raster), key=len, reverse=True)
+    return long.startswith(short) or long.endswith(short)
+
+
+def _common_folders(one: Path, other: Path) -> int:
+    count = 0
+    for mine, yours in zip(one.resolve().parts, other.resolve().parts, strict=False):
+        if mine != yours:
+            break
+        count += 1
+    return count

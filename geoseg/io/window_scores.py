@@ -1,0 +1,139 @@
+"""Scores of single windows as GeoTIFFs: written by ``predict --windows``, read by ``mosaic``."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+
+from geoseg.core.blend import Lattice, WindowScores
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.window import Window
+from geoseg.errors import InputError
+from geoseg.io.outputs import writing
+from geoseg.io.raster import RasterReader, opened, reading
+from geoseg.io.writer import PROVENANCE, RasterFormat, create
+
+KIND = "window scores"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLayout:
+    """What all windows of a map share; every file carries it."""
+
+    grid: Grid
+    """Of the whole map."""
+
+    lattice: Lattice
+    """Where its windows lie."""
+
+    legend: Legend
+    """The classes that are scored."""
+
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What the scores were made of; the map will carry it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `from_dict` is its inverse."""
+        return {
+            "kind": KIND,
+            "crs": self.grid.crs.to_wkt() if self.grid.crs else None,
+            "transform": list(self.grid.transform[:6]),
+            "lattice": list(self.lattice),
+            "legend": self.legend.to_dict(),
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """From JSON."""
+        lattice = Lattice(*record["lattice"])
+        crs = CRS.from_wkt(record["crs"]) if record["crs"] else None
+        return cls(
+            grid=Grid(crs, Affine(*record["transform"]), lattice.height, lattice.width),
+            lattice=lattice,
+            legend=Legend.from_dict(record["legend"]),
+            provenance=record["provenance"],
+        )
+
+
+def keep_windows(
+    parts: Iterable[WindowScores], folder: Path, layout: WindowLayout
+) -> Iterator[WindowScores]:
+    """Write every window that passes to a folder.
+
+    Scores are float32, so that nothing is lost; NaN where not valid.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    for part in parts:
+        write_window(part, folder, layout)
+        yield part
+
+
+def write_window(part: WindowScores, folder: Path, layout: WindowLayout) -> None:
+    """Write one window as a GeoTIFF with its own georeference."""
+    window, scores, valid = part
+    path = folder / f"r{window.row_off:06d}_c{window.col_off:06d}.tif"
+    kind = RasterFormat(
+        bands=len(scores),
+        dtype="float32",
+        nodata=float("nan"),
+        band_names=tuple(layout.legend.names),
+        tags=layout.to_dict() | {"window": [window.row_off, window.col_off]},
+    )
+    options = {"compress": "deflate", "zlevel": 1, "predictor": 3}
+    with writing(path), create(path, layout.grid.part(window), kind, **options) as dataset:
+        dataset.write(np.where(valid, scores, np.float32("nan")))
+
+
+def window_layout(paths: Sequence[Path]) -> WindowLayout | None:
+    """What the windows in some files share; None if the first is no window.
+
+    Raises:
+        InputError: If they belong to different maps.
+    """
+    first = read_tags(paths[0])
+    if first.get("kind") != KIND:
+        return None
+    for path in paths[1:]:
+        other = read_tags(path)
+        if {**other, "window": None} != {**first, "window": None}:
+            raise InputError(f"{path}: is not of the same map and model as {paths[0]}")
+    return WindowLayout.from_dict(first)
+
+
+def read_windows(paths: Sequence[Path], layout: WindowLayout) -> Iterator[WindowScores]:
+    """The windows of a map in reading order, as they were before they were written.
+
+    Raises:
+        RasterError: If a file cannot be read.
+    """
+    size = layout.lattice.size
+    places = sorted((read_tags(path)["window"], path) for path in paths)
+    for (row_off, col_off), path in places:
+        with RasterReader(path) as reader:
+            image, valid = reader.read(reader.grid.window)
+        window = Window(row_off=row_off, col_off=col_off, height=size, width=size)
+        yield WindowScores(window, np.where(valid, image, np.float32(0)), valid)
+
+
+def read_tags(path: Path) -> dict[str, Any]:
+    """What a raster of geoseg's says of itself; nothing if it is none.
+
+    Raises:
+        RasterError: If the file is missing or is no raster.
+    """
+    with opened(path) as dataset, reading(path):
+        text = dataset.tags().get(PROVENANCE, "{}")
+    try:
+        tags = json.loads(text)
+    except ValueError:
+        tags = {}
+    return tags if isinstance(tags, dict) else {}

@@ -1,0 +1,1 @@
+"""The model bundle, the network inside it, and what runs it."""

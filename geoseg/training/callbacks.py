@@ -1,0 +1,133 @@
+"""What happens beside the training: records, the best model, checkpoints, progress."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from tqdm import tqdm
+
+from geoseg.io.outputs import staged
+from geoseg.training.history import Row, write_history
+from geoseg.training.task import SegmentationTask
+
+
+class Record(Callback):
+    """Writes history.csv, and keeps the best model and a checkpoint after every epoch.
+
+    Comes last of all callbacks, so that the checkpoint holds what the others know.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: list[str],
+        *,
+        monitor: str,
+        save_model: Callable[[Row], None],
+    ) -> None:
+        self.folder = folder
+        self.names = names
+        self.monitor = monitor
+        self.save_model = save_model
+        self.rows: list[Row] = []
+        self.best: Row | None = None
+        self._started = time.monotonic()
+
+    @property
+    def checkpoint(self) -> Path:
+        """State of the training after the last complete epoch."""
+        return self.folder / "last.ckpt"
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Write down the epoch; keep the model if it is the best so far."""
+        row = self._row(trainer, module)
+        self.rows.append(row)
+        write_history(self.folder / "history.csv", self.rows)
+        if self.best is None or self._rank(row) < self._rank(self.best):
+            self.best = row
+            self.save_model(row)
+        with staged(self.checkpoint, overwrite=True) as partial:
+            trainer.save_checkpoint(partial)
+
+    def _rank(self, row: Row) -> float:
+        """Lower is better; what is not finite is worst. Without validation the last is best."""
+        value = float(row.get(self.monitor, -row["epoch"]))
+        if not math.isfinite(value):
+            return math.inf
+        return -value if self.monitor == "val_miou" else value
+
+    def _row(self, trainer: lightning.Trainer, task: SegmentationTask) -> Row:
+        metrics = trainer.callback_metrics
+        row: Row = {"epoch": trainer.current_epoch + 1}
+        for name in ("train_loss", "val_loss", "val_miou"):
+            if name in metrics:
+                row[name] = float(metrics[name])
+        if "val_loss" in row:
+            for name, iou in zip(self.names, task.confusion.iou.tolist(), strict=True):
+                row[f"iou_{name}"] = "" if math.isnan(iou) else iou
+        row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row["seconds"] = round(time.monotonic() - self._started, 1)
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"rows": self.rows, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.rows = state_dict["rows"]
+        self.best = state_dict["best"]
+
+
+class Progress(Callback):
+    """A bar per training with loss and validation mIoU, on stderr."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: tqdm[Any] | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Open the bar where a resumed training stands."""
+        total = int(trainer.estimated_stepping_batches)
+        hidden = True if self._quiet else None
+        self._bar = tqdm(
+            total=total, initial=trainer.global_step, file=sys.stderr, disable=hidden, desc="train"
+        )
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, _: Any, outputs: Any, *__: Any
+    ) -> None:
+        """One step on."""
+        bar = cast("tqdm[Any]", self._bar)
+        bar.set_postfix(self._figures(trainer, float(outputs["loss"])), refresh=False)
+        bar.update(1)
+
+    def _figures(self, trainer: lightning.Trainer, loss: float) -> dict[str, str]:
+        metrics = trainer.callback_metrics
+        figures = {"epoch": str(trainer.current_epoch + 1), "loss": f"{loss:.3f}"}
+        for name in ("val_loss", "val_miou"):
+            if isinstance(metrics.get(name), torch.Tensor):
+                figures[name] = f"{float(metrics[name]):.3f}"
+        return figures
+
+    def on_train_end(self, *_: Any) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, *_: Any) -> None:
+        """Close the bar."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,55 @@
+"""Small rasters and polygons on disk: what most tests of files begin with."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
+"""Half-metre pixels in UTM 32 north."""
+
+
+@pytest.fixture
+def write_raster(tmp_path):
+    """A function that writes an array, (height, width) or (bands, height, width), to a file.
+
+    ``profile`` is rasterio's; besides, ``colormap``, ``colorinterp`` and ``mask`` are written.
+    """
+
+    def write(name, array, *, colormap=None, colorinterp=None, mask=None, **profile):
+        bands = np.atleast_3d(array) if array.ndim < 2 else array.reshape(-1, *array.shape[-2:])
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        png = path.suffix == ".png"
+        where = {} if png else {"crs": "EPSG:32632", "transform": TRANSFORM}
+        count, height, width = bands.shape
+        shape = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+        options = {"driver": "PNG" if png else "GTiff"} | shape | where | profile
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(path, "w", **options) as file,
+        ):
+            if colorinterp:
+                file.colorinterp = colorinterp
+            file.write(bands)
+            if colormap:
+                file.write_colormap(1, colormap)
+            if mask is not None:
+                file.write_mask(mask)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_polygons(tmp_path):
+    """A function that writes geometries and their columns to a vector file."""
+
+    def write(name, geometries, *, crs="EPSG:32632", layer=None, **columns):
+        path = tmp_path / name
+        frame = gpd.GeoDataFrame(columns, geometry=geometries, crs=crs)
+        frame.to_file(path, **({"layer": layer} if layer else {}))
+        return path
+
+    return write

@@ -1,0 +1,123 @@
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.transform import array_bounds
+from rasterio.windows import Window as RasterioWindow
+from rasterio.windows import transform as window_transform
+
+from geoseg.core.grid import Grid, union
+from geoseg.core.window import Window
+from geoseg.errors import GridMismatchError
+
+UTM = CRS.from_epsg(32632)
+NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
+ROTATED = NORTH_UP @ Affine.rotation(30)
+
+
+def grid(height=40, width=60, transform=NORTH_UP, crs=UTM):
+    return Grid(crs, transform, height, width)
+
+
+def window(row_off, col_off, height=10, width=20):
+    return Window(row_off=row_off, col_off=col_off, height=height, width=width)
+
+
+def test_bounds_agree_with_rasterio():
+    assert grid().bounds == array_bounds(40, 60, NORTH_UP)
+
+
+def test_corners_of_a_rotated_grid_lie_on_its_bounds():
+    x_min, y_min, x_max, y_max = grid(transform=ROTATED).bounds
+    xs, ys = zip(*grid(transform=ROTATED).corners, strict=True)
+
+    assert (min(xs), max(xs), min(ys), max(ys)) == (x_min, x_max, y_min, y_max)
+    assert len(set(xs)) == len(set(ys)) == 4
+
+
+@pytest.mark.parametrize("transform", [NORTH_UP, ROTATED])
+def test_the_transform_of_a_part_agrees_with_rasterio(transform):
+    part = grid(transform=transform).part(window(7, 11))
+
+    assert part.transform.almost_equals(
+        window_transform(RasterioWindow(11, 7, 20, 10), transform), 1e-6
+    )
+    assert (part.height, part.width) == (10, 20)
+
+
+@pytest.mark.parametrize("transform", [NORTH_UP, ROTATED])
+@pytest.mark.parametrize("where", [window(0, 0), window(7, 11), window(-5, -3), window(39, 59)])
+def test_a_part_is_found_where_it_was_cut(transform, where):
+    whole = grid(transform=transform)
+
+    assert whole.window_of(whole.part(where)) == where
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "metres"),
+    [
+        ("EPSG:32632", Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 0.5),
+        ("EPSG:3857", Affine(1, 0, 1_000_000, 0, -1, 8_399_738), 0.5),  # 60 degrees north
+        ("EPSG:2263", Affine(1, 0, 984_250, 0, -1, 200_000), 0.3048),  # feet
+        ("EPSG:4326", Affine(1e-5, 0, 9, 0, -1e-5, 0.001), 1.11),  # degrees
+        ("EPSG:32632", Affine(0.5, 0, 5e5, 0, -0.5, 5.7e6) @ Affine.rotation(30), 0.5),
+    ],
+)
+def test_gsd_is_in_metres_on_the_ground(crs, transform, metres):
+    assert grid(transform=transform, crs=CRS.from_string(crs)).gsd == pytest.approx(
+        metres, rel=0.01
+    )
+
+
+def test_gsd_without_crs_is_unknown():
+    assert grid(crs=None).gsd is None
+
+
+def test_a_picture_is_not_georeferenced():
+    assert not grid(crs=None, transform=Affine.identity()).is_georeferenced
+    assert grid(crs=None).is_georeferenced
+
+
+def test_another_crs_is_refused_with_both_names():
+    other = grid(crs=CRS.from_epsg(25832))
+
+    with pytest.raises(GridMismatchError, match=r"EPSG:32632.*EPSG:25832"):
+        grid().window_of(other)
+
+
+@pytest.mark.parametrize(
+    ("transform", "drift"),
+    [
+        (NORTH_UP @ Affine.translation(0.3, 0), "0.30"),
+        (NORTH_UP @ Affine.translation(0, -0.4), "0.40"),
+        (NORTH_UP @ Affine.rotation(1), r"\d"),
+        (NORTH_UP @ Affine.scale(1, -1), r"\d"),
+        (NORTH_UP @ Affine.scale(2), r"\d"),
+    ],
+)
+def test_pixels_that_do_not_line_up_are_refused_with_the_drift(transform, drift):
+    with pytest.raises(GridMismatchError, match=f"off by {drift}"):
+        grid().window_of(grid(transform=transform))
+
+
+def test_a_pixel_size_off_by_a_hair_shows_at_the_far_corner():
+    stretched = NORTH_UP @ Affine.scale(1 + 5e-6)
+
+    with pytest.raises(GridMismatchError, match=r"off by 0\.20 px"):
+        grid(40_000, 40_000).window_of(grid(40_000, 40_000, stretched))
+    assert grid().window_of(grid(transform=stretched)) == grid().window
+
+
+def test_a_shift_below_the_tolerance_counts_as_the_same_pixels():
+    assert grid().window_of(grid(transform=NORTH_UP @ Affine.translation(2.04, 0))).col_off == 2
+
+
+def test_the_union_holds_all_grids():
+    whole = grid()
+    parts = [whole.part(window(5, 30)), whole.part(window(-2, 3)), whole.part(window(20, 10))]
+
+    assert whole.window_of(union(parts)) == window(-2, 3, height=32, width=47)
+
+
+def test_the_union_of_grids_that_do_not_line_up_is_refused():
+    with pytest.raises(GridMismatchError):
+        union([grid(), grid(transform=NORTH_UP @ Affine.translation(0.5, 0))])

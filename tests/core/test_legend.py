@@ -1,0 +1,234 @@
+import numpy as np
+import pytest
+
+from geoseg.core.legend import Legend, parse_color, to_hex
+from geoseg.core.scores import IGNORE
+from geoseg.errors import LegendError
+
+COVER = Legend.from_dict(
+    {
+        "name": "cover",
+        "ignore": [0, 9, "#000000", "unknown"],
+        "class": [
+            {"value": 10, "name": "building", "color": "#ff0000", "attributes": ["roof", "12"]},
+            {"value": 20, "name": "tree", "color": "#00ff00", "values": [3, 500]},
+            {"value": 30, "name": "water", "colors": ["#0000ff", "#0000fe"]},
+        ],
+    }
+)
+
+
+def legend(*tables, **head):
+    return Legend.from_dict({"class": list(tables), **head})
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32", "int64", "float32", "float64"])
+def test_source_values_become_indices(dtype):
+    values = np.array([[10, 3, 500, 30], [0, 9, 255, 10]], dtype)
+
+    assert COVER.encode_values(values).tolist() == [
+        [0, 1, 1, 2],
+        [IGNORE, IGNORE, IGNORE, 0],
+    ]
+
+
+def test_bytes_become_indices():
+    values = np.array([[10, 3, 30], [0, 9, 255]], np.uint8)
+
+    assert COVER.encode_values(values).tolist() == [[0, 1, 2], [IGNORE, IGNORE, IGNORE]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_values_that_are_also_indices_are_remapped_once_and_not_twice(dtype):
+    swapped = legend(
+        {"value": 2, "name": "a"}, {"value": 0, "name": "b"}, {"value": 1, "name": "c"}
+    )
+
+    assert swapped.encode_values(np.array([0, 1, 2], dtype)).tolist() == [1, 2, 0]
+    assert swapped.decode_map(np.array([0, 1, 2], np.uint8)).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("values", [np.array([7, 7, 77, 10], np.uint8), np.array([7, 7, 77, 10])])
+def test_unknown_values_are_refused_with_a_list(values):
+    with pytest.raises(LegendError, match=r"7 \(2x\), 77 \(1x\).*`ignore`"):
+        COVER.encode_values(values)
+
+
+@pytest.mark.parametrize("value", [10.5, -10.0, np.nan, np.inf])
+def test_a_number_between_the_values_is_no_class(value):
+    with pytest.raises(LegendError, match="without a class"):
+        COVER.encode_values(np.array([10, value]))
+
+
+def test_only_the_five_most_frequent_unknown_values_are_listed():
+    with pytest.raises(LegendError, match=r"41 \(3x\).* and 2 more"):
+        COVER.encode_values(np.array([41, 41, 41, 42, 43, 44, 45, 46, 47], np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_no_pixels_are_no_classes(shape, dtype):
+    assert COVER.encode_values(np.zeros(shape, dtype)).shape == shape
+
+
+def test_a_class_map_holds_the_legends_values_and_comes_back():
+    indices = np.array([[0, 1], [2, IGNORE]], np.uint8)
+
+    values = COVER.decode_map(indices)
+
+    assert values.tolist() == [[10, 20], [30, 255]]
+    assert COVER.encode_map(values).tolist() == indices.tolist()
+
+
+def test_source_values_are_unknown_in_a_class_map():
+    with pytest.raises(LegendError, match=r"3 \(1x\)"):
+        COVER.encode_map(np.array([3], np.uint8))
+
+
+def test_colours_become_indices():
+    red, green, blue, almost, black = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 254), (0, 0, 0)
+    image = np.array([[red, green, blue], [almost, black, red]], np.uint8).transpose(2, 0, 1)
+
+    assert legend_with_colors().encode_colors(image).tolist() == [[0, 1, 2], [2, IGNORE, 0]]
+
+
+def legend_with_colors():
+    return Legend.from_dict(
+        {
+            "ignore": ["#000000"],
+            "class": [
+                {"name": "red", "color": "#ff0000"},
+                {"name": "green", "color": "#00FF00"},
+                {"name": "blue", "colors": ["#0000ff", "#0000fe"]},
+            ],
+        }
+    )
+
+
+def test_unknown_colours_are_refused_with_a_list():
+    image = np.array([[(255, 0, 0), (1, 2, 3), (1, 2, 3)]], np.uint8).transpose(2, 0, 1)
+
+    with pytest.raises(LegendError, match=r"colours without a class: #010203 \(2x\)"):
+        legend_with_colors().encode_colors(image)
+
+
+def test_attributes_become_indices_whatever_their_type():
+    texts = ["roof", " roof ", 12, 12.0, "12", "tree", 500, "water", 30.0, "unknown", 9]
+
+    assert COVER.encode_attributes(texts).tolist() == [0] * 5 + [1, 1, 2, 2, IGNORE, IGNORE]
+
+
+def test_attributes_of_a_class_that_lists_them_replace_its_name():
+    with pytest.raises(LegendError, match=r"'building' \(1x\)"):
+        COVER.encode_attributes(["building"])
+
+
+def test_unknown_attributes_are_refused_with_a_list():
+    with pytest.raises(LegendError, match=r"'None' \(1x\), 'shed' \(2x\)|'shed' \(2x\), 'None'"):
+        COVER.encode_attributes(["shed", "tree", None, "shed"])
+
+
+def test_no_polygon_has_no_class():
+    assert COVER.encode_attributes([]).shape == (0,)
+
+
+def test_ground_without_polygons_is_unlabelled_unless_a_class_is_named():
+    tables = [{"name": "other"}, {"name": "building"}]
+
+    assert legend(*tables).background_index == IGNORE
+    assert legend(*tables, background="building").background_index == 1
+
+
+def test_a_legend_survives_its_record():
+    assert Legend.from_dict(COVER.to_dict()) == COVER
+
+
+def test_classes_without_value_or_colour_get_their_index_and_different_colours():
+    many = legend(*({"name": str(number)} for number in range(16)))
+
+    assert [each.value for each in many.classes] == list(range(16))
+    assert len({each.color for each in many.classes}) == 16
+
+
+def test_more_classes_than_colours_of_our_own_are_told_apart():
+    many = legend(*({"name": str(number)} for number in range(40)))
+
+    assert len({each.color for each in many.classes}) == 40
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({}, "at least one"),
+        ({"class": []}, "at least one"),
+        ({"class": [{"value": 0}]}, "number 1: name is missing"),
+        ({"class": [{"name": "a", "colour": "#ffffff"}]}, "unknown keys.*colour"),
+        ({"class": [{"name": "a"}], "classes": []}, "unknown keys.*classes"),
+        ({"class": [{"name": "a", "color": "red"}]}, "#rrggbb.*red"),
+        ({"class": [{"name": "a", "value": "1"}]}, "whole number"),
+        ({"class": [{"name": "a", "value": True}]}, "whole number"),
+        ({"class": [{"name": "a", "value": 255}]}, "holds 0..254"),
+        ({"class": [{"name": "a", "value": -1}]}, "holds 0..254"),
+        ({"class": [{"name": "a", "values": 3}]}, "are lists"),
+        ({"class": [{"name": "a"}, {"name": "a"}]}, "name a belongs to two"),
+        ({"class": [{"name": "a", "value": 1}, {"name": "b"}]}, "value 1 belongs to two"),
+        (
+            {"class": [{"name": "a", "values": [7]}, {"name": "b", "values": [7]}]},
+            "source value 7 belongs to two",
+        ),
+        (
+            {"class": [{"name": "a", "color": "#ffffff"}, {"name": "b", "color": "#FFFFFF"}]},
+            "colour #ffffff belongs to two",
+        ),
+        ({"class": [{"name": "a"}], "background": "b"}, "background = 'b' is no class"),
+        ({"class": [{"name": str(n), "value": n} for n in range(255)]}, "254"),
+    ],
+)
+def test_a_wrong_legend_is_refused_with_the_reason(record, reason):
+    with pytest.raises(LegendError, match=reason):
+        Legend.from_dict(record)
+
+
+@pytest.mark.parametrize("kind", ["colors", "attributes"])
+def test_what_means_two_classes_is_refused(kind):
+    shared = {"colors": ["#123456"], "attributes": ["shed"]}[kind]
+
+    with pytest.raises(LegendError, match="belongs to two"):
+        legend({"name": "a", kind: shared}, {"name": "b", kind: shared})
+
+
+@pytest.mark.parametrize("key", ["values", "colors", "attributes"])
+def test_a_string_in_place_of_a_list_is_refused(key):
+    with pytest.raises(LegendError):
+        legend({"name": "a", key: "12"})
+
+
+@pytest.mark.parametrize("head", [{"ignore": 5}, {"ignore": "#000000"}, {"background": 3}])
+def test_a_wrong_head_is_a_legend_error(head):
+    with pytest.raises(LegendError):
+        legend({"name": "a"}, **head)
+
+
+@pytest.mark.parametrize(
+    ("palette", "fits"),
+    [
+        ({0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255)}, True),  # the same
+        ({0: (1, 1, 1), 1: (2, 2, 2), 2: (3, 3, 3)}, True),  # other colours: values decide
+        ({0: (0, 255, 0), 1: (255, 0, 0)}, False),  # the same colours at other values
+    ],
+)
+def test_a_palette_fits_unless_it_has_a_class_colour_at_another_value(palette, fits):
+    tables = [{"name": "r", "color": "#ff0000"}, {"name": "g", "color": "#00ff00"}]
+
+    assert legend(*tables).fits_palette(palette) is fits
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (1, 171, 255), (255, 255, 255)])
+def test_a_colour_survives_its_text(color):
+    assert parse_color(to_hex(color)) == color
+
+
+@pytest.mark.parametrize("text", ["#fff", "ffffff", "#gggggg", "#1234567", 7, None])
+def test_what_is_no_colour_is_refused(text):
+    with pytest.raises(LegendError, match="#rrggbb"):
+        parse_color(text)

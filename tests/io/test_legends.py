@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import shapely
+
+from geoseg.core.legend import Legend
+from geoseg.core.presets import PRESETS, preset
+from geoseg.errors import LegendError
+from geoseg.io.legends import derive_legend, load_legend, to_toml
+
+BOXES = [shapely.box(500_000 + x, 5_699_990, 500_005 + x, 5_700_000) for x in (0, 10, 20)]
+
+
+@pytest.fixture
+def write_toml(tmp_path):
+    def write(text):
+        path = tmp_path / "legend.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_legend_is_read_from_toml(write_toml):
+    path = write_toml('ignore = [0]\n[[class]]\nvalue = 2\nname = "Bäume"\ncolor = "#00ff00"\n')
+
+    legend = load_legend(str(path))
+
+    assert legend.names == ["Bäume"]
+    assert (legend.classes[0].value, legend.classes[0].color) == (2, (0, 255, 0))
+    assert legend.ignore == (0,)
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "binary:roof"])
+def test_a_preset_goes_by_its_name(name):
+    assert load_legend(name) == preset(name)
+
+
+def test_neither_file_nor_preset_is_refused_with_the_presets():
+    with pytest.raises(LegendError, match=r"nope: no such file.*isprs.*binary:NAME"):
+        load_legend("nope")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[[class]\n", "not a TOML file"),
+        ("[[class]]\nvalue = 1\n", "name is missing"),
+        ("", "class"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_reason(write_toml, text, reason):
+    path = write_toml(text)
+
+    with pytest.raises(LegendError, match=rf"legend\.toml: .*{reason}"):
+        load_legend(str(path))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "legend.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(LegendError, match="not a TOML file"):
+        load_legend(str(path))
+
+
+@pytest.mark.parametrize(
+    "legend",
+    [
+        *map(preset, [*PRESETS, "binary:roof"]),
+        Legend.from_dict(
+            {
+                "name": 'a "quoted" \\ name',
+                "background": "Grün",
+                "ignore": [0, "#123456", "unknown"],
+                "class": [
+                    {"value": 9, "name": "Grün", "values": [1, 700], "attributes": ["x'y", "7"]},
+                    {"value": 8, "name": "b\tc", "colors": ["#ffffff", "#fffffe"]},
+                ],
+            }
+        ),
+    ],
+)
+def test_a_legend_survives_toml(write_toml, legend):
+    assert load_legend(str(write_toml(to_toml(legend)))) == legend
+
+
+def test_a_legend_is_derived_from_values(write_raster):
+    legend = derive_legend(
+        write_raster("cover.tif", np.array([[3, 1], [7, 0]], np.uint8), nodata=0)
+    )
+
+    assert legend.name == "cover"
+    assert [(each.value, each.name) for each in legend.classes] == [
+        (1, "class 1"),
+        (3, "class 3"),
+        (7, "class 7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "values", [[300, 1000], [-5, 3], [1, 300], [0, 2, 70_000], list(range(0, 40)), [0, 255]]
+)
+def test_a_derived_legend_fits_the_reference_it_comes_from(write_raster, values):
+    array = np.array([values], np.int32)
+
+    legend = derive_legend(write_raster("a.tif", array))
+
+    assert legend.encode_values(array).tolist() == [list(range(len(values)))]
+
+
+@pytest.mark.parametrize("second", [(4, 5, 6, 255), (1, 2, 3, 255)])
+def test_colours_of_a_palette_are_taken(write_raster, second):
+    colors = {1: (1, 2, 3, 255), 4: second, 9: (7, 7, 7, 255)}
+
+    legend = derive_legend(write_raster("a.tif", np.array([[4, 1]], np.uint8), colormap=colors))
+
+    assert [each.value for each in legend.classes] == [1, 4]
+    assert legend.classes[0].color == (1, 2, 3)
+
+
+def test_a_legend_is_derived_from_the_colours_of_a_picture(write_raster):
+    image = np.array([[(255, 0, 0), (0, 0, 255), (255, 0, 0)]], np.uint8).transpose(2, 0, 1)
+
+    legend = derive_legend(write_raster("a.png", image))
+
+    assert [each.color for each in legend.classes] == [(0, 0, 255), (255, 0, 0)]
+    assert legend.encode_colors(image).tolist() == [[1, 0, 1]]
+
+
+def test_a_legend_is_derived_from_an_attribute(write_polygons):
+    path = write_polygons("a.gpkg", BOXES, kind=["tree", "roof", "tree"])
+
+    legend = derive_legend(path, attribute="kind")
+
+    assert legend.names == ["roof", "tree"]
+    assert legend.encode_attributes(["tree", "roof"]).tolist() == [1, 0]
+
+
+def test_polygons_need_a_column_to_derive_from(write_polygons):
+    with pytest.raises(LegendError, match="--attribute"):
+        derive_legend(write_polygons("a.gpkg", BOXES, kind=["a", "b", "c"]))
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_photograph_is_no_reference(write_raster, bands):
+    image = np.random.default_rng(0).integers(0, 255, (bands, 30, 30), np.uint8)
+
+    with pytest.raises(LegendError, match="different values are no classes"):
+        derive_legend(write_raster("a.tif", image))

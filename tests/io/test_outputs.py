@@ -1,0 +1,125 @@
+import pytest
+
+from geoseg.errors import OutputError, OutputExistsError
+from geoseg.io.outputs import RECORDS, refuse_existing, staged, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def old_folder(tmp_path):
+    """A folder that geoseg wrote."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / RECORDS[0]).write_text("old")
+    return folder
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "a.txt"
+
+    with staged(target, overwrite=False) as partial:
+        partial.write_text("whole")
+        assert not target.exists()
+
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, OSError])
+def test_nothing_is_left_when_the_block_fails(tmp_path, failure):
+    with (
+        pytest.raises((failure, OutputError)),
+        staged(tmp_path / "a.txt", overwrite=False) as partial,
+    ):
+        partial.write_text("half")
+        raise failure
+
+    assert names(tmp_path) == []
+
+
+def test_nothing_is_left_of_a_folder_when_the_block_fails(tmp_path):
+    with (
+        pytest.raises(ValueError, match="why"),
+        staged(tmp_path / "out", overwrite=False) as partial,
+    ):
+        (partial / "images").mkdir(parents=True)
+        raise ValueError("why")
+
+    assert names(tmp_path) == []
+
+
+def test_an_existing_file_stays_as_it_was_when_the_block_fails(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    with (
+        pytest.raises(ValueError, match="why"),
+        staged(tmp_path / "a.txt", overwrite=True) as partial,
+    ):
+        partial.write_text("half")
+        raise ValueError("why")
+
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_an_existing_output_is_refused_before_any_work(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    with pytest.raises(OutputExistsError, match=r"a\.txt exists; use --overwrite"):
+        staged(tmp_path / "a.txt", overwrite=False).__enter__()
+
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_an_existing_folder_of_geoseg_is_replaced_whole(old_folder):
+    (old_folder / "leftover").write_text("old")
+
+    with staged(old_folder, overwrite=True) as partial:
+        partial.mkdir()
+        (partial / RECORDS[0]).write_text("new")
+
+    assert names(old_folder) == [RECORDS[0]]
+    assert (old_folder / RECORDS[0]).read_text() == "new"
+    assert names(old_folder.parent) == ["out"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_that_geoseg_did_not_write_is_never_replaced(tmp_path, overwrite):
+    (tmp_path / "holiday.jpg").write_text("dear")
+
+    with pytest.raises(OutputExistsError):
+        refuse_existing(tmp_path, overwrite=overwrite)
+
+
+def test_an_empty_folder_is_not_in_the_way(tmp_path):
+    (tmp_path / "out").mkdir()
+
+    with staged(tmp_path / "out", overwrite=False) as partial:
+        partial.mkdir()
+        (partial / "a").write_text("new")
+
+    assert names(tmp_path / "out") == ["a"]
+
+
+def test_the_second_of_several_outputs_is_refused_too(tmp_path):
+    (tmp_path / "b.qml").write_text("old")
+
+    with pytest.raises(OutputExistsError, match=r"b\.qml"):
+        refuse_existing(tmp_path / "a.tif", tmp_path / "b.qml", overwrite=False)
+
+
+def test_a_failure_of_the_system_names_the_output(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written: Not a directory"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_a_text_replaces_the_old_one_with_the_same_bytes_everywhere(tmp_path):
+    for text in ("old\n", "grün\n"):
+        write_text(tmp_path / "a.txt", text)
+
+    assert (tmp_path / "a.txt").read_bytes() == b"gr\xc3\xbcn\n"

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import InputError
+from geoseg.io.paths import find_rasters, find_references, unique_names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.tif", "a.TIF", "c.png", "notes.txt", "roofs.gpkg", "deep/d.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_a_folder_gives_its_rasters_by_name(folder):
+    assert names(find_rasters([folder])) == ["a.TIF", "b.tif", "c.png"]
+
+
+def test_a_folder_of_references_gives_polygons_too(folder):
+    assert names(find_references([folder])) == ["a.TIF", "b.tif", "c.png", "roofs.gpkg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [("*.tif", ["b.tif"]), ("[bc].*", ["b.tif", "c.png"]), ("**/*.tif", ["b.tif", "d.tif"])],
+)
+def test_a_pattern_gives_what_matches(folder, pattern, found):
+    assert names(find_rasters([folder / pattern])) == found
+
+
+def test_files_come_in_the_order_named(folder):
+    named = [folder / "c.png", folder / "b.tif"]
+
+    assert find_rasters(named) == named
+
+
+def test_an_orthophoto_named_twice_counts_once(folder):
+    assert names(find_rasters([folder / "b.tif", folder / "*.tif"])) == ["b.tif"]
+
+
+def test_a_reference_named_twice_counts_twice(folder):
+    assert names(find_references([folder / "b.tif"] * 2)) == ["b.tif", "b.tif"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(folder):
+    (folder / "tile[1].tif").touch()
+
+    assert find_rasters([folder / "tile[1].tif"]) == [folder / "tile[1].tif"]
+
+
+@pytest.mark.parametrize("pattern", ["*.jp2", "x?.tif"])
+def test_a_pattern_that_matches_nothing_is_refused(folder, pattern):
+    with pytest.raises(InputError, match="matches no file"):
+        find_rasters([folder / pattern])
+
+
+def test_a_folder_without_rasters_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds none of \.tif"):
+        find_rasters([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([], []),
+        (["a.tif"], ["a"]),
+        (["x/a.tif", "x/b.tif"], ["a", "b"]),
+        (["x/a.tif", "y/a.tif", "y/b.tif"], ["x_a", "y_a", "y_b"]),
+        (["1/x/a.tif", "2/x/a.tif"], ["1_x_a", "2_x_a"]),
+        (["a.tif", "a.png"], ["a_1", "a_2"]),
+        (["/x/a.tif", "/a.tif"], ["x_a", "a"]),
+    ],
+)
+def test_names_are_short_and_unique(paths, expected):
+    assert unique_names([Path(path) for path in paths]) == expected

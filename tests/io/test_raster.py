@@ -1,0 +1,320 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.warp import reproject
+
+from geoseg.core.grid import Grid
+from geoseg.core.window import Window
+from geoseg.errors import RasterError
+from geoseg.io.raster import RasterReader, ReadOptions, WindowReader
+
+RGBA = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+DTYPES = ["uint8", "uint16", "int16", "uint32", "float32", "float64"]
+
+
+def window(row_off, col_off, height, width):
+    return Window(row_off=row_off, col_off=col_off, height=height, width=width)
+
+
+def numbers(bands, height, width, dtype="uint8"):
+    return np.arange(1, bands * height * width + 1).reshape(bands, height, width).astype(dtype)
+
+
+def read(path, options=None, where=None, **kwargs):
+    with RasterReader(path, options, **kwargs) as reader:
+        return reader.read(where or reader.grid.window)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bands", [1, 2, 3, 5])
+def test_a_window_holds_the_pixels_of_the_file(write_raster, dtype, bands):
+    image = numbers(bands, 6, 7, dtype)
+
+    pixels = read(write_raster("a.tif", image), where=window(1, 2, 3, 4))
+
+    assert (pixels.image == image[:, 1:4, 2:6]).all()
+    assert pixels.image.dtype == dtype
+    assert pixels.valid.all()
+
+
+def test_bands_come_in_the_order_asked_for(write_raster):
+    image = numbers(4, 2, 2)
+
+    pixels = read(write_raster("a.tif", image), ReadOptions(bands=(4, 1)))
+
+    assert (pixels.image == image[[3, 0]]).all()
+
+
+def test_a_band_that_is_not_there_is_refused(write_raster):
+    with pytest.raises(RasterError, match=r"a\.tif: has bands 1\.\.3, not \[0, 7\]"):
+        RasterReader(write_raster("a.tif", numbers(3, 2, 2)), ReadOptions(bands=(1, 0, 7)))
+
+
+def test_alpha_hides_pixels_and_is_no_band(write_raster):
+    image = numbers(4, 2, 2)
+    image[3] = [[255, 0], [1, 255]]
+    path = write_raster("a.tif", image, colorinterp=RGBA)
+
+    with RasterReader(path) as reader:
+        pixels = reader.read(window(0, 0, 2, 2))
+
+    assert (reader.bands, reader.band_names) == (3, ("red", "green", "blue"))
+    assert (pixels.image == image[:3]).all()
+    assert pixels.valid.tolist() == [[True, False], [True, True]]
+
+
+def test_a_mask_band_hides_pixels(write_raster):
+    mask = np.array([[True, False], [True, True]])
+
+    pixels = read(write_raster("a.tif", numbers(3, 2, 2), mask=mask))
+
+    assert pixels.valid.tolist() == mask.tolist()
+
+
+def test_nodata_in_one_band_of_an_integer_raster_is_a_legal_brightness(write_raster):
+    image = np.array([[[0, 0, 9]], [[0, 5, 9]]], np.uint8)
+
+    assert read(write_raster("a.tif", image, nodata=0)).valid.tolist() == [[False, True, True]]
+
+
+def test_nodata_in_one_band_of_a_float_raster_hides_the_pixel(write_raster):
+    image = np.array([[[-9999, 1, 2]], [[-9999, -9999, 2]]], np.float32)
+
+    pixels = read(write_raster("a.tif", image, nodata=-9999))
+
+    assert pixels.valid.tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("nodata", [None, np.nan, -1])
+def test_nan_in_any_band_hides_the_pixel(write_raster, nodata):
+    image = np.array([[[np.nan, 1, 2]], [[3, np.nan, 2]]], np.float32)
+
+    pixels = read(write_raster("a.tif", image, nodata=nodata))
+
+    assert pixels.valid.tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("nodata", "valid"),
+    [(None, [False, True, True]), (7, [True, False, True]), ("none", [True, True, True])],
+)
+def test_the_users_nodata_goes_before_the_files(write_raster, nodata, valid):
+    path = write_raster("a.tif", np.array([[0, 7, 9]], np.uint8), nodata=0)
+
+    assert read(path, ReadOptions(nodata=nodata)).valid.tolist() == [valid]
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, 300.0, 0.5])
+def test_a_nodata_value_that_the_type_cannot_hold_hides_nothing(write_raster, nodata):
+    path = write_raster("a.tif", np.array([[0, 7, 255]], np.uint8))
+
+    assert read(path, ReadOptions(nodata=nodata)).valid.all()
+
+
+@pytest.mark.parametrize(
+    ("image", "profile", "holes"),
+    [
+        (numbers(3, 2, 2), {}, False),
+        (numbers(3, 2, 2), {"nodata": 0}, True),
+        (numbers(3, 2, 2), {"mask": np.ones((2, 2), bool)}, True),
+        (numbers(4, 2, 2), {"colorinterp": RGBA}, True),
+        (numbers(1, 2, 2, "float32"), {}, True),
+    ],
+)
+def test_it_is_known_beforehand_whether_there_may_be_holes(write_raster, image, profile, holes):
+    with RasterReader(write_raster("a.tif", image, **profile)) as reader:
+        assert reader.may_have_invalid_pixels is holes
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_a_palette_gives_its_colours_or_its_indices(write_raster, name):
+    path = write_raster(
+        name, np.array([[0, 2]], np.uint8), colormap={0: (1, 2, 3, 255), 2: (7, 8, 9, 255)}
+    )
+
+    assert read(path).image[:, 0].T.tolist() == [[1, 2, 3], [7, 8, 9]]
+    assert read(path, palette_index=True).image.tolist() == [[[0, 2]]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_picture_without_georeference_is_welcome(write_raster, name):
+    path = write_raster(
+        name,
+        numbers(3, 8, 8),
+        driver={"png": "PNG", "jpg": "JPEG"}[name[2:]],
+        crs=None,
+        transform=None,
+    )
+
+    with RasterReader(path) as reader:
+        assert not reader.grid.is_georeferenced
+        assert reader.read(reader.grid.window).image.shape == (3, 8, 8)
+
+
+def test_beyond_the_edge_stands_the_reflection_and_is_not_valid(write_raster):
+    path = write_raster("a.tif", np.array([[1, 2], [3, 4]], np.uint8))
+
+    pixels = read(path, where=window(-1, -1, 4, 5))
+
+    assert pixels.image[0].tolist() == [
+        [1, 1, 2, 2, 1],
+        [1, 1, 2, 2, 1],
+        [3, 3, 4, 4, 3],
+        [3, 3, 4, 4, 3],
+    ]
+    assert pixels.valid.astype(int).tolist() == [
+        [0, 0, 0, 0, 0],
+        [0, 1, 1, 0, 0],
+        [0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (6, 8)])
+def test_any_window_that_meets_the_raster_has_its_full_size(write_raster, shape):
+    path = write_raster("a.tif", numbers(1, *shape))
+
+    for where in (window(-6, -6, 7, 7), window(0, 0, 7, 7), window(*(n - 1 for n in shape), 7, 7)):
+        pixels = read(path, where=where)
+        assert pixels.image.shape == (1, 7, 7)
+        assert pixels.image.min() > 0
+        assert 1 <= pixels.valid.sum() == np.prod(where_inside(where, shape))
+
+
+def where_inside(where, shape):
+    inside = where.clip(*shape)
+    return inside.height, inside.width
+
+
+@pytest.mark.parametrize("where", [window(4, 0, 2, 2), window(0, -2, 2, 2)])
+def test_a_window_outside_the_raster_is_refused(write_raster, where):
+    with pytest.raises(RasterError, match=r"a\.tif: Window\(.*\) lies outside"):
+        read(write_raster("a.tif", numbers(1, 4, 4)), where=where)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+def test_networks_get_float32_with_nan_where_there_is_no_data(write_raster, dtype):
+    path = write_raster("a.tif", np.array([[5, 0], [6, 7]], dtype), nodata=0)
+
+    with RasterReader(path) as reader:
+        image, valid = reader.read_floats(window(0, 0, 2, 3))
+
+    assert image.dtype == np.float32
+    assert np.array_equal(image[0], [[5, np.nan, np.nan], [6, 7, 7]], equal_nan=True)
+    assert valid.tolist() == [[True, False, False], [True, True, False]]
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(RasterError, match="no such file"):
+        RasterReader(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("content", [b"", b"no raster"])
+def test_a_file_that_is_no_raster_is_refused(tmp_path, content):
+    (tmp_path / "a.tif").write_bytes(content)
+
+    with pytest.raises(RasterError, match=r"a\.tif: cannot be read"):
+        RasterReader(tmp_path / "a.tif")
+
+
+def test_a_truncated_file_is_refused_with_the_window(write_raster):
+    path = write_raster("a.tif", numbers(1, 200, 200), compress="deflate", blockysize=10)
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with RasterReader(path) as reader:
+        assert reader.read(window(0, 0, 10, 200)).valid.all()
+        with pytest.raises(RasterError, match=r"cannot be read in Window\(row_off=190"):
+            reader.read(window(190, 0, 10, 200))
+
+
+def test_many_threads_read_the_same(write_raster):
+    image = numbers(2, 64, 64, "uint16")
+    parts = [window(row, col, 8, 8) for row in range(0, 64, 8) for col in range(0, 64, 8)]
+
+    with (
+        RasterReader(
+            write_raster("a.tif", image, tiled=True, blockxsize=16, blockysize=16)
+        ) as ortho,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        found = list(pool.map(ortho.read, parts))
+
+    for part, pixels in zip(parts, found, strict=True):
+        assert (pixels.image == image[:, *part.slices]).all()
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "average"])
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_resampling_onto_another_grid_agrees_with_rasterio(write_raster, resampling, nodata):
+    image = np.random.default_rng(0).integers(1, 250, (2, 40, 50), np.uint8)
+    image[:, 10:20, 10:20] = 0
+    path = write_raster("a.tif", image, nodata=nodata)
+    grid = Grid(CRS.from_epsg(25833), Affine(0.7, 0, 83_500, 0, -0.7, 5_711_500), 60, 70)
+    with rasterio.open(path) as file:
+        x, y = file.transform @ (25, 20)
+        [x], [y] = rasterio.warp.transform(file.crs, grid.crs, [x], [y])
+        grid = Grid(grid.crs, Affine(0.7, 0, x - 20, 0, -0.7, y + 20), 60, 70)
+        expected, _ = reproject(
+            rasterio.band(file, [1, 2]),
+            np.zeros((2, 60, 70), np.uint8),
+            dst_transform=grid.transform,
+            dst_crs=grid.crs,
+            resampling=Resampling[resampling],
+        )
+
+    pixels = read(path, ReadOptions(on=grid, resampling=resampling))
+
+    assert 0.1 < pixels.valid.mean() < 0.9
+    assert (pixels.image[:, pixels.valid] == expected[:, pixels.valid]).all()
+    assert (expected[:, ~pixels.valid] == 0).all()
+
+
+def test_resampled_alpha_still_hides(write_raster):
+    image = np.full((4, 4, 4), 200, np.uint8)
+    image[3, :, 2:] = 0
+    path = write_raster("a.tif", image, colorinterp=RGBA)
+    with RasterReader(path) as reader:
+        finer = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 8, 8)
+
+    pixels = read(path, ReadOptions(on=finer))
+
+    assert pixels.image.shape == (3, 8, 8)
+    assert (pixels.valid == [[True] * 4 + [False] * 4] * 8).all()
+
+
+def test_a_palette_keeps_its_colours_when_it_is_resampled(write_raster):
+    path = write_raster(
+        "a.tif", np.array([[0, 2]], np.uint8), colormap={0: (1, 2, 3, 255), 2: (7, 8, 9, 255)}
+    )
+    with RasterReader(path) as reader:
+        finer = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 2, 4)
+
+    pixels = read(path, ReadOptions(on=finer))
+
+    assert pixels.image[:, 0].T.tolist() == [[1, 2, 3], [1, 2, 3], [7, 8, 9], [7, 8, 9]]
+
+
+def test_a_window_reads_like_a_raster_of_its_own(write_raster):
+    image = numbers(1, 6, 6)
+    with RasterReader(write_raster("a.tif", image)) as reader:
+        part = WindowReader(reader, window(2, 3, 4, 5))
+        where = window(1, 1, 2, 3)
+
+        assert part.grid == reader.grid.part(part.window)
+        assert (part.read(where).image == reader.read(window(3, 4, 2, 3)).image).all()
+        assert part.read_floats(where).valid.tolist() == [[True, True, False]] * 2
+
+
+def test_bands_are_named_by_description_or_colour_or_number(write_raster):
+    path = write_raster("a.tif", numbers(4, 2, 2), photometric="rgb")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [*RGBA[:3], ColorInterp.undefined]
+        file.set_band_description(1, "near infrared")
+
+    with RasterReader(path) as reader:
+        assert reader.band_names == ("near infrared", "green", "blue", "band 4")
