@@ -10,6 +10,12 @@ TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 """Half-metre pixels in UTM 32 north."""
 
 
+def pytest_configure(config):
+    """Pytest resets the filters that geoseg.io sets: pictures without georeference are welcome."""
+    ignored = "ignore::rasterio.errors.NotGeoreferencedWarning"
+    config.addinivalue_line("filterwarnings", ignored)
+
+
 @pytest.fixture
 def write_raster(tmp_path):
     """A function that writes an array, (height, width) or (bands, height, width), to a file.

@@ -99,10 +99,14 @@ def table_of(evaluation: Evaluation) -> str:
     dropped = figures["dropped"]
     lines += [
         "",
-        f"{figures['pixels']} px counted; dropped: {dropped['without_reference']} px unlabelled "
-        f"in the reference, {dropped['without_map']} px without data in the map",
-        "in %, kappa x 100; precision = user's accuracy, recall = producer's accuracy, F1 = Dice; "
-        "means over classes present in the reference",
+        (
+            f"{figures['pixels']} px counted; dropped: {dropped['without_reference']} px unlabelled "
+            f"in the reference, {dropped['without_map']} px without data in the map"
+        ),
+        (
+            "in %, kappa x 100; precision = user's accuracy, recall = producer's accuracy, F1 = Dice; "
+            "means over classes present in the reference"
+        ),
     ]
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from geoseg.core.legend import Legend
 from geoseg.core.presets import PRESETS, preset
+from geoseg.core.scores import IGNORE
 from geoseg.core.window import blocks
 from geoseg.errors import LegendError
 from geoseg.io.raster import RasterReader
@@ -44,6 +45,8 @@ def derive_legend(
 ) -> Legend:
     """A legend from the values, colours or attribute values that a reference holds.
 
+    The value 255 is taken for unlabelled.
+
     Raises:
         LegendError: If these are too many to be classes.
     """
@@ -53,7 +56,9 @@ def derive_legend(
         tables = _tables_of_raster(reference)
     if len(tables) > MOST_DERIVED:
         raise LegendError(f"{reference}: {len(tables)} different values are no classes")
-    return Legend.from_dict({"name": reference.stem, "class": tables})
+    classes = [table for table in tables if table["value"] != IGNORE]
+    ignored = [IGNORE] if len(classes) < len(tables) else []
+    return Legend.from_dict({"name": reference.stem, "ignore": ignored, "class": classes})
 
 
 def to_toml(legend: Legend) -> str:
@@ -76,6 +81,9 @@ def _tables_of_attribute(path: Path, attribute: str | None, layer: str | None) -
         raise LegendError(f"{path}: name the column that holds the class with --attribute")
     column = read_polygons(path, layer=layer, attribute=attribute).attributes
     names = sorted({str(value) for value in column})
+    if all(name.isdecimal() and int(name) <= IGNORE for name in names):
+        numbers = sorted(map(int, names))
+        return [{"value": value, "name": f"class {value}"} for value in numbers]
     return [{"value": value, "name": name} for value, name in enumerate(names)]
 
 
@@ -87,7 +95,7 @@ def _tables_of_raster(path: Path) -> list[Any]:
         palette = reader.palette or {}
     tables: list[Any] = []
     for number, value in enumerate(values):
-        fits = 0 <= value < 255  # noqa: PLR2004 what a class map can hold
+        fits = 0 <= value <= IGNORE
         table = {"value": value if fits else number, "name": f"class {value}"}
         table |= {} if fits else {"values": [value]}
         if value in palette:

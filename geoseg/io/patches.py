@@ -10,6 +10,7 @@ PATCHES/
 
 import json
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -269,7 +270,9 @@ def write_index(
     import pandas as pd
 
     table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs)
-    pyogrio.write_dataframe(table, folder / FOOTPRINTS, layer="patches", driver="GPKG")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
+        pyogrio.write_dataframe(table, folder / FOOTPRINTS, layer="patches", driver="GPKG")
 
 
 def _footprint(grid: Grid) -> Any:

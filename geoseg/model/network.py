@@ -70,10 +70,15 @@ def load_network(folder: Path) -> nn.Module:
         BundleError: If it cannot be loaded.
     """
     try:
-        network = smp.from_pretrained(str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        kind = getattr(smp, config.pop("_model_class"))
+        network: nn.Module = kind(**config)
+        network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise BundleError(f"{folder}: the network cannot be loaded: {error}") from error
-    return cast("nn.Module", network.eval())
+    except SafetensorError as error:
+        raise BundleError(f"{folder}: {WEIGHTS} is damaged: {error}") from error
+    return network.eval()
 
 
 def parameter_count(network: nn.Module) -> int:

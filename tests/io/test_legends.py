@@ -98,7 +98,7 @@ def test_a_legend_is_derived_from_values(write_raster):
 
 
 @pytest.mark.parametrize(
-    "values", [[300, 1000], [-5, 3], [1, 300], [0, 2, 70_000], list(range(0, 40)), [0, 255]]
+    "values", [[300, 1000], [-5, 3], [1, 300], [0, 2, 70_000], list(range(40)), [0, 255]]
 )
 def test_a_derived_legend_fits_the_reference_it_comes_from(write_raster, values):
     array = np.array([values], np.int32)

@@ -74,7 +74,7 @@ def test_a_folder_without_rasters_is_refused(tmp_path):
         (["x/a.tif", "y/a.tif", "y/b.tif"], ["x_a", "y_a", "y_b"]),
         (["1/x/a.tif", "2/x/a.tif"], ["1_x_a", "2_x_a"]),
         (["a.tif", "a.png"], ["a_1", "a_2"]),
-        (["/x/a.tif", "/a.tif"], ["x_a", "a"]),
+        (["x/a.tif", "a.tif"], ["x_a", "a"]),
     ],
 )
 def test_names_are_short_and_unique(paths, expected):

@@ -1,7 +1,7 @@
 import json
 import shutil
 import subprocess
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -79,7 +79,8 @@ def test_gdal_reads_category_names_at_their_values(class_map):
 
 
 def test_qgis_finds_a_paletted_renderer(class_map):
-    renderer = ElementTree.parse(class_map.with_suffix(".qml")).find("pipe/rasterrenderer")
+    root = ET.fromstring(class_map.with_suffix(".qml").read_text())  # noqa: S314 our own
+    renderer = root.find("pipe/rasterrenderer")
 
     entries = [each.attrib for each in renderer.iter("paletteEntry")]
     assert renderer.get("type") == "paletted"

@@ -1,0 +1,269 @@
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window
+from geoseg.errors import PatchSetError, RasterError
+from geoseg.io import patches as patches_module
+from geoseg.io.patches import RECORD, Patch, PatchSet, PatchSetRecord, Source, write_index
+from geoseg.io.raster import ReadOptions
+from geoseg.io.reference import ReferenceOptions
+
+UTM = CRS.from_epsg(32632)
+NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
+LEGEND = Legend.from_dict({"class": [{"name": "a"}, {"name": "b"}], "ignore": [9]})
+
+
+def grid(height=6, width=6, crs=UTM, transform=NORTH_UP):
+    return Grid(crs, transform, height, width)
+
+
+def patch(row_off, col_off, *, source=0, split="train"):
+    window = Window(row_off=row_off, col_off=col_off, height=4, width=4)
+    return Patch(
+        source=source, window=window, split=split, valid_share=0.75, class_shares=(0.5, 0.25)
+    )
+
+
+def record(*sources, **changes):
+    return PatchSetRecord(
+        **{
+            "size": 4,
+            "stride": 2,
+            "storage": "index",
+            "legend": LEGEND,
+            "sources": sources,
+            "read": ReadOptions(bands=(2, 1), nodata=0),
+            "reference": ReferenceOptions(coding="values"),
+            "bands": 2,
+            "band_names": ("red", "band 2"),
+            "dtype": "uint8",
+            "gsd": 0.5,
+            "statistics": {"mean": [1.5, 2.5]},
+            "class_pixels": (3, 4),
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def source(write_raster):
+    """A function that writes an orthophoto of 6 x 6 pixels and its reference."""
+
+    def write(name="one", shift=0):
+        image = (np.arange(72).reshape(2, 6, 6) + 1 + shift).astype(np.uint8)
+        image[:, 0, 1] = 0
+        truth = np.indices((6, 6)).sum(axis=0).astype(np.uint8) % 2
+        truth[5] = 9
+        ortho = write_raster(f"data/{name}.tif", image)
+        return Source(
+            name=name, ortho=ortho, reference=write_raster(f"data/{name}_truth.tif", truth)
+        )
+
+    return write
+
+
+@pytest.fixture
+def index(tmp_path, source):
+    """An index over one source."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_index(
+        folder,
+        record(source()),
+        [patch(0, 0), patch(0, 2, split="val"), patch(2, 2)],
+        [grid()],
+    )
+    return folder
+
+
+def test_a_set_survives_its_folder(index):
+    patches = PatchSet.open(index)
+
+    assert patches.patches == [patch(0, 0), patch(0, 2, split="val"), patch(2, 2)]
+    assert patches.in_split("train") == [patch(0, 0), patch(2, 2)]
+    one = patches.record.sources[0]
+    ortho, reference = index.parent / "data/one.tif", index.parent / "data/one_truth.tif"
+    assert (one.ortho.resolve(), one.reference.resolve()) == (ortho, reference)
+    assert patches.record == record(one)
+
+
+def test_a_sample_of_an_index_is_read_from_the_source(index):
+    image, mask = PatchSet.open(index).read(patch(0, 0))
+
+    expected = np.arange(72, dtype=float).reshape(2, 6, 6)[::-1, :4, :4] + 1
+    expected[:, 0, 1] = np.nan
+    assert image.dtype == np.float32
+    assert np.array_equal(image, expected, equal_nan=True)
+    assert mask.tolist() == [[0, IGNORE, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
+
+
+def test_a_sample_over_the_edge_is_unlabelled_there(index):
+    image, mask = PatchSet.open(index).read(patch(4, 4))
+
+    assert np.isfinite(image).all()
+    assert mask.tolist() == [[0, 1, IGNORE, IGNORE], *[[IGNORE] * 4] * 3]
+
+
+def test_an_area_leaves_the_rest_unlabelled(tmp_path, source, write_polygons):
+    left, top = NORTH_UP @ (1, 1)
+    aoi = write_polygons("aoi.gpkg", [shapely.box(left, top - 1, left + 1, top)])
+    write_index(tmp_path, record(source(), aoi=aoi), [patch(0, 0)], [grid()])
+
+    mask = PatchSet.open(tmp_path).read(patch(0, 0)).mask
+
+    U = IGNORE
+    assert mask.tolist() == [[U] * 4, [U, 0, 1, U], [U, 1, 0, U], [U] * 4]
+
+
+def test_folder_and_sources_may_move_together(index, tmp_path):
+    before = PatchSet.open(index).read(patch(2, 2))
+    shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name}_moved")
+    shutil.rmtree(tmp_path / "data")
+
+    moved = PatchSet.open(tmp_path.parent / f"{tmp_path.name}_moved" / "set")
+
+    assert np.array_equal(moved.read(patch(2, 2)).image, before.image)
+    with pytest.raises(RasterError, match="no such file"):
+        PatchSet.open(index).read(patch(2, 2))
+
+
+def test_an_open_set_goes_to_another_process_without_its_files(index):
+    patches = PatchSet.open(index)
+    before = patches.read(patch(0, 0))
+
+    copy = pickle.loads(pickle.dumps(patches))  # noqa: S301 our own
+
+    assert copy._open == {}
+    assert np.array_equal(copy.read(patch(0, 0)).image, before.image, equal_nan=True)
+
+
+def test_only_so_many_sources_are_open_at_a_time(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(patches_module, "MOST_OPEN", 2)
+    names = ["one", "two", "three", "four"]
+    own = [patch(2, 2, source=number) for number in range(4)]
+    sources = [source(name, shift) for shift, name in enumerate(names)]
+    write_index(tmp_path, record(*sources), own, [grid()] * 4)
+    patches = PatchSet.open(tmp_path)
+
+    first = [patches.read(each).image.min() for each in (*own, *own)]
+
+    assert len(patches._open) == 2
+    assert np.diff(first[:4]).tolist() == [1, 1, 1]
+    assert first[:4] == first[4:]
+
+
+def test_the_grid_of_a_patch_is_its_part_of_the_sources(index):
+    assert PatchSet.open(index).grid_of(patch(2, 1)) == grid().part(patch(2, 1).window)
+
+
+def test_names_are_unique_in_the_set(tmp_path):
+    sources = [Source(name=name, ortho=tmp_path, reference=tmp_path) for name in ("a", "b")]
+    patches = PatchSet(tmp_path, record(*sources, storage="png"), [])
+
+    assert patches.name_of(patch(2, 1, source=1)) == "b_r000002_c000001"
+    assert patches.image_path(patch(2, 1)) == tmp_path / "images" / "a_r000002_c000001.png"
+    assert patches.mask_path(patch(2, 1)) == tmp_path / "masks" / "a_r000002_c000001.png"
+
+
+def test_footprints_lie_where_the_windows_do(index):
+    footprints = PatchSet.open(index).footprints("val")
+
+    assert footprints.crs == UTM.to_wkt()
+    assert [each.bounds for each in footprints] == [grid().part(patch(0, 2).window).bounds]
+
+
+def test_footprints_of_different_crs_are_in_degrees(tmp_path, source):
+    other = grid(crs=CRS.from_epsg(32633))
+    sources = source(), source("two")
+    write_index(tmp_path, record(*sources), [patch(0, 0), patch(0, 0, source=1)], [grid(), other])
+
+    patches = PatchSet.open(tmp_path)
+
+    assert patches.footprints("train").crs == "EPSG:4326"
+    assert patches.footprints("train").centroid.x.round().tolist() == [9, 15]
+
+
+def test_sources_without_a_place_may_stand_beside_those_with_one(tmp_path, source):
+    picture = grid(crs=None, transform=Affine.identity())
+    own = [patch(0, 0), patch(0, 0, source=1)]
+    write_index(tmp_path, record(source(), source("two")), own, [grid(), picture])
+
+    assert PatchSet.open(tmp_path).patches == own
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a", "share"], ["Tree", "tree"], ['"quoted"', "ö, ü"], ["fid", "geom"], ["x" * 80, "x" * 81]],
+)
+def test_classes_may_have_any_name(tmp_path, source, names):
+    legend = Legend.from_dict({"class": [{"name": name} for name in names]})
+
+    write_index(tmp_path, record(source(), legend=legend), [patch(0, 0)], [grid()])
+
+    assert PatchSet.open(tmp_path).patches == [patch(0, 0)]
+
+
+def test_a_folder_without_a_record_is_no_patch_set(tmp_path):
+    with pytest.raises(PatchSetError, match=r"patches\.json is missing"):
+        PatchSet.open(tmp_path)
+
+
+def test_a_set_without_footprints_is_refused(index):
+    (index / "patches.gpkg").unlink()
+
+    with pytest.raises(PatchSetError, match=r"patches\.gpkg cannot be read"):
+        PatchSet.open(index)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("size"),
+        lambda content: content.update(colour="blue"),
+        lambda content: content.update(legend={}),
+        lambda content: content.update(sources=[]),
+        lambda content: content["sources"][0].pop("ortho"),
+    ],
+)
+def test_a_damaged_record_is_refused(index, change):
+    content = json.loads((index / RECORD).read_text())
+    change(content)
+    (index / RECORD).write_text(json.dumps(content))
+
+    with pytest.raises(PatchSetError, match=r"set: patches\.json is damaged"):
+        PatchSet.open(index)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7"])
+def test_a_record_that_is_none_is_refused(index, text):
+    (index / RECORD).write_text(text)
+
+    with pytest.raises(PatchSetError, match="set"):
+        PatchSet.open(index)
+
+
+def test_a_set_of_a_later_geoseg_is_refused(index):
+    content = json.loads((index / RECORD).read_text()) | {"format": 99}
+    (index / RECORD).write_text(json.dumps(content))
+
+    with pytest.raises(PatchSetError, match="format 99, this geoseg reads 1"):
+        PatchSet.open(index)
+
+
+def test_the_same_set_has_the_same_bytes(tmp_path, source):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_index(tmp_path / name, record(source()), [patch(0, 0)], [grid()])
+
+    for file in ("patches.json", "patches.gpkg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()

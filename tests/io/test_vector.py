@@ -1,0 +1,188 @@
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+
+from geoseg.core.grid import Grid
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window, sliding_windows
+from geoseg.errors import EmptyError, VectorError
+from geoseg.io.vector import Area, BurntPolygons, is_vector, read_polygons
+
+UTM = CRS.from_epsg(32632)
+NORTH_UP = Affine(1, 0, 500_000, 0, -1, 5_700_000)
+
+
+def grid(height=6, width=8, transform=NORTH_UP, crs=UTM):
+    return Grid(crs, transform, height, width)
+
+
+def box(row_off, col_off, height, width, transform=NORTH_UP):
+    """The ground of some pixels."""
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    return shapely.Polygon([transform @ (col_off + c, row_off + r) for c, r in corners])
+
+
+def burn(shapes, indices, on=None, background=0, crs="EPSG:32632"):
+    polygons = gpd.GeoSeries(shapes, crs=crs)
+    return BurntPolygons(polygons, np.array(indices, np.uint8), on or grid(), background=background)
+
+
+@pytest.mark.parametrize(
+    ("name", "vector"), [("a.gpkg", True), ("a.GeoJSON", True), ("a.shp", True), ("a.tif", False)]
+)
+def test_polygons_are_told_by_their_suffix(tmp_path, name, vector):
+    assert is_vector(tmp_path / name) is vector
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])
+def test_polygons_come_with_their_attribute(write_polygons, name):
+    path = write_polygons(name, [box(0, 0, 1, 1), box(2, 2, 1, 1)], kind=["roof", "tree"])
+
+    polygons = read_polygons(path, attribute="kind")
+
+    assert sorted(polygons.attributes) == ["roof", "tree"]
+    assert polygons.geometries.crs == UTM.to_wkt()
+    assert len(read_polygons(path).attributes) == 2
+
+
+def test_rows_without_a_geometry_are_passed_over(write_polygons):
+    path = write_polygons("a.gpkg", [None, box(0, 0, 1, 1), shapely.Polygon()], kind=[1, 2, 3])
+
+    assert read_polygons(path, attribute="kind").attributes == [2]
+
+
+def test_a_missing_column_is_refused_with_the_columns(write_polygons):
+    path = write_polygons("a.gpkg", [box(0, 0, 1, 1)], kind=["roof"], year=[1999])
+
+    with pytest.raises(VectorError, match=r"no column 'class'; its columns are \['kind', 'year'\]"):
+        read_polygons(path, attribute="class")
+
+
+def test_of_several_layers_one_must_be_named(write_polygons):
+    path = write_polygons("a.gpkg", [box(0, 0, 1, 1)], layer="roofs")
+    write_polygons("a.gpkg", [box(0, 0, 1, 1)] * 3, layer="trees")
+
+    assert len(read_polygons(path, layer="trees").geometries) == 3
+    with pytest.raises(VectorError, match=r"several layers.*'roofs', 'trees'"):
+        read_polygons(path)
+    with pytest.raises(VectorError, match="no layer 'cars'"):
+        read_polygons(path, layer="cars")
+
+
+def test_points_are_refused_with_their_number(write_polygons):
+    path = write_polygons("a.gpkg", [box(0, 0, 1, 1), shapely.Point(1, 2)])
+
+    with pytest.raises(VectorError, match=r"polygons are needed, and 1 rows are \['Point'\]"):
+        read_polygons(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no polygons"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.gpkg").write_bytes(content)
+
+    with pytest.raises(VectorError, match=r"a\.gpkg: (no such file|cannot be read)"):
+        read_polygons(tmp_path / "a.gpkg")
+
+
+def test_a_pixel_belongs_to_the_polygon_that_covers_its_centre():
+    burnt = burn([box(0.6, 0.4, 2, 2)], [7], grid(4, 4))
+
+    assert burnt.read(grid(4, 4).window).tolist() == [
+        [0, 0, 0, 0],
+        [7, 7, 0, 0],
+        [7, 7, 0, 0],
+        [0, 0, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_overlapping_polygons_the_later_class_lies_on_top(order):
+    shapes = [box(0, 0, 1, 4), box(0, 1, 1, 3), box(0, 3, 1, 1)]
+    indices = [1, 2, IGNORE]
+
+    burnt = burn([shapes[i] for i in order], [indices[i] for i in order], grid(1, 5))
+
+    assert burnt.read(grid(1, 5).window).tolist() == [[1, 2, 2, IGNORE, 0]]
+
+
+@pytest.mark.parametrize("transform", [NORTH_UP, NORTH_UP @ Affine.rotation(20)])
+@pytest.mark.parametrize(("size", "stride"), [(7, 5), (16, 16), (64, 64)])
+def test_windows_together_agree_with_rasterio(transform, size, stride):
+    rng = np.random.default_rng(0)
+    on = grid(40, 50, transform)
+    centres = [transform @ (col, row) for row, col in rng.uniform(-5, 55, (25, 2))]
+    shapes = [shapely.Point(xy).buffer(rng.uniform(1, 9)) for xy in centres]
+    indices = rng.integers(1, 4, 25)
+    ordered = sorted(zip(indices.tolist(), range(25), strict=True))
+    expected = rasterize(
+        [(shapes[number], index) for index, number in ordered],
+        out_shape=(40, 50),
+        transform=transform,
+        fill=IGNORE,
+        dtype="uint8",
+    )
+    burnt = burn(shapes, indices, on, background=IGNORE)
+
+    found = np.zeros((40, 50), np.uint8)
+    for window in sliding_windows(40, 50, size=size, stride=stride):
+        inside = window.clip(40, 50)
+        found[inside.slices] = burnt.read(inside)
+
+    assert (found == expected).all()
+
+
+def test_polygons_in_another_crs_are_brought_to_the_rasters():
+    ground = gpd.GeoSeries([box(2, 3, 3, 4)], crs="EPSG:32632").to_crs("EPSG:4326")
+
+    burnt = burn(list(ground), [1], crs="EPSG:4326").read(grid().window)
+
+    expected = np.zeros((6, 8))
+    expected[2:5, 3:7] = 1
+    assert (burnt == expected).all()
+
+
+@pytest.mark.parametrize(("polygons", "raster"), [(None, UTM), ("EPSG:32632", None), (None, None)])
+def test_without_a_crs_coordinates_are_taken_as_they_are(polygons, raster):
+    burnt = burn([box(0, 0, 6, 8)], [1], grid(crs=raster), crs=polygons)
+
+    assert (burnt.read(grid().window) == 1).all()
+
+
+def test_a_window_without_polygons_is_background():
+    burnt = burn([box(0, 0, 1, 1)], [1], background=IGNORE)
+
+    assert (burnt.read(Window(row_off=3, col_off=3, height=2, width=3)) == IGNORE).all()
+
+
+@pytest.mark.parametrize(("row_off", "touches"), [(5, True), (60, False)])
+def test_it_is_known_whether_any_polygon_lies_on_the_raster(row_off, touches):
+    assert burn([box(row_off, 0, 2, 2)], [1]).touches_grid is touches
+
+
+def test_no_polygon_touches_nothing():
+    assert not burn([], []).touches_grid
+
+
+def test_an_area_is_true_inside(write_polygons):
+    path = write_polygons("aoi.geojson", [box(1, 1, 2, 2), box(2, 2, 2, 2)])
+
+    area = Area.open(path, grid(4, 5))
+
+    assert area.read(grid(4, 5).window).astype(int).tolist() == [
+        [0, 0, 0, 0, 0],
+        [0, 1, 1, 0, 0],
+        [0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 0],
+    ]
+
+
+def test_an_area_elsewhere_is_refused(write_polygons):
+    path = write_polygons("aoi.gpkg", [box(100, 100, 2, 2)])
+
+    with pytest.raises(EmptyError, match=r"aoi\.gpkg: no polygon of the area lies on the raster"):
+        Area.open(path, grid())
