@@ -5,7 +5,7 @@ import sys
 import typer
 
 from geoseg import __version__
-from geoseg.commands import evaluate, legend, mosaic, predict, tile, train
+from geoseg.commands import evaluate, legend, mosaic, predict, preview, tile, train
 from geoseg.errors import GeosegError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("predict")(predict.predict)
 app.command("mosaic")(mosaic.mosaic)
 app.command("evaluate")(evaluate.evaluate)
 app.command("legend")(legend.legend)
+app.command("preview")(preview.preview)
 
 
 def _print_version(wanted: bool) -> None:

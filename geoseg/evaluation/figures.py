@@ -26,6 +26,12 @@ PER_CLASS = {
 """Figures of a class: F1 is Dice, precision user's and recall producer's accuracy."""
 
 
+LEGEND_OF_TABLE = (
+    "in %, kappa x 100; precision = user's accuracy, recall = producer's accuracy, F1 = Dice; "
+    "means over classes present in the reference"
+)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Comparisons of one or several maps, and their sum."""
@@ -96,18 +102,7 @@ def table_of(evaluation: Evaluation) -> str:
         for pair, each in evaluation.comparisons.items():
             own = figures_of(each, evaluation.legend)
             lines.append(f"{pair.name}: {_summary_line(own)}")
-    dropped = figures["dropped"]
-    lines += [
-        "",
-        (
-            f"{figures['pixels']} px counted; dropped: {dropped['without_reference']} px unlabelled "
-            f"in the reference, {dropped['without_map']} px without data in the map"
-        ),
-        (
-            "in %, kappa x 100; precision = user's accuracy, recall = producer's accuracy, F1 = Dice; "
-            "means over classes present in the reference"
-        ),
-    ]
+    lines += ["", _count_line(figures), LEGEND_OF_TABLE]
     return "\n".join(lines)
 
 
@@ -124,6 +119,14 @@ def _class_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def _summary_line(figures: dict[str, Any]) -> str:
     return ", ".join(f"{title} {_percent(figures[name])}" for name, title in SUMMARY.items())
+
+
+def _count_line(figures: dict[str, Any]) -> str:
+    dropped = figures["dropped"]
+    return (
+        f"{figures['pixels']} px counted; dropped: {dropped['without_reference']} px unlabelled in "
+        f"the reference, {dropped['without_map']} px without data in the map"
+    )
 
 
 def _percent(value: float) -> str:

@@ -1,7 +1,7 @@
 """Reading rasters in windows: values, and where they are valid."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, floor
@@ -120,18 +120,36 @@ class RasterReader:
         image[:, ~valid] = np.nan
         return _pad(Pixels(image, valid), inside, window)
 
+    def read_overview(self, side: int) -> Pixels:
+        """The whole raster, shrunk by leaving pixels out until no side is longer.
+
+        Args:
+            side: Longest side, in pixels.
+
+        Raises:
+            RasterError: If the file cannot be read.
+        """
+        shrink = min(side / max(self.grid.height, self.grid.width), 1)
+        height, width = (
+            max(round(length * shrink), 1) for length in (self.grid.height, self.grid.width)
+        )
+        return self._read_inside(self.grid.window, (height, width))
+
     def _inside(self, window: Window) -> Window:
         inside = window.clip(self.grid.height, self.grid.width)
         if inside is None:
             raise RasterError(f"{self.path}: {window} lies outside the raster")
         return inside
 
-    def _read_inside(self, window: Window) -> Pixels:
-        where = rasterio_window(window)
+    def _read_inside(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
+        """Pixels of a window inside the raster, shrunk to a shape by leaving pixels out."""
+        where: dict[str, Any] = {"window": rasterio_window(window)}
+        if shape is not None:
+            where["out_shape"] = shape
         with reading(self.path, window):
-            image = self._dataset.read(list(self.file_bands), window=where)
-            hidden = self._mask and _read_mask(self._dataset, self._mask, where)
-        valid = np.ones(image.shape[1:], np.bool_) if hidden is None else hidden
+            image = _read_bands(self._dataset, self.file_bands, where)
+            shown = self._mask and _read_mask(self._dataset, self._mask, where)
+        valid = np.ones(image.shape[1:], np.bool_) if shown is None else shown
         if self.nodata is not None:
             without = image == self.nodata
             valid &= ~(without.any(axis=0) if self.dtype.kind == "f" else without.all(axis=0))
@@ -348,8 +366,16 @@ def _mask_source(dataset: Any) -> Literal["alpha", "mask"] | None:
     return "mask" if MaskFlags.per_dataset in flags else None
 
 
-def _read_mask(dataset: Any, source: str, where: RasterioWindow) -> NDArray[np.bool_]:
+def _read_bands(dataset: Any, bands: Bands, where: Mapping[str, Any]) -> NDArray[Any]:
+    """(bands, height, width)."""
+    if "out_shape" in where:
+        where = {**where, "out_shape": (len(bands), *where["out_shape"])}
+    image: NDArray[Any] = dataset.read(list(bands), **where)
+    return image
+
+
+def _read_mask(dataset: Any, source: str, where: Mapping[str, Any]) -> NDArray[np.bool_]:
     if source == "mask":
-        return np.asarray(dataset.read_masks(1, window=where) > 0)
+        return np.asarray(dataset.read_masks(1, **where) > 0)
     alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
-    return np.asarray(dataset.read(alpha, window=where) > 0)
+    return np.asarray(dataset.read(alpha, **where) > 0)

@@ -121,8 +121,8 @@ def test_an_area_leaves_the_rest_unlabelled(tmp_path, source, write_polygons):
 
     mask = PatchSet.open(tmp_path).read(patch(0, 0)).mask
 
-    U = IGNORE
-    assert mask.tolist() == [[U] * 4, [U, 0, 1, U], [U, 1, 0, U], [U] * 4]
+    no = IGNORE
+    assert mask.tolist() == [[no] * 4, [no, 0, 1, no], [no, 1, 0, no], [no] * 4]
 
 
 def test_folder_and_sources_may_move_together(index, tmp_path):
@@ -190,7 +190,17 @@ def test_footprints_of_different_crs_are_in_degrees(tmp_path, source):
     patches = PatchSet.open(tmp_path)
 
     assert patches.footprints("train").crs == "EPSG:4326"
-    assert patches.footprints("train").centroid.x.round().tolist() == [9, 15]
+    assert patches.footprints("train").bounds.minx.round().tolist() == [9, 15]
+
+
+def test_pictures_without_a_place_have_footprints_in_pixels(tmp_path, source):
+    picture = grid(crs=None, transform=Affine.identity())
+    write_index(tmp_path, record(source()), [patch(0, 2)], [picture])
+
+    patches = PatchSet.open(tmp_path)
+
+    assert patches.patches == [patch(0, 2)]
+    assert [each.bounds for each in patches.footprints("train")] == [(2, 0, 6, 4)]
 
 
 def test_sources_without_a_place_may_stand_beside_those_with_one(tmp_path, source):

@@ -219,7 +219,7 @@ def test_polygons_of_one_class_need_no_column(write_polygons):
     path = write_polygons("a.gpkg", [box(0, 1, 2, 1)])
 
     assert read(path, legend=legend) == [[0, 1, 0], [0, 1, 0]]
-    with pytest.raises(VectorError, match="several classes.*--attribute"):
+    with pytest.raises(VectorError, match=r"several classes.*--attribute"):
         read(path)
 
 

@@ -9,6 +9,7 @@ from rasterio.crs import CRS
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window, blocks
 from geoseg.errors import OutputError, OutputExistsError
+from geoseg.io.raster import RasterReader
 from geoseg.io.writer import BLOCK, PROVENANCE, RasterFormat, create_raster
 
 UTM = CRS.from_epsg(32632)
@@ -59,6 +60,16 @@ def test_one_band_may_come_without_its_axis(tmp_path):
 
     with rasterio.open(tmp_path / "a.tif") as file:
         assert file.read(1).tolist() == [[0, 7], [0, 8]]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("bands", [2, 4, 5])
+def test_the_last_band_is_not_taken_for_alpha(tmp_path, bands, dtype):
+    image = random_image(bands, 4, 4, dtype)
+
+    with RasterReader(write(tmp_path / "a.tif", image)) as reader:
+        assert reader.bands == bands
+        assert reader.read(reader.grid.window).valid.all()
 
 
 def test_nodata_names_colours_and_provenance_are_in_the_file(tmp_path):
