@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +19,7 @@ from geoseg.core.window import Window
 from geoseg.io.patch_files import padded, write_image, write_mask
 from geoseg.io.patches import Patch, PatchSet
 from geoseg.io.raster import Pixels
+from geoseg.tiling.parallel import map_in_order
 from geoseg.tiling.source import OpenSource, Run, region
 
 
@@ -50,8 +52,9 @@ class Extraction:
 
     def run_all(self, todo: Sequence[Run], pool: Executor) -> Measured:
         """Write the patches of all runs and measure the training ground."""
-        parts = pool.map(self._run, todo, _own_regions(todo, self.source.grid))
-        return sum(parts, start=self._nothing)
+        regions = _own_regions(todo, self.source.grid)
+        with closing(map_in_order(pool, self._run, todo, regions)) as parts:
+            return sum(parts, start=self._nothing)
 
     @property
     def _nothing(self) -> Measured:

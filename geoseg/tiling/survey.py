@@ -1,7 +1,8 @@
 """What is on each window: shares of valid pixels and of classes."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.window import Window
 from geoseg.tiling.options import TileOptions
+from geoseg.tiling.parallel import map_in_order
 from geoseg.tiling.source import OpenSource, Run, region
 
 
@@ -47,14 +49,14 @@ class Survey:
         )
 
 
-def survey(source: OpenSource, todo: Iterable[Run], classes: int, pool: Executor) -> Survey:
+def survey(source: OpenSource, todo: Sequence[Run], classes: int, pool: Executor) -> Survey:
     """Look at all windows of a source; the orthophoto is read only if it may have holes."""
 
     def look(run: Run) -> NDArray[np.float64]:
         return _shares(source, run, classes)
 
-    todo = list(todo)
-    shares = np.concatenate([np.zeros((0, classes + 1)), *pool.map(look, todo)])
+    with closing(map_in_order(pool, look, todo)) as parts:
+        shares = np.concatenate([np.zeros((0, classes + 1)), *parts])
     windows = [window for run in todo for window in run]
     return Survey(windows, shares[:, 0], shares[:, 1:])
 

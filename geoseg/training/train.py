@@ -106,6 +106,7 @@ class _Training:
     def __init__(self, patch_set: PatchSet, run: Path, options: TrainOptions) -> None:
         keep_freed_memory()
         lightning.seed_everything(options.seed, verbose=False)
+        self.device = choose_device(options.device)
         self.patch_set = patch_set
         self.run = run
         self.options = options
@@ -192,8 +193,7 @@ class _Training:
         )
 
     def _trainer(self, *, quiet: bool) -> lightning.Trainer:
-        options = self.options
-        device = choose_device(options.device)
+        options, device = self.options, self.device
         callbacks: list[Callback] = [Progress(quiet=quiet)]
         if options.early_stopping and self.val_patches:
             mode = "max" if options.monitor == "miou" else "min"

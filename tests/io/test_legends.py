@@ -4,6 +4,7 @@ import shapely
 
 from geoseg.core.legend import Legend
 from geoseg.core.presets import PRESETS, preset
+from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 from geoseg.io.legends import derive_legend, load_legend, to_toml
 
@@ -98,7 +99,7 @@ def test_a_legend_is_derived_from_values(write_raster):
 
 
 @pytest.mark.parametrize(
-    "values", [[300, 1000], [-5, 3], [1, 300], [0, 2, 70_000], list(range(40)), [0, 255]]
+    "values", [[300, 1000], [-5, 3], [1, 300], [0, 2, 70_000], list(range(40))]
 )
 def test_a_derived_legend_fits_the_reference_it_comes_from(write_raster, values):
     array = np.array([values], np.int32)
@@ -106,6 +107,12 @@ def test_a_derived_legend_fits_the_reference_it_comes_from(write_raster, values)
     legend = derive_legend(write_raster("a.tif", array))
 
     assert legend.encode_values(array).tolist() == [list(range(len(values)))]
+
+
+def test_the_value_255_is_taken_for_unlabelled(write_raster):
+    legend = derive_legend(write_raster("a.tif", np.array([[0, 255]], np.uint8)))
+
+    assert legend.encode_values(np.array([0, 255])).tolist() == [0, IGNORE]
 
 
 @pytest.mark.parametrize("second", [(4, 5, 6, 255), (1, 2, 3, 255)])
@@ -127,13 +134,15 @@ def test_a_legend_is_derived_from_the_colours_of_a_picture(write_raster):
     assert legend.encode_colors(image).tolist() == [[1, 0, 1]]
 
 
-def test_a_legend_is_derived_from_an_attribute(write_polygons):
-    path = write_polygons("a.gpkg", BOXES, kind=["tree", "roof", "tree"])
+@pytest.mark.parametrize(
+    "column", [["tree", "roof", "tree"], [7, 3, 7], [7.0, 3.0, 7.0], [7.5, 3.0, 7.5], [900, 3, 900]]
+)
+def test_a_legend_is_derived_from_an_attribute(write_polygons, column):
+    path = write_polygons("a.gpkg", BOXES, kind=column)
 
     legend = derive_legend(path, attribute="kind")
 
-    assert legend.names == ["roof", "tree"]
-    assert legend.encode_attributes(["tree", "roof"]).tolist() == [1, 0]
+    assert legend.encode_attributes(column).tolist() == [1, 0, 1]
 
 
 def test_polygons_need_a_column_to_derive_from(write_polygons):

@@ -1,0 +1,224 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from geoseg.core.legend import Legend
+from geoseg.errors import EmptyError, InputError, OutputExistsError
+from geoseg.io.patches import Source
+from geoseg.io.raster import ReadOptions
+from geoseg.io.reference import ReferenceOptions
+from geoseg.tiling import TileOptions, plan, tile
+
+NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
+RGBI = {"photometric": "minisblack", "alpha": "no"}
+LEGEND = Legend.from_dict({"class": [{"value": value, "name": f"{value}"} for value in (1, 3, 7)]})
+
+
+def contents(folder):
+    """All files of a folder, by name."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("storage", ["tif", "png", "index"])
+def test_the_same_seed_gives_the_same_bytes(write_source, tmp_path, storage, run_tile):
+    sources = [write_source(), write_source("two", 40, 40)]
+
+    run_tile(sources, tmp_path / "a", storage=storage, workers=1)
+    run_tile(sources, tmp_path / "b", storage=storage, workers=4)
+    run_tile(sources, tmp_path / "c", storage=storage, seed=5)
+
+    one, same, other = (contents(tmp_path / name) for name in "abc")
+    assert one == same
+    assert one["patches.gpkg"] != other["patches.gpkg"]
+
+
+@pytest.mark.parametrize("storage", ["tif", "index"])
+def test_a_corrupt_source_is_left_out_and_named(write_source, tmp_path, storage, run_tile):
+    away = [NORTH_UP @ Affine.translation(1000 * number, 0) for number in range(3)]
+    sources = [write_source(name, transform=at) for name, at in zip("abc", away, strict=True)]
+    sources[1].ortho.write_bytes(sources[1].ortho.read_bytes()[:-3000])
+
+    report, patches = run_tile(sources, tmp_path / "set", storage=storage)
+
+    assert list(report.failures) == ["b"]
+    assert "cannot be read" in report.failures["b"]
+    names = [patches.record.sources[patch.source].name for patch in patches.patches]
+    assert set(names) == {"a", "c"}
+    assert not list((tmp_path / "set").rglob("b_*"))
+    for patch in patches.patches:
+        patches.read(patch)
+
+
+@pytest.mark.parametrize("broken", ["missing.tif", "data/no_raster.tif"])
+def test_a_source_that_does_not_open_is_left_out_and_named(
+    write_source, tmp_path, broken, run_tile
+):
+    good = write_source()
+    (tmp_path / "data/no_raster.tif").write_text("no raster")
+
+    report, patches = run_tile(
+        [replace(good, name="bad", ortho=tmp_path / broken), good], tmp_path / "set"
+    )
+
+    assert list(report.failures) == ["bad"]
+    assert [source.name for source in patches.record.sources] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [({"bands": 1}, "1 bands of uint8, the first orthophoto 3"), ({"dtype": "uint16"}, "uint16")],
+)
+def test_an_orthophoto_of_another_kind_is_left_out_and_named(
+    write_source, tmp_path, other, reason, run_tile
+):
+    report, _ = run_tile([write_source(), write_source("two", **other)], tmp_path / "set")
+
+    assert reason in report.failures["two"]
+
+
+def test_an_unknown_value_fails_its_source_and_names_it(
+    write_source, write_raster, tmp_path, run_tile
+):
+    truth = np.full((96, 112), 3, np.uint8)
+    truth[50, 60] = 99
+    wrong = replace(write_source("two"), reference=write_raster("wrong.tif", truth))
+
+    report, _ = run_tile([write_source(), wrong], tmp_path / "set")
+
+    assert "values without a class: 99 (1x)" in report.failures["two"]
+
+
+def test_if_every_source_has_a_fault_all_are_named(tmp_path, run_tile):
+    gone = [
+        Source(name=name, ortho=tmp_path / f"{name}.tif", reference=tmp_path / "r.tif")
+        for name in "ab"
+    ]
+
+    with pytest.raises(InputError, match=r"a\.tif: no such file; .*b\.tif: no such file"):
+        run_tile(gone, tmp_path / "set")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_when_tiling_fails(write_source, tmp_path):
+    def interrupt(label, done, total):
+        if label == "write":
+            raise KeyboardInterrupt
+
+    sources = [write_source()]
+    before = contents(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        tile(
+            sources,
+            LEGEND,
+            tmp_path / "set",
+            options=TileOptions(patch_size=16),
+            progress=interrupt,
+        )
+
+    assert contents(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_patch_set_is_replaced_only_on_request(write_source, tmp_path, run_tile):
+    source = write_source()
+    run_tile([source], tmp_path / "set")
+    before = contents(tmp_path / "set")
+
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        run_tile([source], tmp_path / "set", seed=5)
+    assert contents(tmp_path / "set") == before
+
+    run_tile([source], tmp_path / "set", seed=5, overwrite=True, storage="index")
+    assert sorted(contents(tmp_path / "set")) == ["patches.gpkg", "patches.json"]
+
+
+def test_a_folder_that_geoseg_did_not_write_is_not_replaced(write_source, tmp_path, run_tile):
+    source = write_source()
+
+    with pytest.raises(OutputExistsError, match="geoseg did not write"):
+        run_tile([source], tmp_path / "data", overwrite=True)
+
+    assert source.ortho.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"), [({"min_valid": 0.9}, "valid"), ({"min_labelled": 0.74}, "labelled")]
+)
+def test_windows_with_too_little_on_them_are_counted(
+    write_source, tmp_path, changes, least, run_tile
+):
+    whole, everything = run_tile([write_source()], tmp_path / "a", split="none", storage="index")
+
+    report, patches = run_tile(
+        [write_source()], tmp_path / "b", split="none", storage="index", **changes
+    )
+
+    share = {"valid": lambda p: p.valid_share, "labelled": lambda p: sum(p.class_shares)}[least]
+    [limit] = changes.values()
+    assert patches.patches == [p for p in everything.patches if share(p) >= limit - 1e-9]
+    lost = len(everything.patches) - len(patches.patches)
+    before = whole.dropped.get("too little data or labels", 0)
+    assert report.dropped["too little data or labels"] == before + lost > before
+
+
+def test_no_patch_at_all_is_refused(write_source, tmp_path, run_tile):
+    with pytest.raises(EmptyError, match="no patch is left"):
+        run_tile([write_source(height=10, width=10)], tmp_path / "set", edge="drop")
+
+
+def test_png_is_refused_before_any_pixel_for_what_it_cannot_hold(write_source, tmp_path, run_tile):
+    with pytest.raises(InputError, match="not 4 of uint8"):
+        run_tile([write_source(bands=4, **RGBI)], tmp_path / "set", storage="png")
+
+
+def test_orthophotos_of_different_gsd_are_reported(write_source, tmp_path, run_tile):
+    coarse = write_source("two", transform=NORTH_UP @ Affine.translation(900, 0) @ Affine.scale(2))
+
+    report, patches = run_tile([write_source(), coarse], tmp_path / "set", storage="index")
+
+    assert report.warnings == ["the orthophotos' GSD differ: 0.5 to 1 m/px"]
+    assert patches.record.gsd == pytest.approx(0.75, rel=0.01)
+
+
+def test_options_are_kept_for_those_who_read_the_set(write_source, tmp_path, run_tile):
+    read = ReadOptions(bands=(3, 1), nodata=9)
+    reference = ReferenceOptions(coding="values")
+
+    _, patches = run_tile([write_source()], tmp_path / "set", read=read, reference=reference)
+
+    record = patches.record
+    assert (record.read, record.reference) == (read, reference)
+    assert (record.size, record.stride, record.storage) == (16, 8, "tif")
+    assert (record.bands, record.band_names, record.dtype) == (2, ("blue", "red"), "uint8")
+    assert record.gsd == pytest.approx(0.5, rel=0.01)
+
+
+def test_the_record_is_json_without_nan(write_source, tmp_path, run_tile):
+    run_tile([write_source(dtype="float32")], tmp_path / "set")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads((tmp_path / "set/patches.json").read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("storage", ["tif", "index"])
+def test_the_plan_counts_the_windows_that_tiling_looks_at(write_source, tmp_path, storage):
+    sources = [write_source(), write_source("two", 40, 40)]
+    chosen = TileOptions(patch_size=16, storage=storage, split="none")
+
+    planned = plan(sources, chosen)
+
+    report = tile(sources, LEGEND, tmp_path / "set", options=chosen)
+    assert planned.sources == 2
+    assert planned.windows == sum(report.patches.values()) + sum(report.dropped.values())
+    assert planned.pixel_bytes == planned.windows * 16 * 16 * 4
