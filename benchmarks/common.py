@@ -1,12 +1,13 @@
-"""What the benchmarks share: a large town to work on, and fair measurement.
+"""What the benchmarks share: a town of any size to work on, and fair measurement.
 
-The town is the sample data's, repeated to the right and downwards: real texture for deflate to
-chew on, the same on every machine, of any size. It is kept in the system's temporary folder.
+The town is the one of the sample data, repeated to the right and downwards: real texture for
+deflate to chew on, the same on every machine. It is kept in the system's temporary folder.
 
-Contenders take turns, so that a busy machine is unfair to all of them alike. Each runs in a
-process of its own and times itself after its imports; its peak memory is the operating
-system's account of that process, which is why this module imports nothing heavy itself (a
-process starts out with the peak of the one that started it).
+Contenders take turns, so that a busy machine is unfair to all of them alike, and are compared
+within each round; what is printed are medians. Each run is a process of its own that times
+itself after its imports and reports its peak memory as the system counted it (`getrusage`).
+Such a process starts out with the peak of the one that started it: that one imports the same
+and reads no pixels, so the town is painted in a process of its own too.
 """
 
 import argparse
@@ -15,62 +16,135 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 LEGEND = SAMPLE / "legend.toml"
 CACHE = Path(tempfile.gettempdir()) / "geoseg-benchmarks"
-BLOCK = 512
-"""Side of a storage tile, in pixels."""
+
+WHOLE = Window(0, 0, 1024, 1024)
+"""Part of the sample without missing pixels."""
 
 MISALIGNED = 3
-"""How many pixels the class map is moved against the reference, so that it has errors."""
-
-DEFLATE = {"compress": "deflate", "predictor": 2}
+"""Pixels by which the class map is off, so that it has errors."""
 
 
 class Town(NamedTuple):
-    """Rasters of one grid."""
+    """Rasters on one grid, deflated in tiles of 512 px, every pixel valid."""
 
     ortho: Path
     """Three bands."""
 
     reference: Path
-    """Classes, as the sample's legend codes them."""
+    """Classes by the sample's legend."""
 
     class_map: Path
-    """The same classes, a few pixels off."""
+    """The same, a few pixels off."""
 
 
 class Run(NamedTuple):
     """What one run of a contender took."""
 
     seconds: float
-    """Wall clock, without starting Python and importing."""
+    """Wall clock, from after the imports."""
 
     megabytes: float
-    """Largest resident memory of the process."""
+    """Peak of the resident memory, imports included."""
+
+
+Contender = Callable[[int], object]
+"""Does its work on the town of that side."""
+
+
+def arguments(description: str, side: int) -> argparse.Namespace:
+    """What the user wants, or which contender a process is to be."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=side, help="of the town, in pixels")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each contender")
+    parser.add_argument("--only", help="run this contender here and print what it took")
+    return parser.parse_args()
 
 
 def town(side: int) -> Town:
-    """A square town, painted if it is not there yet.
-
-    Args:
-        side: In pixels.
-    """
-    folder = CACHE / f"town-{side}"
-    here = Town(*(folder / name for name in ("ortho.tif", "reference.tif", "class_map.tif")))
+    """The town of a side in pixels, painted if it is not there yet."""
+    here = Town(*(CACHE / f"{name}-{side}.tif" for name in Town._fields))
     if not all(path.exists() for path in here):
-        folder.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(exist_ok=True)
         subprocess.run([sys.executable, __file__, str(side)], check=True)
     return here
 
 
 def paint(side: int) -> None:
-    """Write the rasters of a town, a block at a time."""
-    ortho, reference, class_map = town_paths = [CACHE / f"town-{side}" / f"{name}.partial"
-                                                for name in Town._fields]
+    """Write the rasters of the town."""
+    here = Town(*(CACHE / f"{name}-{side}.tif" for name in Town._fields))
+    repeat(SAMPLE / "ortho.tif", here.ortho, side, predictor=2)
+    repeat(SAMPLE / "reference.tif", here.reference, side)
+    repeat(SAMPLE / "reference.tif", here.class_map, side, shift=MISALIGNED)
+
+
+def repeat(sample: Path, path: Path, side: int, *, shift: int = 0, predictor: int = 1) -> None:
+    """Fill a large raster with repetitions of a small one, block by block."""
+    with rasterio.open(sample) as small:
+        pixels, profile = small.read(window=WHOLE), small.profile
+    profile |= {"height": side, "width": side, "blockxsize": 512, "blockysize": 512}
+    profile |= {"compress": "deflate", "predictor": predictor, "nodata": None}
+    partial = path.with_suffix(".partial")
+    with rasterio.open(partial, "w", num_threads="all_cpus", **profile) as large:
+        for _, block in large.block_windows():
+            rows = np.arange(block.row_off, block.row_off + block.height)[:, None]
+            cols = np.arange(block.col_off, block.col_off + block.width) + shift
+            height, width = pixels.shape[1:]
+            large.write(pixels[:, rows % height, cols % width], window=block)
+    partial.replace(path)
+
+
+def report(contender: Contender, side: int) -> None:
+    """Run a contender in this process and print what it took, as JSON."""
+    start = perf_counter()
+    contender(side)
+    seconds = perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kilobyte = 1024 if sys.platform == "darwin" else 1
+    print(json.dumps(Run(seconds, peak / kilobyte / 1024)))
+
+
+def run(script: str, contender: str, side: int) -> Run:
+    """Run a contender of a benchmark in a process of its own."""
+    command = [sys.executable, script, "--only", contender, "--side", str(side)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Run(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def race(script: str, contenders: Iterable[str], side: int, rounds: int) -> dict[str, list[Run]]:
+    """The runs of each contender, one in every round."""
+    town(side)
+    names = list(contenders)
+    turns = [[run(script, name, side) for name in names] for _ in range(rounds)]
+    return dict(zip(names, map(list, zip(*turns, strict=True)), strict=True))
+
+
+def print_race(runs: Mapping[str, list[Run]], *, beside: str, megapixels: float) -> None:
+    """A line for each contender, held against one of them."""
+    print(f"{'':<28}{'seconds':>9}{'Mpx/s':>9}{'ratio':>8}{'peak MB':>9}")
+    for name, own in runs.items():
+        seconds = median(each.seconds for each in own)
+        ratio = median(
+            each.seconds / other.seconds for each, other in zip(own, runs[beside], strict=True)
+        )
+        peak = median(each.megabytes for each in own)
+        print(f"{name:<28}{seconds:>9.2f}{megapixels / seconds:>9.0f}{ratio:>8.2f}{peak:>9.0f}")
+    print(f"ratio: time as a multiple of '{beside}', median over the rounds")
+
+
+if __name__ == "__main__":
+    paint(int(sys.argv[1]))

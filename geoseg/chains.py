@@ -4,6 +4,7 @@ Steps never import each other; this module, above them and below the commands, d
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -112,13 +113,13 @@ def predict_map(
             legend=bundle.legend,
             provenance=_provenance(path, bundle, lattice),
         )
-        parts = score(ortho, segmenter, lattice, batch_size=options.batch_size)
-        watched = watch(parts, lattice.window_count)
-        if windows is None:
-            return _write(watched, layout, outputs)
-        with staged(windows, overwrite=outputs.overwrite) as folder:
-            folder.mkdir()
-            return _write(keep_windows(watched, folder, layout), layout, outputs)
+        with closing(score(ortho, segmenter, lattice, batch_size=options.batch_size)) as parts:
+            watched = watch(parts, lattice.window_count)
+            if windows is None:
+                return _write(watched, layout, outputs)
+            with staged(windows, overwrite=outputs.overwrite) as folder:
+                folder.mkdir()
+                return _write(keep_windows(watched, folder, layout), layout, outputs)
 
 
 def plan_map(path: Path, bundle: ModelBundle, options: PredictOptions) -> PredictPlan:

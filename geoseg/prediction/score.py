@@ -1,6 +1,7 @@
 """Read windows ahead, score them in batches, in reading order."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -39,8 +40,10 @@ class _Batch(NamedTuple):
 
 def score(
     ortho: Ortho, segmenter: Segmenter, lattice: Lattice, *, batch_size: int = 4
-) -> Iterator[WindowScores]:
+) -> Generator[WindowScores]:
     """Score every window of an orthophoto that has any data, in reading order.
+
+    A thread reads ahead: close the generator before the orthophoto.
 
     Args:
         ortho: The orthophoto.
@@ -53,10 +56,11 @@ def score(
         RasterError: If it cannot be read.
     """
     scored = 0
-    for batch in prefetch(_batches(ortho, lattice, batch_size), AHEAD):
-        scores = segmenter(batch.images)
-        scored += len(scores)
-        yield from map(WindowScores, batch.windows, scores, batch.valid)
+    with closing(prefetch(_batches(ortho, lattice, batch_size), AHEAD)) as batches:
+        for batch in batches:
+            scores = segmenter(batch.images)
+            scored += len(scores)
+            yield from map(WindowScores, batch.windows, scores, batch.valid)
     if not scored:
         raise EmptyError(f"{ortho.path}: has no pixel with data")
 
