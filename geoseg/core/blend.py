@@ -21,7 +21,7 @@ class WindowScores(NamedTuple):
     """Where; it may hang over the raster's edge."""
 
     scores: NDArray[np.float32]
-    """(classes, height, width), 0..1."""
+    """(classes, height, width), 0..1; finite where they do not count, too."""
 
     valid: NDArray[np.bool_]
     """(height, width), True where the scores count."""

@@ -1,5 +1,6 @@
 """The classes of a map: index, value in files, name and colour, and what sources call them."""
 
+import colorsys
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class Legend:
         _refuse_duplicates("name", self.names)
         _refuse_duplicates("colour", (to_hex(c.color) for c in self.classes))
         _refuse_duplicates("source value", (v for c in self.classes for v in c.source_values))
+        _refuse_duplicates("colour", (to_hex(v) for c in self.classes for v in c.source_colors))
+        _refuse_duplicates("attribute", (v for c in self.classes for v in c.attributes))
         if self.background is not None and self.background not in self.names:
             raise LegendError(
                 f"background = {self.background!r} is no class of the legend: {self.names}"
@@ -185,12 +188,12 @@ class Legend:
         Raises:
             LegendError: If a value has no class and is not to be ignored.
         """
-        pairs = {str(value): IGNORE for value in self.ignore} | {
-            value: index
-            for index, each in enumerate(self.classes)
-            for value in each.source_attributes
-        }
-        texts = [_as_text(value) for value in attributes]
+        classes = list(enumerate(self.classes))
+        ignored = {str(value): IGNORE for value in self.ignore}
+        implied = {value: i for i, each in classes for value in each.source_attributes}
+        named = {value: i for i, each in classes for value in each.attributes}
+        pairs = ignored | implied | named
+        texts = [as_text(value) for value in attributes]
         if unknown := [text for text in texts if text not in pairs]:
             found, counts = np.unique(unknown, return_counts=True)
             raise LegendError(_unknown("attribute values", [repr(str(f)) for f in found], counts))
@@ -224,7 +227,7 @@ class Legend:
             classes=classes,
             name=str(record.get("name", "")),
             background=record.get("background"),
-            ignore=tuple(record.get("ignore", ())),
+            ignore=tuple(_list(record, "ignore")),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -266,6 +269,19 @@ def to_hex(color: Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
+def default_color(number: int) -> str:
+    """A colour for a class that names none; every number has another one.
+
+    >>> default_color(0), default_color(16)
+    ('#d7301f', '#eb42b3')
+    """
+    if number < len(PALETTE):
+        return PALETTE[number]
+    hue = number * 0.618034 % 1  # the golden ratio spreads hues evenly
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.17 * (number % 3), 0.95 - number / 600)
+    return to_hex((round(255 * red), round(255 * green), round(255 * blue)))
+
+
 def _is_color(text: object) -> bool:
     return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
 
@@ -274,7 +290,7 @@ def _packed(color: Color) -> int:
     return (color[0] << 16) | (color[1] << 8) | color[2]
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
     """Attribute values compare as text: 4, 4.0 and "4" are the same."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -323,13 +339,19 @@ def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
         return LegendClass(
             value=value,
             name=name,
-            color=parse_color(table.get("color", PALETTE[number % len(PALETTE)])),
-            values=tuple(int(each) for each in table.get("values", ())),
-            colors=tuple(parse_color(color) for color in table.get("colors", ())),
-            attributes=tuple(_as_text(each) for each in table.get("attributes", ())),
+            color=parse_color(table.get("color", default_color(number))),
+            values=tuple(int(each) for each in _list(table, "values")),
+            colors=tuple(parse_color(color) for color in _list(table, "colors")),
+            attributes=tuple(as_text(each) for each in _list(table, "attributes")),
         )
     except (TypeError, ValueError) as error:
-        raise LegendError(f"{where}: values, colors and attributes are lists ({error})") from error
+        raise LegendError(f"{where}: {error}") from error
+
+
+def _list(table: Mapping[str, Any], key: str) -> list[Any]:
+    if not isinstance(found := table.get(key, []), list | tuple):
+        raise LegendError(f"{key} is a list, as in {key} = [{found!r}]")
+    return list(found)
 
 
 def _refuse_unknown_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:

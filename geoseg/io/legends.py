@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.core.legend import Legend
+from geoseg.core.legend import Legend, as_text, to_hex
 from geoseg.core.presets import PRESETS, preset
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import blocks
@@ -80,7 +80,7 @@ def _tables_of_attribute(path: Path, attribute: str | None, layer: str | None) -
     if attribute is None:
         raise LegendError(f"{path}: name the column that holds the class with --attribute")
     column = read_polygons(path, layer=layer, attribute=attribute).attributes
-    names = sorted({str(value) for value in column})
+    names = sorted({as_text(value) for value in column})
     if all(name.isdecimal() and int(name) <= IGNORE for name in names):
         numbers = sorted(map(int, names))
         return [{"value": value, "name": f"class {value}"} for value in numbers]
@@ -93,13 +93,16 @@ def _tables_of_raster(path: Path) -> list[Any]:
             return _tables_of_colors(reader)
         values = _distinct(reader, reader.nodata)
         palette = reader.palette or {}
+    fit = all(0 <= value <= IGNORE for value in values)
+    taken: set[str] = set()
     tables: list[Any] = []
     for number, value in enumerate(values):
-        fits = 0 <= value <= IGNORE
-        table = {"value": value if fits else number, "name": f"class {value}"}
-        table |= {} if fits else {"values": [value]}
-        if value in palette:
-            table["color"] = "#{:02x}{:02x}{:02x}".format(*palette[value])
+        table = {"value": value if fit else number, "name": f"class {value}"}
+        table |= {} if fit else {"values": [value]}
+        color = to_hex(palette[value]) if value in palette else None
+        if color is not None and color not in taken:
+            table["color"] = color
+            taken.add(color)
         tables.append(table)
     return tables
 

@@ -1,5 +1,6 @@
 """Which reference map belongs to which raster."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,9 +47,15 @@ def _best_match(raster: Path, references: Sequence[Path]) -> Path:
 
 
 def _fits(reference: str, raster: str) -> bool:
-    """Whether one name is the other with something before or after it."""
+    """Whether one name is the other with something before or after it.
+
+    Numbers stay whole: ``tile_1`` is no part of ``tile_10_mask``.
+    """
     long, short = sorted((reference, raster), key=len, reverse=True)
-    return long.startswith(short) or long.endswith(short)
+    edge = r"(?!(?<=\d)\d)"
+    return bool(
+        re.match(re.escape(short) + edge, long) or re.search(edge + re.escape(short) + "$", long)
+    )
 
 
 def _common_folders(one: Path, other: Path) -> int:

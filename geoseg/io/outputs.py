@@ -3,15 +3,21 @@
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError, OutputExistsError
 
 RECORDS = ("patches.json", "geoseg.json", "evaluation.json", "run.json", "windows.json")
 """Files by which a folder is known to be geoseg's own, so that it may be replaced."""
+
+
+LITTLE_SPACE = 1_000_000
+"""With fewer free bytes than this, a failure to write is put down to the lack of space."""
 
 
 def refuse_existing(*paths: Path, overwrite: bool) -> None:
@@ -58,10 +64,10 @@ def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
 def writing(path: Path) -> Iterator[None]:
     """Turn failures of GDAL and the system into an `OutputError` that names the output."""
     try:
-        yield
-    except (OSError, RasterioError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise OutputError(f"{path}: cannot be written: {reason}") from error
+        with rasterio.Env():  # else GDAL talks to stderr itself in threads
+            yield
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        raise OutputError(f"{path}: cannot be written: {_reason(error, path)}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,8 +87,21 @@ def _replace(partial: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Leave nothing behind; what cannot be removed must not hide why."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+        return
+    with suppress(OSError):
         path.unlink(missing_ok=True)
         path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """GDAL does not say that a disk is full."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    with suppress(OSError):
+        folder = next(each for each in path.absolute().parents if each.exists())
+        if shutil.disk_usage(folder).free < LITTLE_SPACE:
+            return f"no space left on the disk ({error})"
+    return str(error)

@@ -114,7 +114,6 @@ def _create_patch(path: Path, grid: Grid, kind: RasterFormat, **options: Any) ->
         grid,
         replace(kind, tags=None),
         tiled=False,
-        blockxsize=None,
         blockysize=grid.height,
         compress="deflate",
         zlevel=1,

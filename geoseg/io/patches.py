@@ -19,7 +19,9 @@ from typing import Any, Literal, NamedTuple, Self
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
+import shapely
 from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
@@ -163,7 +165,7 @@ class PatchSet:
             record = _record_from_json((folder / RECORD).read_text(encoding="utf-8"), folder)
             table = pyogrio.read_dataframe(folder / FOOTPRINTS, read_geometry=False)
             return cls(folder, record, _patches_from_table(table, record))
-        except (ValueError, KeyError, TypeError, LegendError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
             raise PatchSetError(f"{folder}: {RECORD} is damaged: {error!r}") from error
         except (pyogrio.errors.DataSourceError, OSError) as error:
             raise PatchSetError(f"{folder}: {FOOTPRINTS} cannot be read: {error}") from error
@@ -195,6 +197,7 @@ class PatchSet:
         if self.record.storage == "index":
             reader, reference, area = self._source(patch.source)
             image, valid = reader.read_floats(patch.window)
+            image[:, ~valid] = np.nan  # beyond the edge as well, as in stored patches
             mask = reference.read(patch.window)
             if area is not None:
                 mask[~area.read(patch.window)] = IGNORE
@@ -257,6 +260,7 @@ def write_index(
     """
     (folder / RECORD).write_text(_record_to_json(record, folder), encoding="utf-8", newline="\n")
     shared = {grid.crs for grid in grids}
+    placed = shared != {None}
     parts = []
     for source, grid in enumerate(grids):
         rows = [patch for patch in patches if patch.source == source]
@@ -266,9 +270,9 @@ def write_index(
                 geometry=[_footprint(grid.part(patch.window)) for patch in rows],
                 crs=grid.crs.to_wkt() if grid.crs else None,
             )
-            parts.append(frame if len(shared) == 1 or not grid.crs else frame.to_crs("EPSG:4326"))
-    import pandas as pd
-
+            if placed and not grid.crs:  # a picture has no place beside those that have
+                frame = frame.set_geometry([None] * len(rows), crs="EPSG:4326")
+            parts.append(frame if len(shared) == 1 else frame.to_crs("EPSG:4326"))
     table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
@@ -276,26 +280,32 @@ def write_index(
 
 
 def _footprint(grid: Grid) -> Any:
-    import shapely
-
     return shapely.Polygon(grid.corners)
 
 
 def _row(patch: Patch, record: PatchSetRecord) -> dict[str, Any]:
-    shares = zip(record.legend.names, patch.class_shares, strict=True)
     return {
         "split": patch.split,
         "source": record.sources[patch.source].name,
         "row_off": patch.window.row_off,
         "col_off": patch.window.col_off,
         "valid_share": patch.valid_share,
-        **{f"share_{name}": share for name, share in shares},
+        **dict(zip(_share_columns(record.legend), patch.class_shares, strict=True)),
     }
+
+
+def _share_columns(legend: Legend) -> list[str]:
+    """A column for each class; GeoPackage takes names that differ in case only for the same."""
+    names = [name.casefold() for name in legend.names]
+    return [
+        f"share_{name}" if names.count(name.casefold()) == 1 else f"share_{name}_{number}"
+        for number, name in enumerate(legend.names)
+    ]
 
 
 def _patches_from_table(table: Any, record: PatchSetRecord) -> list[Patch]:
     numbers = {source.name: number for number, source in enumerate(record.sources)}
-    shares = table[[f"share_{name}" for name in record.legend.names]].to_numpy(float)
+    shares = table[_share_columns(record.legend)].to_numpy(float)
     columns = (table["source"], table["row_off"], table["col_off"], table["split"])
     return [
         Patch(

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
@@ -264,7 +265,7 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
     """Turn failures of GDAL and the system into a `RasterError` that says where."""
     try:
         yield
-    except (RasterioError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         where = "" if window is None else f" in {window}"
         reason = str(error.__cause__ or error).removeprefix(f"{path}: ")
         raise RasterError(f"{path}: cannot be read{where}: {reason}") from error
@@ -335,6 +336,7 @@ def _pad(pixels: Pixels, inside: Window, window: Window) -> Pixels:
 
 def _palette(dataset: Any) -> dict[int, Color] | None:
     """The colours of a one-band raster that has them."""
+    dataset = getattr(dataset, "src_dataset", dataset)  # warping loses them
     if dataset.count != 1 or ColorInterp.palette not in dataset.colorinterp:
         return None
     return {value: tuple(color[:3]) for value, color in dataset.colormap(1).items()}

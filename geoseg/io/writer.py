@@ -19,6 +19,12 @@ from geoseg.io.raster import rasterio_window
 BLOCK = 512
 """Side of a storage tile, in pixels."""
 
+TILES: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+"""Storage in square blocks."""
+
+NO_ALPHA: dict[str, Any] = {"photometric": "minisblack", "alpha": "no"}
+"""GDAL would take a fourth band of bytes for alpha."""
+
 PROVENANCE = "GEOSEG"
 """The tag in which rasters carry what they were made of, as JSON."""
 
@@ -108,7 +114,8 @@ def create(path: Path, grid: Grid, kind: RasterFormat, **options: Any) -> Any:
         dtype=kind.dtype,
         nodata=kind.nodata,
         bigtiff="IF_SAFER",
-        **({"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK} | options),
+        **({} if "tiled" in options else TILES),
+        **({} if kind.colormap else NO_ALPHA) | options,
     )
     if kind.colormap:
         dataset.write_colormap(1, kind.colormap)

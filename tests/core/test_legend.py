@@ -169,7 +169,7 @@ def test_more_classes_than_colours_of_our_own_are_told_apart():
         ({"class": [{"name": "a", "value": True}]}, "whole number"),
         ({"class": [{"name": "a", "value": 255}]}, "holds 0..254"),
         ({"class": [{"name": "a", "value": -1}]}, "holds 0..254"),
-        ({"class": [{"name": "a", "values": 3}]}, "are lists"),
+        ({"class": [{"name": "a", "values": 3}]}, "values is a list"),
         ({"class": [{"name": "a"}, {"name": "a"}]}, "name a belongs to two"),
         ({"class": [{"name": "a", "value": 1}, {"name": "b"}]}, "value 1 belongs to two"),
         (
