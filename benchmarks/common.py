@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,9 @@ class Run(NamedTuple):
 
     seconds: float
     """Wall clock, from after the imports."""
+
+    processor: float
+    """Seconds of all cores together, which another program's work stretches less."""
 
     megabytes: float
     """Peak of the resident memory, imports included."""
@@ -110,12 +113,12 @@ def repeat(sample: Path, path: Path, side: int, *, shift: int = 0, predictor: in
 
 def report(contender: Contender, side: int) -> None:
     """Run a contender in this process and print what it took, as JSON."""
-    start = perf_counter()
+    start, started = perf_counter(), process_time()
     contender(side)
-    seconds = perf_counter() - start
+    seconds, processor = perf_counter() - start, process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kilobyte = 1024 if sys.platform == "darwin" else 1
-    print(json.dumps(Run(seconds, peak / kilobyte / 1024)))
+    print(json.dumps(Run(seconds, processor, peak / kilobyte / 1024)))
 
 
 def run(script: str, contender: str, side: int) -> Run:
@@ -135,15 +138,17 @@ def race(script: str, contenders: Iterable[str], side: int, rounds: int) -> dict
 
 def print_race(runs: Mapping[str, list[Run]], *, beside: str, megapixels: float) -> None:
     """A line for each contender, held against one of them."""
-    print(f"{'':<28}{'seconds':>9}{'Mpx/s':>9}{'ratio':>8}{'peak MB':>9}")
+    print(f"{'':<24}{'seconds':>8}{'ratio':>7}{'cpu s':>8}{'ratio':>7}{'Mpx/s':>8}{'peak MB':>9}")
     for name, own in runs.items():
-        seconds = median(each.seconds for each in own)
-        ratio = median(
-            each.seconds / other.seconds for each, other in zip(own, runs[beside], strict=True)
+        seconds, processor, peak = map(median, zip(*own, strict=True))
+        pairs = list(zip(own, runs[beside], strict=True))
+        wall = median(each.seconds / other.seconds for each, other in pairs)
+        cores = median(each.processor / other.processor for each, other in pairs)
+        print(
+            f"{name:<24}{seconds:>8.2f}{wall:>7.2f}{processor:>8.2f}{cores:>7.2f}"
+            f"{megapixels / seconds:>8.0f}{peak:>9.0f}"
         )
-        peak = median(each.megabytes for each in own)
-        print(f"{name:<28}{seconds:>9.2f}{megapixels / seconds:>9.0f}{ratio:>8.2f}{peak:>9.0f}")
-    print(f"ratio: time as a multiple of '{beside}', median over the rounds")
+    print(f"ratio: to '{beside}' in the same round; cpu s: seconds of all cores together")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int
         pixels = pixels[:, :: max(pixels.shape[1] // SAMPLE, 1)]
     elif pixels.dtype.itemsize <= 2:  # noqa: PLR2004 a table of 65,536 counts is cheap
         lowest = int(np.iinfo(pixels.dtype).min)
-        counts = np.stack([_histogram(band) for band in pixels])
+        counts = np.stack([histogram(band) for band in pixels])
         occurring = np.flatnonzero(counts.any(axis=0))
         return (occurring + lowest).astype(np.float64), counts[:, occurring]
     values = np.unique(pixels)
@@ -128,10 +128,16 @@ def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int
     return values.astype(np.float64), counts
 
 
-def _histogram(band: NDArray[Any]) -> NDArray[np.int64]:
+def histogram(band: NDArray[Any]) -> NDArray[np.int64]:
     """Counts of all values of an 8-bit or 16-bit type, from its lowest.
 
     Two bytes are counted at a time, as one number of 16 bits.
+
+    Args:
+        band: (n,).
+
+    >>> histogram(np.array([3, 1, 3], np.uint8))[:5].tolist()
+    [0, 1, 0, 2, 0]
     """
     lowest = int(np.iinfo(band.dtype).min)
     if band.dtype == np.uint8:

@@ -47,9 +47,12 @@ def draw_preview(paths: Sequence[Path], output: Path, *, side: int, overwrite: b
     from matplotlib.figure import Figure
 
     panels = [read_panel(path, side) for path in paths]
-    size = (PANEL_INCHES * len(panels), PANEL_INCHES + 0.6)
+    shapes = np.array([panel.picture.shape[:2] for panel in panels])
+    heights, widths = (PANEL_INCHES * shapes / shapes.max(axis=1, keepdims=True)).T
+    size = (widths.sum(), heights.max() + 0.6)
     figure = Figure(figsize=size, layout="constrained")
-    for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    grid = figure.subplots(1, len(panels), width_ratios=widths, squeeze=False)
+    for axes, panel in zip(grid[0], panels, strict=True):
         axes.imshow(panel.picture, interpolation="nearest")
         axes.set_title(panel.title)
         axes.set_axis_off()

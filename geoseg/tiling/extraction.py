@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.core.scores import IGNORE
-from geoseg.core.statistics import BandStatistics
+from geoseg.core.statistics import BandStatistics, histogram
 from geoseg.core.window import Window
 from geoseg.io.patch_files import padded, write_image, write_mask
 from geoseg.io.patches import Patch, PatchSet
@@ -82,8 +82,7 @@ class Extraction:
             self._write(patch, where, pixels, mask)
         rows, cols = own.relative_to(where).slices
         counted = pixels.valid[rows, cols] & covered
-        labels = mask[rows, cols][counted]
-        classes = np.bincount(labels, minlength=IGNORE + 1)[: len(self.patch_set.record.legend)]
+        classes = histogram(mask[rows, cols][counted])[: len(self.patch_set.record.legend)]
         return Measured(BandStatistics.measure(pixels.image[:, rows, cols], counted), classes)
 
     def _training_ground(self, own: Window) -> NDArray[np.bool_]:

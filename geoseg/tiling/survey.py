@@ -73,7 +73,7 @@ def _shares(source: OpenSource, run: Run, classes: int) -> NDArray[np.float64]:
     layers = [valid, *(mask == index for index in range(classes))]
     counts = np.zeros((len(layers), where.width + 1), np.int64)
     for row, layer in zip(counts, layers, strict=True):
-        row[1:] = np.cumsum(np.count_nonzero(layer, axis=0))
+        row[1:] = np.cumsum(layer.sum(axis=0, dtype=np.uint32))
     starts = np.array([window.col_off for window in run]) - where.col_off
     stops = np.minimum(starts + run[0].width, where.width)
     return (counts[:, stops] - counts[:, starts]).T / (run[0].height * run[0].width)
