@@ -1,8 +1,8 @@
 #!/bin/sh
 # The main job of geoseg on the sample data, from tile to evaluate. `make demo` calls it.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-demo}
+cd "$(dirname "$0")/.."
 mkdir -p "$out"
 
 run() {
@@ -11,14 +11,15 @@ run() {
     "$@"
 }
 
-run geoseg tile "$here/ortho.tif" --reference "$here/reference.tif" --legend "$here/legend.toml" \
-    -o "$out/patches" --patch-size 256 --stride 128 --val 0.2 --overwrite
+run geoseg tile sample_data/ortho.tif --reference sample_data/reference.tif \
+    --legend sample_data/legend.toml -o "$out/patches" --val 0.2 --overwrite
 run geoseg train "$out/patches" -o "$out/run" --epochs 8 --batch-size 4 --lr 2e-3 --overwrite
-run geoseg predict "$out/run/model" "$here/ortho.tif" -o "$out/map.tif" \
+run geoseg predict "$out/run/model" sample_data/ortho.tif -o "$out/map.tif" \
     --windows "$out/windows" --overwrite
 run geoseg mosaic "$out/windows" -o "$out/mosaic.tif" --overwrite
 cmp "$out/map.tif" "$out/mosaic.tif" && echo "(the mosaic of the windows is the map, to the byte)"
-run geoseg evaluate "$out/map.tif" --reference "$here/reference.tif" \
-    --legend "$here/legend.toml" --patches "$out/patches" --split val -o "$out/report" --overwrite
-run geoseg preview "$here/ortho.tif" "$here/reference.tif" "$out/map.tif" \
+run geoseg evaluate "$out/map.tif" --reference sample_data/reference.tif \
+    --legend sample_data/legend.toml --patches "$out/patches" --split val -o "$out/report" \
+    --overwrite
+run geoseg preview sample_data/ortho.tif sample_data/reference.tif "$out/map.tif" \
     -o "$out/preview.png" --overwrite

@@ -68,10 +68,14 @@ def evaluate(
     classes = _legend(legend, paths[0])
     ground = PatchSet.open(patches).footprints(split) if patches else None
     choices = ReferenceOptions(attribute=attribute, layer=layer, coding=coding, resample=resample)
-    batch = Batch(Talk(quiet=quiet))
+    talk = Talk(quiet=quiet)
+    batch = Batch(talk)
 
     def work(each: "evaluation.Pair") -> "tuple[evaluation.Pair, evaluation.Comparison]":
-        return each, evaluation.compare(each, classes, options=choices, aoi=aoi, ground=ground)
+        watch = talk.watch(each.name)
+        return each, evaluation.compare(
+            each, classes, options=choices, aoi=aoi, ground=ground, watch=watch
+        )
 
     done = batch.run(pairs, work)
     if not done:

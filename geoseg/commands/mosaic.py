@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import print_json
+from geoseg.commands.talk import Talk, print_json
 
 
 def mosaic(
@@ -39,6 +39,7 @@ def mosaic(
     ] = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Blend windows, score rasters or class maps into one georeferenced map."""
     from geoseg import mosaicking
@@ -54,6 +55,7 @@ def mosaic(
         method=method,
         legend=load_legend(legend) if legend else None,
         resample=resample,
+        watch=Talk(quiet=quiet).watch("mosaic"),
     )
     if json:
         print_json(asdict(report) | {"path": str(report.path)})

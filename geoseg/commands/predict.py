@@ -23,7 +23,7 @@ def predict(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Class map; a folder for several orthophotos."),
+        typer.Option("--output", "-o", help="Class map (.tif), or a folder of class maps."),
     ],
     *,
     patch_size: Annotated[

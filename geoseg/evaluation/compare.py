@@ -1,6 +1,6 @@
 """Count pairs of classes over a map and its reference, in blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
-from geoseg.core.window import blocks
+from geoseg.core.window import Window, blocks
 from geoseg.errors import EmptyError
 from geoseg.io.matching import match_by_name, match_by_order
 from geoseg.io.paths import unique_names
@@ -63,6 +63,10 @@ class Comparison:
         )
 
 
+Watch = Callable[[Iterable[Window], int], Iterable[Window]]
+"""Shows progress: gives the blocks on and knows how many there are."""
+
+
 def pair_maps(
     maps: Sequence[Path], references: Sequence[Path], *, by: Literal["order", "name"]
 ) -> list[Pair]:
@@ -83,6 +87,7 @@ def compare(
     options: ReferenceOptions | None = None,
     aoi: Path | None = None,
     ground: Any = None,
+    watch: Watch = lambda blocks, _: blocks,
 ) -> Comparison:
     """Hold a class map against its reference, on the map's grid.
 
@@ -92,6 +97,7 @@ def compare(
         options: How the reference is read.
         aoi: Polygons; ground outside does not count.
         ground: GeoSeries; ground outside does not count.
+        watch: Shows progress over the blocks.
 
     Raises:
         EmptyError: If no pixel is known to both.
@@ -106,7 +112,8 @@ def compare(
         mapped = open_reference(pair.class_map, legend=legend, grid=grid, options=as_map)
         truth = open_reference(pair.reference, legend=legend, grid=grid, options=options)
         with closing(mapped), closing(truth):
-            for block in blocks(grid.height, grid.width, rows=ROWS, cols=COLUMNS):
+            todo = list(blocks(grid.height, grid.width, rows=ROWS, cols=COLUMNS))
+            for block in watch(todo, len(todo)):
                 predicted, reference = mapped.read(block), truth.read(block)
                 for area in areas:
                     outside = ~area.read(block)

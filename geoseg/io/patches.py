@@ -276,7 +276,13 @@ def write_index(
     table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
-        pyogrio.write_dataframe(table, folder / FOOTPRINTS, layer="patches", driver="GPKG")
+        pyogrio.write_dataframe(
+            table,
+            folder / FOOTPRINTS,
+            layer="patches",
+            driver="GPKG",
+            dataset_options={"VERSION": "1.2"},  # what older readers know
+        )
 
 
 def _footprint(grid: Grid) -> Any:

@@ -1,6 +1,6 @@
 """The step: windows or scenes in, one georeferenced map out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from geoseg.mosaicking.scenes import open_scenes
 
 __all__ = ["Method", "mosaic"]
 
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Shows progress: gives windows or blocks on and knows how many there are."""
+
 FOR_SCORES: tuple[Method, ...] = ("blend", "max", "first", "last")
 FOR_CLASS_MAPS: tuple[Method, ...] = ("majority", "first", "last")
 
@@ -26,6 +29,7 @@ def mosaic(
     method: Method | None = None,
     legend: Legend | None = None,
     resample: bool = False,
+    watch: Watch = lambda parts, _: parts,
 ) -> MapReport:
     """Bring windows, score rasters or class maps together in one map.
 
@@ -37,6 +41,7 @@ def mosaic(
         method: How; None: ``blend`` for scores, ``majority`` for class maps.
         legend: The classes; None: as the files say.
         resample: Bring scenes of other grids onto the first one's.
+        watch: Shows progress over windows or blocks.
 
     Raises:
         InputError: If the files are of different kinds, or the method does not suit them.
@@ -47,7 +52,7 @@ def mosaic(
     outputs.refuse_existing()
     layout = window_layout(paths)
     if layout is not None and method in (None, "blend"):
-        return _blend_windows(paths, layout, outputs)
+        return _blend_windows(paths, layout, outputs, watch)
     tags = [read_tags(path) for path in paths]
     class_maps = _are_class_maps(paths, tags)
     legend = legend or _common_legend(paths, tags)
@@ -57,13 +62,16 @@ def mosaic(
         raise InputError(f"--method {method} is not for {kind}, which {paths[0]} holds")
     with open_scenes(paths, legend, class_maps=class_maps, resample=resample) as scenes:
         combine = METHODS[method]
-        blocks = (combine(block, layers, len(legend)) for block, layers in scenes.layers())
+        layers = watch(scenes.layers(), scenes.block_count)
+        blocks = (combine(block, layers, len(legend)) for block, layers in layers)
         provenance = {"method": method, "sources": [path.name for path in paths]}
         return write_map(blocks, scenes.grid, legend, outputs, provenance=provenance)
 
 
-def _blend_windows(paths: Sequence[Path], layout: WindowLayout, outputs: MapOutputs) -> MapReport:
-    strips = blend(read_windows(paths, layout), layout.lattice)
+def _blend_windows(
+    paths: Sequence[Path], layout: WindowLayout, outputs: MapOutputs, watch: Watch
+) -> MapReport:
+    strips = blend(watch(read_windows(paths, layout), len(paths)), layout.lattice)
     return write_map(strips, layout.grid, layout.legend, outputs, provenance=layout.provenance)
 
 

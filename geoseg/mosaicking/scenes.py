@@ -75,6 +75,11 @@ class Scenes:
         """Whether they hold classes rather than scores."""
         return self.scenes[0].is_class_map
 
+    @property
+    def block_count(self) -> int:
+        """How many blocks `layers` gives."""
+        return -(-self.grid.height // ROWS) * -(-self.grid.width // COLUMNS)
+
     def layers(self) -> Iterator[tuple[Window, list[Layer]]]:
         """The blocks of the mosaic in reading order, and what all scenes say of each."""
         for block in blocks(self.grid.height, self.grid.width, rows=ROWS, cols=COLUMNS):
