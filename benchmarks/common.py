@@ -57,7 +57,7 @@ class Run(NamedTuple):
     """Wall clock, from after the imports."""
 
     processor: float
-    """Seconds of all cores together, which another program's work stretches less."""
+    """Seconds of all cores together: what counts if the machine is busy with other things."""
 
     megabytes: float
     """Peak of the resident memory, imports included."""
@@ -137,7 +137,7 @@ def race(script: str, contenders: Iterable[str], side: int, rounds: int) -> dict
 
 
 def print_race(runs: Mapping[str, list[Run]], *, beside: str, megapixels: float) -> None:
-    """A line for each contender, held against one of them."""
+    """Print a line of medians for each contender, held against one of them."""
     print(f"{'':<24}{'seconds':>8}{'ratio':>7}{'cpu s':>8}{'ratio':>7}{'Mpx/s':>8}{'peak MB':>9}")
     for name, own in runs.items():
         seconds, processor, peak = map(median, zip(*own, strict=True))

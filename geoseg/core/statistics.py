@@ -59,7 +59,10 @@ class BandStatistics:
         """
         if not valid.any():
             return cls.empty(len(image))
-        pixels = image.reshape(len(image), -1) if valid.all() else image[:, valid]
+        if valid.all():
+            pixels = image.reshape(len(image), -1)
+        else:
+            pixels = np.stack([band[valid] for band in image])  # image[:, valid], but fast
         values, frequencies = _tabulate(pixels)
         exact = np.issubdtype(pixels.dtype, np.integer)
         numbers, weights = (values, frequencies) if exact else (pixels.astype(np.float64), 1)

@@ -117,7 +117,7 @@ class ModelBundle:
                     "folder": folder,
                 }
             )
-        except (ValueError, KeyError, TypeError, LegendError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
             raise BundleError(f"{folder}: {RECORD} is damaged: {error!r}") from error
         if bundle.weights_sha256 != expected:
             raise BundleError(f"{folder}: {WEIGHTS} is damaged or of another model")

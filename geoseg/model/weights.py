@@ -1,6 +1,7 @@
 """Encoder weights from the hub, a file, or an ordinary Python package."""
 
 import importlib
+import pickle
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -170,6 +171,10 @@ def _from_file(path: Path) -> State:
             state = state.get("state_dict", state)
     except (OSError, RuntimeError, SafetensorError, ValueError, AttributeError) as error:
         raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise TrainingError(
+            f"--encoder-weights {path}: cannot be read: it is no state dict of plain tensors"
+        ) from error
     prefix = "encoder."
     own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return own or state

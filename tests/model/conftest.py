@@ -1,0 +1,39 @@
+"""An untrained bundle: what it says does not matter here, only that it is kept."""
+
+import pytest
+import torch
+
+from geoseg.core.legend import Legend
+from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.network import build_network, save_network
+
+LEGEND = Legend.from_dict({"class": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
+
+
+@pytest.fixture(scope="session")
+def network():
+    torch.manual_seed(0)
+    built, _ = build_network("unet", "resnet18", bands=3, classes=3, encoder_weights="none")
+    return built.eval()
+
+
+@pytest.fixture
+def bundle(tmp_path, network):
+    """A bundle on disk, loaded."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_network(network, folder)
+    ModelBundle(
+        arch="unet",
+        encoder="resnet18",
+        legend=LEGEND,
+        bands=3,
+        band_names=("red", "green", "blue"),
+        dtype="uint8",
+        value_range=(10.0, 200.0),
+        normalisation=Normalisation(mean=(100.0, 110.0, 120.0), std=(30.0, 31.0, 32.0)),
+        patch_size=32,
+        gsd=0.5,
+        training={"options": {"lr": 0.001}},
+    ).write_record(folder)
+    return ModelBundle.load(folder)

@@ -1,0 +1,67 @@
+"""A small patch set whose colours are its classes: a network can learn it in a few steps."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from geoseg.core.legend import Legend
+from geoseg.io.patches import Source
+from geoseg.tiling import TileOptions, tile
+from geoseg.training import TrainOptions
+
+LEGEND = Legend.from_dict(
+    {"class": [{"value": 3, "name": "dark"}, {"value": 1, "name": "bright"}]}
+)
+COLORS = np.array([(30, 40, 50), (180, 190, 200)], np.uint8)
+PLACE = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)}
+
+
+def write(path, image, **profile):
+    count, height, width = image.shape
+    shape = {"count": count, "height": height, "width": width, "dtype": image.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **PLACE, **profile) as file:
+        file.write(image)
+    return path
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """An orthophoto of 128 x 160 px with a hole, and its reference with unlabelled rows."""
+    folder = tmp_path_factory.mktemp("source")
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (8, 10)).repeat(16, axis=0).repeat(16, axis=1)
+    image = COLORS[truth].transpose(2, 0, 1) + rng.integers(0, 40, (3, 128, 160), np.uint8)
+    image[:, 50:60, 20:30] = 0
+    values = np.array([3, 1], np.uint8)[truth]
+    values[60:64] = 255
+    return Source(
+        name="town",
+        ortho=write(folder / "ortho.tif", image, nodata=0),
+        reference=write(folder / "truth.tif", values[None]),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_patches(source, tmp_path_factory):
+    """A function that tiles the orthophoto and gives the folder."""
+
+    def make(**changes):
+        folder = tmp_path_factory.mktemp("patches") / "set"
+        choices = {"patch_size": 32, "stride": 32, "split_block": 32, "val": 0.3, "workers": 1}
+        tile([source], LEGEND, folder, options=TileOptions(**choices | changes))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def patches(make_patches):
+    """A patch set of 20 patches."""
+    return make_patches()
+
+
+@pytest.fixture
+def quick():
+    """Options of a training that takes a second or two."""
+    return TrainOptions(epochs=2, batch_size=4, device="cpu", workers=0)

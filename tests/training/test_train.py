@@ -1,0 +1,198 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from geoseg.errors import BundleError, OutputExistsError, PatchSetError, TrainingError
+from geoseg.io.patches import PatchSet
+from geoseg.model.bundle import WEIGHTS, ModelBundle
+from geoseg.model.torch_runtime import TorchSegmenter
+from geoseg.training import train
+from geoseg.training.callbacks import Progress, Record
+
+
+def weights(run):
+    return (run / "model" / WEIGHTS).read_bytes()
+
+
+def last_weights(run):
+    """Of the last epoch, from the checkpoint."""
+    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def rows(run):
+    with (run / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp_path, quick):
+    run = tmp_path / "run"
+
+    report = train(patches, run, options=quick, quiet=True)
+
+    bundle = ModelBundle.load(report.model)
+    assert bundle.legend == PatchSet.open(patches).record.legend
+    assert bundle.patch_size == 32
+    assert bundle.gsd == pytest.approx(0.5, rel=0.01)
+    assert [row["epoch"] for row in rows(run)] == ["1", "2"]
+    assert {"train_loss", "val_loss", "val_miou", "iou_dark", "iou_bright", "lr"} <= set(
+        rows(run)[0]
+    )
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((run / "run.json").read_text())
+    assert record["options"]["encoder"] == "resnet18"
+    assert torch.__version__.startswith(record["versions"]["torch"])
+    assert not report.interrupted
+
+
+def test_the_bundle_opens_with_smp_and_scores_windows(patches, tmp_path, quick):
+    model = train(patches, tmp_path / "run", options=quick, quiet=True).model
+
+    smp.from_pretrained(str(model))
+    scores = TorchSegmenter(ModelBundle.load(model), device="cpu")(
+        np.full((1, 3, 32, 32), 90, np.float32)
+    )
+
+    assert scores.shape == (1, 2, 32, 32)
+
+
+def test_a_network_learns_what_can_be_seen(patches, tmp_path, quick):
+    options = replace(quick, epochs=12, lr=3e-3, monitor="miou", early_stopping=0)
+
+    report = train(patches, tmp_path / "run", options=options, quiet=True)
+
+    assert report.best["val_miou"] > 0.6
+    assert report.best["val_miou"] == max(float(row["val_miou"]) for row in rows(tmp_path / "run"))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(patches, tmp_path, quick):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(patches, tmp_path / name, options=replace(quick, seed=seed), quiet=True)
+
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+class PullThePlug(Callback):
+    """Interrupts a training in the middle of an epoch."""
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted_in_the_third_epoch(monkeypatch):
+    """The progress bar pulls the plug."""
+    start = PullThePlug.on_train_batch_start
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_train_batch_start", start, raising=False)
+        yield patch
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    patches, tmp_path, quick, schedule, interrupted_in_the_third_epoch
+):
+    options = replace(quick, epochs=4, schedule=schedule, optimizer="adamw")
+    stopped = train(patches, tmp_path / "stopped", options=options, quiet=True)
+    interrupted_in_the_third_epoch.undo()
+    resumed = train(patches, tmp_path / "stopped", options=options, resume=True, quiet=True)
+
+    whole = train(patches, tmp_path / "whole", options=options, quiet=True)
+
+    assert stopped.interrupted
+    assert stopped.epochs == 2
+    assert resumed.epochs == whole.epochs == 4
+    ours, theirs = last_weights(tmp_path / "stopped"), last_weights(tmp_path / "whole")
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    for column in ("train_loss", "val_loss", "lr"):
+        assert [row[column] for row in rows(tmp_path / "stopped")] == [
+            row[column] for row in rows(tmp_path / "whole")
+        ]
+
+
+def test_an_interrupted_training_leaves_the_best_model_so_far(
+    patches, tmp_path, quick, interrupted_in_the_third_epoch
+):
+    report = train(patches, tmp_path / "run", options=replace(quick, epochs=9), quiet=True)
+
+    assert report.interrupted
+    assert ModelBundle.load(report.model).training["best_epoch"]["epoch"] == report.best["epoch"]
+
+
+def test_more_epochs_go_on_from_the_last_one(patches, tmp_path, quick):
+    train(patches, tmp_path / "run", options=quick, quiet=True)
+
+    report = train(
+        patches, tmp_path / "run", options=replace(quick, epochs=3), resume=True, quiet=True
+    )
+
+    assert report.epochs == 3
+
+
+def test_a_training_is_not_resumed_with_other_options(patches, tmp_path, quick):
+    train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
+
+    with pytest.raises(TrainingError, match=r"lr was 0\.001 and is 0\.5"):
+        train(patches, tmp_path / "run", options=replace(quick, lr=0.5), resume=True)
+
+
+def test_there_must_be_something_to_resume(patches, tmp_path, quick):
+    with pytest.raises(TrainingError, match="no training to resume"):
+        train(patches, tmp_path / "run", options=quick, resume=True)
+
+
+def test_an_earlier_training_is_not_overwritten_unasked(patches, tmp_path, quick):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+
+    with pytest.raises(OutputExistsError):
+        train(patches, run, options=quick)
+
+
+def test_early_stopping_ends_a_training_that_does_not_improve(patches, tmp_path, quick):
+    options = replace(quick, epochs=30, lr=1e-9, early_stopping=2, monitor="miou")
+
+    report = train(patches, tmp_path / "run", options=options, quiet=True)
+
+    assert report.epochs < 30
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"arch": "nothing"}, "known are unet"),
+        ({"arch": "fpn", "encoder": "vgg11", "encoder_weights": "nothing.pth"}, "no such file"),
+    ],
+)
+def test_options_that_cannot_be_leave_no_run_folder(patches, tmp_path, quick, change, reason):
+    with pytest.raises(TrainingError, match=reason):
+        train(patches, tmp_path / "run", options=replace(quick, **change))
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_device_leaves_no_run_folder(patches, tmp_path, quick):
+    with pytest.raises(BundleError, match="--device"):
+        train(patches, tmp_path / "run", options=replace(quick, device="nonsense"))
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_patch_set_is_refused(tmp_path, quick):
+    with pytest.raises(PatchSetError, match=r"patches\.json is missing"):
+        train(tmp_path, tmp_path / "run", options=quick)
+
+
+def test_without_validation_the_last_epoch_is_the_best():
+    record = Record(None, [], monitor="val_loss", save_model=print)
+
+    assert record._rank({"epoch": 3}) < record._rank({"epoch": 2})
+    assert record._rank({"epoch": 1, "val_loss": float("nan")}) == float("inf")
