@@ -31,9 +31,9 @@ VALUES = [[1, 4, 0, 1], [0, 255, 1, 0]]
 def write(tmp_path, legend, make_grid):
     """A function that writes the scores above, and gives the report."""
 
-    def write(scores=SCORES, valid=VALID, **outputs):
+    def write(stack=SCORES, valid=VALID, **outputs):
         grid = make_grid(*valid.shape)
-        strips = [WindowScores(grid.window, scores, valid)]
+        strips = [WindowScores(grid.window, stack, valid)]
         named = MapOutputs(class_map=tmp_path / "map.tif", **outputs)
         return write_map(strips, grid, legend, named, provenance={"model": "m"})
 
@@ -193,7 +193,9 @@ def test_sidecars_are_written_unless_they_are_not_wanted(write, tmp_path, sideca
 
 def test_nothing_is_left_when_the_scores_fail(tmp_path, legend, make_grid):
     def break_down():
-        yield WindowScores(Window(row_off=0, col_off=0, height=1, width=4), SCORES[:, :1], VALID[:1])
+        yield WindowScores(
+            Window(row_off=0, col_off=0, height=1, width=4), SCORES[:, :1], VALID[:1]
+        )
         raise KeyboardInterrupt
 
     outputs = MapOutputs(

@@ -123,7 +123,9 @@ def test_blended_scores_equal_sums_over_the_whole_map(write_raster, height, widt
     scores, valid = whole_map(path, of_its_mean, stride)
 
     assert (valid == (weight > 0)).all()
-    assert scores[:, valid] == pytest.approx((total / np.maximum(weight, 1e-12))[:, valid], abs=1e-5)
+    assert scores[:, valid] == pytest.approx(
+        (total / np.maximum(weight, 1e-12))[:, valid], abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])

@@ -10,9 +10,7 @@ from geoseg.io.patches import Source
 from geoseg.tiling import TileOptions, tile
 from geoseg.training import TrainOptions
 
-LEGEND = Legend.from_dict(
-    {"class": [{"value": 3, "name": "dark"}, {"value": 1, "name": "bright"}]}
-)
+LEGEND = Legend.from_dict({"class": [{"value": 3, "name": "dark"}, {"value": 1, "name": "bright"}]})
 COLORS = np.array([(30, 40, 50), (180, 190, 200)], np.uint8)
 PLACE = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)}
 

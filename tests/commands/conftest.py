@@ -1,0 +1,76 @@
+"""The command line in this process: exit code, stdout, stderr; and a small world to run it on."""
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg import cli
+from geoseg.core.legend import Legend
+from geoseg.io.legends import to_toml
+from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.network import build_network, save_network
+
+LEGEND = Legend.from_dict(
+    {"name": "two", "class": [{"value": 5, "name": "dark"}, {"value": 9, "name": "bright"}]}
+)
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def geoseg(monkeypatch, capsys):
+    """A function that runs a command line."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def world(tmp_path, write_raster):
+    """An orthophoto with a nodata corner, its reference and legend: folder of all."""
+    rng = np.random.default_rng(0)
+    bright = np.kron(rng.integers(0, 2, (12, 14)), np.ones((8, 8))).astype(bool)
+    image = np.where(bright, 180, 60) + rng.integers(1, 40, (3, *bright.shape))
+    image[:, :10, :10] = 0
+    write_raster("ortho.tif", image.astype(np.uint8), nodata=0)
+    write_raster("reference.tif", np.where(bright, 9, 5).astype(np.uint8))
+    (tmp_path / "legend.toml").write_text(to_toml(LEGEND))
+    return tmp_path
+
+
+@pytest.fixture
+def model(tmp_path):
+    """An untrained bundle for the world."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.manual_seed(0)
+    network, _ = build_network("unet", "resnet18", bands=3, classes=2, encoder_weights="none")
+    save_network(network, folder)
+    ModelBundle(
+        arch="unet",
+        encoder="resnet18",
+        legend=LEGEND,
+        bands=3,
+        band_names=("red", "green", "blue"),
+        dtype="uint8",
+        value_range=(60.0, 220.0),
+        normalisation=Normalisation(mean=(120.0,) * 3, std=(60.0,) * 3),
+        patch_size=32,
+        gsd=0.5,
+    ).write_record(folder)
+    return folder

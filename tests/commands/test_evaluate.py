@@ -1,0 +1,71 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def maps(world, write_raster):
+    """Two maps and their references."""
+    (world / "truth").mkdir()
+    for name, mapped, truth in (("one", [[5, 5, 9, 9]], [[5, 9, 9, 9]]), ("two", [[5]], [[5]])):
+        write_raster(f"maps/{name}.tif", np.array(mapped, np.uint8), nodata=255)
+        write_raster(f"truth/{name}_truth.tif", np.array(truth, np.uint8))
+    return world
+
+
+def test_the_table_names_classes_and_figures(geoseg, maps):
+    outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif",
+                     "-l", maps / "legend.toml")  # fmt: skip
+
+    assert outcome.code == 0
+    assert "dark" in outcome.out
+    assert "50.00" in outcome.out
+    assert "mean IoU 58.33" in outcome.out
+
+
+def test_several_maps_are_told_each_and_pooled(geoseg, maps):
+    outcome = geoseg("evaluate", maps / "maps", "-r", maps / "truth", "--pair", "name",
+                     "-l", maps / "legend.toml", "-o", maps / "report", "--json")  # fmt: skip
+
+    figures = json.loads(outcome.out)
+    assert figures["pixels"] == 5
+    assert figures["overall_accuracy"] == pytest.approx(0.8)
+    assert figures["maps"]["two"]["classes"][1]["iou"] is None
+    with (maps / "report" / "maps.csv").open() as file:
+        assert [row["map"] for row in csv.DictReader(file)] == ["one", "two"]
+    assert json.loads((maps / "report" / "evaluation.json").read_text()) == figures
+    assert (maps / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_bad_map_is_named_and_the_others_count(geoseg, maps):
+    (maps / "maps" / "torn.tif").write_bytes(b"II*\0nothing")
+
+    outcome = geoseg("evaluate", maps / "maps/torn.tif", maps / "maps/two.tif",
+                     "-r", maps / "truth/two_truth.tif", "-l", maps / "legend.toml")  # fmt: skip
+
+    assert outcome.code == 1
+    assert "1 px counted" in outcome.out
+    assert "torn.tif" in outcome.err
+
+
+def test_only_the_ground_of_a_split_counts(geoseg, world):
+    geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
+           "-o", world / "patches", "--patch-size", 32, "--stride", 32, "--split-block", 32,
+           "--edge", "drop")  # fmt: skip
+    outcome = geoseg("evaluate", world / "reference.tif", "-r", world / "reference.tif",
+                     "-l", world / "legend.toml", "--patches", world / "patches", "--split", "val",
+                     "--json")  # fmt: skip
+
+    figures = json.loads(outcome.out)
+    assert figures["pixels"] % 32**2 == 0
+    assert 0 < figures["pixels"] < 96 * 112 / 2
+    assert figures["mean_iou"] == 1
+
+
+def test_a_map_that_names_no_classes_needs_a_legend(geoseg, maps):
+    outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif")
+
+    assert outcome.code == 1
+    assert "give --legend" in outcome.err

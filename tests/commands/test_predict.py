@@ -1,0 +1,143 @@
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1), file.profile
+
+
+def test_a_map_on_the_orthophotos_grid_with_its_nodata(geoseg, world, model):
+    outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif")
+
+    classes, profile = read(world / "map.tif")
+    _, ortho = read(world / "ortho.tif")
+    assert outcome.code == 0
+    assert {key: profile[key] for key in ("crs", "transform", "height", "width")} == {
+        key: ortho[key] for key in ("crs", "transform", "height", "width")
+    }
+    assert (classes[:10, :10] == 255).all()
+    assert set(np.unique(classes)) <= {5, 9, 255}
+
+
+def test_windows_that_were_kept_give_the_same_map(geoseg, world, model):
+    geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif",
+           "--windows", world / "windows", "--stride", 13)  # fmt: skip
+    outcome = geoseg("mosaic", world / "windows", "-o", world / "mosaic.tif")
+
+    assert outcome.code == 0
+    assert (world / "map.tif").read_bytes() == (world / "mosaic.tif").read_bytes()
+
+
+@pytest.mark.parametrize("score_type", ["uint8", "float32"])
+def test_scores_and_confidence_stand_beside_the_map(geoseg, world, model, score_type):
+    geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif",
+           "--scores", "--score-type", score_type, "--confidence", "margin")  # fmt: skip
+
+    with rasterio.open(world / "map_scores.tif") as scores:
+        assert scores.descriptions == ("dark", "bright")
+        assert scores.dtypes == (score_type,) * 2
+        stored, shown = scores.read(), scores.dataset_mask() > 0
+    classes, _ = read(world / "map.tif")
+    assert (shown == (classes != 255)).all()
+    sure = shown & (np.abs(stored[0].astype(float) - stored[1]) > 1)
+    assert (np.where(stored[1] > stored[0], 9, 5)[sure] == classes[sure]).all()
+    assert read(world / "map_confidence.tif")[1]["dtype"] == "uint8"
+
+
+def test_one_corrupt_file_does_not_stop_the_others(geoseg, world, model):
+    whole = (world / "ortho.tif").read_bytes()
+    (world / "torn.tif").write_bytes(whole[: len(whole) // 2])
+
+    outcome = geoseg(
+        "predict", model, world / "torn.tif", world / "ortho.tif", "-o", world / "maps"
+    )
+
+    assert outcome.code == 1
+    assert "1 of 2 inputs failed" in outcome.err
+    assert "torn.tif" in outcome.err
+    assert [path.name for path in (world / "maps").glob("*.tif")] == ["ortho.tif"]
+
+
+def test_a_patch_set_is_predicted_patch_by_patch(geoseg, world, model):
+    geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
+           "-o", world / "patches", "--patch-size", 32, "--split-block", 32)  # fmt: skip
+
+    outcome = geoseg("predict", model, world / "patches", "-o", world / "maps", "--json")
+
+    maps = sorted(path.name for path in (world / "maps").iterdir())
+    assert maps == sorted(path.name for path in (world / "patches" / "images").iterdir())
+    assert len(json.loads(outcome.out)) == len(maps)
+
+
+def test_a_dry_run_writes_nothing(geoseg, world, model):
+    outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif",
+                     "--dry-run", "--json", "--overlap", 0)  # fmt: skip
+
+    (plan,) = json.loads(outcome.out).values()
+    assert plan["windows"] == 3 * 4
+    assert not (world / "map.tif").exists()
+
+
+def test_resample_works_at_the_models_gsd_and_maps_the_orthophotos_pixels(
+    geoseg, world, model, write_raster
+):
+    transform = rasterio.Affine(0.25, 0, 500_000, 0, -0.25, 5_700_000)
+    image = np.random.default_rng(0).integers(1, 255, (3, 90, 70)).astype(np.uint8)
+    fine = write_raster("fine.tif", image, transform=transform)
+
+    refused = geoseg("predict", model, fine, "-o", world / "map.tif")
+    accepted = geoseg("predict", model, fine, "-o", world / "map.tif", "--resample")
+
+    assert refused.code == 1
+    assert "trained at 0.5 m/px" in refused.err
+    assert accepted.code == 0
+    assert read(world / "map.tif")[0].shape == (90, 70)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["--bands", "1,2"], 1, "has 2 bands, the model takes 3"),
+        (["--device", "nonsense"], 1, "not to be had"),
+        (["--overlap", 32], 2, "not less than the window"),
+        (["--overlap", 8, "--stride", 8], 2, "exclude each other"),
+    ],
+)
+def test_what_does_not_fit_is_refused(geoseg, world, model, words, code, reason):
+    outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif", *words)
+
+    assert outcome.code == code
+    assert reason in outcome.err
+    assert not (world / "map.tif").exists()
+
+
+def test_several_orthophotos_need_a_folder(geoseg, world, model, write_raster):
+    other = write_raster("other.tif", np.ones((3, 8, 8), np.uint8))
+
+    outcome = geoseg("predict", model, world / "ortho.tif", other, "-o", world / "map.tif")
+
+    assert outcome.code == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (31, 33), (7, 5)])
+def test_any_size_is_mapped_whole(geoseg, world, model, write_raster, shape):
+    path = write_raster("odd.tif", np.full((3, *shape), 90, np.uint8))
+
+    assert geoseg("predict", model, path, "-o", world / "odd_map.tif").code == 0
+    classes, _ = read(world / "odd_map.tif")
+    assert classes.shape == shape
+    assert (classes != 255).all()
+
+
+def test_an_orthophoto_without_data_is_told(geoseg, world, model, write_raster):
+    empty = write_raster("empty.tif", np.zeros((3, 8, 8), np.uint8), nodata=0)
+
+    outcome = geoseg("predict", model, empty, "-o", world / "map.tif")
+
+    assert outcome.code == 1
+    assert "no pixel with data" in outcome.err
+    assert not (world / "map.tif").exists()

@@ -1,0 +1,114 @@
+import json
+
+import pytest
+
+
+@pytest.fixture
+def tile(geoseg, world):
+    """A function that tiles the world."""
+
+    def run(*words, ortho="ortho.tif", reference="reference.tif", legend="legend.toml"):
+        inputs = [world / ortho, "-r", world / reference, "-l", world / legend]
+        small = ["-o", world / "patches", "--patch-size", 32, "--split-block", 32]
+        return geoseg("tile", *inputs, *small, *words)
+
+    return run
+
+
+def test_it_says_how_many_patches_there_are(tile, world):
+    outcome = tile()
+
+    assert outcome.code == 0
+    assert "patches (" in outcome.out
+    assert "windows dropped" in outcome.out
+    assert (world / "patches" / "patches.gpkg").exists()
+
+
+def test_json_is_all_there_is_on_stdout(tile):
+    report = json.loads(tile("--json").out)
+
+    assert set(report["patches"]) == {"train", "val"}
+    assert report["failures"] == {}
+
+
+def test_a_dry_run_writes_nothing_and_counts_windows(tile, world):
+    plan = json.loads(tile("--dry-run", "--json", "--stride", 32).out)
+
+    assert plan["windows"] == 3 * 4
+    assert not (world / "patches").exists()
+
+
+def test_an_existing_output_needs_overwrite(tile):
+    assert tile().code == 0
+    again = tile()
+    assert again.code == 1
+    assert "use --overwrite" in again.err
+    assert tile("--overwrite").code == 0
+
+
+def test_a_bad_source_is_named_and_the_others_are_tiled(tile, world):
+    whole = (world / "ortho.tif").read_bytes()
+    (world / "torn.tif").write_bytes(whole[: len(whole) // 2])
+
+    outcome = tile(world / "torn.tif")
+
+    assert outcome.code == 1
+    assert "patches (" in outcome.out
+    assert "1 of the orthophotos left out" in outcome.err
+    assert "torn.tif" in outcome.err
+
+
+def test_pairs_from_a_table_bring_their_own_splits(geoseg, world):
+    (world / "pairs.csv").write_text(
+        "ortho,reference,split\northo.tif,reference.tif,train\northo.tif,reference.tif,test\n"
+    )
+    out = geoseg("tile", "--pairs", world / "pairs.csv", "-l", world / "legend.toml",
+                 "-o", world / "patches", "--patch-size", 32, "--json")  # fmt: skip
+
+    patches = json.loads(out.out)["patches"]
+    assert patches["train"] == patches["test"] > 0
+
+
+def test_random_splits_are_warned_of(tile):
+    assert "--split block keeps them apart" in tile("--split", "random").err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--stride", 33], "leave gaps"),
+        (["--val", 0.6, "--test", 0.4], "nothing for training"),
+        (["--bands", "1,x"], "no list of band numbers"),
+        (["--nodata", "black"], "neither a number nor none"),
+        (["--edge", "wrap"], "--edge"),
+        (["--pairs", "p.csv"], "takes the place"),
+    ],
+)
+def test_wrong_usage_exits_2(tile, words, reason):
+    outcome = tile(*words)
+
+    assert outcome.code == 2
+    assert reason in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "reason"),
+    [
+        ({"ortho": "nothing.tif"}, [], "no such file"),
+        ({"reference": "nothing.tif"}, [], "no such file"),
+        ({"legend": "nothing.toml"}, [], "no preset"),
+        ({}, ["-l", "isprs"], "values without a class"),
+        ({}, ["--bands", "1,4"], "has bands 1..3, not [4]"),
+        ({}, ["--patch-size", 400, "--edge", "drop"], "no patch is left"),
+        ({}, ["--split-block", 500], "smaller --split-block"),
+    ],
+)
+def test_bad_input_gets_one_line_and_leaves_nothing(tile, world, changes, words, reason):
+    before = sorted(world.iterdir())
+
+    outcome = tile(*words, **changes)
+
+    assert outcome.code == 1
+    assert reason in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert sorted(world.iterdir()) == before

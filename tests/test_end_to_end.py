@@ -1,0 +1,74 @@
+"""The five commands on the sample data, as a user would run them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rasterio
+
+SAMPLE = Path(__file__).parents[1] / "sample_data"
+
+
+def geoseg(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", "geoseg", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """The folder in which the chain has run, with little training."""
+    out = tmp_path_factory.mktemp("chain")
+    inputs = ["--reference", SAMPLE / "reference.tif", "--legend", SAMPLE / "legend.toml"]
+    geoseg("tile", SAMPLE / "ortho.tif", *inputs, "-o", out / "patches", "--patch-size", 128,
+           "--stride", 128, "--val", 0.3, "--index-only")  # fmt: skip
+    geoseg("train", out / "patches", "-o", out / "run", "--epochs", 1, "--workers", 0,
+           "--batch-size", 8, "--device", "cpu")  # fmt: skip
+    geoseg("predict", out / "run" / "model", SAMPLE / "ortho.tif", "-o", out / "map.tif",
+           "--patch-size", 256, "--overlap", 32, "--windows", out / "windows")  # fmt: skip
+    geoseg("mosaic", out / "windows", "-o", out / "mosaic.tif")
+    geoseg("evaluate", out / "map.tif", *inputs, "--patches", out / "patches", "-o",
+           out / "report")  # fmt: skip
+    return out
+
+
+def test_the_map_lies_on_the_orthophoto_and_knows_its_classes(chain):
+    with rasterio.open(chain / "map.tif") as mapped, rasterio.open(SAMPLE / "ortho.tif") as ortho:
+        assert (mapped.crs, mapped.transform, mapped.shape) == (
+            ortho.crs, ortho.transform, ortho.shape,
+        )  # fmt: skip
+        assert ((mapped.read(1) == 255) == (ortho.dataset_mask() == 0)).all()
+        assert mapped.colormap(1)[1][:3] == (215, 48, 31)
+        assert mapped.overviews(1)
+        assert mapped.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_the_mosaic_of_the_windows_is_the_map_to_the_byte(chain):
+    assert (chain / "mosaic.tif").read_bytes() == (chain / "map.tif").read_bytes()
+
+
+def test_the_report_counts_the_validation_ground(chain):
+    report = json.loads((chain / "report" / "evaluation.json").read_text())
+
+    assert 0 < report["pixels"] < 1536**2 / 2
+    assert [row["name"] for row in report["classes"]][:2] == ["building", "road"]
+    assert 0 < report["overall_accuracy"] < 1
+
+
+@pytest.mark.skipif(not shutil.which("gdalinfo"), reason="GDAL's tools are not installed")
+def test_gdal_reads_the_categories(chain):
+    told = subprocess.run(
+        ["gdalinfo", "-json", chain / "map.tif"], capture_output=True, text=True, check=True
+    )
+    (band,) = json.loads(told.stdout)["bands"]
+
+    assert band["noDataValue"] == 255
+    assert "building" in json.dumps(band)
