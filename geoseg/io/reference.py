@@ -126,7 +126,8 @@ class RasterReference:
         if valid.all():
             return self._encode_all(image)
         mask = np.full(valid.shape, IGNORE, np.uint8)
-        mask[valid] = self._encode_all(image[:, valid][:, None])[0]
+        pixels = np.stack([band[valid] for band in image])  # much faster than image[:, valid]
+        mask[valid] = self._encode_all(pixels[:, None])[0]
         return mask
 
     def _encode_all(self, image: NDArray[Any]) -> NDArray[np.uint8]:
