@@ -16,8 +16,10 @@ import geoseg
 from geoseg.core.blend import Lattice, WindowScores, blend
 from geoseg.errors import BundleError
 from geoseg.io.outputs import staged
-from geoseg.io.patches import Patch, PatchSet, Split
-from geoseg.io.raster import RasterReader, ReadOptions, sample_values
+from geoseg.io.patch_record import Patch, Split
+from geoseg.io.patches import PatchSet
+from geoseg.io.placement import sample_values
+from geoseg.io.raster import RasterReader, ReadOptions
 from geoseg.io.window_scores import WindowLayout, keep_windows
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import Segmenter

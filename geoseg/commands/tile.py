@@ -10,7 +10,7 @@ from geoseg.commands import options
 from geoseg.commands.talk import Talk, in_bytes, print_json
 
 if TYPE_CHECKING:
-    from geoseg.io.patches import Source
+    from geoseg.io.patch_record import Source
     from geoseg.tiling import TileOptions, TileReport
 
 

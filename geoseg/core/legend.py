@@ -1,7 +1,5 @@
 """The classes of a map: index, value in files, name and colour, and what sources call them."""
 
-import colorsys
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,22 +8,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.colors import Color, default_color, is_color, packed, parse_color, to_hex
+from geoseg.core.lookup import UNKNOWN, look_up, unknown_message
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 
-UNKNOWN = 254
-"""Index of pixels whose value or colour the legend does not name; never leaves this module."""
-
 MAX_CLASSES = 254
 """Indices 254 and 255 are taken."""
-
-PALETTE = (
-    *("#d7301f", "#7f7f7f", "#b8e186", "#1b7837", "#2c7fb8", "#fec44f", "#8c6bb1", "#8c510a"),
-    *("#f768a1", "#35978f", "#bf812d", "#4d4d4d", "#c51b7d", "#542788", "#e08214", "#80cdc1"),
-)
-"""Colours of classes that name none."""
-
-Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +108,7 @@ class Legend:
     @cached_property
     def ignored_colors(self) -> tuple[Color, ...]:
         """Colours that mean unlabelled."""
-        return tuple(parse_color(i) for i in self.ignore if _is_color(i))
+        return tuple(parse_color(i) for i in self.ignore if is_color(i))
 
     def encode_values(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Class indices of a reference raster's values.
@@ -135,7 +124,7 @@ class Legend:
         """
         pairs = {v: i for i, c in enumerate(self.classes) for v in c.source_values}
         ignored = {v: IGNORE for v in self.ignore if isinstance(v, int)}
-        return _look_up(values, {IGNORE: IGNORE} | ignored | pairs)
+        return look_up(values, {IGNORE: IGNORE} | ignored | pairs)
 
     def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Class indices of a class map that geoseg wrote; `decode_map` is its inverse.
@@ -143,7 +132,7 @@ class Legend:
         Raises:
             LegendError: If a value has no class and is not 255.
         """
-        return _look_up(values, {IGNORE: IGNORE} | {c.value: i for i, c in enumerate(self.classes)})
+        return look_up(values, {IGNORE: IGNORE} | {c.value: i for i, c in enumerate(self.classes)})
 
     def decode_map(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Values for a class map from class indices; `IGNORE` stays."""
@@ -168,7 +157,7 @@ class Legend:
         if (unknown := indices == UNKNOWN).any():
             found, counts = np.unique(image[:3, unknown], axis=1, return_counts=True)
             listed = [to_hex((int(r), int(g), int(b))) for r, g, b in found.T]
-            raise LegendError(_unknown("colours", listed, counts))
+            raise LegendError(unknown_message("colours", listed, counts))
         return indices
 
     @cached_property
@@ -176,10 +165,10 @@ class Legend:
         """(2**24,) class index by colour."""
         table = np.full(1 << 24, UNKNOWN, np.uint8)
         for color in self.ignored_colors:
-            table[_packed(color)] = IGNORE
+            table[packed(color)] = IGNORE
         for index, each in enumerate(self.classes):
             for color in each.source_colors:
-                table[_packed(color)] = index
+                table[packed(color)] = index
         return table
 
     def encode_attributes(self, attributes: Sequence[object]) -> NDArray[np.uint8]:
@@ -196,7 +185,9 @@ class Legend:
         texts = [as_text(value) for value in attributes]
         if unknown := [text for text in texts if text not in pairs]:
             found, counts = np.unique(unknown, return_counts=True)
-            raise LegendError(_unknown("attribute values", [repr(str(f)) for f in found], counts))
+            raise LegendError(
+                unknown_message("attribute values", [repr(str(f)) for f in found], counts)
+            )
         return np.array([pairs[text] for text in texts], np.uint8)
 
     def fits_palette(self, palette: Mapping[int, Color]) -> bool:
@@ -252,78 +243,11 @@ class Legend:
         return _without_empty(record)
 
 
-def parse_color(text: object) -> Color:
-    """A colour from ``"#rrggbb"``.
-
-    >>> parse_color("#d7301f")
-    (215, 48, 31)
-    """
-    if not _is_color(text):
-        raise LegendError(f'a colour is written "#rrggbb", got {text!r}')
-    digits = str(text)[1:]
-    return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
-
-
-def to_hex(color: Color) -> str:
-    """``"#rrggbb"``; `parse_color` is its inverse."""
-    return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-def default_color(number: int) -> str:
-    """A colour for a class that names none; every number has another one.
-
-    >>> default_color(0), default_color(16)
-    ('#d7301f', '#eb42b3')
-    """
-    if number < len(PALETTE):
-        return PALETTE[number]
-    hue = number * 0.618034 % 1  # the golden ratio spreads hues evenly
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.17 * (number % 3), 0.95 - number / 600)
-    return to_hex((round(255 * red), round(255 * green), round(255 * blue)))
-
-
-def _is_color(text: object) -> bool:
-    return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
-
-
-def _packed(color: Color) -> int:
-    return (color[0] << 16) | (color[1] << 8) | color[2]
-
-
 def as_text(value: object) -> str:
     """Attribute values compare as text: 4, 4.0 and "4" are the same."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
-
-
-def _look_up(values: NDArray[Any], pairs: Mapping[int, int]) -> NDArray[np.uint8]:
-    """Replace each value by its index; refuse what has none."""
-    if values.dtype == np.uint8:
-        table = np.full(256, UNKNOWN, np.uint8)
-        for value, index in pairs.items():
-            if 0 <= value < len(table):
-                table[value] = index
-        indices = table[values]
-    else:
-        known = np.array(sorted(pairs), np.int64)
-        order = np.array([pairs[value] for value in sorted(pairs)], np.uint8)
-        nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
-        indices = np.where(known[nearest] == values, order[nearest], np.uint8(UNKNOWN))
-    if (unknown := indices == UNKNOWN).any():
-        found, counts = np.unique(values[unknown], return_counts=True)
-        raise LegendError(_unknown("values", [str(value) for value in found], counts))
-    return indices
-
-
-def _unknown(kind: str, found: list[str], counts: NDArray[np.int64]) -> str:
-    most = np.argsort(-counts)[:5]
-    listed = ", ".join(f"{found[i]} ({counts[i]}x)" for i in most)
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
-    return (
-        f"{kind} without a class: {listed}{more}. Add them to a class of the legend "
-        f"(`values`, `colors` or `attributes`) or to its `ignore` list"
-    )
 
 
 def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:

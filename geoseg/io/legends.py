@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.core.legend import Legend, as_text, to_hex
+from geoseg.core.colors import to_hex
+from geoseg.core.legend import Legend, as_text
 from geoseg.core.presets import PRESETS, preset
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import blocks

@@ -14,7 +14,7 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import InputError
 from geoseg.io.outputs import writing
-from geoseg.io.patches import Storage
+from geoseg.io.patch_record import Storage
 from geoseg.io.raster import Pixels
 from geoseg.io.style import colormap
 from geoseg.io.writer import RasterFormat, create

@@ -1,31 +1,31 @@
 """Reading rasters in windows: values, and where they are valid."""
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, floor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import RasterioError
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.core.grid import Grid
-from geoseg.core.legend import Color
 from geoseg.core.window import Window
-from geoseg.errors import GridMismatchError, RasterError
-
-Bands = tuple[int, ...]
-"""Band numbers as in rasterio: from 1."""
+from geoseg.errors import RasterError
+from geoseg.io.gdal import (
+    Bands,
+    band_names,
+    chosen_bands,
+    mask_source,
+    opened,
+    palette,
+    rasterio_window,
+    read_bands,
+    read_mask,
+    reading,
+)
 
 
 class Pixels(NamedTuple):
@@ -77,13 +77,13 @@ class RasterReader:
         self._lock = threading.Lock()
         dataset = self._dataset
         self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-        self.palette = _palette(dataset)
+        self.palette = palette(dataset)
         self._expand = self.palette is not None and not palette_index
-        self.file_bands = _chosen_bands(dataset, self.options.bands, path)
+        self.file_bands = chosen_bands(dataset, self.options.bands, path)
         self.dtype = np.dtype(dataset.dtypes[self.file_bands[0] - 1])
         self.nodata = self._nodata(dataset)
-        self._mask = _mask_source(dataset) if self.options.nodata is None else None
-        self.band_names = _band_names(dataset, self.file_bands)
+        self._mask = mask_source(dataset) if self.options.nodata is None else None
+        self.band_names = band_names(dataset, self.file_bands)
         self.block_shape = dataset.block_shapes[0]
 
     @property
@@ -148,8 +148,8 @@ class RasterReader:
         if shape is not None:
             where["out_shape"] = shape
         with reading(self.path, window):
-            image = _read_bands(self._dataset, self.file_bands, where)
-            shown = self._mask and _read_mask(self._dataset, self._mask, where)
+            image = read_bands(self._dataset, self.file_bands, where)
+            shown = self._mask and read_mask(self._dataset, self._mask, where)
         valid = np.ones(image.shape[1:], np.bool_) if shown is None else shown
         if self.nodata is not None:
             without = image == self.nodata
@@ -224,106 +224,6 @@ class RasterReader:
         self.close()
 
 
-class WindowReader:
-    """A window of a raster that reads like a raster of its own; it may hang over the edge."""
-
-    def __init__(self, reader: RasterReader, window: Window) -> None:
-        self.reader = reader
-        self.path = reader.path
-        self.window = window
-        self.grid = reader.grid.part(window)
-
-    def read(self, window: Window) -> Pixels:
-        """Pixels of a window, counted from this window's corner."""
-        return self.reader.read(window.moved(self.window.row_off, self.window.col_off))
-
-    def read_floats(self, window: Window) -> Pixels:
-        """As `RasterReader.read_floats`, counted from this window's corner."""
-        return self.reader.read_floats(window.moved(self.window.row_off, self.window.col_off))
-
-
-def opened(path: Path) -> Any:
-    """A rasterio dataset.
-
-    Raises:
-        RasterError: If the file is missing or is no raster.
-    """
-    if "://" not in str(path) and not str(path).startswith("/vsi") and not path.exists():
-        raise RasterError(f"{path}: no such file")
-    with reading(path):
-        dataset = rasterio.open(path)
-    if dataset.count == 0:
-        raise RasterError(
-            f"{path}: holds several rasters and none of its own; name one of them: "
-            f"{', '.join(dataset.subdatasets[:3])}"
-        )
-    return dataset
-
-
-@contextmanager
-def reading(path: Path, window: Window | None = None) -> Iterator[None]:
-    """Turn failures of GDAL and the system into a `RasterError` that says where."""
-    try:
-        yield
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        where = "" if window is None else f" in {window}"
-        reason = str(error.__cause__ or error).removeprefix(f"{path}: ")
-        raise RasterError(f"{path}: cannot be read{where}: {reason}") from error
-
-
-def sample_values(reader: RasterReader, side: int = 256) -> NDArray[Any]:
-    """(n,) valid values of windows spread over a raster, to judge its range by.
-
-    Args:
-        reader: An open raster.
-        side: Of each window, in pixels.
-    """
-    height, width = reader.grid.height, reader.grid.width
-    values = []
-    for row_off in np.linspace(0, max(height - side, 0), 4).astype(int):
-        for col_off in np.linspace(0, max(width - side, 0), 4).astype(int):
-            window = Window(row_off=row_off, col_off=col_off, height=side, width=side)
-            image, valid = reader.read(window.clip(height, width) or window)
-            values.append(image[:, valid].ravel())
-    return np.concatenate(values)
-
-
-def cover(grid: Grid, lattice: Grid) -> Grid:
-    """The smallest grid on the pixels of another one that holds all of a grid.
-
-    Args:
-        grid: What is to be covered.
-        lattice: Gives CRS and pixels.
-
-    Raises:
-        GridMismatchError: If one of them has no CRS and the other has.
-    """
-    if grid.crs == lattice.crs:
-        bounds = grid.bounds
-    elif grid.crs and lattice.crs:
-        bounds = transform_bounds(grid.crs, lattice.crs, *grid.bounds, densify_pts=21)
-    else:
-        raise GridMismatchError("a raster without georeference cannot be resampled onto another")
-    x_min, y_min, x_max, y_max = bounds
-    corners = [~lattice.transform @ (x, y) for x in (x_min, x_max) for y in (y_min, y_max)]
-    cols, rows = zip(*corners, strict=True)
-    hair = 1e-3  # of a pixel: what lies on a border is not beyond it
-    col_off, row_off = floor(min(cols) + hair), floor(min(rows) + hair)
-    return lattice.part(
-        Window(
-            row_off=row_off,
-            col_off=col_off,
-            height=max(ceil(max(rows) - hair) - row_off, 1),
-            width=max(ceil(max(cols) - hair) - col_off, 1),
-        )
-    )
-
-
-def rasterio_window(window: Window) -> RasterioWindow:
-    """The same window in rasterio's terms."""
-    return RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-
-
 def _pad(pixels: Pixels, inside: Window, window: Window) -> Pixels:
     """Reflect what lies inside a raster over the parts of a window that do not."""
     if inside == window:
@@ -332,52 +232,3 @@ def _pad(pixels: Pixels, inside: Window, window: Window) -> Pixels:
     cols = (inside.col_off - window.col_off, window.col_stop - inside.col_stop)
     image = np.pad(pixels.image, ((0, 0), rows, cols), mode="symmetric")
     return Pixels(image, np.pad(pixels.valid, (rows, cols), constant_values=False))
-
-
-def _palette(dataset: Any) -> dict[int, Color] | None:
-    """The colours of a one-band raster that has them."""
-    dataset = getattr(dataset, "src_dataset", dataset)  # warping loses them
-    if dataset.count != 1 or ColorInterp.palette not in dataset.colorinterp:
-        return None
-    return {value: tuple(color[:3]) for value, color in dataset.colormap(1).items()}
-
-
-def _chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
-    if wanted is None:
-        alpha = {n for n, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha}
-        return tuple(n for n in dataset.indexes if n not in alpha) or (1,)
-    if missing := [number for number in wanted if number not in dataset.indexes]:
-        raise RasterError(f"{path}: has bands 1..{dataset.count}, not {missing}")
-    return wanted
-
-
-def _band_names(dataset: Any, bands: Bands) -> tuple[str, ...]:
-    names = []
-    for band in bands:
-        color = dataset.colorinterp[band - 1].name
-        known = color if color in {"red", "green", "blue", "gray"} else f"band {band}"
-        names.append(dataset.descriptions[band - 1] or known)
-    return tuple(names)
-
-
-def _mask_source(dataset: Any) -> Literal["alpha", "mask"] | None:
-    """Which band hides pixels, if one does."""
-    if ColorInterp.alpha in dataset.colorinterp:
-        return "alpha"
-    flags = dataset.mask_flag_enums[0]
-    return "mask" if MaskFlags.per_dataset in flags else None
-
-
-def _read_bands(dataset: Any, bands: Bands, where: Mapping[str, Any]) -> NDArray[Any]:
-    """(bands, height, width)."""
-    if "out_shape" in where:
-        where = {**where, "out_shape": (len(bands), *where["out_shape"])}
-    image: NDArray[Any] = dataset.read(list(bands), **where)
-    return image
-
-
-def _read_mask(dataset: Any, source: str, where: Mapping[str, Any]) -> NDArray[np.bool_]:
-    if source == "mask":
-        return np.asarray(dataset.read_masks(1, **where) > 0)
-    alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
-    return np.asarray(dataset.read(alpha, **where) > 0)

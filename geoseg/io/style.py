@@ -6,7 +6,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.legend import Legend, LegendClass, to_hex
+from geoseg.core.colors import to_hex
+from geoseg.core.legend import Legend, LegendClass
 from geoseg.io.outputs import write_text
 
 INTEGER, REAL, STRING = "0", "1", "2"

@@ -15,8 +15,9 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.errors import InputError
+from geoseg.io.gdal import opened, reading
 from geoseg.io.outputs import writing
-from geoseg.io.raster import RasterReader, opened, reading
+from geoseg.io.raster import RasterReader
 from geoseg.io.writer import PROVENANCE, RasterFormat, create
 
 KIND = "window scores"

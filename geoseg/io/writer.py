@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
+from geoseg.io.gdal import rasterio_window
 from geoseg.io.outputs import staged, writing
-from geoseg.io.raster import rasterio_window
 
 BLOCK = 512
 """Side of a storage tile, in pixels."""

@@ -13,7 +13,8 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE, decode_scores
 from geoseg.core.window import Window, blocks
 from geoseg.errors import GridMismatchError, LegendError
-from geoseg.io.raster import RasterReader, ReadOptions, cover
+from geoseg.io.placement import cover
+from geoseg.io.raster import RasterReader, ReadOptions
 from geoseg.mosaicking.methods import Layer
 
 ROWS, COLUMNS = 512, 4096

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.legend import Legend, to_hex
+from geoseg.core.colors import to_hex
+from geoseg.core.legend import Legend
 from geoseg.io.outputs import staged
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import read_tags

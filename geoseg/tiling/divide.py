@@ -7,7 +7,7 @@ import numpy as np
 
 from geoseg.core.grid import Grid
 from geoseg.errors import EmptyError
-from geoseg.io.patches import SPLITS, Source, Split
+from geoseg.io.patch_record import SPLITS, Source, Split
 from geoseg.tiling.options import TileOptions
 from geoseg.tiling.splits import (
     DROPPED,

@@ -17,7 +17,8 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.statistics import BandStatistics, histogram
 from geoseg.core.window import Window
 from geoseg.io.patch_files import padded, write_image, write_mask
-from geoseg.io.patches import Patch, PatchSet
+from geoseg.io.patch_record import Patch
+from geoseg.io.patches import PatchSet
 from geoseg.io.raster import Pixels
 from geoseg.tiling.parallel import map_in_order
 from geoseg.tiling.source import OpenSource, Run, region

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from geoseg.core.window import Edge
-from geoseg.io.patches import Storage
+from geoseg.io.patch_record import Storage
 from geoseg.io.raster import ReadOptions
 from geoseg.io.reference import ReferenceOptions
 

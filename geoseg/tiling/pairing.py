@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geoseg.errors import InputError
 from geoseg.io.matching import match_by_name, match_by_order
-from geoseg.io.patches import SPLITS, Source
+from geoseg.io.patch_record import SPLITS, Source
 from geoseg.io.paths import unique_names
 
 

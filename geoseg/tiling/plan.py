@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geoseg.io.patches import Source
+from geoseg.io.patch_record import Source
 from geoseg.io.raster import RasterReader
 from geoseg.tiling.options import TileOptions
 from geoseg.tiling.source import runs

@@ -11,7 +11,7 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, offsets
-from geoseg.io.patches import Source
+from geoseg.io.patch_record import Source
 from geoseg.io.raster import Pixels, RasterReader
 from geoseg.io.reference import Reference, open_reference
 from geoseg.io.vector import Area

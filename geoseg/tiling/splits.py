@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError
-from geoseg.io.patches import SPLITS
+from geoseg.io.patch_record import SPLITS
 
 TRAIN, VAL, TEST = range(len(SPLITS))
 DROPPED = -1

@@ -13,7 +13,9 @@ from geoseg.core.statistics import PERCENTILES, BandStatistics
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patch_files import refuse_unfit_for_png
-from geoseg.io.patches import Patch, PatchSet, PatchSetRecord, Source, Split, write_index
+from geoseg.io.patch_index import write_index
+from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split
+from geoseg.io.patches import PatchSet
 from geoseg.io.raster import RasterReader
 from geoseg.tiling.divide import SurveyedSource, divide
 from geoseg.tiling.extraction import Extraction, Measured, remove_files

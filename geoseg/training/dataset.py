@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from geoseg.io.patches import Patch, PatchSet, Sample
+from geoseg.io.patch_record import Patch
+from geoseg.io.patches import PatchSet, Sample
 from geoseg.training.options import Augment
 
 POSITIONS: dict[Augment, tuple[int, ...]] = {

@@ -1,13 +1,9 @@
 """The step: a patch set in, a run folder with a model bundle out."""
 
-import json
 import logging
 import os
-import platform
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +11,10 @@ import lightning
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
-import geoseg
 from geoseg.errors import InputError, TrainingError
-from geoseg.io.outputs import refuse_existing, staged, write_text, writing
-from geoseg.io.patches import PatchSet, PatchSetRecord
+from geoseg.io.outputs import refuse_existing, staged, writing
+from geoseg.io.patch_record import PatchSetRecord
+from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.memory import keep_freed_memory
 from geoseg.model.network import (
@@ -34,11 +30,8 @@ from geoseg.training.dataset import PatchDataset, make_loader
 from geoseg.training.history import Row, draw_curves
 from geoseg.training.losses import class_weights, make_loss
 from geoseg.training.options import TrainOptions
+from geoseg.training.run_folder import check_resumable, run_record, start_folder, versions
 from geoseg.training.task import SegmentationTask
-
-RUN = "run.json"
-MAY_CHANGE = {"epochs", "early_stopping", "device", "workers"}
-"""Options that a resumed training may have otherwise."""
 
 DEFAULT_ENCODER = "resnet18"
 
@@ -90,12 +83,16 @@ def train(
     patch_set = PatchSet.open(patches)
     options = replace(options, encoder=_encoder(options))
     if resume:
-        _check_resumable(run, options)
+        check_resumable(run, options)
     else:
         refuse_existing(run, overwrite=overwrite)
     training = _Training(patch_set, run, options)
     if not resume:
-        _start_folder(run, _run_record(patch_set, options, training), overwrite=overwrite)
+        start_folder(
+            run,
+            run_record(patch_set, options, parameter_count(training.network)),
+            overwrite=overwrite,
+        )
     interrupted = training.fit(resume=resume, quiet=quiet)
     return training.report(interrupted=interrupted)
 
@@ -221,7 +218,7 @@ class _Training:
             "validation_patches": len(self.val_patches),
             "options": asdict(self.options),
             "best_epoch": row,
-            "versions": _versions(),
+            "versions": versions(),
         }
         with staged(self.run / "model", overwrite=True) as folder:
             folder.mkdir()
@@ -272,48 +269,6 @@ def _check_size(network: nn.Module, size: int, options: TrainOptions) -> None:
             f"the patches are {size} px, and {options.arch} with {options.encoder} needs a "
             f"multiple of {divisor}: tile with --patch-size {' or '.join(map(str, near))}"
         )
-
-
-def _start_folder(run: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
-    """A run folder appears at once with its options; it fills while the training goes on."""
-    with staged(run, overwrite=overwrite) as folder:
-        folder.mkdir()
-        write_text(folder / RUN, json.dumps(record, indent=1) + "\n")
-
-
-def _run_record(patch_set: PatchSet, options: TrainOptions, training: _Training) -> dict[str, Any]:
-    return {
-        "patches": str(patch_set.folder),
-        "options": asdict(options),
-        "parameters": parameter_count(training.network),
-        "class_pixels": dict(
-            zip(patch_set.record.legend.names, patch_set.record.class_pixels, strict=True)
-        ),
-        "versions": _versions(),
-    }
-
-
-def _check_resumable(run: Path, options: TrainOptions) -> None:
-    if not (run / RUN).is_file():
-        raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
-    earlier = json.loads((run / RUN).read_text(encoding="utf-8"))
-    now = asdict(options)
-    changed = [
-        f"{name} was {earlier['options'].get(name)!r} and is {value!r}"
-        for name, value in now.items()
-        if name not in MAY_CHANGE and earlier["options"].get(name) != value
-    ]
-    if changed:
-        raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "segmentation-models-pytorch", "lightning", "numpy", "rasterio")
-    return {
-        "geoseg": geoseg.__version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
 
 
 def _silence_lightning() -> None:

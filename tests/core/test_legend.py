@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from geoseg.core.legend import Legend, parse_color, to_hex
+from geoseg.core.colors import parse_color, to_hex
+from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 

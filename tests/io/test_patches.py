@@ -14,7 +14,9 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import PatchSetError, RasterError
 from geoseg.io import patches as patches_module
-from geoseg.io.patches import RECORD, Patch, PatchSet, PatchSetRecord, Source, write_index
+from geoseg.io.patch_index import RECORD, write_index
+from geoseg.io.patch_record import Patch, PatchSetRecord, Source
+from geoseg.io.patches import PatchSet
 from geoseg.io.raster import ReadOptions
 from geoseg.io.reference import ReferenceOptions
 

@@ -11,7 +11,7 @@ from rasterio.warp import reproject
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
-from geoseg.io.raster import RasterReader, ReadOptions, WindowReader
+from geoseg.io.raster import RasterReader, ReadOptions
 
 RGBA = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
 DTYPES = ["uint8", "uint16", "int16", "uint32", "float32", "float64"]
@@ -297,17 +297,6 @@ def test_a_palette_keeps_its_colours_when_it_is_resampled(write_raster):
     pixels = read(path, ReadOptions(on=finer))
 
     assert pixels.image[:, 0].T.tolist() == [[1, 2, 3], [1, 2, 3], [7, 8, 9], [7, 8, 9]]
-
-
-def test_a_window_reads_like_a_raster_of_its_own(write_raster):
-    image = numbers(1, 6, 6)
-    with RasterReader(write_raster("a.tif", image)) as reader:
-        part = WindowReader(reader, window(2, 3, 4, 5))
-        where = window(1, 1, 2, 3)
-
-        assert part.grid == reader.grid.part(part.window)
-        assert (part.read(where).image == reader.read(window(3, 4, 2, 3)).image).all()
-        assert part.read_floats(where).valid.tolist() == [[True, True, False]] * 2
 
 
 def test_bands_are_named_by_description_or_colour_or_number(write_raster):

@@ -212,8 +212,8 @@ def test_a_failure_of_the_segmenter_ends_the_stream(write_raster):
         raise MemoryError
 
     before = threading.active_count()
-    with RasterReader(write_raster("o.tif", random_ortho(64, 64))) as ortho:
-        with pytest.raises(MemoryError):
-            list(score(ortho, fail, Lattice(64, 64, 8, 8)))
+    path = write_raster("o.tif", random_ortho(64, 64))
+    with RasterReader(path) as ortho, pytest.raises(MemoryError):
+        list(score(ortho, fail, Lattice(64, 64, 8, 8)))
 
     assert threading.active_count() == before

@@ -5,7 +5,8 @@ import pytest
 import rasterio
 
 from geoseg.core.legend import Legend
-from geoseg.io.patches import PatchSet, Source
+from geoseg.io.patch_record import Source
+from geoseg.io.patches import PatchSet
 from geoseg.tiling import TileOptions, tile
 
 LEGEND = Legend.from_dict(

@@ -11,7 +11,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import sliding_windows
 from geoseg.errors import RasterError
-from geoseg.io.patches import Source
+from geoseg.io.patch_record import Source
 from geoseg.io.raster import ReadOptions
 from geoseg.tiling import TileOptions
 from geoseg.tiling import source as source_module

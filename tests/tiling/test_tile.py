@@ -7,7 +7,7 @@ from affine import Affine
 
 from geoseg.core.legend import Legend
 from geoseg.errors import EmptyError, InputError, OutputExistsError
-from geoseg.io.patches import Source
+from geoseg.io.patch_record import Source
 from geoseg.io.raster import ReadOptions
 from geoseg.io.reference import ReferenceOptions
 from geoseg.tiling import TileOptions, plan, tile

@@ -6,7 +6,7 @@ import rasterio
 from affine import Affine
 
 from geoseg.core.legend import Legend
-from geoseg.io.patches import Source
+from geoseg.io.patch_record import Source
 from geoseg.tiling import TileOptions, tile
 from geoseg.training import TrainOptions
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,13 @@ import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from geoseg.errors import BundleError, OutputExistsError, PatchSetError, TrainingError
+from geoseg.errors import (
+    BundleError,
+    OutputExistsError,
+    PatchSetError,
+    RasterError,
+    TrainingError,
+)
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
@@ -196,3 +203,168 @@ def test_without_validation_the_last_epoch_is_the_best():
 
     assert record._rank({"epoch": 3}) < record._rank({"epoch": 2})
     assert record._rank({"epoch": 1, "val_loss": float("nan")}) == float("inf")
+
+
+TINY = {"arch": "pspnet", "encoder": "mobilenet_v2"}
+"""Two million parameters and dropout: quick, and random if anything is."""
+
+
+@pytest.mark.parametrize("change", [{"workers": 1}, {"early_stopping": 0}])
+def test_how_patches_are_read_and_when_to_stop_changes_no_weight(patches, tmp_path, quick, change):
+    options = replace(quick, **TINY)
+
+    train(patches, tmp_path / "a", options=options, quiet=True)
+    train(patches, tmp_path / "b", options=replace(options, **change), quiet=True)
+
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_patches_that_stay_in_the_orthophoto_give_the_same_weights(
+    patches, make_patches, tmp_path, quick
+):
+    options = replace(quick, **TINY)
+
+    train(patches, tmp_path / "a", options=options, quiet=True)
+    train(make_patches(storage="index"), tmp_path / "b", options=options, quiet=True)
+
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "dice", "optimizer": "adamw", "augment": "flips"},
+        {"loss": "ce+dice", "optimizer": "sgd", "augment": "none"},
+        {"class_weights": "inverse", "schedule": "constant"},
+    ],
+)
+def test_every_choice_trains(patches, tmp_path, quick, change):
+    report = train(patches, tmp_path / "run", options=replace(quick, **TINY, **change), quiet=True)
+
+    assert all(np.isfinite(report.best[name]) for name in ("train_loss", "val_loss", "val_miou"))
+    ModelBundle.load(report.model)
+
+
+def test_the_model_that_is_kept_is_that_of_the_lowest_validation_loss(patches, tmp_path, quick):
+    options = replace(quick, **TINY, epochs=5, lr=0.02)
+
+    report = train(patches, tmp_path / "run", options=options, quiet=True)
+
+    losses = [float(row["val_loss"]) for row in rows(tmp_path / "run")]
+    assert report.best["epoch"] == 1 + int(np.argmin(losses))
+    assert ModelBundle.load(report.model).training["best_epoch"]["val_loss"] == min(losses)
+
+
+def test_without_a_validation_split_the_last_model_is_kept_and_that_is_said(
+    make_patches, tmp_path, quick
+):
+    report = train(
+        make_patches(split="none"), tmp_path / "run", options=replace(quick, **TINY), quiet=True
+    )
+
+    assert report.best["epoch"] == report.epochs == 2
+    assert "no validation split" in report.warnings[0]
+    assert "val_loss" not in rows(tmp_path / "run")[0]
+
+
+@pytest.mark.parametrize("arch", ["unet", "deeplabv3plus"])
+def test_a_single_patch_per_step_trains_or_is_refused_in_a_line(patches, tmp_path, quick, arch):
+    """Batch normalisation cannot work on one value per channel."""
+    options = replace(quick, arch=arch, batch_size=1, epochs=1)
+
+    try:
+        report = train(patches, tmp_path / "run", options=options, quiet=True)
+    except TrainingError as error:
+        assert "--batch-size" in str(error)  # noqa: PT017 either will do
+    else:
+        ModelBundle.load(report.model)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_patch_is_named_in_one_line(make_patches, tmp_path, quick, workers):
+    folder = make_patches()
+    patch_set = PatchSet.open(folder)
+    bad = patch_set.image_path(patch_set.in_split("train")[0])
+    bad.write_bytes(bad.read_bytes()[:200])
+
+    with pytest.raises(RasterError, match=bad.name) as caught:
+        train(folder, tmp_path / "run", options=replace(quick, **TINY, workers=workers))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_patches_that_the_network_cannot_take_are_refused_with_sizes_that_it_can(
+    make_patches, tmp_path, quick
+):
+    folder = make_patches(patch_size=40, stride=40, split_block=40)
+
+    with pytest.raises(TrainingError, match=r"are 40 px.*multiple of 32.*--patch-size 32 or 64"):
+        train(folder, tmp_path / "run", options=replace(quick, arch="linknet"))
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_finished_stays_as_it_is_when_resumed(patches, tmp_path, quick):
+    run, options = tmp_path / "run", replace(quick, **TINY)
+    first = train(patches, run, options=options, quiet=True)
+    before = weights(run)
+
+    again = train(patches, run, options=options, resume=True, quiet=True)
+
+    assert (again.epochs, again.best) == (first.epochs, first.best)
+    assert weights(run) == before
+
+
+class PullThePlugAtOnce(Callback):
+    """Interrupts a training before there is anything to keep."""
+
+    def on_train_batch_start(self, *_):
+        raise KeyboardInterrupt
+
+
+def test_what_was_interrupted_before_the_first_epoch_has_no_model_but_can_be_resumed(
+    patches, tmp_path, quick, monkeypatch
+):
+    options = replace(quick, **TINY)
+    with monkeypatch.context() as patch:
+        start = PullThePlugAtOnce.on_train_batch_start
+        patch.setattr(Progress, "on_train_batch_start", start, raising=False)
+        with pytest.raises(TrainingError, match="before the first epoch was complete"):
+            train(patches, tmp_path / "stopped", options=options, quiet=True)
+
+    train(patches, tmp_path / "stopped", options=options, resume=True, quiet=True)
+    train(patches, tmp_path / "whole", options=options, quiet=True)
+
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+def test_ctrl_c_works_again_after_a_training_that_it_ended(
+    patches, tmp_path, quick, interrupted_in_the_third_epoch
+):
+    before = signal.getsignal(signal.SIGINT)
+
+    train(patches, tmp_path / "run", options=replace(quick, **TINY, epochs=3), quiet=True)
+
+    try:
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_training_is_not_resumed_with_other_patches(make_patches, patches, tmp_path, quick):
+    options = replace(quick, **TINY)
+    train(patches, tmp_path / "run", options=replace(options, epochs=1), quiet=True)
+
+    with pytest.raises(TrainingError, match="patches"):
+        train(make_patches(val=0.5), tmp_path / "run", options=options, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize("name", ["run.json", "last.ckpt"])
+def test_a_damaged_run_is_not_resumed_and_the_file_is_named(patches, tmp_path, quick, name):
+    options = replace(quick, **TINY, epochs=1)
+    train(patches, tmp_path / "run", options=options, quiet=True)
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(TrainingError, match=name):
+        train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True)

@@ -1,0 +1,74 @@
+"""The folder of a training: its record, and whether it can be resumed."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geoseg
+from geoseg.errors import TrainingError
+from geoseg.io.outputs import staged, write_text
+from geoseg.io.patches import PatchSet
+from geoseg.training.options import TrainOptions
+
+RUN = "run.json"
+MAY_CHANGE = {"epochs", "early_stopping", "device", "workers"}
+"""Options that a resumed training may have otherwise."""
+
+
+def start_folder(run: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
+    """A run folder appears at once with its options; it fills while the training goes on."""
+    with staged(run, overwrite=overwrite) as folder:
+        folder.mkdir()
+        write_text(folder / RUN, json.dumps(record, indent=1) + "\n")
+
+
+def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> dict[str, Any]:
+    """What a training is, before it begins.
+
+    Args:
+        patch_set: What it trains on.
+        options: As resolved.
+        parameters: Numbers that it changes.
+    """
+    return {
+        "patches": str(patch_set.folder),
+        "options": asdict(options),
+        "parameters": parameters,
+        "class_pixels": dict(
+            zip(patch_set.record.legend.names, patch_set.record.class_pixels, strict=True)
+        ),
+        "versions": versions(),
+    }
+
+
+def check_resumable(run: Path, options: TrainOptions) -> None:
+    """See that a training can go on in a folder.
+
+    Raises:
+        TrainingError: If there is none, or it had other options.
+    """
+    if not (run / RUN).is_file():
+        raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
+    earlier = json.loads((run / RUN).read_text(encoding="utf-8"))
+    now = asdict(options)
+    changed = [
+        f"{name} was {earlier['options'].get(name)!r} and is {value!r}"
+        for name, value in now.items()
+        if name not in MAY_CHANGE and earlier["options"].get(name) != value
+    ]
+    if changed:
+        raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
+
+
+def versions() -> dict[str, str]:
+    """Of what a training depends on."""
+    packages = ("torch", "segmentation-models-pytorch", "lightning", "numpy", "rasterio")
+    return {
+        "geoseg": geoseg.__version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
