@@ -302,7 +302,7 @@ def test_an_alpha_band_is_no_band_and_hides_pixels(write_raster, predict, tmp_pa
 
 @pytest.mark.parametrize(("factor", "dtype"), [(257, np.uint16), (1 / 255, np.float32)])
 def test_values_on_another_scale_are_refused(write_raster, predict, factor, dtype):
-    ortho = write_raster("ortho.tif", (random_image(20, 20) * factor).astype(dtype))
+    ortho = write_raster("ortho.tif", (random_image(20, 20) * np.float64(factor)).astype(dtype))
 
     with pytest.raises(BundleError, match=r"ortho.tif: values of .* rescale"):
         predict(ortho)

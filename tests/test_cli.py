@@ -1,46 +1,152 @@
+"""The program as a process: exit codes, what goes where, and what is not imported."""
+
+import json
+import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
+import geopandas as gpd
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
+from shapely import box
 
 import geoseg
 
+COMMANDS = ["tile", "train", "predict", "mosaic", "evaluate", "legend", "preview"]
+PLACE = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)}
 
-def run(*words, code="from geoseg.cli import main; main()"):
-    return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
-    )
-
-
-def test_it_says_its_version():
-    assert run("--version").stdout.strip() == f"geoseg {geoseg.__version__}"
-
-
-@pytest.mark.parametrize("words", [["--nonsense"], ["nonsense"], ["tile", "--nonsense"]])
-def test_wrong_usage_exits_2(words):
-    assert run(*words).returncode == 2
+WATCHED = """
+import sys
+from geoseg.cli import main
+try:
+    main()
+finally:
+    heavy = {"torch", "lightning", "segmentation_models_pytorch"} & set(sys.modules)
+    print("imported:", sorted(heavy), file=sys.stderr)
+"""
 
 
-def test_a_failure_is_one_line_and_exits_1():
-    outcome = run("legend", "nothing.tif")
+def run(*words, code="from geoseg.cli import main; main()", **options):
+    """What a shell sees of ``geoseg WORDS``."""
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, **{"capture_output": True, "text": True} | options, check=False)
 
-    assert outcome.returncode == 1
-    assert outcome.stderr == "geoseg: nothing.tif: no such file\n"
-    assert not outcome.stdout
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An orthophoto, a class map that names no classes, and polygons."""
+    folder = tmp_path_factory.mktemp("cli")
+    picture = np.random.default_rng(0).integers(1, 200, (3, 64, 64), np.uint8)
+    for name, image in {"ortho.tif": picture, "map.tif": np.zeros((1, 64, 64), np.uint8)}.items():
+        shape = {"count": len(image), "height": 64, "width": 64, "dtype": "uint8"}
+        with rasterio.open(folder / name, "w", driver="GTiff", **shape, **PLACE) as file:
+            file.write(image)
+    houses = gpd.GeoSeries([box(500_000, 5_699_980, 500_020, 5_700_000)], crs=PLACE["crs"])
+    houses.to_file(folder / "houses.gpkg")
+    return folder
+
+
+def test_the_version_is_that_of_the_project():
+    done = run("--version")
+
+    assert (done.returncode, done.stdout) == (0, f"geoseg {geoseg.__version__}\n")
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    assert geoseg.__version__ == tomllib.loads(project.read_text())["project"]["version"]
+
+
+def test_help_names_every_command():
+    done = run("--help")
+
+    assert done.returncode == 0
+    assert all(f"  {command} " in done.stdout for command in COMMANDS)
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["tile", "--help"], ["train", "--help"], ["mosaic", "nothing.tif", "-o", "x.tif"],
-     ["evaluate", "nothing.tif", "-r", "nothing.tif", "-l", "isprs"],
-     ["tile", "nothing.tif", "-r", "nothing.tif", "-l", "isprs", "-o", "x"]],
-)  # fmt: skip
-def test_what_needs_no_network_does_not_import_torch(words):
-    code = (
-        "import sys\n"
-        "from geoseg.cli import main\n"
-        "try: main()\n"
-        "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
-    )
+    [
+        [],
+        ["nonsense"],
+        ["--nonsense"],
+        ["mosaic"],
+        ["mosaic", "a.tif", "-o", "b.tif", "--nonsense"],
+        ["mosaic", "a.tif", "-o", "b.tif", "--method", "best"],
+        ["tile", "a.tif", "-r", "b.tif", "-l", "isprs", "-o", "c", "--patch-size", "0"],
+    ],
+)
+def test_wrong_usage_exits_2_and_says_how_it_is_used(words, tmp_path):
+    done = run(*words, cwd=tmp_path)
 
-    assert "torch was imported" not in run(*words, code=code).stderr
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["tile", "no.tif", "-r", "no.tif", "-l", "isprs", "-o", "c"], "no.tif: no such file"),
+        (["tile", "no.tif", "-r", "no.tif", "-l", "no.toml", "-o", "c"], "no.toml: no such file"),
+        (["train", "no_set", "-o", "c"], "no_set: no patch set"),
+        (["predict", "no_model", "no.tif", "-o", "c.tif"], "no_model: no such folder"),
+        (["mosaic", "no.tif", "-o", "c.tif"], "no.tif: no such file"),
+        (["mosaic", "*.tif", "-o", "c.tif"], "*.tif: matches no file"),
+        (["evaluate", "no.tif", "-r", "no.tif"], "no.tif: no such file"),
+        (["legend", "no.tif"], "no.tif: no such file"),
+        (["preview", "no.tif", "-o", "c.png"], "no.tif: no such file"),
+    ],
+)
+def test_a_failure_is_one_line_and_exits_1(words, reason, tmp_path):
+    done = run(*words, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"geoseg: {reason}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of Unix")
+def test_on_a_terminal_json_goes_to_stdout_and_the_bar_to_stderr(folder, tmp_path):
+    terminal, other_end = os.openpty()
+    words = ["mosaic", folder / "map.tif", "-l", "binary:house", "-o", tmp_path / "m.tif"]
+
+    done = run(*words, "--json", capture_output=False, stdout=subprocess.PIPE, stderr=other_end)
+    shown = os.read(terminal, 10_000).decode()
+    os.close(other_end)
+    os.close(terminal)
+
+    assert json.loads(done.stdout)["class_pixels"] == {"other": 64 * 64, "house": 0}
+    assert "mosaic: " in shown
+    assert "1/1" in shown
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_what_is_no_terminal_gets_no_bar(folder, tmp_path, quiet):
+    words = ["mosaic", folder / "map.tif", "-l", "binary:house", "-o", tmp_path / "m.tif"]
+
+    assert run(*words, *quiet).stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "train --help",
+        "predict --help",
+        "tile ortho.tif -r houses.gpkg -l binary:house -o {}/p --patch-size 16 --split random",
+        "mosaic map.tif -l binary:house -o {}/m.tif",
+        "evaluate map.tif -r houses.gpkg -l binary:house -o {}/r",
+        "legend map.tif",
+        "preview ortho.tif map.tif -o {}/p.png",
+    ],
+)
+def test_what_needs_no_network_does_its_work_without_torch(words, folder, tmp_path):
+    done = run(*words.format(tmp_path).split(), code=WATCHED, cwd=folder)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "imported: []"

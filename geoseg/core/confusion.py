@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Figures = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
     """Pixel counts by reference class (row) and predicted class (column).
 

@@ -37,7 +37,7 @@ class Pair:
     """Raster or polygons."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Counts of one pair, or of several together."""
 

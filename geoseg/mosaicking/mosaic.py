@@ -60,7 +60,10 @@ def mosaic(
     if method not in (FOR_CLASS_MAPS if class_maps else FOR_SCORES):
         kind = "class maps" if class_maps else "scores"
         raise InputError(f"--method {method} is not for {kind}, which {paths[0]} holds")
-    with open_scenes(paths, legend, class_maps=class_maps, resample=resample) as scenes:
+    whole = layout.grid if layout else None
+    with open_scenes(
+        paths, legend, class_maps=class_maps, resample=resample, whole=whole
+    ) as scenes:
         combine = METHODS[method]
         layers = watch(scenes.layers(), scenes.block_count)
         blocks = (combine(block, layers, len(legend)) for block, layers in layers)

@@ -90,9 +90,14 @@ class Scenes:
 
 @contextmanager
 def open_scenes(
-    paths: Sequence[Path], legend: Legend, *, class_maps: bool, resample: bool
+    paths: Sequence[Path],
+    legend: Legend,
+    *,
+    class_maps: bool,
+    resample: bool,
+    whole: Grid | None = None,
 ) -> Iterator[Scenes]:
-    """Open scenes and place them on the smallest grid that holds all.
+    """Open scenes and place them on a grid, or on the smallest one that holds all.
 
     Raises:
         GridMismatchError: If their grids differ and they are not to be resampled.
@@ -105,7 +110,7 @@ def open_scenes(
                 stack.enter_context(_on_grid(reader, readers[0].grid, smooth=not class_maps))
                 for reader in readers
             ]
-        grid = _union(readers)
+        grid = whole or _union(readers)
         for reader in readers:
             if not class_maps and reader.bands != len(legend):
                 raise LegendError(

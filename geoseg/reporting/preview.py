@@ -74,17 +74,19 @@ def read_panel(path: Path, side: int) -> Panel:
     legend = Legend.from_dict(record) if record else None
     with RasterReader(path) as reader:
         image, valid = reader.read_overview(side)
-    colors = _in_colors(image)
+    colors = _in_colors(image, valid)
     alpha = np.where(valid, 255, 0).astype(np.uint8)
     return Panel(path.name, np.concatenate([colors, alpha[None]]).transpose(1, 2, 0), legend)
 
 
-def _in_colors(image: NDArray[Any]) -> NDArray[np.uint8]:
+def _in_colors(image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(3, height, width): the first three bands, or the first one three times."""
     visible = image[:3] if len(image) > 2 else image[[0, 0, 0]]  # noqa: PLR2004
     if visible.dtype == np.uint8:
         return visible
-    low, high = np.nanpercentile(visible, STRETCH, axis=(1, 2), keepdims=True)
+    if not valid.any():
+        return np.zeros(visible.shape, np.uint8)
+    low, high = np.percentile(visible[:, valid], STRETCH, axis=1)[..., None, None]
     stretched = (visible - low) / np.maximum(high - low, 1e-9)
     return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8)
 

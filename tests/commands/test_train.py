@@ -1,4 +1,9 @@
+import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -47,3 +52,39 @@ def test_a_patch_size_that_the_network_cannot_take_is_told_with_one_that_it_can(
 
     assert outcome.code == 1
     assert "--patch-size 32 or 64" in outcome.err
+
+
+SMALL = ["--arch", "pspnet", "--encoder", "mobilenet_v2", "--workers", 0, "--device", "cpu"]
+
+
+def test_two_trainings_with_one_seed_say_and_write_the_same(geoseg, world, patches):
+    for name in ("a", "b"):
+        outcome = geoseg("train", patches, "-o", world / name, *SMALL, "--epochs", 2, "--seed", 7)
+        assert outcome.code == 0
+
+    ours, theirs = (world / name / "model" / "model.safetensors" for name in ("a", "b"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a signal of Unix")
+def test_ctrl_c_exits_130_and_leaves_a_model_that_predicts_and_can_be_resumed(
+    geoseg, world, patches
+):
+    words = ["train", patches, "-o", world / "run", *SMALL, "--epochs", 100_000]
+    command = [sys.executable, "-m", "geoseg", *map(str, words), "--schedule", "constant"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not (world / "run" / "last.ckpt").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 130, err.decode()
+    assert b"best of" in out
+    assert err == b"interrupted; the best model so far is kept, --resume goes on\n"
+    model, ortho = world / "run" / "model", world / "ortho.tif"
+    assert geoseg("predict", model, ortho, "-o", world / "map.tif").code == 0
+    with (world / "run" / "history.csv").open() as file:
+        done = len(list(csv.DictReader(file)))
+    more = ["--resume", "--schedule", "constant", "--json"]
+    again = geoseg(*words[:-1], done + 1, *more)
+    assert json.loads(again.out)["epochs"] == done + 1

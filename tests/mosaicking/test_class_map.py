@@ -148,18 +148,21 @@ def test_gdal_reads_place_colours_names_overviews_and_layout(tmp_path, legend, m
     assert [each["size"] for each in band["overviews"]] == [[650, 550], [325, 275]]
 
 
-def test_overviews_hold_no_class_between_two_classes(tmp_path, legend, make_grid):
-    grid = make_grid(600, 600)
-    indices = np.random.default_rng(0).choice([1, 2], (600, 600))  # values 4 and 0
+def test_overviews_hold_no_class_whose_colour_lies_between_two_others(tmp_path, make_grid):
+    colors = ["#ff0000", "#0000ff", "#800080"]
+    mixed = Legend.from_dict(
+        {"class": [{"value": n, "name": f"{n}", "color": color} for n, color in enumerate(colors)]}
+    )
+    indices = np.random.default_rng(0).integers(0, 2, (600, 600))
     scores = (np.arange(3)[:, None, None] == indices).astype(np.float32)
-    strip = WindowScores(grid.window, scores, np.ones((600, 600), bool))
+    strip = WindowScores(make_grid(600, 600).window, scores, np.ones((600, 600), bool))
     outputs = MapOutputs(class_map=tmp_path / "map.tif")
 
-    write_map([strip], grid, legend, outputs, provenance={})
+    write_map([strip], make_grid(600, 600), mixed, outputs, provenance={})
 
     with rasterio.open(outputs.class_map, overview_level=0) as file:
         assert file.shape == (300, 300)
-        assert set(np.unique(file.read())) == {0, 4}
+        assert set(np.unique(file.read())) == {0, 1}
 
 
 def test_a_map_says_its_legend_and_what_it_was_made_of(write, tmp_path, legend):

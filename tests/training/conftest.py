@@ -61,5 +61,7 @@ def patches(make_patches):
 
 @pytest.fixture
 def quick():
-    """Options of a training that takes a second or two."""
-    return TrainOptions(epochs=2, batch_size=4, device="cpu", workers=0)
+    """A training of a second: two million parameters, and dropout to be random by."""
+    return TrainOptions(
+        arch="pspnet", encoder="mobilenet_v2", epochs=2, batch_size=4, device="cpu", workers=0
+    )

@@ -52,7 +52,7 @@ def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp
     )
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((run / "run.json").read_text())
-    assert record["options"]["encoder"] == "resnet18"
+    assert record["options"]["encoder"] == "mobilenet_v2"
     assert torch.__version__.startswith(record["versions"]["torch"])
     assert not report.interrupted
 
@@ -69,7 +69,8 @@ def test_the_bundle_opens_with_smp_and_scores_windows(patches, tmp_path, quick):
 
 
 def test_a_network_learns_what_can_be_seen(patches, tmp_path, quick):
-    options = replace(quick, epochs=12, lr=3e-3, monitor="miou", early_stopping=0)
+    small = {"arch": "unet", "encoder": "tu-mobilenetv3_small_050"}
+    options = replace(quick, **small, epochs=12, lr=3e-3, monitor="miou", early_stopping=0)
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
@@ -103,10 +104,11 @@ def interrupted_in_the_third_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("arch", ["linknet", "pspnet"])  # without and with dropout
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
-    patches, tmp_path, quick, schedule, interrupted_in_the_third_epoch
+    patches, tmp_path, quick, arch, schedule, interrupted_in_the_third_epoch
 ):
-    options = replace(quick, epochs=4, schedule=schedule, optimizer="adamw")
+    options = replace(quick, arch=arch, epochs=4, schedule=schedule, optimizer="adamw")
     stopped = train(patches, tmp_path / "stopped", options=options, quiet=True)
     interrupted_in_the_third_epoch.undo()
     resumed = train(patches, tmp_path / "stopped", options=options, resume=True, quiet=True)
@@ -205,16 +207,10 @@ def test_without_validation_the_last_epoch_is_the_best():
     assert record._rank({"epoch": 1, "val_loss": float("nan")}) == float("inf")
 
 
-TINY = {"arch": "pspnet", "encoder": "mobilenet_v2"}
-"""Two million parameters and dropout: quick, and random if anything is."""
-
-
 @pytest.mark.parametrize("change", [{"workers": 1}, {"early_stopping": 0}])
 def test_how_patches_are_read_and_when_to_stop_changes_no_weight(patches, tmp_path, quick, change):
-    options = replace(quick, **TINY)
-
-    train(patches, tmp_path / "a", options=options, quiet=True)
-    train(patches, tmp_path / "b", options=replace(options, **change), quiet=True)
+    train(patches, tmp_path / "a", options=quick, quiet=True)
+    train(patches, tmp_path / "b", options=replace(quick, **change), quiet=True)
 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
@@ -222,10 +218,8 @@ def test_how_patches_are_read_and_when_to_stop_changes_no_weight(patches, tmp_pa
 def test_patches_that_stay_in_the_orthophoto_give_the_same_weights(
     patches, make_patches, tmp_path, quick
 ):
-    options = replace(quick, **TINY)
-
-    train(patches, tmp_path / "a", options=options, quiet=True)
-    train(make_patches(storage="index"), tmp_path / "b", options=options, quiet=True)
+    train(patches, tmp_path / "a", options=quick, quiet=True)
+    train(make_patches(storage="index"), tmp_path / "b", options=quick, quiet=True)
 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
@@ -239,14 +233,14 @@ def test_patches_that_stay_in_the_orthophoto_give_the_same_weights(
     ],
 )
 def test_every_choice_trains(patches, tmp_path, quick, change):
-    report = train(patches, tmp_path / "run", options=replace(quick, **TINY, **change), quiet=True)
+    report = train(patches, tmp_path / "run", options=replace(quick, **change), quiet=True)
 
     assert all(np.isfinite(report.best[name]) for name in ("train_loss", "val_loss", "val_miou"))
     ModelBundle.load(report.model)
 
 
 def test_the_model_that_is_kept_is_that_of_the_lowest_validation_loss(patches, tmp_path, quick):
-    options = replace(quick, **TINY, epochs=5, lr=0.02)
+    options = replace(quick, epochs=5, lr=0.02)
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
@@ -258,9 +252,7 @@ def test_the_model_that_is_kept_is_that_of_the_lowest_validation_loss(patches, t
 def test_without_a_validation_split_the_last_model_is_kept_and_that_is_said(
     make_patches, tmp_path, quick
 ):
-    report = train(
-        make_patches(split="none"), tmp_path / "run", options=replace(quick, **TINY), quiet=True
-    )
+    report = train(make_patches(split="none"), tmp_path / "run", options=quick, quiet=True)
 
     assert report.best["epoch"] == report.epochs == 2
     assert "no validation split" in report.warnings[0]
@@ -288,7 +280,7 @@ def test_a_damaged_patch_is_named_in_one_line(make_patches, tmp_path, quick, wor
     bad.write_bytes(bad.read_bytes()[:200])
 
     with pytest.raises(RasterError, match=bad.name) as caught:
-        train(folder, tmp_path / "run", options=replace(quick, **TINY, workers=workers))
+        train(folder, tmp_path / "run", options=replace(quick, workers=workers))
 
     assert "\n" not in str(caught.value)
 
@@ -305,11 +297,11 @@ def test_patches_that_the_network_cannot_take_are_refused_with_sizes_that_it_can
 
 
 def test_what_is_finished_stays_as_it_is_when_resumed(patches, tmp_path, quick):
-    run, options = tmp_path / "run", replace(quick, **TINY)
-    first = train(patches, run, options=options, quiet=True)
+    run = tmp_path / "run"
+    first = train(patches, run, options=quick, quiet=True)
     before = weights(run)
 
-    again = train(patches, run, options=options, resume=True, quiet=True)
+    again = train(patches, run, options=quick, resume=True, quiet=True)
 
     assert (again.epochs, again.best) == (first.epochs, first.best)
     assert weights(run) == before
@@ -325,15 +317,14 @@ class PullThePlugAtOnce(Callback):
 def test_what_was_interrupted_before_the_first_epoch_has_no_model_but_can_be_resumed(
     patches, tmp_path, quick, monkeypatch
 ):
-    options = replace(quick, **TINY)
     with monkeypatch.context() as patch:
         start = PullThePlugAtOnce.on_train_batch_start
         patch.setattr(Progress, "on_train_batch_start", start, raising=False)
         with pytest.raises(TrainingError, match="before the first epoch was complete"):
-            train(patches, tmp_path / "stopped", options=options, quiet=True)
+            train(patches, tmp_path / "stopped", options=quick, quiet=True)
 
-    train(patches, tmp_path / "stopped", options=options, resume=True, quiet=True)
-    train(patches, tmp_path / "whole", options=options, quiet=True)
+    train(patches, tmp_path / "stopped", options=quick, resume=True, quiet=True)
+    train(patches, tmp_path / "whole", options=quick, quiet=True)
 
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
@@ -343,7 +334,7 @@ def test_ctrl_c_works_again_after_a_training_that_it_ended(
 ):
     before = signal.getsignal(signal.SIGINT)
 
-    train(patches, tmp_path / "run", options=replace(quick, **TINY, epochs=3), quiet=True)
+    train(patches, tmp_path / "run", options=replace(quick, epochs=3), quiet=True)
 
     try:
         assert signal.getsignal(signal.SIGINT) is before
@@ -352,16 +343,15 @@ def test_ctrl_c_works_again_after_a_training_that_it_ended(
 
 
 def test_a_training_is_not_resumed_with_other_patches(make_patches, patches, tmp_path, quick):
-    options = replace(quick, **TINY)
-    train(patches, tmp_path / "run", options=replace(options, epochs=1), quiet=True)
+    train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
 
     with pytest.raises(TrainingError, match="patches"):
-        train(make_patches(val=0.5), tmp_path / "run", options=options, resume=True, quiet=True)
+        train(make_patches(val=0.5), tmp_path / "run", options=quick, resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("name", ["run.json", "last.ckpt"])
 def test_a_damaged_run_is_not_resumed_and_the_file_is_named(patches, tmp_path, quick, name):
-    options = replace(quick, **TINY, epochs=1)
+    options = replace(quick, epochs=1)
     train(patches, tmp_path / "run", options=options, quiet=True)
     path = tmp_path / "run" / name
     path.write_bytes(path.read_bytes()[:100])
