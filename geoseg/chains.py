@@ -14,7 +14,7 @@ import numpy as np
 
 import geoseg
 from geoseg.core.blend import Lattice, WindowScores, blend
-from geoseg.errors import BundleError
+from geoseg.errors import BundleError, EmptyError
 from geoseg.io.outputs import staged
 from geoseg.io.patch_record import Patch, Split
 from geoseg.io.patches import PatchSet
@@ -156,7 +156,7 @@ def predict_patches(
     split: Split | None = None,
     batch_size: int = 4,
     overwrite: bool = False,
-    watch: Watch[Patch] = lambda items, _: items,
+    watch: Watch[tuple[Patch, MapOutputs]] = lambda items, _: items,
 ) -> list[MapReport]:
     """Predict the patches of a set, each into a class map of its own.
 
@@ -172,26 +172,32 @@ def predict_patches(
 
     Raises:
         BundleError: If the patches are not what the model was made for.
+        EmptyError: If the split has no patch.
+        OutputExistsError: If a map is there already and is not to be replaced.
     """
     record = patch_set.record
     bundle.check_bands(record.bands, patch_set.folder)
     bundle.check_gsd(record.gsd, patch_set.folder)
     patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
+    if not patches:
+        raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")
+    jobs = [(patch, _patch_outputs(patch_set, patch, folder, overwrite)) for patch in patches]
+    for _, outputs in jobs:
+        outputs.refuse_existing()
     provenance = _provenance(patch_set.folder, bundle, None)
     reports = []
-    for batch in _batched(watch(patches, len(patches)), batch_size):
-        images = np.stack([patch_set.read(patch).image for patch in batch])
-        for patch, image, scores in zip(batch, images, segmenter(images), strict=True):
+    for batch in _batched(watch(jobs, len(jobs)), batch_size):
+        images = np.stack([patch_set.read(patch).image for patch, _ in batch])
+        for (patch, outputs), image, scores in zip(batch, images, segmenter(images), strict=True):
             grid = patch_set.grid_of(patch)
-            valid = ~np.isnan(image).any(axis=0)
-            outputs = MapOutputs(
-                class_map=folder / f"{patch_set.name_of(patch)}.tif",
-                sidecars=False,
-                overwrite=overwrite,
-            )
-            strip = WindowScores(grid.window, scores, valid)
+            strip = WindowScores(grid.window, scores, ~np.isnan(image).any(axis=0))
             reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=provenance))
     return reports
+
+
+def _patch_outputs(patch_set: PatchSet, patch: Patch, folder: Path, overwrite: bool) -> MapOutputs:
+    name = f"{patch_set.name_of(patch)}.tif"
+    return MapOutputs(class_map=folder / name, sidecars=False, overwrite=overwrite)
 
 
 def check_input(ortho: RasterReader, bundle: ModelBundle, *, resample: bool) -> None:

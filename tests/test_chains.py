@@ -21,7 +21,11 @@ from geoseg.tiling import TileOptions, tile
 
 VALUES = np.array([7, 0, 3], np.uint8)
 LEGEND = Legend.from_dict(
-    {"class": [{"value": int(value), "name": name} for value, name in zip(VALUES, "abc")]}
+    {
+        "class": [
+            {"value": int(value), "name": name} for value, name in zip(VALUES, "abc", strict=True)
+        ]
+    }
 )
 SIZES = [(1, 1), (1, 23), (7, 5), (8, 8), (8, 9), (9, 7), (23, 31)]
 
