@@ -20,7 +20,7 @@ from geoseg.io.patch_record import Patch, Split
 from geoseg.io.patches import PatchSet
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader, ReadOptions
-from geoseg.io.window_scores import WindowLayout, keep_windows
+from geoseg.io.window_scores import WindowLayout, keep_windows, start_window_folder
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import Segmenter
 from geoseg.mosaicking import MapOutputs, MapReport, write_map
@@ -120,7 +120,7 @@ def predict_map(
             if windows is None:
                 return _write(watched, layout, outputs)
             with staged(windows, overwrite=outputs.overwrite) as folder:
-                folder.mkdir()
+                start_window_folder(folder, layout)
                 return _write(keep_windows(watched, folder, layout), layout, outputs)
 
 

@@ -21,6 +21,7 @@ from geoseg.io.raster import RasterReader
 from geoseg.io.writer import PROVENANCE, RasterFormat, create
 
 KIND = "window scores"
+RECORD = "windows.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,13 @@ class WindowLayout:
             legend=Legend.from_dict(record["legend"]),
             provenance=record["provenance"],
         )
+
+
+def start_window_folder(folder: Path, layout: WindowLayout) -> None:
+    """Make a folder for windows, with a record by which it is known to be geoseg's."""
+    folder.mkdir()
+    text = json.dumps(layout.to_dict(), indent=1) + "\n"
+    (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
 
 
 def keep_windows(

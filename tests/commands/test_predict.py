@@ -32,6 +32,15 @@ def test_windows_that_were_kept_give_the_same_map(geoseg, world, model):
     assert (world / "map.tif").read_bytes() == (world / "mosaic.tif").read_bytes()
 
 
+def test_windows_of_an_earlier_run_are_replaced_if_the_user_says_so(geoseg, world, model):
+    words = ["predict", model, world / "ortho.tif", "-o", world / "map.tif",
+             "--windows", world / "windows"]  # fmt: skip
+
+    codes = [geoseg(*words, *more).code for more in ([], [], ["--overwrite"])]
+
+    assert codes == [0, 1, 0]
+
+
 @pytest.mark.parametrize("score_type", ["uint8", "float32"])
 def test_scores_and_confidence_stand_beside_the_map(geoseg, world, model, score_type):
     geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif",
