@@ -34,6 +34,10 @@ DEFAULT_OVERLAP = 4
 """Windows overlap by a quarter unless the user says otherwise."""
 
 
+JUDGED_BY = 16
+"""Patches by which the range of values of a patch set is judged."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """How an orthophoto is predicted."""
@@ -178,6 +182,10 @@ def predict_patches(
     record = patch_set.record
     bundle.check_bands(record.bands, patch_set.folder)
     bundle.check_gsd(record.gsd, patch_set.folder)
+    if record.dtype != bundle.dtype:
+        few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]
+        values = np.concatenate([image[np.isfinite(image)] for image in few])
+        bundle.check_values(values.astype(record.dtype), patch_set.folder)
     patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
     if not patches:
         raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")

@@ -112,17 +112,21 @@ def test_a_failure_is_one_line_and_exits_1(words, reason, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of Unix")
 def test_on_a_terminal_json_goes_to_stdout_and_the_bar_to_stderr(folder, tmp_path):
+    import termios
+
     terminal, other_end = os.openpty()
+    termios.tcsetwinsize(other_end, (24, 80))
     words = ["mosaic", folder / "map.tif", "-l", "binary:house", "-o", tmp_path / "m.tif"]
 
     done = run(*words, "--json", capture_output=False, stdout=subprocess.PIPE, stderr=other_end)
+    os.write(other_end, b"END")
     shown = os.read(terminal, 10_000).decode()
     os.close(other_end)
     os.close(terminal)
 
     assert json.loads(done.stdout)["class_pixels"] == {"other": 64 * 64, "house": 0}
     assert "mosaic: " in shown
-    assert "1/1" in shown
+    assert "/1 [" in shown
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])

@@ -110,9 +110,14 @@ def load_encoder_weights(
 
 
 def _with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
-    """The first convolution for another number of bands: repeated, its sum kept."""
+    """The first convolution for another number of bands, as smp adapts it.
+
+    One band gets the sum of all filters; several repeat them, scaled to their number.
+    """
     if own is None or own.ndim != 4 or weight.shape[1] == own.shape[1] or own.shape[1] != bands:  # noqa: PLR2004
         return weight
+    if bands == 1:
+        return weight.sum(dim=1, keepdim=True)
     old = weight.shape[1]
     return weight[:, [band % old for band in range(bands)]] * (old / bands)
 

@@ -1,12 +1,15 @@
 """The folder of a training: its record, and whether it can be resumed."""
 
 import json
+import pickle
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import geoseg
 from geoseg.errors import TrainingError
@@ -38,30 +41,53 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
         "patches": str(patch_set.folder),
         "options": asdict(options),
         "parameters": parameters,
-        "class_pixels": dict(
-            zip(patch_set.record.legend.names, patch_set.record.class_pixels, strict=True)
-        ),
+        "class_pixels": _class_pixels(patch_set),
         "versions": versions(),
     }
 
 
-def check_resumable(run: Path, options: TrainOptions) -> None:
+def check_resumable(run: Path, options: TrainOptions, patch_set: PatchSet) -> None:
     """See that a training can go on in a folder.
 
     Raises:
-        TrainingError: If there is none, or it had other options.
+        TrainingError: If there is none, its record is damaged, or it had other options or
+            other patches.
     """
     if not (run / RUN).is_file():
         raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
-    earlier = json.loads((run / RUN).read_text(encoding="utf-8"))
-    now = asdict(options)
+    try:
+        earlier = json.loads((run / RUN).read_text(encoding="utf-8"))
+        before, class_pixels = earlier["options"], earlier["class_pixels"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise TrainingError(f"{run / RUN}: is damaged, the training cannot be resumed") from error
     changed = [
-        f"{name} was {earlier['options'].get(name)!r} and is {value!r}"
-        for name, value in now.items()
-        if name not in MAY_CHANGE and earlier["options"].get(name) != value
+        f"{name} was {before.get(name)!r} and is {value!r}"
+        for name, value in asdict(options).items()
+        if name not in MAY_CHANGE and before.get(name) != value
     ]
     if changed:
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
+    if class_pixels != _class_pixels(patch_set):
+        raise TrainingError(f"{run}: cannot be resumed with other patches than it began with")
+
+
+def check_checkpoint(path: Path) -> None:
+    """See that a checkpoint can be read.
+
+    Raises:
+        TrainingError: If it is damaged.
+    """
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"{path}: is damaged, the training cannot be resumed; begin anew with --overwrite"
+        ) from error
+
+
+def _class_pixels(patch_set: PatchSet) -> dict[str, int]:
+    record = patch_set.record
+    return dict(zip(record.legend.names, record.class_pixels, strict=True))
 
 
 def versions() -> dict[str, str]:

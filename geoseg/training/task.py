@@ -48,12 +48,9 @@ class SegmentationTask(lightning.LightningModule):
         logits: Tensor = self.network(normalised).float()
         return logits
 
-    def on_train_epoch_start(self) -> None:
-        """What is drawn in an epoch (dropout) depends on seed and epoch alone."""
-        torch.manual_seed(self.options.seed * 1_000_003 + self.current_epoch)
-
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Loss of a batch."""
+        """Loss of a batch; what is drawn in it (dropout) depends on seed and step alone."""
+        torch.manual_seed(self.options.seed * 1_000_003 + self.global_step)
         images, target = batch
         loss = self.loss(self(images), target)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))

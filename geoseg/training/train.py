@@ -30,7 +30,13 @@ from geoseg.training.dataset import PatchDataset, make_loader
 from geoseg.training.history import Row, draw_curves
 from geoseg.training.losses import class_weights, make_loss
 from geoseg.training.options import TrainOptions
-from geoseg.training.run_folder import check_resumable, run_record, start_folder, versions
+from geoseg.training.run_folder import (
+    check_checkpoint,
+    check_resumable,
+    run_record,
+    start_folder,
+    versions,
+)
 from geoseg.training.task import SegmentationTask
 
 DEFAULT_ENCODER = "resnet18"
@@ -83,7 +89,7 @@ def train(
     patch_set = PatchSet.open(patches)
     options = replace(options, encoder=_encoder(options))
     if resume:
-        check_resumable(run, options)
+        check_resumable(run, options, patch_set)
     else:
         refuse_existing(run, overwrite=overwrite)
     training = _Training(patch_set, run, options)
@@ -136,6 +142,8 @@ class _Training:
         trainer = self._trainer(quiet=quiet)
         checkpoint = self.record.checkpoint
         found = resume and checkpoint.exists()
+        if found:
+            check_checkpoint(checkpoint)
         loaders = self._loaders()
         try:
             with writing(self.run):
@@ -149,6 +157,13 @@ class _Training:
             return True
         except InputError as error:  # a reading process sends its whole traceback along
             raise type(error)(str(error).strip().splitlines()[-1]) from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                f"{self.options.arch} cannot be trained on one patch at a time: use a larger "
+                f"--batch-size, and more than one training patch"
+            ) from error
         return False
 
     def report(self, *, interrupted: bool) -> TrainReport:

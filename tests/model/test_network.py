@@ -3,12 +3,13 @@ import segmentation_models_pytorch as smp
 import torch
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle import CONFIG
+from geoseg.model.bundle import CONFIG, WEIGHTS
 from geoseg.model.network import (
     ARCHITECTURES,
     build_network,
     load_network,
     parameter_count,
+    save_network,
     size_divisor,
 )
 
@@ -71,6 +72,39 @@ def test_parameters_are_counted(network):
 @pytest.mark.parametrize("config", ["{}", "x", '{"_model_class": "Nothing"}'])
 def test_a_damaged_config_is_refused(bundle, config):
     (bundle.folder / CONFIG).write_text(config)
+
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        load_network(bundle.folder)
+
+
+@pytest.mark.parametrize("arch", sorted(set(ARCHITECTURES) - {"dpt"}))
+def test_every_architecture_is_loaded_as_it_was_saved_and_by_smp_too(arch, tmp_path):
+    encoder = "mit_b0" if arch == "segformer" else "tu-mobilenetv3_small_050"
+    network, _ = build_network(arch, encoder, **SMALL | {"bands": 4})
+    network.eval()
+    side = 32 * size_divisor(network)  # pan needs more than one divisor
+    images = torch.rand(1, 4, min(side, 128), min(side, 128))
+
+    save_network(network, tmp_path)
+
+    with torch.inference_mode():
+        expected = network(images)
+        assert torch.equal(load_network(tmp_path)(images), expected)
+        assert torch.equal(smp.from_pretrained(str(tmp_path)).eval()(images), expected)
+
+
+def test_damaged_weights_are_refused(bundle):
+    path = bundle.folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:1000])
+
+    with pytest.raises(BundleError, match="damaged"):
+        load_network(bundle.folder)
+
+
+def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
+    other, _ = build_network("fpn", "resnet18", **SMALL)
+    save_network(other, tmp_path)
+    (tmp_path / WEIGHTS).replace(bundle.folder / WEIGHTS)
 
     with pytest.raises(BundleError, match="cannot be loaded"):
         load_network(bundle.folder)

@@ -2,6 +2,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from segmentation_models_pytorch.encoders._utils import patch_first_conv
 
 from geoseg.errors import TrainingError
 from geoseg.model.network import build_network
@@ -39,18 +40,6 @@ def test_packaged_weights_give_the_features_of_timm(packaged):
     assert not missing.missing_keys
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert wanted.mean == wanted.std == (0.5, 0.5, 0.5)
-
-
-def test_a_first_convolution_for_more_bands_answers_grey_pictures_alike(packaged):
-    three, _ = build(LITE0, "package:lite0")
-    five, _ = build(LITE0, "package:lite0", bands=5)
-    grey = torch.rand(1, 1, 64, 64)
-    uneven = three.encoder.model.conv_stem.weight.sum(1)
-
-    assert five.encoder.model.conv_stem.weight.shape[1] == 5
-    with torch.inference_mode():
-        assert uneven.shape == five.encoder.model.conv_stem.weight.sum(1).shape
-        five.encoder.eval()(grey.expand(1, 5, 64, 64))
 
 
 def test_packaged_weights_name_their_encoder():
@@ -98,3 +87,48 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path):
         build("resnet18", str(tmp_path / "none.pth"))
     with pytest.raises(TrainingError, match="cannot be read"):
         build("resnet18", str(tmp_path / "bad.pth"))
+
+
+def test_layers_renamed_stand_in_the_order_of_timms_own(packaged):
+    """Both build the same layers one after the other: an oracle that knows no names."""
+    reference = timm.create_model("tf_efficientnet_lite0").state_dict()
+
+    renamed = to_timm_names(packaged, STAGES["lite0"])
+
+    body = dict(zip(reference, packaged.values(), strict=True))
+    assert {f"model.{name}" for name in body} > set(renamed)
+    for name, value in renamed.items():
+        assert torch.equal(value, body[name.removeprefix("model.")])
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 6])
+def test_the_first_convolution_for_other_bands_is_that_of_smp(tmp_path, network, bands):
+    save_file(network.encoder.state_dict(), tmp_path / "w.safetensors")
+    expected = torch.nn.Conv2d(3, 64, 7, bias=False)
+    expected.load_state_dict(network.encoder.conv1.state_dict())
+    patch_first_conv(expected, bands)
+
+    loaded, _ = build("resnet18", str(tmp_path / "w.safetensors"), bands=bands)
+
+    assert torch.allclose(loaded.encoder.conv1.weight, expected.weight)
+
+
+@pytest.mark.parametrize("content", [{"layers": 3}, [1, 2], torch.nn.Linear(1, 1)])
+def test_a_file_of_other_things_is_refused_in_one_line(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pth")
+
+    with pytest.raises(TrainingError, match=r"odd\.pth") as caught:
+        build("resnet18", str(tmp_path / "odd.pth"))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_hub_it_is_said_what_to_do_instead(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "https://127.0.0.1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(TrainingError, match=r"cannot be fetched for resnet18.*package:lite0"):
+        build("resnet18", "imagenet")
