@@ -7,8 +7,9 @@ geoseg surveys the classes, writes images and masks with their georeference, mea
 and writes footprints. Beside it run
 
 - decoding alone: every block of orthophoto and reference, in one thread;
-- encoding alone: the same number of patches from memory, as geoseg deflates them;
-- the naive loop: read a window, open a GeoTIFF, write the window, as in every notebook.
+- encoding alone: the same number of patches from memory, compressed as geoseg does (zstd 1);
+- the naive loop: read a window, open a deflated GeoTIFF, write the window, as in every notebook;
+- the same loop with geoseg's compression, to tell what that alone brings.
 
 A second table is about memory: up to the 256 MB of blocks that GDAL may keep it grows with the
 raster, and then no more. `index, stride 1/8` writes no pixels, but has 64 windows over each.
@@ -27,6 +28,7 @@ from geoseg import tiling
 from geoseg.io.legends import load_legend
 
 PATCH = 512
+QUICK = {"compress": "zstd", "zstd_level": 1}
 SMALL, LARGE = 4096, 12288
 
 
@@ -47,10 +49,10 @@ def encode(side: int) -> None:
             pixels = dataset.read(window=Window(0, 0, PATCH, PATCH))
             for number in range((side // PATCH) ** 2):
                 output = Path(folder, f"{number}.tif")
-                write(output, pixels, zlevel=1, predictor=predictor, blockysize=PATCH)
+                write(output, pixels, **QUICK, predictor=predictor, blockysize=PATCH)
 
 
-def loop(side: int) -> None:
+def loop(side: int, **options: Any) -> None:
     """Cut patches as one would without geoseg."""
     here = town(side)
     for path in (here.ortho, here.reference):
@@ -59,11 +61,17 @@ def loop(side: int) -> None:
                 window = Window(col, row, PATCH, PATCH)
                 transform = dataset.window_transform(window)
                 output = Path(folder, f"{row}_{col}.tif")
-                write(output, dataset.read(window=window), crs=dataset.crs, transform=transform)
+                where = {"crs": dataset.crs, "transform": transform}
+                write(output, dataset.read(window=window), **where, **options)
+
+
+def quick_loop(side: int) -> None:
+    """The same with geoseg's compression."""
+    loop(side, **QUICK)
 
 
 def write(path: Path, pixels: Any, **options: Any) -> None:
-    """Write a deflated GeoTIFF."""
+    """Write a GeoTIFF, deflated unless told otherwise."""
     count, height, width = pixels.shape
     profile = {"driver": "GTiff", "dtype": pixels.dtype, "compress": "deflate", **options}
     with rasterio.open(path, "w", count=count, height=height, width=width, **profile) as dataset:
@@ -90,6 +98,7 @@ SPEED = {
     "decoding alone": decode,
     "encoding alone": encode,
     "naive loop": loop,
+    "naive loop, zstd 1": quick_loop,
     "geoseg tile": tile,
 }
 MEMORY = {"geoseg tile": tile, "index, stride 1/8": index}
