@@ -12,7 +12,7 @@ KEEP = 1 << 30
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed blocks instead of giving them back and faulting them in again.
 
-    Elsewhere than on Linux with glibc nothing is done. ``benchmarks/memory.py`` measures it.
+    Elsewhere than on Linux with glibc nothing is done.
 
     Source: mallopt(3).
     """
