@@ -47,9 +47,7 @@ def evaluate(
         Literal["auto", "values", "colors", "map"],
         typer.Option(help="How a raster reference names classes."),
     ] = "auto",
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Resample (nearest) references on another grid.")
-    ] = False,
+    resample: options.ResampleReference = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

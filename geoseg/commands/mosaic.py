@@ -31,9 +31,7 @@ def mosaic(
     with_scores: Annotated[
         Path | None, typer.Option("--scores", help="Write the blended scores here as well.")
     ] = None,
-    score_type: Annotated[
-        Literal["uint8", "float32"], typer.Option(help="uint8 holds score x 254.")
-    ] = "uint8",
+    score_type: options.ScoreType = "uint8",
     resample: Annotated[
         bool, typer.Option("--resample", help="Resample scenes onto the first one's grid.")
     ] = False,

@@ -1,16 +1,12 @@
 """Options that several commands share: their names, helps and checks."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from geoseg.commands.parsing import parse_bands, parse_nodata
 
-Orthos = Annotated[
-    list[Path],
-    typer.Argument(help="Orthophotos: files, folders or quoted globs.", show_default=False),
-]
 LegendName = Annotated[
     str,
     typer.Option(
@@ -54,6 +50,10 @@ Stride = Annotated[
     int | None,
     typer.Option("--stride", min=1, help="Step between patches or windows, in pixels."),
 ]
+ResampleReference = Annotated[
+    bool, typer.Option("--resample", help="Resample (nearest) references on another grid.")
+]
+ScoreType = Annotated[Literal["uint8", "float32"], typer.Option(help="uint8 holds score x 254.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads [default: one per processor].")
 ]

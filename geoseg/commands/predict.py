@@ -40,9 +40,7 @@ def predict(
     scores: Annotated[
         bool, typer.Option("--scores", help="Write class scores beside the map as well.")
     ] = False,
-    score_type: Annotated[
-        Literal["uint8", "float32"], typer.Option(help="uint8 holds score x 254.")
-    ] = "uint8",
+    score_type: options.ScoreType = "uint8",
     confidence: Annotated[
         Literal["score", "margin", "entropy"] | None,
         typer.Option(help="Write a confidence raster beside the map as well."),

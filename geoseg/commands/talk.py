@@ -1,13 +1,14 @@
 """How commands talk: results on stdout; progress, messages and warnings on stderr."""
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import typer
+
+from geoseg.core.undefined import without_nan
 
 
 class Talk:
@@ -62,18 +63,7 @@ class Talk:
 
 def print_json(content: Any) -> None:
     """A result for programs; what is undefined (NaN) is null."""
-    typer.echo(json.dumps(jsonable(content), indent=1))
-
-
-def jsonable(content: Any) -> Any:
-    """The same content without NaN, which JSON does not know."""
-    if isinstance(content, dict):
-        return {str(key): jsonable(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [jsonable(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content
+    typer.echo(json.dumps(without_nan(content), indent=1))
 
 
 def in_bytes(count: float) -> str:

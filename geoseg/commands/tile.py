@@ -79,9 +79,7 @@ def tile(
         Literal["auto", "values", "colors"],
         typer.Option(help="Whether a raster reference names classes by values or by colours."),
     ] = "auto",
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Resample (nearest) references on another grid.")
-    ] = False,
+    resample: options.ResampleReference = False,
     workers: options.Workers = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,

@@ -139,7 +139,6 @@ class _Buffer:
     """Weighted sums of the rows that windows still reach."""
 
     def __init__(self, classes: int, lattice: Lattice) -> None:
-        self.top = 0
         self.scores = np.zeros((classes, lattice.size, lattice.width), np.float32)
         self.weight = np.zeros((lattice.size, lattice.width), np.float32)
 

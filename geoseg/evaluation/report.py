@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.core.undefined import without_nan
 from geoseg.evaluation.figures import Evaluation
 from geoseg.io.outputs import staged
 
@@ -32,7 +33,7 @@ def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> No
     content = evaluation.to_dict()
     with staged(folder, overwrite=overwrite) as partial:
         partial.mkdir()
-        text = json.dumps(_defined(content), indent=1) + "\n"
+        text = json.dumps(without_nan(content), indent=1) + "\n"
         (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
         _write_csv(partial / "classes.csv", content["classes"])
         _write_csv(partial / "confusion.csv", _confusion_rows(content["confusion"]))
@@ -95,12 +96,3 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _blank(value: Any) -> Any:
     return "" if isinstance(value, float) and math.isnan(value) else value
-
-
-def _defined(content: Any) -> Any:
-    """The same content with null for what is undefined."""
-    if isinstance(content, Mapping):
-        return {key: _defined(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_defined(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content

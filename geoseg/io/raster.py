@@ -84,7 +84,6 @@ class RasterReader:
         self.nodata = self._nodata(dataset)
         self._mask = mask_source(dataset) if self.options.nodata is None else None
         self.band_names = band_names(dataset, self.file_bands)
-        self.block_shape = dataset.block_shapes[0]
 
     @property
     def bands(self) -> int:

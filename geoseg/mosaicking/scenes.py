@@ -72,11 +72,6 @@ class Scenes:
     grid: Grid
 
     @property
-    def are_class_maps(self) -> bool:
-        """Whether they hold classes rather than scores."""
-        return self.scenes[0].is_class_map
-
-    @property
     def block_count(self) -> int:
         """How many blocks `layers` gives."""
         return -(-self.grid.height // ROWS) * -(-self.grid.width // COLUMNS)
