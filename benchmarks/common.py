@@ -63,8 +63,9 @@ class Run(NamedTuple):
     """Peak of the resident memory, imports included."""
 
 
-Contender = Callable[[int], object]
-"""Does its work on the town of that side."""
+Contender = Callable[[int], float | None]
+"""Does its work on the town of that side; gives how many times as much it stands for, if it has
+done only a part."""
 
 
 def arguments(description: str, side: int) -> argparse.Namespace:
@@ -114,8 +115,8 @@ def repeat(sample: Path, path: Path, side: int, *, shift: int = 0, predictor: in
 def report(contender: Contender, side: int) -> None:
     """Run a contender in this process and print what it took, as JSON."""
     start, started = perf_counter(), process_time()
-    contender(side)
-    seconds, processor = perf_counter() - start, process_time() - started
+    times = contender(side) or 1
+    seconds, processor = (perf_counter() - start) * times, (process_time() - started) * times
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kilobyte = 1024 if sys.platform == "darwin" else 1
     print(json.dumps(Run(seconds, processor, peak / kilobyte / 1024)))

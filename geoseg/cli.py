@@ -5,7 +5,7 @@ import sys
 import typer
 
 from geoseg import __version__
-from geoseg.commands import evaluate, legend, mosaic, predict, preview, tile, train
+from geoseg.commands import evaluate, legend, mosaic, predict, preview, quantize, tile, train
 from geoseg.errors import GeosegError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("tile")(tile.tile)
 app.command("train")(train.train)
+app.command("quantize")(quantize.quantize)
 app.command("predict")(predict.predict)
 app.command("mosaic")(mosaic.mosaic)
 app.command("evaluate")(evaluate.evaluate)

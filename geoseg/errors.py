@@ -3,6 +3,7 @@
 * GeosegError              shown as one line, exit code 1
   - InputError             an input is missing, or is not what the step needs
     - RasterError          a raster cannot be read, or not understood
+      + PartlyReadError    blocks of it cannot; the output is there, with nodata in their place
     - VectorError          polygons cannot be read, or not understood
     - PatchSetError        a patch set is incomplete or damaged
   - GridMismatchError      two rasters that must share a grid do not
@@ -19,7 +20,13 @@ Anything else that escapes is a bug and keeps its traceback.
 
 
 class GeosegError(Exception):
-    """A failure with what is wrong, where, and how to mend it, in one line."""
+    """A failure with what is wrong, where, and how to mend it, in one line.
+
+    Notes (`add_note`) become part of the line.
+    """
+
+    def __str__(self) -> str:
+        return "; ".join([super().__str__(), *getattr(self, "__notes__", [])])
 
 
 class InputError(GeosegError):
@@ -28,6 +35,10 @@ class InputError(GeosegError):
 
 class RasterError(InputError):
     """A raster cannot be read, or not understood."""
+
+
+class PartlyReadError(RasterError):
+    """Some blocks of a raster cannot be read; the output has nodata in their place."""
 
 
 class VectorError(InputError):

@@ -16,6 +16,14 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", ignored)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Converted networks are kept for the whole run, and not among the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def write_raster(tmp_path):
     """A function that writes an array, (height, width) or (bands, height, width), to a file.

@@ -1,24 +1,46 @@
 """Several inputs in a row: one bad file does not stop the others, and is named at the end."""
 
+import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from geoseg.commands.talk import Talk
 from geoseg.errors import BatchError, GeosegError, OutputError
+from geoseg.io.outputs import write_text
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Batch:
-    """Results and failures of a row of inputs."""
+    """Results and failures of a row of inputs.
 
-    def __init__(self, talk: Talk) -> None:
-        self.failures: list[str] = []
+    With a record, failures outlive the process: a batch that is resumed names them again
+    without trying, unless it is told to.
+    """
+
+    def __init__(
+        self,
+        talk: Talk,
+        *,
+        record: Path | None = None,
+        resume: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        self.failures: dict[str, str] = {}
         self._talk = talk
+        self._record = record
+        self._skip = _read(record) if record and resume and not retry_failed else {}
         self._count = 0
 
-    def run(self, items: Iterable[T], work: Callable[[T], R]) -> list[R]:
+    def run(
+        self,
+        items: Iterable[T],
+        work: Callable[[T], R],
+        *,
+        name: Callable[[T], str] = str,
+    ) -> list[R]:
         """Results of the items that went well.
 
         Raises:
@@ -29,13 +51,17 @@ class Batch:
         self._count = len(todo)
         results = []
         for item in todo:
+            if (known := self._skip.get(name(item))) is not None:
+                self._note(name(item), f"{known} (not tried again; --retry-failed does)")
+                continue
             try:
                 results.append(work(item))
             except GeosegError as error:
                 if len(todo) == 1 or isinstance(error, OutputError):
                     raise
-                self.failures.append(str(error))
-                self._talk.warn(str(error))
+                self._note(name(item), str(error))
+        if self._record and not self.failures:
+            self._record.unlink(missing_ok=True)
         return results
 
     def finish(self) -> None:
@@ -46,5 +72,22 @@ class Batch:
         """
         if self.failures:
             raise BatchError(
-                f"{len(self.failures)} of {self._count} inputs failed: {'; '.join(self.failures)}"
+                f"{len(self.failures)} of {self._count} inputs failed: "
+                f"{'; '.join(self.failures.values())}"
             )
+
+    def _note(self, name: str, reason: str) -> None:
+        self.failures[name] = reason
+        self._talk.warn(reason)
+        if self._record:
+            known = {each: self._skip.get(each, why) for each, why in self.failures.items()}
+            write_text(self._record, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read(record: Path) -> dict[str, str]:
+    """What failed in an earlier run."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -32,6 +32,14 @@ def mosaic(
         Path | None, typer.Option("--scores", help="Write the blended scores here as well.")
     ] = None,
     score_type: options.ScoreType = "uint8",
+    with_confidence: Annotated[
+        Path | None,
+        typer.Option("--confidence", help="Write the confidence (margin) here as well."),
+    ] = None,
+    parts: Annotated[
+        bool,
+        typer.Option("--parts", help="Join the parts that `predict --part` has written."),
+    ] = False,
     resample: Annotated[
         bool, typer.Option("--resample", help="Resample scenes onto the first one's grid.")
     ] = False,
@@ -45,16 +53,23 @@ def mosaic(
     from geoseg.io.paths import find_rasters
 
     outputs = mosaicking.MapOutputs(
-        class_map=output, scores=with_scores, score_type=score_type, overwrite=overwrite
+        class_map=output,
+        scores=with_scores,
+        score_type=score_type,
+        confidence=with_confidence,
+        overwrite=overwrite,
     )
-    report = mosaicking.mosaic(
-        find_rasters(scores),
-        outputs,
-        method=method,
-        legend=load_legend(legend) if legend else None,
-        resample=resample,
-        watch=Talk(quiet=quiet).watch("mosaic"),
-    )
+    if parts:
+        report = mosaicking.join_parts(find_rasters(scores), outputs)
+    else:
+        report = mosaicking.mosaic(
+            find_rasters(scores),
+            outputs,
+            method=method,
+            legend=load_legend(legend) if legend else None,
+            resample=resample,
+            watch=Talk(quiet=quiet).watch("mosaic"),
+        )
     if json:
         print_json(asdict(report) | {"path": str(report.path)})
     else:

@@ -37,6 +37,14 @@ Nodata = Annotated[
         show_default=False,
     ),
 ]
+Stacked = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with",
+        help="Raster whose bands follow the orthophoto's, such as a surface model; of any CRS and "
+        "resolution, resampled (bilinear) onto the orthophoto. Repeat for more.",
+    ),
+]
 Aoi = Annotated[Path | None, typer.Option("--aoi", help="Polygons; ground outside does not count.")]
 Attribute = Annotated[
     str | None,

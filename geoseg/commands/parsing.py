@@ -1,5 +1,6 @@
 """Words of the command line as values."""
 
+import re
 from typing import Literal
 
 import typer
@@ -32,3 +33,58 @@ def parse_nodata(text: str) -> float | Literal["none"]:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a number nor none") from None
+
+
+def parse_count(text: str) -> int | Literal["auto"]:
+    """A number of things, or "auto".
+
+    >>> parse_count("4"), parse_count("auto")
+    (4, 'auto')
+    """
+    if text.lower() == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither a number from 1 nor auto")
+
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes.
+
+    >>> parse_size("500MB"), parse_size("1.5g")
+    (500000000, 1500000000)
+    """
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)B?", text.strip().upper())
+    if found is None or not (size := round(float(found[1]) * UNITS[found[2]])):
+        raise typer.BadParameter(f"{text!r} is no size such as 500MB or 2GB")
+    return size
+
+
+def parse_bounds(text: str) -> tuple[float, float, float, float]:
+    """``(x_min, y_min, x_max, y_max)``.
+
+    >>> parse_bounds("1,2,3.5,4")
+    (1.0, 2.0, 3.5, 4.0)
+    """
+    try:
+        x_min, y_min, x_max, y_max = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no XMIN,YMIN,XMAX,YMAX") from None
+    if not (x_min < x_max and y_min < y_max):
+        raise typer.BadParameter(f"{text!r}: minima come before maxima: XMIN,YMIN,XMAX,YMAX")
+    return x_min, y_min, x_max, y_max
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """One of several parts, from 1.
+
+    >>> parse_part("2/8")
+    (2, 8)
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise typer.BadParameter(f"{text!r} is no part such as 2/8")
+    return int(found[1]), int(found[2])

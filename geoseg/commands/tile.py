@@ -73,6 +73,7 @@ def tile(
     ] = False,
     bands: options.Bands = None,
     nodata: options.Nodata = None,
+    stacked: options.Stacked = None,
     attribute: options.Attribute = None,
     layer: options.Layer = None,
     coding: Annotated[
@@ -110,7 +111,7 @@ def tile(
         seed=seed,
         storage="index" if index_only else image_format,
         workers=workers,
-        read=ReadOptions(bands=bands, nodata=nodata),
+        read=ReadOptions(bands=bands, nodata=nodata, stacked=tuple(stacked or ())),
         reference=ReferenceOptions(
             attribute=attribute, layer=layer, coding=coding, resample=resample
         ),

@@ -1,17 +1,20 @@
-"""Overlapping windows of scores become finished strips of rows.
+"""Overlapping windows of scores become finished cells of a map.
 
-The weights are one-dimensional tapers divided by the sum of all tapers at that
-coordinate. Their outer product sums to 1 at every pixel, edges included, at any stride.
-What is not valid weighs nothing, and the rest is divided by the weight that is left.
+A window's *cell* is what no later window reaches: with it come the last scores of those
+pixels. Only where windows overlap are scores weighted, summed and divided; the rest of a
+window goes through untouched.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.window import Window, offsets
+from geoseg.core.lattice import Lattice, Step
+from geoseg.core.window import Window
 
 
 class WindowScores(NamedTuple):
@@ -27,144 +30,153 @@ class WindowScores(NamedTuple):
     """(height, width), True where the scores count."""
 
 
-class Lattice(NamedTuple):
-    """The windows that cover a raster: all that blending needs to know of them."""
+def blend(
+    parts: Iterable[WindowScores], lattice: Lattice, region: Window | None = None
+) -> Iterator[WindowScores]:
+    """Average overlapping windows; yield each cell as soon as no later window reaches it.
 
-    height: int
-    """Raster rows, in pixels."""
-
-    width: int
-    """Raster columns, in pixels."""
-
-    size: int
-    """Side of a window, in pixels."""
-
-    stride: int
-    """Step between windows, in pixels."""
-
-    @property
-    def row_offs(self) -> list[int]:
-        """Top rows of the windows."""
-        return offsets(self.height, self.size, self.stride)
-
-    @property
-    def col_offs(self) -> list[int]:
-        """Left columns of the windows."""
-        return offsets(self.width, self.size, self.stride)
-
-    @property
-    def window_count(self) -> int:
-        """How many windows cover the raster."""
-        return len(self.row_offs) * len(self.col_offs)
-
-    @property
-    def strips(self) -> list[Window]:
-        """The full-width strips of rows, each finished when a row of windows is through."""
-        tops = self.row_offs
-        return [
-            Window(row_off=top, col_off=0, height=bottom - top, width=self.width)
-            for top, bottom in zip(tops, [*tops[1:], self.height], strict=True)
-        ]
-
-
-def taper(size: int) -> NDArray[np.float64]:
-    """Hann window on the half-sample grid: highest in the middle, never 0.
-
-    >>> taper(4).round(2).tolist()
-    [0.15, 0.85, 0.85, 0.15]
-    """
-    return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
-
-
-def axis_weights(length: int, size: int, stride: int) -> dict[int, NDArray[np.float32]]:
-    """The weights of each window along one axis, by its start.
-
-    At every coordinate the weights of all windows sum to 1.
+    The arrays of the parts are taken over: they are changed in place. Windows may be
+    missing (they count as not valid). Memory is classes x overlap x width, whatever the
+    height. A region comes out the same to the bit as it does within the whole raster.
 
     Args:
-        length: Pixels along the axis.
-        size: Side of a window, in pixels.
-        stride: Step between windows, in pixels.
-
-    Returns:
-        (size,) weights for each of `offsets`; 0 beyond ``length``.
-    """
-    starts = offsets(length, size, stride)
-    total = np.zeros(max(length, size))
-    for start in starts:
-        total[start : start + size] += taper(size)
-    weights = {start: taper(size) / total[start : start + size] for start in starts}
-    if length < size:
-        weights[0][length:] = 0
-    return {start: weight.astype(np.float32) for start, weight in weights.items()}
-
-
-def blend(parts: Iterable[WindowScores], lattice: Lattice) -> Iterator[WindowScores]:
-    """Average overlapping windows; yield each strip of rows once no later window reaches it.
-
-    Memory is classes x size x width, whatever the height. Windows may be missing (they
-    count as not valid); all strips are yielded nevertheless, and they cover the raster.
-
-    Args:
-        parts: Windows of the lattice in reading order.
+        parts: Windows of the lattice that reach the region, in reading order.
         lattice: The windows that cover the raster.
+        region: Part of the raster that is wanted; None: all.
 
     Yields:
-        Full-width strips, top to bottom. Where no window was valid, ``valid`` is False
-        and the scores are 0.
+        Cells inside the region, in reading order, without overlap. Cells that no window
+        reached are left out. Scores mean nothing where ``valid`` is False.
 
     Raises:
-        ValueError: If a window is not on the lattice or out of order, or there is none.
+        ValueError: If a window is not on the lattice or out of order.
     """
-    rows = axis_weights(lattice.height, lattice.size, lattice.stride)
-    cols = axis_weights(lattice.width, lattice.size, lattice.stride)
+    region = region or lattice.whole
+    cols = lattice.cols(region)
     incoming = iter(parts)
     part = next(incoming, None)
-    if part is None:
-        raise ValueError("there is nothing to blend")
-    buffer = _Buffer(len(part.scores), lattice)
-    for strip in lattice.strips:
-        while part is not None and part.window.row_off == strip.row_off:
-            if part.window.col_off not in cols:
-                raise ValueError(f"{part.window} is not on {lattice}")
-            weights = np.outer(rows[part.window.row_off], cols[part.window.col_off])
-            buffer.add(part, weights)
-            part = next(incoming, None)
-        yield buffer.pop(strip)
+    above: list[_Sums | None] = [None] * len(cols)
+    for row in lattice.rows(region):
+        left: _Sums | None = None
+        for index, col in enumerate(cols):
+            here: _Sums | None = None
+            if part is not None and (part.window.row_off, part.window.col_off) == (
+                row.start,
+                col.start,
+            ):
+                here = _weighted(part, row, col)
+                part = next(incoming, None)
+            here, left = _joined(here, left, lattice.size, col)
+            cell, above[index] = _finished(here, above[index], row, col)
+            if cell is not None and (inside := _clipped(cell, region)) is not None:
+                yield inside
     if part is not None:
         raise ValueError(f"{part.window} is not on {lattice}, or out of order")
 
 
-class _Buffer:
-    """Weighted sums of the rows that windows still reach."""
+ALL = slice(None)
 
-    def __init__(self, classes: int, lattice: Lattice) -> None:
-        self.scores = np.zeros((classes, lattice.size, lattice.width), np.float32)
-        self.weight = np.zeros((lattice.size, lattice.width), np.float32)
 
-    def add(self, part: WindowScores, weights: NDArray[np.float32]) -> None:
-        """Add a window whose top is the buffer's top.
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Weighted scores and their weights."""
 
-        Args:
-            part: The window.
-            weights: (size, size).
-        """
-        left = part.window.col_off
-        width = min(part.window.width, self.weight.shape[1] - left)
-        cols = slice(left, left + width)
-        counted = np.where(part.valid, weights, np.float32(0))[:, :width]
-        for total, scores in zip(self.scores, part.scores, strict=True):
-            total[:, cols] += scores[:, :width] * counted
-        self.weight[:, cols] += counted
+    scores: NDArray[np.float32]
+    """(classes, height, width)."""
 
-    def pop(self, strip: Window) -> WindowScores:
-        """Finish the rows of a strip at the top and move the rest up."""
-        rows = strip.height
-        divisor = self.weight[:rows].copy()
-        valid = divisor > 0
-        divisor[~valid] = 1
-        scores = self.scores[:, :rows] / divisor
-        for total in (*self.scores, self.weight):
-            total[:-rows] = total[rows:].copy()
-            total[-rows:] = 0
-        return WindowScores(strip, scores, valid)
+    weight: NDArray[np.float32]
+    """(height, width)."""
+
+    def part(self, rows: slice, cols: slice) -> "_Sums":
+        """A view of some pixels."""
+        return _Sums(self.scores[:, rows, cols], self.weight[rows, cols])
+
+    def kept(self) -> "_Sums | None":
+        """A copy to hold on to, unless nothing was said of these pixels."""
+        return _Sums(self.scores.copy(), self.weight.copy()) if self.weight.any() else None
+
+    def add(self, other: "_Sums") -> None:
+        """Add sums of the same pixels."""
+        np.add(self.scores, other.scores, out=self.scores)
+        np.add(self.weight, other.weight, out=self.weight)
+
+
+def _weighted(part: WindowScores, row: Step, col: Step) -> _Sums:
+    """A window's scores times its weights; where it is alone they stay as they are."""
+    weight = np.outer(row.weights, col.weights)
+    weight *= part.valid
+    col_edges, alone = _edges(col)
+    row_edges, _ = _edges(row)
+    for rows, cols in (*product((ALL,), col_edges), *product(row_edges, (alone,))):
+        for scores in part.scores:
+            scores[rows, cols] *= weight[rows, cols]
+    return _Sums(part.scores, weight)
+
+
+def _edges(step: Step) -> tuple[list[slice], slice]:
+    """The parts of a window that it shares with others, and the part between them."""
+    if step.covered >= step.done:
+        return [ALL], slice(0, 0)
+    return [slice(0, step.covered), slice(step.done, None)], slice(step.covered, step.done)
+
+
+def _joined(
+    here: _Sums | None, left: _Sums | None, size: int, col: Step
+) -> tuple[_Sums | None, _Sums | None]:
+    """The sums of a window with what windows to the left have said.
+
+    Returns:
+        Its columns that no window to the right reaches, and the others.
+    """
+    if here is None:
+        if left is None:
+            return None, None
+        here = _zeros(len(left.scores), size, size)
+    if left is not None:
+        here.part(ALL, slice(col.covered)).add(left)
+    return here.part(ALL, slice(col.done)), here.part(ALL, slice(col.done, None)).kept()
+
+
+def _finished(
+    here: _Sums | None, above: _Sums | None, row: Step, col: Step
+) -> tuple[WindowScores | None, _Sums | None]:
+    """The cell of a window, and the sums of the rows that windows below reach."""
+    size = len(row.weights)
+    if here is None:
+        if above is None:
+            return None, None
+        here = _zeros(len(above.scores), size, above.weight.shape[1])
+    if above is not None:
+        here.part(slice(row.covered), ALL).add(above)
+    rest = here.part(slice(row.done, None), ALL).kept()
+    cell = here.part(slice(row.done), ALL)
+    window = Window(row_off=row.start, col_off=col.start, height=row.done, width=col.done)
+    return WindowScores(window, cell.scores, _divide(cell, row.covered, col.covered)), rest
+
+
+def _divide(cell: _Sums, rows: int, cols: int) -> NDArray[np.bool_]:
+    """Turn sums into means in the upper rows and left columns, where windows overlap.
+
+    Returns:
+        (height, width) bool, True where any window was valid.
+    """
+    valid = cell.weight > 0
+    for where in ((ALL, slice(0, cols)), (slice(0, rows), slice(cols, None))):
+        divisor = cell.weight[where]
+        if divisor.size:
+            divisor = np.where(valid[where], divisor, np.float32(1))
+            for scores in cell.scores:
+                scores[where] /= divisor
+    return valid
+
+
+def _clipped(cell: WindowScores, region: Window) -> WindowScores | None:
+    inside = cell.window.intersection(region)
+    if inside is None:
+        return None
+    rows, cols = inside.relative_to(cell.window).slices
+    return WindowScores(inside, cell.scores[:, rows, cols], cell.valid[rows, cols])
+
+
+def _zeros(classes: int, height: int, width: int) -> _Sums:
+    return _Sums(np.zeros((classes, height, width), np.float32), np.zeros((height, width), "f4"))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil, floor
 from typing import Self
 
 from affine import Affine
@@ -12,6 +13,9 @@ from geoseg.errors import GridMismatchError
 
 ALIGNMENT_TOLERANCE = 0.05
 """How far pixels of two grids may lie from each other and still count as the same, in pixels."""
+
+HAIR = 1e-3
+"""Of a pixel: what lies on a border is not beyond it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,19 @@ class Grid:
             transform=self.transform @ origin,
             height=window.height,
             width=window.width,
+        )
+
+    def window_around(self, bounds: tuple[float, float, float, float]) -> Window:
+        """The smallest window that holds ``(x_min, y_min, x_max, y_max)``; it may reach beyond."""
+        x_min, y_min, x_max, y_max = bounds
+        corners = [~self.transform @ (x, y) for x in (x_min, x_max) for y in (y_min, y_max)]
+        cols, rows = zip(*corners, strict=True)
+        row_off, col_off = floor(min(rows) + HAIR), floor(min(cols) + HAIR)
+        return Window(
+            row_off=row_off,
+            col_off=col_off,
+            height=max(ceil(max(rows) - HAIR) - row_off, 1),
+            width=max(ceil(max(cols) - HAIR) - col_off, 1),
         )
 
     def window_of(self, part: Self) -> Window:

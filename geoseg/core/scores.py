@@ -14,6 +14,9 @@ SCORE_STEPS = 254
 SCORE_NODATA = 255
 """Stored where the orthophoto had no data."""
 
+CACHED = 1 << 15
+"""Pixels that are classified at a time, so that they stay in the processor's cache."""
+
 Confidence = Literal["score", "margin", "entropy"]
 """Top score, distance of the two top scores, or 1 - entropy / log(classes): 1 is certain."""
 
@@ -29,11 +32,14 @@ def classify(scores: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[n
         (height, width) class indices.
     """
     best = np.zeros(valid.shape, np.uint8)
-    top = scores[0].copy()
-    for index in range(1, len(scores)):
-        better = scores[index] > top
-        best[better] = index
-        np.maximum(top, scores[index], out=top)
+    rows = max(CACHED // max(valid.shape[1], 1), 1)
+    for start in range(0, len(best), rows):
+        few = slice(start, start + rows)
+        top = scores[0, few].copy()
+        for index in range(1, len(scores)):
+            better = scores[index, few] > top
+            np.maximum(best[few], better.view(np.uint8) * np.uint8(index), out=best[few])
+            np.maximum(top, scores[index, few], out=top)
     best[~valid] = IGNORE
     return best
 

@@ -8,6 +8,11 @@ import warnings
 
 from rasterio.errors import NotGeoreferencedWarning
 
-os.environ.setdefault("GDAL_CACHEMAX", "256")  # megabytes; GDAL's own default is 5 % of memory
+DEFAULT_CACHE = "256"
+"""Megabytes of decoded blocks; GDAL's own default is 5 % of memory."""
+
+os.environ.setdefault("GDAL_CACHEMAX", DEFAULT_CACHE)
 os.environ.setdefault("OGR_CURRENT_DATE", "2000-01-01T00:00:00.000Z")  # same input, same bytes
+os.environ.setdefault("GDAL_PNG_WHOLE_IMAGE_OPTIM", "NO")  # takes torn pictures for whole ones
+os.environ.setdefault("GDAL_VRT_WARP_USE_DATASET_RASTERIO", "NO")  # a pixel hangs on its window
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # pictures are welcome

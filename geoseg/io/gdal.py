@@ -1,7 +1,9 @@
 """What GDAL knows of a file, in geoseg's terms; its failures as ours."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +18,26 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.core.colors import Color
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
+from geoseg.io import DEFAULT_CACHE
 
 Bands = tuple[int, ...]
 """Band numbers as in rasterio: from 1."""
+
+STRIP = 256
+"""Least rows of a strip that is read apart from the rest of a picture."""
+
+
+LEAST_CACHE = 32_000_000
+"""Bytes of decoded blocks that GDAL keeps at least."""
+
+
+def limit_block_cache(size: int) -> None:
+    """Let GDAL keep so many bytes of decoded blocks, if it has not read a block yet.
+
+    A size that the user has set in the environment stays.
+    """
+    if os.environ.get("GDAL_CACHEMAX") == DEFAULT_CACHE:
+        os.environ["GDAL_CACHEMAX"] = str(max(size, LEAST_CACHE))
 
 
 def opened(path: Path) -> Any:
@@ -85,6 +104,17 @@ def band_names(dataset: Any, bands: Bands) -> tuple[str, ...]:
         known = color if color in {"red", "green", "blue", "gray"} else f"band {band}"
         names.append(dataset.descriptions[band - 1] or known)
     return tuple(names)
+
+
+def block_shape(dataset: Any, band: int) -> tuple[int, int]:
+    """Rows and columns of the pieces that can be read apart: the blocks of the file.
+
+    Pictures (PNG, JPEG) name rows, yet are decoded from the first one on each time: strips.
+    """
+    height, width = dataset.block_shapes[band - 1]
+    if width == dataset.width and dataset.driver != "GTiff":
+        height *= ceil(STRIP / height)
+    return height, width
 
 
 def mask_source(dataset: Any) -> Literal["alpha", "mask"] | None:

@@ -128,6 +128,7 @@ def _patches_from_table(table: Any, record: PatchSetRecord) -> list[Patch]:
 def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
     content = asdict(record) | {"format": FORMAT, "legend": record.legend.to_dict()}
     content["read"].pop("on")
+    content["read"]["stacked"] = [_relative(path, folder) for path in record.read.stacked]
     for source in content["sources"]:
         source["ortho"] = _relative(source["ortho"], folder)
         source["reference"] = _relative(source["reference"], folder)
@@ -144,13 +145,21 @@ def _record_from_json(text: str, folder: Path) -> PatchSetRecord:
         Source(**each | {key: folder / each[key] for key in ("ortho", "reference")})
         for each in content["sources"]
     )
-    bands = content["read"]["bands"]
-    content["read"] = ReadOptions(**content["read"] | {"bands": bands and tuple(bands)})
+    content["read"] = _read_options(content["read"], folder)
     content["reference"] = ReferenceOptions(**content["reference"])
     content["aoi"] = content["aoi"] and folder / content["aoi"]
     content["band_names"] = tuple(content["band_names"])
     content["class_pixels"] = tuple(content["class_pixels"])
     return PatchSetRecord(**content)
+
+
+def _read_options(content: dict[str, Any], folder: Path) -> ReadOptions:
+    bands, stacked = content["bands"], content.get("stacked", ())  # sets of 0.1 have none
+    known = {
+        "bands": bands and tuple(bands),
+        "stacked": tuple(folder / each for each in stacked),
+    }
+    return ReadOptions(**content | known)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -1,6 +1,5 @@
 """Rasters placed on the pixels of others, and looked at here and there."""
 
-from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,10 @@ from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import GridMismatchError
 from geoseg.io.raster import RasterReader
+from geoseg.io.tolerant import TolerantReader
 
 
-def sample_values(reader: RasterReader, side: int = 256) -> NDArray[Any]:
+def sample_values(reader: RasterReader | TolerantReader, side: int = 256) -> NDArray[Any]:
     """(n,) valid values of windows spread over a raster, to judge its range by.
 
     Args:
@@ -46,16 +46,4 @@ def cover(grid: Grid, lattice: Grid) -> Grid:
         bounds = transform_bounds(grid.crs, lattice.crs, *grid.bounds, densify_pts=21)
     else:
         raise GridMismatchError("a raster without georeference cannot be resampled onto another")
-    x_min, y_min, x_max, y_max = bounds
-    corners = [~lattice.transform @ (x, y) for x in (x_min, x_max) for y in (y_min, y_max)]
-    cols, rows = zip(*corners, strict=True)
-    hair = 1e-3  # of a pixel: what lies on a border is not beyond it
-    col_off, row_off = floor(min(cols) + hair), floor(min(rows) + hair)
-    return lattice.part(
-        Window(
-            row_off=row_off,
-            col_off=col_off,
-            height=max(ceil(max(rows) - hair) - row_off, 1),
-            width=max(ceil(max(cols) - hair) - col_off, 1),
-        )
-    )
+    return lattice.part(lattice.window_around(bounds))

@@ -1,58 +1,17 @@
 """Reading rasters in windows: values, and where they are valid."""
 
-import threading
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.vrt import WarpedVRT
 
-from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
-from geoseg.io.gdal import (
-    Bands,
-    band_names,
-    chosen_bands,
-    mask_source,
-    opened,
-    palette,
-    rasterio_window,
-    read_bands,
-    read_mask,
-    reading,
-)
+from geoseg.io.layer import Layer, Pixels, ReadOptions, as_floats
+from geoseg.io.stacking import open_stacked, stacked_band_names
 
-
-class Pixels(NamedTuple):
-    """What every read returns."""
-
-    image: NDArray[Any]
-    """(bands, height, width)."""
-
-    valid: NDArray[np.bool_]
-    """(height, width), True where the pixel counts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How a raster is to be understood."""
-
-    bands: Bands | None = None
-    """Which bands, in which order; None: all but alpha."""
-
-    nodata: float | Literal["none"] | None = None
-    """Value without data; "none": every value is data; None: as the file says."""
-
-    on: Grid | None = None
-    """Resample onto this grid."""
-
-    resampling: Literal["nearest", "bilinear", "average"] = "nearest"
-    """How, if `on` is given."""
+__all__ = ["Pixels", "RasterReader", "ReadOptions", "reflected"]
 
 
 class RasterReader:
@@ -63,8 +22,12 @@ class RasterReader:
     a legal brightness of one of them), in any band of a float raster. A palette picture
     gives its colours unless `palette_index` is asked for.
 
+    The bands of stacked rasters follow the raster's own, and a pixel is valid where it is
+    in all of them. All are float32 then, unless all rasters are of one type.
+
     Raises:
-        RasterError: If the file is missing, is no raster, or lacks a band asked for.
+        RasterError: If a file is missing, is no raster, or lacks a band asked for, or if a
+            stacked raster does not overlap.
     """
 
     def __init__(
@@ -72,28 +35,32 @@ class RasterReader:
     ) -> None:
         self.path = path
         self.options = options or ReadOptions()
-        self._handles: list[Any] = []
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        dataset = self._dataset
-        self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-        self.palette = palette(dataset)
-        self._expand = self.palette is not None and not palette_index
-        self.file_bands = chosen_bands(dataset, self.options.bands, path)
-        self.dtype = np.dtype(dataset.dtypes[self.file_bands[0] - 1])
-        self.nodata = self._nodata(dataset)
-        self._mask = mask_source(dataset) if self.options.nodata is None else None
-        self.band_names = band_names(dataset, self.file_bands)
-
-    @property
-    def bands(self) -> int:
-        """How many bands a read gives."""
-        return 3 if self._expand else len(self.file_bands)
+        self._own = own = Layer(path, self.options, palette_index=palette_index)
+        self._layers = [own]
+        self.grid = own.grid
+        self.palette = own.palette
+        try:
+            for each in self.options.stacked:
+                self._layers.append(open_stacked(each, own.grid, path))
+        except RasterError:
+            self.close()
+            raise
+        stacked = self._layers[1:]
+        types = {layer.dtype for layer in self._layers}
+        self.bands = sum(layer.bands for layer in self._layers)
+        self.band_names = (*own.band_names, *stacked_band_names(stacked))
+        self.dtype = own.dtype if len(types) == 1 else np.dtype(np.float32)
+        self.nodata = None if stacked else own.nodata
 
     @property
     def may_have_invalid_pixels(self) -> bool:
         """Whether a pixel inside the raster can be not valid."""
-        return self.nodata is not None or self._mask is not None or self.dtype.kind == "f"
+        return any(layer.may_have_invalid_pixels for layer in self._layers)
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """Rows and columns of the blocks of the file that can be read apart."""
+        return self._own.block_shape
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window.
@@ -104,7 +71,7 @@ class RasterReader:
             RasterError: If the file cannot be read there, or has no pixel there.
         """
         inside = self._inside(window)
-        return _pad(self._read_inside(inside), inside, window)
+        return reflected(self._read_inside(inside), inside, window)
 
     def read_floats(self, window: Window) -> Pixels:
         """Pixels of a window as networks take them: float32, NaN where there is no data.
@@ -115,10 +82,7 @@ class RasterReader:
             RasterError: If the file cannot be read there, or has no pixel there.
         """
         inside = self._inside(window)
-        image, valid = self._read_inside(inside)
-        image = image.astype(np.float32)
-        image[:, ~valid] = np.nan
-        return _pad(Pixels(image, valid), inside, window)
+        return reflected(as_floats(self._read_inside(inside)), inside, window)
 
     def read_overview(self, side: int) -> Pixels:
         """The whole raster, shrunk by leaving pixels out until no side is longer.
@@ -142,74 +106,19 @@ class RasterReader:
         return inside
 
     def _read_inside(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
-        """Pixels of a window inside the raster, shrunk to a shape by leaving pixels out."""
-        where: dict[str, Any] = {"window": rasterio_window(window)}
-        if shape is not None:
-            where["out_shape"] = shape
-        with reading(self.path, window):
-            image = read_bands(self._dataset, self.file_bands, where)
-            shown = self._mask and read_mask(self._dataset, self._mask, where)
-        valid = np.ones(image.shape[1:], np.bool_) if shown is None else shown
-        if self.nodata is not None:
-            without = image == self.nodata
-            valid &= ~(without.any(axis=0) if self.dtype.kind == "f" else without.all(axis=0))
-        if self.dtype.kind == "f":
-            valid &= ~np.isnan(image).any(axis=0)
-        if self._expand:
-            image = self._colors[image[0]].transpose(2, 0, 1)
-        return Pixels(image, valid)
-
-    @property
-    def _colors(self) -> NDArray[np.uint8]:
-        table = np.zeros((256, 3), np.uint8)
-        for value, color in (self.palette or {}).items():
-            table[value] = color
-        return table
-
-    @property
-    def _dataset(self) -> Any:
-        """This thread's own handle: GDAL's are not to be shared."""
-        if not hasattr(self._local, "dataset"):
-            dataset = opened(self.path)
-            with self._lock:
-                self._handles.append(dataset)
-            if self.options.on is not None:
-                dataset = self._warped(dataset, self.options.on)
-                with self._lock:
-                    self._handles.insert(0, dataset)
-            self._local.dataset = dataset
-        return self._local.dataset
-
-    def _warped(self, dataset: Any, grid: Grid) -> WarpedVRT:
-        nodata = self._nodata(dataset)
-        with reading(self.path):
-            return WarpedVRT(
-                dataset,
-                src_crs=dataset.crs or grid.crs,
-                crs=grid.crs,
-                transform=grid.transform,
-                height=grid.height,
-                width=grid.width,
-                resampling=Resampling[self.options.resampling],
-                src_nodata=nodata,
-                nodata=nodata,
-                add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
-            )
-
-    def _nodata(self, dataset: Any) -> float | None:
-        if self.options.nodata == "none":
-            return None
-        if self.options.nodata is not None:
-            return self.options.nodata
-        nodata: float | None = dataset.nodata
-        return None if nodata is None or np.isnan(nodata) else nodata
+        """Pixels of a window inside the raster, of all layers."""
+        parts = [layer.read(window, shape) for layer in self._layers]
+        if len(parts) == 1:
+            return parts[0]
+        images, valid = zip(*parts, strict=True)
+        with np.errstate(over="ignore"):  # nodata of 64 bits
+            image = np.concatenate(images, dtype=self.dtype, casting="same_kind")
+        return Pixels(image, np.logical_and.reduce(valid))
 
     def close(self) -> None:
         """Close the handles of all threads."""
-        for dataset in self._handles:
-            dataset.close()
-        self._handles.clear()
-        self._local = threading.local()
+        for layer in self._layers:
+            layer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -223,8 +132,14 @@ class RasterReader:
         self.close()
 
 
-def _pad(pixels: Pixels, inside: Window, window: Window) -> Pixels:
-    """Reflect what lies inside a raster over the parts of a window that do not."""
+def reflected(pixels: Pixels, inside: Window, window: Window) -> Pixels:
+    """Reflect what lies inside a raster over the parts of a window that do not.
+
+    Args:
+        pixels: Of the part inside.
+        inside: The part of the window inside the raster.
+        window: What is wanted.
+    """
     if inside == window:
         return pixels
     rows = (inside.row_off - window.row_off, window.row_stop - inside.row_stop)

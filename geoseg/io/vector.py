@@ -103,6 +103,20 @@ class BurntPolygons:
         """Whether any polygon lies on the raster."""
         return bool(len(self._tree.query(shapely.box(*self._grid.bounds))))
 
+    @property
+    def window(self) -> Window:
+        """The smallest window of the raster that holds all polygons, cut at the raster's edge.
+
+        Raises:
+            EmptyError: If none lies on the raster.
+        """
+        inside = self._grid.window.intersection(
+            self._grid.window_around(shapely.total_bounds(self._shapes))
+        )
+        if inside is None:
+            raise EmptyError("no polygon lies on the raster")
+        return inside
+
 
 class Area:
     """Ground that counts: an AOI on the grid of a raster."""
@@ -121,6 +135,11 @@ class Area:
         self._burnt = BurntPolygons(polygons, inside, grid, background=0)
         if not self._burnt.touches_grid:
             raise EmptyError("no polygon of the area lies on the raster")
+
+    @property
+    def window(self) -> Window:
+        """The smallest window of the raster that holds all of the area that lies on it."""
+        return self._burnt.window
 
     @classmethod
     def open(cls, path: Path, grid: Grid) -> Self:

@@ -10,8 +10,9 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.core.blend import Lattice, WindowScores
+from geoseg.core.blend import WindowScores
 from geoseg.core.grid import Grid
+from geoseg.core.lattice import Lattice
 from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.errors import InputError

@@ -5,10 +5,10 @@ model/
   config.json         smp's own: `smp.from_pretrained(folder)` opens the folder
   model.safetensors   the weights
   geoseg.json         bands, normalisation, GSD, patch size, legend, training summary
+  int8/               the quantised network, once `geoseg quantize` has been there
 ```
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, LegendError
+from geoseg.io.outputs import write_text
+from geoseg.model.cache import file_sha256
 
 RECORD = "geoseg.json"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+INT8 = "int8"
 FORMAT = 1
 
 GSD_TOLERANCE = 0.2
@@ -46,6 +49,41 @@ class Normalisation:
         """From the mean and std of a patch set; a constant band is left as it is."""
         std = tuple(value if value > 0 else 1.0 for value in statistics["std"])
         return cls(mean=tuple(statistics["mean"]), std=std)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """The proof of what the quantised network of a bundle is worth."""
+
+    agreement: float
+    """Share of the pixels of the validation patches that have the class of float32."""
+
+    miou_fp32: float
+    """Mean IoU of float32 on the validation patches."""
+
+    miou_int8: float
+    """Mean IoU of the quantised network on them."""
+
+    validation_patches: int
+    """How many there were."""
+
+    samples: int
+    """Training patches that it was calibrated with."""
+
+    forced: bool
+    """Whether the user wanted it although it loses more than it may."""
+
+    patch_size: int
+    """Side of the patches, in pixels."""
+
+    any_size: bool
+    """Whether the network takes windows of other sizes as well."""
+
+    sha256: Mapping[str, str]
+    """Content hash of each file in ``int8/``."""
+
+    versions: Mapping[str, str]
+    """Of the packages that made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +123,9 @@ class ModelBundle:
     training: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained and how well it did."""
 
+    quantized: Quantized | None = None
+    """What is known of the quantised network; None: there is none."""
+
     folder: Path | None = None
     """Where it was loaded from."""
 
@@ -114,6 +155,7 @@ class ModelBundle:
                     ),
                     "band_names": tuple(content["band_names"]),
                     "value_range": tuple(content["value_range"]),
+                    "quantized": _quantized(content.get("quantized")),
                     "folder": folder,
                 }
             )
@@ -127,16 +169,50 @@ class ModelBundle:
         """Write ``geoseg.json`` beside weights that are already there."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
         del content["folder"]
-        content["weights_sha256"] = _sha256(folder / WEIGHTS)
-        text = json.dumps(content, indent=1) + "\n"
-        (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
+        if self.quantized is None:
+            del content["quantized"]
+        content["weights_sha256"] = file_sha256(folder / WEIGHTS)
+        write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
     @cached_property
     def weights_sha256(self) -> str:
         """Content hash of the weights."""
         if self.folder is None:
             raise ValueError("a bundle that was not loaded has no weights")
-        return _sha256(self.folder / WEIGHTS)
+        return file_sha256(self.folder / WEIGHTS)
+
+    def int8_folder(self, size: int) -> Path:
+        """Where the quantised network is.
+
+        Args:
+            size: Side of the windows that it is to take, in pixels.
+
+        Raises:
+            BundleError: If there is none, it is damaged, or does not take that size.
+        """
+        if self.folder is None or self.quantized is None:
+            raise BundleError(
+                f"{self.folder}: has no int8 network; `geoseg quantize` makes one, or choose "
+                f"another --precision"
+            )
+        folder = self.folder / INT8
+        try:
+            whole = all(
+                file_sha256(folder / name) == expected
+                for name, expected in self.quantized.sha256.items()
+            )
+        except OSError:
+            whole = False
+        if not whole:
+            raise BundleError(
+                f"{folder}: is damaged; make it again with `geoseg quantize --overwrite`"
+            )
+        if size != self.quantized.patch_size and not self.quantized.any_size:
+            raise BundleError(
+                f"{folder}: takes windows of {self.quantized.patch_size} px only, not {size}; "
+                f"give them with --patch-size, or choose another --precision"
+            )
+        return folder
 
     def check_bands(self, bands: int, where: Path) -> None:
         """See that an orthophoto has as many bands as the model takes.
@@ -185,6 +261,5 @@ class ModelBundle:
             )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _quantized(content: Mapping[str, Any] | None) -> Quantized | None:
+    return Quantized(**content) if content else None

@@ -1,15 +1,27 @@
 """Run a network with torch, on whatever device there is."""
 
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.bundle import ModelBundle
 from geoseg.model.memory import keep_freed_memory
-from geoseg.model.network import load_network, size_divisor
+from geoseg.model.pipeline import load_pipeline
+from geoseg.model.segmenter import Precision
+
+CUDA_BATCH = 8
+"""Windows per call that keep a GPU busy."""
+
+CUDA_STREAMS = 2
+"""While one thread's windows are computed, the other's are copied."""
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
@@ -31,89 +43,136 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-class Normalise(nn.Module):
-    """``(value - mean) / std`` per band; 0, the mean, where the value is NaN."""
+def choose_precision(wanted: Literal["auto", Precision], device: torch.device) -> Precision:
+    """The precision for a device; ``auto`` takes the fastest that its hardware has.
 
-    mean: Tensor
-    std: Tensor
+    Raises:
+        BundleError: If torch does not compute in it there.
+    """
+    if wanted == "int8":
+        raise BundleError("--precision int8: torch has none; choose --runtime openvino")
+    if wanted == "fp16" and device.type == "cpu":
+        raise BundleError("--precision fp16: not on a CPU; choose fp32 or bf16")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if device.type == "cpu" and _has_fast_bf16() else "fp32"
 
-    def __init__(self, normalisation: Normalisation) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(normalisation.std).view(1, -1, 1, 1))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, bands, height, width) in units of the file."""
-        return torch.nan_to_num((images - self.mean) / self.std, nan=0.0)
+def _has_fast_bf16() -> bool:
+    """Whether this CPU computes in bfloat16 itself; emulated, it is slower than float32."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 class TorchSegmenter:
-    """A bundle's network as a `Segmenter`."""
+    """A bundle's network as a `Runtime`."""
+
+    runtime: Literal["torch"] = "torch"
 
     def __init__(
-        self, bundle: ModelBundle, *, device: str = "auto", network_size: int | None = None
+        self,
+        bundle: ModelBundle,
+        *,
+        device: str = "auto",
+        precision: Literal["auto", Precision] = "auto",
+        network_size: int | None = None,
+        batch_size: int | None = None,
     ) -> None:
         """Load the network.
 
         Args:
             bundle: A loaded bundle.
             device: Where to run.
+            precision: Of the arithmetic inside the network.
             network_size: Side to which windows are resampled for the network, in pixels;
                 scores come back at the windows' own size. None: as they are.
+            batch_size: Windows per call; None: what suits the device.
 
         Raises:
-            BundleError: If the network cannot be loaded, or not take windows of that size.
+            BundleError: If the network cannot be loaded, or not take windows of that size,
+                or the device or precision is not to be had.
         """
-        if bundle.folder is None:
-            raise ValueError("the bundle was not loaded from a folder")
         keep_freed_memory()
         self.device = choose_device(device)
-        network = load_network(bundle.folder)
-        divisor = size_divisor(network)
-        if network_size is not None and network_size % divisor:
-            raise BundleError(
-                f"--patch-size {network_size}: {bundle.arch} with {bundle.encoder} needs a "
-                f"multiple of {divisor}"
-            )
-        model = nn.Sequential(Normalise(bundle.normalisation), network).eval().to(self.device)
+        self.precision = choose_precision(precision, self.device)
+        on_cuda = self.device.type == "cuda"
+        self.batch_size = batch_size or (CUDA_BATCH if on_cuda else 1)
+        self.streams = CUDA_STREAMS if on_cuda else 1
+        self.notes: list[str] = []
+        self.versions: Mapping[str, str] = {"torch": torch.__version__}
+        model: Any = load_pipeline(bundle, network_size).to(self.device)
         self._model = model.to(memory_format=torch.channels_last)
-        self._network_size = network_size
+        self._fits: int | None = None
+        self._thread = threading.local()
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        where = "" if self.device.type == "cpu" else f" on {self.device}"
+        return f"torch {self.precision}{where}"
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Scores of a batch; the batch is halved when the device has too little memory."""
-        try:
-            return self._score(images)
-        except torch.OutOfMemoryError:
-            if len(images) == 1:
-                raise BundleError(
-                    f"a window of {images.shape[-1]} px does not fit into the memory of "
-                    f"{self.device}; use a smaller --patch-size"
-                ) from None
-        torch.cuda.empty_cache()
-        half = len(images) // 2
-        return np.concatenate([self(images[:half]), self(images[half:])])
+        """Scores of a batch, in halves when the device has too little memory for the whole."""
+        most = self._fits or len(images)
+        if len(images) <= most:
+            try:
+                return self._score(images)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+            most = self._halve(images)
+        parts = range(0, len(images), most)
+        return np.concatenate([self(images[start : start + most]) for start in parts])
+
+    def _halve(self, images: NDArray[np.float32]) -> int:
+        """Take fewer windows at a time from now on, and note it the first time."""
+        if len(images) == 1:
+            raise BundleError(
+                f"a window of {images.shape[-1]} px does not fit into the memory of "
+                f"{self.device}; use a smaller --patch-size"
+            )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._fits is None:
+            self.notes.append(
+                f"{len(images)} windows at a time do not fit into the memory of {self.device}: "
+                f"going on with fewer; a smaller --batch-size saves the trying"
+            )
+        self._fits = len(images) // 2
+        return self._fits
 
     @torch.inference_mode()
     def _score(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-        size = batch.shape[-2:]
-        mixed = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            logits = self._forward(batch)
-        logits = logits.float()
-        if logits.shape[-2:] != size:
-            logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
-        scores: NDArray[np.float32] = logits.softmax(dim=1).cpu().contiguous().numpy()
-        return scores
+        batch = torch.from_numpy(images)
+        if self.device.type == "cuda":
+            return self._score_on_cuda(batch)
+        return self._forward(batch.to(self.device)).cpu().contiguous().numpy()
+
+    def _score_on_cuda(self, batch: Tensor) -> NDArray[np.float32]:
+        """On a stream of the calling thread's own, so that copies and computation overlap."""
+        if not hasattr(self._thread, "stream"):
+            self._thread.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        with torch.cuda.device(self.device), torch.cuda.stream(self._thread.stream):
+            scores = self._forward(batch.pin_memory().to(self.device, non_blocking=True))
+            result = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+            result.copy_(scores, non_blocking=True)
+            self._thread.stream.synchronize()
+        return result.numpy()
 
     def _forward(self, batch: Tensor) -> Tensor:
-        if self._network_size is None or self._network_size == batch.shape[-1]:
-            whole: Tensor = self._model(batch)
-            return whole
-        normalise, network = self._model
-        size = (self._network_size, self._network_size)
-        resampled = functional.interpolate(
-            normalise(batch), size, mode="bilinear", align_corners=False, antialias=True
-        )
-        logits: Tensor = network(resampled)
-        return logits
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(
+            self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32"
+        ):
+            scores: Tensor = self._model(batch)
+        return scores.contiguous()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has an error of its own for it; MPS and CPUs only say so."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        "out of memory" in said or "allocate memory" in said
+    )

@@ -1,10 +1,9 @@
-"""Write finished strips of scores as a class map, and as scores and confidence if asked."""
+"""Finished parts of a map are painted into pieces, stored, and put together as rasters."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,91 +11,20 @@ from numpy.typing import NDArray
 from geoseg.core.blend import WindowScores
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.core.scores import (
-    IGNORE,
-    SCORE_NODATA,
-    Confidence,
-    classify,
-    confidence,
-    encode_scores,
-)
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window, blocks
 from geoseg.errors import EmptyError
-from geoseg.io.outputs import refuse_existing
-from geoseg.io.style import colormap, write_sidecars
-from geoseg.io.writer import RasterFormat, RasterWriter, create_raster
-
-ScoreType = Literal["uint8", "float32"]
-
-CLASS_MAP = "class map"
-SCORES = "scores"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapOutputs:
-    """Which files are to be written."""
-
-    class_map: Path
-    """Class map, with ``.aux.xml`` and ``.qml`` beside it."""
-
-    scores: Path | None = None
-    """Scores, a band per class."""
-
-    score_type: ScoreType = "uint8"
-    """uint8 holds score x 254 and 255 without data; float32 the score and NaN."""
-
-    confidence: Path | None = None
-    """How certain each pixel is, uint8 as the scores."""
-
-    confidence_kind: Confidence = "margin"
-    """Which figure."""
-
-    sidecars: bool = True
-    """Whether ``.aux.xml`` and ``.qml`` are written."""
-
-    overwrite: bool = False
-    """Whether existing files are replaced."""
-
-    @property
-    def paths(self) -> list[Path]:
-        """All rasters."""
-        return [path for path in (self.class_map, self.scores, self.confidence) if path]
-
-    def refuse_existing(self) -> None:
-        """Say early that a file is in the way.
-
-        Raises:
-            OutputExistsError: If one exists that is not to be replaced.
-        """
-        refuse_existing(*self.paths, overwrite=self.overwrite)
-
-
-@dataclass(frozen=True)
-class MapReport:
-    """What was written."""
-
-    path: Path
-    """The class map."""
-
-    pixels: int
-    """Pixels of the map."""
-
-    class_pixels: dict[str, int]
-    """Pixels of each class."""
-
-    @property
-    def valid_share(self) -> float:
-        """Share of the map that has a class, 0..1."""
-        return sum(self.class_pixels.values()) / self.pixels
-
-    @property
-    def shares(self) -> str:
-        """Share of each class in the valid pixels, for people."""
-        total = sum(self.class_pixels.values())
-        return ", ".join(f"{name} {n / total:.1%}" for name, n in self.class_pixels.items())
+from geoseg.io.outputs import writing
+from geoseg.io.pieces import Pieces
+from geoseg.io.style import sidecars, write_sidecars
+from geoseg.io.unfinished import put_in_place, scratch
+from geoseg.io.writer import BLOCK
+from geoseg.mosaicking.layers import CLASS_MAP, CONFIDENCE, SCORES, layer_formats, layer_pixels
+from geoseg.mosaicking.outputs import MapOutputs, MapReport
 
 
 def write_map(
-    strips: Iterable[WindowScores],
+    parts: Iterable[WindowScores],
     grid: Grid,
     legend: Legend,
     outputs: MapOutputs,
@@ -106,7 +34,8 @@ def write_map(
     """Turn finished scores into rasters.
 
     Args:
-        strips: Windows that cover the map without overlap.
+        parts: Windows of the map without overlap, top to bottom; what they leave out has
+            no data.
         grid: Of the map.
         legend: Its classes.
         outputs: Files to write.
@@ -117,64 +46,147 @@ def write_map(
         OutputError: If a file cannot be written.
     """
     outputs.refuse_existing()
-    tags = {"legend": legend.to_dict(), "provenance": dict(provenance)}
-    counts = np.zeros(IGNORE + 1, np.int64)
-    with ExitStack() as stack:
+    with scratch(outputs.class_map) as folder:
+        tags = {"provenance": dict(provenance)}
+        writer = MapWriter(
+            folder, region=grid.window, grid=grid, legend=legend, outputs=outputs, tags=tags
+        )
+        writer.write(parts, grid.window)
+        return writer.finish()
 
-        def create(path: Path, kind: RasterFormat) -> RasterWriter:
-            return stack.enter_context(create_raster(path, grid, kind, overwrite=outputs.overwrite))
 
-        classes = create(outputs.class_map, _class_format(legend, tags))
-        scores = outputs.scores and create(outputs.scores, _score_format(legend, outputs, tags))
-        certainty = outputs.confidence and create(outputs.confidence, _confidence_format(outputs))
-        for strip in strips:
-            indices = classify(strip.scores, strip.valid)
-            counts += np.bincount(indices.ravel(), minlength=IGNORE + 1)
-            classes.write(strip.window, legend.decode_map(indices))
-            if scores:
-                scores.write(strip.window, _stored(strip, outputs.score_type))
-            if certainty:
-                figure = confidence(strip.scores, outputs.confidence_kind)
-                certainty.write(strip.window, encode_scores(figure, strip.valid))
-        if not counts[: len(legend)].any():
-            raise EmptyError(f"{outputs.class_map}: would have no pixel with a class")
-    pixels = counts[: len(legend)]
+class MapWriter:
+    """A map, or the region of one, that is painted part by part and stored piece by piece.
+
+    What is stored outlives the process: a writer on the same folder goes on from there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        region: Window,
+        grid: Grid,
+        legend: Legend,
+        outputs: MapOutputs,
+        tags: Mapping[str, Any],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: Where pieces are kept.
+            region: Of the orthophoto's pixels, which parts are counted in.
+            grid: Of the region.
+            legend: The classes.
+            outputs: Files to write.
+            tags: What the files are to say of themselves, besides legend and kind.
+        """
+        self.region = region
+        self.legend = legend
+        self.outputs = outputs
+        tags = dict(tags) | {"legend": legend.to_dict()}
+        self.formats = layer_formats(legend, outputs, tags)
+        self._pieces = Pieces(folder, grid, self.formats)
+
+    def unfinished(self, band: Window) -> Window | None:
+        """What is still to be written of a band of columns: some rows at its bottom, or nothing."""
+        for piece in self._blocks(band):
+            if piece.relative_to(self.region) not in self._pieces.finished:
+                return Window(
+                    row_off=piece.row_off,
+                    col_off=band.col_off,
+                    height=band.row_stop - piece.row_off,
+                    width=band.width,
+                )
+        return None
+
+    def write(self, parts: Iterable[WindowScores], within: Window) -> None:
+        """Paint parts of the map; store each piece when no later part can reach it.
+
+        Args:
+            parts: Inside ``within``, without overlap, none above the one before it.
+            within: What is written: begins where a piece begins.
+
+        Raises:
+            OutputError: If there is no space.
+        """
+        waiting = deque(self._blocks(within))
+        painted: dict[Window, dict[str, NDArray[Any]]] = {}
+        for part in parts:
+            while waiting and waiting[0].row_stop <= part.window.row_off:
+                self._store(waiting[0], painted.pop(waiting.popleft(), None))
+            layers = layer_pixels(part, self.outputs)
+            for piece in waiting:
+                shared = piece.intersection(part.window)
+                if shared is None:
+                    break
+                if piece not in painted:
+                    painted[piece] = self._blank(piece)
+                for name, image in layers.items():
+                    source = shared.relative_to(part.window).slices
+                    painted[piece][name][:, *shared.relative_to(piece).slices] = image[:, *source]
+        for piece in waiting:
+            self._store(piece, painted.pop(piece, None))
+
+    def finish(
+        self, *, may_be_empty: bool = False, tags: Mapping[str, Any] | None = None
+    ) -> MapReport:
+        """Put the pieces together and the outputs in place.
+
+        Args:
+            may_be_empty: Whether a map without any class is wanted nevertheless.
+            tags: What the files are to say besides what they were opened with.
+
+        Raises:
+            EmptyError: If no pixel has a class.
+            OutputError: If a file cannot be written.
+        """
+        counts = list(self._pieces.finished.values())
+        pixels = [sum(each) for each in zip(*counts, strict=True)]
+        target, folder = self.outputs.class_map, self._pieces.folder
+        if not any(pixels) and not may_be_empty:
+            raise EmptyError(f"{target}: would have no pixel with a class")
+        names = dict(zip(self.legend.names, pixels, strict=True))
+        area = self.region.height * self.region.width
+        own = {"pixels": area, "class_pixels": names} | dict(tags or {})
+        with writing(target):
+            for name in self.formats:
+                self._pieces.assemble(name, folder / f"{name}.tif", own)
+        place_outputs(folder, self.outputs, self.legend, pixels)
+        return MapReport(target, area, names)
+
+    def _blocks(self, within: Window) -> Iterable[Window]:
+        """The pieces of a band, or of its lower end, top to bottom."""
+        for block in blocks(within.height, within.width, rows=BLOCK, cols=within.width):
+            yield block.moved(within.row_off, within.col_off)
+
+    def _blank(self, piece: Window) -> dict[str, NDArray[Any]]:
+        shape = (piece.height, piece.width)
+        return {
+            name: np.full((kind.bands, *shape), kind.nodata, kind.dtype)
+            for name, kind in self.formats.items()
+        }
+
+    def _store(self, piece: Window, layers: dict[str, NDArray[Any]] | None) -> None:
+        layers = layers or self._blank(piece)
+        indices = layers[CLASS_MAP]
+        counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)[: len(self.legend)]
+        layers[CLASS_MAP] = self.legend.decode_map(indices)
+        with writing(self.outputs.class_map):
+            self._pieces.write(piece.relative_to(self.region), layers, counts.tolist())
+
+
+def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: list[int]) -> None:
+    """Give the layers of a map that lie in a folder their names, and sidecars to the class map.
+
+    Raises:
+        OutputError: If a file cannot be moved.
+    """
+    target = outputs.class_map
+    paths = {outputs.scores: SCORES, outputs.confidence: CONFIDENCE, target: CLASS_MAP}
+    made = {path: folder / f"{layer}.tif" for path, layer in paths.items() if path}
     if outputs.sidecars:
-        write_sidecars(outputs.class_map, legend, pixels)
-    names = dict(zip(legend.names, pixels.tolist(), strict=True))
-    return MapReport(outputs.class_map, int(counts.sum()), names)
-
-
-def _stored(strip: WindowScores, score_type: ScoreType) -> NDArray[Any]:
-    if score_type == "uint8":
-        return encode_scores(strip.scores, strip.valid)
-    return np.where(strip.valid, strip.scores, np.float32("nan"))
-
-
-def _class_format(legend: Legend, tags: Mapping[str, Any]) -> RasterFormat:
-    return RasterFormat(
-        nodata=IGNORE,
-        colormap=colormap(legend),
-        band_names=("class",),
-        overviews="mode",
-        tags=dict(tags) | {"kind": CLASS_MAP},
-    )
-
-
-def _score_format(legend: Legend, outputs: MapOutputs, tags: Mapping[str, Any]) -> RasterFormat:
-    small = outputs.score_type == "uint8"
-    return RasterFormat(
-        bands=len(legend),
-        dtype=outputs.score_type,
-        nodata=SCORE_NODATA if small else float("nan"),
-        band_names=tuple(legend.names),
-        tags=dict(tags) | {"kind": SCORES, "scale": "score x 254" if small else "score"},
-    )
-
-
-def _confidence_format(outputs: MapOutputs) -> RasterFormat:
-    return RasterFormat(
-        nodata=SCORE_NODATA,
-        band_names=(outputs.confidence_kind,),
-        tags={"kind": "confidence", "scale": "x 254", "figure": outputs.confidence_kind},
-    )
+        own = folder / target.name
+        write_sidecars(own, legend, np.array(pixels))
+        made = dict(zip(sidecars(target), sidecars(own), strict=True)) | made
+    put_in_place(made, folder, guarded=outputs.paths, overwrite=outputs.overwrite)

@@ -9,8 +9,10 @@ from geoseg.core.legend import Legend
 from geoseg.errors import InputError, LegendError
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import WindowLayout, read_tags, read_windows, window_layout
-from geoseg.mosaicking.class_map import CLASS_MAP, SCORES, MapOutputs, MapReport, write_map
+from geoseg.mosaicking.class_map import write_map
+from geoseg.mosaicking.layers import CLASS_MAP, SCORES
 from geoseg.mosaicking.methods import METHODS, Method
+from geoseg.mosaicking.outputs import MapOutputs, MapReport
 from geoseg.mosaicking.scenes import open_scenes
 
 __all__ = ["Method", "mosaic"]

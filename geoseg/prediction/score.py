@@ -1,34 +1,38 @@
 """Read windows ahead, score them in batches, in reading order."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.blend import Lattice, WindowScores
-from geoseg.core.grid import Grid
+from geoseg.core.blend import WindowScores
+from geoseg.core.parallel import map_in_order
 from geoseg.core.prefetch import prefetch
-from geoseg.core.window import Window, sliding_windows
-from geoseg.errors import EmptyError
+from geoseg.core.window import Window
 from geoseg.io.raster import Pixels
 from geoseg.model.segmenter import Segmenter
 
 AHEAD = 2
-"""Batches that are read while another is scored."""
+"""Batches that wait at each end of the network: read, and scored but not yet taken."""
 
 
 class Ortho(Protocol):
     """What is needed of an orthophoto."""
 
-    path: Path
-    grid: Grid
-
     def read_floats(self, window: Window) -> Pixels:
         """Float32 pixels, NaN where there is no data."""
+        ...
+
+
+class Ground(Protocol):
+    """Ground that is wanted."""
+
+    def read(self, window: Window) -> NDArray[np.bool_]:
+        """(height, width) bool, True inside."""
         ...
 
 
@@ -39,47 +43,66 @@ class _Batch(NamedTuple):
 
 
 def score(
-    ortho: Ortho, segmenter: Segmenter, lattice: Lattice, *, batch_size: int = 4
+    ortho: Ortho,
+    segmenter: Segmenter,
+    windows: Iterable[Window],
+    *,
+    batch_size: int = 1,
+    streams: int = 1,
+    ground: Ground | None = None,
 ) -> Generator[WindowScores]:
-    """Score every window of an orthophoto that has any data, in reading order.
+    """Score windows of an orthophoto that have any data, in the order given.
 
-    A thread reads ahead: close the generator before the orthophoto.
+    One thread reads ahead, others call the segmenter: close the generator before the
+    orthophoto. All batches have the same shape (the last is filled up with its last
+    window), so that a window's scores do not depend on where the windows begin.
 
     Args:
         ortho: The orthophoto.
         segmenter: Scores windows.
-        lattice: The windows that cover the orthophoto.
+        windows: All of one size.
         batch_size: Windows that are scored at a time.
+        streams: Calls of the segmenter that run at the same time.
+        ground: Windows that do not touch it are passed over, pixels outside do not count.
+            What the segmenter sees does not depend on it.
 
     Raises:
-        EmptyError: If the orthophoto has no data at all.
-        RasterError: If it cannot be read.
+        RasterError: If the orthophoto cannot be read.
     """
-    scored = 0
-    with closing(prefetch(_batches(ortho, lattice, batch_size), AHEAD)) as batches:
-        for batch in batches:
-            scores = segmenter(batch.images)
-            scored += len(scores)
-            yield from map(WindowScores, batch.windows, scores, batch.valid)
-    if not scored:
-        raise EmptyError(f"{ortho.path}: has no pixel with data")
+
+    def work(batch: _Batch) -> Iterator[WindowScores]:
+        return map(WindowScores, batch.windows, segmenter(batch.images), batch.valid)
+
+    batches = prefetch(_batches(ortho, windows, batch_size, ground), AHEAD)
+    with (
+        ThreadPoolExecutor(streams, thread_name_prefix="segmenter") as pool,
+        closing(batches),
+        closing(map_in_order(pool, work, batches, ahead=streams + AHEAD)) as scored,
+    ):
+        for parts in scored:
+            yield from parts
 
 
-def _batches(ortho: Ortho, lattice: Lattice, batch_size: int) -> Iterator[_Batch]:
-    read = _read_valid(ortho, lattice)
+def _batches(
+    ortho: Ortho, windows: Iterable[Window], batch_size: int, ground: Ground | None
+) -> Iterator[_Batch]:
+    read = _read_valid(ortho, windows, ground)
     while part := list(islice(read, batch_size)):
-        windows, images, valid = zip(*part, strict=True)
-        yield _Batch(list(windows), np.stack(images), list(valid))
+        chosen, images, valid = zip(*part, strict=True)
+        missing = batch_size - len(images)
+        yield _Batch(list(chosen), np.stack([*images, *images[-1:] * missing]), list(valid))
 
 
 def _read_valid(
-    ortho: Ortho, lattice: Lattice
+    ortho: Ortho, windows: Iterable[Window], ground: Ground | None
 ) -> Iterator[tuple[Window, NDArray[np.float32], NDArray[np.bool_]]]:
-    """The windows that have data."""
-    windows = sliding_windows(
-        lattice.height, lattice.width, size=lattice.size, stride=lattice.stride
-    )
+    """The windows that have data on the ground that is wanted."""
     for window in windows:
+        wanted = None if ground is None else ground.read(window)
+        if wanted is not None and not wanted.any():
+            continue
         image, valid = ortho.read_floats(window)
+        if wanted is not None:
+            valid &= wanted
         if valid.any():
             yield window, image, valid

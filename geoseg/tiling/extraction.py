@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
+from geoseg.core.parallel import map_in_order
 from geoseg.core.scores import IGNORE
 from geoseg.core.statistics import BandStatistics, histogram
 from geoseg.core.window import Window
@@ -20,7 +21,6 @@ from geoseg.io.patch_files import padded, write_image, write_mask
 from geoseg.io.patch_record import Patch
 from geoseg.io.patches import PatchSet
 from geoseg.io.raster import Pixels
-from geoseg.tiling.parallel import map_in_order
 from geoseg.tiling.source import OpenSource, Run, region
 
 

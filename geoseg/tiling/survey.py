@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.parallel import map_in_order
 from geoseg.core.window import Window
 from geoseg.tiling.options import TileOptions
-from geoseg.tiling.parallel import map_in_order
 from geoseg.tiling.source import OpenSource, Run, region
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
 from geoseg.model.bundle import Normalisation
-from geoseg.model.torch_runtime import Normalise
+from geoseg.model.pipeline import Normalise
 from geoseg.training.losses import LossFunction
 from geoseg.training.options import TrainOptions
 

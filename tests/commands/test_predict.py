@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_a_patch_set_is_predicted_patch_by_patch(geoseg, world, model):
 
 def test_a_dry_run_writes_nothing(geoseg, world, model):
     outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif",
-                     "--dry-run", "--json", "--overlap", 0)  # fmt: skip
+                     "--dry-run", "--json", "--patch-size", 32, "--overlap", 0)  # fmt: skip
 
     (plan,) = json.loads(outcome.out).values()
     assert plan["windows"] == 3 * 4
@@ -112,7 +113,7 @@ def test_resample_works_at_the_models_gsd_and_maps_the_orthophotos_pixels(
     [
         (["--bands", "1,2"], 1, "has 2 bands, the model takes 3"),
         (["--device", "nonsense"], 1, "not to be had"),
-        (["--overlap", 32], 2, "not less than the window"),
+        (["--patch-size", 32, "--overlap", 32], 2, "not less than the window"),
         (["--overlap", 8, "--stride", 8], 2, "exclude each other"),
     ],
 )
@@ -149,4 +150,118 @@ def test_an_orthophoto_without_data_is_told(geoseg, world, model, write_raster):
 
     assert outcome.code == 1
     assert "no pixel with data" in outcome.err
+    assert not (world / "map.tif").exists()
+
+
+def test_an_interrupted_batch_goes_on_file_by_file_and_tells_failures_again(geoseg, world, model):
+    whole = (world / "ortho.tif").read_bytes()
+    (world / "torn.tif").write_bytes(whole[: len(whole) // 2])
+    (world / "other.tif").write_bytes(whole)
+    words = ["predict", model, world / "torn.tif", world / "ortho.tif", "-o", world / "maps"]
+    geoseg(*words)
+    before = (world / "maps/ortho.tif").stat().st_mtime_ns
+
+    resumed = geoseg(*words, world / "other.tif", "--resume")
+
+    assert resumed.code == 1
+    assert "not tried again; --retry-failed does" in resumed.err
+    assert (world / "maps/other.tif").exists()
+    assert (world / "maps/ortho.tif").stat().st_mtime_ns == before
+
+    (world / "torn.tif").write_bytes(whole)
+    retried = geoseg(*words, world / "other.tif", "--resume", "--retry-failed")
+
+    assert retried.code == 0
+    assert sorted(path.name for path in (world / "maps").glob("*.tif")) == [
+        "ortho.tif",
+        "other.tif",
+        "torn.tif",
+    ]
+    assert not (world / "maps/failed.json").exists()
+
+
+def test_parts_are_joined_to_the_map_to_the_byte(geoseg, world, model, write_raster):
+    image = np.random.default_rng(0).integers(1, 255, (3, 1100, 40)).astype(np.uint8)
+    tall = write_raster("tall.tif", image)
+    words = ["predict", model, tall, "--patch-size", 64, "--scores"]
+    geoseg(*words, "-o", world / "map.tif")
+    for index in (1, 2):
+        assert geoseg(*words, "-o", world / "parts", "--part", f"{index}/2").code == 0
+
+    joined = geoseg("mosaic", "--parts", world / "parts", "-o", world / "joined.tif",
+                    "--scores", world / "joined_scores.tif")  # fmt: skip
+
+    assert joined.code == 0
+    assert (world / "parts/tall_part-2-of-2_scores.tif").exists()
+    for ours, theirs in [("map.tif", "joined.tif"), ("map_scores.tif", "joined_scores.tif")]:
+        assert (world / ours).read_bytes() == (world / theirs).read_bytes()
+
+
+def test_several_models_are_averaged(geoseg, world, model):
+    copy = world / "run" / "model"
+    shutil.copytree(model, copy)
+    words = [world / "ortho.tif", "--scores", "--score-type", "float32"]
+
+    geoseg("predict", model, *words, "-o", world / "one.tif")
+    outcome = geoseg("predict", model, world / "run", *words, "-o", world / "two.tif")
+
+    assert outcome.code == 0
+    with (
+        rasterio.open(world / "one_scores.tif") as one,
+        rasterio.open(world / "two_scores.tif") as two,
+    ):
+        np.testing.assert_allclose(one.read(), two.read(), atol=1e-6)
+        assert len(json.loads(two.tags()["GEOSEG"])["provenance"]["model"]) == 2
+
+
+def test_a_model_without_an_orthophoto_is_wrong_usage(geoseg, world, model):
+    assert geoseg("predict", model, model, "-o", world / "map.tif").code == 2
+
+
+def test_test_time_augmentation_makes_the_map_turn_with_the_picture(
+    geoseg, world, model, write_raster
+):
+    image = np.random.default_rng(0).integers(1, 255, (3, 64, 64)).astype(np.uint8)
+    write_raster("straight.tif", image)
+    write_raster("turned.tif", np.rot90(image, axes=(1, 2)).copy())
+    for name in ("straight", "turned"):
+        geoseg("predict", model, world / f"{name}.tif", "-o", world / f"{name}_map.tif",
+               "--test-time-augmentation", "d4", "--scores", "--score-type", "float32",
+               "--patch-size", 64)  # fmt: skip
+
+    with (
+        rasterio.open(world / "straight_map_scores.tif") as straight,
+        rasterio.open(world / "turned_map_scores.tif") as turned,
+    ):
+        expected = np.rot90(straight.read(), axes=(1, 2))
+        np.testing.assert_allclose(turned.read(), expected, atol=1e-5)
+
+
+def test_bounds_cut_the_map(geoseg, world, model):
+    outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif",
+                     "--bounds", "500010,5699970,500030,5699980")  # fmt: skip
+
+    assert outcome.code == 0
+    with rasterio.open(world / "map.tif") as file:
+        assert tuple(file.bounds) == (500010, 5699970, 500030, 5699980)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--part", "3/2"],
+        ["--part", "half"],
+        ["--memory", "much"],
+        ["--bounds", "1,2,3"],
+        ["--bounds", "3,2,1,4"],
+        ["--batch-size", "0"],
+        ["--retry-failed"],
+        ["--windows", "w", "--resume"],
+        ["--windows", "w", "--part", "1/2"],
+    ],
+)
+def test_words_that_make_no_sense_are_wrong_usage(geoseg, world, model, words):
+    outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif", *words)
+
+    assert outcome.code == 2
     assert not (world / "map.tif").exists()

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 
@@ -69,6 +70,18 @@ def test_pairs_from_a_table_bring_their_own_splits(geoseg, world):
     assert patches["train"] == patches["test"] > 0
 
 
+def test_rasters_are_stacked(tile, world, write_raster):
+    write_raster("dsm.tif", np.full((96, 112), 1500, np.int16))
+    write_raster("slope.tif", np.full((96, 112), 5, np.int16))
+
+    outcome = tile("--with", world / "dsm.tif", "--with", world / "slope.tif", "--index-only")
+
+    assert outcome.code == 0
+    record = json.loads((world / "patches" / "patches.json").read_text())
+    assert record["read"]["stacked"] == ["../dsm.tif", "../slope.tif"]
+    assert record["band_names"] == ["red", "green", "blue", "dsm", "slope"]
+
+
 def test_random_splits_are_warned_of(tile):
     assert "--split block keeps them apart" in tile("--split", "random").err
 
@@ -98,6 +111,7 @@ def test_wrong_usage_exits_2(tile, words, reason):
         ({"reference": "nothing.tif"}, [], "no such file"),
         ({"legend": "nothing.toml"}, [], "no preset"),
         ({}, ["-l", "isprs"], "values without a class"),
+        ({}, ["--with", "nothing.tif"], "nothing.tif: no such file"),
         ({}, ["--bands", "1,4"], "has bands 1..3, not [4]"),
         ({}, ["--patch-size", 400, "--edge", "drop"], "no patch is left"),
         ({}, ["--split-block", 500], "smaller --split-block"),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from geoseg.core.blend import Lattice, WindowScores, axis_weights, blend, taper
+from geoseg.core.blend import WindowScores, blend
+from geoseg.core.lattice import Lattice
 from geoseg.core.scores import IGNORE, classify
 from geoseg.core.window import Window, sliding_windows
 
@@ -19,12 +20,25 @@ def cut(scores, valid, lattice):
             (0, max(window.col_stop - width, 0)),
         )
         part = np.pad(scores[:, rows, cols], ((0, 0), *around), constant_values=9)
-        yield WindowScores(window, part, np.pad(valid[rows, cols], around))
+        yield WindowScores(window, part.copy(), np.pad(valid[rows, cols], around))
 
 
-def paste(strips):
-    parts = list(strips)
-    return np.concatenate([p.scores for p in parts], 1), np.concatenate([p.valid for p in parts])
+def paste(cells, lattice, region=None):
+    """Scores and valid pixels of a map, from its cells; every pixel is written once at most."""
+    region = region or lattice.whole
+    shape = region.height, region.width
+    scores, valid, written = (
+        np.zeros((3, *shape), "f4"),
+        np.zeros(shape, bool),
+        np.zeros(shape, int),
+    )
+    for cell in cells:
+        where = cell.window.relative_to(region).slices
+        written[where] += 1
+        scores[:, *where] = np.where(cell.valid, cell.scores, 0)
+        valid[where] = cell.valid
+    assert written.max() <= 1
+    return scores, valid
 
 
 def random_map(height, width, holes=0.0):
@@ -41,42 +55,38 @@ def constant(value, *, col_off, valid=True):
 def test_scores_fade_across_the_overlap():
     lattice = Lattice(height=4, width=6, size=4, stride=2)
 
-    [strip] = blend([constant(0, col_off=0), constant(1, col_off=2)], lattice)
+    first, second = blend([constant(0, col_off=0), constant(1, col_off=2)], lattice)
 
     left, right = np.sin(np.pi * np.array([2.5, 0.5]) / 4) ** 2  # at column 2
     fade = right / (left + right)
-    assert strip.window == Window(row_off=0, col_off=0, height=4, width=6)
-    for row in strip.scores[0]:
-        assert row == pytest.approx([0, 0, fade, 1 - fade, 1, 1], abs=1e-6)
+    assert first.window == Window(row_off=0, col_off=0, height=4, width=2)
+    assert second.window == Window(row_off=0, col_off=2, height=4, width=4)
+    assert (first.scores == 0).all()
+    for row in second.scores[0]:
+        assert row == pytest.approx([fade, 1 - fade, 1, 1], abs=1e-6)
 
 
 def test_a_window_that_is_not_valid_weighs_nothing():
     lattice = Lattice(height=4, width=6, size=4, stride=2)
 
-    [strip] = blend([constant(0.25, col_off=0), constant(1, col_off=2, valid=False)], lattice)
+    first, second = blend([constant(0.25, col_off=0), constant(1, col_off=2, valid=False)], lattice)
 
-    assert (strip.scores[0] == [[0.25] * 4 + [0] * 2] * 4).all()
-    assert (strip.valid == [[True] * 4 + [False] * 2] * 4).all()
-
-
-@pytest.mark.parametrize("size", [1, 2, 5, 64])
-def test_the_taper_is_symmetric_and_never_zero(size):
-    weights = taper(size)
-
-    assert weights == pytest.approx(weights[::-1])
-    assert weights.min() > 0
-    assert weights[(size - 1) // 2] == pytest.approx(weights.max())
+    assert (first.scores == 0.25).all()
+    assert (second.scores[0, :, :2] == 0.25).all()
+    assert (second.valid == [[True] * 2 + [False] * 2] * 4).all()
 
 
-@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 9, 10, 27])
-@pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_weights_sum_to_one_at_every_coordinate(length, size, stride):
-    total = np.zeros(max(length, size))
-    for start, weights in axis_weights(length, size, stride).items():
-        total[start : start + size] += weights
+def test_scores_where_one_window_is_alone_are_passed_on_untouched():
+    lattice = Lattice(height=6, width=14, size=6, stride=4)
+    parts = list(cut(*random_map(6, 14), lattice))
+    said = [part.scores[:, :, 2:4].copy() for part in parts]
 
-    assert total[:length] == pytest.approx(1, abs=1e-6)
-    assert (total[length:] == 0).all()
+    cells = list(blend(parts, lattice))
+
+    assert [cell.window.col_off for cell in cells] == [0, 4, 8]
+    assert [cell.window.width for cell in cells] == [4, 4, 6]
+    for cell, scores in zip(cells, said, strict=True):
+        assert (cell.scores[:, :, 2:4] == scores).all()
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
@@ -85,7 +95,7 @@ def test_windows_of_a_map_blend_back_to_it(height, width, size, stride):
     lattice = Lattice(height, width, size, stride)
     scores, valid = random_map(height, width, holes=0.3)
 
-    blended, found = paste(blend(cut(scores, valid, lattice), lattice))
+    blended, found = paste(blend(cut(scores, valid, lattice), lattice), lattice)
 
     assert (found == valid).all()
     assert blended[:, valid] == pytest.approx(scores[:, valid], abs=1e-6)
@@ -118,7 +128,7 @@ def test_blending_in_strips_agrees_with_a_map_held_whole(height, width, size, st
         total[:, *part.window.slices] += part.scores * weights
         weight[part.window.slices] += weights
 
-    blended, found = paste(blend(parts, lattice))
+    blended, found = paste(blend(parts, lattice), lattice)
 
     total, weight = total[:, :height, :width], weight[:height, :width]
     assert (found == (weight > 0)).all()
@@ -130,18 +140,21 @@ def taper_in_sum(length, start, size, stride):
     last = max(length - size, 0)
     starts = [*range(0, last, stride), last]
     here = np.arange(start, start + size)
-    return taper(size) / sum(
-        np.where((here >= s) & (here < s + size), np.sin(np.pi * (here - s + 0.5) / size) ** 2, 0)
+    bells = {
+        s: np.where(
+            (here >= s) & (here < s + size), np.sin(np.pi * (here - s + 0.5) / size) ** 2, 0
+        )
         for s in starts
-    )
+    }
+    return bells[start] / sum(bells.values())
 
 
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 def test_constant_scores_blend_to_that_constant_up_to_the_outermost_ring(size, stride):
     lattice = Lattice(19, 22, size, stride)
-    scores = np.full((2, 19, 22), 0.7, np.float32)
+    scores = np.full((3, 19, 22), 0.7, np.float32)
 
-    blended, valid = paste(blend(cut(scores, np.ones((19, 22), bool), lattice), lattice))
+    blended, valid = paste(blend(cut(scores, np.ones((19, 22), bool), lattice), lattice), lattice)
 
     assert valid.all()
     assert blended == pytest.approx(0.7, abs=1e-6)
@@ -154,67 +167,100 @@ def test_a_hole_of_nodata_changes_no_neighbour():
     holed[6:11, 4:15] = False
     garbage = np.where(holed, scores, np.float32(1e6))
 
-    whole, _ = paste(blend(cut(scores, valid, lattice), lattice))
-    around, found = paste(blend(cut(garbage, holed, lattice), lattice))
+    whole, _ = paste(blend(cut(scores, valid, lattice), lattice), lattice)
+    around, found = paste(blend(cut(garbage, holed, lattice), lattice), lattice)
 
     assert (found == holed).all()
     assert around[:, holed] == pytest.approx(whole[:, holed], abs=1e-6)
 
 
-@pytest.mark.parametrize("kept", [[0], [-1], [7], [0, -1], range(3, 9)])
-def test_skipped_windows_never_stop_the_buffer(kept):
+@pytest.mark.parametrize("kept", [[0], [-1], [7], [0, -1], range(3, 9), []])
+def test_skipped_windows_never_stop_the_stream(kept):
     lattice = Lattice(26, 11, 6, 4)
     parts = list(cut(*random_map(26, 11), lattice))
     chosen = sorted((parts[index] for index in kept), key=lambda part: part.window)
 
-    strips = list(blend(chosen, lattice))
+    _, valid = paste(blend(chosen, lattice), lattice)
 
-    _, valid = paste(strips)
     covered = np.zeros((26, 11), bool)
     for part in chosen:
         covered[part.window.slices] = True
-    assert [strip.window for strip in strips] == lattice.strips
     assert (valid == covered).all()
 
 
-def test_ground_without_any_window_is_not_class_zero():
-    lattice = Lattice(4, 6, 4, 2)
+def test_ground_without_any_window_is_left_out():
+    lattice = Lattice(4, 12, 4, 2)
 
-    [strip] = blend([constant(0.9, col_off=0)], lattice)
+    cells = list(blend([constant(0.9, col_off=0), constant(0.9, col_off=8)], lattice))
 
-    assert classify(strip.scores, strip.valid).tolist() == [[0] * 4 + [IGNORE] * 2] * 4
+    assert [cell.window.col_off for cell in cells] == [0, 2, 8]
+    assert classify(cells[1].scores, cells[1].valid).tolist() == [[0] * 2] * 4
+    assert (cells[2].valid).all()
 
 
-def test_a_strip_leaves_as_soon_as_no_later_window_reaches_it():
-    lattice = Lattice(10, 4, 4, 2)
+def test_a_hole_between_windows_is_not_class_zero():
+    lattice = Lattice(4, 7, 4, 3)
+    parts = [constant(0.9, col_off=0), constant(0.9, col_off=3, valid=False)]
+
+    cells = list(blend(parts, lattice))
+
+    classes = np.hstack([classify(cell.scores, cell.valid) for cell in cells])
+    assert classes.tolist() == [[0] * 4 + [IGNORE] * 3] * 4
+
+
+def test_a_cell_leaves_as_soon_as_no_later_window_reaches_it():
+    lattice = Lattice(10, 8, 4, 2)
     taken = []
 
     def windows():
-        for part in cut(*random_map(10, 4), lattice):
-            taken.append(part.window.row_off)
+        for part in cut(*random_map(10, 8), lattice):
+            taken.append(part.window)
             yield part
 
-    first = next(blend(windows(), lattice))
-
-    assert first.window == Window(row_off=0, col_off=0, height=2, width=4)
-    assert taken == [0, 2]
+    for count, cell in enumerate(blend(windows(), lattice)):
+        assert taken[count].intersection(cell.window) == cell.window
+        assert len(taken) <= count + 2  # one is looked at ahead
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_strips_cover_the_raster_from_top_to_bottom(height, width, size, stride):
+def test_cells_cover_the_raster_in_reading_order(height, width, size, stride):
     lattice = Lattice(height, width, size, stride)
-    rows = [row for s in lattice.strips for row in range(s.row_off, s.row_stop)]
 
-    assert rows == list(range(height))
-    assert lattice.window_count == len(
-        list(sliding_windows(height, width, size=size, stride=stride))
-    )
+    cells = [cell.window for cell in blend(cut(*random_map(height, width), lattice), lattice)]
+
+    assert cells == sorted(cells)
+    assert sum(cell.height * cell.width for cell in cells) == height * width
+    assert len(cells) == lattice.window_count(lattice.whole)
 
 
-def test_nothing_to_blend_is_refused():
-    with pytest.raises(ValueError, match="nothing to blend"):
-        list(blend([], Lattice(4, 4, 4, 4)))
+@pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
+@pytest.mark.parametrize("taper", ["hann", "ramp", "flat"])
+def test_any_region_comes_out_as_in_the_whole_to_the_bit(size, stride, taper):
+    lattice = Lattice(21, 19, size, stride, taper)
+    rng = np.random.default_rng(5)
+    said = {
+        window: rng.random((3, size, size), np.float32) for window in lattice.windows(lattice.whole)
+    }
+    hidden = {window: rng.random((size, size)) > 0.2 for window in said}
+
+    def parts(region):
+        for window in lattice.windows(region):
+            yield WindowScores(window, said[window].copy(), hidden[window])
+
+    whole, valid = paste(blend(parts(lattice.whole), lattice), lattice)
+    for _ in range(20):
+        top, left = rng.integers(0, 21), rng.integers(0, 19)
+        region = Window(
+            row_off=int(top),
+            col_off=int(left),
+            height=int(rng.integers(1, 22 - top)),
+            width=int(rng.integers(1, 20 - left)),
+        )
+        scores, found = paste(blend(parts(region), lattice, region), lattice, region)
+
+        assert (scores == whole[:, *region.slices]).all()
+        assert (found == valid[region.slices]).all()
 
 
 @pytest.mark.parametrize("offs", [[(0, 1)], [(1, 0)], [(4, 0), (0, 0)], [(9, 0)]])

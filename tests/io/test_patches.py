@@ -99,6 +99,29 @@ def test_a_set_survives_its_folder(index):
     assert patches.record == record(one)
 
 
+def test_stacked_rasters_are_found_again_where_the_sources_are(tmp_path, source, write_raster):
+    dsm = write_raster("data/dsm.tif", np.full((6, 6), 7, np.uint8))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    read = ReadOptions(bands=(1,), stacked=(dsm, dsm))
+    write_index(folder, record(source(), read=read, bands=3), [patch(2, 2)], [grid()])
+    shutil.move(tmp_path / "data", tmp_path / "elsewhere" / "data")
+    shutil.move(folder, tmp_path / "elsewhere" / "set")
+
+    patches = PatchSet.open(tmp_path / "elsewhere" / "set")
+
+    assert len(patches.record.read.stacked) == 2
+    assert patches.read(patch(2, 2)).image[:, 0, 0].tolist() == [15, 7, 7]
+
+
+def test_a_record_without_stacked_rasters_is_an_old_one(index):
+    content = json.loads((index / RECORD).read_text())
+    del content["read"]["stacked"]
+    (index / RECORD).write_text(json.dumps(content))
+
+    assert PatchSet.open(index).record.read.stacked == ()
+
+
 def test_a_sample_of_an_index_is_read_from_the_source(index):
     image, mask = PatchSet.open(index).read(patch(0, 0))
 

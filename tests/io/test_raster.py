@@ -299,6 +299,71 @@ def test_a_palette_keeps_its_colours_when_it_is_resampled(write_raster):
     assert pixels.image[:, 0].T.tolist() == [[1, 2, 3], [1, 2, 3], [7, 8, 9], [7, 8, 9]]
 
 
+def test_indices_of_a_palette_are_never_mixed(write_raster):
+    path = write_raster("a.tif", np.array([[0, 2]], np.uint8), colormap={2: (7, 8, 9, 255)})
+    with RasterReader(path) as reader:
+        finer = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 1, 4)
+
+    pixels = read(path, ReadOptions(on=finer, resampling="bilinear"), palette_index=True)
+
+    assert pixels.image.tolist() == [[[0, 0, 2, 2]]]
+
+
+@pytest.mark.parametrize("nodata", [None, "none", 0, 300])
+def test_beyond_what_is_resampled_there_is_no_data(write_raster, nodata):
+    path = write_raster("a.tif", np.array([[1, 2]], np.uint8))
+    with RasterReader(path) as reader:
+        wider = reader.grid.part(window(0, -1, 1, 4))
+
+    pixels = read(path, ReadOptions(on=wider, nodata=nodata))
+
+    assert pixels.valid.tolist() == [[False, True, True, False]]
+    assert pixels.image[0, 0, 1:3].tolist() == [1, 2]
+
+
+def test_nodata_beyond_float32_is_no_reason_to_warn(write_raster):
+    path = write_raster("a.tif", np.array([[-1e300, 2.5]]), nodata=-1e300)
+
+    with RasterReader(path) as reader:
+        image, valid = reader.read_floats(reader.grid.window)
+
+    assert np.array_equal(image, [[[np.nan, 2.5]]], equal_nan=True)
+    assert valid.tolist() == [[False, True]]
+
+
+def test_a_window_without_data_is_nan(write_raster):
+    path = write_raster("a.tif", np.zeros((3, 2, 2), np.uint8), nodata=0)
+
+    with RasterReader(path) as reader:
+        image, valid = reader.read_floats(reader.grid.window)
+
+    assert (image.shape, image.dtype) == ((3, 2, 2), np.float32)
+    assert np.isnan(image).all()
+    assert not valid.any()
+
+
+def test_a_torn_png_is_refused_even_when_it_is_read_whole(write_raster):
+    noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    path = write_raster("a.png", noise)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+    with pytest.raises(RasterError, match=r"a\.png: cannot be read in Window\(row_off=0"):
+        read(path)
+
+
+def test_a_block_is_as_the_file_stores_it(write_raster):
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 16}
+
+    for profile, shape in ((tiles, (16, 32)), ({"blockysize": 3}, (3, 40))):
+        with RasterReader(write_raster("a.tif", numbers(1, 40, 40), **profile)) as reader:
+            assert reader.block_shape == shape
+
+
+def test_a_picture_that_is_decoded_from_its_top_is_read_apart_in_strips(write_raster):
+    with RasterReader(write_raster("a.png", numbers(1, 300, 4))) as reader:
+        assert reader.block_shape == (256, 4)
+
+
 def test_bands_are_named_by_description_or_colour_or_number(write_raster):
     path = write_raster("a.tif", numbers(4, 2, 2), photometric="rgb")
     with rasterio.open(path, "r+") as file:

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.io.style import colormap, sidecars, write_sidecars
-from geoseg.io.writer import RasterFormat, create_raster
+from geoseg.io.writer import RasterFormat, create
 
 LEGEND = Legend.from_dict(
     {
@@ -30,8 +30,8 @@ def class_map(tmp_path):
     path = tmp_path / "map.tif"
     grid = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 2, 2)
     kind = RasterFormat(nodata=255, colormap=colormap(LEGEND), overviews="mode")
-    with create_raster(path, grid, kind, overwrite=False) as writer:
-        writer.write(grid.window, np.array([[1, 4], [4, 255]], np.uint8))
+    with create(path, grid, kind) as file:
+        file.write(np.array([[[1, 4], [4, 255]]], np.uint8))
     write_sidecars(path, LEGEND, np.array([1, 2]))
     return path
 

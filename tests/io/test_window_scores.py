@@ -4,8 +4,9 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.core.blend import Lattice, WindowScores
+from geoseg.core.blend import WindowScores
 from geoseg.core.grid import Grid
+from geoseg.core.lattice import Lattice
 from geoseg.core.legend import Legend
 from geoseg.core.window import sliding_windows
 from geoseg.errors import InputError, OutputError, RasterError
@@ -31,7 +32,7 @@ def layout_of(height=9, width=11, *, crs=UTM, transform=NORTH_UP, **made_of):
 
 def random_windows(layout):
     """Scores of every window; a fifth of the pixels does not count."""
-    height, width, size, stride = layout.lattice
+    height, width, size, stride, _ = layout.lattice
     rng = np.random.default_rng(0)
     for window in sliding_windows(height, width, size=size, stride=stride):
         valid = rng.random((size, size)) < 0.8

@@ -18,22 +18,40 @@ def network():
 
 
 @pytest.fixture
-def bundle(tmp_path, network):
-    """A bundle on disk, loaded."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_network(network, folder)
-    ModelBundle(
-        arch="unet",
-        encoder="resnet18",
-        legend=LEGEND,
-        bands=3,
-        band_names=("red", "green", "blue"),
-        dtype="uint8",
-        value_range=(10.0, 200.0),
-        normalisation=Normalisation(mean=(100.0, 110.0, 120.0), std=(30.0, 31.0, 32.0)),
-        patch_size=32,
-        gsd=0.5,
-        training={"options": {"lr": 0.001}},
-    ).write_record(folder)
-    return ModelBundle.load(folder)
+def make_bundle(tmp_path):
+    """A function that puts a network into a bundle on disk, and loads it."""
+
+    def make(network, arch):
+        folder = tmp_path / arch
+        folder.mkdir()
+        save_network(network, folder)
+        ModelBundle(
+            arch=arch,
+            encoder="resnet18",
+            legend=LEGEND,
+            bands=3,
+            band_names=("red", "green", "blue"),
+            dtype="uint8",
+            value_range=(10.0, 200.0),
+            normalisation=Normalisation(mean=(100.0, 110.0, 120.0), std=(30.0, 31.0, 32.0)),
+            patch_size=32,
+            gsd=0.5,
+            training={"options": {"lr": 0.001}},
+        ).write_record(folder)
+        return ModelBundle.load(folder)
+
+    return make
+
+
+@pytest.fixture
+def bundle(make_bundle, network):
+    """A bundle of U-Net, which takes windows of any size."""
+    return make_bundle(network, "unet")
+
+
+@pytest.fixture
+def fpn_bundle(make_bundle):
+    """A bundle of FPN, which takes multiples of 32 px."""
+    torch.manual_seed(0)
+    network, _ = build_network("fpn", "resnet18", bands=3, classes=3, encoder_weights="none")
+    return make_bundle(network.eval(), "fpn")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoseg.core.blend import Lattice, blend
+from geoseg.core.blend import blend
+from geoseg.core.lattice import Lattice
 from geoseg.core.legend import Legend
 from geoseg.errors import GridMismatchError, InputError, LegendError, OutputExistsError, RasterError
 from geoseg.io.raster import RasterReader
@@ -56,7 +57,8 @@ def windows(tmp_path, write_raster, legend):
                 grid=ortho.grid, lattice=lattice, legend=legend, provenance=made_of
             )
             (tmp_path / "windows").mkdir()
-            parts = keep_windows(score(ortho, softmax, lattice), tmp_path / "windows", layout)
+            scored = score(ortho, softmax, lattice.windows(lattice.whole))
+            parts = keep_windows(scored, tmp_path / "windows", layout)
             outputs = MapOutputs(
                 class_map=tmp_path / "direct/map.tif", scores=tmp_path / "direct/scores.tif"
             )

@@ -1,11 +1,13 @@
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from geoseg.core.blend import Lattice, blend
+from geoseg.core.blend import blend
+from geoseg.core.lattice import Lattice
 from geoseg.core.window import Window, sliding_windows
-from geoseg.errors import EmptyError, RasterError
+from geoseg.errors import RasterError
 from geoseg.io.raster import RasterReader
 from geoseg.prediction import score
 
@@ -33,13 +35,22 @@ def random_ortho(height, width, holes=0.2):
     return image
 
 
+def windows_of(lattice):
+    return lattice.windows(lattice.whole)
+
+
 def whole_map(path, segmenter, stride, **options):
-    """All strips of a map in one piece."""
+    """All cells of a map in one piece; 0 where nothing counts."""
     with RasterReader(path) as ortho:
         lattice = Lattice(ortho.grid.height, ortho.grid.width, SIZE, stride)
-        strips = list(blend(score(ortho, segmenter, lattice, **options), lattice))
-    scores = np.concatenate([strip.scores for strip in strips], axis=1)
-    return scores, np.concatenate([strip.valid for strip in strips])
+        parts = score(ortho, segmenter, windows_of(lattice), **options)
+        shape = ortho.grid.height, ortho.grid.width
+        scores, valid = np.zeros((3, *shape), np.float32), np.zeros(shape, bool)
+        for cell in blend(parts, lattice):
+            where = cell.window.slices
+            scores[(slice(len(cell.scores)), *where)] = np.where(cell.valid, cell.scores, 0)
+            valid[where] = cell.valid
+    return scores, valid
 
 
 def test_windows_come_in_reading_order_with_the_pixels_that_count(write_raster):
@@ -48,7 +59,7 @@ def test_windows_come_in_reading_order_with_the_pixels_that_count(write_raster):
     path = write_raster("ortho.tif", image, nodata=0)
 
     with RasterReader(path) as ortho:
-        parts = list(score(ortho, its_input, Lattice(4, 4, 2, 2)))
+        parts = list(score(ortho, its_input, windows_of(Lattice(4, 4, 2, 2))))
 
     assert [(part.window.row_off, part.window.col_off) for part in parts] == [
         (0, 0),
@@ -70,7 +81,7 @@ def test_the_segmenter_sees_floats_with_nan_where_there_is_no_data(write_raster)
         return its_input(images)
 
     with RasterReader(path) as ortho:
-        list(score(ortho, look, Lattice(2, 2, 2, 2)))
+        list(score(ortho, look, windows_of(Lattice(2, 2, 2, 2))))
 
     [images] = seen
     assert images.dtype == np.float32
@@ -139,16 +150,61 @@ def test_the_batch_size_changes_no_score(write_raster, batch_size):
     assert (valid == expected_valid).all()
 
 
-def test_batches_are_full_but_for_the_last(write_raster):
+def test_all_batches_have_one_shape_and_the_last_is_filled_up(write_raster):
     sizes = []
 
     def count(images):
         sizes.append(len(images))
         return its_input(images)
 
-    whole_map(write_raster("o.tif", random_ortho(24, 24)), count, 8, batch_size=4)
+    _, valid = whole_map(write_raster("o.tif", random_ortho(24, 24)), count, 8, batch_size=4)
 
-    assert sizes == [4, 4, 1]
+    assert sizes == [4, 4, 4]
+    assert valid.any()
+
+
+@pytest.mark.parametrize("streams", [1, 2, 5])
+def test_windows_stay_in_order_however_many_calls_run_at_a_time(write_raster, streams):
+    path = write_raster("o.tif", random_ortho(40, 40, holes=0))
+    running, most = [], []
+
+    def slow_at_first(images):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.02 if len(most) % 3 == 1 else 0)
+        running.pop()
+        return its_input(images)
+
+    with RasterReader(path) as ortho:
+        parts = list(
+            score(ortho, slow_at_first, windows_of(Lattice(40, 40, 8, 8)), streams=streams)
+        )
+
+    assert [part.window for part in parts] == sorted(part.window for part in parts)
+    assert len(parts) == 25
+    assert max(most) <= streams
+
+
+def test_windows_off_the_ground_are_not_read(write_raster):
+    class Corner:
+        def read(self, window):
+            return np.full((8, 8), (window.row_off, window.col_off) == (8, 0))
+
+    path = write_raster("o.tif", random_ortho(16, 16, holes=0))
+    with RasterReader(path) as ortho:
+        seen = []
+
+        class Watched:
+            def read_floats(self, window):
+                seen.append(window)
+                return ortho.read_floats(window)
+
+        parts = list(
+            score(Watched(), its_input, windows_of(Lattice(16, 16, 8, 8)), ground=Corner())
+        )
+
+    assert [part.window for part in parts] == seen
+    assert [(w.row_off, w.col_off) for w in seen] == [(8, 0)]
 
 
 def test_windows_without_data_are_skipped_and_change_nothing_elsewhere(write_raster):
@@ -157,7 +213,10 @@ def test_windows_without_data_are_skipped_and_change_nothing_elsewhere(write_ras
     image[:, :, 16:32] = np.nan
     holed = write_raster("holed.tif", image)
     with RasterReader(holed) as ortho:
-        scored = [part.window.col_off for part in score(ortho, its_input, Lattice(8, 40, 8, 8))]
+        scored = [
+            part.window.col_off
+            for part in score(ortho, its_input, windows_of(Lattice(8, 40, 8, 8)))
+        ]
 
     scores, valid = whole_map(holed, of_its_mean, 8)
 
@@ -178,14 +237,11 @@ def test_a_hole_changes_no_neighbour(write_raster):
     assert scores[:, valid] == pytest.approx(before[:, valid], abs=1e-6)
 
 
-def test_an_orthophoto_without_data_is_refused(write_raster):
+def test_an_orthophoto_without_data_gives_nothing(write_raster):
     path = write_raster("empty.tif", np.zeros((3, 9, 9), np.uint8), nodata=0)
 
-    with (
-        RasterReader(path) as ortho,
-        pytest.raises(EmptyError, match=r"empty\.tif: has no pixel with data"),
-    ):
-        list(score(ortho, its_input, Lattice(9, 9, 4, 4)))
+    with RasterReader(path) as ortho:
+        assert list(score(ortho, its_input, windows_of(Lattice(9, 9, 4, 4)))) == []
 
 
 def test_a_damaged_orthophoto_says_where(write_raster):
@@ -193,13 +249,13 @@ def test_a_damaged_orthophoto_says_where(write_raster):
     path.write_bytes(path.read_bytes()[:-5000])
 
     with RasterReader(path) as ortho, pytest.raises(RasterError, match=r"o\.tif: cannot be read"):
-        list(score(ortho, its_input, Lattice(64, 64, 16, 16)))
+        list(score(ortho, its_input, windows_of(Lattice(64, 64, 16, 16))))
 
 
 def test_the_reading_thread_ends_when_the_stream_is_closed(write_raster):
     before = threading.active_count()
     with RasterReader(write_raster("o.tif", random_ortho(64, 64))) as ortho:
-        parts = score(ortho, its_input, Lattice(64, 64, 8, 8), batch_size=1)
+        parts = score(ortho, its_input, windows_of(Lattice(64, 64, 8, 8)), batch_size=1)
         first = next(parts)
         parts.close()
 
@@ -214,6 +270,6 @@ def test_a_failure_of_the_segmenter_ends_the_stream(write_raster):
     before = threading.active_count()
     path = write_raster("o.tif", random_ortho(64, 64))
     with RasterReader(path) as ortho, pytest.raises(MemoryError):
-        list(score(ortho, fail, Lattice(64, 64, 8, 8)))
+        list(score(ortho, fail, windows_of(Lattice(64, 64, 8, 8))))
 
     assert threading.active_count() == before

@@ -4,7 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.crs import CRS
+from rasterio.warp import calculate_default_transform
 
+from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.errors import EmptyError, InputError, OutputExistsError
 from geoseg.io.patch_record import Source
@@ -200,6 +203,79 @@ def test_options_are_kept_for_those_who_read_the_set(write_source, tmp_path, run
     assert (record.size, record.stride, record.storage) == (16, 8, "tif")
     assert (record.bands, record.band_names, record.dtype) == (2, ("blue", "red"), "uint8")
     assert record.gsd == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.fixture
+def heights(write_raster):
+    """Metres on pixels of 2 m, in another CRS than the orthophoto's; one hole."""
+    grid = Grid(CRS.from_epsg(32632), NORTH_UP, 96, 112)
+    transform, width, height = calculate_default_transform(
+        grid.crs, "EPSG:4326", grid.width, grid.height, *grid.bounds, resolution=2e-5
+    )
+    metres = 1500 + np.arange(height * width).reshape(height, width) % 17
+    metres[height // 2 :, width // 2 : width // 2 + 5] = -9999
+    place = {"transform": transform, "crs": "EPSG:4326", "nodata": -9999}
+    return write_raster("data/heights.tif", metres.astype(np.float32), **place)
+
+
+def test_stacked_bands_are_the_same_from_patches_and_from_an_index(
+    write_source, heights, tmp_path, run_tile
+):
+    read = ReadOptions(stacked=(heights,))
+
+    sets = [
+        run_tile([write_source()], tmp_path / storage, read=read, storage=storage)[1]
+        for storage in ("tif", "index")
+    ]
+
+    one, two = (patches.record for patches in sets)
+    assert one.bands == two.bands == 4
+    assert one.band_names == ("red", "green", "blue", "heights")
+    assert one.dtype == "float32"
+    assert one.statistics == two.statistics
+    assert sets[0].patches == sets[1].patches
+    assert [each.resolve() for each in one.read.stacked] == [heights]
+    for patch in sets[0].patches:
+        for stored, read_again in zip(*(each.read(patch) for each in sets), strict=True):
+            assert np.array_equal(stored, read_again, equal_nan=True)
+
+
+def test_stacked_bands_have_statistics_of_their_own(write_source, heights, tmp_path, run_tile):
+    read = ReadOptions(stacked=(heights,))
+
+    _, patches = run_tile([write_source()], tmp_path / "set", read=read, split="none")
+
+    images = np.stack([patches.read(patch).image for patch in patches.patches])
+    assert np.isnan(images).any()
+    low, high = patches.record.statistics["min"], patches.record.statistics["max"]
+    assert low == np.nanmin(images, axis=(0, 2, 3)).tolist()
+    assert high == np.nanmax(images, axis=(0, 2, 3)).tolist()
+    assert low[3] >= 1500
+    assert max(high[:3]) < 200
+
+
+def test_a_stacked_raster_that_lies_elsewhere_fails_its_source(
+    write_source, heights, tmp_path, run_tile
+):
+    away = write_source("away", transform=NORTH_UP @ Affine.translation(9000, 0))
+
+    report, _ = run_tile(
+        [write_source(), away], tmp_path / "set", read=ReadOptions(stacked=(heights,))
+    )
+
+    assert list(report.failures) == ["away"]
+    assert "heights.tif: does not overlap" in report.failures["away"]
+    assert "away.tif" in report.failures["away"]
+
+
+def test_png_does_not_hold_stacked_bands(write_source, heights, tmp_path, run_tile):
+    with pytest.raises(InputError, match=r"not 4 of float32; .* or write GeoTIFF"):
+        run_tile(
+            [write_source()],
+            tmp_path / "set",
+            read=ReadOptions(stacked=(heights,)),
+            storage="png",
+        )
 
 
 def test_the_record_is_json_without_nan(write_source, tmp_path, run_tile):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from rasterio.crs import CRS
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window, blocks
-from geoseg.errors import OutputError, OutputExistsError
+from geoseg.io.pieces import Pieces
 from geoseg.io.raster import RasterReader
-from geoseg.io.writer import BLOCK, PROVENANCE, RasterFormat, create_raster
+from geoseg.io.writer import BLOCK, PROVENANCE, RasterFormat
 
 UTM = CRS.from_epsg(32632)
 
@@ -19,13 +20,17 @@ def grid(height, width):
     return Grid(UTM, Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), height, width)
 
 
-def write(path, image, kind=None, *, overwrite=False, rows=100):
-    """Write an array in strips of rows."""
+def write(path, image, kind=None, *, rows=512):
+    """Write an array in pieces of some rows, and put them together."""
     _, height, width = image.shape
     kind = kind or RasterFormat(bands=len(image), dtype=image.dtype.name)
-    with create_raster(path, grid(height, width), kind, overwrite=overwrite) as writer:
-        for window in blocks(height, width, rows=rows, cols=width):
-            writer.write(window, image[:, *window.slices])
+    folder = path.with_name("pieces")
+    folder.mkdir(exist_ok=True)
+    pieces = Pieces(folder, grid(height, width), {"layer": kind})
+    for window in blocks(height, width, rows=rows, cols=width):
+        pieces.write(window, {"layer": image[:, *window.slices]}, [1])
+    pieces.assemble("layer", path)
+    shutil.rmtree(folder)
     return path
 
 
@@ -33,7 +38,7 @@ def random_image(bands, height, width, dtype="uint8"):
     return np.random.default_rng(1).integers(0, 5, (bands, height, width)).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 700), (3, 600, 30), (2, 512, 513)])
 def test_what_is_written_in_windows_is_read_back_whole(tmp_path, dtype, shape):
     image = random_image(*shape, dtype)
@@ -52,17 +57,7 @@ def test_a_raster_is_cloud_optimised(tmp_path):
         assert file.overviews(1) == [2, 4]
 
 
-def test_one_band_may_come_without_its_axis(tmp_path):
-    with create_raster(tmp_path / "a.tif", grid(2, 2), RasterFormat(), overwrite=False) as writer:
-        writer.write(
-            Window(row_off=0, col_off=1, height=2, width=1), np.array([[7], [8]], np.uint8)
-        )
-
-    with rasterio.open(tmp_path / "a.tif") as file:
-        assert file.read(1).tolist() == [[0, 7], [0, 8]]
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("bands", [2, 4, 5])
 def test_the_last_band_is_not_taken_for_alpha(tmp_path, bands, dtype):
     image = random_image(bands, 4, 4, dtype)
@@ -106,42 +101,10 @@ def test_overviews_of_classes_keep_nodata_apart(tmp_path):
         assert (file.read(1)[:, 256:] == 255).all()
 
 
-def test_nothing_is_left_when_writing_fails(tmp_path):
-    kind = RasterFormat()
-    with (
-        pytest.raises(LookupError),
-        create_raster(tmp_path / "a.tif", grid(4, 4), kind, overwrite=False),
-    ):
-        raise LookupError
-
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_only_the_raster_is_left_when_writing_ends(tmp_path):
     write(tmp_path / "a.tif", random_image(1, 600, 600))
 
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
-
-
-def test_an_existing_raster_is_replaced_only_on_request(tmp_path):
-    path = write(tmp_path / "a.tif", np.full((1, 2, 2), 1, np.uint8))
-
-    with pytest.raises(OutputExistsError):
-        write(path, np.full((1, 2, 2), 2, np.uint8))
-    with rasterio.open(path) as file:
-        assert (file.read() == 1).all()
-
-    write(path, np.full((1, 2, 2), 2, np.uint8), overwrite=True)
-    with rasterio.open(path) as file:
-        assert (file.read() == 2).all()
-
-
-def test_a_window_outside_the_raster_is_an_output_error(tmp_path):
-    with (
-        pytest.raises(OutputError, match=r"a\.tif: cannot be written"),
-        create_raster(tmp_path / "a.tif", grid(2, 2), RasterFormat(), overwrite=False) as writer,
-    ):
-        writer.write(Window(row_off=1, col_off=0, height=2, width=2), np.zeros((2, 2), np.uint8))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -152,3 +115,38 @@ def test_the_same_pixels_give_the_same_bytes_whatever_the_windows(tmp_path, dtyp
     other = write(tmp_path / "b.tif", image, rows=7)
 
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_only_pieces_with_a_record_are_finished(tmp_path):
+    window = Window(row_off=0, col_off=0, height=2, width=2)
+    below = window.moved(2, 0)
+    image = np.ones((1, 2, 2), np.uint8)
+    pieces = Pieces(tmp_path, grid(4, 2), {"layer": RasterFormat()})
+    pieces.write(window, {"layer": image}, [3, 1])
+    pieces.write(below, {"layer": image}, [4, 0])
+    (tmp_path / "piece_r000002_c000000.json").unlink()
+
+    assert Pieces(tmp_path, grid(4, 2), {"layer": RasterFormat()}).finished == {window: [3, 1]}
+
+
+def test_what_no_piece_covers_has_no_data(tmp_path):
+    kind = RasterFormat(nodata=255)
+    pieces = Pieces(tmp_path, grid(2, 4), {"layer": kind})
+    window = Window(row_off=0, col_off=2, height=2, width=2)
+    pieces.write(window, {"layer": np.full((1, 2, 2), 7, np.uint8)}, [])
+
+    pieces.assemble("layer", tmp_path / "a.tif")
+
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.read(1).tolist() == [[255, 255, 7, 7]] * 2
+
+
+def test_a_picture_without_georeference_stays_one(tmp_path):
+    nowhere = Grid(None, Affine.identity(), 2, 2)
+    pieces = Pieces(tmp_path, nowhere, {"layer": RasterFormat()})
+    pieces.write(nowhere.window, {"layer": np.ones((1, 2, 2), np.uint8)}, [])
+
+    pieces.assemble("layer", tmp_path / "a.tif")
+
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert (file.crs, file.transform) == (None, Affine.identity())

@@ -7,52 +7,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rules import VALUES, brightest_band, like_a_network, random_image
 
-from geoseg.chains import PredictOptions, plan_map, predict_map, predict_patches
-from geoseg.core.legend import Legend
+from geoseg.chains import PredictOptions, plan_map
 from geoseg.core.scores import decode_scores
 from geoseg.errors import BundleError, EmptyError, OutputExistsError, RasterError
-from geoseg.io.patch_record import Source
-from geoseg.io.patches import PatchSet
 from geoseg.io.raster import ReadOptions
-from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
 from geoseg.mosaicking import MapOutputs, mosaic
-from geoseg.tiling import TileOptions, tile
 
-VALUES = np.array([7, 0, 3], np.uint8)
-LEGEND = Legend.from_dict(
-    {
-        "class": [
-            {"value": int(value), "name": name} for value, name in zip(VALUES, "abc", strict=True)
-        ]
-    }
-)
 SIZES = [(1, 1), (1, 23), (7, 5), (8, 8), (8, 9), (9, 7), (23, 31)]
-
-
-def brightest_band(images):
-    """The class of a pixel is its brightest band."""
-    best = np.nan_to_num(images, nan=0).argmax(axis=1)
-    return (best[:, None] == np.arange(3)[:, None, None]).astype(np.float32)
-
-
-def like_a_network(images):
-    """Scores of a pixel that depend on all that its window shows, and on its place in it."""
-    filled = np.nan_to_num(images, nan=0) / 255
-    place = np.linspace(0, 1, images.shape[-1], dtype=np.float32)
-    powers = np.exp(3 * filled + 2 * filled.mean(axis=(2, 3), keepdims=True) * place)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def random_image(height, width, *, holes=0.0, seed=0):
-    """Bytes from 1 to 255; 0 in all bands where there is a hole, which may be large."""
-    rng = np.random.default_rng(seed + height + width)
-    image = rng.integers(1, 256, (3, height, width)).astype(np.uint8)
-    image[:, rng.random((height, width)) < holes] = 0
-    if holes and height > 20:
-        image[:, 9:21, : width // 2] = 0
-    image[:, 0, 0] = 9, 8, 7
-    return image
 
 
 def accumulated(image, segmenter, size, stride):
@@ -79,48 +42,10 @@ def accumulated(image, segmenter, size, stride):
     return mean[:, :height, :width], valid
 
 
-@pytest.fixture
-def bundle(tmp_path):
-    """A model of which only the record matters."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / WEIGHTS).write_bytes(b"of no matter")
-    return ModelBundle(
-        arch="rule",
-        encoder="none",
-        legend=LEGEND,
-        bands=3,
-        band_names=("red", "green", "blue"),
-        dtype="uint8",
-        value_range=(1, 255),
-        normalisation=Normalisation(mean=(0,) * 3, std=(1,) * 3),
-        patch_size=8,
-        gsd=0.5,
-        folder=folder,
-    )
-
-
-@pytest.fixture
-def predict(tmp_path, bundle):
-    """A function that predicts an orthophoto and gives the report; files are in ``out``."""
-
-    def run(ortho, segmenter=brightest_band, *, model=bundle, windows=None, more=None, **options):
-        outputs = MapOutputs(class_map=tmp_path / "out/map.tif", **more or {})
-        choices = PredictOptions(**options)
-        return predict_map(ortho, model, segmenter, outputs, options=choices, windows=windows)
-
-    return run
-
-
-def read(path):
-    with rasterio.open(path) as file:
-        return file.read()
-
-
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize(("size", "stride"), [(8, 6), (8, 3), (5, 5), (40, 30)])
 def test_a_rule_for_pixels_gives_its_classes_whatever_the_windows(
-    write_raster, predict, tmp_path, height, width, size, stride
+    write_raster, predict, tmp_path, height, width, size, stride, read
 ):
     image = random_image(height, width, holes=0.2)
     ortho = write_raster("ortho.tif", image, nodata=0)
@@ -137,7 +62,7 @@ def test_a_rule_for_pixels_gives_its_classes_whatever_the_windows(
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("stride", [3, 8])
 def test_scores_are_those_of_an_accumulator_over_the_whole_map(
-    write_raster, predict, tmp_path, height, width, stride
+    write_raster, predict, tmp_path, height, width, stride, read
 ):
     image = random_image(height, width, holes=0.2)
     ortho = write_raster("ortho.tif", image, nodata=0)
@@ -168,7 +93,7 @@ def test_kept_windows_give_the_map_to_the_byte(write_raster, predict, tmp_path, 
     assert theirs.class_pixels == ours.class_pixels
 
 
-def test_a_window_that_was_lost_leaves_a_hole_and_no_class_0(write_raster, predict, tmp_path):
+def test_a_window_that_was_lost_leaves_a_hole_and_no_class_0(write_raster, predict, tmp_path, read):
     ortho = write_raster("ortho.tif", random_image(24, 24))
     predict(ortho, windows=tmp_path / "windows", stride=8)
     (tmp_path / "windows" / "r000008_c000016.tif").unlink()
@@ -187,7 +112,7 @@ def test_the_same_input_gives_the_same_bytes_and_says_what_made_them(
     ortho = write_raster("ortho.tif", random_image(20, 20))
 
     once = predict(ortho, like_a_network, batch_size=1).path.read_bytes()
-    again = predict(ortho, like_a_network, batch_size=7, more={"overwrite": True}).path
+    again = predict(ortho, like_a_network, streams=3, more={"overwrite": True}).path
 
     assert again.read_bytes() == once
     with rasterio.open(again) as file:
@@ -197,7 +122,7 @@ def test_the_same_input_gives_the_same_bytes_and_says_what_made_them(
     assert (made_of["window_size"], made_of["window_stride"]) == (8, 6)
 
 
-def test_stored_scores_and_confidence_tell_of_the_same_map(write_raster, predict, tmp_path):
+def test_stored_scores_and_confidence_tell_of_the_same_map(write_raster, predict, tmp_path, read):
     image = random_image(20, 20, holes=0.3)
     ortho = write_raster("ortho.tif", image, nodata=0)
     more = {"scores": tmp_path / "s.tif", "confidence": tmp_path / "c.tif"}
@@ -222,20 +147,20 @@ def test_a_plan_counts_the_windows_that_will_be_scored(write_raster, predict, bu
         seen.extend(images)
         return brightest_band(images)
 
-    plan = plan_map(ortho, bundle, PredictOptions())
+    plan = plan_map(ortho, bundle, PredictOptions(patch_size=8, stride=6))
     predict(ortho, counting)
 
-    assert (plan.size, plan.stride) == (8, 6)
+    assert (plan.lattice.size, plan.lattice.stride) == (8, 6)
     assert plan.windows == len(seen) == 4 * 5
-    assert plan.output_bytes == 23 * 31
-    assert plan.memory > 3 * 8 * 31 * 4  # a row of windows of three classes
+    assert plan.pixels == 23 * 31
+    assert plan.memory > 4 * 2 * 31 * 4  # the overlap of a row of windows of three classes
 
 
 @pytest.mark.parametrize(
     ("gsd", "size", "stride"), [(0.25, 16, 12), (0.5, 8, 6), (1.0, 4, 3), (0.3, 13, 10)]
 )
 def test_resample_takes_windows_of_as_much_ground_as_the_models(
-    write_raster, predict, bundle, tmp_path, gsd, size, stride
+    write_raster, predict, bundle, tmp_path, gsd, size, stride, read
 ):
     place = Affine(gsd, 0, 500_000, 0, -gsd, 5_700_000)
     image = random_image(50, 40)
@@ -246,10 +171,10 @@ def test_resample_takes_windows_of_as_much_ground_as_the_models(
         shapes.add(images.shape[-2:])
         return brightest_band(images)
 
-    plan = plan_map(ortho, bundle, PredictOptions(resample=True))
+    plan = plan_map(ortho, bundle, PredictOptions(patch_size=8, stride=6, resample=True))
     predict(ortho, watching, resample=True)
 
-    assert (plan.size, plan.stride) == (size, stride)
+    assert (plan.lattice.size, plan.lattice.stride) == (size, stride)
     assert shapes == {(size, size)}
     assert (read(tmp_path / "out/map.tif") == VALUES[image.argmax(axis=0)]).all()
 
@@ -278,7 +203,7 @@ def test_resampling_needs_a_gsd_on_both_sides(write_raster, predict, bundle):
 
 
 def test_another_number_of_bands_is_refused_and_bands_can_be_chosen(
-    write_raster, predict, tmp_path
+    write_raster, predict, tmp_path, read
 ):
     image = random_image(12, 12)
     four = np.concatenate([np.full((1, 12, 12), 255, np.uint8), image])
@@ -291,7 +216,7 @@ def test_another_number_of_bands_is_refused_and_bands_can_be_chosen(
     assert (read(tmp_path / "out/map.tif") == VALUES[image.argmax(axis=0)]).all()
 
 
-def test_an_alpha_band_is_no_band_and_hides_pixels(write_raster, predict, tmp_path):
+def test_an_alpha_band_is_no_band_and_hides_pixels(write_raster, predict, tmp_path, read):
     image = random_image(12, 12)
     alpha = np.full((1, 12, 12), 255, np.uint8)
     alpha[0, :, :5] = 0
@@ -322,11 +247,9 @@ def test_an_existing_map_is_refused_before_anything_is_read(predict, tmp_path):
     assert (tmp_path / "out/map.tif").read_bytes() == b"precious"
 
 
-def files(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
-
-
-def test_an_orthophoto_without_data_is_refused_and_leaves_nothing(write_raster, predict, tmp_path):
+def test_an_orthophoto_without_data_is_refused_and_leaves_nothing(
+    write_raster, predict, tmp_path, files
+):
     ortho = write_raster("ortho.tif", np.zeros((3, 20, 20), np.uint8), nodata=0)
     before = files(tmp_path)
 
@@ -336,7 +259,7 @@ def test_an_orthophoto_without_data_is_refused_and_leaves_nothing(write_raster, 
     assert files(tmp_path) == before
 
 
-def test_a_corrupt_orthophoto_is_named_and_leaves_nothing(write_raster, predict, tmp_path):
+def test_a_corrupt_orthophoto_is_named_and_leaves_nothing(write_raster, predict, tmp_path, files):
     ortho = write_raster("ortho.tif", random_image(300, 300), compress="deflate")
     ortho.write_bytes(ortho.read_bytes()[:-20_000])
     before = files(tmp_path)
@@ -347,7 +270,7 @@ def test_a_corrupt_orthophoto_is_named_and_leaves_nothing(write_raster, predict,
     assert files(tmp_path) == before
 
 
-def test_a_model_that_fails_half_way_leaves_nothing(write_raster, predict, tmp_path):
+def test_a_model_that_fails_half_way_leaves_nothing(write_raster, predict, tmp_path, files):
     ortho = write_raster("ortho.tif", random_image(40, 40))
     calls = []
 
@@ -362,62 +285,3 @@ def test_a_model_that_fails_half_way_leaves_nothing(write_raster, predict, tmp_p
         predict(ortho, failing, windows=tmp_path / "windows")
 
     assert files(tmp_path) == before
-
-
-@pytest.fixture
-def patch_set(write_raster, tmp_path):
-    """Patches of 8 px with holes, some for training and some for validation."""
-    image = random_image(48, 64, holes=0.1)
-    truth = VALUES[image.argmax(axis=0)]
-    source = Source(
-        name="town",
-        ortho=write_raster("ortho.tif", image, nodata=0),
-        reference=write_raster("truth.tif", truth),
-    )
-    options = TileOptions(patch_size=8, stride=8, split_block=16, val=0.3, workers=1)
-    tile([source], LEGEND, tmp_path / "patches", options=options)
-    return PatchSet.open(tmp_path / "patches")
-
-
-@pytest.mark.parametrize("split", ["train", "val", None])
-def test_patches_are_predicted_each_on_its_own_ground(patch_set, bundle, tmp_path, split):
-    reports = predict_patches(
-        patch_set, bundle, brightest_band, tmp_path / "maps", split=split, batch_size=3
-    )
-
-    wanted = [patch for patch in patch_set.patches if split in (None, patch.split)]
-    assert len(reports) == len(wanted) > 0
-    for patch, report in zip(wanted, reports, strict=True):
-        assert report.path == tmp_path / "maps" / f"{patch_set.name_of(patch)}.tif"
-        image, _ = patch_set.read(patch)
-        hole = np.isnan(image).any(axis=0)
-        expected = np.where(hole, 255, VALUES[np.nan_to_num(image).argmax(axis=0)])
-        with rasterio.open(report.path) as file:
-            assert (file.read(1) == expected).all()
-            assert file.transform == patch_set.grid_of(patch).transform
-
-
-def test_a_split_without_patches_is_refused_like_all_that_would_produce_nothing(
-    patch_set, bundle, tmp_path
-):
-    with pytest.raises(EmptyError):
-        predict_patches(patch_set, bundle, brightest_band, tmp_path / "maps", split="test")
-
-
-def test_existing_maps_of_patches_are_refused_before_others_are_written(
-    patch_set, bundle, tmp_path
-):
-    last = tmp_path / "maps" / f"{patch_set.name_of(patch_set.patches[-1])}.tif"
-    last.parent.mkdir()
-    last.write_bytes(b"precious")
-
-    with pytest.raises(OutputExistsError):
-        predict_patches(patch_set, bundle, brightest_band, tmp_path / "maps")
-
-    assert files(last.parent) == [last.name]
-
-
-@pytest.mark.parametrize("change", [{"bands": 4}, {"gsd": 5.0}])
-def test_patches_of_other_data_are_refused(patch_set, bundle, tmp_path, change):
-    with pytest.raises(BundleError, match="patches: "):
-        predict_patches(patch_set, replace(bundle, **change), brightest_band, tmp_path / "maps")

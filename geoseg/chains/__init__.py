@@ -1,0 +1,20 @@
+"""Steps joined: ``predict`` is ``write_map(blend(score(ortho)))``.
+
+Steps never import each other; this package, above them and below the commands, does.
+"""
+
+from geoseg.chains.models import LoadedModels, Models
+from geoseg.chains.options import PredictOptions
+from geoseg.chains.patches import predict_patches
+from geoseg.chains.plan import PredictPlan
+from geoseg.chains.predict import plan_map, predict_map
+
+__all__ = [
+    "LoadedModels",
+    "Models",
+    "PredictOptions",
+    "PredictPlan",
+    "plan_map",
+    "predict_map",
+    "predict_patches",
+]

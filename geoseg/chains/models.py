@@ -1,0 +1,128 @@
+"""The models of a prediction: one, or several whose scores are averaged."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from geoseg.chains.options import MULTIPLE
+from geoseg.errors import BundleError
+from geoseg.model.bundle import GSD_TOLERANCE, ModelBundle
+from geoseg.model.ensemble import Augmentation, Augmented, Ensemble
+from geoseg.model.runtimes import open_runtime
+from geoseg.model.segmenter import Runtime
+
+
+class Models(Protocol):
+    """What predicting needs of models."""
+
+    bundle: ModelBundle
+    """What they expect and mean."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a map says of them."""
+        ...
+
+    def open(self, window_size: int, network_size: int) -> Runtime:
+        """The models, running on windows of a size.
+
+        Args:
+            window_size: Side of the windows that are handed in, in pixels.
+            network_size: Side to which they are resampled for the network, in pixels.
+        """
+        ...
+
+
+class LoadedModels:
+    """Bundles that are run together."""
+
+    def __init__(
+        self,
+        bundles: Sequence[ModelBundle],
+        *,
+        augmentation: Augmentation | None = None,
+        open_one: Callable[..., Runtime] = open_runtime,
+        **choices: Any,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            bundles: Whose legends, bands and GSD must agree.
+            augmentation: Turns and mirrorings over which scores are averaged.
+            open_one: Opens one model.
+            choices: What is handed on to it.
+
+        Raises:
+            BundleError: If the bundles do not go together.
+        """
+        self.bundle = bundles[0]
+        self._bundles = bundles
+        self._augmentation = augmentation
+        self._open_one = open_one
+        self._choices = choices
+        self._open: dict[tuple[int, int], Runtime] = {}
+        for other in bundles[1:]:
+            _check_agreement(self.bundle, other)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a map says of the models."""
+        names = [f"{each.arch}/{each.encoder}" for each in self._bundles]
+        hashes = [each.weights_sha256 for each in self._bundles]
+        several = len(self._bundles) > 1
+        record: dict[str, Any] = {
+            "model": names if several else names[0],
+            "weights_sha256": hashes if several else hashes[0],
+        }
+        if self._augmentation:
+            record["test_time_augmentation"] = self._augmentation
+        return record
+
+    def open(self, window_size: int, network_size: int) -> Runtime:
+        """The models, running; those of the last sizes asked for stay open.
+
+        Raises:
+            BundleError: If a model cannot be run.
+        """
+        key = (window_size, network_size)
+        if key not in self._open:
+            self._open.clear()
+            self._open[key] = self._opened(window_size, network_size)
+        return self._open[key]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the models that run."""
+        return [note for runtime in self._open.values() for note in runtime.notes]
+
+    def _opened(self, window_size: int, network_size: int) -> Runtime:
+        members = [
+            self._open_one(
+                each,
+                window_size=window_size,
+                network_size=self._own_size(each, window_size, network_size),
+                **self._choices,
+            )
+            for each in self._bundles
+        ]
+        runtime = members[0] if len(members) == 1 else Ensemble(members)
+        return Augmented(runtime, self._augmentation) if self._augmentation else runtime
+
+    def _own_size(self, bundle: ModelBundle, window_size: int, network_size: int) -> int:
+        """Side of a window as one of the networks sees it."""
+        if network_size == window_size or not self.bundle.gsd or not bundle.gsd:
+            return network_size
+        own = network_size * self.bundle.gsd / bundle.gsd
+        return network_size if bundle.gsd == self.bundle.gsd else round(own / MULTIPLE) * MULTIPLE
+
+
+def _check_agreement(first: ModelBundle, other: ModelBundle) -> None:
+    """See that two models mean the same classes and expect the same input."""
+    what = f"{first.folder} and {other.folder} cannot be averaged"
+    if first.legend.to_dict() != other.legend.to_dict():
+        raise BundleError(
+            f"{what}: their legends differ: {first.legend.names}, {other.legend.names}"
+        )
+    if first.bands != other.bands:
+        raise BundleError(f"{what}: one takes {first.bands} bands, the other {other.bands}")
+    if first.gsd and other.gsd and abs(other.gsd / first.gsd - 1) > GSD_TOLERANCE:
+        raise BundleError(f"{what}: trained at {first.gsd:.3g} and {other.gsd:.3g} m/px")

@@ -1,0 +1,84 @@
+"""A patch set becomes class maps, one per patch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from geoseg.chains.models import Models
+from geoseg.chains.provenance import provenance_of
+from geoseg.chains.watch import Watch
+from geoseg.core.blend import WindowScores
+from geoseg.errors import EmptyError
+from geoseg.io.patch_record import Patch, Split
+from geoseg.io.patches import PatchSet
+from geoseg.mosaicking import MapOutputs, MapReport, write_map
+
+T = TypeVar("T")
+
+JUDGED_BY = 16
+"""Patches by which the range of values of a patch set is judged."""
+
+
+def predict_patches(
+    patch_set: PatchSet,
+    models: Models,
+    folder: Path,
+    *,
+    split: Split | None = None,
+    batch_size: int | None = None,
+    overwrite: bool = False,
+    watch: Watch[tuple[Patch, MapOutputs]] = lambda items, _: items,
+) -> list[MapReport]:
+    """Predict the patches of a set, each into a class map of its own.
+
+    Args:
+        patch_set: The patches.
+        models: What scores them.
+        folder: Where to write ``<patch>.tif``.
+        split: Only these; None: all.
+        batch_size: Patches that are scored at a time; None: as the runtime likes it.
+        overwrite: Whether existing maps are replaced.
+        watch: Shows progress.
+
+    Raises:
+        BundleError: If the patches are not what the model was made for.
+        EmptyError: If the split has no patch.
+        OutputExistsError: If a map is there already and is not to be replaced.
+    """
+    record, bundle = patch_set.record, models.bundle
+    bundle.check_bands(record.bands, patch_set.folder)
+    bundle.check_gsd(record.gsd, patch_set.folder)
+    if record.dtype != bundle.dtype:
+        few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]
+        values = np.concatenate([image[np.isfinite(image)] for image in few])
+        bundle.check_values(values.astype(record.dtype), patch_set.folder)
+    patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
+    if not patches:
+        raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")
+    jobs = [(patch, _patch_outputs(patch_set, patch, folder, overwrite)) for patch in patches]
+    for _, outputs in jobs:
+        outputs.refuse_existing()
+    runtime = models.open(record.size, record.size)
+    provenance = provenance_of(patch_set.folder, models, runtime)
+    reports = []
+    for batch in _batched(watch(jobs, len(jobs)), batch_size or runtime.batch_size):
+        images = np.stack([patch_set.read(patch).image for patch, _ in batch])
+        for (patch, outputs), image, scores in zip(batch, images, runtime(images), strict=True):
+            grid = patch_set.grid_of(patch)
+            strip = WindowScores(grid.window, scores, ~np.isnan(image).any(axis=0))
+            reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=provenance))
+    return reports
+
+
+def _patch_outputs(patch_set: PatchSet, patch: Patch, folder: Path, overwrite: bool) -> MapOutputs:
+    name = f"{patch_set.name_of(patch)}.tif"
+    return MapOutputs(class_map=folder / name, sidecars=False, overwrite=overwrite)
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

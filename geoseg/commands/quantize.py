@@ -1,0 +1,59 @@
+"""``geoseg quantize``: an int8 network for a model, and the proof of what it is worth."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.talk import Talk, print_json
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(help="Model folder: RUN/model of `geoseg train`.")],
+    patches: Annotated[Path, typer.Argument(help="Patch set that it was trained on.")],
+    *,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Training patches to calibrate with, at most.")
+    ] = 300,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep it even if it loses over 0.5 points of mean IoU.")
+    ] = False,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
+    from geoseg import quantizing
+
+    talk = Talk(quiet=quiet, verbose=verbose)
+    with talk.steps() as tell:
+        report = quantizing.quantize(
+            model,
+            patches,
+            options=quantizing.QuantizeOptions(
+                samples=samples, seed=seed, force=force, overwrite=overwrite
+            ),
+            tell=tell,
+        )
+    proof = report.proof
+    if proof.forced:
+        talk.warn(
+            "it loses more than it may and is kept by force: `geoseg predict` takes it with "
+            "--precision int8 only"
+        )
+    if not proof.any_size:
+        talk.say(f"this network takes windows of {proof.patch_size} px only in int8")
+    talk.detail(f"{proof.samples} patches calibrated, {proof.validation_patches} measured")
+    if json:
+        print_json(asdict(report) | {"folder": str(report.folder)})
+        return
+    change = 100 * (proof.miou_int8 - proof.miou_fp32)
+    typer.echo(
+        f"{report.folder}: {proof.agreement:.2%} of the pixels as in fp32; mean IoU "
+        f"{proof.miou_fp32:.4f} -> {proof.miou_int8:.4f} ({change:+.2f} points); "
+        f"{report.speed:.1f} times as fast here"
+    )

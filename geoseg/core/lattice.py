@@ -1,0 +1,133 @@
+"""The windows that cover a raster, and how much each weighs where they overlap."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.window import Window, offsets
+
+Taper = Literal["hann", "ramp", "flat"]
+"""How windows fade towards their edges: a bell, straight over the overlap, or not at all."""
+
+
+class Step(NamedTuple):
+    """A window along one axis."""
+
+    start: int
+    """First pixel."""
+
+    covered: int
+    """Leading pixels that windows before it reach as well."""
+
+    done: int
+    """Leading pixels that no window after it reaches, inside the raster."""
+
+    weights: NDArray[np.float32]
+    """(size,) of its pixels; those of all windows sum to 1 at every coordinate, and where
+    it is alone its own is exactly 1. 0 beyond the raster."""
+
+
+class Lattice(NamedTuple):
+    """The windows that cover a raster: all that blending needs to know of them."""
+
+    height: int
+    """Raster rows, in pixels."""
+
+    width: int
+    """Raster columns, in pixels."""
+
+    size: int
+    """Side of a window, in pixels."""
+
+    stride: int
+    """Step between windows, in pixels."""
+
+    taper: Taper = "hann"
+    """How windows fade into each other."""
+
+    @property
+    def whole(self) -> Window:
+        """All pixels of the raster."""
+        return Window(row_off=0, col_off=0, height=self.height, width=self.width)
+
+    def rows(self, region: Window) -> list[Step]:
+        """The rows of windows that reach a region of the raster, top to bottom."""
+        return self._steps(self.height, region.row_off, region.row_stop)
+
+    def cols(self, region: Window) -> list[Step]:
+        """The columns of windows that reach a region of the raster, left to right."""
+        return self._steps(self.width, region.col_off, region.col_stop)
+
+    def windows(self, region: Window) -> Iterator[Window]:
+        """The windows that reach a region of the raster, in reading order."""
+        cols = self.cols(region)
+        for row in self.rows(region):
+            for col in cols:
+                yield Window(
+                    row_off=row.start, col_off=col.start, height=self.size, width=self.size
+                )
+
+    def window_count(self, region: Window) -> int:
+        """How many windows reach a region of the raster."""
+        return len(self.rows(region)) * len(self.cols(region))
+
+    def _steps(self, length: int, low: int, high: int) -> list[Step]:
+        starts = offsets(length, self.size, self.stride)
+        weights = axis_weights(length, self.size, self.stride, self.taper)
+        stops = [0, *(start + self.size for start in starts[:-1])]
+        nexts = [*starts[1:], length]
+        return [
+            Step(start, max(stop - start, 0), following - start, weights[start])
+            for start, stop, following in zip(starts, stops, nexts, strict=True)
+            if start < high and start + self.size > low
+        ]
+
+
+def taper(size: int, overlap: int, kind: Taper = "hann") -> NDArray[np.float64]:
+    """How much a window says along one axis: highest in the middle, never 0.
+
+    Args:
+        size: Side of a window, in pixels.
+        overlap: Pixels that it shares with the next one.
+        kind: Shape. A ramp rises over the overlap and is level between.
+
+    >>> taper(4, 2).round(2).tolist()
+    [0.15, 0.85, 0.85, 0.15]
+    >>> taper(6, 2, "ramp").tolist()
+    [0.25, 0.75, 1.0, 1.0, 0.75, 0.25]
+    """
+    from_edge = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5)
+    if kind == "hann":
+        return np.sin(np.pi * from_edge / size) ** 2
+    if kind == "ramp" and overlap:
+        return np.minimum(from_edge / overlap, 1)
+    return np.ones(size)
+
+
+def axis_weights(
+    length: int, size: int, stride: int, kind: Taper = "hann"
+) -> dict[int, NDArray[np.float32]]:
+    """The weights of each window along one axis, by its start.
+
+    At every coordinate the weights of all windows sum to 1.
+
+    Args:
+        length: Pixels along the axis.
+        size: Side of a window, in pixels.
+        stride: Step between windows, in pixels.
+        kind: How windows fade into each other.
+
+    Returns:
+        (size,) weights for each of `offsets`; 0 beyond ``length``.
+    """
+    starts = offsets(length, size, stride)
+    own = taper(size, size - stride, kind)
+    total = np.zeros(max(length, size))
+    for start in starts:
+        total[start : start + size] += own
+    weights = {start: own / total[start : start + size] for start in starts}
+    if length < size:
+        weights[0][length:] = 0
+    return {start: weight.astype(np.float32) for start, weight in weights.items()}

@@ -1,0 +1,109 @@
+"""Files that can be made again: kept in the user's cache, whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geoseg.errors import OutputError
+from geoseg.io.outputs import staged
+
+VARIABLE = "GEOSEG_CACHE"
+"""Environment variable that names another folder."""
+
+RECORD = "geoseg.json"
+"""What an entry was made of, and the hashes of its files."""
+
+KEPT = 24
+"""Entries that are kept; those not used for longest go."""
+
+
+def cache_folder() -> Path:
+    """Where the user's system keeps such files."""
+    if own := os.environ.get(VARIABLE):
+        return Path(own)
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "geoseg"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "geoseg"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "geoseg"
+
+
+@contextmanager
+def cached(facts: Mapping[str, object], write: Callable[[Path], None]) -> Iterator[Path]:
+    """A folder with what was written for these facts, now or earlier.
+
+    A damaged entry is made again. Where the cache cannot be written, a temporary folder
+    serves until the block ends: that costs time and nothing else.
+
+    Args:
+        facts: All that the files depend on, fit for JSON.
+        write: Puts the files into the empty folder that it is given.
+    """
+    text = json.dumps(facts, sort_keys=True)
+    entry = _entry(text)
+    if entry is not None and _is_whole(entry, text):
+        with suppress(OSError):
+            os.utime(entry)
+        yield entry
+    elif entry is not None and _store(entry, text, write):
+        yield entry
+    else:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            write(Path(folder))
+            yield Path(folder)
+
+
+def file_sha256(path: Path) -> str:
+    """Content hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(text: str) -> Path | None:
+    """The folder of an entry; None for a user without a home."""
+    try:
+        folder = cache_folder()
+    except RuntimeError:
+        return None
+    return folder / "converted" / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _is_whole(entry: Path, text: str) -> bool:
+    try:
+        record = json.loads((entry / RECORD).read_text(encoding="utf-8"))
+        hashes = record["sha256"]
+        return record["facts"] == json.loads(text) and all(
+            file_sha256(entry / name) == expected for name, expected in hashes.items()
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _store(entry: Path, text: str, write: Callable[[Path], None]) -> bool:
+    """Write an entry; say whether that was possible."""
+    shutil.rmtree(entry, ignore_errors=True)  # what is damaged
+    try:
+        with staged(entry, overwrite=True) as folder:
+            folder.mkdir()
+            write(folder)
+            hashes = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+            record = {"facts": json.loads(text), "sha256": hashes}
+            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    except OutputError:
+        return False
+    _forget_oldest(entry.parent)
+    return True
+
+
+def _forget_oldest(folder: Path) -> None:
+    with suppress(OSError):
+        entries = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in entries[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,126 @@
+"""Run a network with OpenVINO, on a CPU."""
+
+import importlib
+from collections import deque
+from collections.abc import Mapping
+from importlib.metadata import version
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import BundleError
+from geoseg.model.batches import whole_batches
+from geoseg.model.segmenter import Precision
+from geoseg.model.telemetry import without_telemetry
+
+
+def import_openvino(module: str = "openvino") -> Any:
+    """OpenVINO, or a module of it.
+
+    Raises:
+        BundleError: If it is not installed.
+    """
+    try:
+        with without_telemetry():
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise BundleError("openvino is not installed: `pip install openvino`") from error
+
+
+def has_fast_bf16() -> bool:
+    """Whether this CPU computes in bfloat16 itself; emulated, it is slower than float32."""
+    core = import_openvino().Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoRuntime:
+    """A converted network as a `Runtime`.
+
+    Several requests work at a time, each on a share of the processors; calls from any
+    number of threads take the next one that is free.
+    """
+
+    runtime: Literal["openvino"] = "openvino"
+
+    def __init__(self, model: Any, precision: Precision) -> None:
+        """Compile.
+
+        Args:
+            model: OpenVINO's, from pixels to scores, of one fixed shape.
+            precision: fp32 or bf16; int8 for a model that is quantised.
+        """
+        openvino = import_openvino()
+        self.precision = precision
+        self.notes: list[str] = []
+        self.versions: Mapping[str, str] = {"openvino": version("openvino")}
+        self._shape: tuple[int, ...] = tuple(model.input(0).shape)
+        self._score_shape: tuple[int, ...] = tuple(model.output(0).shape)
+        self._compiled = openvino.Core().compile_model(
+            model,
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            },
+        )
+        self.streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.streams):
+            self._idle.put(self._compiled.create_infer_request())
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"openvino {self.precision}"
+
+    @property
+    def batch_size(self) -> int:
+        """Windows per request."""
+        return self._shape[0]
+
+    def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Scores of a batch of any length."""
+        if images.shape[1:] != self._shape[1:]:
+            raise ValueError(f"made for windows of {self._shape[1:]}, got {images.shape[1:]}")
+        scores = np.empty((len(images), *self._score_shape[1:]), np.float32)
+        running: deque[_Work] = deque()
+        try:
+            for part, batch in whole_batches(images, self.batch_size):
+                request = self._free_request(running)
+                running.append(_Work(request, batch, scores[part]))
+                request.start_async([batch], share_inputs=True)
+        finally:
+            while running:
+                self._idle.put(running.popleft().finish())
+        return scores
+
+    def _free_request(self, running: "deque[_Work]") -> Any:
+        """An idle request, or else the oldest of this call's own once it is done.
+
+        Only a call that holds none waits for others, so that none wait in a ring.
+        """
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return running.popleft().finish() if running else self._idle.get()
+
+
+class _Work(NamedTuple):
+    """A request under way."""
+
+    request: Any
+    """OpenVINO's."""
+
+    batch: NDArray[np.float32]
+    """What it reads; to be kept until it is done."""
+
+    scores: NDArray[np.float32]
+    """Where its scores belong; fewer than the batch if that was filled up."""
+
+    def finish(self) -> Any:
+        """Wait, take the scores along, and give the request back."""
+        self.request.wait()
+        self.scores[...] = self.request.get_output_tensor(0).data[: len(self.scores)]
+        return self.request

@@ -1,0 +1,94 @@
+"""What a network and the steps around it do to a window, as torch modules."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geoseg.errors import BundleError
+from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.network import load_network, size_divisor
+
+
+class Normalise(nn.Module):
+    """``(value - mean) / std`` per band; 0, the mean, where the value is NaN."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(normalisation.std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, bands, height, width) in units of the file."""
+        normalised = (images - self.mean) / self.std
+        return torch.where(torch.isnan(normalised), torch.zeros_like(normalised), normalised)
+
+
+class Entry(nn.Module):
+    """From pixels to what the network takes."""
+
+    def __init__(self, normalisation: Normalisation, network_size: int | None) -> None:
+        super().__init__()
+        self.normalise = Normalise(normalisation)
+        self.size = network_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, bands, size, size) in units of the file."""
+        normalised: Tensor = self.normalise(images)
+        if self.size is None or self.size == int(images.shape[-1]):
+            return normalised
+        size = (self.size, self.size)
+        return functional.interpolate(
+            normalised, size, mode="bilinear", align_corners=False, antialias=True
+        )
+
+
+def to_scores(logits: Tensor, size: int) -> Tensor:
+    """From logits to scores of the windows' own size.
+
+    Args:
+        logits: (n, classes, height, width).
+        size: Side of the windows, in pixels.
+    """
+    logits = logits.float()
+    if tuple(map(int, logits.shape[-2:])) != (size, size):
+        logits = functional.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
+    return logits.softmax(dim=1)
+
+
+class Pipeline(nn.Module):
+    """From pixels to scores: normalise, resample, network, resample back, softmax."""
+
+    def __init__(self, entry: Entry, network: nn.Module) -> None:
+        super().__init__()
+        self.entry = entry
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, bands, size, size) in units of the file, NaN where there is no data."""
+        return to_scores(self.network(self.entry(images)), int(images.shape[-1]))
+
+
+def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipeline:
+    """The network of a bundle and the steps around it, ready to predict.
+
+    Args:
+        bundle: A loaded bundle.
+        network_size: Side to which windows are resampled for the network; None: as they are.
+
+    Raises:
+        BundleError: If the network cannot be loaded, or not take windows of that size.
+    """
+    if bundle.folder is None:
+        raise ValueError("the bundle was not loaded from a folder")
+    network = load_network(bundle.folder)
+    divisor = size_divisor(network)
+    if network_size is not None and network_size % divisor:
+        raise BundleError(
+            f"--patch-size {network_size}: {bundle.arch} with {bundle.encoder} needs a "
+            f"multiple of {divisor}"
+        )
+    pipeline = Pipeline(Entry(bundle.normalisation, network_size), network)
+    return pipeline.eval()

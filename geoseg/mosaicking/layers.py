@@ -1,0 +1,66 @@
+"""The layers of a map: how each is stored, and how it comes from scores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.blend import WindowScores
+from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE, SCORE_NODATA, classify, confidence, encode_scores
+from geoseg.io.style import colormap
+from geoseg.io.writer import RasterFormat
+from geoseg.mosaicking.outputs import MapOutputs
+
+CLASS_MAP = "class map"
+SCORES = "scores"
+CONFIDENCE = "confidence"
+
+
+def layer_formats(
+    legend: Legend, outputs: MapOutputs, tags: Mapping[str, Any]
+) -> dict[str, RasterFormat]:
+    """How the layers that are asked for are stored, by name."""
+    formats = {
+        CLASS_MAP: RasterFormat(
+            nodata=IGNORE,
+            colormap=colormap(legend),
+            band_names=("class",),
+            overviews="mode",
+            tags=dict(tags) | {"kind": CLASS_MAP},
+        )
+    }
+    if outputs.scores:
+        small = outputs.score_type == "uint8"
+        formats[SCORES] = RasterFormat(
+            bands=len(legend),
+            dtype=outputs.score_type,
+            nodata=SCORE_NODATA if small else float("nan"),
+            band_names=tuple(legend.names),
+            tags=dict(tags) | {"kind": SCORES, "scale": "score x 254" if small else "score"},
+        )
+    if outputs.confidence:
+        formats[CONFIDENCE] = RasterFormat(
+            nodata=SCORE_NODATA,
+            band_names=(outputs.confidence_kind,),
+            tags=dict(tags)
+            | {"kind": CONFIDENCE, "scale": "x 254", "figure": outputs.confidence_kind},
+        )
+    return formats
+
+
+def layer_pixels(part: WindowScores, outputs: MapOutputs) -> dict[str, NDArray[Any]]:
+    """The layers that are asked for of a part of the map, (bands, height, width) each.
+
+    Classes are indices; `Legend.decode_map` makes values of them.
+    """
+    layers: dict[str, NDArray[Any]] = {CLASS_MAP: classify(part.scores, part.valid)[None]}
+    if outputs.scores and outputs.score_type == "uint8":
+        layers[SCORES] = encode_scores(part.scores, part.valid)
+    elif outputs.scores:
+        layers[SCORES] = np.where(part.valid, part.scores, np.float32("nan"))
+    if outputs.confidence:
+        figure = confidence(part.scores, outputs.confidence_kind)
+        layers[CONFIDENCE] = encode_scores(figure, part.valid)[None]
+    return layers

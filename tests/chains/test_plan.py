@@ -1,0 +1,82 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from rules import random_image
+
+from geoseg.chains import PredictOptions, plan_map
+from geoseg.core.window import Window
+from geoseg.errors import EmptyError, InputError
+
+
+@pytest.fixture
+def plan(write_raster, bundle):
+    """A function that plans the prediction of an orthophoto of some size."""
+
+    def make(height, width, **options):
+        ortho = write_raster("ortho.tif", random_image(height, width))
+        return plan_map(ortho, bundle, PredictOptions(**options))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(5, 7, 32), (33, 9, 64), (600, 700, 512), (500, 500, 512)],
+)
+def test_windows_are_512_px_unless_the_orthophoto_is_smaller(plan, height, width, size):
+    lattice = plan(height, width).lattice
+
+    assert (lattice.size, lattice.stride) == (size, size - size // 8)
+
+
+def test_stride_and_overlap_say_the_same(plan):
+    assert plan(50, 50, patch_size=20, stride=15) == plan(50, 50, patch_size=20, overlap=5)
+
+
+@pytest.mark.parametrize("steps", [{"stride": 33}, {"overlap": 32}])
+def test_windows_that_leave_gaps_or_do_not_move_are_refused(plan, steps):
+    with pytest.raises(InputError, match="windows of 32 px cannot lie"):
+        plan(9, 9, **steps)
+
+
+def test_little_memory_makes_bands_of_whole_blocks(plan):
+    some = plan(40, 3000, patch_size=64, memory=1_000_000)
+
+    assert some.band_width % 512 == 0
+    assert len(some.bands) > 1
+    assert [band.col_off for band in some.bands] == list(range(0, 3000, some.band_width))
+    assert some.bands[-1].col_stop == 3000
+    assert some.memory < plan(40, 3000, patch_size=64).memory
+    assert some.windows > plan(40, 3000, patch_size=64).windows
+
+
+def test_bounds_name_all_pixels_that_they_touch(plan):
+    """Pixels of half a metre from (500000, 5700000) to the right and downwards."""
+    bounds = (500_001.2, 5_699_990, 500_003, 5_699_998.9)
+
+    found = plan(60, 60, bounds=bounds).region
+
+    assert found == Window(row_off=2, col_off=2, height=18, width=4)
+
+
+def test_bounds_elsewhere_are_refused_with_those_of_the_orthophoto(plan):
+    with pytest.raises(EmptyError, match=r"--bounds lie outside; they are \(500000.0, "):
+        plan(60, 60, bounds=(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_parts_are_whole_blocks_and_make_up_the_map(plan, count):
+    regions = [plan(2500, 4, part=(index, count)).region for index in range(1, count + 1)]
+
+    assert regions[0].row_off == 0
+    for above, below in pairwise(regions):
+        assert below.row_off == above.row_stop
+        assert below.row_off % 512 == 0
+    assert regions[-1].row_stop == 2500
+    assert np.ptp([region.height // 512 for region in regions]) <= 1
+
+
+def test_more_parts_than_blocks_are_refused(plan):
+    with pytest.raises(InputError, match="divides into 2 parts at most"):
+        plan(1000, 4, part=(1, 3))

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from geoseg.core.lattice import Lattice, axis_weights, taper
+from geoseg.core.window import Window, sliding_windows
+
+SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]
+KINDS = ["hann", "ramp", "flat"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
+def test_a_taper_is_symmetric_and_never_zero(size, kind):
+    weights = taper(size, size // 3, kind)
+
+    assert weights == pytest.approx(weights[::-1])
+    assert weights.min() > 0
+    assert weights[(size - 1) // 2] == pytest.approx(weights.max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 9, 10, 27])
+@pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
+def test_weights_sum_to_one_at_every_coordinate(length, size, stride, kind):
+    total = np.zeros(max(length, size))
+    for start, weights in axis_weights(length, size, stride, kind).items():
+        total[start : start + size] += weights
+
+    assert total[:length] == pytest.approx(1, abs=1e-6)
+    assert (total[length:] == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("length", [3, 9, 10, 27])
+@pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
+def test_a_window_alone_weighs_exactly_one(length, size, stride, kind):
+    lattice = Lattice(length, length, size, stride, kind)
+
+    for step in lattice.rows(lattice.whole):
+        assert (step.weights[step.covered : max(step.done, step.covered)] == 1).all()
+
+
+def test_steps_know_what_their_neighbours_reach():
+    lattice = Lattice(height=10, width=5, size=5, stride=3)  # rows 0-4, 3-7, 5-9
+
+    rows = [(step.start, step.covered, step.done) for step in lattice.rows(lattice.whole)]
+
+    assert rows == [(0, 0, 3), (3, 2, 2), (5, 3, 5)]
+    assert [step[:3] for step in lattice.cols(lattice.whole)] == [(0, 0, 5)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 23), (23, 5), (30, 17)])
+@pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
+def test_windows_of_the_whole_are_those_that_slide_over_it(height, width, size, stride):
+    lattice = Lattice(height, width, size, stride)
+
+    windows = list(lattice.windows(lattice.whole))
+
+    assert windows == list(sliding_windows(height, width, size=size, stride=stride))
+    assert lattice.window_count(lattice.whole) == len(windows)
+
+
+def test_windows_of_a_region_are_those_that_reach_it():
+    lattice = Lattice(height=10, width=10, size=4, stride=3)  # 0-3, 3-6, 6-9
+    region = Window(row_off=4, col_off=3, height=2, width=1)
+
+    corners = [(w.row_off, w.col_off) for w in lattice.windows(region)]
+
+    assert corners == [(3, 0), (3, 3)]
