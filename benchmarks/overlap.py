@@ -96,10 +96,14 @@ def arguments() -> argparse.Namespace:
 
 def in_one_piece(bundle: ModelBundle, image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Classes of the whole picture by one pass of the network."""
-    from geoseg.model.torch_runtime import TorchSegmenter
+    import torch
 
-    [scores] = TorchSegmenter(bundle, device="cpu", precision="fp32")(image[None])
-    return classify(scores, valid)
+    from geoseg.model.pipeline import load_pipeline
+
+    pipeline = load_pipeline(bundle)
+    with torch.inference_mode():
+        [logits] = pipeline.network(pipeline.entry(torch.from_numpy(image[None]))).numpy()
+    return classify(logits, valid)
 
 
 def scored(

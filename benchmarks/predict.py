@@ -15,6 +15,7 @@ arithmetic is the same.
 import argparse
 import contextlib
 import io
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -54,6 +55,9 @@ PATCHES = CACHE / "patches"
 def main() -> None:
     """Print the table, or be a contender."""
     wanted = arguments()
+    if wanted.only == "model":
+        write_model()
+        return
     if wanted.only:
         kind, _, name = wanted.only.partition("-")
         work = {"raw": raw, "ours": ours, "naive": naive}[kind](name, wanted.side)
@@ -85,9 +89,13 @@ def arguments() -> argparse.Namespace:
 
 
 def make_model() -> None:
-    """An untrained bundle with an int8 network, if it is not there yet."""
-    if (MODEL / "int8").exists():
-        return
+    """See that the bundle is there; in a process of its own, as it takes memory."""
+    if not (MODEL / "int8").exists():
+        subprocess.run([sys.executable, __file__, "--only", "model"], check=True)
+
+
+def write_model() -> None:
+    """An untrained bundle with an int8 network."""
     import torch
 
     from geoseg.model.network import build_network, save_network

@@ -79,7 +79,11 @@ def predict_map(
         key = fingerprint(path, made_of, plan, options, outputs)
         with (
             resumable(
-                outputs.class_map, key, resume=options.resume, overwrite=outputs.overwrite
+                outputs.class_map,
+                key,
+                guarded=outputs.paths,
+                resume=options.resume,
+                overwrite=outputs.overwrite,
             ) as folder,
             _window_folder(windows, job.layout, overwrite=outputs.overwrite) as kept,
         ):

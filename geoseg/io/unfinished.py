@@ -31,21 +31,25 @@ def scratch(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def resumable(path: Path, key: str, *, resume: bool, overwrite: bool) -> Iterator[Path]:
+def resumable(
+    path: Path, key: str, *, guarded: Sequence[Path], resume: bool, overwrite: bool
+) -> Iterator[Path]:
     """A folder beside an output that stays if the output is not finished.
 
     Args:
         path: The output.
         key: Hash of all that decides what it will be.
+        guarded: All outputs, which are not replaced unasked.
         resume: Go on with what is there.
         overwrite: Remove what is there and cannot be gone on with.
 
     Raises:
-        OutputExistsError: If an unfinished output is there that is neither to be resumed
-            nor replaced.
+        OutputExistsError: If an output is there that is not to be replaced, or an
+            unfinished one that is neither to be resumed nor replaced.
         OutputError: If the folder cannot be made.
     """
     folder = path.with_name(f".{path.name}.{key[:16]}{SUFFIX}")
+    refuse_existing(*guarded, overwrite=overwrite or (resume and (folder / FINISHING).exists()))
     others = [each for each in unfinished(path) if each != folder]
     if others and not overwrite:
         raise OutputExistsError(
