@@ -4,10 +4,11 @@
     python benchmarks/predict.py --side 12288 --contenders raw-int8,ours-int8
 
 ``raw-X`` is the network alone, on random windows in memory, in as many threads as the runtime
-likes: the seconds are those of 40 windows, times the windows that the town needs at the default
-overlap, over 40. ``ours-X`` is all of `predict_map`: reading, network, blending, argmax, pieces,
-COG with overviews. ``naive-8`` and ``naive-2`` are the loop that everybody writes, with windows
-that overlap by 1/8 and 1/2: eager float32 in batches of 4, softmax and sums over the whole map.
+likes: the seconds are those of 16 Mpx of windows, times what the town needs at the default
+overlap. ``ours-X`` is all of `predict_map`: reading, network, blending, argmax, pieces,
+COG with overviews. ``naive-8`` and ``naive-2`` are the loop that everybody writes, with windows of
+512 px that overlap by 1/8 and 1/2: eager float32 in batches of 4, softmax and sums over the
+whole map.
 Loading and compiling the network are not timed. U-Net/ResNet-18, six classes, untrained: the
 arithmetic is the same.
 """
@@ -28,8 +29,8 @@ from common import CACHE, LEGEND, SAMPLE, print_race, race, report, town
 from rasterio.windows import Window
 
 from geoseg import cli
-from geoseg.chains import LoadedModels, PredictOptions, predict_map
-from geoseg.chains.options import DEFAULT_OVERLAP, DEFAULT_SIZE
+from geoseg.chains import LoadedModels, PredictOptions, plan_map, predict_map
+from geoseg.chains.options import SIZES
 from geoseg.core.lattice import Lattice, taper
 from geoseg.io.legends import load_legend
 from geoseg.model.bundle import ModelBundle, Normalisation
@@ -47,7 +48,7 @@ CONTENDERS = [
     "naive-8",
     "naive-2",
 ]
-RAW_WINDOWS = 40
+RAW_PIXELS = 16_000_000
 MODEL = CACHE / "model"
 PATCHES = CACHE / "patches"
 
@@ -119,6 +120,9 @@ def write_model() -> None:
     ortho, reference = SAMPLE / "ortho.tif", SAMPLE / "reference.tif"
     run("tile", ortho, "-r", reference, "-l", LEGEND, "-o", PATCHES, "--overwrite")
     run("quantize", MODEL, PATCHES, "--force", "--samples", 40)
+    for size in SIZES:  # converted once and for all
+        for name in ("fp32", "int8"):
+            models(name).open(size, size)
 
 
 def run(*words: object) -> None:
@@ -134,25 +138,25 @@ def models(name: str) -> LoadedModels:
 
 
 def default_lattice(side: int) -> Lattice:
-    """The windows that `geoseg predict` takes unless told otherwise."""
-    stride = DEFAULT_SIZE - DEFAULT_SIZE // DEFAULT_OVERLAP
-    return Lattice(side, side, DEFAULT_SIZE, stride)
+    """The windows that `geoseg predict` takes for the town unless told otherwise."""
+    return plan_map(town(side).ortho, ModelBundle.load(MODEL), PredictOptions()).lattice
 
 
 def raw(name: str, side: int) -> Callable[[], float]:
     """The network alone."""
-    runtime = models(name).open(DEFAULT_SIZE, DEFAULT_SIZE)
+    lattice = default_lattice(side)
+    size = lattice.size
+    runtime = models(name).open(size, size)
     rng = np.random.default_rng(0)
-    shape = (runtime.batch_size, 3, DEFAULT_SIZE, DEFAULT_SIZE)
+    shape = (runtime.batch_size, 3, size, size)
     batches = [rng.uniform(0, 255, shape).astype(np.float32) for _ in range(4)]
-    calls = RAW_WINDOWS // runtime.batch_size
+    calls = RAW_PIXELS // size**2 // runtime.batch_size
     runtime(batches[0])
 
     def work() -> float:
         with ThreadPoolExecutor(runtime.streams) as pool:
             for done in [pool.submit(runtime, batches[call % 4]) for call in range(calls)]:
                 done.result()
-        lattice = default_lattice(side)
         return lattice.window_count(lattice.whole) / (calls * runtime.batch_size)
 
     return work
@@ -161,8 +165,9 @@ def raw(name: str, side: int) -> Callable[[], float]:
 def ours(name: str, side: int) -> Callable[[], None]:
     """The whole of `geoseg predict`, after the network is loaded."""
     loaded = models(name)
-    runtime = loaded.open(DEFAULT_SIZE, DEFAULT_SIZE)
-    runtime(np.zeros((runtime.batch_size, 3, DEFAULT_SIZE, DEFAULT_SIZE), np.float32))
+    size = default_lattice(side).size
+    runtime = loaded.open(size, size)
+    runtime(np.zeros((runtime.batch_size, 3, size, size), np.float32))
     ortho = town(side).ortho
 
     def work() -> None:
@@ -180,7 +185,8 @@ def naive(part: str, side: int) -> Callable[[], None]:
     from geoseg.model.network import load_network
 
     network = load_network(MODEL)
-    size, stride = DEFAULT_SIZE, DEFAULT_SIZE - DEFAULT_SIZE // int(part)
+    size = 512  # as most have it
+    stride = size - size // int(part)
     bell = taper(size, size - stride).astype(np.float32)
     weights = np.outer(bell, bell)
     lattice = Lattice(side, side, size, stride)

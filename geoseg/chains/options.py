@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from geoseg.core.lattice import Taper
+from geoseg.core.lattice import Lattice, Taper
 from geoseg.errors import InputError
 from geoseg.io.raster import ReadOptions
 from geoseg.model.bundle import ModelBundle
@@ -12,8 +12,11 @@ from geoseg.model.bundle import ModelBundle
 Bounds = tuple[float, float, float, float]
 """``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
 
-DEFAULT_SIZE = 512
-"""Side of a window in pixels, unless the model was trained on larger patches."""
+SIZES = (512, 640, 768, 896, 1024)
+"""Sides of windows to choose from, in pixels; see docs/overlap.md."""
+
+SPARE = 1.1
+"""A larger window may compute so many times as much as the cheapest: its pixels see more around."""
 
 DEFAULT_OVERLAP = 8
 """Windows overlap by an eighth of their side unless the user says otherwise."""
@@ -65,18 +68,30 @@ class PredictOptions:
     resume: bool = False
     """Whether an interrupted prediction goes on, and a finished one is left alone."""
 
-    def size(self, bundle: ModelBundle, longest: int) -> int:
+    def size(self, bundle: ModelBundle, height: int, width: int) -> int:
         """Side of a window as the network sees it, in pixels.
+
+        Unless the user has chosen, it is the largest of `SIZES` that computes little more
+        than the cheapest of them does; one window, if that is enough for the orthophoto;
+        never less than a training patch.
 
         Args:
             bundle: The model.
-            longest: Longer side of the orthophoto as the network sees it, in pixels; a
-                window that is much larger would be computed for nothing.
+            height: Rows of the orthophoto as the network sees it, in pixels.
+            width: Columns.
         """
         if self.patch_size:
             return self.patch_size
-        enough = -(-longest // MULTIPLE) * MULTIPLE
-        return max(bundle.patch_size, min(DEFAULT_SIZE, enough))
+        enough = -(-max(height, width) // MULTIPLE) * MULTIPLE
+        sizes = {max(min(size, enough), bundle.patch_size) for size in (*SIZES, enough)}
+        sizes = {size for size in sizes if size <= max(SIZES[-1], bundle.patch_size)}
+        costs = {size: self._cost(size, height, width) for size in sizes}
+        return max(size for size, cost in costs.items() if cost <= SPARE * min(costs.values()))
+
+    def _cost(self, size: int, height: int, width: int) -> int:
+        """Pixels of all windows of a size."""
+        lattice = Lattice(height, width, size, self.step(size))
+        return lattice.window_count(lattice.whole) * size**2
 
     def step(self, size: int) -> int:
         """Step between windows as the network sees them, in pixels.

@@ -114,7 +114,8 @@ def make_plan(
     """
     scale = scale_of(ortho, bundle) if options.resample else 1.0
     grid = ortho.grid
-    size = options.size(bundle, round(max(grid.height, grid.width) / scale))
+    seen = (max(round(length / scale), 1) for length in (grid.height, grid.width))
+    size = options.size(bundle, *seen)
     side, step = (max(round(n * scale), 1) for n in (size, options.step(size)))
     lattice = Lattice(grid.height, grid.width, side, min(step, side), options.taper)
     whole = _whole(ortho, options.bounds, area)

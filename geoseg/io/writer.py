@@ -84,8 +84,23 @@ def copy_as_cog(source: Path, target: Path, kind: RasterFormat) -> None:
         driver="COG",
         compress="deflate",
         predictor="yes" if kind.dtype.startswith("float") else "no",
-        blocksize=BLOCK,
+        blocksize=_block_size(source),
         overview_resampling=kind.overviews,
         bigtiff="IF_SAFER",
         num_threads="ALL_CPUS",
     )
+
+
+def _block_size(source: Path) -> int:
+    """Side of the tiles, so that no overview is exactly one tile wide and several high.
+
+    Validators of cloud-optimised GeoTIFFs take such a level for one that is not tiled.
+    """
+    with rasterio.open(source) as dataset:
+        height, width = dataset.shape
+    for block in (BLOCK, BLOCK // 2, BLOCK // 4):
+        levels = range(max(height, width).bit_length())
+        sides = [(-(-height // 2**level), -(-width // 2**level)) for level in levels]
+        if not any(wide == block and high > BLOCK for high, wide in sides):
+            return block
+    return BLOCK

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,12 +23,27 @@ def plan(write_raster, bundle):
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
-    [(5, 7, 32), (33, 9, 64), (600, 700, 512), (500, 500, 512)],
+    [
+        (5, 7, 32),  # one window, of a multiple of 32
+        (33, 9, 64),
+        (600, 700, 704),
+        (1000, 1000, 1024),
+        (1920, 1920, 1024),  # 2 x 2 windows of 1024 px, none of them wasted
+        (1921, 1921, 768),  # 3 x 3 of 768 px, where 1024 px would be 3 x 3 as well
+        (30, 3000, 512),  # a strip: of large windows most would hang over
+    ],
 )
-def test_windows_are_512_px_unless_the_orthophoto_is_smaller(plan, height, width, size):
+def test_windows_are_as_large_as_divides_the_orthophoto_without_waste(plan, height, width, size):
     lattice = plan(height, width).lattice
 
     assert (lattice.size, lattice.stride) == (size, size - size // 8)
+
+
+def test_windows_are_never_smaller_than_training_patches(write_raster, bundle):
+    ortho = write_raster("ortho.tif", random_image(600, 600))
+    large = replace(bundle, patch_size=2048)
+
+    assert plan_map(ortho, large, PredictOptions()).lattice.size == 2048
 
 
 def test_stride_and_overlap_say_the_same(plan):

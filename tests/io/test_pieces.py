@@ -57,6 +57,19 @@ def test_a_raster_is_cloud_optimised(tmp_path):
         assert file.overviews(1) == [2, 4]
 
 
+@pytest.mark.parametrize(("height", "width"), [(1100, 512), (2100, 1024), (1024, 256), (600, 600)])
+def test_no_level_is_one_tile_wide_and_several_high(tmp_path, height, width):
+    """Validators take such a level for one that is not tiled."""
+    path = write(tmp_path / "a.tif", random_image(1, height, width))
+
+    with rasterio.open(path) as file:
+        levels = len(file.overviews(1))
+    for level in [None, *range(levels)]:
+        options = {} if level is None else {"overview_level": level}
+        with rasterio.open(path, **options) as file:
+            assert max(file.shape) <= 512 or file.block_shapes[0][1] != file.width
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("bands", [2, 4, 5])
 def test_the_last_band_is_not_taken_for_alpha(tmp_path, bands, dtype):
