@@ -38,7 +38,7 @@ def predict(
     *,
     patch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of a window [default: 512, or the training patch's]."),
+        typer.Option(min=1, help="Side of a window [default: 512 to 1024, whichever suits]."),
     ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Step between windows [default: 7/8 of a window].")
