@@ -10,9 +10,9 @@ from torch import Tensor
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.conversion import IR, Shape
 from geoseg.model.openvino_runtime import import_openvino
 from geoseg.model.pipeline import Entry, load_pipeline, to_scores
+from geoseg.model.shape import IR, Shape
 
 
 def pipeline(bundle: ModelBundle, shape: Shape) -> Any:

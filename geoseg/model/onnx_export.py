@@ -11,8 +11,8 @@ import torch
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.conversion import Shape
 from geoseg.model.pipeline import load_pipeline
+from geoseg.model.shape import Shape
 
 
 def export(bundle: ModelBundle, shape: Shape, path: Path) -> None:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.model import ir
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.conversion import IR, Shape
 from geoseg.model.openvino_runtime import OpenVinoRuntime, import_openvino
 from geoseg.model.pipeline import Normalise
+from geoseg.model.shape import IR, Shape
 from geoseg.model.telemetry import without_telemetry
 
 SAME = 1e-3

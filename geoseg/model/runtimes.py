@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Literal
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.conversion import Shape, converted_ir, converted_onnx
+from geoseg.model.conversion import converted_ir, converted_onnx
 from geoseg.model.openvino_runtime import OpenVinoRuntime, has_fast_bf16, import_openvino
 from geoseg.model.segmenter import Precision, Runtime, RuntimeName
+from geoseg.model.shape import Shape
 
 if TYPE_CHECKING:
     from geoseg.model.torch_runtime import TorchSegmenter

@@ -8,9 +8,9 @@ import pytest
 from geoseg.errors import BundleError
 from geoseg.model.bundle import INT8, RECORD, ModelBundle, Quantized
 from geoseg.model.cache import file_sha256
-from geoseg.model.conversion import IR
 from geoseg.model.quantization import Quantisation, versions
 from geoseg.model.runtimes import open_runtime
+from geoseg.model.shape import IR
 
 pytestmark = pytest.mark.skipif(
     find_spec("nncf") is None,  # to import it here would report it over the network
