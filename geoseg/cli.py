@@ -5,7 +5,17 @@ import sys
 import typer
 
 from geoseg import __version__
-from geoseg.commands import evaluate, legend, mosaic, predict, preview, quantize, tile, train
+from geoseg.commands import (
+    evaluate,
+    legend,
+    mosaic,
+    predict,
+    preview,
+    quantize,
+    sample_points,
+    tile,
+    train,
+)
 from geoseg.errors import GeosegError
 
 app = typer.Typer(
@@ -23,6 +33,7 @@ app.command("quantize")(quantize.quantize)
 app.command("predict")(predict.predict)
 app.command("mosaic")(mosaic.mosaic)
 app.command("evaluate")(evaluate.evaluate)
+app.command("sample-points")(sample_points.sample_points)
 app.command("legend")(legend.legend)
 app.command("preview")(preview.preview)
 

@@ -1,9 +1,12 @@
 """Words of the command line as values."""
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from geoseg.core.distance import Distance
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
@@ -63,6 +66,20 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_distance(text: str) -> "Distance":
+    """A length in pixels (the unit may be left out) or in metres on the ground.
+
+    >>> str(parse_distance("2")), str(parse_distance("1.5 m"))
+    ('2px', '1.5m')
+    """
+    from geoseg.core.distance import Distance
+
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(px|m|)", text.strip().lower())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text!r} is no distance such as 2px or 1.5m")
+    return Distance(float(found[1]), "m" if found[2] == "m" else "px")
+
+
 def parse_bounds(text: str) -> tuple[float, float, float, float]:
     """``(x_min, y_min, x_max, y_max)``.
 
@@ -88,3 +105,18 @@ def parse_part(text: str) -> tuple[int, int]:
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise typer.BadParameter(f"{text!r} is no part such as 2/8")
     return int(found[1]), int(found[2])
+
+
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds.
+
+    >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("90")
+    (600.0, 5400.0, 90.0)
+    """
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([smh]?)", text.strip().lower())
+    if found is None or not (seconds := float(found[1]) * SECONDS[found[2]]):
+        raise typer.BadParameter(f"{text!r} is no time such as 90s, 10m or 1.5h")
+    return seconds

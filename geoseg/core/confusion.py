@@ -69,27 +69,27 @@ class ConfusionMatrix:
     def iou(self) -> Figures:
         """(classes,) intersection over union; NaN for a class in neither image."""
         both = np.diag(self.counts)
-        return _divide(both, self.support + self.predicted - both)
+        return divide(both, self.support + self.predicted - both)
 
     @property
     def f1(self) -> Figures:
         """(classes,) F1, which is Dice; NaN for a class in neither image."""
-        return _divide(2 * np.diag(self.counts), self.support + self.predicted)
+        return divide(2 * np.diag(self.counts), self.support + self.predicted)
 
     @property
     def precision(self) -> Figures:
         """(classes,) user's accuracy; NaN for a class that is not in the map."""
-        return _divide(np.diag(self.counts), self.predicted)
+        return divide(np.diag(self.counts), self.predicted)
 
     @property
     def recall(self) -> Figures:
         """(classes,) producer's accuracy; NaN for a class that is not in the reference."""
-        return _divide(np.diag(self.counts), self.support)
+        return divide(np.diag(self.counts), self.support)
 
     @property
     def overall_accuracy(self) -> float:
         """Share of pixels whose class is right; NaN if nothing was counted."""
-        return float(_divide(np.trace(self.counts), self.total))
+        return float(divide(np.trace(self.counts), self.total))
 
     @property
     def kappa(self) -> float:
@@ -99,9 +99,9 @@ class ConfusionMatrix:
 
         Source: Cohen 1960, Educational and Psychological Measurement 20:37-46.
         """
-        shares = _divide(self.counts, self.total)
+        shares = divide(self.counts, self.total)
         chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
-        return float(_divide(self.overall_accuracy - chance, 1 - chance))
+        return float(divide(self.overall_accuracy - chance, 1 - chance))
 
     @property
     def mean_iou(self) -> float:
@@ -128,7 +128,7 @@ class ConfusionMatrix:
         return float(figures[present].mean()) if present.any() else float("nan")
 
 
-def _divide(numerator: object, denominator: object) -> Figures:
+def divide(numerator: object, denominator: object) -> Figures:
     """Quotient that is NaN where the denominator is 0."""
     above, below = np.broadcast_arrays(
         np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)

@@ -14,6 +14,9 @@ from geoseg.errors import GridMismatchError
 ALIGNMENT_TOLERANCE = 0.05
 """How far pixels of two grids may lie from each other and still count as the same, in pixels."""
 
+OUTLINE_STEPS = 32
+"""Points on each side of a raster by which its area on the ground is measured."""
+
 HAIR = 1e-3
 """Of a pixel: what lies on a border is not beyond it."""
 
@@ -73,6 +76,30 @@ class Grid:
         lons, lats = to_degrees.transform(xs, ys)
         diagonal = Geod(ellps="WGS84").inv(lons[0], lats[0], lons[1], lats[1])[2]
         return float(diagonal / 2**0.5)
+
+    @cached_property
+    def pixel_area(self) -> float | None:
+        """Ground that a pixel covers on average, in square metres; None without a CRS.
+
+        Measured on the ellipsoid like `gsd`, over the whole raster.
+        """
+        if self.crs is None:
+            return None
+        from pyproj import Geod, Transformer
+
+        to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
+        steps = [step / OUTLINE_STEPS for step in range(OUTLINE_STEPS)]
+        sides = [
+            *((step, 0.0) for step in steps),
+            *((1.0, step) for step in steps),
+            *((1 - step, 1.0) for step in steps),
+            *((0.0, 1 - step) for step in steps),
+        ]
+        outline = [self.transform @ (col * self.width, row * self.height) for col, row in sides]
+        xs, ys = zip(*outline, strict=True)
+        lons, lats = to_degrees.transform(xs, ys)
+        area = Geod(ellps="WGS84").polygon_area_perimeter(lons, lats)[0]
+        return float(abs(area) / (self.height * self.width))
 
     def part(self, window: Window) -> Self:
         """The grid of a window of this one."""

@@ -65,6 +65,15 @@ class Window:
         """The part inside a raster of ``height`` rows and ``width`` columns, or None."""
         return self.intersection(type(self)(row_off=0, col_off=0, height=height, width=width))
 
+    def grown(self, margin: int) -> Self:
+        """The window with ``margin`` more pixels on all four sides; it may reach beyond."""
+        return type(self)(
+            row_off=self.row_off - margin,
+            col_off=self.col_off - margin,
+            height=self.height + 2 * margin,
+            width=self.width + 2 * margin,
+        )
+
     def relative_to(self, origin: Self) -> Self:
         """The same pixels, counted from the corner of another window."""
         return self.moved(-origin.row_off, -origin.col_off)

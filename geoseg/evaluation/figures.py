@@ -1,12 +1,16 @@
 """Figures of a comparison in the two vocabularies of the field."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from geoseg.core.borders import BorderCounts
+from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.legend import Legend
-from geoseg.evaluation.compare import Comparison, Pair
+from geoseg.core.objects import ObjectCounts
+from geoseg.evaluation.compare import Comparison, Measures, Pair
 
 SUMMARY = {
     "overall_accuracy": "overall accuracy",
@@ -25,11 +29,8 @@ PER_CLASS = {
 }
 """Figures of a class: F1 is Dice, precision user's and recall producer's accuracy."""
 
-
-LEGEND_OF_TABLE = (
-    "in %, kappa x 100; precision = user's accuracy, recall = producer's accuracy, F1 = Dice; "
-    "means over classes present in the reference"
-)
+TOP_CONFUSIONS = 5
+"""How many cells of the confusion matrix are told in words."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Evaluation:
     legend: Legend
     """The classes."""
 
+    measures: Measures = Measures()  # noqa: RUF009 frozen
+    """What was measured besides the figures of pixels."""
+
     @property
     def pooled(self) -> Comparison:
         """All maps together."""
@@ -49,10 +53,16 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """All figures; what is undefined is NaN. Several maps have each their own as well."""
-        own = {pair.name: figures_of(each, self.legend) for pair, each in self.comparisons.items()}
+        own = {
+            pair.name: figures_of(each, self.legend, self.measures)
+            for pair, each in self.comparisons.items()
+        }
+        several = len(own) > 1
+        each_map = [comparison.confusion for comparison in self.comparisons.values()]
         return {
-            **figures_of(self.pooled, self.legend),
-            "maps": own if len(own) > 1 else {},
+            **figures_of(self.pooled, self.legend, self.measures),
+            "per_map": per_map(each_map, self.legend) if several else None,
+            "maps": own if several else {},
             "inputs": {
                 pair.name: {"map": str(pair.class_map), "reference": str(pair.reference)}
                 for pair in self.comparisons
@@ -60,21 +70,22 @@ class Evaluation:
         }
 
 
-def figures_of(comparison: Comparison, legend: Legend) -> dict[str, Any]:
+def figures_of(
+    comparison: Comparison, legend: Legend, measures: Measures | None = None
+) -> dict[str, Any]:
     """All figures of a comparison; what is undefined is NaN.
 
     Means are over the classes present in the reference.
     """
     confusion = comparison.confusion
-    columns = {name: getattr(confusion, name).tolist() for name in PER_CLASS}
-    rows = zip(
-        legend.names,
-        confusion.support.tolist(),
-        confusion.predicted.tolist(),
-        *columns.values(),
-        strict=True,
-    )
-    names = ("name", "support", "predicted", *columns)
+    columns = {
+        "name": legend.names,
+        "support": confusion.support.tolist(),
+        "predicted": confusion.predicted.tolist(),
+        **{name: getattr(confusion, name).tolist() for name in PER_CLASS},
+        **_border_columns(comparison),
+    }
+    rows = zip(*columns.values(), strict=True)
     return {
         "pixels": confusion.total,
         "dropped": {
@@ -83,7 +94,11 @@ def figures_of(comparison: Comparison, legend: Legend) -> dict[str, Any]:
         },
         **{name: getattr(confusion, name) for name in SUMMARY},
         "means_over": "classes present in the reference",
-        "classes": [dict(zip(names, row, strict=True)) for row in rows],
+        "boundary": _boundary(comparison.borders, measures),
+        "eroded": _eroded(comparison.eroded, measures),
+        "objects": [_objects(legend.names[i], each) for i, each in comparison.objects.items()],
+        "classes": [dict(zip(columns, row, strict=True)) for row in rows],
+        "top_confusions": top_confusions(confusion, legend.names),
         "confusion": {
             "rows": "reference",
             "columns": "map",
@@ -93,48 +108,96 @@ def figures_of(comparison: Comparison, legend: Legend) -> dict[str, Any]:
     }
 
 
-def table_of(evaluation: Evaluation) -> str:
-    """The per-class table and the summary of all maps together, and a line for each map."""
-    figures = figures_of(evaluation.pooled, evaluation.legend)
-    lines = [*_class_lines(figures["classes"]), "", _summary_line(figures)]
-    if len(evaluation.comparisons) > 1:
-        lines.append("")
-        for pair, each in evaluation.comparisons.items():
-            own = figures_of(each, evaluation.legend)
-            lines.append(f"{pair.name}: {_summary_line(own)}")
-    lines += ["", _count_line(figures), LEGEND_OF_TABLE]
-    return "\n".join(lines)
+def per_map(confusions: Sequence[ConfusionMatrix], legend: Legend) -> dict[str, Any]:
+    """Dice of each map on its own, averaged over maps.
+
+    A large map weighs no more than a small one, and a class that is in few maps counts only
+    there: these figures compare with those that are published per image, not with the
+    pooled ones. A map in which a class is neither found nor there does not count for it.
+
+    Returns:
+        ``mean_dice``, the mean over maps of each map's mean F1, and ``classes``.
+    """
+    dice = np.array([confusion.f1 for confusion in confusions])
+    means = np.array([confusion.mean_f1 for confusion in confusions])
+    known = ~np.isnan(dice)
+    return {
+        "mean_dice": _mean_of_known(means),
+        "classes": [
+            {"name": name, "dice": _mean_of_known(column), "maps": int(count)}
+            for name, column, count in zip(legend.names, dice.T, known.sum(axis=0), strict=True)
+        ],
+    }
 
 
-def _class_lines(rows: list[dict[str, Any]]) -> list[str]:
-    width = max(len("class"), *(len(row["name"]) for row in rows))
-    titles = " ".join(f"{title:>9}" for title in PER_CLASS.values())
-    lines = [f"{'class':<{width}} {titles} {'reference px':>13} {'map px':>13}"]
-    for row in rows:
-        cells = " ".join(f"{_percent(row[name]):>9}" for name in PER_CLASS)
-        counts = f"{row['support']:>13} {row['predicted']:>13}"
-        lines.append(f"{row['name']:<{width}} {cells} {counts}{_absence(row)}")
-    return lines
+def top_confusions(
+    confusion: ConfusionMatrix, names: Sequence[str], most: int = TOP_CONFUSIONS
+) -> list[dict[str, Any]]:
+    """The pairs of classes that most pixels are confused between, the largest first."""
+    wrong = confusion.counts * (1 - np.eye(len(names), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [(int(cell // len(names)), int(cell % len(names))) for cell in order]
+    return [
+        {
+            "reference": names[row],
+            "map": names[col],
+            "pixels": int(wrong[row, col]),
+            "share_of_reference": float(wrong[row, col] / confusion.support[row]),
+        }
+        for row, col in cells
+        if wrong[row, col]
+    ]
 
 
-def _summary_line(figures: dict[str, Any]) -> str:
-    return ", ".join(f"{title} {_percent(figures[name])}" for name, title in SUMMARY.items())
+def _border_columns(comparison: Comparison) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {}
+    if (borders := comparison.borders) is not None:
+        columns |= {
+            "boundary_iou": borders.iou.tolist(),
+            "boundary_f1": borders.f1.tolist(),
+            "boundary_precision": borders.precision.tolist(),
+            "boundary_recall": borders.recall.tolist(),
+        }
+    if (eroded := comparison.eroded) is not None:
+        columns |= {"eroded_iou": eroded.iou.tolist(), "eroded_f1": eroded.f1.tolist()}
+    return columns
 
 
-def _count_line(figures: dict[str, Any]) -> str:
-    dropped = figures["dropped"]
-    return (
-        f"{figures['pixels']} px counted; dropped: {dropped['without_reference']} px unlabelled in "
-        f"the reference, {dropped['without_map']} px without data in the map"
-    )
+def _boundary(counts: BorderCounts | None, options: Measures | None) -> dict[str, Any] | None:
+    if counts is None:
+        return None
+    return {
+        "distance": str(options.boundary) if options else "",
+        "mean_iou": counts.mean(counts.iou),
+        "mean_f1": counts.mean(counts.f1),
+        "means_over": "classes with a border in the reference",
+    }
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.2f}"
+def _eroded(confusion: ConfusionMatrix | None, options: Measures | None) -> dict[str, Any] | None:
+    if confusion is None:
+        return None
+    return {
+        "distance": str(options.erode) if options else "",
+        "pixels": confusion.total,
+        **{name: getattr(confusion, name) for name in SUMMARY},
+        "counts": confusion.counts.tolist(),
+    }
 
 
-def _absence(row: dict[str, Any]) -> str:
-    """A class without a figure is said to be absent, and where."""
-    if row["support"]:
-        return "" if row["predicted"] else "  not in the map"
-    return "  not in the reference" if row["predicted"] else "  in neither"
+def _objects(name: str, counts: ObjectCounts) -> dict[str, Any]:
+    return {
+        "name": name,
+        "reference": counts.reference,
+        "map": counts.mapped,
+        "matched": counts.matched,
+        "precision": counts.precision,
+        "recall": counts.recall,
+        "f1": counts.f1,
+        "mean_iou_of_matches": counts.mean_iou,
+    }
+
+
+def _mean_of_known(figures: Any) -> float:
+    known = figures[~np.isnan(figures)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -19,8 +19,8 @@ RECORD = "evaluation.json"
 def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> None:
     """Write figures to a folder.
 
-    It holds ``evaluation.json``, ``classes.csv``, ``confusion.csv``, ``confusion.png``, and
-    ``maps.csv`` for several maps.
+    It holds ``evaluation.json``, ``classes.csv``, ``confusion.csv``, ``confusion.png``,
+    ``objects.csv`` if objects were matched, and ``maps.csv`` for several maps.
 
     Args:
         folder: To write.
@@ -35,10 +35,12 @@ def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> No
         partial.mkdir()
         text = json.dumps(without_nan(content), indent=1) + "\n"
         (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
-        _write_csv(partial / "classes.csv", content["classes"])
-        _write_csv(partial / "confusion.csv", _confusion_rows(content["confusion"]))
+        write_csv(partial / "classes.csv", content["classes"])
+        write_csv(partial / "confusion.csv", matrix_rows(content["confusion"]))
+        if content["objects"]:
+            write_csv(partial / "objects.csv", content["objects"])
         if content["maps"]:
-            _write_csv(partial / "maps.csv", _map_rows(content["maps"]))
+            write_csv(partial / "maps.csv", _map_rows(content["maps"]))
         draw_confusion(partial / "confusion.png", content["confusion"])
 
 
@@ -67,7 +69,8 @@ def draw_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _confusion_rows(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
+def matrix_rows(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a table with a row for each class of the reference."""
     names = confusion["names"]
     return [
         {"reference \\ map": name, **dict(zip(names, counts, strict=True))}
@@ -82,12 +85,14 @@ def _map_rows(maps: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             "map": name,
             **{figure: own[figure] for figure in figures},
             **{f"iou_{row['name']}": row["iou"] for row in own["classes"]},
+            **{f"dice_{row['name']}": row["f1"] for row in own["classes"]},
         }
         for name, own in maps.items()
     ]
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table; what is undefined is blank."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()

@@ -41,7 +41,7 @@ def read_polygons(
         VectorError: If the file cannot be read, holds other geometries, lacks the column,
             or has several layers and none is named.
     """
-    frame = _read(path, _layer(path, layer))
+    frame = read_layer(path, layer)
     if attribute is not None and attribute not in frame.columns:
         columns = [name for name in frame.columns if name != frame.geometry.name]
         raise VectorError(f"{path}: has no column {attribute!r}; its columns are {columns}")
@@ -52,6 +52,15 @@ def read_polygons(
         raise VectorError(f"{path}: polygons are needed, and {len(others)} rows are {kinds}")
     values = [None] * len(frame) if attribute is None else list(frame[attribute])
     return Polygons(frame.geometry, values)
+
+
+def read_layer(path: Path, layer: str | None = None) -> Any:
+    """A layer of a vector file, a GeoDataFrame.
+
+    Raises:
+        VectorError: If the file cannot be read, or has several layers and none is named.
+    """
+    return _read(path, _layer(path, layer))
 
 
 class BurntPolygons:

@@ -97,7 +97,7 @@ def load_encoder_weights(
         state, wanted = _from_file(Path(encoder_weights)), None
     own = cast("Any", network).encoder
     state = {
-        key: _with_bands(value, own.state_dict().get(key), bands) for key, value in state.items()
+        key: with_bands(value, own.state_dict().get(key), bands) for key, value in state.items()
     }
     try:
         own.load_state_dict(state)
@@ -109,7 +109,7 @@ def load_encoder_weights(
     return wanted
 
 
-def _with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
+def with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
     """The first convolution for another number of bands, as smp adapts it.
 
     One band gets the sum of all filters; several repeat them, scaled to their number.

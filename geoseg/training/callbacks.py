@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from geoseg.io.outputs import staged
 from geoseg.training.history import Row, write_history
+from geoseg.training.options import UNLIMITED
 from geoseg.training.task import SegmentationTask
 
 
@@ -98,7 +99,8 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Open the bar where a resumed training stands."""
-        total = int(trainer.estimated_stepping_batches)
+        timed = trainer.max_epochs == UNLIMITED
+        total = None if timed else int(trainer.estimated_stepping_batches)
         hidden = True if self._quiet else None
         self._bar = tqdm(
             total=total, initial=trainer.global_step, file=sys.stderr, disable=hidden, desc="train"

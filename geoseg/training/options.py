@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Loss = Literal["ce", "dice", "ce+dice"]
-ClassWeights = Literal["auto", "inverse", "none"]
 Augment = Literal["none", "flips", "d4"]
-Optimizer = Literal["adam", "adamw", "sgd"]
-Schedule = Literal["constant", "cosine"]
+Average = Literal["none", "ema", "swa"]
+Optimizer = Literal["adam", "adamw", "sgd", "asgd"]
+Schedule = Literal["constant", "plateau", "cosine", "one-cycle", "poly"]
 Monitor = Literal["loss", "miou"]
+
+EPOCHS = 20
+"""Passes over the training patches if neither they nor a time are given."""
+
+UNLIMITED = 10**6
+"""Passes that no training reaches: its time ends it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +29,29 @@ class TrainOptions:
     encoder_weights: str = "none"
     """``none``, ``imagenet``, ``package:lite0`` or a file."""
 
-    loss: Loss = "ce"
-    """Cross-entropy, Dice, or their sum."""
+    init_from: str | None = None
+    """Folder of a bundle whose weights the network begins with; None: of none."""
 
-    class_weights: ClassWeights = "auto"
-    """Of cross-entropy: median frequency / frequency, all pixels / pixels, or 1."""
+    freeze_encoder: int = 0
+    """Epochs in which the encoder stays as it is."""
 
-    epochs: int = 20
-    """Passes over the training patches, at most."""
+    encoder_lr: float = 1.0
+    """Learning rate of the encoder, as a factor of the others'."""
+
+    loss: str = "ce"
+    """Names of `losses.LOSSES`, with weights if they are added: ``ce:0.5+dice:0.5``."""
+
+    label_smoothing: float = 0.0
+    """Share of the truth that cross-entropy spreads over all classes."""
+
+    class_weights: str = "auto"
+    """A rule of `class_weights.balanced`, or a list ``background=0,rock=20``."""
+
+    epochs: int | None = None
+    """Passes over the training patches, at most; None: `EPOCHS`, or what the time allows."""
+
+    max_time: float | None = None
+    """Seconds of training with its validation, at most; None: no limit."""
 
     batch_size: int = 10
     """Patches per step."""
@@ -40,10 +60,26 @@ class TrainOptions:
     """Learning rate at its highest."""
 
     optimizer: Optimizer = "adam"
-    """adam and adamw as in torch; sgd with momentum 0.9."""
+    """adam, adamw and asgd as in torch; sgd with momentum 0.9."""
+
+    weight_decay: float | None = None
+    """Of the optimiser; None: torch's own, 0.01 for adamw and 0 for the others."""
 
     schedule: Schedule = "cosine"
-    """The learning rate stays, or falls to 0 along half a cosine after a warm-up."""
+    """Course of the learning rate; see `schedules`."""
+
+    warmup: float | None = None
+    """Epochs in which the rate rises; None: 5 % of the training for cosine, 30 % for one-cycle."""
+
+    clip: float | None = None
+    """Highest norm of the gradient; None: any."""
+
+    accumulate: int = 1
+    """Batches whose gradients make a step."""
+
+    average: Average = "none"
+    """The model is the network as it is, a moving average (ema), or the mean of the last
+    quarter of the epochs (swa)."""
 
     augment: Augment = "d4"
     """Nothing, mirror images, or all eight positions of a square."""
@@ -62,3 +98,8 @@ class TrainOptions:
 
     workers: int | None = None
     """Processes that read patches; None: half the processors, at most 4."""
+
+    @property
+    def most_epochs(self) -> int:
+        """Passes over the training patches, at most."""
+        return self.epochs or (EPOCHS if self.max_time is None else UNLIMITED)

@@ -1,9 +1,10 @@
 """The Lightning task: one network, one loss, one confusion matrix."""
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,12 +13,10 @@ from geoseg.core.scores import IGNORE
 from geoseg.model.bundle import Normalisation
 from geoseg.model.pipeline import Normalise
 from geoseg.training.losses import LossFunction
+from geoseg.training.optimizers import make_optimizer
 from geoseg.training.options import TrainOptions
-
-WARM_UP = 0.05
-"""Share of all steps in which the learning rate of the cosine schedule rises."""
-
-MOMENTUM = 0.9
+from geoseg.training.pacing import TimeLimit
+from geoseg.training.schedules import course, rise_steps
 
 Batch = tuple[Tensor, Tensor]
 
@@ -33,13 +32,28 @@ class SegmentationTask(lightning.LightningModule):
         *,
         classes: int,
         options: TrainOptions,
+        counted: Sequence[bool] | None = None,
+        limit: TimeLimit | None = None,
     ) -> None:
+        """Put together what trains.
+
+        Args:
+            network: (n, bands, size, size) in, (n, classes, size, size) logits out.
+            loss: Of logits and classes.
+            normalisation: Of the network's input.
+            classes: How many there are.
+            options: Of the training.
+            counted: (classes,) whether a class counts in mean figures; None: all do.
+            limit: The time that the training may take, if it is limited.
+        """
         super().__init__()
         self.network = network
         self.normalise = Normalise(normalisation)
         self.loss = loss
         self.classes = classes
         self.options = options
+        self.counted = np.array([True] * classes if counted is None else counted)
+        self.limit = limit
         self.confusion = ConfusionMatrix.zeros(classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,9 +62,11 @@ class SegmentationTask(lightning.LightningModule):
         logits: Tensor = self.network(normalised).float()
         return logits
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch, number: int) -> Tensor:
         """Loss of a batch; what is drawn in it (dropout) depends on seed and step alone."""
-        torch.manual_seed(self.options.seed * 1_000_003 + self.global_step)
+        accumulate = self.options.accumulate
+        step = self.global_step * accumulate + number % accumulate
+        torch.manual_seed(self.options.seed * 1_000_003 + step)
         images, target = batch
         loss = self.loss(self(images), target)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
@@ -76,39 +92,32 @@ class SegmentationTask(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Figures of all validation windows together; an undefined mean counts as 0 here."""
-        mean_iou = self.confusion.mean_iou
-        self.log("val_miou", 0.0 if math.isnan(mean_iou) else mean_iou)
+        present = self.counted & (self.confusion.support > 0)
+        mean_iou = float(self.confusion.iou[present].mean()) if present.any() else 0.0
+        self.log("val_miou", mean_iou)
+
+    def progress(self) -> float:
+        """Share of the training that is done, in steps or in time, whichever is more."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return max(self.global_step / steps, self.limit.share if self.limit else 0.0)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and the course of its learning rate."""
         options = self.options
-        parameters = self.network.parameters()
-        optimizer: torch.optim.Optimizer
-        if options.optimizer == "sgd":
-            optimizer = torch.optim.SGD(parameters, options.lr, momentum=MOMENTUM)
-        elif options.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(parameters, options.lr)
-        else:
-            optimizer = torch.optim.Adam(parameters, options.lr)
-        if options.schedule == "constant":
-            return optimizer
+        optimizer = make_optimizer(self.network, options)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warm_cosine(step, steps)
-        )
+        epoch = steps / options.most_epochs
+        rise = rise_steps(options.schedule, steps, warmup=options.warmup, epoch=epoch)
+        if options.schedule == "plateau" or (options.schedule == "constant" and not rise):
+            return optimizer
+        limit = self.limit
+
+        def rate(step: int) -> float:
+            at = max(step, limit.share * steps) if limit else step
+            return course(options.schedule, at, steps, rise)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def warm_cosine(step: int, steps: int) -> float:
-    """Share of the highest learning rate: a short rise, then half a cosine down to 0.
-
-    >>> [round(warm_cosine(step, 100), 2) for step in (0, 4, 5, 52, 99)]
-    [0.2, 1.0, 1.0, 0.51, 0.0]
-    """
-    rise = max(round(WARM_UP * steps), 1)
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1), 1)))

@@ -1,35 +1,29 @@
 """The step: a patch set in, a run folder with a model bundle out."""
 
-import logging
 import os
-import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping
-from torch import nn
 
 from geoseg.errors import InputError, TrainingError
 from geoseg.io.outputs import refuse_existing, staged, writing
-from geoseg.io.patch_record import PatchSetRecord
 from geoseg.io.patches import PatchSet
-from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.memory import keep_freed_memory
-from geoseg.model.network import (
-    build_network,
-    parameter_count,
-    save_network,
-    size_divisor,
-)
+from geoseg.model.network import parameter_count, save_network
 from geoseg.model.torch_runtime import choose_device
-from geoseg.model.weights import ImagenetNormalisation, packaged_encoder
+from geoseg.training.averaging import Averaging, MovingAverage, StochasticAverage
 from geoseg.training.callbacks import Progress, Record
+from geoseg.training.class_weights import class_weights
 from geoseg.training.dataset import PatchDataset, make_loader
 from geoseg.training.history import Row, draw_curves
-from geoseg.training.losses import class_weights, make_loss
+from geoseg.training.losses import make_loss
+from geoseg.training.new_bundle import begin, resolve
 from geoseg.training.options import TrainOptions
+from geoseg.training.pacing import TimeLimit
 from geoseg.training.run_folder import (
     check_checkpoint,
     check_resumable,
@@ -37,9 +31,12 @@ from geoseg.training.run_folder import (
     start_folder,
     versions,
 )
+from geoseg.training.schedules import check_course
 from geoseg.training.task import SegmentationTask
+from geoseg.training.trainer import course_callbacks, make_trainer
 
-DEFAULT_ENCODER = "resnet18"
+STATISTICS_BATCHES = 50
+"""Batches that the batch statistics of averaged weights are measured with."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,12 @@ class TrainReport:
 
     interrupted: bool
     """Whether the user stopped it."""
+
+    timed_out: bool = False
+    """Whether its time was over."""
+
+    notes: tuple[str, ...] = ()
+    """What became of the weights of another model."""
 
     warnings: tuple[str, ...] = ()
     """What the user should know."""
@@ -87,7 +90,8 @@ def train(
         OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
     """
     patch_set = PatchSet.open(patches)
-    options = replace(options, encoder=_encoder(options))
+    options = resolve(options)
+    check_course(options)
     if resume:
         check_resumable(run, options, patch_set)
     else:
@@ -115,15 +119,9 @@ class _Training:
         self.options = options
         self.warnings: list[str] = []
         record = patch_set.record
-        self.network, wanted = build_network(
-            options.arch,
-            str(options.encoder),
-            bands=record.bands,
-            classes=len(record.legend),
-            encoder_weights=options.encoder_weights,
-        )
-        _check_size(self.network, record.size, options)
-        self.bundle = _new_bundle(record, options, wanted)
+        beginning = begin(record, options)
+        self.network, self.bundle = beginning.network, beginning.bundle
+        self.notes = list(beginning.notes)
         self.train_patches = patch_set.in_split("train")
         self.val_patches = patch_set.in_split("val")
         if not self.train_patches:
@@ -132,14 +130,23 @@ class _Training:
             self.warnings.append(
                 "the patch set has no validation split; the model of the last epoch is kept"
             )
+        if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
+            self.warnings.append("the encoder is frozen with random weights")
+        self.limit = None if options.max_time is None else TimeLimit(options.max_time)
         self.record = Record(
             run, record.legend.names, monitor=f"val_{options.monitor}", save_model=self._save_model
         )
+        self.task = self._task()
+        self.averaging = self._averaging(self.task)
 
     def fit(self, *, resume: bool, quiet: bool) -> bool:
         """Train; say whether the user stopped it."""
-        _silence_lightning()
-        trainer = self._trainer(quiet=quiet)
+        middle = course_callbacks(
+            self.task, self.record, self.limit, validates=bool(self.val_patches)
+        )
+        averaging = [] if self.averaging is None else [self.averaging]
+        callbacks = [Progress(quiet=quiet), *middle, *averaging, self.record]
+        trainer = make_trainer(self.options, self.device, callbacks)
         checkpoint = self.record.checkpoint
         found = resume and checkpoint.exists()
         if found:
@@ -148,7 +155,7 @@ class _Training:
         try:
             with writing(self.run):
                 trainer.fit(
-                    self._task(),
+                    self.task,
                     *loaders,
                     ckpt_path=checkpoint if found else None,
                     weights_only=True,
@@ -173,20 +180,28 @@ class _Training:
                 f"{self.run}: stopped before the first epoch was complete; there is no model"
             )
         draw_curves(self.run / "curves.png", self.record.rows)
-        epochs = len(self.record.rows)
         return TrainReport(
-            self.run / "model", self.record.best, epochs, interrupted, tuple(self.warnings)
+            self.run / "model",
+            self.record.best,
+            len(self.record.rows),
+            interrupted,
+            timed_out=self.limit is not None and self.limit.reached,
+            notes=tuple(self.notes),
+            warnings=tuple(self.warnings),
         )
 
     def _task(self) -> SegmentationTask:
         record = self.patch_set.record
-        weights = class_weights(self.options.class_weights, record.class_pixels)
+        options = self.options
+        weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
         return SegmentationTask(
             self.network,
-            make_loss(self.options.loss, weights),
+            make_loss(options.loss, weights, label_smoothing=options.label_smoothing),
             self.bundle.normalisation,
             classes=len(record.legend),
-            options=self.options,
+            options=options,
+            counted=(weights > 0).tolist(),
+            limit=self.limit,
         )
 
     def _loaders(self) -> tuple[Any, Any]:
@@ -204,26 +219,17 @@ class _Training:
             make_loader(val_set, shuffle=False, **common) if self.val_patches else None,
         )
 
-    def _trainer(self, *, quiet: bool) -> lightning.Trainer:
-        options, device = self.options, self.device
-        callbacks: list[Callback] = [Progress(quiet=quiet)]
-        if options.early_stopping and self.val_patches:
-            mode = "max" if options.monitor == "miou" else "min"
-            callbacks.append(
-                EarlyStopping(self.record.monitor, patience=options.early_stopping, mode=mode)
-            )
-        return lightning.Trainer(
-            max_epochs=options.epochs,
-            accelerator=device.type,
-            devices=1 if device.index is None or device.type == "cpu" else [device.index],
-            precision="bf16-mixed" if device.type == "cuda" else "32-true",
-            callbacks=[*callbacks, self.record],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
+    def _averaging(self, task: SegmentationTask) -> Averaging | None:
+        if self.options.average == "none":
+            return None
+        if self.options.average == "ema":
+            return MovingAverage()
+        options = self.options
+        patches = PatchDataset(
+            self.patch_set, self.train_patches, augment=options.augment, seed=options.seed
         )
+        loader = make_loader(patches, batch_size=options.batch_size, shuffle=True, workers=0)
+        return StochasticAverage(task.progress, lambda: islice(loader, STATISTICS_BATCHES))
 
     def _save_model(self, row: Row) -> None:
         """Put the network as it is now into the bundle."""
@@ -237,57 +243,6 @@ class _Training:
         }
         with staged(self.run / "model", overwrite=True) as folder:
             folder.mkdir()
-            save_network(self.network, folder)
+            with self.averaging.applied(self.task) if self.averaging else nullcontext():
+                save_network(self.network, folder)
             replace(self.bundle, training=summary).write_record(folder)
-
-
-def _new_bundle(
-    record: PatchSetRecord, options: TrainOptions, wanted: ImagenetNormalisation | None
-) -> ModelBundle:
-    statistics = record.statistics
-    if not statistics:
-        raise TrainingError("the patch set has no statistics: its training split has no pixel")
-    return ModelBundle(
-        arch=options.arch,
-        encoder=str(options.encoder),
-        legend=record.legend,
-        bands=record.bands,
-        band_names=record.band_names,
-        dtype=record.dtype,
-        value_range=(min(statistics["p2"]), max(statistics["p98"])),
-        normalisation=_normalisation(record, wanted),
-        patch_size=record.size,
-        gsd=record.gsd,
-    )
-
-
-def _normalisation(record: PatchSetRecord, wanted: ImagenetNormalisation | None) -> Normalisation:
-    """What the encoder's weights want for 8-bit pictures, else the patch set's own."""
-    if wanted is None or record.dtype != "uint8":
-        return Normalisation.from_statistics(record.statistics)
-    bands, top = range(record.bands), 255.0
-    return Normalisation(
-        mean=tuple(wanted.mean[band % 3] * top for band in bands),
-        std=tuple(wanted.std[band % 3] * top for band in bands),
-    )
-
-
-def _encoder(options: TrainOptions) -> str:
-    return options.encoder or packaged_encoder(options.encoder_weights) or DEFAULT_ENCODER
-
-
-def _check_size(network: nn.Module, size: int, options: TrainOptions) -> None:
-    divisor = size_divisor(network)
-    if size % divisor:
-        near = sorted({max(size // divisor, 1) * divisor, (size // divisor + 1) * divisor})
-        raise TrainingError(
-            f"the patches are {size} px, and {options.arch} with {options.encoder} needs a "
-            f"multiple of {divisor}: tile with --patch-size {' or '.join(map(str, near))}"
-        )
-
-
-def _silence_lightning() -> None:
-    """Its advice is for those who write training loops."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", module="torch")

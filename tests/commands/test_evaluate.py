@@ -69,3 +69,33 @@ def test_a_map_that_names_no_classes_needs_a_legend(geoseg, maps):
 
     assert outcome.code == 1
     assert "give --legend" in outcome.err
+
+
+def test_figures_along_borders_are_told_on_request(geoseg, world):
+    same = ("evaluate", world / "reference.tif", "-r", world / "reference.tif",
+            "-l", world / "legend.toml", "--boundary", "1m", "--erode", 3)  # fmt: skip
+    table, figures = geoseg(*same).out, json.loads(geoseg(*same, "--json").out)
+
+    assert "borders within 1m: mean boundary IoU 100.00, mean boundary F1 100.00" in table
+    assert "without 3px along the reference's borders" in table
+    assert figures["boundary"]["distance"] == "1m"
+    assert figures["classes"][0]["boundary_iou"] == figures["classes"][1]["eroded_f1"] == 1
+    assert 0 < figures["eroded"]["pixels"] < figures["pixels"]
+
+
+def test_a_distance_without_sense_is_wrong_usage(geoseg, maps):
+    outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif",
+                     "-l", maps / "legend.toml", "--boundary", "3 miles")  # fmt: skip
+
+    assert outcome.code == 2
+    assert "is no distance such as 2px or 1.5m" in outcome.err
+
+
+def test_objects_of_a_class_are_matched_on_request(geoseg, world):
+    same = ("evaluate", world / "reference.tif", "-r", world / "reference.tif",
+            "-l", world / "legend.toml", "--objects")  # fmt: skip
+    table, figures = geoseg(*same, "dark").out, json.loads(geoseg(*same, "dark", "--json").out)
+
+    assert "objects of dark" in table
+    assert figures["objects"][0]["f1"] == 1
+    assert geoseg(*same, "tree").code == 1

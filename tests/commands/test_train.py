@@ -32,6 +32,11 @@ def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
         (["--encoder-weights", "nothing.pth"], "no such file"),
         (["--arch", "fpn", "--device", "nonsense"], "not to be had"),
         (["--resume"], "no training to resume"),
+        (["--loss", "ce+dise"], "'dise' is unknown; known are ce, focal, dice"),
+        (["--class-weights", "rock=2"], "no class is named 'rock'; they are dark, bright"),
+        (["--loss", "dice", "--label-smoothing", 0.1], "is of cross-entropy"),
+        (["--warmup", 20], "must be less than the 20 epochs"),
+        (["--init-from", "nowhere"], "no such folder"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(geoseg, world, patches, words, reason):
@@ -64,6 +69,25 @@ def test_two_trainings_with_one_seed_say_and_write_the_same(geoseg, world, patch
 
     ours, theirs = (world / name / "model" / "model.safetensors" for name in ("a", "b"))
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_model_of_other_classes_is_gone_on_with_in_the_time_that_there_is(
+    geoseg, world, patches, model
+):
+    words = ["--init-from", model, "--workers", 0, "--device", "cpu", "--max-time", "2s"]
+    more = ["--loss", "ce:0.5+dice:0.5", "--class-weights", "dark=2", "--average", "ema"]
+
+    outcome = geoseg("train", patches, "-o", world / "run", *words, *more)
+
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("(the time was over)\n")
+
+
+def test_a_time_that_is_none_is_wrong_usage(geoseg, world, patches):
+    outcome = geoseg("train", patches, "-o", world / "run", "--max-time", "soon")
+
+    assert outcome.code == 2
+    assert "is no time such as 90s, 10m or 1.5h" in outcome.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal of Unix")

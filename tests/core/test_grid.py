@@ -121,3 +121,21 @@ def test_the_union_holds_all_grids():
 def test_the_union_of_grids_that_do_not_line_up_is_refused():
     with pytest.raises(GridMismatchError):
         union([grid(), grid(transform=NORTH_UP @ Affine.translation(0.5, 0))])
+
+
+@pytest.mark.parametrize(
+    ("epsg", "transform", "expected"),
+    [
+        (3035, Affine(2, 0, 4_321_000, 0, -2, 3_210_000), 4),  # equal area
+        (3857, Affine(1, 0, 1_000_000, 0, -1, 8_399_737), 0.25),  # at 60 degrees north
+        (4326, Affine(1e-5, 0, 9, 0, -1e-5, 60), 1e-10 * 111_412 * 55_800),
+    ],
+)
+def test_the_area_of_a_pixel_is_measured_on_the_ground(epsg, transform, expected):
+    grid = Grid(CRS.from_epsg(epsg), transform, 400, 300)
+
+    assert grid.pixel_area == pytest.approx(expected, rel=0.005)
+
+
+def test_the_pixel_of_a_picture_without_a_place_has_no_area():
+    assert Grid(None, Affine.identity(), 4, 4).pixel_area is None

@@ -119,3 +119,10 @@ def test_blocks_cover_each_pixel_once(height, width, rows, cols):
 
     assert (times_covered(height, width, parts) == 1).all()
     assert all(part.row_stop <= height and part.col_stop <= width for part in parts)
+
+
+def test_a_grown_window_reaches_as_far_on_all_sides():
+    window = Window(row_off=4, col_off=1, height=2, width=3)
+
+    assert window.grown(2) == Window(row_off=2, col_off=-1, height=6, width=7)
+    assert window.grown(0) == window

@@ -4,11 +4,13 @@ import geopandas as gpd
 import numpy as np
 import pytest
 from affine import Affine
+from scipy import ndimage
 from shapely import box
 from sklearn.metrics import confusion_matrix
 
+from geoseg.core.distance import Distance
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
-from geoseg.evaluation import Comparison, Pair, compare, pair_maps
+from geoseg.evaluation import Comparison, Measures, Pair, compare, pair_maps
 from geoseg.io.reference import ReferenceOptions
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
@@ -214,3 +216,59 @@ def test_one_reference_serves_all_maps():
 def test_maps_and_references_of_different_number_are_refused():
     with pytest.raises(InputError, match="1 rasters and 2 references"):
         pair_maps([Path("a.tif")], [Path("b.tif"), Path("c.tif")], by="order")
+
+
+def test_pixels_near_a_border_of_the_reference_do_not_count_in_the_eroded_figures(
+    write_pair, legend
+):
+    truth = [[10, 10, 10, 20, 20, 20], [10, 10, 10, 20, 20, 20], [10, 10, 10, 20, 20, 99]]
+    mapped = [[1, 1, 4, 4, 4, 4], [1, 1, 4, 4, 4, 4], [4, 1, 4, 4, 4, 4]]
+    one_px = Measures(erode=Distance(1, "px"))
+
+    counted = compare(write_pair(mapped, truth), legend, measures=one_px)
+
+    assert counts(counted) == [[5, 4, 0], [0, 8, 0], [0, 0, 0]]
+    assert counted.eroded.counts.tolist() == [[5, 1, 0], [0, 5, 0], [0, 0, 0]]
+
+
+def test_borders_are_followed_from_block_to_block(write_pair, legend):
+    rng = np.random.default_rng(5)
+    truth = rng.choice([10, 20, 30], (131, 9)).repeat(8, 0).repeat(7, 1)
+    mapped = np.roll(np.select([truth == 10, truth == 20], [1, 4], 0), 2, 0)
+    three_px = Measures(boundary=Distance(3, "px"), erode=Distance(3, "px"))
+
+    counted = compare(write_pair(mapped, truth), legend, measures=three_px)
+
+    near = [ndimage.distance_transform_edt(truth == value) <= 3 for value in (10, 20, 30)]
+    rims = [near[i] & (truth == value) for i, value in enumerate((10, 20, 30))]
+    kept = ~np.any(rims, axis=0)
+    assert counted.eroded.total == kept.sum()
+    for index, (value, of_map) in enumerate(((10, 1), (20, 4), (30, 0))):
+        masks = [truth == value, mapped == of_map]
+        rims = [mask & (ndimage.distance_transform_edt(mask) <= 3) for mask in masks]
+        either = (rims[0] | rims[1]).sum()
+        assert counted.borders.iou[index] == pytest.approx((rims[0] & rims[1]).sum() / either)
+
+
+def test_the_edge_of_an_area_makes_no_border(write_pair, write_polygons, legend):
+    aoi = write_polygons("aoi.gpkg", [LEFT_HALF], side=["left"])
+    one_px = Measures(boundary=Distance(1, "px"))
+
+    whole = compare(write_pair(MAP, TRUTH), legend, measures=one_px)
+    left = compare(write_pair(MAP, TRUTH), legend, measures=one_px, aoi=aoi)
+
+    assert left.borders.rim_map.sum() < whole.borders.rim_map.sum()
+    assert left.borders.rim_map.tolist() == [3, 0, 2]  # of six that are known, all but the corner
+
+
+def test_objects_are_those_of_pixels_that_both_know(write_pair, legend):
+    truth = [[10, 10, 20, 20], [20, 20, 20, 20], [10, 99, 10, 10]]
+    mapped = [[1, 1, 4, 4], [4, 4, 4, 4], [4, 1, 1, 4]]
+
+    counted = compare(write_pair(mapped, truth), legend, measures=Measures(objects=(0, 1)))
+
+    building, tree = counted.objects[0], counted.objects[1]
+    assert (building.reference, building.mapped, building.matched) == (3, 2, 2)
+    assert building.iou_sum == pytest.approx(1 + 1 / 2)
+    assert (tree.reference, tree.matched) == (1, 1)
+    assert (counted + counted).objects[0].matched == 4

@@ -180,3 +180,50 @@ def test_the_table_has_a_line_for_each_of_several_maps(evaluate):
         "b: overall accuracy ",
     ]
     assert not [line for line in table_of(evaluate(COUNTS)).splitlines() if line[:3] == "a: "]
+
+
+def test_the_largest_confusions_are_told_in_words(evaluate):
+    evaluation = evaluate([[50, 10, 0], [3, 40, 1], [0, 0, 9]])
+
+    assert evaluation.to_dict()["top_confusions"][0] == {
+        "reference": "building",
+        "map": "tree",
+        "pixels": 10,
+        "share_of_reference": pytest.approx(1 / 6),
+    }
+    assert [line for line in table_of(evaluation).splitlines() if "mapped as" in line] == [
+        "16.7 % of building is mapped as tree (10 px)",
+        "6.8 % of tree is mapped as building (3 px)",
+        "2.3 % of tree is mapped as water (1 px)",
+    ]
+
+
+def test_a_map_that_is_right_has_no_confusions(evaluate):
+    assert evaluate([[9, 0, 0], [0, 3, 0], [0, 0, 0]]).to_dict()["top_confusions"] == []
+
+
+def test_dice_is_averaged_over_maps_that_have_the_class(evaluate):
+    small_and_wrong = [[1, 1, 0], [0, 0, 0], [0, 0, 0]]  # Dice 2/3 and 0
+    large_and_right = [[900, 0, 0], [0, 0, 0], [0, 0, 100]]  # Dice 1, none, 1
+
+    evaluation = evaluate(small_and_wrong, large_and_right)
+    each = evaluation.to_dict()["per_map"]
+
+    assert each["mean_dice"] == pytest.approx((2 / 3 + 1) / 2)  # tree is in no reference
+    assert each["classes"] == [
+        {"name": "building", "dice": pytest.approx((2 / 3 + 1) / 2), "maps": 2},
+        {"name": "tree", "dice": 0, "maps": 1},
+        {"name": "water", "dice": 1, "maps": 1},
+    ]
+    assert "mean of the maps' own: Dice 83.33" in table_of(evaluation)
+    assert evaluate(small_and_wrong).to_dict()["per_map"] is None
+
+
+def test_the_dice_of_each_map_is_that_of_scikit_learn(evaluate):
+    rng = np.random.default_rng(1)
+    matrices = rng.integers(1, 50, (3, 3, 3))
+
+    each = evaluate(*matrices).to_dict()["per_map"]
+
+    oracle = [metrics.f1_score(*pixels_of(counts), average=None) for counts in matrices]
+    assert [row["dice"] for row in each["classes"]] == pytest.approx(np.mean(oracle, axis=0))

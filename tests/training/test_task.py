@@ -4,12 +4,13 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix
 from torch import nn
+from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from geoseg.model.bundle import Normalisation
 from geoseg.training.losses import make_loss
 from geoseg.training.options import TrainOptions
-from geoseg.training.task import SegmentationTask, warm_cosine
+from geoseg.training.task import SegmentationTask
 
 AS_IT_IS = Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -45,26 +46,6 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         yield
-
-
-@pytest.mark.parametrize("steps", [1, 2, 7, 20, 1000])
-def test_the_rate_rises_to_its_highest_and_falls_to_almost_nothing(steps):
-    course = [warm_cosine(step, steps) for step in range(steps)]
-    top = course.index(max(course))
-
-    assert max(course) == 1
-    assert min(course) >= 0
-    assert course[0] > 0
-    assert course[: top + 1] == sorted(course[: top + 1])
-    assert course[top:] == sorted(course[top:], reverse=True)
-    if steps >= 20:
-        assert course[-1] < 0.03
-        assert course[steps // 2] == pytest.approx(0.5, abs=0.06)
-
-
-@pytest.mark.parametrize("steps", [0, 1, 5])
-def test_steps_beyond_the_plan_do_not_raise_the_rate_again(steps):
-    assert warm_cosine(steps + 10, steps) == pytest.approx(0, abs=1e-9)
 
 
 def test_validation_counts_all_windows_together_whatever_the_batch():
@@ -109,15 +90,26 @@ def test_pixels_without_data_reach_the_network_as_0():
     assert task()(images)[0, 0].tolist() == [[0, 7], [0, 7]]
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)],
-)
-def test_the_optimiser_is_the_one_asked_for(name, kind):
-    module = task(nn.Conv2d(3, 3, 1), optimizer=name, lr=0.25, schedule="constant")
+def test_a_class_that_is_left_out_does_not_count_in_the_mean():
+    logits = functional.one_hot(torch.tensor([[[0, 0, 1, 1]]]), 3).movedim(-1, 1).float()
+    masks = torch.tensor([[[0, 1, 1, 1]]])  # IoU 1/2 and 2/3
+    module = task()
+    module.counted = np.array([False, True, True])
 
-    optimizer = module.configure_optimizers()
+    assert validate(module, logits, masks, 1)["val_miou"] == pytest.approx(2 / 3)
 
-    assert type(optimizer) is kind
-    assert optimizer.param_groups[0]["lr"] == 0.25
-    assert optimizer.param_groups[0].get("momentum", 0.9) == 0.9
+
+def test_every_batch_of_a_step_draws_other_numbers():
+    drawn = []
+
+    class Drawing(nn.Module):
+        def forward(self, images):
+            drawn.append(torch.rand(1).item())
+            return images
+
+    module = task(Drawing(), accumulate=2)
+    module.log = lambda *_, **__: None
+    for number in (0, 1, 0):
+        module.training_step((torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2).long()), number)
+
+    assert drawn[0] == drawn[2] != drawn[1]

@@ -19,7 +19,7 @@ from geoseg.errors import (
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
-from geoseg.training import train
+from geoseg.training import pacing, train
 from geoseg.training.callbacks import Progress, Record
 
 
@@ -27,9 +27,9 @@ def weights(run):
     return (run / "model" / WEIGHTS).read_bytes()
 
 
-def last_weights(run):
-    """Of the last epoch, from the checkpoint."""
-    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+def last_weights(run, state="state_dict"):
+    """Of the last epoch, from the checkpoint; averages and those that learn are kept apart."""
+    return torch.load(run / "last.ckpt", weights_only=True).get(state, {})
 
 
 def rows(run):
@@ -103,12 +103,26 @@ def interrupted_in_the_third_epoch(monkeypatch):
         yield patch
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-@pytest.mark.parametrize("arch", ["linknet", "pspnet"])  # without and with dropout
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arch": "linknet"},  # without dropout
+        {"schedule": "constant"},
+        {"schedule": "constant", "warmup": 3, "optimizer": "asgd", "accumulate": 2},
+        {"schedule": "plateau", "lr": 0.03},
+        {"schedule": "one-cycle", "encoder_lr": 0.1, "freeze_encoder": 1, "clip": 0.5},
+        {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd"},
+        {"average": "ema", "accumulate": 2},
+        {"average": "swa", "epochs": 9},
+        {"max_time": 3600.0, "schedule": "constant", "epochs": 4},
+    ],
+    ids=str,
+)
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
-    patches, tmp_path, quick, arch, schedule, interrupted_in_the_third_epoch
+    patches, tmp_path, quick, change, monkeypatch, interrupted_in_the_third_epoch
 ):
-    options = replace(quick, arch=arch, epochs=4, schedule=schedule, optimizer="adamw")
+    monkeypatch.setattr(pacing, "PATIENCE", 0)
+    options = replace(quick, **{"epochs": 4, "optimizer": "adamw", "early_stopping": 0} | change)
     stopped = train(patches, tmp_path / "stopped", options=options, quiet=True)
     interrupted_in_the_third_epoch.undo()
     resumed = train(patches, tmp_path / "stopped", options=options, resume=True, quiet=True)
@@ -117,9 +131,12 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
 
     assert stopped.interrupted
     assert stopped.epochs == 2
-    assert resumed.epochs == whole.epochs == 4
-    ours, theirs = last_weights(tmp_path / "stopped"), last_weights(tmp_path / "whole")
-    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert resumed.epochs == whole.epochs == options.epochs
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    for state in ("state_dict", "current_model_state"):
+        ours, theirs = (last_weights(tmp_path / name, state) for name in ("stopped", "whole"))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     for column in ("train_loss", "val_loss", "lr"):
         assert [row[column] for row in rows(tmp_path / "stopped")] == [
             row[column] for row in rows(tmp_path / "whole")
@@ -230,6 +247,9 @@ def test_patches_that_stay_in_the_orthophoto_give_the_same_weights(
         {"loss": "dice", "optimizer": "adamw", "augment": "flips"},
         {"loss": "ce+dice", "optimizer": "sgd", "augment": "none"},
         {"class_weights": "inverse", "schedule": "constant"},
+        {"loss": "focal:2+lovasz", "class_weights": "effective", "clip": 1.0},
+        {"loss": "jaccard+tversky", "optimizer": "asgd", "accumulate": 3},
+        {"class_weights": "dark=0.5", "label_smoothing": 0.1, "average": "ema"},
     ],
 )
 def test_every_choice_trains(patches, tmp_path, quick, change):

@@ -1,0 +1,85 @@
+"""Estimates from a sample as a table and as a report folder."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from geoseg.core.undefined import without_nan
+from geoseg.evaluation.report import RECORD, matrix_rows, write_csv
+from geoseg.evaluation.sample import SampleEvaluation
+from geoseg.io.outputs import staged
+
+LEGEND_OF_TABLE = "estimates +- half their 95 % interval; accuracies in %"
+
+
+def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite: bool) -> None:
+    """Write estimates to a folder.
+
+    It holds ``evaluation.json``, ``classes.csv``, the points in ``counts.csv`` and the error
+    matrix of estimated area proportions in ``proportions.csv``.
+
+    Args:
+        folder: To write.
+        evaluation: What is to be told.
+        overwrite: Whether to replace an earlier report.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    content = evaluation.to_dict()
+    with staged(folder, overwrite=overwrite) as partial:
+        partial.mkdir()
+        text = json.dumps(without_nan(content), indent=1) + "\n"
+        (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
+        write_csv(partial / "classes.csv", content["classes"])
+        write_csv(partial / "counts.csv", matrix_rows(content["counts"]))
+        write_csv(partial / "proportions.csv", matrix_rows(content["proportions"]))
+
+
+def sample_table(evaluation: SampleEvaluation) -> str:
+    """Accuracy and area of each class, and overall."""
+    figures = evaluation.to_dict()
+    rows = figures["classes"]
+    unit, scale = ("ha", "area_ha") if evaluation.pixel_area else ("px", "area_pixels")
+    mapped = "mapped_ha" if evaluation.pixel_area else "mapped_pixels"
+    width = max(len("class"), *(len(row["name"]) for row in rows))
+    titles = ("user's acc.", "producer's acc.", f"mapped {unit}", f"estimated {unit}")
+    columns = [14, 16, 14, 26]
+    head = " ".join(f"{title:>{size}}" for title, size in zip(titles, columns, strict=True))
+    lines = [f"{'class':<{width}} {'points':>7} {head}"]
+    for row in rows:
+        cells = (
+            _percent(row, "users_accuracy"),
+            _percent(row, "producers_accuracy"),
+            f"{row[mapped]:,.{_digits(unit, row[mapped])}f}",
+            _amount(row, scale, unit),
+        )
+        told = " ".join(f"{cell:>{size}}" for cell, size in zip(cells, columns, strict=True))
+        lines.append(f"{row['name']:<{width}} {row['points']:>7} {told}")
+    overall = (
+        f"overall accuracy {_percent(figures, 'overall_accuracy')} from {figures['points']} "
+        f"points; {figures['without_reference']} without a reference left out"
+    )
+    return "\n".join([*lines, "", overall, LEGEND_OF_TABLE])
+
+
+def _percent(row: dict[str, Any], name: str) -> str:
+    value, half = row[name], row[f"{name}_ci95"]
+    if math.isnan(value):
+        return "-"
+    return f"{100 * value:.1f} +- {'?' if math.isnan(half) else f'{100 * half:.1f}'}"
+
+
+def _amount(row: dict[str, Any], name: str, unit: str) -> str:
+    value, half = row[name], row[f"{name}_ci95"]
+    digits = _digits(unit, value)
+    told = "?" if math.isnan(half) else f"{half:,.{digits}f}"
+    return f"{value:,.{digits}f} +- {told}"
+
+
+def _digits(unit: str, value: float) -> int:
+    """Small areas in hectares are told with decimals."""
+    if unit == "px":
+        return 0
+    return 0 if value >= 1000 else 2  # noqa: PLR2004

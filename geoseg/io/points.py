@@ -1,0 +1,99 @@
+"""Points on a raster's grid: samples, written and read."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoseg.core.grid import Grid
+from geoseg.errors import OutputError, VectorError
+from geoseg.io.outputs import staged
+from geoseg.io.paths import VECTOR_SUFFIXES
+from geoseg.io.vector import read_layer
+
+TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
+"""What a GeoPackage says of its age, so that the same points give the same bytes."""
+
+
+LAYER = "points"
+"""Name of the layer that is written."""
+
+
+class Points(NamedTuple):
+    """Points and their columns."""
+
+    rows: NDArray[np.int64]
+    """(n,) row of the pixel that each lies in; it may be outside the raster."""
+
+    cols: NDArray[np.int64]
+    """(n,) column of the pixel."""
+
+    columns: Mapping[str, Sequence[Any]]
+    """Values of each column, None where there is none."""
+
+
+def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> None:
+    """Write points at the centres of their pixels.
+
+    Args:
+        path: To write, a GeoPackage or what else its suffix says.
+        points: Where they are and what is known of them.
+        grid: The raster's.
+        overwrite: Whether to replace an existing file.
+
+    Raises:
+        OutputError: If the file cannot be written, or its suffix means no vector format.
+    """
+    if path.suffix.lower() not in VECTOR_SUFFIXES:
+        raise OutputError(f"{path}: the name must end in one of {', '.join(VECTOR_SUFFIXES)}")
+    xs, ys = _apply(grid.transform, points.cols + 0.5, points.rows + 0.5)
+    frame = gpd.GeoDataFrame(
+        dict(points.columns),
+        geometry=gpd.points_from_xy(xs, ys),
+        crs=grid.crs.to_wkt() if grid.crs else None,
+    )
+    with staged(path, overwrite=overwrite) as partial:
+        before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
+        pyogrio.set_gdal_config_options(TIMELESS)
+        try:
+            frame.to_file(partial, engine="pyogrio", layer=LAYER)
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            raise OutputError(f"{path}: cannot be written: {error}") from error
+        finally:
+            pyogrio.set_gdal_config_options(before)
+
+
+def read_points(path: Path, grid: Grid, *, layer: str | None = None) -> Points:
+    """The points of a layer, on a raster's grid.
+
+    Raises:
+        VectorError: If the file cannot be read, holds no points or other geometries, or has
+            several layers and none is named.
+    """
+    frame = read_layer(path, layer)
+    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    if not len(frame) or set(frame.geom_type) != {"Point"}:
+        kinds = sorted(set(frame.geom_type)) or "nothing"
+        raise VectorError(f"{path}: points are needed, and it holds {kinds}")
+    if frame.crs is not None and grid.crs is not None:
+        frame = frame.to_crs(grid.crs.to_wkt())
+    places = frame.geometry
+    cols, rows = _apply(~grid.transform, places.x.to_numpy(), places.y.to_numpy())
+    columns = frame.drop(columns=frame.geometry.name)
+    known = columns.astype(object).where(columns.notna(), None)
+    return Points(
+        np.floor(rows).astype(np.int64),
+        np.floor(cols).astype(np.int64),
+        {str(name): list(known[name]) for name in known.columns},
+    )
+
+
+def _apply(transform: Affine, first: NDArray[Any], second: NDArray[Any]) -> Any:
+    """A transform of many points: from columns and rows to x and y, or back."""
+    a, b, c, d, e, f = transform[:6]
+    return a * first + b * second + c, d * first + e * second + f

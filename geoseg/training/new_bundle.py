@@ -1,0 +1,118 @@
+"""What a training begins with: a network, and the record of the bundle that it will fill."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from geoseg.errors import TrainingError
+from geoseg.io.patch_record import PatchSetRecord
+from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.network import build_network, size_divisor
+from geoseg.model.weights import ImagenetNormalisation, packaged_encoder
+from geoseg.training.options import TrainOptions
+from geoseg.training.transfer import check_architecture, start_from
+
+DEFAULT_ENCODER = "resnet18"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A network before its training."""
+
+    network: nn.Module
+    """With the weights that it begins with."""
+
+    bundle: ModelBundle
+    """What will be said of it; yet without figures."""
+
+    notes: tuple[str, ...]
+    """What became of the weights of another model."""
+
+
+def resolve(options: TrainOptions) -> TrainOptions:
+    """Options with the encoder that they mean.
+
+    Raises:
+        TrainingError: If there are no such weights, or weights from two places.
+        BundleError: If the bundle to begin with is not whole.
+    """
+    encoder = options.encoder or packaged_encoder(options.encoder_weights)
+    if options.init_from is not None:
+        if options.encoder_weights != "none":
+            raise TrainingError("--init-from and --encoder-weights: give one of them")
+        encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
+    return replace(options, encoder=encoder or DEFAULT_ENCODER)
+
+
+def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
+    """Build the network, with weights from elsewhere if the options say so.
+
+    Args:
+        record: Of the patch set.
+        options: As resolved.
+
+    Raises:
+        TrainingError: If names, weights, or the size of the patches do not fit.
+        BundleError: If the bundle to begin with is not whole.
+    """
+    if not record.statistics:
+        raise TrainingError("the patch set has no statistics: its training split has no pixel")
+    encoder, names = str(options.encoder), record.legend.names
+    origin = None if options.init_from is None else ModelBundle.load(Path(options.init_from))
+    if origin is not None:
+        check_architecture(Path(str(options.init_from)), origin, options.arch, encoder)
+    network, wanted = build_network(
+        options.arch,
+        encoder,
+        bands=record.bands,
+        classes=len(names),
+        encoder_weights=options.encoder_weights,
+    )
+    _check_size(network, record.size, options)
+    if origin is None:
+        return Beginning(network, _new_bundle(record, options, _normalisation(record, wanted)), ())
+    notes = start_from(network, origin, bands=record.bands, names=names)
+    normalisation = origin.normalisation
+    if (origin.bands, origin.dtype) != (record.bands, record.dtype):
+        normalisation = _normalisation(record, None)
+        notes += (f"{origin.folder}: the normalisation is that of the patches",)
+    return Beginning(network, _new_bundle(record, options, normalisation), notes)
+
+
+def _new_bundle(
+    record: PatchSetRecord, options: TrainOptions, normalisation: Normalisation
+) -> ModelBundle:
+    return ModelBundle(
+        arch=options.arch,
+        encoder=str(options.encoder),
+        legend=record.legend,
+        bands=record.bands,
+        band_names=record.band_names,
+        dtype=record.dtype,
+        value_range=(min(record.statistics["p2"]), max(record.statistics["p98"])),
+        normalisation=normalisation,
+        patch_size=record.size,
+        gsd=record.gsd,
+    )
+
+
+def _normalisation(record: PatchSetRecord, wanted: ImagenetNormalisation | None) -> Normalisation:
+    """What the encoder's weights want for 8-bit pictures, else the patch set's own."""
+    if wanted is None or record.dtype != "uint8":
+        return Normalisation.from_statistics(record.statistics)
+    bands, top = range(record.bands), 255.0
+    return Normalisation(
+        mean=tuple(wanted.mean[band % 3] * top for band in bands),
+        std=tuple(wanted.std[band % 3] * top for band in bands),
+    )
+
+
+def _check_size(network: nn.Module, size: int, options: TrainOptions) -> None:
+    divisor = size_divisor(network)
+    if size % divisor:
+        near = sorted({max(size // divisor, 1) * divisor, (size // divisor + 1) * divisor})
+        raise TrainingError(
+            f"the patches are {size} px, and {options.arch} with {options.encoder} needs a "
+            f"multiple of {divisor}: tile with --patch-size {' or '.join(map(str, near))}"
+        )

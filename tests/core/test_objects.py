@@ -1,0 +1,74 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from geoseg.core.objects import ObjectCounts, ObjectMatcher
+
+
+def mask(rows):
+    return np.array([[mark == "#" for mark in row] for row in rows])
+
+
+def match(reference, mapped, rows=100):
+    matcher = ObjectMatcher()
+    for start in range(0, len(reference), rows):
+        matcher.add(reference[start : start + rows], mapped[start : start + rows])
+    return matcher.result()
+
+
+TRUTH = mask(["##..##", "##..##", "......", "#.....", ".#....", "....##"])  # four objects
+FOUND = mask(["##..#.", "##....", "......", "##....", "##....", "......"])  # three
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 6])
+def test_objects_of_a_small_map_written_out(rows):
+    counted = match(TRUTH, FOUND, rows)
+
+    assert (counted.reference, counted.mapped) == (4, 3)
+    assert counted.matched == 2  # IoU 4/4 and 2/4; the one on the right has 1/4
+    assert counted.mean_iou == pytest.approx((1 + 0.5) / 2)
+    assert (counted.precision, counted.recall) == (2 / 3, 2 / 4)
+    assert counted.f1 == pytest.approx(4 / 7)
+
+
+def test_an_object_may_be_joined_further_down():
+    comb = mask(["#.#.#.", "#.#.#.", "#.#.#.", "#####."])
+
+    counted = match(comb, comb, rows=1)
+
+    assert counted == ObjectCounts(1, 1, 1, 1.0)
+
+
+def test_two_halves_are_not_both_the_whole():
+    counted = match(mask(["####"]), mask(["##.#"]))
+
+    assert counted == ObjectCounts(1, 2, 1, 0.5)
+
+
+def test_no_objects_give_no_figures():
+    counted = match(mask(["..", ".."]), mask(["..", ".."]))
+
+    assert counted == ObjectCounts()
+    assert math.isnan(counted.f1)
+    assert math.isnan(counted.mean_iou)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_matches_are_those_of_all_pairs_of_scipys_labels(seed):
+    rng = np.random.default_rng(seed)
+    reference = ndimage.binary_opening(rng.random((60, 50)) < 0.7)
+    mapped = reference ^ (rng.random((60, 50)) < 0.03)
+    truth, found = (ndimage.label(each, np.ones((3, 3))) for each in (reference, mapped))
+
+    counted = match(reference, mapped, rows=7)
+
+    ious = []
+    for one in range(1, truth[1] + 1):
+        for other in range(1, found[1] + 1):
+            of_one, of_other = truth[0] == one, found[0] == other
+            ious.append((of_one & of_other).sum() / (of_one | of_other).sum())
+    assert (counted.reference, counted.mapped) == (truth[1], found[1])
+    assert counted.matched == sum(iou >= 0.5 for iou in ious)
+    assert counted.iou_sum == pytest.approx(sum(iou for iou in ious if iou >= 0.5))

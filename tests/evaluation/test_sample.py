@@ -1,0 +1,116 @@
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from shapely import Point
+
+from geoseg.errors import EmptyError, InputError, LegendError, VectorError
+from geoseg.evaluation import evaluate_sample, sample_table, write_sample_report
+
+MAP = [[1, 1, 1, 1, 4, 4], [1, 1, 1, 1, 4, 255]]  # 8 building, 3 tree
+PLACES = [(0, 0), (0, 1), (1, 2), (1, 3), (0, 4), (0, 5)]
+TRUTH = ["building", "building", "building", "water", "tree", "building"]
+
+
+@pytest.fixture
+def estimate(write_raster, write_polygons, legend):
+    """A function that evaluates a map by points at pixels."""
+
+    def run(truth=TRUTH, places=PLACES, *, column=None, crs=32632, **columns):
+        path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
+        centres = [Point(500_000 + (c + 0.5) / 2, 5_700_000 - (r + 0.5) / 2) for r, c in places]
+        named = {column or "reference": truth} | columns
+        sample = write_polygons("sample.gpkg", centres, crs=crs, **named)
+        return evaluate_sample(path, sample, legend, column=column)
+
+    return run
+
+
+def test_points_stand_for_as_much_of_the_map_as_their_class_has_per_point(estimate):
+    figures = estimate().to_dict()
+
+    assert figures["counts"]["counts"] == [[3, 1, 0], [0, 1, 0], [1, 0, 0]]
+    building, tree, water = figures["classes"]
+    assert building["area_pixels"] == pytest.approx(3 * 8 / 4 + 1 * 3 / 2)
+    assert tree["area_pixels"] == pytest.approx(1 * 3 / 2)
+    assert water["area_pixels"] == pytest.approx(1 * 8 / 4)
+    assert figures["overall_accuracy"] == pytest.approx((3 * 8 / 4 + 1 * 3 / 2) / 11)
+    assert building["users_accuracy"] == 0.75
+    assert water["producers_accuracy"] == 0
+    assert math.isnan(water["users_accuracy"])
+    assert building["area_ha"] == pytest.approx(7.5 * 0.25 / 10_000, rel=0.01)
+
+
+def test_a_class_may_be_named_by_its_value_in_maps(estimate):
+    by_name, by_value = estimate(), estimate([1, 1, 1, 0, 4, 1])
+
+    assert by_value.to_dict()["counts"] == by_name.to_dict()["counts"]
+
+
+def test_the_column_may_have_another_name(estimate):
+    assert estimate(column="seen").to_dict()["points"] == 6
+
+
+def test_points_that_nobody_looked_at_are_left_out_and_counted(estimate):
+    figures = estimate(["building", None, "", "99", "tree", "building"]).to_dict()
+
+    assert (figures["points"], figures["without_reference"]) == (3, 3)
+
+
+def test_the_table_gives_intervals(estimate):
+    lines = [" ".join(line.split()) for line in sample_table(estimate()).splitlines()]
+
+    assert lines[1].startswith("building 4 75.0 +- 49.0 80.0 +- ")
+    assert lines[3].startswith("water 0 - 0.0 +- ")
+    assert lines[-2] == (
+        "overall accuracy 68.2 +- 44.5 from 6 points; 0 without a reference left out"
+    )
+
+
+def test_the_report_holds_figures_and_matrices(estimate, tmp_path):
+    write_sample_report(tmp_path / "report", estimate(), overwrite=False)
+
+    figures = json.loads((tmp_path / "report/evaluation.json").read_text())
+    assert figures["classes"][2]["users_accuracy"] is None
+    with (tmp_path / "report/proportions.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert float(first["building"]) == pytest.approx(8 / 11 * 3 / 4)
+    assert float(first["tree"]) == pytest.approx(3 / 11 / 2)
+
+
+@pytest.mark.parametrize(
+    ("truth", "places", "error", "message"),
+    [
+        (["house"] * 6, PLACES, LegendError, r"holds \['house'\], and the classes are"),
+        ([None] * 6, PLACES, EmptyError, "no point has a class in column 'reference'"),
+        (TRUTH, [*PLACES[:5], (1, 5)], InputError, "1 of 6 points lie where .* has no data"),
+        (TRUTH, [*PLACES[:5], (9, 9)], InputError, "was the sample drawn from another map"),
+        (TRUTH, [(0, 0)] * 6, InputError, r"no point with a reference lies in \['tree'\]"),
+    ],
+)
+def test_a_sample_that_says_nothing_of_the_map_is_refused(estimate, truth, places, error, message):
+    with pytest.raises(error, match=message):
+        estimate(truth, places)
+
+
+def test_a_sample_of_another_map_is_refused(estimate):
+    with pytest.raises(InputError, match="1 of 6 points were drawn from another class than"):
+        estimate(map_value=[1, 1, 1, 1, 4, 1])
+
+
+def test_a_missing_column_is_named(estimate, write_polygons, write_raster, legend):
+    path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
+    sample = write_polygons("s.gpkg", [Point(500_000.2, 5_699_999.8)], id=[1])
+
+    with pytest.raises(VectorError, match=r"has no column 'reference'; it has \['id'\]"):
+        evaluate_sample(path, sample, legend)
+
+
+def test_polygons_are_no_sample(write_polygons, write_raster, legend):
+    path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
+    sample = write_polygons("s.gpkg", [Point(0, 0).buffer(1)], reference=["tree"])
+
+    with pytest.raises(VectorError, match=r"points are needed, and it holds \['Polygon'\]"):
+        evaluate_sample(path, sample, legend)

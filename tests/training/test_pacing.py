@@ -1,0 +1,121 @@
+import csv
+import time
+from dataclasses import replace
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.network import build_network, load_network
+from geoseg.training import train
+from geoseg.training.callbacks import Progress
+from geoseg.training.pacing import FreezeEncoder, TimeLimit
+
+
+class Standing:
+    """What callbacks ask of a trainer."""
+
+    should_stop = False
+    current_epoch = 0
+
+
+def rates(run):
+    with (run / "history.csv").open() as file:
+        return [float(row["lr"]) for row in csv.DictReader(file)]
+
+
+def test_a_frozen_encoder_stays_as_it_is_with_its_statistics_and_then_learns(
+    patches, tmp_path, quick
+):
+    options = replace(quick, average="none", monitor="miou")
+    lightning.seed_everything(options.seed, verbose=False)
+    begun, _ = build_network("pspnet", "mobilenet_v2", bands=3, classes=2, encoder_weights="none")
+    states = []
+    for epochs in (1, 2):
+        run = tmp_path / str(epochs)
+        train(patches, run, options=replace(options, epochs=epochs, freeze_encoder=1), quiet=True)
+        saved = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+        states.append({k: v for k, v in saved.items() if k.startswith("network.")})
+
+    begun = {f"network.{key}": value for key, value in begun.state_dict().items()}
+    frozen, free = states
+    for key, value in begun.items():
+        if key.startswith("network.encoder."):
+            assert torch.equal(frozen[key], value), key
+    used = [key for key in begun if key.startswith("network.encoder.features.0.")]
+    assert used
+    assert not any(torch.equal(free[key], begun[key]) for key in used)
+    head = "network.segmentation_head.0.weight"
+    assert not torch.equal(frozen[head], begun[head])
+
+
+def test_batch_normalisation_of_a_frozen_encoder_does_not_measure():
+    network, _ = build_network("unet", "resnet18", bands=3, classes=2, encoder_weights="none")
+    network.train()
+    callback, trainer = FreezeEncoder(network, 1), Standing()
+
+    callback.on_train_epoch_start(trainer)
+    assert not network.encoder.training
+    assert network.decoder.training
+
+    trainer.current_epoch = 1
+    callback.on_train_epoch_start(trainer)
+    assert network.encoder.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_random_weights_are_not_frozen_without_a_word(patches, tmp_path, quick):
+    options = replace(quick, epochs=1, freeze_encoder=1)
+
+    report = train(patches, tmp_path / "run", options=options, quiet=True)
+
+    assert "frozen with random weights" in report.warnings[0]
+
+
+class Slow(Callback):
+    """A step takes a tenth of a second."""
+
+    def on_train_batch_end(self, *_):
+        time.sleep(0.1)
+
+
+def test_a_training_ends_when_its_time_is_over_and_its_rate_with_it(
+    patches, tmp_path, quick, monkeypatch
+):
+    monkeypatch.setattr(Progress, "on_train_batch_start", Slow.on_train_batch_end, raising=False)
+    options = replace(quick, epochs=None, max_time=3.0, early_stopping=0)
+
+    report = train(patches, tmp_path / "run", options=options, quiet=True)
+    again = train(patches, tmp_path / "run", options=options, resume=True, quiet=True)
+
+    assert report.timed_out
+    assert report.epochs >= 2
+    assert rates(tmp_path / "run")[-1] < 0.2 * options.lr
+    assert ModelBundle.load(report.model).training["best_epoch"]["epoch"] == report.best["epoch"]
+    assert (again.epochs, again.best) == (report.epochs, report.best)
+    load_network(report.model)
+
+
+def test_time_that_allows_more_than_the_epochs_changes_nothing(patches, tmp_path, quick):
+    options = replace(quick, epochs=2, max_time=3600.0)
+
+    report = train(patches, tmp_path / "run", options=options, quiet=True)
+
+    assert (report.epochs, report.timed_out) == (2, False)
+    assert rates(tmp_path / "run")[-1] < 0.6 * options.lr
+
+
+def test_time_spent_before_counts_and_the_last_validation_is_within_the_time():
+    limit, trainer = TimeLimit(100.0), Standing()
+
+    limit.load_state_dict({"spent": 60.0, "validation": 20.0})
+    limit.on_train_start(trainer)
+    assert limit.share == pytest.approx(0.75, abs=0.01)
+    assert not trainer.should_stop
+
+    limit.load_state_dict({"spent": 80.0, "validation": 20.0})
+    limit.on_train_batch_end(trainer)
+    assert trainer.should_stop
+    assert limit.reached
