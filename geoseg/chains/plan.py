@@ -20,8 +20,11 @@ MOST_MEMORY = 2_000_000_000
 PIECES = 3
 """Pieces of a band that are in memory at a time, at most."""
 
-WAITING = 8
+WAITING = 6
 """Windows that are in memory at a time, read or scored."""
+
+NARROWEST = 4
+"""Windows beside each other in a band, at least: its neighbours compute one of them again."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def make_plan(
     column = sums + PIECES * BLOCK * layer_bytes + source
     fixed = WAITING * 4 * lattice.size**2 * (ortho.bands + len(bundle.legend))
     room = (options.memory or _default_memory()) - fixed
-    widest = max(room // column // BLOCK, ceil(lattice.size / BLOCK), 1) * BLOCK
+    widest = max(room // column, NARROWEST * lattice.size) // BLOCK * BLOCK or BLOCK
     count = ceil(region.width / widest)
     width = ceil(region.width / count / BLOCK) * BLOCK if count > 1 else region.width
     return PredictPlan(
