@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -69,6 +70,10 @@ class OpenVinoRuntime:
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
             self._idle.put(self._compiled.create_infer_request())
+        # Its table of types is made on first use, and two threads that meet there wait for
+        # each other for ever: one holds the interpreter, the other the table.
+        model.input(0).get_element_type().to_dtype()
+        self._starting = Lock()
 
     @property
     def name(self) -> str:
@@ -90,7 +95,8 @@ class OpenVinoRuntime:
             for part, batch in whole_batches(images, self.batch_size):
                 request = self._free_request(running)
                 running.append(_Work(request, batch, scores[part]))
-                request.start_async([batch], share_inputs=True)
+                with self._starting:
+                    request.start_async([batch], share_inputs=True)
         finally:
             while running:
                 self._idle.put(running.popleft().finish())
