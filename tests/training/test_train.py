@@ -106,15 +106,11 @@ def interrupted_in_the_third_epoch(monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [
-        {"arch": "linknet"},  # without dropout
-        {"schedule": "constant"},
-        {"schedule": "constant", "warmup": 3, "optimizer": "asgd", "accumulate": 2},
+        {"schedule": "constant", "optimizer": "asgd", "accumulate": 2, "max_time": 3600.0},
         {"schedule": "plateau", "lr": 0.03},
         {"schedule": "one-cycle", "encoder_lr": 0.1, "freeze_encoder": 1, "clip": 0.5},
-        {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd"},
-        {"average": "ema", "accumulate": 2},
+        {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd", "average": "ema"},
         {"average": "swa", "epochs": 9},
-        {"max_time": 3600.0, "schedule": "constant", "epochs": 4},
     ],
     ids=str,
 )
