@@ -1,7 +1,7 @@
 """An orthophoto becomes a class map: ``write(blend(score(ortho)))``."""
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from geoseg.core.blend import WindowScores, blend
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, PartlyReadError
 from geoseg.io.gdal import limit_block_cache
-from geoseg.io.outputs import staged
+from geoseg.io.outputs import staged, write_text
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader
 from geoseg.io.tolerant import TolerantReader
@@ -73,7 +73,8 @@ def predict_map(
         )
         runtime = models.open(plan.lattice.size, plan.network_size)
         made_of = provenance_of_map(path, models, runtime, plan, options)
-        if options.resume and (done := _finished_before(outputs, made_of)):
+        inputs = [path, *options.read.stacked, *([options.aoi] if options.aoi else [])]
+        if options.resume and (done := _finished_before(outputs, made_of, inputs)):
             return done
         job = _Job(ortho, models.bundle, runtime, plan, options, area, made_of)
         key = fingerprint(path, made_of, plan, options, outputs)
@@ -224,7 +225,7 @@ def _band_width(plan: PredictPlan, folder: Path) -> int:
     """As it was when the prediction began: memory may have been freed or taken since."""
     record = folder / BAND_RECORD
     if not record.exists():
-        record.write_text(json.dumps(plan.band_width), encoding="utf-8")
+        write_text(record, json.dumps(plan.band_width))
     return int(json.loads(record.read_text(encoding="utf-8")))
 
 
@@ -234,10 +235,14 @@ def _layer_bytes(models: Models, outputs: MapOutputs) -> int:
     return 1 + score * len(models.bundle.legend) + (outputs.confidence is not None)
 
 
-def _finished_before(outputs: MapOutputs, provenance: Mapping[str, Any]) -> MapReport | None:
+def _finished_before(
+    outputs: MapOutputs, provenance: Mapping[str, Any], made_from: Sequence[Path]
+) -> MapReport | None:
     """The report of a map that is there already and was made of the same."""
     path = outputs.class_map
-    if not path.exists():
+    if not all(each.exists() for each in outputs.paths):
+        return None
+    if any(each.exists() and each.stat().st_mtime > path.stat().st_mtime for each in made_from):
         return None
     tags = read_tags(path)
     if tags.get("provenance") != provenance:

@@ -49,7 +49,7 @@ def provenance_of_map(
         "window_size": plan.lattice.size,
         "window_stride": plan.lattice.stride,
         "blend": BLENDS[plan.lattice.taper],
-        **{name: value for name, value in _as_json(chosen).items() if value},
+        **{name: value for name, value in _as_json(chosen).items() if value not in (None, [])},
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from geoseg.commands.talk import Talk
-from geoseg.errors import BatchError, GeosegError, OutputError
+from geoseg.errors import BatchError, GeosegError, OutputError, OutputExistsError
 from geoseg.io.outputs import write_text
 
 T = TypeVar("T")
@@ -57,7 +57,10 @@ class Batch:
             try:
                 results.append(work(item))
             except GeosegError as error:
-                if len(todo) == 1 or isinstance(error, OutputError):
+                hopeless = isinstance(error, OutputError) and not isinstance(
+                    error, OutputExistsError
+                )
+                if len(todo) == 1 or hopeless:
                     raise
                 self._note(name(item), str(error))
         if self._record and not self.failures:

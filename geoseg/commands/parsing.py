@@ -1,5 +1,6 @@
 """Words of the command line as values."""
 
+import math
 import re
 from typing import TYPE_CHECKING, Literal
 
@@ -90,6 +91,8 @@ def parse_bounds(text: str) -> tuple[float, float, float, float]:
         x_min, y_min, x_max, y_max = (float(part) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no XMIN,YMIN,XMAX,YMAX") from None
+    if not all(map(math.isfinite, (x_min, y_min, x_max, y_max))):
+        raise typer.BadParameter(f"{text!r}: bounds are finite numbers")
     if not (x_min < x_max and y_min < y_max):
         raise typer.BadParameter(f"{text!r}: minima come before maxima: XMIN,YMIN,XMAX,YMAX")
     return x_min, y_min, x_max, y_max

@@ -196,6 +196,7 @@ def predict(
         )
         for target in targets
     ]
+    _refuse_inputs(all_outputs, [*paths, *(stacked or ()), *([aoi] if aoi else [])])
     for outputs in [] if resume else all_outputs:
         outputs.refuse_existing()
 
@@ -254,6 +255,15 @@ def _targets(
     index, count = part
     mark = f"part-{index:0{len(str(count))}}-of-{count}"
     return [each.with_name(f"{each.stem}_{mark}.tif") for each in targets]
+
+
+def _refuse_inputs(all_outputs: "list[MapOutputs]", inputs: list[Path]) -> None:
+    """An output that is an input, or another output, would destroy it."""
+    places = {path.resolve() for path in inputs}
+    for path in (path for outputs in all_outputs for path in outputs.paths):
+        if path.resolve() in places:
+            raise typer.BadParameter(f"--output: {path} is an input or another output as well")
+        places.add(path.resolve())
 
 
 def _beside(target: Path, what: str) -> Path:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from geoseg.errors import EmptyError, GeosegError, OutputExistsError
@@ -23,7 +24,7 @@ def scratch(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(SUFFIX, f".{path.name}.", path.parent))
+        folder = Path(tempfile.mkdtemp(".part", f".{path.name}.", path.parent))
     try:
         yield folder
     finally:
@@ -80,7 +81,9 @@ def resumable(
 
 def unfinished(path: Path) -> list[Path]:
     """Folders that were left of an output."""
-    return sorted(path.parent.glob(f".{path.name}.*{SUFFIX}")) if path.parent.is_dir() else []
+    if not path.parent.is_dir():
+        return []
+    return sorted(path.parent.glob(f".{escape(path.name)}.*{SUFFIX}"))
 
 
 def put_in_place(

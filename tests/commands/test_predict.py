@@ -265,3 +265,34 @@ def test_words_that_make_no_sense_are_wrong_usage(geoseg, world, model, words):
 
     assert outcome.code == 2
     assert not (world / "map.tif").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ortho.tif", "-o", "ortho.tif"], ["ortho.tif", "ortho_scores.tif", "-o", ".", "--scores"]],
+)
+def test_an_output_that_is_an_input_is_refused_even_with_overwrite(
+    geoseg, world, model, words, monkeypatch
+):
+    monkeypatch.chdir(world)
+    shutil.copy("ortho.tif", "ortho_scores.tif")
+    before = (world / "ortho.tif").read_bytes()
+
+    assert geoseg("predict", model, *words, "--overwrite").code == 2
+    assert (world / "ortho.tif").read_bytes() == before
+
+
+def test_a_nodata_value_of_0_makes_another_map(geoseg, world, model):
+    words = ["predict", model, world / "ortho.tif", "-o", world / "map.tif"]
+    geoseg(*words)
+
+    assert geoseg(*words, "--nodata", 0, "--resume").code == 1
+
+
+def test_scores_that_are_asked_for_later_are_not_said_to_be_there(geoseg, world, model):
+    words = ["predict", model, world / "ortho.tif", "-o", world / "map.tif", "--resume"]
+
+    assert [geoseg(*words).code, geoseg(*words).code] == [0, 0]
+    assert geoseg(*words, "--scores").code == 1
+    assert geoseg(*words, "--scores", "--overwrite").code == 0
+    assert (world / "map_scores.tif").exists()
