@@ -73,6 +73,9 @@ class LoadedModels:
             "model": names if several else names[0],
             "weights_sha256": hashes if several else hashes[0],
         }
+        proofs = [each.quantized for each in self._bundles if each.quantized]
+        if proofs and self._choices.get("precision") in ("auto", "int8"):
+            record["int8_sha256"] = [dict(proof.sha256) for proof in proofs]
         if self._augmentation:
             record["test_time_augmentation"] = self._augmentation
         return record
