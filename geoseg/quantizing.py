@@ -19,13 +19,11 @@ from geoseg.io.patch_record import Patch
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import INT8, ModelBundle, Quantized
 from geoseg.model.cache import file_sha256
+from geoseg.model.fit import check_patches
 from geoseg.model.segmenter import Segmenter
 
 MOST_LOSS = 0.005
 """Mean IoU that the quantised network may lose."""
-
-JUDGED_BY = 16
-"""Patches by which the range of values of a patch set is judged."""
 
 Tell = Callable[[str, int, int], None]
 """Told of progress: what is done, how many of how many."""
@@ -243,15 +241,10 @@ def _timed(segmenter: Segmenter, image: NDArray[np.float32]) -> tuple[NDArray[np
 
 def _check(bundle: ModelBundle, patch_set: PatchSet) -> None:
     """See that patches are what the model was made for."""
+    check_patches(patch_set, bundle)
     record, where = patch_set.record, patch_set.folder
-    bundle.check_bands(record.bands, where)
-    bundle.check_gsd(record.gsd, where)
     if record.legend.names != bundle.legend.names:
         raise BundleError(
             f"{where}: its classes are {', '.join(record.legend.names)}, the model has "
             f"{', '.join(bundle.legend.names)}; give the patches that it was trained on"
         )
-    if record.dtype != bundle.dtype:
-        few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]
-        values = np.concatenate([image[np.isfinite(image)] for image in few])
-        bundle.check_values(values.astype(record.dtype), where)

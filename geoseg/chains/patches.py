@@ -14,12 +14,10 @@ from geoseg.core.blend import WindowScores
 from geoseg.errors import EmptyError
 from geoseg.io.patch_record import Patch, Split
 from geoseg.io.patches import PatchSet
+from geoseg.model.fit import check_patches
 from geoseg.mosaicking import MapOutputs, MapReport, write_map
 
 T = TypeVar("T")
-
-JUDGED_BY = 16
-"""Patches by which the range of values of a patch set is judged."""
 
 
 def predict_patches(
@@ -49,12 +47,7 @@ def predict_patches(
         OutputExistsError: If a map is there already and is not to be replaced.
     """
     record, bundle = patch_set.record, models.bundle
-    bundle.check_bands(record.bands, patch_set.folder)
-    bundle.check_gsd(record.gsd, patch_set.folder)
-    if record.dtype != bundle.dtype:
-        few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]
-        values = np.concatenate([image[np.isfinite(image)] for image in few])
-        bundle.check_values(values.astype(record.dtype), patch_set.folder)
+    check_patches(patch_set, bundle)
     patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
     if not patches:
         raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")

@@ -33,8 +33,7 @@ def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> No
     content = evaluation.to_dict()
     with staged(folder, overwrite=overwrite) as partial:
         partial.mkdir()
-        text = json.dumps(without_nan(content), indent=1) + "\n"
-        (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
+        write_record(partial, content)
         write_csv(partial / "classes.csv", content["classes"])
         write_csv(partial / "confusion.csv", matrix_rows(content["confusion"]))
         if content["objects"]:
@@ -42,6 +41,12 @@ def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> No
         if content["maps"]:
             write_csv(partial / "maps.csv", _map_rows(content["maps"]))
         draw_confusion(partial / "confusion.png", content["confusion"])
+
+
+def write_record(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write all figures as JSON, by which the folder is known; what is undefined is null."""
+    text = json.dumps(without_nan(content), indent=1) + "\n"
+    (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
 
 
 def draw_confusion(path: Path, confusion: Mapping[str, Any]) -> None:

@@ -1,12 +1,10 @@
 """Estimates from a sample as a table and as a report folder."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from geoseg.core.undefined import without_nan
-from geoseg.evaluation.report import RECORD, matrix_rows, write_csv
+from geoseg.evaluation.report import matrix_rows, write_csv, write_record
 from geoseg.evaluation.sample import SampleEvaluation
 from geoseg.io.outputs import staged
 
@@ -30,8 +28,7 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
     content = evaluation.to_dict()
     with staged(folder, overwrite=overwrite) as partial:
         partial.mkdir()
-        text = json.dumps(without_nan(content), indent=1) + "\n"
-        (partial / RECORD).write_text(text, encoding="utf-8", newline="\n")
+        write_record(partial, content)
         write_csv(partial / "classes.csv", content["classes"])
         write_csv(partial / "counts.csv", matrix_rows(content["counts"]))
         write_csv(partial / "proportions.csv", matrix_rows(content["proportions"]))

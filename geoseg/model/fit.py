@@ -1,0 +1,24 @@
+"""Whether patches are what a model was made for."""
+
+import numpy as np
+
+from geoseg.io.patches import PatchSet
+from geoseg.model.bundle import ModelBundle
+
+JUDGED_BY = 16
+"""Patches by which the range of values of a patch set is judged."""
+
+
+def check_patches(patch_set: PatchSet, bundle: ModelBundle) -> None:
+    """See that patches are what a model was made for.
+
+    Raises:
+        BundleError: If bands, GSD or the range of values are others.
+    """
+    record, where = patch_set.record, patch_set.folder
+    bundle.check_bands(record.bands, where)
+    bundle.check_gsd(record.gsd, where)
+    if record.dtype != bundle.dtype:
+        few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]
+        values = np.concatenate([image[np.isfinite(image)] for image in few])
+        bundle.check_values(values.astype(record.dtype), where)
