@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.openvino_runtime import import_openvino
+from geoseg.model.openvino_runtime import import_openvino, openvino_core
 from geoseg.model.pipeline import Entry, load_pipeline, to_scores
 from geoseg.model.shape import IR, Shape
 
@@ -46,7 +46,7 @@ def quantised_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
         BundleError: If the bundle has none, or it does not take that size.
     """
     path = bundle.int8_folder(shape.taken_size) / IR
-    return around(import_openvino().Core().read_model(path), bundle, shape)
+    return around(openvino_core().read_model(path), bundle, shape)
 
 
 def around(model: Any, bundle: ModelBundle, shape: Shape) -> Any:

@@ -3,6 +3,7 @@
 import importlib
 from collections import deque
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -30,10 +31,27 @@ def import_openvino(module: str = "openvino") -> Any:
         raise BundleError("openvino is not installed: `pip install openvino`") from error
 
 
+def openvino_core() -> Any:
+    """OpenVINO's core, one for as long as the process lives.
+
+    On Linux each core puts a stack of its own under signal handlers, and one that ends puts
+    back what it found: perhaps that of a core that ended before it, and the next signal
+    (Ctrl-C, the end of a child) is a segmentation fault.
+
+    Raises:
+        BundleError: If OpenVINO is not installed.
+    """
+    return _core_of(import_openvino())
+
+
+@cache
+def _core_of(openvino: Any) -> Any:
+    return openvino.Core()
+
+
 def has_fast_bf16() -> bool:
     """Whether this CPU computes in bfloat16 itself; emulated, it is slower than float32."""
-    core = import_openvino().Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoRuntime:
@@ -52,13 +70,12 @@ class OpenVinoRuntime:
             model: OpenVINO's, from pixels to scores, of one fixed shape.
             precision: fp32 or bf16; int8 for a model that is quantised.
         """
-        openvino = import_openvino()
         self.precision = precision
         self.notes: list[str] = []
         self.versions: Mapping[str, str] = {"openvino": version("openvino")}
         self._shape: tuple[int, ...] = tuple(model.input(0).shape)
         self._score_shape: tuple[int, ...] = tuple(model.output(0).shape)
-        self._compiled = openvino.Core().compile_model(
+        self._compiled = openvino_core().compile_model(
             model,
             "CPU",
             {

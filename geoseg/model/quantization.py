@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.model import ir
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.openvino_runtime import OpenVinoRuntime, import_openvino
+from geoseg.model.openvino_runtime import OpenVinoRuntime, openvino_core
 from geoseg.model.pipeline import Normalise
 from geoseg.model.shape import IR, Shape
 from geoseg.model.telemetry import without_telemetry
@@ -112,9 +112,7 @@ def versions() -> dict[str, str]:
 
 def _run(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
     network.reshape(list(images.shape))
-    compiled = (
-        import_openvino().Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    )
+    compiled = openvino_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     result: NDArray[np.float32] = compiled(images)[0]
     return result
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.conversion import converted_ir, converted_onnx
-from geoseg.model.openvino_runtime import OpenVinoRuntime, has_fast_bf16, import_openvino
+from geoseg.model.openvino_runtime import OpenVinoRuntime, has_fast_bf16, openvino_core
 from geoseg.model.segmenter import Precision, Runtime, RuntimeName
 from geoseg.model.shape import Shape
 
@@ -176,10 +176,10 @@ def _open_openvino(bundle: ModelBundle, wishes: _Wishes) -> OpenVinoRuntime:
 
 
 def _compile(bundle: ModelBundle, shape: Shape, precision: Precision) -> OpenVinoRuntime:
-    openvino = import_openvino()
+    core = openvino_core()
     with converted_ir(bundle, shape, int8=precision == "int8") as path:
         try:
-            return OpenVinoRuntime(openvino.Core().read_model(path), precision)
+            return OpenVinoRuntime(core.read_model(path), precision)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise BundleError(

@@ -205,6 +205,32 @@ sys.exit(str({{"torch", "segmentation_models_pytorch", "timm"}} & set(sys.module
     assert np.array_equal(np.load(bundle.folder / "scores.npy"), expected)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="without signals between processes")
+def test_a_signal_after_a_network_is_gone_ends_nothing(bundle):
+    code = f"""
+import signal
+from pathlib import Path
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.openvino_runtime import has_fast_bf16
+from geoseg.model.runtimes import open_runtime
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+def opened():
+    return open_runtime(ModelBundle.load(Path({str(bundle.folder)!r})),
+                        runtime="openvino", precision="fp32", window_size=64)
+first = opened()
+second = opened()
+del first
+del second
+has_fast_bf16()
+signal.raise_signal(signal.SIGUSR1)
+print(len(heard))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "1\n")
+
+
 def test_other_weights_are_converted_anew(bundle, fpn_bundle):
     ours, theirs = (opened(each, "openvino")(windows(64)) for each in (bundle, fpn_bundle))
 
