@@ -6,15 +6,22 @@ import typer
 
 from geoseg import __version__
 from geoseg.commands import (
+    check,
+    compare,
     evaluate,
+    info,
     legend,
     mosaic,
+    postprocess,
     predict,
     preview,
     quantize,
+    report,
     sample_points,
+    sweep,
     tile,
     train,
+    view,
 )
 from geoseg.errors import GeosegError
 
@@ -28,14 +35,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("tile")(tile.tile)
+app.command("check")(check.check)
 app.command("train")(train.train)
+app.command("compare")(compare.compare)
+app.command("sweep")(sweep.sweep)
 app.command("quantize")(quantize.quantize)
 app.command("predict")(predict.predict)
 app.command("mosaic")(mosaic.mosaic)
+app.command("postprocess")(postprocess.postprocess)
 app.command("evaluate")(evaluate.evaluate)
 app.command("sample-points")(sample_points.sample_points)
 app.command("legend")(legend.legend)
+app.command("info")(info.info)
 app.command("preview")(preview.preview)
+app.command("report")(report.report)
+app.command("view")(view.view)
 
 
 def _print_version(wanted: bool) -> None:

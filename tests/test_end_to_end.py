@@ -29,7 +29,7 @@ def chain(tmp_path_factory):
     out = tmp_path_factory.mktemp("chain")
     inputs = ["--reference", SAMPLE / "reference.tif", "--legend", SAMPLE / "legend.toml"]
     geoseg("tile", SAMPLE / "ortho.tif", *inputs, "-o", out / "patches", "--patch-size", 128,
-           "--stride", 128, "--val", 0.3, "--index-only")  # fmt: skip
+           "--stride", 256, "--val", 0.3, "--index-only")  # fmt: skip
     geoseg("train", out / "patches", "-o", out / "run", "--epochs", 1, "--workers", 0,
            "--batch-size", 8, "--device", "cpu")  # fmt: skip
     geoseg("predict", out / "run" / "model", SAMPLE / "ortho.tif", "-o", out / "map.tif",

@@ -8,6 +8,7 @@ from geoseg.chains.options import PredictOptions
 from geoseg.chains.patches import predict_patches
 from geoseg.chains.plan import PredictPlan
 from geoseg.chains.predict import plan_map, predict_map
+from geoseg.chains.stitched import stitched_confusion
 
 __all__ = [
     "LoadedModels",
@@ -17,4 +18,5 @@ __all__ = [
     "plan_map",
     "predict_map",
     "predict_patches",
+    "stitched_confusion",
 ]

@@ -1,6 +1,9 @@
 """The models of a prediction: one, or several whose scores are averaged."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from geoseg.chains.options import MULTIPLE
@@ -22,12 +25,13 @@ class Models(Protocol):
         """What a map says of them."""
         ...
 
-    def open(self, window_size: int, network_size: int) -> Runtime:
+    def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
         """The models, running on windows of a size.
 
         Args:
             window_size: Side of the windows that are handed in, in pixels.
             network_size: Side to which they are resampled for the network, in pixels.
+            batch_size: Windows at a time; None: as the runtime likes it.
         """
         ...
 
@@ -59,7 +63,7 @@ class LoadedModels:
         self._augmentation = augmentation
         self._open_one = open_one
         self._choices = choices
-        self._open: dict[tuple[int, int], Runtime] = {}
+        self._open: dict[tuple[int, int, int | None], Runtime] = {}
         for other in bundles[1:]:
             _check_agreement(self.bundle, other)
 
@@ -69,9 +73,11 @@ class LoadedModels:
         names = [f"{each.arch}/{each.encoder}" for each in self._bundles]
         hashes = [each.weights_sha256 for each in self._bundles]
         several = len(self._bundles) > 1
+        settings = [_settings_sha256(each) for each in self._bundles]
         record: dict[str, Any] = {
             "model": names if several else names[0],
             "weights_sha256": hashes if several else hashes[0],
+            "settings_sha256": settings if several else settings[0],
         }
         proofs = [each.quantized for each in self._bundles if each.quantized]
         if proofs and self._choices.get("precision") in ("auto", "int8"):
@@ -80,16 +86,16 @@ class LoadedModels:
             record["test_time_augmentation"] = self._augmentation
         return record
 
-    def open(self, window_size: int, network_size: int) -> Runtime:
+    def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
         """The models, running; those of the last sizes asked for stay open.
 
         Raises:
             BundleError: If a model cannot be run.
         """
-        key = (window_size, network_size)
+        key = (window_size, network_size, batch_size)
         if key not in self._open:
             self._open.clear()
-            self._open[key] = self._opened(window_size, network_size)
+            self._open[key] = self._opened(*key)
         return self._open[key]
 
     @property
@@ -97,12 +103,13 @@ class LoadedModels:
         """What the user should know of the models that run."""
         return [note for runtime in self._open.values() for note in runtime.notes]
 
-    def _opened(self, window_size: int, network_size: int) -> Runtime:
+    def _opened(self, window_size: int, network_size: int, batch_size: int | None) -> Runtime:
         members = [
             self._open_one(
                 each,
                 window_size=window_size,
                 network_size=self._own_size(each, window_size, network_size),
+                batch_size=batch_size,
                 **self._choices,
             )
             for each in self._bundles
@@ -116,6 +123,17 @@ class LoadedModels:
             return network_size
         own = network_size * self.bundle.gsd / bundle.gsd
         return network_size if bundle.gsd == self.bundle.gsd else round(own / MULTIPLE) * MULTIPLE
+
+
+def _settings_sha256(bundle: ModelBundle) -> str:
+    """Hash of what stands beside the weights and decides what becomes of their scores."""
+    settings = {
+        "bands": bundle.bands,
+        "normalisation": asdict(bundle.normalisation),
+        "gsd": bundle.gsd,
+        "legend": bundle.legend.to_dict(),
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _check_agreement(first: ModelBundle, other: ModelBundle) -> None:

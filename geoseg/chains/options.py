@@ -53,6 +53,9 @@ class PredictOptions:
     aoi: Path | None = None
     """Polygons outside of which the map has no data; it ends where they end."""
 
+    aoi_layer: str | None = None
+    """Which layer of that file; None: its only one."""
+
     bounds: Bounds | None = None
     """Part of the orthophoto that is mapped."""
 
@@ -73,7 +76,7 @@ class PredictOptions:
 
         Unless the user has chosen, it is the largest of `SIZES` that computes little more
         than the cheapest of them does; one window, if that is enough for the orthophoto;
-        never less than a training patch.
+        never less than a training patch, nor than the stride or overlap takes.
 
         Args:
             bundle: The model.
@@ -85,7 +88,8 @@ class PredictOptions:
         enough = -(-max(height, width) // MULTIPLE) * MULTIPLE
         sizes = {max(min(size, enough), bundle.patch_size) for size in (*SIZES, enough)}
         sizes = {size for size in sizes if size <= max(SIZES[-1], bundle.patch_size)}
-        costs = {size: self._cost(size, height, width) for size in sizes}
+        fitting = [size for size in sizes if 1 <= self._stride(size) <= size]
+        costs = {size: self._cost(size, height, width) for size in fitting or [max(sizes)]}
         return max(size for size, cost in costs.items() if cost <= SPARE * min(costs.values()))
 
     def _cost(self, size: int, height: int, width: int) -> int:
@@ -102,8 +106,17 @@ class PredictOptions:
         Raises:
             InputError: If it would be nothing, or leave gaps.
         """
-        overlap = size // DEFAULT_OVERLAP if self.overlap is None else self.overlap
-        stride = size - overlap if self.stride is None else self.stride
+        stride = self._stride(size)
         if not 1 <= stride <= size:
-            raise InputError(f"windows of {size} px cannot lie {stride} px apart")
+            wanted = f"--overlap {self.overlap}" if self.stride is None else f"--stride {stride}"
+            bound = f"1..{size}" if self.stride is not None else f"0..{size - 1}"
+            raise InputError(
+                f"{wanted}: windows are of {size} px here, so it must be in {bound}; larger "
+                f"windows are to be had with --patch-size"
+            )
         return stride
+
+    def _stride(self, size: int) -> int:
+        """What the user says, or what suits; it may be impossible."""
+        overlap = size // DEFAULT_OVERLAP if self.overlap is None else self.overlap
+        return size - overlap if self.stride is None else self.stride

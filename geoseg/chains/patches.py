@@ -54,7 +54,9 @@ def predict_patches(
     jobs = [(patch, _patch_outputs(patch_set, patch, folder, overwrite)) for patch in patches]
     for _, outputs in jobs:
         outputs.refuse_existing()
-    runtime = models.open(record.size, record.size)
+    if batch_size:
+        batch_size = min(batch_size, len(patches))
+    runtime = models.open(record.size, record.size, batch_size)
     provenance = provenance_of(patch_set.folder, models, runtime)
     reports = []
     for batch in _batched(watch(jobs, len(jobs)), batch_size or runtime.batch_size):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import psutil
 
@@ -20,11 +21,26 @@ MOST_MEMORY = 2_000_000_000
 PIECES = 3
 """Pieces of a band that are in memory at a time, at most."""
 
-WAITING = 6
-"""Windows that are in memory at a time, read or scored."""
+WAITING = 5
+"""Batches that are in memory at a time, read or scored, besides those in the network."""
 
 NARROWEST = 4
 """Windows beside each other in a band, at least: its neighbours compute one of them again."""
+
+
+class Load(NamedTuple):
+    """What a runtime works on at a time."""
+
+    batch_size: int = 1
+    """Windows per call."""
+
+    streams: int = 1
+    """Calls."""
+
+    @property
+    def windows(self) -> int:
+        """Windows that are in memory at a time, read or scored."""
+        return self.batch_size * (self.streams + WAITING)
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,10 @@ class PredictPlan:
     memory: int
     """Bytes needed for reading and blending, besides the network's own."""
 
+    batch_size: int | None = None
+    """Windows that are scored at a time, never more than there are; None: as the runtime
+    likes it."""
+
     @property
     def bands(self) -> list[Window]:
         """The column bands, left to right."""
@@ -61,6 +81,11 @@ class PredictPlan:
     def windows(self) -> int:
         """Windows that are needed, those that bands share counted in each."""
         return sum(self.lattice.window_count(band) for band in self.bands)
+
+    @property
+    def most_at_a_time(self) -> int:
+        """Windows of the map, all parts together: more in a batch would be waste."""
+        return self.lattice.window_count(self.whole)
 
     @property
     def pixels(self) -> int:
@@ -100,6 +125,7 @@ def make_plan(
     *,
     area: Area | None = None,
     layer_bytes: int = 1,
+    load: Load | None = None,
 ) -> PredictPlan:
     """Plan a prediction.
 
@@ -109,6 +135,7 @@ def make_plan(
         options: What is wanted.
         area: The AOI.
         layer_bytes: Bytes of all outputs per pixel.
+        load: What the runtime works on at a time; None: one batch.
 
     Raises:
         BundleError: If windows are to be resampled, and a GSD is unknown.
@@ -123,11 +150,13 @@ def make_plan(
     lattice = Lattice(grid.height, grid.width, side, min(step, side), options.taper)
     whole = _whole(ortho, options.bounds, area)
     region = _part(whole, options.part) if options.part else whole
-    overlap = lattice.size - lattice.stride
-    sums = (len(bundle.legend) + 1) * 4 * overlap
+    sums = (len(bundle.legend) + 1) * 4 * lattice.most_shared_rows
     source = (lattice.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
     column = sums + PIECES * BLOCK * layer_bytes + source
-    fixed = WAITING * 4 * lattice.size**2 * (ortho.bands + len(bundle.legend))
+    batch_size = options.batch_size and min(options.batch_size, lattice.window_count(whole))
+    load = load or Load(batch_size or 1)
+    waiting = min(load.windows, max(lattice.window_count(region), load.batch_size))
+    fixed = waiting * 4 * lattice.size**2 * (ortho.bands + len(bundle.legend))
     room = (options.memory or _default_memory()) - fixed
     widest = max(room // column, NARROWEST * lattice.size) // BLOCK * BLOCK or BLOCK
     count = ceil(region.width / widest)
@@ -140,6 +169,7 @@ def make_plan(
         band_width=width,
         cache=source * (width + 2 * lattice.size),
         memory=fixed + column * min(width, region.width),
+        batch_size=batch_size,
     )
 
 

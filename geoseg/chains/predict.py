@@ -1,35 +1,42 @@
 """An orthophoto becomes a class map: ``write(blend(score(ortho)))``."""
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from geoseg.chains.area import open_area
+from geoseg.chains.finished import finished_before
 from geoseg.chains.models import Models
 from geoseg.chains.options import PredictOptions
-from geoseg.chains.plan import PredictPlan, column_bands, make_plan
-from geoseg.chains.provenance import fingerprint, provenance_of_map
+from geoseg.chains.plan import Load, PredictPlan, column_bands, make_plan
+from geoseg.chains.provenance import batch_size_of, fingerprint, provenance_of_map
 from geoseg.chains.watch import Watch
 from geoseg.core.blend import WindowScores, blend
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, PartlyReadError
+from geoseg.errors import BundleError, EmptyError, PartlyReadError
 from geoseg.io.gdal import limit_block_cache
 from geoseg.io.outputs import staged, write_text
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader
 from geoseg.io.tolerant import TolerantReader
-from geoseg.io.unfinished import resumable
+from geoseg.io.unfinished import KEPT, resumable
 from geoseg.io.vector import Area
-from geoseg.io.window_scores import WindowLayout, keep_windows, read_tags, start_window_folder
+from geoseg.io.window_scores import WindowLayout, keep_windows, start_window_folder
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import Runtime
-from geoseg.mosaicking import MapOutputs, MapReport, MapWriter
+from geoseg.mosaicking import MapOutputs, MapReport, MapWriter, partly_read
 from geoseg.prediction import Ortho, score
 
 BAND_RECORD = "band_width.json"
 UNREADABLE = "unreadable.jsonl"
+
+KEPT_OF_THE_MAP = "what is finished of the map is kept: without --windows, go on with --resume"
+"""Told of a failure where the windows were to be kept too."""
 
 
 def predict_map(
@@ -40,6 +47,7 @@ def predict_map(
     options: PredictOptions,
     windows: Path | None = None,
     watch: Watch[WindowScores] = lambda items, _: items,
+    begun: Callable[[PredictPlan, Runtime], None] = lambda _plan, _runtime: None,
 ) -> MapReport:
     """Predict an orthophoto.
 
@@ -50,6 +58,7 @@ def predict_map(
         options: How.
         windows: Folder in which every window's scores are kept as well.
         watch: Shows progress.
+        begun: Is told what will be done, before it is.
 
     Raises:
         BundleError: If the orthophoto is not what the models were made for.
@@ -61,62 +70,72 @@ def predict_map(
     if not options.resume:
         outputs.refuse_existing()
     with RasterReader(path, options.read) as ortho:
-        area = Area.open(options.aoi, ortho.grid) if options.aoi else None
-        plan = make_plan(
-            ortho, models.bundle, options, area=area, layer_bytes=_layer_bytes(models, outputs)
+        area = open_area(options, ortho.grid)
+        layer_bytes = _layer_bytes(models.bundle, outputs)
+        planned = partial(
+            make_plan, ortho, models.bundle, options, area=area, layer_bytes=layer_bytes
         )
+        plan = planned()
         limit_block_cache(plan.cache)
-        check_input(
-            TolerantReader(ortho) if options.on_error == "nodata" else ortho,
-            models.bundle,
-            resample=options.resample,
-        )
-        runtime = models.open(plan.lattice.size, plan.network_size)
-        made_of = provenance_of_map(path, models, runtime, plan, options)
-        inputs = [path, *options.read.stacked, *([options.aoi] if options.aoi else [])]
-        if options.resume and (done := _finished_before(outputs, made_of, inputs)):
+        tolerant = options.on_error == "nodata"
+        check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
+        runtime = models.open(plan.lattice.size, plan.network_size, plan.batch_size)
+        plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
+        job = _Job(path, ortho, models, runtime, plan, options, area)
+        if options.resume and (done := job.found(outputs)):
             return done
-        job = _Job(ortho, models.bundle, runtime, plan, options, area, made_of)
-        key = fingerprint(path, made_of, plan, options, outputs)
+        begun(plan, runtime)
         with (
             resumable(
                 outputs.class_map,
-                key,
+                fingerprint(path, job.provenance, plan, options, outputs),
                 guarded=outputs.paths,
                 resume=options.resume,
                 overwrite=outputs.overwrite,
+                note=KEPT if windows is None else KEPT_OF_THE_MAP,
             ) as folder,
             _window_folder(windows, job.layout, overwrite=outputs.overwrite) as kept,
         ):
             report, loss = job.run(folder, outputs, kept, watch)
         if loss:
-            raise PartlyReadError(loss)
+            raise loss
         return report
 
 
-def plan_map(path: Path, bundle: ModelBundle, options: PredictOptions) -> PredictPlan:
-    """What `predict_map` would do.
+def plan_map(
+    path: Path, bundle: ModelBundle, options: PredictOptions, outputs: MapOutputs | None = None
+) -> PredictPlan:
+    """What `predict_map` would do, as far as it is known before a runtime is.
 
     Raises:
         BundleError: If the orthophoto is not what the model was made for.
         RasterError: If it cannot be read.
     """
     with RasterReader(path, options.read) as ortho:
-        check_input(ortho, bundle, resample=options.resample)
-        area = Area.open(options.aoi, ortho.grid) if options.aoi else None
-        return make_plan(ortho, bundle, options, area=area)
+        check_input(ortho, bundle, options=options)
+        planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
+        if outputs is not None:
+            planned = partial(planned, layer_bytes=_layer_bytes(bundle, outputs))
+        streams = os.cpu_count() or 1
+        return planned(load=Load(planned().batch_size or 1, streams))
 
 
 def check_input(
-    ortho: RasterReader | TolerantReader, bundle: ModelBundle, *, resample: bool
+    ortho: RasterReader | TolerantReader, bundle: ModelBundle, *, options: PredictOptions
 ) -> None:
     """See that an orthophoto is what a model was made for.
 
     Raises:
         BundleError: If bands, GSD or the range of values are others.
     """
+    if options.read.stacked and ortho.bands != bundle.bands:
+        raise BundleError(
+            f"{ortho.path}: has {ortho.bands} bands with those of --with "
+            f"({', '.join(ortho.band_names)}), the model takes {bundle.bands} "
+            f"({', '.join(bundle.band_names)}); choose the orthophoto's own with --bands"
+        )
     bundle.check_bands(ortho.bands, ortho.path)
-    if not resample:
+    if not options.resample:
         bundle.check_gsd(ortho.grid.gsd, ortho.path)
     if ortho.dtype.name != bundle.dtype:
         bundle.check_values(sample_values(ortho), ortho.path)
@@ -126,27 +145,42 @@ def check_input(
 class _Job:
     """All that is needed to predict an orthophoto."""
 
+    path: Path
     ortho: RasterReader
-    bundle: ModelBundle
+    models: Models
     runtime: Runtime
     plan: PredictPlan
     options: PredictOptions
     area: Area | None
-    provenance: dict[str, Any]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What the map will be made of."""
+        return provenance_of_map(self.path, self.models, self.runtime, self.plan, self.options)
+
+    def found(self, outputs: MapOutputs) -> MapReport | None:
+        """The report of a map that is there already.
+
+        Raises:
+            PartlyReadError: If blocks could not be read when it was made.
+        """
+        aoi = [self.options.aoi] if self.options.aoi else []
+        inputs = [self.path, *self.options.read.stacked, *aoi]
+        return finished_before(outputs, self.provenance, inputs, self.models.bundle.legend)
 
     def run(
         self, folder: Path, outputs: MapOutputs, kept: Path | None, watch: Watch[WindowScores]
-    ) -> tuple[MapReport, str | None]:
+    ) -> tuple[MapReport, PartlyReadError | None]:
         """Predict what is not finished yet in a folder, and put the map together.
 
         Returns:
-            The report, and what could not be read.
+            The report, and what is to be said of blocks that could not be read.
         """
         writer = MapWriter(
             folder,
             region=self.plan.region,
             grid=self.ortho.grid.part(self.plan.region),
-            legend=self.bundle.legend,
+            legend=self.models.bundle.legend,
             outputs=outputs,
             tags={"provenance": self.provenance} | self._part_tags(),
         )
@@ -163,13 +197,12 @@ class _Job:
         lost = reader.failed_pixels
         try:
             report = writer.finish(
-                may_be_empty=self.options.part is not None,
-                tags={"unreadable_pixels": lost} if lost else None,
+                may_be_empty=self.options.part is not None, tags=self._loss_tags(reader)
             )
         except EmptyError:
             where = " where the map is wanted" if self.plan.region != self.ortho.grid.window else ""
             raise EmptyError(f"{self.ortho.path}: has no pixel with data{where}") from None
-        return report, _partly_read(report.path, lost, reader.first_error) if lost else None
+        return report, partly_read(report.path, lost, reader.first_error) if lost else None
 
     @property
     def layout(self) -> WindowLayout:
@@ -177,7 +210,7 @@ class _Job:
         return WindowLayout(
             grid=self.ortho.grid,
             lattice=self.plan.lattice,
-            legend=self.bundle.legend,
+            legend=self.models.bundle.legend,
             provenance=self.provenance,
         )
 
@@ -186,10 +219,18 @@ class _Job:
             ortho,
             self.runtime,
             self.plan.lattice.windows(rest),
-            batch_size=self.options.batch_size or self.runtime.batch_size,
+            batch_size=batch_size_of(self.plan, self.runtime),
             streams=self.runtime.streams,
             ground=self.area,
         )
+
+    def _loss_tags(self, reader: TolerantReader) -> dict[str, Any] | None:
+        """What could not be read. A part names the blocks, as others may name the same."""
+        if not reader.failed:
+            return None
+        places = [list(astuple(block)) for block in reader.failed]
+        blocks = {"unreadable_blocks": places} if self.options.part else {}
+        return {"unreadable_pixels": reader.failed_pixels, **blocks}
 
     def _part_tags(self) -> dict[str, Any]:
         """What a part says of the whole."""
@@ -229,28 +270,7 @@ def _band_width(plan: PredictPlan, folder: Path) -> int:
     return int(json.loads(record.read_text(encoding="utf-8")))
 
 
-def _layer_bytes(models: Models, outputs: MapOutputs) -> int:
+def _layer_bytes(bundle: ModelBundle, outputs: MapOutputs) -> int:
     """Bytes of all outputs per pixel."""
     score = {"uint8": 1, "float32": 4}[outputs.score_type] if outputs.scores else 0
-    return 1 + score * len(models.bundle.legend) + (outputs.confidence is not None)
-
-
-def _finished_before(
-    outputs: MapOutputs, provenance: Mapping[str, Any], made_from: Sequence[Path]
-) -> MapReport | None:
-    """The report of a map that is there already and was made of the same."""
-    path = outputs.class_map
-    if not all(each.exists() for each in outputs.paths):
-        return None
-    if any(each.exists() and each.stat().st_mtime > path.stat().st_mtime for each in made_from):
-        return None
-    tags = read_tags(path)
-    if tags.get("provenance") != provenance:
-        return None
-    if lost := tags.get("unreadable_pixels"):
-        raise PartlyReadError(_partly_read(path, lost, "found in an earlier run"))
-    return MapReport(path, tags["pixels"], tags["class_pixels"])
-
-
-def _partly_read(path: Path, pixels: int, reason: str | None) -> str:
-    return f"{path}: written, but {pixels} px could not be read and have no data in it: {reason}"
+    return 1 + score * len(bundle.legend) + (outputs.confidence is not None)

@@ -11,7 +11,7 @@ from geoseg.chains.models import Models
 from geoseg.chains.options import PredictOptions
 from geoseg.chains.plan import PredictPlan
 from geoseg.model.segmenter import Runtime
-from geoseg.mosaicking import MapOutputs
+from geoseg.mosaicking import REGION, MapOutputs
 
 BLENDS = {
     "hann": "mean of class probabilities, Hann weights",
@@ -35,22 +35,31 @@ def provenance_of_map(
     source: Path, models: Models, runtime: Runtime, plan: PredictPlan, options: PredictOptions
 ) -> dict[str, Any]:
     """What the map of an orthophoto is made of; options that were not used are left out."""
-    batch_size = options.batch_size or runtime.batch_size
+    batch_size = batch_size_of(plan, runtime)
+    whole, lattice = plan.whole, plan.lattice
+    corner_and_size = [whole.row_off, whole.col_off, whole.height, whole.width]
     chosen = {
         "bands": options.read.bands,
         "nodata": options.read.nodata,
         "stacked": [path.name for path in options.read.stacked],
         "resampled_from": plan.network_size if options.resample else None,
         "aoi": options.aoi and options.aoi.name,
+        "aoi_layer": options.aoi_layer,
         "bounds": options.bounds,
+        REGION: corner_and_size if whole != lattice.whole else None,
         "batch_size": batch_size if batch_size > 1 else None,
     }
     return provenance_of(source, models, runtime) | {
-        "window_size": plan.lattice.size,
-        "window_stride": plan.lattice.stride,
-        "blend": BLENDS[plan.lattice.taper],
+        "window_size": lattice.size,
+        "window_stride": lattice.stride,
+        "blend": BLENDS[lattice.taper],
         **{name: value for name, value in _as_json(chosen).items() if value not in (None, [])},
     }
+
+
+def batch_size_of(plan: PredictPlan, runtime: Runtime) -> int:
+    """Windows that are scored at a time: no more than the map has."""
+    return min(plan.batch_size or runtime.batch_size, plan.most_at_a_time)
 
 
 def fingerprint(

@@ -17,7 +17,8 @@ class Batch:
     """Results and failures of a row of inputs.
 
     With a record, failures outlive the process: a batch that is resumed names them again
-    without trying, unless it is told to.
+    without trying, unless it is told to. A failure is forgotten when its input goes well,
+    and not before.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class Batch:
             try:
                 results.append(work(item))
             except GeosegError as error:
-                hopeless = isinstance(error, OutputError) and not isinstance(
-                    error, OutputExistsError
-                )
-                if len(todo) == 1 or hopeless:
+                in_the_way = isinstance(error, OutputExistsError)
+                if len(todo) == 1 or (isinstance(error, OutputError) and not in_the_way):
                     raise
                 self._note(name(item), str(error))
-        if self._record and not self.failures:
-            self._record.unlink(missing_ok=True)
+                if not in_the_way:  # that is no fault of the input
+                    self._keep(name(item), str(error))
+            else:
+                self._keep(name(item), None)
         return results
 
     def finish(self) -> None:
@@ -82,9 +83,21 @@ class Batch:
     def _note(self, name: str, reason: str) -> None:
         self.failures[name] = reason
         self._talk.warn(reason)
-        if self._record:
-            known = {each: self._skip.get(each, why) for each, why in self.failures.items()}
-            write_text(self._record, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+
+    def _keep(self, name: str, reason: str | None) -> None:
+        """Write down why an input failed, or that it did not."""
+        if self._record is None:
+            return
+        known = _read(self._record)
+        wanted = {each: why for each, why in known.items() if each != name}
+        if reason is not None:
+            wanted = known | {name: reason}
+        if wanted == known:
+            return
+        if wanted:
+            write_text(self._record, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+        else:
+            self._record.unlink(missing_ok=True)
 
 
 def _read(record: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """``geoseg evaluate``: class maps against reference maps."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,16 +10,29 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.batch import Batch
-from geoseg.commands.legends import OwnLegend, class_indices, legend_of
+from geoseg.commands.legends import OwnLegend, class_indices, legend_of, merged_legend
 from geoseg.commands.parsing import parse_distance
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.survey import Errors, match_orthos
+from geoseg.commands.talk import Talk, print_json, width_of_terminal
+
+FEW_BLOCKS = 30
+"""With fewer than this, bounds of figures are not to be trusted much."""
+
+
+MOST_THREADS = 4
+"""More by default would only take memory: a third of the work is done by one at a time."""
 
 
 def evaluate(
     maps: Annotated[list[Path], typer.Argument(help="Class maps: files, folders or quoted globs.")],
     reference: Annotated[
         list[Path] | None,
-        typer.Option("--reference", "-r", help="Reference maps; one for all maps will do."),
+        typer.Option(
+            "--reference",
+            "-r",
+            help="Reference maps: files, folders or globs; repeat for more. One map has them all, "
+            "and each fills what those before it leave unlabelled.",
+        ),
     ] = None,
     legend: OwnLegend = None,
     output: Annotated[
@@ -26,7 +40,8 @@ def evaluate(
     ] = None,
     *,
     pair: Annotated[
-        Literal["order", "name"], typer.Option(help="How maps and references belong together.")
+        Literal["order", "name", "all"],
+        typer.Option(help="How maps and references belong together; all: each map has them all."),
     ] = "order",
     aoi: options.Aoi = None,
     patches: Annotated[
@@ -44,8 +59,8 @@ def evaluate(
     sample: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of --reference: points of `geoseg sample-points`, their class in column "
-            "'reference' (or --attribute). Accuracy and area with standard errors."
+            help="Instead of --reference: points of `geoseg sample-points`, or polygons, their "
+            "class in column 'reference' (or --attribute). Accuracy and area, standard errors."
         ),
     ] = None,
     resample: options.ResampleReference = False,
@@ -71,6 +86,83 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="CLASS", help="Match this class's objects too; may be repeated."),
     ] = None,
+    reference_objects: Annotated[
+        Literal["components", "polygons"],
+        typer.Option(
+            help="What an object of the reference is: connected pixels, or a polygon of its file, "
+            "so that those that touch stay apart."
+        ),
+    ] = "components",
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Scores of `geoseg predict --scores`, of each map: calibration, figures over "
+            "thresholds, average precision of objects."
+        ),
+    ] = None,
+    legend_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or JSON with columns from (class of the map), to (class of the reference) "
+            "and, if wanted, name: legends that differ are merged."
+        ),
+    ] = None,
+    reference_legend: Annotated[
+        str | None,
+        typer.Option(help="TOML file or preset: the reference's classes, for --legend-map."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=50,
+            max=99.9,
+            metavar="PERCENT",
+            help="Bounds of every figure at this level, such as 95, by drawing blocks of ground.",
+        ),
+    ] = None,
+    block: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_distance,
+            metavar="256px|50m",
+            help="Side of the blocks of --confidence [default: 256px]; what lies nearer together "
+            "may be right or wrong together.",
+            show_default=False,
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=100, max=100_000, help="How often blocks are drawn for --confidence.")
+    ] = 1000,
+    seed: options.Seed = 0,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:COLUMN]",
+            help="Polygons of regions, and the column of their names: figures of each region.",
+        ),
+    ] = None,
+    error_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="GeoTIFF to write: what is right pale, each confusion in a colour of its own. "
+            "A folder for several maps."
+        ),
+    ] = None,
+    worst: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="Rank so many windows by their errors; see --output."),
+    ] = 0,
+    window: Annotated[
+        int, typer.Option(min=16, help="Side of the windows of --worst, in pixels.")
+    ] = 256,
+    ortho: Annotated[
+        list[Path] | None,
+        typer.Option(help="Orthophotos of the maps, for the pictures of --worst; repeat for more."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads [default: one per processor, at most 4]."),
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -90,9 +182,11 @@ def evaluate(
     classes = legend_of(legend, paths[0])
     talk = Talk(quiet=quiet)
     if sample is not None:
-        if len(paths) > 1 or patches or boundary or erode or objects:
+        others = (patches, boundary, erode, objects, scores, legend_map)
+        if len(paths) > 1 or any(others) or confidence or by or error_map or worst:
             raise typer.BadParameter(
-                "it is of one map, and without --patches, --boundary, --erode, --objects",
+                "it is of one map, and without --patches, --boundary, --erode, --objects, "
+                "--scores, --legend-map, --confidence, --by, --error-map, --worst",
                 param_hint="--sample",
             )
         watch = talk.watch(paths[0].name)
@@ -103,13 +197,36 @@ def evaluate(
             evaluation.write_sample_report(output, estimates, overwrite=overwrite)
         _tell(estimates, evaluation.sample_table, json=json)
         return
-    pairs = evaluation.pair_maps(paths, find_references(reference or []), by=pair)
+    references = find_references(reference or [])
+    rasters = find_rasters(scores or [])
+    pairs = evaluation.pair_maps(paths, references, by=pair, scores=rasters)
+    classes = merged_legend(classes, references[0], legend_map, reference_legend, coding=coding)
     ground = PatchSet.open(patches).footprints(split) if patches else None
     choices = ReferenceOptions(attribute=attribute, layer=layer, coding=coding, resample=resample)
     numbers = class_indices(objects or [], classes)
-    measures = evaluation.Measures(boundary=boundary, erode=erode, objects=numbers)
-    compare = partial(
-        evaluation.compare, options=choices, measures=measures, aoi=aoi, ground=ground
+    drawn = reference_objects == "polygons"
+    measures = evaluation.Measures(
+        boundary=boundary,
+        erode=erode,
+        objects=numbers,
+        polygons=drawn,
+        by=evaluation.parse_source(by) if by else None,
+        bootstrap=_bootstrap(confidence, block, bootstrap, seed),
+    )
+    errors = Errors(
+        pairs,
+        error_map,
+        worst,
+        window,
+        match_orthos(pairs, ortho or [], by_name=pair == "name"),
+        with_report=output is not None,
+        overwrite=overwrite,
+    )
+    errors.check()
+    reading: dict[str, Any] = {"options": choices, "aoi": aoi, "ground": ground}
+    threads = workers or min(os.cpu_count() or 1, MOST_THREADS)
+    compare: Callable[..., Any] = partial(
+        evaluation.compare, measures=measures, workers=threads, **reading
     )
     batch = Batch(talk)
     done = batch.run(
@@ -118,10 +235,47 @@ def evaluate(
     if not done:
         batch.finish()
     report = evaluation.Evaluation(dict(done), classes, measures)
+    _warn(report, talk)
+    report, panels = errors.survey(report, reading, talk, workers=threads)
     if output is not None:
-        evaluation.write_report(output, report, overwrite=overwrite)
-    _tell(report, evaluation.table_of, json=json)
+        evaluation.write_report(output, report, overwrite=overwrite, panels=panels)
+    _tell(report, partial(evaluation.table_of, width=width_of_terminal()), json=json)
     batch.finish()
+
+
+def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> Any:
+    """How confidence intervals are found, if they are wanted."""
+    from geoseg.evaluation import Bootstrap
+
+    if level is None:
+        if block is not None:
+            raise typer.BadParameter("is for --confidence", param_hint="--block")
+        return None
+    own = {} if block is None else {"block": block}
+    return Bootstrap(level=level / 100, resamples=resamples, seed=seed, **own)
+
+
+def _warn(report: Any, talk: Talk) -> None:
+    """What may spoil the figures.
+
+    Raises:
+        EmptyError: If regions are wanted and there are none.
+        InputError: If confidence intervals are wanted and there are no two blocks.
+    """
+    from geoseg import evaluation
+    from geoseg.errors import EmptyError
+
+    pooled, measures = report.pooled, report.measures
+    if measures.by and not pooled.regions:
+        raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
+    if measures.bootstrap is None:
+        return
+    blocks = evaluation.count_blocks(pooled.squares, measures.bootstrap)
+    if blocks < FEW_BLOCKS:
+        talk.warn(
+            f"only {blocks} blocks of {measures.bootstrap.block}: their bounds are rough, and "
+            f"mostly too narrow"
+        )
 
 
 def _tell(report: Any, table: Callable[[Any], str], *, json: bool) -> None:

@@ -35,6 +35,61 @@ def legend_of(name: str | None, class_map: Path) -> "Legend":
     return Legend.from_dict(record)
 
 
+def merged_legend(
+    own: "Legend",
+    reference: Path,
+    legend_map: Path | None,
+    reference_legend: str | None,
+    *,
+    coding: str = "auto",
+) -> "Legend":
+    """The classes that a map and its reference have in common by a legend map, if there is one.
+
+    Args:
+        own: The legend of the map.
+        reference: One of the references; a class map of geoseg's own says what its classes are.
+        legend_map: Table of the classes that mean the same.
+        reference_legend: TOML file or preset.
+        coding: How a raster reference names classes.
+
+    Raises:
+        LegendError: If the table does not fit the legends.
+    """
+    from geoseg.core.legend_map import merge_legends
+    from geoseg.io.legend_map import load_legend_map
+    from geoseg.io.legends import load_legend
+
+    if legend_map is None:
+        if reference_legend is not None:
+            raise typer.BadParameter("is for --legend-map", param_hint="--reference-legend")
+        return own
+    if coding == "map":
+        raise typer.BadParameter(
+            "map is not for --legend-map, which says what the values of a class map mean",
+            param_hint="--coding",
+        )
+    theirs = load_legend(reference_legend) if reference_legend else _carried(reference)
+    rows = load_legend_map(legend_map)
+    try:
+        return merge_legends(rows, own, theirs)
+    except LegendError as error:
+        raise LegendError(f"{legend_map}: {error}") from error
+
+
+def _carried(reference: Path) -> "Legend | None":
+    """The legend of a class map that geoseg wrote, by the values that it has in the file."""
+    from geoseg.core.legend import Legend
+    from geoseg.io.vector import is_vector
+    from geoseg.io.window_scores import read_tags
+
+    record = None if is_vector(reference) else read_tags(reference).get("legend")
+    if record is None:
+        return None
+    keys = ("value", "name", "color")
+    tables = [{key: table[key] for key in keys if key in table} for table in record["class"]]
+    return Legend.from_dict({"class": tables})
+
+
 def class_indices(names: Sequence[str], legend: "Legend") -> tuple[int, ...]:
     """Indices of the classes that the user names.
 

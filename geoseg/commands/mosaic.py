@@ -9,8 +9,12 @@ import typer
 from geoseg.commands import options
 from geoseg.commands.talk import Talk, print_json
 
+NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
+"""Parameters that mean nothing where parts are joined."""
+
 
 def mosaic(
+    ctx: typer.Context,
     scores: Annotated[
         list[Path],
         typer.Argument(
@@ -48,6 +52,11 @@ def mosaic(
     quiet: options.Quiet = False,
 ) -> None:
     """Blend windows, score rasters or class maps into one georeferenced map."""
+    options.refuse_other_formats("--output", output)
+    options.refuse_other_formats("--scores", with_scores)
+    options.refuse_other_formats("--confidence", with_confidence)
+    if parts:
+        options.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
     from geoseg import mosaicking
     from geoseg.io.legends import load_legend
     from geoseg.io.paths import find_rasters

@@ -1,11 +1,15 @@
 """Options that several commands share: their names, helps and checks."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from geoseg.commands.parsing import parse_bands, parse_nodata
+
+TIFF = (".tif", ".tiff")
+"""Endings of the rasters that are written."""
 
 LegendName = Annotated[
     str,
@@ -74,6 +78,29 @@ DryRun = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
+
+
+def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
+    """Options that would be ignored are wrong usage, if the user has given them.
+
+    Args:
+        ctx: The command's.
+        names: Of its parameters.
+        why: Follows the option in the message, as in ``is not for patch sets``.
+    """
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name != "DEFAULT":
+            raise typer.BadParameter(why, ctx=ctx, param_hint=f"'{parameter.opts[0]}'")
+
+
+def refuse_other_formats(option: str, *paths: Path | None) -> None:
+    """Maps are GeoTIFFs; another ending is wrong usage."""
+    for path in paths:
+        if path is not None and path.suffix.lower() not in TIFF:
+            raise typer.BadParameter(
+                f"{path}: rasters are written as GeoTIFF; end the name in .tif", param_hint=option
+            )
 
 
 def refuse_wide_stride(stride: int | None, size: int | None) -> None:

@@ -52,6 +52,38 @@ def parse_count(text: str) -> int | Literal["auto"]:
     raise typer.BadParameter(f"{text!r} is neither a number from 1 nor auto")
 
 
+def parse_rate(text: str) -> float | Literal["auto"]:
+    """A learning rate, or "auto".
+
+    >>> parse_rate("1e-3"), parse_rate("auto")
+    (0.001, 'auto')
+    """
+    if text.lower() == "auto":
+        return "auto"
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise typer.BadParameter(f"{text!r} is neither a number above 0 nor auto")
+    return rate
+
+
+LOGGERS = ("csv", "tensorboard", "mlflow", "wandb")
+
+
+def parse_loggers(text: str) -> tuple[str, ...]:
+    """Names of loggers.
+
+    >>> parse_loggers("csv,tensorboard")
+    ('csv', 'tensorboard')
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    if unknown := [name for name in names if name not in LOGGERS]:
+        raise typer.BadParameter(f"{unknown[0]!r} is unknown; known are {', '.join(LOGGERS)}")
+    return names
+
+
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 

@@ -1,28 +1,27 @@
 """``geoseg predict``: model bundles and orthophotos become class maps."""
 
-from dataclasses import asdict
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.batch import Batch
+from geoseg.commands.map_jobs import MapJobs, Wishes, find_models, predict_set
 from geoseg.commands.parsing import parse_bounds, parse_count, parse_part, parse_size
-from geoseg.commands.talk import Talk, in_bytes, print_json
+from geoseg.commands.talk import Talk
 
-if TYPE_CHECKING:
-    from geoseg.chains import PredictPlan
-    from geoseg.model.bundle import ModelBundle
-    from geoseg.mosaicking import MapOutputs, MapReport
+SMALLEST = 32
+"""Side of the smallest window, in pixels: encoders halve it five times."""
 
-TIFF = (".tif", ".tiff")
-FAILURES = "failed.json"
-"""In a folder of maps: the orthophotos of which there is none, and why."""
+FOR_PATCH_SETS = (
+    *("model", "orthos", "output", "test_time_augmentation", "batch_size", "runtime"),
+    *("precision", "device", "split", "overwrite", "json", "quiet", "verbose"),
+)
+"""Parameters that mean something where the input is a patch set."""
 
 
 def predict(
+    ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="Model bundle, or the run of `geoseg train`.")],
     orthos: Annotated[
         list[Path],
@@ -38,7 +37,7 @@ def predict(
     *,
     patch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of a window [default: 512 to 1024, whichever suits]."),
+        typer.Option(min=SMALLEST, help="Side of a window [default: 512 to 1024, what suits]."),
     ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Step between windows [default: 7/8 of a window].")
@@ -93,6 +92,7 @@ def predict(
     stacked: options.Stacked = None,
     resample: Annotated[bool, typer.Option("--resample", help="Work at the model's GSD.")] = False,
     aoi: options.Aoi = None,
+    aoi_layer: Annotated[str | None, typer.Option(help="Layer of the AOI, of several.")] = None,
     bounds: Annotated[
         Any,
         typer.Option(
@@ -133,17 +133,22 @@ def predict(
     """Predict class maps of orthophotos, or of the patches of a patch set."""
     from geoseg import chains
     from geoseg.io.patches import PatchSet, is_patch_set
-    from geoseg.io.paths import find_rasters, unique_names
+    from geoseg.io.paths import find_rasters
     from geoseg.io.raster import ReadOptions
-    from geoseg.mosaicking import MapOutputs
 
     _refuse_wide_steps(patch_size, stride, overlap)
     if windows is not None and (resume or part is not None):
         raise typer.BadParameter("--windows goes with neither --resume nor --part")
     if retry_failed and not resume:
         raise typer.BadParameter("--retry-failed goes with --resume")
+    if aoi_layer is not None and aoi is None:
+        raise typer.BadParameter("--aoi-layer goes with --aoi")
+    bundles, orthos = find_models(model, orthos)
+    of_a_set = len(orthos) == 1 and is_patch_set(orthos[0])
+    every = {each.name for each in ctx.command.params if each.name}
+    ignored = every - {*FOR_PATCH_SETS} if of_a_set else {"split"}
+    options.refuse_given(ctx, ignored, f"is not for {'patch sets' if of_a_set else 'orthophotos'}")
     talk = Talk(quiet=quiet, verbose=verbose)
-    bundles, orthos = _models(model, orthos)
     batch_size = None if batch_size == "auto" else batch_size
     models = chains.LoadedModels(
         bundles,
@@ -151,19 +156,10 @@ def predict(
         runtime=runtime,
         precision=precision,
         device=device,
-        batch_size=batch_size,
     )
-    if len(orthos) == 1 and is_patch_set(orthos[0]):
-        reports = chains.predict_patches(
-            PatchSet.open(orthos[0]),
-            models,
-            output,
-            split=split,
-            batch_size=batch_size,
-            overwrite=overwrite,
-            watch=talk.watch("predict"),
-        )
-        _tell_patches(reports, output, json=json)
+    if of_a_set:
+        given = {"split": split, "batch_size": batch_size, "overwrite": overwrite}
+        predict_set(PatchSet.open(orthos[0]), models, output, talk, json=json, **given)
         return
     choices = chains.PredictOptions(
         patch_size=patch_size,
@@ -174,62 +170,27 @@ def predict(
         resample=resample,
         read=ReadOptions(bands=bands, nodata=nodata, stacked=tuple(stacked or ())),
         aoi=aoi,
+        aoi_layer=aoi_layer,
         bounds=bounds,
         part=part,
         memory=memory,
         on_error=on_error,
         resume=resume,
     )
-    paths = find_rasters(orthos)
+    wishes = Wishes(
+        output=output,
+        scores=scores,
+        score_type=score_type,
+        confidence=confidence,
+        windows=windows,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+    )
+    jobs = MapJobs(find_rasters(orthos), models, choices, wishes, talk)
     if dry_run:
-        _tell_plans(paths, [chains.plan_map(p, models.bundle, choices) for p in paths], json=json)
-        return
-    targets = _targets(paths, unique_names(paths), output, part)
-    all_outputs = [
-        MapOutputs(
-            class_map=target,
-            scores=_beside(target, "scores") if scores else None,
-            score_type=score_type,
-            confidence=_beside(target, "confidence") if confidence else None,
-            confidence_kind=confidence or "margin",
-            overwrite=overwrite,
-        )
-        for target in targets
-    ]
-    _refuse_inputs(all_outputs, [*paths, *(stacked or ()), *([aoi] if aoi else [])])
-    for outputs in [] if resume else all_outputs:
-        outputs.refuse_existing()
-
-    def work(job: "tuple[Path, MapOutputs]") -> "MapReport":
-        path, outputs = job
-        own = windows and (windows if len(paths) == 1 else windows / outputs.class_map.stem)
-        return chains.predict_map(
-            path, models, outputs, options=choices, windows=own, watch=talk.watch(path.name)
-        )
-
-    record = output / FAILURES if output.suffix.lower() not in TIFF else None
-    batch = Batch(talk, record=record, resume=resume, retry_failed=retry_failed)
-    jobs = zip(paths, all_outputs, strict=True)
-    reports = batch.run(jobs, work, name=lambda job: str(job[0]))
-    for note in models.notes:
-        talk.say(note)
-    _tell_maps(reports, json=json)
-    batch.finish()
-
-
-def _models(model: Path, inputs: list[Path]) -> "tuple[list[ModelBundle], list[Path]]":
-    """The bundles that are named first, and what comes after them."""
-    from geoseg.model.bundle import RECORD, ModelBundle
-
-    def folder_of(path: Path) -> Path:
-        return path / "model" if (path / "model" / RECORD).is_file() else path
-
-    more = list(takewhile(lambda path: (folder_of(path) / RECORD).is_file(), inputs))
-    bundles = [ModelBundle.load(folder_of(path)) for path in (model, *more)]
-    rest = inputs[len(more) :]
-    if not rest:
-        raise typer.BadParameter("models are named, but no orthophoto")
-    return bundles, rest
+        jobs.tell_plans(json=json)
+    else:
+        jobs.run(json=json)
 
 
 def _refuse_wide_steps(size: int | None, stride: int | None, overlap: int | None) -> None:
@@ -240,61 +201,3 @@ def _refuse_wide_steps(size: int | None, stride: int | None, overlap: int | None
         raise typer.BadParameter("--overlap and --stride exclude each other")
     if size and overlap >= size:
         raise typer.BadParameter(f"--overlap {overlap} is not less than the window, {size}")
-
-
-def _targets(
-    paths: list[Path], names: list[str], output: Path, part: tuple[int, int] | None
-) -> list[Path]:
-    """The class map of each orthophoto."""
-    is_file = output.suffix.lower() in TIFF
-    if is_file and len(paths) > 1:
-        raise typer.BadParameter(f"--output {output}: name a folder for {len(paths)} orthophotos")
-    targets = [output] if is_file else [output / f"{name}.tif" for name in names]
-    if part is None:
-        return targets
-    index, count = part
-    mark = f"part-{index:0{len(str(count))}}-of-{count}"
-    return [each.with_name(f"{each.stem}_{mark}.tif") for each in targets]
-
-
-def _refuse_inputs(all_outputs: "list[MapOutputs]", inputs: list[Path]) -> None:
-    """An output that is an input, or another output, would destroy it."""
-    places = {path.resolve() for path in inputs}
-    for path in (path for outputs in all_outputs for path in outputs.paths):
-        if path.resolve() in places:
-            raise typer.BadParameter(f"--output: {path} is an input or another output as well")
-        places.add(path.resolve())
-
-
-def _beside(target: Path, what: str) -> Path:
-    return target.with_name(f"{target.stem}_{what}.tif")
-
-
-def _tell_plans(paths: list[Path], plans: "list[PredictPlan]", *, json: bool) -> None:
-    if json:
-        print_json({str(path): plan.summary for path, plan in zip(paths, plans, strict=True)})
-        return
-    for path, plan in zip(paths, plans, strict=True):
-        bands = f" in {len(plan.bands)} bands of columns" if len(plan.bands) > 1 else ""
-        typer.echo(
-            f"{path}: {plan.windows} windows of {plan.lattice.size} px at stride "
-            f"{plan.lattice.stride}{bands}, {in_bytes(plan.pixels)} of map, about "
-            f"{in_bytes(plan.memory)} of memory besides the network"
-        )
-
-
-def _tell_maps(reports: "list[MapReport]", *, json: bool) -> None:
-    if json:
-        print_json([asdict(report) | {"path": str(report.path)} for report in reports])
-        return
-    for report in reports:
-        typer.echo(
-            f"{report.path}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}"
-        )
-
-
-def _tell_patches(reports: "list[MapReport]", output: Path, *, json: bool) -> None:
-    if json:
-        print_json([asdict(report) | {"path": str(report.path)} for report in reports])
-        return
-    typer.echo(f"{output}: {len(reports)} patches")

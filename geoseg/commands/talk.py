@@ -1,8 +1,11 @@
 """How commands talk: results on stdout; progress, messages and warnings on stderr."""
 
 import json
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +62,79 @@ class Talk:
     @property
     def _no_bar(self) -> bool | None:
         return True if self.quiet else not sys.stderr.isatty()
+
+
+def styled(text: str, **style: Any) -> str:
+    """Text in colour or bold where a terminal shows it and the user has not set NO_COLOR.
+
+    Source: https://no-color.org
+    """
+    plain = (
+        not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    )
+    return text if plain else typer.style(text, **style)
+
+
+def wrapped(text: str, *, indent: int, hanging: int = 2) -> str:
+    """Text in lines that fit a terminal; elsewhere one line, which others may search and cut.
+
+    Args:
+        text: Without line breaks.
+        indent: Of all lines, in characters.
+        hanging: Of further lines, in addition.
+    """
+    width = width_of_terminal()
+    if width is None:
+        return " " * indent + text
+    return textwrap.fill(
+        text,
+        max(width, indent + hanging + 20),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_on_hyphens=False,
+    )
+
+
+def columns(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
+    """Rows of cells as a table, the first column to the left, numbers to the right.
+
+    On a terminal the last columns that do not fit are left out, and an ellipsis says so.
+
+    Args:
+        rows: Of the same length, the headings first.
+        indent: Of all lines, in characters.
+    """
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    fitting = _fitting(widths, indent)
+    to_the_right = [all(map(_is_figure, cells)) for cells in zip(*rows[1:], strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, to_the_right or [False] * 99, strict=False)
+        ]
+        more = "" if fitting == len(widths) else "  …"
+        lines.append(" " * indent + "  ".join(cells[:fitting]).rstrip() + more)
+    return "\n".join(lines)
+
+
+def _fitting(widths: Sequence[int], indent: int) -> int:
+    """How many columns fit; at least the first."""
+    limit = width_of_terminal()
+    ends = [indent + sum(widths[:n]) + 2 * (n - 1) for n in range(1, len(widths) + 1)]
+    if limit is None or ends[-1] <= limit:
+        return len(widths)
+    ellipsis = 3
+    return max(sum(end + ellipsis <= limit for end in ends), 1)
+
+
+def _is_figure(cell: str) -> bool:
+    return cell in {"-", ""} or cell.strip("-+")[:1].isdigit()
+
+
+def width_of_terminal() -> int | None:
+    """Characters of a line on stdout; None where it is no terminal: others may search and cut."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
 
 
 def print_json(content: Any) -> None:

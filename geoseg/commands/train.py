@@ -1,23 +1,57 @@
 """``geoseg train``: a patch set becomes a model bundle."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.parsing import parse_duration
+from geoseg.commands.parsing import parse_count, parse_duration, parse_loggers, parse_rate
 from geoseg.commands.talk import Talk, print_json
+from geoseg.model.hub import DEFAULT_ENCODER, check_hub
+
+if TYPE_CHECKING:
+    from geoseg.training import FoldsReport, TrainReport
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+FIGURES = {
+    "val_miou": "validation mIoU",
+    "val_loss": "validation loss",
+    "train_loss": "training loss",
+}
+"""Columns of the history, as people call them."""
+
+
+def _parse_augment(text: str) -> str:
+    """See that the changes are known and possible."""
+    from geoseg.errors import TrainingError
+    from geoseg.training.augmentation import Augmentation
+
+    try:
+        Augmentation.parse(text)
+    except TrainingError as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
+
 
 def train(
     patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to write.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Run folder to write.", show_default=False),
+    ] = None,
     *,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG",
+            help="Draw samples as the training sees them; without --output do no more.",
+        ),
+    ] = None,
     arch: Annotated[str, typer.Option(help="Architecture, smp's name.")] = "unet",
     encoder: Annotated[
         str | None,
@@ -67,8 +101,20 @@ def train(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches per step.")] = 10,
-    lr: Annotated[float, typer.Option(min=1e-9, help="Highest learning rate.")] = 1e-3,
+    batch_size: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_count,
+            metavar="N|auto",
+            help="Patches per step; auto: what fits into memory.",
+        ),
+    ] = "10",
+    lr: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_rate, metavar="RATE|auto", help="Highest learning rate; auto: tried out."
+        ),
+    ] = "0.001",
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd", "asgd"], typer.Option(help="Optimiser.")
     ] = "adam",
@@ -96,8 +142,34 @@ def train(
         typer.Option(help="Keep a moving average of the weights, or the mean of the last epochs'."),
     ] = "none",
     augment: Annotated[
-        Literal["none", "flips", "d4"], typer.Option(help="Mirror images, or turns as well.")
+        Any,
+        typer.Option(
+            parser=_parse_augment,
+            metavar="NAME[:STRENGTH][,...]",
+            help="Random changes: none, flips, d4 (turns as well), light, strong, or a list of "
+            "these and of rotation (degrees), scale:0.8-1.25, shear (degrees), crop:0.5 (of the "
+            "side), brightness, contrast, saturation, gamma, noise (shares of a band's range), "
+            "blur (pixels), band-dropout, erasing (probabilities), mixup, cutmix (Beta).",
+        ),
     ] = "d4",
+    oversample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rare|CLASS=FACTOR[,...]",
+            help="Take patches with rare classes, or with these, more often.",
+        ),
+    ] = None,
+    samples_per_epoch: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Patches of an epoch [default: all, once each]."),
+    ] = None,
+    jitter: Annotated[
+        bool,
+        typer.Option(
+            "--jitter",
+            help="Windows anywhere instead of on the lattice; needs `tile --index-only`.",
+        ),
+    ] = False,
     early_stopping: Annotated[
         int, typer.Option(min=0, help="Epochs without a better one before stopping; 0: never.")
     ] = 10,
@@ -106,6 +178,36 @@ def train(
     ] = "loss",
     seed: options.Seed = 0,
     device: options.Device = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes that share every batch.")
+    ] = 1,
+    strategy: Annotated[
+        Literal["auto", "ddp"], typer.Option(help="How several devices share the work.")
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        typer.Option(help="Of the arithmetic; auto: the fastest of the hardware."),
+    ] = "auto",
+    compile_network: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first; pays in long trainings.")
+    ] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="K", help="Train K models, each without a part of the ground."),
+    ] = None,
+    validate_stitched: Annotated[
+        bool,
+        typer.Option("--validate-stitched", help="Validate on blended maps instead of windows."),
+    ] = False,
+    logger: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_loggers,
+            metavar="NAME[,NAME]",
+            help="Tell csv, tensorboard, mlflow or wandb as well.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that read [default: half the processors, at most 4]."),
@@ -119,7 +221,11 @@ def train(
     verbose: options.Verbose = False,
 ) -> None:
     """Train a segmentation network on a patch set."""
-    from geoseg import training
+    if output is None and preview is None:
+        raise typer.BadParameter("name the run folder to write", param_hint="--output")
+    if encoder_weights == "imagenet":
+        check_hub(encoder or DEFAULT_ENCODER)
+    from geoseg import chains, training
 
     choices = training.TrainOptions(
         arch=arch,
@@ -133,8 +239,8 @@ def train(
         class_weights=class_weights,
         epochs=epochs,
         max_time=max_time,
-        batch_size=batch_size,
-        lr=lr,
+        batch_size=None if batch_size == "auto" else batch_size,
+        lr=None if lr == "auto" else lr,
         optimizer=optimizer,
         weight_decay=weight_decay,
         schedule=schedule,
@@ -143,37 +249,101 @@ def train(
         accumulate=accumulate,
         average=average,
         augment=augment,
+        oversample=oversample,
+        samples_per_epoch=samples_per_epoch,
+        jitter=jitter,
         early_stopping=early_stopping,
         monitor=monitor,
         seed=seed,
         device=device,
+        devices=devices,
+        strategy=strategy,
+        validate_stitched=validate_stitched,
+        precision=precision,
+        compile=compile_network,
+        loggers=tuple(logger or ()),
         workers=workers,
     )
     talk = Talk(quiet=quiet, verbose=verbose)
     talk.detail(str(choices))
-    report = training.train(
-        patches, output, options=choices, resume=resume, overwrite=overwrite, quiet=quiet
-    )
+    if preview is not None and training.is_first():
+        training.draw_samples(patches, preview, options=choices, overwrite=overwrite)
+        _say_drawn(preview, talk, alone=output is None)
+    if output is None:
+        return
+    common: dict[str, Any] = {
+        "options": choices,
+        "validate": chains.stitched_confusion if validate_stitched else None,
+        "resume": resume,
+        "overwrite": overwrite,
+        "quiet": quiet,
+    }
+    if folds:
+        together = training.train_folds(patches, output, folds=folds, **common)
+        reports = together.runs
+    else:
+        together = None
+        reports = (training.train(patches, output, **common),)
+    if not training.is_first():
+        return  # the first of several processes speaks for all
+    for report in reports:
+        _say_what_to_know(report, talk)
+    _print(reports, together, json=json)
+    if reports[-1].interrupted:
+        talk.say("interrupted; the best model so far is kept, --resume goes on")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _say_what_to_know(report: "TrainReport", talk: Talk) -> None:
     for note in report.notes:
         talk.say(note)
     for warning in report.warnings:
         talk.warn(warning)
-    if json:
-        print_json(asdict(report) | {"model": str(report.model)})
+
+
+def _say_drawn(preview: Path, talk: Talk, *, alone: bool) -> None:
+    if alone:
+        typer.echo(str(preview))
     else:
-        figures = [
-            f"{label} {report.best[name]:.3f}"
-            for name, label in (
-                ("val_miou", "validation mIoU"),
-                ("val_loss", "validation loss"),
-                ("train_loss", "training loss"),
-            )
-            if name in report.best
-        ]
-        typer.echo(
-            f"{report.model}: best of {report.epochs} epochs is {report.best['epoch']}: "
-            f"{', '.join(figures)}{' (the time was over)' if report.timed_out else ''}"
-        )
-    if report.interrupted:
-        talk.say("interrupted; the best model so far is kept, --resume goes on")
-        raise typer.Exit(INTERRUPTED)
+        talk.say(f"{preview}: samples as the training sees them")
+
+
+def _print(reports: Sequence["TrainReport"], together: "FoldsReport | None", *, json: bool) -> None:
+    if json:
+        print_json(_as_json(reports[0]) if together is None else _folds_as_json(together))
+        return
+    for report in reports:
+        typer.echo(_line(report))
+    if together is not None:
+        typer.echo(_mean_line(together))
+
+
+def _line(report: "TrainReport") -> str:
+    figures = [
+        f"{label} {report.best[name]:.3f}" for name, label in FIGURES.items() if name in report.best
+    ]
+    return (
+        f"{report.model}: best of {report.epochs} epochs is {report.best['epoch']}: "
+        f"{', '.join(figures)}{' (the time was over)' if report.timed_out else ''}"
+    )
+
+
+def _mean_line(report: "FoldsReport") -> str:
+    figures = [
+        f"{label} {report.mean[name]:.3f} ± {report.deviation.get(name, 0):.3f}"
+        for name, label in FIGURES.items()
+        if name in report.mean
+    ]
+    return f"mean of {len(report.runs)} folds: {', '.join(figures)}"
+
+
+def _as_json(report: "TrainReport") -> dict[str, Any]:
+    return asdict(report) | {"model": str(report.model)}
+
+
+def _folds_as_json(report: "FoldsReport") -> dict[str, Any]:
+    return {
+        "runs": [_as_json(each) for each in report.runs],
+        "mean": report.mean,
+        "deviation": report.deviation,
+    }

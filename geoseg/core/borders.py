@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.confusion import Figures, divide
+from geoseg.core.confusion import Figures, count_pairs, divide
 from geoseg.core.disk import fold_disk
 from geoseg.core.scores import IGNORE
 
@@ -98,23 +98,8 @@ class BorderCounts:
             distance: Within which borders are the same, in pixels.
             classes: How many classes there are.
         """
-        known = (reference != IGNORE) & (predicted != IGNORE)
-        truth, found = (np.where(known, each, np.uint8(IGNORE)) for each in (reference, predicted))
-
-        def tally(labels: Labels, chosen: NDArray[np.bool_]) -> Counts:
-            return np.bincount(labels[chosen & counts], minlength=classes)
-
-        rim_truth, rim_found = near_border(truth, distance), near_border(found, distance)
-        line_truth, line_found = near_border(truth, 1), near_border(found, 1)
-        return cls(
-            tally(truth, rim_truth & rim_found & (truth == found)),
-            tally(truth, rim_truth),
-            tally(found, rim_found),
-            tally(truth, line_truth),
-            tally(truth, _beside(truth, line_truth, found, line_found, distance)),
-            tally(found, line_found),
-            tally(found, _beside(found, line_found, truth, line_truth, distance)),
-        )
+        marked = border_labels(reference, predicted, counts=counts, distance=distance)
+        return cls(*(count_pairs(each, each, classes).diagonal()[:-1] for each in marked))
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -149,6 +134,31 @@ class BorderCounts:
         """
         present = self.contour_reference > 0
         return float(figures[present].mean()) if present.any() else float("nan")
+
+
+def border_labels(
+    reference: Labels, predicted: Labels, *, counts: NDArray[np.bool_], distance: float
+) -> NDArray[np.uint8]:
+    """The pixels that `BorderCounts` counts; arguments are those of `BorderCounts.count`.
+
+    Returns:
+        (7, height, width): for each of its fields the class as which a pixel is counted,
+        `IGNORE` where it is not.
+    """
+    known = (reference != IGNORE) & (predicted != IGNORE)
+    truth, found = (np.where(known, each, np.uint8(IGNORE)) for each in (reference, predicted))
+    rim_truth, rim_found = near_border(truth, distance), near_border(found, distance)
+    line_truth, line_found = near_border(truth, 1), near_border(found, 1)
+    marked = (
+        (truth, rim_truth & rim_found & (truth == found)),
+        (truth, rim_truth),
+        (found, rim_found),
+        (truth, line_truth),
+        (truth, _beside(truth, line_truth, found, line_found, distance)),
+        (found, line_found),
+        (found, _beside(found, line_found, truth, line_truth, distance)),
+    )
+    return np.stack([np.where(where & counts, each, np.uint8(IGNORE)) for each, where in marked])
 
 
 def _beside(

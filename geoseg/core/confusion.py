@@ -6,7 +6,17 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.scores import IGNORE
+
 Figures = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Labels = NDArray[np.uint8]
+
+AT_A_TIME = 1 << 17
+"""Pixels that are counted at a time, so that they stay in the processor's cache."""
+
+PAD = 4
+"""Pixels that are counted as one number at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +53,10 @@ class ConfusionMatrix:
                 hold class indices below ``classes``.
             classes: How many classes there are.
         """
-        pairs = reference[valid].astype(np.int64) * classes + predicted[valid]
-        counts = np.bincount(pairs, minlength=classes**2)
-        return cls(counts.reshape(classes, classes))
+        truth, found = (
+            np.where(valid, each, IGNORE).astype(np.uint8) for each in (reference, predicted)
+        )
+        return cls(count_pairs(truth, found, classes)[:-1, :-1])
 
     def __add__(self, other: Self) -> Self:
         return type(self)(self.counts + other.counts)
@@ -126,6 +137,59 @@ class ConfusionMatrix:
         """
         present = self.support > 0
         return float(figures[present].mean()) if present.any() else float("nan")
+
+
+def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
+    """Count pairs of classes, and pixels that only one image or neither knows.
+
+    Classes take as few bits as they need: 2, 4 or 8. Pairs of neighbours in memory become one
+    number of 16 bits, and these numbers are counted: of 4, 2 or 1 pixels at a time.
+
+    Args:
+        reference: Class index of each pixel, any shape; `IGNORE` where there is none.
+        predicted: The same shape.
+        classes: How many classes there are; both images hold indices below, or `IGNORE`.
+
+    Returns:
+        (classes + 1, classes + 1) counts by reference (row) and prediction (column); the last
+        row and column are those of `IGNORE`.
+
+    >>> count_pairs(np.array([0, 1, 1], np.uint8), np.array([0, 0, 255], np.uint8), 2)
+    array([[1, 0, 0],
+           [1, 0, 1],
+           [0, 0, 0]])
+    """
+    bits = next(bits for bits in (2, 4, 8) if classes < 2**bits)
+    numbers = np.zeros(2**16, np.int64)
+    images = reference.reshape(-1), predicted.reshape(-1)
+    for start in range(0, reference.size, AT_A_TIME):
+        truth, found = (_padded(image[start : start + AT_A_TIME]) for image in images)
+        numbers += np.bincount(_packed(truth, found, bits), minlength=len(numbers))
+    pixels = 8 // bits
+    by_pixel = numbers.reshape((4**bits,) * pixels)
+    others = [tuple(set(range(pixels)) - {pixel}) for pixel in range(pixels)]
+    pairs = np.sum([by_pixel.sum(axis=axes) for axes in others], axis=0)
+    pairs[-1] -= -reference.size % PAD
+    indices = [*range(classes), 2**bits - 1]
+    return pairs.reshape(2**bits, 2**bits)[np.ix_(indices, indices)]
+
+
+def _packed(reference: Labels, predicted: Labels, bits: int) -> NDArray[np.uint16]:
+    """Numbers of 16 bits, each of the pairs of 8 // bits pixels."""
+    if bits == 8:  # noqa: PLR2004
+        return (reference.astype(np.uint16) << np.uint16(8)) | predicted
+    pairs = (reference << bits) | (predicted & (2**bits - 1))
+    if bits == 2:  # noqa: PLR2004
+        pairs &= 15
+        half = len(pairs) // 2
+        pairs = (pairs[:half] << 4) | pairs[half:]
+    return pairs.view(np.uint16)
+
+
+def _padded(labels: Labels) -> Labels:
+    """Labels with `IGNORE` at the end, so that they are a multiple of `PAD`."""
+    missing = -len(labels) % PAD
+    return np.pad(labels, (0, missing), constant_values=IGNORE) if missing else labels
 
 
 def divide(numerator: object, denominator: object) -> Figures:

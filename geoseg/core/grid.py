@@ -17,6 +17,9 @@ ALIGNMENT_TOLERANCE = 0.05
 OUTLINE_STEPS = 32
 """Points on each side of a raster by which its area on the ground is measured."""
 
+FAR = 1e100
+"""Coordinates beyond are taken for this: a pixel size would make infinity of them."""
+
 HAIR = 1e-3
 """Of a pixel: what lies on a border is not beyond it."""
 
@@ -113,7 +116,7 @@ class Grid:
 
     def window_around(self, bounds: tuple[float, float, float, float]) -> Window:
         """The smallest window that holds ``(x_min, y_min, x_max, y_max)``; it may reach beyond."""
-        x_min, y_min, x_max, y_max = bounds
+        x_min, y_min, x_max, y_max = (max(min(value, FAR), -FAR) for value in bounds)
         corners = [~self.transform @ (x, y) for x in (x_min, x_max) for y in (y_min, y_max)]
         cols, rows = zip(*corners, strict=True)
         row_off, col_off = floor(min(rows) + HAIR), floor(min(cols) + HAIR)

@@ -1,6 +1,7 @@
 """The windows that cover a raster, and how much each weighs where they overlap."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -62,16 +63,27 @@ class Lattice(NamedTuple):
 
     def windows(self, region: Window) -> Iterator[Window]:
         """The windows that reach a region of the raster, in reading order."""
-        cols = self.cols(region)
-        for row in self.rows(region):
-            for col in cols:
-                yield Window(
-                    row_off=row.start, col_off=col.start, height=self.size, width=self.size
-                )
+        cols = self._reaching(self.width, region.col_off, region.col_stop)
+        for row_off in self._reaching(self.height, region.row_off, region.row_stop):
+            for col_off in cols:
+                yield Window(row_off=row_off, col_off=col_off, height=self.size, width=self.size)
 
     def window_count(self, region: Window) -> int:
         """How many windows reach a region of the raster."""
-        return len(self.rows(region)) * len(self.cols(region))
+        rows = self._reaching(self.height, region.row_off, region.row_stop)
+        cols = self._reaching(self.width, region.col_off, region.col_stop)
+        return len(rows) * len(cols)
+
+    @property
+    def most_shared_rows(self) -> int:
+        """Rows that windows above each other share, at most: the last ones share more."""
+        starts = offsets(self.height, self.size, self.stride)
+        return max((above + self.size - below for above, below in pairwise(starts)), default=0)
+
+    def _reaching(self, length: int, low: int, high: int) -> list[int]:
+        """Starts of the windows that reach some pixels along one axis."""
+        starts = offsets(length, self.size, self.stride)
+        return [start for start in starts if start < high and start + self.size > low]
 
     def _steps(self, length: int, low: int, high: int) -> list[Step]:
         starts = offsets(length, self.size, self.stride)

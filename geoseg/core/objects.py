@@ -1,11 +1,14 @@
-"""Objects: connected pixels of a class, and how many of them a map finds."""
+"""Objects: connected pixels of a class, and which of a map are those of its reference."""
 
-from dataclasses import dataclass
-from typing import Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
+
+from geoseg.core.detections import Detections, ObjectCounts
+
+__all__ = ["Components", "Labels", "Numbered", "ObjectCounts", "ObjectMatcher", "Objects"]
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -17,92 +20,84 @@ MAX_REACH = 3
 """Pixels of a row that a pixel of the next touches: above, and aslant on either side."""
 
 
-@dataclass(frozen=True)
-class ObjectCounts:
-    """Objects of a class, which add up over maps."""
+class Labels(NamedTuple):
+    """The objects of a strip."""
 
-    reference: int = 0
-    """Objects of the reference."""
+    local: NDArray[Any]
+    """(height, width) which object of the strip; 0 where there is none."""
 
-    mapped: int = 0
-    """Objects of the map."""
+    numbers: Numbers
+    """(objects + 1,) the number in all strips that each of these has; 0 for 0."""
 
-    matched: int = 0
-    """Pairs of the same object."""
 
-    iou_sum: float = 0.0
-    """Sum of the IoU of these pairs."""
+class Objects(Protocol):
+    """Objects that come in strips, from the top down."""
 
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.reference + other.reference,
-            self.mapped + other.mapped,
-            self.matched + other.matched,
-            self.iou_sum + other.iou_sum,
-        )
+    def add(self, strip: Any) -> Labels:
+        """The next rows."""
+        ...
 
-    @property
-    def precision(self) -> float:
-        """Share of the map's objects that are there; NaN if it has none."""
-        return _quotient(self.matched, self.mapped)
-
-    @property
-    def recall(self) -> float:
-        """Share of the reference's objects that are found; NaN if it has none."""
-        return _quotient(self.matched, self.reference)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall; NaN if there are no objects at all."""
-        return _quotient(2 * self.matched, self.mapped + self.reference)
-
-    @property
-    def mean_iou(self) -> float:
-        """Mean IoU of the pairs; NaN if there are none."""
-        return _quotient(self.iou_sum, self.matched)
+    def joined(self) -> Numbers:
+        """(numbers,) the object that each number belongs to; 0 for 0."""
+        ...
 
 
 class Components:
-    """Connected pixels of a mask that comes in strips, from the top down.
+    """Connected pixels of a mask that comes in strips.
 
-    Pixels that touch at a corner are connected. A strip's labels are provisional; what
+    Pixels that touch at a corner are connected. A strip's numbers are provisional; what
     turns out to be connected further down is joined at the end.
     """
 
     def __init__(self) -> None:
-        self._labels = 1
+        self._next = 1
         self._last: Numbers | None = None
         self._joints = [np.empty((0, 2), np.int64)]
 
-    def add(self, mask: Mask) -> Numbers:
+    def add(self, strip: Mask) -> Labels:
         """The next rows.
 
         Args:
-            mask: (height, width); the width never changes.
-
-        Returns:
-            (height, width) provisional labels; 0 where the mask is False.
+            strip: (height, width) bool; the width never changes.
         """
-        found, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        labels = np.where(mask, found.astype(np.int64) + (self._labels - 1), 0)
+        local, count = ndimage.label(strip, structure=np.ones((3, 3)))
+        numbers = np.arange(self._next - 1, self._next + count)
+        numbers[0] = 0
+        first, last = numbers[local[0]], numbers[local[-1]]
         if self._last is not None:
             padded = np.pad(self._last, 1)
             for shift in range(MAX_REACH):
-                above = padded[shift : shift + len(labels[0])]
-                touching = (above > 0) & mask[0]
-                joints = np.stack([above[touching], labels[0][touching]], axis=1)
+                above = padded[shift : shift + len(first)]
+                touching = (above > 0) & (first > 0)
+                joints = np.stack([above[touching], first[touching]], axis=1)
                 self._joints.append(np.unique(joints, axis=0))
-        self._labels += count
-        self._last = labels[-1].copy()
-        return labels
+        self._next += count
+        self._last = last
+        return Labels(local, numbers)
 
     def joined(self) -> Numbers:
-        """(labels,) the object that each provisional label belongs to; 0 for 0."""
+        """(numbers,) the object that each provisional number belongs to; 0 for 0."""
         above, below = np.concatenate(self._joints).T
-        size = (self._labels, self._labels)
+        size = (self._next, self._next)
         graph = sparse.coo_matrix((np.ones(len(above), np.bool_), (above, below)), shape=size)
         _, objects = sparse.csgraph.connected_components(graph, directed=False)
         return objects.astype(np.int64)
+
+
+class Numbered:
+    """Objects that are numbered from the beginning, such as polygons."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+
+    def add(self, strip: Labels) -> Labels:
+        """The next rows."""
+        self._highest = max(self._highest, int(strip.numbers.max()))
+        return strip
+
+    def joined(self) -> Numbers:
+        """(numbers,) each number is an object."""
+        return np.arange(self._highest + 1)
 
 
 class ObjectMatcher:
@@ -114,74 +109,118 @@ class ObjectMatcher:
     same from an IoU of 0.5 on, and each is matched once, the best pairs first.
     """
 
-    def __init__(self) -> None:
-        self._reference, self._mapped = Components(), Components()
-        self._areas: list[list[tuple[Numbers, Numbers]]] = [[], []]
-        self._overlaps: list[tuple[Numbers, Numbers]] = []
+    def __init__(self, reference: Objects | None = None) -> None:
+        """Begin.
 
-    def add(self, reference: Mask, mapped: Mask) -> None:
+        Args:
+            reference: How the objects of the reference are told; connected pixels if not given.
+        """
+        self._reference = reference or Components()
+        self._mapped = Components()
+        self._areas = _Sums(), _Sums()
+        self._scores = _Sums()
+        self._overlaps = [(np.empty((0, 2), np.int64), np.empty(0))]
+        self._scored = False
+
+    def add(self, reference: Any, mapped: Mask, scores: NDArray[Any] | None = None) -> None:
         """The next rows of both.
 
         Args:
-            reference: (height, width) where the reference has the class.
-            mapped: (height, width) where the map has it.
+            reference: What the objects of the reference are told by: (height, width) bool, True
+                where it has the class, or `Labels`.
+            mapped: (height, width) bool, True where the map has the class.
+            scores: (height, width) of the class, if they are known; NaN counts as 0.
         """
         truth, found = self._reference.add(reference), self._mapped.add(mapped)
-        for areas, labels, mask in zip(
-            self._areas, (truth, found), (reference, mapped), strict=True
-        ):
-            areas.append(np.unique(labels[mask], return_counts=True))
-        both = reference & mapped
-        width = int(found.max()) + 1
-        keys, counts = np.unique(truth[both] * width + found[both], return_counts=True)
-        self._overlaps.append((np.stack(np.divmod(keys, width), axis=1), counts))
+        for sums, labels in zip(self._areas, (truth, found), strict=True):
+            self._keep(sums, labels, *_tally(labels.local))
+        if scores is not None:
+            self._scored = True
+            weights = np.nan_to_num(scores).ravel()
+            of_each = np.bincount(found.local.ravel(), weights=weights).astype(np.float64)
+            self._keep(self._scores, found, np.arange(len(of_each)), of_each)
+        width = len(found.numbers)
+        keys, pixels = _tally(truth.local.astype(np.int64) * width + found.local)
+        pairs = np.stack(np.divmod(keys, width), axis=1)
+        both = pairs.all(axis=1)
+        ends = np.stack([truth.numbers[pairs[both, 0]], found.numbers[pairs[both, 1]]], axis=1)
+        self._overlaps.append((ends, pixels[both]))
 
     def result(self) -> ObjectCounts:
         """The objects and how many are the same."""
         roots = self._reference.joined(), self._mapped.joined()
-        areas = [_summed(parts, root) for parts, root in zip(self._areas, roots, strict=True)]
+        areas = [each.of(root) for each, root in zip(self._areas, roots, strict=True)]
         pairs = np.concatenate([pairs for pairs, _ in self._overlaps])
-        shared = np.concatenate([counts for _, counts in self._overlaps])
+        shared = np.concatenate([pixels for _, pixels in self._overlaps])
         ends = np.stack([root[side] for root, side in zip(roots, pairs.T, strict=True)], axis=1)
         ends, where = np.unique(ends, axis=0, return_inverse=True)
         overlaps = np.bincount(where.ravel(), weights=shared, minlength=len(ends))
         either = areas[0][ends[:, 0]] + areas[1][ends[:, 1]] - overlaps
-        ious = _matched(ends, overlaps / either)
+        matched = _matched(ends, overlaps / either)
+        ious = np.zeros(len(areas[1]))
+        for other, iou in matched.items():
+            ious[other] = iou
+        there = areas[1] > 0
+        scores = self._scores.of(roots[1])[there] / areas[1][there] if self._scored else None
         return ObjectCounts(
-            int(np.count_nonzero(areas[0])),
-            int(np.count_nonzero(areas[1])),
-            len(ious),
-            float(sum(ious)),
+            reference=int(np.count_nonzero(areas[0])),
+            mapped=int(np.count_nonzero(there)),
+            matched=len(matched),
+            iou_sum=float(sum(matched.values())),
+            detections=Detections.of(ious[there], scores),
         )
 
+    def _keep(
+        self, sums: "_Sums", labels: Labels, local: Numbers, amounts: NDArray[np.float64]
+    ) -> None:
+        """Keep what the objects of a strip sum to, but for what is no object."""
+        own = local > 0
+        sums.parts.append((labels.numbers[local[own]], amounts[own]))
 
-def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> list[float]:
-    """IoU of the pairs that are the same object: the best first, each object once.
+
+class _Sums:
+    """Amounts of objects, by their number, that are summed at the end."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[Numbers, NDArray[np.float64]]] = [
+            (np.empty(0, np.int64), np.empty(0))
+        ]
+
+    def of(self, roots: Numbers) -> NDArray[np.float64]:
+        """(objects + 1,) the sum of each object."""
+        numbers = np.concatenate([numbers for numbers, _ in self.parts])
+        amounts = np.concatenate([amounts for _, amounts in self.parts])
+        sums = np.bincount(roots[numbers], weights=amounts, minlength=int(roots.max()) + 1)
+        return sums.astype(np.float64, copy=False)
+
+
+def _tally(labels: NDArray[Any]) -> tuple[Numbers, NDArray[np.float64]]:
+    """The values that occur and how often each does; runs of one value are counted at once.
+
+    >>> values, pixels = _tally(np.array([[0, 7, 7], [7, 0, 0]]))
+    >>> values.tolist(), pixels.tolist()
+    ([0, 7], [3.0, 3.0])
+    """
+    flat = labels.ravel()
+    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    values, where = np.unique(flat[starts], return_inverse=True)
+    lengths = np.diff(starts, append=flat.size)
+    return values, np.bincount(where, weights=lengths).astype(np.float64, copy=False)
+
+
+def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, float]:
+    """The map's objects that are one of the reference's, the best pairs first, and their IoU.
 
     >>> _matched(np.array([[1, 1], [1, 2], [2, 2]]), np.array([0.5, 0.5, 0.2]))
-    [0.5]
+    {1: 0.5}
     """
-    taken: tuple[set[int], set[int]] = (set(), set())
-    kept = []
+    taken: set[int] = set()
+    kept: dict[int, float] = {}
     for each in np.argsort(-ious, kind="stable"):
         if ious[each] < LEAST_IOU:
             break
         one, other = pairs[each].tolist()
-        if one not in taken[0] and other not in taken[1]:
-            taken[0].add(one)
-            taken[1].add(other)
-            kept.append(float(ious[each]))
+        if one not in taken and other not in kept:
+            taken.add(one)
+            kept[other] = float(ious[each])
     return kept
-
-
-def _summed(parts: list[tuple[Numbers, Numbers]], roots: Numbers) -> NDArray[np.float64]:
-    """Pixels of each object."""
-    labels = np.concatenate([labels for labels, _ in parts])
-    counts = np.concatenate([counts for _, counts in parts])
-    sums: NDArray[np.float64] = np.zeros(int(roots.max()) + 1)
-    np.add.at(sums, roots[labels], counts)
-    return sums
-
-
-def _quotient(above: float, below: float) -> float:
-    return above / below if below else float("nan")

@@ -108,6 +108,20 @@ class BandStatistics:
         wanted = ranks[:, -1:] * (percent / 100)
         return self.values[(ranks >= wanted).argmax(axis=1)]
 
+    @property
+    def figures(self) -> dict[str, list[float]]:
+        """All by name, a figure per band; nothing if there is no pixel."""
+        if not self.count:
+            return {}
+        figures = {
+            "mean": self.mean,
+            "std": self.std,
+            "min": self.minimum,
+            "max": self.maximum,
+            **{f"p{percent}": self.percentile(percent) for percent in PERCENTILES},
+        }
+        return {name: figure.tolist() for name, figure in figures.items()}
+
 
 def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The values that occur, sorted, and how often each does.

@@ -1,118 +1,93 @@
-"""Count pairs of classes over a map and its reference, in blocks."""
+"""Hold a class map against its reference, in blocks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geoseg.core.borders import BorderCounts, near_border
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.distance import Distance
-from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.core.objects import ObjectCounts
-from geoseg.core.scores import IGNORE
+from geoseg.core.parallel import map_in_order
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError
-from geoseg.evaluation.class_map import ClassMap
+from geoseg.errors import EmptyError, InputError
+from geoseg.evaluation.block import Block, Tally
+from geoseg.evaluation.calibration import ScoreTally
+from geoseg.evaluation.class_map import ROWS, ClassMap
+from geoseg.evaluation.comparison import Comparison, Measures, Pair
+from geoseg.evaluation.conflicts import ConflictTally
 from geoseg.evaluation.objects import match_objects
+from geoseg.evaluation.tallies import tallies_of
+from geoseg.io.gdal import limit_block_cache
 from geoseg.io.matching import match_by_name, match_by_order
 from geoseg.io.paths import unique_names
-from geoseg.io.reference import Reference, ReferenceOptions, open_reference
-
-Sum = TypeVar("Sum", ConfusionMatrix, BorderCounts)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A class map and the reference it is held against."""
-
-    name: str
-    """Short and unique."""
-
-    class_map: Path
-    """Raster of the legend's map values, or of colours."""
-
-    reference: Path
-    """Raster or polygons."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measures:
-    """What is measured besides the figures of pixels."""
-
-    boundary: Distance | None = None
-    """Within which borders of map and reference are the same; None: they are not compared."""
-
-    erode: Distance | None = None
-    """From borders of the reference, within which pixels do not count in the eroded figures."""
-
-    objects: tuple[int, ...] = ()
-    """Indices of classes whose objects are matched."""
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Counts of one pair, or of several together."""
-
-    confusion: ConfusionMatrix
-    """Of the pixels that both know."""
-
-    without_map: int = 0
-    """Pixels of the reference where the map has no data."""
-
-    without_reference: int = 0
-    """Pixels of the map that are unlabelled in the reference."""
-
-    borders: BorderCounts | None = None
-    """Along the borders, if asked for."""
-
-    eroded: ConfusionMatrix | None = None
-    """Of the pixels that are not near a border of the reference, if asked for."""
-
-    objects: Mapping[int, ObjectCounts] = field(default_factory=dict)
-    """Of the classes whose objects are matched, by index."""
-
-    @classmethod
-    def nothing(cls, classes: int) -> Self:
-        """Nothing counted yet."""
-        return cls(ConfusionMatrix.zeros(classes))
-
-    def __add__(self, other: Self) -> Self:
-        nothing = ObjectCounts()
-        return type(self)(
-            self.confusion + other.confusion,
-            self.without_map + other.without_map,
-            self.without_reference + other.without_reference,
-            _sum(self.borders, other.borders),
-            _sum(self.eroded, other.eroded),
-            {
-                index: self.objects.get(index, nothing) + other.objects.get(index, nothing)
-                for index in {**self.objects, **other.objects}
-            },
-        )
-
+from geoseg.io.reference import Reference, ReferenceOptions
+from geoseg.io.references import References
+from geoseg.io.score_map import ScoreMap
 
 Watch = Callable[[Iterable[Window], int], Iterable[Window]]
 """Shows progress: gives the blocks on and knows how many there are."""
 
 
 def pair_maps(
-    maps: Sequence[Path], references: Sequence[Path], *, by: Literal["order", "name"]
+    maps: Sequence[Path],
+    references: Sequence[Path],
+    *,
+    by: Literal["order", "name", "all"],
+    scores: Sequence[Path] = (),
 ) -> list[Pair]:
     """Class maps with their references.
+
+    Args:
+        maps: Class maps.
+        references: Rasters or polygons. A single map has them all.
+        by: ``order``: the first of the first, and so on. ``name``: that with its name.
+            ``all``: each map has all of them.
+        scores: Of each map, in the same order, if they are to be judged.
 
     Raises:
         InputError: If they do not match.
     """
-    match = match_by_name if by == "name" else match_by_order
-    joined = zip(unique_names(maps), maps, match(maps, references), strict=True)
-    return [Pair(*each) for each in joined]
+    if scores and len(scores) != len(maps):
+        raise InputError(f"{len(maps)} maps and {len(scores)} rasters of scores: give one for each")
+    if by == "all" or (by == "order" and len(maps) == 1):
+        found = [references] * len(maps)
+    else:
+        match = match_by_name if by == "name" else match_by_order
+        found = [[each] for each in match(maps, references)]
+    judged: Sequence[Path | None] = scores or [None] * len(maps)
+    return [
+        Pair(name, path, own[0], further=tuple(own[1:]), scores=raster)
+        for name, path, own, raster in zip(unique_names(maps), maps, found, judged, strict=True)
+    ]
+
+
+@contextmanager
+def open_pair(
+    pair: Pair,
+    legend: Legend,
+    *,
+    options: ReferenceOptions | None = None,
+    aoi: Path | None = None,
+    ground: Any = None,
+) -> Iterator[tuple[ClassMap, References]]:
+    """A class map and its references on the map's grid.
+
+    Args:
+        pair: The files.
+        legend: Their classes.
+        options: How the reference is read.
+        aoi: Polygons; ground outside does not count.
+        ground: GeoSeries; ground outside does not count.
+
+    Raises:
+        GeosegError: What is wrong with the files.
+    """
+    with ClassMap(pair.class_map, legend, aoi=aoi, ground=ground) as mapped:
+        paths = (pair.reference, *pair.further)
+        truth = References(paths, legend=legend, grid=mapped.grid, options=options)
+        with closing(truth):
+            yield mapped, truth
 
 
 def compare(
@@ -123,6 +98,7 @@ def compare(
     measures: Measures | None = None,
     aoi: Path | None = None,
     ground: Any = None,
+    workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
 ) -> Comparison:
     """Hold a class map against its reference, on the map's grid.
@@ -134,81 +110,86 @@ def compare(
         measures: What is measured besides the figures of pixels.
         aoi: Polygons; ground outside does not count.
         ground: GeoSeries; ground outside does not count.
+        workers: Threads; the counts do not depend on how many.
         watch: Shows progress over the blocks.
 
     Raises:
         EmptyError: If no pixel is known to both.
         GeosegError: What is wrong with the files.
     """
-    total, measures = Comparison.nothing(len(legend)), measures or Measures()
-    with ClassMap(pair.class_map, legend, aoi=aoi, ground=ground) as mapped:
-        reach = _Reach.of(measures, mapped.grid)
-        truth = open_reference(pair.reference, legend=legend, grid=mapped.grid, options=options)
-        with closing(truth):
-            todo = mapped.blocks()
-            for block in watch(todo, len(todo)):
-                total += _count(mapped, truth, block, reach, len(legend))
-            objects = match_objects(mapped, truth, measures.objects)
-    if not total.confusion.total:
+    measures = measures or Measures()
+    with (
+        open_pair(pair, legend, options=options, aoi=aoi, ground=ground) as (mapped, truth),
+        _open_scores(pair, legend, mapped) as scores,
+    ):
+        tallies = tallies_of(measures, mapped.grid, len(legend))
+        tallies += [ScoreTally(scores, len(legend))] if scores else []
+        tallies += [ConflictTally(truth)] if pair.further else []
+        pass_by(mapped, truth, tallies, workers=workers, watch=watch)
+        counted = {name: found for tally in tallies for name, found in tally.result().items()}
+        polygons = {i: truth.polygons_of(i) for i in measures.objects if measures.polygons}
+        objects = match_objects(
+            mapped, truth, measures.objects, polygons=polygons, scores=scores, watch=watch
+        )
+    comparison = Comparison(**counted, objects=objects or None)
+    if not comparison.confusion.total:
         raise EmptyError(
             f"{pair.class_map}: no pixel is known to both the map and {pair.reference}"
         )
-    return replace(total, objects=objects)
+    return comparison
 
 
-@dataclass(frozen=True)
-class _Reach:
-    """How far along borders is looked on a map, in pixels; 0 where nothing is wanted."""
-
-    boundary: float
-    erode: float
-
-    @classmethod
-    def of(cls, options: Measures, grid: Grid) -> Self:
-        wanted = (options.boundary, options.erode)
-        return cls(*(each.in_pixels(grid) if each else 0 for each in wanted))
-
-    @property
-    def halo(self) -> int:
-        """Around a block; a contour needs one pixel more to be seen."""
-        return ceil(max(self.boundary + 1 if self.boundary else 0, self.erode))
+def _open_scores(
+    pair: Pair, legend: Legend, mapped: ClassMap
+) -> AbstractContextManager[ScoreMap | None]:
+    return ScoreMap(pair.scores, legend, mapped.grid) if pair.scores else nullcontext()
 
 
-def _count(
-    mapped: ClassMap, truth: Reference, block: Window, reach: _Reach, classes: int
-) -> Comparison:
-    wide = block.grown(reach.halo).clip(mapped.grid.height, mapped.grid.width) or block
-    all_predicted, all_reference = mapped.read(wide), truth.read(wide)
-    inner = block.relative_to(wide).slices
-    predicted, reference = all_predicted[inner], all_reference[inner]
-    outside = mapped.outside(block)
-    if outside is not None:
-        predicted, reference = (
-            np.where(outside, np.uint8(IGNORE), each) for each in (predicted, reference)
-        )
-    in_map, in_reference = predicted != IGNORE, reference != IGNORE
-    both = in_map & in_reference
-    eroded = borders = None
-    if reach.erode:
-        kept = both & ~near_border(all_reference, reach.erode)[inner]
-        eroded = ConfusionMatrix.count(reference, predicted, valid=kept, classes=classes)
-    if reach.boundary:
-        counts: NDArray[np.bool_] = np.zeros(all_predicted.shape, np.bool_)
-        counts[inner] = both
-        borders = BorderCounts.count(
-            all_reference, all_predicted, counts=counts, distance=reach.boundary, classes=classes
-        )
-    return Comparison(
-        ConfusionMatrix.count(reference, predicted, valid=both, classes=classes),
-        without_map=int(np.count_nonzero(in_reference & ~in_map)),
-        without_reference=int(np.count_nonzero(in_map & ~in_reference)),
-        borders=borders,
-        eroded=eroded,
+def pass_by(
+    mapped: ClassMap,
+    truth: Reference,
+    tallies: Sequence[Tally],
+    *,
+    workers: int = 1,
+    watch: Watch = lambda blocks, _: blocks,
+) -> None:
+    """Show all blocks of a map and its reference to tallies, in reading order.
+
+    Args:
+        mapped: The map.
+        truth: The reference, on the map's grid.
+        tallies: What is counted.
+        workers: Threads.
+        watch: Shows progress over the blocks.
+    """
+    halo = max((ceil(tally.halo) for tally in tallies), default=0)
+
+    def look(window: Window) -> list[Any]:
+        block = read_block(mapped, truth, window, halo)
+        return [tally.look(block) for tally in tallies]
+
+    limit_block_cache((workers + 1) * 2 * ROWS * mapped.grid.width)
+    todo = mapped.blocks()
+    with ThreadPoolExecutor(workers) as pool:
+        for looked in map_in_order(pool, look, watch(todo, len(todo)), ahead=workers + 1):
+            for tally, each in zip(tallies, looked, strict=True):
+                tally.add(each)
+
+
+def read_block(mapped: ClassMap, truth: Reference, window: Window, halo: int = 0) -> Block:
+    """A block of a map and its reference.
+
+    Args:
+        mapped: The map.
+        truth: The reference, on the map's grid.
+        window: Inside the map.
+        halo: Pixels around it that are to be seen, too.
+    """
+    wide = window.grown(halo).clip(mapped.grid.height, mapped.grid.width) or window
+    return Block(
+        window=window,
+        read=wide,
+        all_reference=truth.read(wide),
+        all_mapped=mapped.read(wide),
+        outside=mapped.outside(window),
     )
-
-
-def _sum(one: Sum | None, other: Sum | None) -> Sum | None:
-    """The sum of what is counted; what is None was not."""
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other

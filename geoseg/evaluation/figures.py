@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,13 @@ import numpy as np
 from geoseg.core.borders import BorderCounts
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.legend import Legend
+from geoseg.core.legend_map import MergedLegend
 from geoseg.core.objects import ObjectCounts
-from geoseg.evaluation.compare import Comparison, Measures, Pair
+from geoseg.evaluation.comparison import Comparison, Measures, Pair
+from geoseg.evaluation.confidence import Figures, confidence_of
+from geoseg.evaluation.error_legend import ErrorLegend
+from geoseg.evaluation.score_figures import score_figures
+from geoseg.evaluation.worst import WorstWindow, worst_rows
 
 SUMMARY = {
     "overall_accuracy": "overall accuracy",
@@ -46,10 +52,34 @@ class Evaluation:
     measures: Measures = Measures()  # noqa: RUF009 frozen
     """What was measured besides the figures of pixels."""
 
+    worst: Sequence[WorstWindow] = ()
+    """Where most is wrong, if that was asked for; the worst first."""
+
     @property
     def pooled(self) -> Comparison:
         """All maps together."""
         return sum(self.comparisons.values(), start=Comparison.nothing(len(self.legend)))
+
+    @property
+    def error_legend(self) -> ErrorLegend:
+        """What error maps of all maps show, in the same colours.
+
+        Raises:
+            LegendError: If there are too many classes.
+        """
+        return ErrorLegend.of(self.legend, self.pooled.confusion)
+
+    @cached_property
+    def confidence(self) -> dict[str, Any] | None:
+        """Bounds of the figures of all maps together, if they are wanted.
+
+        Raises:
+            InputError: If there are no two blocks to draw from.
+        """
+        if (options := self.measures.bootstrap) is None:
+            return None
+        wanted = Figures(tuple(SUMMARY), tuple(PER_CLASS))
+        return confidence_of(self.pooled, self.legend.names, options, wanted)
 
     def to_dict(self) -> dict[str, Any]:
         """All figures; what is undefined is NaN. Several maps have each their own as well."""
@@ -63,8 +93,17 @@ class Evaluation:
             **figures_of(self.pooled, self.legend, self.measures),
             "per_map": per_map(each_map, self.legend) if several else None,
             "maps": own if several else {},
+            "confidence": self.confidence,
+            "regions": region_figures(self.pooled, self.legend, self.measures),
+            "worst": worst_rows(self.worst, self.legend.names),
+            "merged_classes": merged_classes(self.legend),
             "inputs": {
-                pair.name: {"map": str(pair.class_map), "reference": str(pair.reference)}
+                pair.name: {
+                    "map": str(pair.class_map),
+                    "reference": str(pair.reference),
+                    "further_references": [str(path) for path in pair.further],
+                    "scores": str(pair.scores) if pair.scores else None,
+                }
                 for pair in self.comparisons
             },
         }
@@ -92,11 +131,15 @@ def figures_of(
             "without_map": comparison.without_map,
             "without_reference": comparison.without_reference,
         },
+        "labelled_differently": comparison.conflicts,
         **{name: getattr(confusion, name) for name in SUMMARY},
         "means_over": "classes present in the reference",
         "boundary": _boundary(comparison.borders, measures),
         "eroded": _eroded(comparison.eroded, measures),
-        "objects": [_objects(legend.names[i], each) for i, each in comparison.objects.items()],
+        "objects": [
+            _objects(legend.names[i], each) for i, each in (comparison.objects or {}).items()
+        ],
+        "scores": score_figures(comparison.scores, legend) if comparison.scores else None,
         "classes": [dict(zip(columns, row, strict=True)) for row in rows],
         "top_confusions": top_confusions(confusion, legend.names),
         "confusion": {
@@ -106,6 +149,46 @@ def figures_of(
             "counts": confusion.counts.tolist(),
         },
     }
+
+
+def region_figures(
+    comparison: Comparison, legend: Legend, measures: Measures
+) -> dict[str, Any] | None:
+    """Figures of each region and of the ground outside of all, if regions are wanted."""
+    if comparison.regions is None or measures.by is None:
+        return None
+    outside = comparison.outside_regions or Comparison.nothing(len(legend))
+    return {
+        "file": str(measures.by.path),
+        "column": measures.by.column,
+        "rows": [_brief({"name": name}, each, legend) for name, each in comparison.regions.items()],
+        "outside": _brief({}, outside, legend),
+    }
+
+
+def _brief(start: dict[str, Any], comparison: Comparison, legend: Legend) -> dict[str, Any]:
+    """The figures of pixels."""
+    confusion = comparison.confusion
+    columns = {name: getattr(confusion, name).tolist() for name in PER_CLASS}
+    rows = zip(legend.names, confusion.support.tolist(), *columns.values(), strict=True)
+    return {
+        **start,
+        "pixels": confusion.total,
+        "without_map": comparison.without_map,
+        "without_reference": comparison.without_reference,
+        **{name: getattr(confusion, name) for name in SUMMARY},
+        "classes": [dict(zip(("name", "support", *columns), row, strict=True)) for row in rows],
+    }
+
+
+def merged_classes(legend: Legend) -> list[dict[str, Any]] | None:
+    """Which classes of the map and of the reference a legend map has made one; None without."""
+    if not isinstance(legend, MergedLegend):
+        return None
+    return [
+        {"name": each.name or None, "map": list(each.map), "reference": list(each.reference)}
+        for each in legend.table
+    ]
 
 
 def per_map(confusions: Sequence[ConfusionMatrix], legend: Legend) -> dict[str, Any]:
@@ -191,10 +274,14 @@ def _objects(name: str, counts: ObjectCounts) -> dict[str, Any]:
         "reference": counts.reference,
         "map": counts.mapped,
         "matched": counts.matched,
+        "left_out": counts.left_out,
         "precision": counts.precision,
         "recall": counts.recall,
         "f1": counts.f1,
         "mean_iou_of_matches": counts.mean_iou,
+        "ap50": counts.ap50,
+        "ap": counts.ap,
+        "ap_with_scores": counts.detections.scored,
     }
 
 

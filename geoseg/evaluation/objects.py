@@ -1,35 +1,99 @@
 """Objects of a map against those of its reference, in strips."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from geoseg.core.objects import ObjectCounts, ObjectMatcher
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.objects import Labels, Numbered, ObjectCounts, ObjectMatcher
 from geoseg.core.scores import IGNORE
-from geoseg.core.window import blocks
+from geoseg.core.window import Window, blocks
 from geoseg.evaluation.class_map import COLUMNS, ROWS, ClassMap
+from geoseg.io.numbered import NumberedPolygons
 from geoseg.io.reference import Reference
+from geoseg.io.score_map import ScoreMap
+
+PIXELS = 1 << 20
+"""Of a strip, which is as wide as the map, that is labelled at a time."""
 
 
 def match_objects(
-    mapped: ClassMap, truth: Reference, classes: Sequence[int]
+    mapped: ClassMap,
+    truth: Reference,
+    classes: Sequence[int],
+    *,
+    polygons: Mapping[int, NumberedPolygons] | None = None,
+    scores: ScoreMap | None = None,
+    watch: Callable[[Iterable[Window], int], Iterable[Window]] = lambda rows, _: rows,
 ) -> dict[int, ObjectCounts]:
-    """Connected pixels of a class in the map and in the reference that are the same object.
+    """Objects of a class in the map and in the reference that are the same.
 
-    Only pixels that both know belong to objects: unlabelled ground, nodata and the edge of an
-    area cut them.
+    Those of the map are connected pixels, those of the reference too, or polygons. Only pixels
+    that both know belong to objects: unlabelled ground, nodata and the edge of an area cut them.
 
     Args:
         mapped: The map.
         truth: The reference.
         classes: Indices of the classes whose objects are wanted.
+        polygons: The reference's objects of each of these classes, if they are polygons.
+        scores: Of the map; an object's score is the mean of its class's over its pixels.
+        watch: Shows progress over rows.
+
+    Raises:
+        GeosegError: What is wrong with the files.
     """
     if not classes:
         return {}
-    matchers = {index: ObjectMatcher() for index in classes}
+    drawn = polygons or {}
+    matchers = {i: ObjectMatcher(Numbered() if i in drawn else None) for i in classes}
     height, width = mapped.grid.height, mapped.grid.width
-    rows = max(ROWS * COLUMNS // width, 1)
-    for strip in blocks(height, width, rows=rows, cols=width):
-        found, reference = mapped.read_counted(strip), truth.read(strip)
+    slabs = list(blocks(height, width, rows=ROWS, cols=width))
+    for slab in watch(slabs, len(slabs)):
+        found, reference, scored = _read(mapped, truth, slab, classes, scores)
         known = (found != IGNORE) & (reference != IGNORE)
-        for index, matcher in matchers.items():
-            matcher.add(known & (reference == index), known & (found == index))
-    return {index: matcher.result() for index, matcher in matchers.items()}
+        for strip in blocks(slab.height, width, rows=max(PIXELS // width, 1), cols=width):
+            few = strip.slices
+            for index, matcher in matchers.items():
+                objects = (
+                    _kept(drawn[index], strip.moved(slab.row_off, 0), known[few])
+                    if index in drawn
+                    else known[few] & (reference[few] == index)
+                )
+                own = scored[index][few] if scores else None
+                matcher.add(objects, known[few] & (found[few] == index), own)
+    counts = {index: matcher.result() for index, matcher in matchers.items()}
+    return {
+        index: replace(each, left_out=drawn[index].on_grid - each.reference)
+        if index in drawn
+        else each
+        for index, each in counts.items()
+    }
+
+
+def _read(
+    mapped: ClassMap,
+    truth: Reference,
+    slab: Window,
+    classes: Sequence[int],
+    scores: ScoreMap | None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[int, NDArray[np.float32]]]:
+    """Rows of the map and of the reference, and the scores of some classes, part by part."""
+    shape = (slab.height, slab.width)
+    found, reference = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    scored = {index: np.empty(shape, np.float32) for index in classes if scores}
+    for part in blocks(slab.height, slab.width, rows=ROWS, cols=COLUMNS):
+        window, place = part.moved(slab.row_off, 0), part.slices
+        found[place], reference[place] = mapped.read_counted(window), truth.read(window)
+        if scores:
+            image = scores.read(window).image
+            for index, own in scored.items():
+                own[place] = image[index]
+    return found, reference, scored
+
+
+def _kept(polygons: NumberedPolygons, strip: Window, known: NDArray[np.bool_]) -> Labels:
+    """The polygons of a strip, where pixels count."""
+    labels = polygons.read(strip)
+    labels.local[~known] = 0
+    return labels

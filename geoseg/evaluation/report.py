@@ -10,22 +10,32 @@ from typing import Any
 import numpy as np
 
 from geoseg.core.undefined import without_nan
+from geoseg.evaluation.curves import draw_calibration, draw_thresholds
 from geoseg.evaluation.figures import Evaluation
+from geoseg.evaluation.quicklooks import Panels, draw_quicklooks
+from geoseg.evaluation.score_figures import calibration_rows, threshold_rows
+from geoseg.evaluation.worst import BOUNDS
+from geoseg.io.outlines import write_outlines
 from geoseg.io.outputs import staged
 
 RECORD = "evaluation.json"
 
 
-def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> None:
+def write_report(
+    folder: Path, evaluation: Evaluation, *, overwrite: bool, panels: Sequence[Panels] = ()
+) -> None:
     """Write figures to a folder.
 
     It holds ``evaluation.json``, ``classes.csv``, ``confusion.csv``, ``confusion.png``,
-    ``objects.csv`` if objects were matched, and ``maps.csv`` for several maps.
+    ``objects.csv`` if objects were matched, ``maps.csv`` for several maps, ``regions.csv``,
+    ``worst`` (``.csv``, ``.gpkg``, ``.png``) of windows that are often wrong, ``calibration`` and
+    ``thresholds`` (``.csv``, ``.png``) of scores, and ``merged_classes.csv`` of a legend map.
 
     Args:
         folder: To write.
         evaluation: What is to be told.
         overwrite: Whether to replace an earlier report.
+        panels: Pictures of the worst windows, if there are any.
 
     Raises:
         OutputError: If it cannot be written.
@@ -34,13 +44,41 @@ def write_report(folder: Path, evaluation: Evaluation, *, overwrite: bool) -> No
     with staged(folder, overwrite=overwrite) as partial:
         partial.mkdir()
         write_record(partial, content)
-        write_csv(partial / "classes.csv", content["classes"])
+        write_csv(partial / "classes.csv", class_rows(content))
         write_csv(partial / "confusion.csv", matrix_rows(content["confusion"]))
         if content["objects"]:
             write_csv(partial / "objects.csv", content["objects"])
         if content["maps"]:
             write_csv(partial / "maps.csv", _map_rows(content["maps"]))
+        if content["regions"]:
+            write_csv(partial / "regions.csv", region_rows(content["regions"]))
+        if content["worst"]:
+            _write_worst(partial, evaluation, content["worst"], panels)
         draw_confusion(partial / "confusion.png", content["confusion"])
+        if (scores := evaluation.pooled.scores) is not None:
+            write_csv(partial / "calibration.csv", calibration_rows(scores))
+            write_csv(partial / "thresholds.csv", list(threshold_rows(scores, evaluation.legend)))
+            draw_calibration(partial / "calibration.png", scores)
+            draw_thresholds(partial / "thresholds.png", scores, evaluation.legend)
+        if content["merged_classes"]:
+            write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
+
+
+def _write_worst(
+    folder: Path,
+    evaluation: Evaluation,
+    rows: Sequence[Mapping[str, Any]],
+    panels: Sequence[Panels],
+) -> None:
+    """``worst.csv``, ``worst.gpkg`` of maps that have a place, and ``worst.png``."""
+    write_csv(folder / "worst.csv", rows)
+    places = [(each.grid, each.window) for each in evaluation.worst]
+    if all(grid.is_georeferenced for grid, _ in places):
+        columns = {name: [row[name] for row in rows] for name in rows[0] if name not in BOUNDS}
+        write_outlines(folder / "worst.gpkg", places, columns, overwrite=False)
+    if panels:
+        path = folder / "worst.png"
+        draw_quicklooks(path, evaluation.worst, panels, evaluation.legend, evaluation.error_legend)
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:
@@ -80,6 +118,47 @@ def matrix_rows(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"reference \\ map": name, **dict(zip(names, counts, strict=True))}
         for name, counts in zip(names, confusion["counts"], strict=True)
+    ]
+
+
+def class_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each class; bounds of its figures, if there are any, have columns of their own."""
+    if content["confidence"] is None:
+        return list(content["classes"])
+    return [
+        row
+        | {
+            f"{name}_{side}": bounds[number]
+            for name, bounds in own.items()
+            if name != "name"
+            for number, side in enumerate(("low", "high"))
+        }
+        for row, own in zip(content["classes"], content["confidence"]["classes"], strict=True)
+    ]
+
+
+def region_rows(regions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each region; the last one is of the ground outside of all and has no name."""
+    return [
+        {
+            "region": row.get("name", ""),
+            **{key: row[key] for key in row if key not in ("name", "classes")},
+            **{f"iou_{each['name']}": each["iou"] for each in row["classes"]},
+            **{f"dice_{each['name']}": each["f1"] for each in row["classes"]},
+        }
+        for row in (*regions["rows"], regions["outside"])
+    ]
+
+
+def merged_rows(classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each class that a legend map has made, and for what it leaves out."""
+    return [
+        {
+            "class": each["name"] or "",
+            "map": " + ".join(each["map"]),
+            "reference": " + ".join(each["reference"]),
+        }
+        for each in classes
     ]
 
 

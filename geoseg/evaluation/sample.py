@@ -1,9 +1,9 @@
-"""A class map against a sample of points: accuracy and area of the map as estimates."""
+"""A class map against a sample of points or polygons: accuracy and area as estimates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,25 @@ from geoseg.core.area_estimates import Z_95, AreaEstimates
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.legend import Legend, as_text
 from geoseg.core.scores import IGNORE
+from geoseg.core.window import blocks
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE
-from geoseg.io.points import Points, read_points
+from geoseg.io.plots import Plots
+from geoseg.io.points import Points, read_sample
 
 SQUARE_METRES = 10_000
 """In a hectare."""
+
+BLOCK = 2048
+"""Side of the parts in which a large plot is read, in pixels."""
+
+NOWHERE = Points(np.empty(0, np.int64), np.empty(0, np.int64), {})
+"""No points."""
+
+ESTIMATOR = "p_ij = W_i n_ij / n_i: W_i share of map class i by pixels, n by units of the sample"
+"""How counts become proportions of the area (Olofsson et al. 2014, equation 4)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +41,7 @@ class SampleEvaluation:
     """The map."""
 
     sample: Path
-    """The points."""
+    """The points or polygons."""
 
     legend: Legend
     """The classes."""
@@ -42,7 +53,13 @@ class SampleEvaluation:
     """Ground that a pixel covers, in square metres; None if the map has no CRS."""
 
     without_reference: int
-    """Points that nobody has given a class, left out."""
+    """Units that nobody has given a class, left out."""
+
+    units: Literal["points", "polygons"] = "points"
+    """What was drawn."""
+
+    purity: float = 1.0
+    """Mean share of a unit that has the class that it counts as in the map."""
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, with standard errors (``_se``) and half 95 % intervals (``_ci95``)."""
@@ -64,6 +81,9 @@ class SampleEvaluation:
         overall = np.float64(estimates.overall), np.float64(estimates.overall_error)
         return {
             "design": "stratified random by map class (Olofsson et al. 2014)",
+            "units": self.units,
+            "purity": self.purity,
+            "estimator": ESTIMATOR,
             "points": int(estimates.points.sum()),
             "without_reference": self.without_reference,
             "pixels": pixels,
@@ -88,54 +108,83 @@ def evaluate_sample(
     aoi: Path | None = None,
     watch: Watch = lambda blocks, _: blocks,
 ) -> SampleEvaluation:
-    """Estimate a map's accuracy and its classes' true area from points drawn within its classes.
+    """Estimate a map's accuracy and its classes' true area from a sample drawn within its classes.
+
+    A unit of the sample is a point, or a polygon, which counts once, whatever its size, and has
+    in the map the class of most of its pixels.
 
     Args:
-        path: The class map that the points were drawn from.
-        sample: Points with the class that is there in truth.
+        path: The class map that the sample was drawn from.
+        sample: Points or polygons with the class that is there in truth.
         legend: The classes.
-        column: Of the points, with that class by name or by its value in maps; ``reference``
-            if not given. Points without one are left out.
+        column: Of the sample, with that class by name or by its value in maps; ``reference``
+            if not given. Units without one are left out.
         layer: Of the sample; not needed if there is only one.
-        aoi: Polygons within which the points were drawn.
+        aoi: Polygons within which the sample was drawn.
         watch: Shows progress over the blocks.
 
     Raises:
         VectorError: If the sample cannot be read or lacks the column.
         LegendError: If the reference names a class that is not in the legend.
-        InputError: If points lie where the map has no data, or were drawn from another map,
-            or if a class of the map has no points.
-        EmptyError: If no point has a reference.
+        InputError: If units lie where the map has no data, or were drawn from another map,
+            or if a class of the map has no units.
+        EmptyError: If no unit has a reference.
     """
     with ClassMap(path, legend, aoi=aoi) as class_map:
-        points = read_points(sample, class_map.grid, layer=layer)
-        truth = _truth(points, column or REFERENCE, legend, sample)
-        mapped, found = _look_up(class_map, points, len(legend), watch)
+        drawn = read_sample(sample, class_map.grid, layer=layer)
+        truth = _truth(drawn.columns, column or REFERENCE, legend, sample)
+        mapped, seen = _look_up(class_map, drawn, len(legend), watch)
+        if isinstance(drawn, Plots):
+            seen = _majorities(class_map, drawn, len(legend))
         pixel_area = class_map.grid.pixel_area
-    _refuse_other_map(points, found, legend, sample, path)
+    found, units = seen.classes, _units(drawn)
+    _refuse_other_map(drawn, found, legend, sample, path)
     known = truth != IGNORE
     if not known.any():
-        raise EmptyError(f"{sample}: no point has a class in column {column or REFERENCE!r}")
+        raise EmptyError(f"{sample}: no {units} with a class in column {column or REFERENCE!r}")
     counted = ConfusionMatrix.count(truth, found, valid=known, classes=len(legend)).counts
     bare = (mapped > 0) & (counted.sum(axis=0) == 0)
     if bare.any():
         names = [name for name, is_bare in zip(legend.names, bare, strict=True) if is_bare]
-        raise InputError(f"{sample}: no point with a reference lies in {names} of the map")
+        raise InputError(f"{sample}: no {units} with a reference lie in {names} of the map")
     return SampleEvaluation(
-        path, sample, legend, AreaEstimates(counted, mapped), pixel_area, int((~known).sum())
+        class_map=path,
+        sample=sample,
+        legend=legend,
+        estimates=AreaEstimates(counted, mapped),
+        pixel_area=pixel_area,
+        without_reference=int((~known).sum()),
+        units=units,
+        purity=float(seen.shares[known].mean()),
     )
 
 
-def _truth(points: Points, column: str, legend: Legend, sample: Path) -> NDArray[np.uint8]:
-    """(n,) class indices by name or map value; `IGNORE` for a point without one."""
-    if column not in points.columns:
-        raise VectorError(f"{sample}: has no column {column!r}; it has {list(points.columns)}")
+class _Seen(NamedTuple):
+    """What the map has at the units of a sample."""
+
+    classes: NDArray[np.uint8]
+    """(n,) class indices; `IGNORE` where the map has none."""
+
+    shares: NDArray[np.float64]
+    """(n,) share of the unit that has this class."""
+
+
+def _units(sample: Points | Plots) -> Literal["points", "polygons"]:
+    return "polygons" if isinstance(sample, Plots) else "points"
+
+
+def _truth(
+    columns: Mapping[str, Sequence[Any]], column: str, legend: Legend, sample: Path
+) -> NDArray[np.uint8]:
+    """(n,) class indices by name or map value; `IGNORE` for a unit without one."""
+    if column not in columns:
+        raise VectorError(f"{sample}: has no column {column!r}; it has {list(columns)}")
     classes = list(enumerate(legend.classes))
     known = {str(each.value): index for index, each in classes}
     known |= {name: index for index, each in classes for name in each.attributes}
     known |= {each.name: index for index, each in classes}
     known |= {as_text(each): IGNORE for each in ("", *legend.ignore)}
-    texts = ["" if value is None else as_text(value) for value in points.columns[column]]
+    texts = ["" if value is None else as_text(value) for value in columns[column]]
     if unknown := sorted(set(texts) - set(known)):
         raise LegendError(
             f"{sample}: column {column!r} holds {unknown}, and the classes are {legend.names}"
@@ -144,10 +193,11 @@ def _truth(points: Points, column: str, legend: Legend, sample: Path) -> NDArray
 
 
 def _look_up(
-    class_map: ClassMap, points: Points, classes: int, watch: Watch
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    class_map: ClassMap, sample: Points | Plots, classes: int, watch: Watch
+) -> tuple[NDArray[np.int64], _Seen]:
     """Pixels of each class in the map, and its class at each point."""
     mapped = np.zeros(classes, np.int64)
+    points = sample if isinstance(sample, Points) else NOWHERE
     found = np.full(len(points.rows), IGNORE, np.uint8)
     blocks = class_map.blocks()
     for block in watch(blocks, len(blocks)):
@@ -156,23 +206,49 @@ def _look_up(
         rows, cols = points.rows - block.row_off, points.cols - block.col_off
         here = (rows >= 0) & (rows < block.height) & (cols >= 0) & (cols < block.width)
         found[here] = labels[rows[here], cols[here]]
-    return mapped, found
+    return mapped, _Seen(found, np.ones(len(found)))
+
+
+def _majorities(class_map: ClassMap, plots: Plots, classes: int) -> _Seen:
+    """The class of most pixels of each plot, the first of equals."""
+    votes = np.array([_votes(class_map, plots, number, classes) for number in range(len(plots))])
+    total = votes.sum(axis=1)
+    found = np.where(total > 0, votes.argmax(axis=1), IGNORE).astype(np.uint8)
+    return _Seen(found, votes.max(axis=1) / np.maximum(total, 1))
+
+
+def _votes(class_map: ClassMap, plots: Plots, number: int, classes: int) -> NDArray[np.int64]:
+    """(classes,) pixels of a plot; of those that it touches if it covers no pixel's centre."""
+    votes = np.zeros(classes, np.int64)
+    if (around := plots.window(number)) is None:
+        return votes
+    parts = [
+        part.moved(around.row_off, around.col_off)
+        for part in blocks(around.height, around.width, rows=BLOCK, cols=BLOCK)
+    ]
+    covers = any(plots.read(number, part).any() for part in parts)
+    for part in parts:
+        labels = class_map.read_counted(part)
+        own = plots.read(number, part, touched=not covers) & (labels != IGNORE)
+        votes += np.bincount(labels[own], minlength=classes)
+    return votes
 
 
 def _refuse_other_map(
-    points: Points, found: NDArray[np.uint8], legend: Legend, sample: Path, path: Path
+    drawn: Points | Plots, found: NDArray[np.uint8], legend: Legend, sample: Path, path: Path
 ) -> None:
+    count = f"of {len(found)} {_units(drawn)}"
     if outside := int((found == IGNORE).sum()):
         raise InputError(
-            f"{sample}: {outside} of {len(found)} points lie where {path} has no data or the "
+            f"{sample}: {outside} {count} lie where {path} has no data or the "
             f"ground does not count; was the sample drawn from another map?"
         )
-    said: Sequence[Any] = points.columns.get(MAP_VALUE, ())
+    said = drawn.columns.get(MAP_VALUE, ())
     values = [legend.classes[index].value for index in found]
     others = sum(as_text(one) != as_text(other) for one, other in zip(said, values, strict=False))
     if others:
         raise InputError(
-            f"{sample}: {others} of {len(found)} points were drawn from another class than "
+            f"{sample}: {others} {count} were drawn from another class than "
             f"{path} has there (column {MAP_VALUE!r}); estimates hold for the map that was sampled"
         )
 

@@ -10,6 +10,11 @@ from geoseg.io.outputs import staged
 
 LEGEND_OF_TABLE = "estimates +- half their 95 % interval; accuracies in %"
 
+POLYGONS = (
+    "each polygon counts once, whatever its size, as the map's class of most of its pixels "
+    "({:.1f} % of them on average): p_ij = W_i n_ij / n_i, W_i by pixels, n by polygons"
+)
+
 
 def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite: bool) -> None:
     """Write estimates to a folder.
@@ -44,7 +49,7 @@ def sample_table(evaluation: SampleEvaluation) -> str:
     titles = ("user's acc.", "producer's acc.", f"mapped {unit}", f"estimated {unit}")
     columns = [14, 16, 14, 26]
     head = " ".join(f"{title:>{size}}" for title, size in zip(titles, columns, strict=True))
-    lines = [f"{'class':<{width}} {'points':>7} {head}"]
+    lines = [f"{'class':<{width}} {evaluation.units:>8} {head}"]
     for row in rows:
         cells = (
             _percent(row, "users_accuracy"),
@@ -53,12 +58,15 @@ def sample_table(evaluation: SampleEvaluation) -> str:
             _amount(row, scale, unit),
         )
         told = " ".join(f"{cell:>{size}}" for cell, size in zip(cells, columns, strict=True))
-        lines.append(f"{row['name']:<{width}} {row['points']:>7} {told}")
+        lines.append(f"{row['name']:<{width}} {row['points']:>8} {told}")
     overall = (
         f"overall accuracy {_percent(figures, 'overall_accuracy')} from {figures['points']} "
-        f"points; {figures['without_reference']} without a reference left out"
+        f"{evaluation.units}; {figures['without_reference']} without a reference left out"
     )
-    return "\n".join([*lines, "", overall, LEGEND_OF_TABLE])
+    lines += ["", overall]
+    if evaluation.units == "polygons":
+        lines.append(POLYGONS.format(100 * evaluation.purity))
+    return "\n".join([*lines, LEGEND_OF_TABLE])
 
 
 def _percent(row: dict[str, Any], name: str) -> str:

@@ -3,7 +3,10 @@
 import math
 from typing import Any
 
+from geoseg.core.columns import NOTE, laid_out, sentence
 from geoseg.evaluation.figures import PER_CLASS, SUMMARY, Evaluation
+from geoseg.evaluation.lines import merged_lines, object_lines, score_lines
+from geoseg.evaluation.sections import confidence_lines, region_lines, worst_lines
 
 BORDER_COLUMNS = {
     "boundary_iou": "bound.IoU",
@@ -19,19 +22,39 @@ LEGEND_OF_TABLE = (
 )
 
 
-def table_of(evaluation: Evaluation) -> str:
-    """The per-class table and the summary of all maps together, and a line for each map."""
+def table_of(evaluation: Evaluation, width: int | None = None) -> str:
+    """The per-class table and the summary of all maps together, and a line for each map.
+
+    Args:
+        evaluation: What is to be told.
+        width: Characters of a line; None: as many as are needed.
+    """
     figures = evaluation.to_dict()
-    lines = [*_class_lines(figures["classes"]), "", _summary_line(figures)]
-    lines += _border_lines(figures)
-    if figures["per_map"]:
-        lines.append(f"mean of the maps' own: Dice {percent(figures['per_map']['mean_dice'])}")
-        lines.append("")
-        lines += [f"{name}: {_summary_line(own)}" for name, own in figures["maps"].items()]
+    lines = [*laid_out(_class_rows(figures["classes"]), width), ""]
+    for text in (_summary_line(figures), *_border_lines(figures), *_map_lines(figures)):
+        lines += sentence(text, width)
+    lines += _sections(figures, width)
     if figures["top_confusions"]:
-        lines += ["", *(_confusion_line(each) for each in figures["top_confusions"])]
-    lines += ["", _count_line(figures), LEGEND_OF_TABLE]
+        lines.append("")
+    for text in map(_confusion_line, figures["top_confusions"]):
+        lines += sentence(text, width)
+    lines.append("")
+    for text in (*_count_lines(figures), LEGEND_OF_TABLE):
+        lines += sentence(text, width)
     return "\n".join(lines)
+
+
+def _sections(figures: dict[str, Any], width: int | None) -> list[str]:
+    """What there is on request, each with a blank line before it."""
+    sections = []
+    if figures["confidence"]:
+        columns = _columns(figures["classes"][0])
+        sections.append(confidence_lines(figures["confidence"], columns, SUMMARY, width))
+    if figures["regions"]:
+        sections.append(region_lines(figures["regions"], SUMMARY, width))
+    if figures["worst"]:
+        sections.append(worst_lines(figures["worst"], width))
+    return [line for section in sections for line in ("", *section)]
 
 
 def percent(value: float) -> str:
@@ -43,16 +66,29 @@ def percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.2f}"
 
 
-def _class_lines(rows: list[dict[str, Any]]) -> list[str]:
-    columns = PER_CLASS | {name: BORDER_COLUMNS[name] for name in BORDER_COLUMNS if name in rows[0]}
-    width = max(len("class"), *(len(row["name"]) for row in rows))
-    titles = " ".join(f"{title:>9}" for title in columns.values())
-    lines = [f"{'class':<{width}} {titles} {'reference px':>13} {'map px':>13}"]
-    for row in rows:
-        cells = " ".join(f"{percent(row[name]):>9}" for name in columns)
-        counts = f"{row['support']:>13} {row['predicted']:>13}"
-        lines.append(f"{row['name']:<{width}} {cells} {counts}{_absence(row)}")
-    return lines
+def _columns(row: dict[str, Any]) -> dict[str, str]:
+    """Figures of a class that there are, and their titles."""
+    return PER_CLASS | {name: BORDER_COLUMNS[name] for name in BORDER_COLUMNS if name in row}
+
+
+def _class_rows(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "class": row["name"],
+            **{title: percent(row[name]) for name, title in _columns(row).items()},
+            "reference px": str(row["support"]),
+            "map px": str(row["predicted"]),
+            NOTE: _absence(row),
+        }
+        for row in rows
+    ]
+
+
+def _map_lines(figures: dict[str, Any]) -> list[str]:
+    if not figures["per_map"]:
+        return []
+    mean = f"mean of the maps' own: Dice {percent(figures['per_map']['mean_dice'])}"
+    return [mean, "", *(f"{name}: {_summary_line(own)}" for name, own in figures["maps"].items())]
 
 
 def _summary_line(figures: dict[str, Any]) -> str:
@@ -72,14 +108,8 @@ def _border_lines(figures: dict[str, Any]) -> list[str]:
             f"without {eroded['distance']} along the reference's borders "
             f"({eroded['pixels']} px counted): {_summary_line(eroded)}"
         )
-    for each in figures["objects"]:
-        shares = [percent(each[name]) for name in ("precision", "recall", "f1")]
-        lines.append(
-            f"objects of {each['name']}: {each['matched']} of {each['reference']} found, "
-            f"{each['map']} mapped: precision {shares[0]}, recall {shares[1]}, F1 {shares[2]}; "
-            f"mean IoU of matches {percent(each['mean_iou_of_matches'])}"
-        )
-    return lines
+    lines += [line for each in figures["objects"] for line in object_lines(each)]
+    return lines + (score_lines(figures["scores"]) if figures["scores"] else [])
 
 
 def _confusion_line(cell: dict[str, Any]) -> str:
@@ -90,16 +120,23 @@ def _confusion_line(cell: dict[str, Any]) -> str:
     )
 
 
-def _count_line(figures: dict[str, Any]) -> str:
+def _count_lines(figures: dict[str, Any]) -> list[str]:
     dropped = figures["dropped"]
-    return (
+    counted = (
         f"{figures['pixels']} px counted; dropped: {dropped['without_reference']} px unlabelled in "
         f"the reference, {dropped['without_map']} px without data in the map"
     )
+    lines = [counted]
+    if figures["labelled_differently"]:
+        lines.append(
+            f"{figures['labelled_differently']} px are labelled differently by two references; "
+            f"the first one counts"
+        )
+    return [*lines, *merged_lines(figures["merged_classes"] or [])]
 
 
 def _absence(row: dict[str, Any]) -> str:
     """A class without a figure is said to be absent, and where."""
     if row["support"]:
-        return "" if row["predicted"] else "  not in the map"
-    return "  not in the reference" if row["predicted"] else "  in neither"
+        return "" if row["predicted"] else "not in the map"
+    return "not in the reference" if row["predicted"] else "in neither"

@@ -63,7 +63,7 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
     """Turn failures of GDAL and the system into a `RasterError` that says where."""
     try:
         yield
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError, SystemError, UnicodeError) as error:
         where = "" if window is None else f" in {window}"
         reason = str(error.__cause__ or error).removeprefix(f"{path}: ")
         raise RasterError(f"{path}: cannot be read{where}: {reason}") from error

@@ -7,8 +7,15 @@ from pathlib import Path
 from geoseg.errors import InputError
 
 
-def match_by_order(rasters: Sequence[Path], references: Sequence[Path]) -> list[Path]:
+def match_by_order(
+    rasters: Sequence[Path], references: Sequence[Path], *, kind: str = "reference"
+) -> list[Path]:
     """The reference of each raster: the first of the first, and so on; one may serve all.
+
+    Args:
+        rasters: Each of them has one.
+        references: What there is.
+        kind: What they are, for messages.
 
     Raises:
         InputError: If the numbers differ.
@@ -17,32 +24,39 @@ def match_by_order(rasters: Sequence[Path], references: Sequence[Path]) -> list[
         return [*references] * len(rasters)
     if len(rasters) != len(references):
         raise InputError(
-            f"{len(rasters)} rasters and {len(references)} references: give one reference for "
+            f"{len(rasters)} rasters and {len(references)} {kind}s: give one {kind} for "
             f"each, one for all, or join them by name with --pair name"
         )
     return [*references]
 
 
-def match_by_name(rasters: Sequence[Path], references: Sequence[Path]) -> list[Path]:
+def match_by_name(
+    rasters: Sequence[Path], references: Sequence[Path], *, kind: str = "reference"
+) -> list[Path]:
     """The reference of each raster: the one with its name, or one that begins or ends with it.
 
     Of several with that name, the one whose folders have most in common.
 
+    Args:
+        rasters: Each of them has one.
+        references: What there is.
+        kind: What they are, for messages.
+
     Raises:
         InputError: If a raster has no reference, or several that fit equally.
     """
-    return [_best_match(raster, references) for raster in rasters]
+    return [_best_match(raster, references, kind) for raster in rasters]
 
 
-def _best_match(raster: Path, references: Sequence[Path]) -> Path:
+def _best_match(raster: Path, references: Sequence[Path], kind: str) -> Path:
     fitting = [each for each in references if _fits(each.stem, raster.stem)]
     if not fitting:
-        raise InputError(f"{raster}: no reference bears its name")
+        raise InputError(f"{raster}: no {kind} bears its name")
     exact = [each for each in fitting if each.stem == raster.stem] or fitting
     kinship = [_common_folders(each, raster) for each in exact]
     best = [each for each, common in zip(exact, kinship, strict=True) if common == max(kinship)]
     if len(best) > 1:
-        raise InputError(f"{raster}: several references fit: {', '.join(map(str, best))}")
+        raise InputError(f"{raster}: several {kind}s fit: {', '.join(map(str, best))}")
     return best[0]
 
 

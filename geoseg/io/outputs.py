@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all: written beside their place, then renamed."""
 
+import errno
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,8 +12,17 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError, OutputExistsError
+from geoseg.io.paths import check_name
 
-RECORDS = ("patches.json", "geoseg.json", "evaluation.json", "run.json", "windows.json")
+RECORDS = (
+    "patches.json",
+    "geoseg.json",
+    "evaluation.json",
+    "run.json",
+    "windows.json",
+    "check.json",
+    "tiles.json",
+)
 """Files by which a folder is known to be geoseg's own, so that it may be replaced."""
 
 
@@ -26,8 +36,10 @@ def refuse_existing(*paths: Path, overwrite: bool) -> None:
     Raises:
         OutputExistsError: If one of the paths exists and ``overwrite`` is False, or if it
             is a folder that holds other things than an output of geoseg.
+        InputError: If GDAL cannot be told of a name.
     """
     for path in paths:
+        check_name(path)
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             continue
         if not overwrite:
@@ -43,21 +55,47 @@ def refuse_existing(*paths: Path, overwrite: bool) -> None:
 def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A path beside the target to write a file or folder to; renamed when the block ends well.
 
-    If the block fails, nothing is left and an existing output stays as it was.
+    If the block fails, nothing is left and an existing output stays as it was. Where the
+    target is a link, what it points to is written.
 
     Raises:
         OutputExistsError: As `refuse_existing`.
         OutputError: If the output cannot be written (no space, no permission).
     """
     refuse_existing(path, overwrite=overwrite)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    place = _place(path)
+    partial = _beside(place)
     try:
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             yield partial
-            _replace(partial, path)
+            _replace(partial, place)
     finally:
         _remove(partial)
+
+
+def move(file: Path, path: Path) -> None:
+    """Give a finished file its name, replacing what is there.
+
+    Where the name is a link, what it points to is replaced. From another file system the
+    file is copied beside its place first, so that it appears whole.
+
+    Raises:
+        OSError: If it cannot be moved.
+    """
+    place = _place(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.replace(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = _beside(place)
+        try:
+            shutil.copyfile(file, partial)
+            partial.replace(place)
+        finally:
+            _remove(partial)
 
 
 @contextmanager
@@ -66,7 +104,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         with rasterio.Env():  # else GDAL talks to stderr itself in threads
             yield
-    except (OSError, RasterioError, CPLE_BaseError) as error:
+    except (OSError, RasterioError, CPLE_BaseError, SystemError) as error:
         raise OutputError(f"{path}: cannot be written: {_reason(error, path)}") from error
 
 
@@ -74,6 +112,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all, replacing what is there."""
     with staged(path, overwrite=True) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _place(path: Path) -> Path:
+    """Where an output really lies."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _beside(path: Path) -> Path:
+    """A name that nobody else uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
 
 
 def _replace(partial: Path, path: Path) -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.core.window import Window
 from geoseg.errors import LegendError, PatchSetError
-from geoseg.io.patch_record import Patch, PatchSetRecord, Source
+from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source
+from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import ReadOptions
 from geoseg.io.reference import ReferenceOptions
 
@@ -38,7 +39,6 @@ def write_index(
         patches: In order.
         grids: Of each source.
     """
-    (folder / RECORD).write_text(_record_to_json(record, folder), encoding="utf-8", newline="\n")
     shared = {grid.crs for grid in grids}
     placed = shared != {None}
     parts = []
@@ -54,6 +54,11 @@ def write_index(
                 frame = frame.set_geometry([None] * len(rows), crs="EPSG:4326")
             parts.append(frame if len(shared) == 1 else frame.to_crs("EPSG:4326"))
     table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs)
+    _write(folder, record, table)
+
+
+def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
+    (folder / RECORD).write_text(_record_to_json(record, folder), encoding="utf-8", newline="\n")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
         pyogrio.write_dataframe(
@@ -65,7 +70,26 @@ def write_index(
         )
 
 
-def read_index(folder: Path) -> tuple[PatchSetRecord, list[Patch]]:
+def write_part(folder: Path, whole: Path, record: PatchSetRecord, kept: Sequence[int]) -> None:
+    """Write some of the patches of another set, as `write_index` does.
+
+    Args:
+        folder: The new set.
+        whole: The other one.
+        record: What the patches of the new one share.
+        kept: Numbers of the patches, in order.
+
+    Raises:
+        PatchSetError: If the footprints of the other set cannot be read.
+    """
+    try:
+        table = pyogrio.read_dataframe(whole / FOOTPRINTS, layer=LAYER)
+    except (pyogrio.errors.DataSourceError, OSError) as error:
+        raise PatchSetError(f"{whole}: {FOOTPRINTS} cannot be read: {error}") from error
+    _write(folder, record, table.iloc[list(kept)])
+
+
+def read_index(folder: Path) -> tuple[PatchSetRecord, PatchTable]:
     """Read what `write_index` wrote.
 
     Raises:
@@ -73,8 +97,7 @@ def read_index(folder: Path) -> tuple[PatchSetRecord, list[Patch]]:
     """
     try:
         record = _record_from_json((folder / RECORD).read_text(encoding="utf-8"), folder)
-        table = pyogrio.read_dataframe(folder / FOOTPRINTS, read_geometry=False)
-        return record, _patches_from_table(table, record)
+        return record, _read_patches(folder / FOOTPRINTS, record)
     except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
         raise PatchSetError(f"{folder}: {RECORD} is damaged: {error!r}") from error
     except (pyogrio.errors.DataSourceError, OSError) as error:
@@ -105,24 +128,21 @@ def _share_columns(legend: Legend) -> list[str]:
     ]
 
 
-def _patches_from_table(table: Any, record: PatchSetRecord) -> list[Patch]:
+def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
+    """Column by column: a row as an object of its own would be a hundred times as large."""
+    found, _, _, values = pyogrio.raw.read(path, read_geometry=False)
+    columns = dict(zip(found["fields"], values, strict=True))
     numbers = {source.name: number for number, source in enumerate(record.sources)}
-    shares = table[_share_columns(record.legend)].to_numpy(float)
-    columns = (table["source"], table["row_off"], table["col_off"], table["split"])
-    return [
-        Patch(
-            source=numbers[source],
-            window=Window(
-                row_off=int(row), col_off=int(col), height=record.size, width=record.size
-            ),
-            split=split,
-            valid_share=float(valid),
-            class_shares=tuple(classes),
-        )
-        for source, row, col, split, valid, classes in zip(
-            *columns, table["valid_share"], shares.tolist(), strict=True
-        )
-    ]
+    shares = [columns[name].astype(float) for name in _share_columns(record.legend)]
+    return PatchTable(
+        size=record.size,
+        source=np.array([numbers[name] for name in columns["source"]], np.int32),
+        row_off=columns["row_off"].astype(np.int32),
+        col_off=columns["col_off"].astype(np.int32),
+        split=np.array([SPLITS.index(split) for split in columns["split"]], np.int8),
+        valid_share=columns["valid_share"].astype(float),
+        class_shares=np.stack(shares, axis=1),
+    )
 
 
 def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
@@ -133,6 +153,10 @@ def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
         source["ortho"] = _relative(source["ortho"], folder)
         source["reference"] = _relative(source["reference"], folder)
     content["aoi"] = record.aoi and _relative(record.aoi, folder)
+    if record.pixels:
+        content["pixels"] = _relative(record.pixels, folder)
+    else:
+        del content["pixels"]
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -148,6 +172,8 @@ def _record_from_json(text: str, folder: Path) -> PatchSetRecord:
     content["read"] = _read_options(content["read"], folder)
     content["reference"] = ReferenceOptions(**content["reference"])
     content["aoi"] = content["aoi"] and folder / content["aoi"]
+    if pixels := content.get("pixels"):  # sets of 0.1 have none
+        content["pixels"] = folder / pixels
     content["band_names"] = tuple(content["band_names"])
     content["class_pixels"] = tuple(content["class_pixels"])
     return PatchSetRecord(**content)

@@ -82,6 +82,9 @@ class PatchSetRecord:
     aoi: Path | None = None
     """Ground outside these polygons is unlabelled."""
 
+    pixels: Path | None = None
+    """Another set, whose files hold the pixels; None: the set's own do, or there are none."""
+
     bands: int
     """Bands of a patch."""
 

@@ -8,6 +8,7 @@ PATCHES/
 ```
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from geoseg.core.window import Window
 from geoseg.errors import PatchSetError
 from geoseg.io.patch_index import FOOTPRINTS, LAYER, RECORD, read_index
 from geoseg.io.patch_record import Patch, PatchSetRecord, Split
+from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import Reference, open_reference
 from geoseg.io.vector import Area, read_polygons
@@ -46,14 +48,23 @@ class Sample(NamedTuple):
     """(size, size) class indices; 255 where unlabelled or without data."""
 
 
+OpenSources = OrderedDict[int, tuple[RasterReader, Reference, Area | None]]
+"""By index, the one used last at the end."""
+
+
 class PatchSet:
-    """Patches for training and validation. Not to be shared between threads."""
+    """Patches for training and validation. Not to be shared between threads.
+
+    Processes may share it: each opens the files for itself.
+    """
 
     def __init__(self, folder: Path, record: PatchSetRecord, patches: Sequence[Patch]) -> None:
         self.folder = folder
         self.record = record
-        self.patches = patches
-        self._open: OrderedDict[int, tuple[RasterReader, Reference, Area | None]] = OrderedDict()
+        self.patches = PatchTable.of(patches, size=record.size)
+        self._open: OpenSources = OrderedDict()
+        self._process = os.getpid()
+        self._inherited: list[OpenSources] = []
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -66,22 +77,26 @@ class PatchSet:
             raise PatchSetError(f"{folder}: no patch set, {RECORD} is missing")
         return cls(folder, *read_index(folder))
 
-    def in_split(self, split: Split) -> list[Patch]:
+    def in_split(self, split: Split) -> PatchTable:
         """The patches of a split, in order."""
-        return [patch for patch in self.patches if patch.split == split]
+        return self.patches.in_split(split)
 
     def name_of(self, patch: Patch) -> str:
         """Name of a patch's files, unique in the set."""
         source = self.record.sources[patch.source].name
         return f"{source}_r{patch.window.row_off:06d}_c{patch.window.col_off:06d}"
 
+    @property
+    def _pixels(self) -> Path:
+        return self.record.pixels or self.folder
+
     def image_path(self, patch: Patch) -> Path:
         """Where the pixels of a patch are, unless the set is an index."""
-        return self.folder / "images" / f"{self.name_of(patch)}.{self.record.storage}"
+        return self._pixels / "images" / f"{self.name_of(patch)}.{self.record.storage}"
 
     def mask_path(self, patch: Patch) -> Path:
         """Where the classes of a patch are, unless the set is an index."""
-        return self.folder / "masks" / f"{self.name_of(patch)}.{self.record.storage}"
+        return self._pixels / "masks" / f"{self.name_of(patch)}.{self.record.storage}"
 
     def read(self, patch: Patch) -> Sample:
         """The pixels and classes of a patch.
@@ -121,6 +136,9 @@ class PatchSet:
 
     def _source(self, index: int) -> tuple[RasterReader, Reference, Area | None]:
         """An open source; the one not used for longest is closed when too many are open."""
+        if self._process != os.getpid():  # forked: two processes would move one file's position
+            self._inherited.append(self._open)  # not closed either: the parent goes on with them
+            self._open, self._process = OrderedDict(), os.getpid()
         if index not in self._open:
             record, source = self.record, self.record.sources[index]
             reader = RasterReader(source.ortho, record.read)
@@ -138,4 +156,4 @@ class PatchSet:
 
     def __getstate__(self) -> dict[str, Any]:
         """Open files stay behind when a loader process takes the set along."""
-        return self.__dict__ | {"_open": OrderedDict()}
+        return self.__dict__ | {"_open": OrderedDict(), "_inherited": []}

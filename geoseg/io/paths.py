@@ -22,7 +22,7 @@ def find_rasters(named: Sequence[Path]) -> list[Path]:
     twice counts once.
 
     Raises:
-        InputError: If a path names nothing.
+        InputError: If a path names nothing, or a name is not UTF-8.
     """
     return list(dict.fromkeys(_expand(named, RASTER_SUFFIXES)))
 
@@ -31,7 +31,7 @@ def find_references(named: Sequence[Path]) -> list[Path]:
     """References, rasters or polygons, as `find_rasters` finds them; a repetition counts.
 
     Raises:
-        InputError: If a path names nothing.
+        InputError: If a path names nothing, or a name is not UTF-8.
     """
     return _expand(named, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
 
@@ -50,8 +50,23 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return [f"{part[-1]}_{number}" for number, part in enumerate(parts, 1)]
 
 
+def check_name(path: Path) -> None:
+    """See that GDAL, which takes UTF-8 only, can be told of a file.
+
+    Raises:
+        InputError: If its name cannot be written so.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
+
+
 def _expand(named: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    return [file for path in named for file in _expand_one(path, suffixes)]
+    files = [file for path in named for file in _expand_one(path, suffixes)]
+    for file in files:
+        check_name(file)
+    return files
 
 
 def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -1,16 +1,17 @@
 """Rasters that come into being piece by piece, in a folder that outlives a crash.
 
 A piece is a rectangle of the map in all its layers (class map, scores, confidence). It counts
-as finished once its record is there, which is written last. The pieces of a layer are read as
-one raster through a VRT when they are put together.
+as finished once its record is there, which is written last. All files get their names when they
+are whole. Of a piece without data there is only the record. The pieces of a layer are read as one
+raster through a VRT when they are put together.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 import rasterio
@@ -24,6 +25,16 @@ GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
 """GDAL's names of the types that maps are stored in."""
 
 
+class Piece(NamedTuple):
+    """What is known of a finished piece."""
+
+    counts: list[int]
+    """What was kept with it."""
+
+    blank: bool
+    """Whether it has no data, and so no files."""
+
+
 class Pieces:
     """The pieces of a map."""
 
@@ -33,35 +44,39 @@ class Pieces:
         self.formats = formats
 
     @cached_property
-    def finished(self) -> dict[Window, list[int]]:
-        """The finished pieces, and the counts that came with each."""
+    def finished(self) -> dict[Window, Piece]:
+        """The finished pieces. A record that is damaged makes none."""
         found = {}
         for path in sorted(self.folder.glob("piece_*.json")):
-            record = json.loads(path.read_text(encoding="utf-8"))
-            found[Window(**record["window"])] = record["counts"]
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                found[Window(**record["window"])] = Piece(record["counts"], record["blank"])
+            except (ValueError, LookupError, TypeError):
+                continue
         return found
 
-    def write(self, window: Window, layers: Mapping[str, NDArray[Any]], counts: list[int]) -> None:
+    def write(
+        self, window: Window, layers: Mapping[str, NDArray[Any]] | None, counts: list[int]
+    ) -> None:
         """Store a piece.
 
         Args:
             window: Where, on the grid.
-            layers: (bands, height, width) by name.
+            layers: (bands, height, width) by name; None: it has no data.
             counts: Kept with it.
         """
-        for name, image in layers.items():
-            _write(self.folder / self._file(name, window), image)
-        place = {
-            "row_off": window.row_off,
-            "col_off": window.col_off,
-            "height": window.height,
-            "width": window.width,
-        }
+        for name, image in (layers or {}).items():
+            file = self.folder / self._file(name, window)
+            partial = file.with_suffix(".part")
+            _write(partial, image)
+            partial.replace(file)
+        piece = Piece(counts, blank=layers is None)
         record = self.folder / f"piece_{_name(window)}.json"
         partial = record.with_suffix(".part")
-        partial.write_text(json.dumps({"window": place, "counts": counts}), encoding="utf-8")
+        text = json.dumps({"window": asdict(window), **piece._asdict()})
+        partial.write_text(text, encoding="utf-8")
         partial.replace(record)
-        self.finished[window] = counts
+        self.finished[window] = piece
 
     def assemble(self, layer: str, target: Path, tags: Mapping[str, Any] | None = None) -> None:
         """Put the pieces of a layer together as a cloud-optimised GeoTIFF.
@@ -71,7 +86,11 @@ class Pieces:
             target: The file to write.
             tags: What it is to say of itself besides what its format has.
         """
-        sources = {self.folder / self._file(layer, each): each for each in self.finished}
+        sources = {
+            self.folder / self._file(layer, window): window
+            for window, piece in self.finished.items()
+            if not piece.blank
+        }
         kind = self.formats[layer]
         if tags:
             kind = replace(kind, tags={**(kind.tags or {}), **tags})

@@ -47,3 +47,18 @@ def cover(grid: Grid, lattice: Grid) -> Grid:
     else:
         raise GridMismatchError("a raster without georeference cannot be resampled onto another")
     return lattice.part(lattice.window_around(bounds))
+
+
+def window_on(grid: Grid, other: Grid) -> Window | None:
+    """The pixels of a grid on ground that another one covers, or a few more; None if it has none.
+
+    Args:
+        grid: Whose pixels are told.
+        other: Of any CRS; without one it is taken to have the same.
+    """
+    bounds = other.bounds
+    if other.crs is not None and grid.crs is not None and other.crs != grid.crs:
+        bounds = transform_bounds(other.crs, grid.crs, *bounds, densify_pts=21)
+    if not np.isfinite(bounds).all():  # a CRS may not reach that far
+        return grid.window
+    return grid.window_around(bounds).grown(1).clip(grid.height, grid.width)

@@ -1,4 +1,4 @@
-"""Points on a raster's grid: samples, written and read."""
+"""Points on a raster's grid: samples, written and read; polygons are read too."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.errors import OutputError, VectorError
+from geoseg.io.numbered import on_grid
 from geoseg.io.outputs import staged
 from geoseg.io.paths import VECTOR_SUFFIXES
+from geoseg.io.plots import Plots
 from geoseg.io.vector import read_layer
 
 TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
@@ -68,29 +70,27 @@ def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> 
             pyogrio.set_gdal_config_options(before)
 
 
-def read_points(path: Path, grid: Grid, *, layer: str | None = None) -> Points:
-    """The points of a layer, on a raster's grid.
+def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points | Plots:
+    """The points or polygons of a layer, on a raster's grid.
 
     Raises:
-        VectorError: If the file cannot be read, holds no points or other geometries, or has
-            several layers and none is named.
+        VectorError: If the file cannot be read, holds neither or both, or has several layers
+            and none is named.
     """
     frame = read_layer(path, layer)
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
-    if not len(frame) or set(frame.geom_type) != {"Point"}:
-        kinds = sorted(set(frame.geom_type)) or "nothing"
-        raise VectorError(f"{path}: points are needed, and it holds {kinds}")
-    if frame.crs is not None and grid.crs is not None:
-        frame = frame.to_crs(grid.crs.to_wkt())
-    places = frame.geometry
+    kinds = set(frame.geom_type)
+    if not kinds or not (kinds == {"Point"} or kinds <= {"Polygon", "MultiPolygon"}):
+        found = sorted(kinds) or "nothing"
+        raise VectorError(f"{path}: points or polygons are needed, and it holds {found}")
+    places = on_grid(frame.geometry, grid)
+    table = frame.drop(columns=frame.geometry.name)
+    known = table.astype(object).where(table.notna(), None)
+    columns = {str(name): list(known[name]) for name in known.columns}
+    if kinds != {"Point"}:
+        return Plots(np.asarray(places.values), columns, grid)
     cols, rows = _apply(~grid.transform, places.x.to_numpy(), places.y.to_numpy())
-    columns = frame.drop(columns=frame.geometry.name)
-    known = columns.astype(object).where(columns.notna(), None)
-    return Points(
-        np.floor(rows).astype(np.int64),
-        np.floor(cols).astype(np.int64),
-        {str(name): list(known[name]) for name in known.columns},
-    )
+    return Points(np.floor(rows).astype(np.int64), np.floor(cols).astype(np.int64), columns)
 
 
 def _apply(transform: Affine, first: NDArray[Any], second: NDArray[Any]) -> Any:

@@ -12,6 +12,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, GridMismatchError, LegendError, VectorError
+from geoseg.io.placement import window_on
 from geoseg.io.raster import RasterReader, ReadOptions
 from geoseg.io.vector import BurntPolygons, is_vector, read_polygons
 
@@ -53,9 +54,21 @@ class Reference(Protocol):
 
 
 def open_reference(
-    path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions | None = None
-) -> Reference:
+    path: Path,
+    *,
+    legend: Legend,
+    grid: Grid,
+    options: ReferenceOptions | None = None,
+    background: bool = True,
+) -> "RasterReference | VectorReference":
     """Open a reference map for reading on the grid of an orthophoto.
+
+    Args:
+        path: Raster or polygons.
+        legend: The classes.
+        grid: The orthophoto's.
+        options: How the reference is read.
+        background: Whether ground that no polygon covers is of the legend's background class.
 
     Raises:
         GridMismatchError: If a raster lies on another grid and is not to be resampled.
@@ -66,12 +79,17 @@ def open_reference(
     """
     options = options or ReferenceOptions()
     if is_vector(path):
-        return VectorReference(path, legend=legend, grid=grid, options=options)
+        return VectorReference(
+            path, legend=legend, grid=grid, options=options, background=background
+        )
     return RasterReference(path, legend=legend, grid=grid, options=options)
 
 
 class RasterReference:
     """A raster of class values or colours."""
+
+    extent: Window
+    """The pixels of the grid that it covers, or a few more."""
 
     def __init__(
         self, path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions
@@ -86,6 +104,7 @@ class RasterReference:
     def _place(self, grid: Grid, *, resample: bool, palette_index: bool) -> Window:
         """Where the grid lies on the reference; on request the reference is resampled first."""
         own = self._reader.grid
+        self.extent = grid.window
         if not own.is_georeferenced and (own.height, own.width) == (grid.height, grid.width):
             return grid.window
         try:
@@ -100,10 +119,17 @@ class RasterReference:
             self._reader = RasterReader(
                 self.path, ReadOptions(on=grid), palette_index=palette_index
             )
+            self.extent = self._on_map(window_on(grid, own))
             return grid.window
-        if window.clip(own.height, own.width) is None:
-            raise EmptyError(f"{self.path}: does not overlap the raster it belongs to")
+        part = window.clip(own.height, own.width)
+        self.extent = self._on_map(part and part.relative_to(window))
         return window
+
+    def _on_map(self, extent: Window | None) -> Window:
+        if extent is None:
+            self.close()
+            raise EmptyError(f"{self.path}: does not overlap the raster it belongs to")
+        return extent
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 where nothing is known.
@@ -111,23 +137,36 @@ class RasterReference:
         Raises:
             LegendError: If a value or colour has no class in the legend.
         """
-        mask = np.full((window.height, window.width), IGNORE, np.uint8)
         wanted = window.moved(self._window.row_off, self._window.col_off)
         inside = wanted.clip(self._reader.grid.height, self._reader.grid.width)
+        if inside == wanted:
+            return self._read(inside)
+        mask = np.full((window.height, window.width), IGNORE, np.uint8)
         if inside is not None:
-            image, valid = self._reader.read(inside)
-            try:
-                mask[inside.relative_to(wanted).slices] = self._encode(image, valid)
-            except LegendError as error:
-                raise LegendError(f"{self.path}: {error}") from error
+            mask[inside.relative_to(wanted).slices] = self._read(inside)
         return mask
+
+    def _read(self, window: Window) -> NDArray[np.uint8]:
+        """Class indices of a window of the raster."""
+        image, valid = self._reader.read(window)
+        try:
+            return self._encode(image, valid)
+        except LegendError as error:
+            raise LegendError(f"{self.path}: {error}") from error
 
     def _encode(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         if valid.all():
             return self._encode_all(image)
-        mask = np.full(valid.shape, IGNORE, np.uint8)
-        pixels = np.stack([band[valid] for band in image])  # much faster than image[:, valid]
-        mask[valid] = self._encode_all(pixels[:, None])[0]
+        if not valid.any():
+            return np.full(valid.shape, IGNORE, np.uint8)
+        row, col = np.unravel_index(int(valid.argmax()), valid.shape)
+        first = image[:, row, col]
+        try:
+            mask = self._encode_all(np.where(valid, image, first[:, None, None]))
+        except LegendError:
+            self._encode_all(image[:, valid][:, None])  # says how many pixels there really are
+            raise
+        mask[~valid] = IGNORE
         return mask
 
     def _encode_all(self, image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -145,9 +184,19 @@ class RasterReference:
 class VectorReference:
     """Polygons with a class attribute."""
 
+    extent: Window
+    """The pixels of the grid that it covers, or a few more."""
+
     def __init__(
-        self, path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions
+        self,
+        path: Path,
+        *,
+        legend: Legend,
+        grid: Grid,
+        options: ReferenceOptions,
+        background: bool = True,
     ) -> None:
+        self.path = path
         polygons = read_polygons(path, layer=options.layer, attribute=options.attribute)
         if options.attribute is None:
             indices = np.full(len(polygons.geometries), _only_class(path, legend), np.uint8)
@@ -156,11 +205,17 @@ class VectorReference:
                 indices = legend.encode_attributes(polygons.attributes)
             except LegendError as error:
                 raise LegendError(f"{path}: column {options.attribute!r}: {error}") from error
-        self._burnt = BurntPolygons(
-            polygons.geometries, indices, grid, background=legend.background_index
-        )
+        fill = legend.background_index if background else IGNORE
+        self._polygons = polygons.geometries, indices
+        self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill)
         if not self._burnt.touches_grid:
             raise EmptyError(f"{path}: no polygon lies on the raster; are the CRS right?")
+        self.extent = self._burnt.window if fill == IGNORE else grid.window
+
+    def polygons_of(self, index: int) -> Any:
+        """The polygons of a class, a GeoSeries."""
+        geometries, indices = self._polygons
+        return geometries[indices == index]
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 where no polygon is and the legend says nothing."""

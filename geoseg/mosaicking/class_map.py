@@ -22,6 +22,9 @@ from geoseg.io.writer import BLOCK
 from geoseg.mosaicking.layers import CLASS_MAP, CONFIDENCE, SCORES, layer_formats, layer_pixels
 from geoseg.mosaicking.outputs import MapOutputs, MapReport
 
+DECODED = 1 << 18
+"""Pixels that become values at a time."""
+
 
 def write_map(
     parts: Iterable[WindowScores],
@@ -141,7 +144,7 @@ class MapWriter:
             EmptyError: If no pixel has a class.
             OutputError: If a file cannot be written.
         """
-        counts = list(self._pieces.finished.values())
+        counts = [piece.counts for piece in self._pieces.finished.values()]
         pixels = [sum(each) for each in zip(*counts, strict=True)]
         target, folder = self.outputs.class_map, self._pieces.folder
         if not any(pixels) and not may_be_empty:
@@ -168,12 +171,27 @@ class MapWriter:
         }
 
     def _store(self, piece: Window, layers: dict[str, NDArray[Any]] | None) -> None:
-        layers = layers or self._blank(piece)
-        indices = layers[CLASS_MAP]
-        counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)[: len(self.legend)]
-        layers[CLASS_MAP] = self.legend.decode_map(indices)
+        counts = np.zeros(len(self.legend), np.int64)
+        if layers is not None:
+            counts += self._decode(layers[CLASS_MAP][0])
+        if not counts.any():
+            layers = None
         with writing(self.outputs.class_map):
             self._pieces.write(piece.relative_to(self.region), layers, counts.tolist())
+
+    def _decode(self, indices: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Turn class indices into values, in place; some rows at a time, as numpy widens them.
+
+        Returns:
+            (classes,) pixels of each class.
+        """
+        counts = np.zeros(IGNORE + 1, np.int64)
+        rows = max(DECODED // indices.shape[1], 1)
+        for start in range(0, len(indices), rows):
+            few = indices[start : start + rows]
+            counts += np.bincount(few.ravel(), minlength=IGNORE + 1)
+            few[...] = self.legend.decode_map(few)
+        return counts[: len(self.legend)]
 
 
 def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: list[int]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from geoseg.core.blend import blend
 from geoseg.core.legend import Legend
+from geoseg.core.window import Window
 from geoseg.errors import InputError, LegendError
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import WindowLayout, read_tags, read_windows, window_layout
@@ -19,6 +20,10 @@ __all__ = ["Method", "mosaic"]
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 """Shows progress: gives windows or blocks on and knows how many there are."""
+
+REGION = "region"
+"""In what windows were made of: ``[row_off, col_off, height, width]`` of the map on the
+orthophoto's pixels, where it is not all of it."""
 
 FOR_SCORES: tuple[Method, ...] = ("blend", "max", "first", "last")
 FOR_CLASS_MAPS: tuple[Method, ...] = ("majority", "first", "last")
@@ -62,7 +67,7 @@ def mosaic(
     if method not in (FOR_CLASS_MAPS if class_maps else FOR_SCORES):
         kind = "class maps" if class_maps else "scores"
         raise InputError(f"--method {method} is not for {kind}, which {paths[0]} holds")
-    whole = layout.grid if layout else None
+    whole = layout.grid.part(_region(layout)) if layout else None
     with open_scenes(
         paths, legend, class_maps=class_maps, resample=resample, whole=whole
     ) as scenes:
@@ -76,8 +81,23 @@ def mosaic(
 def _blend_windows(
     paths: Sequence[Path], layout: WindowLayout, outputs: MapOutputs, watch: Watch
 ) -> MapReport:
-    strips = blend(watch(read_windows(paths, layout), len(paths)), layout.lattice)
-    return write_map(strips, layout.grid, layout.legend, outputs, provenance=layout.provenance)
+    region = _region(layout)
+    windows = watch(read_windows(paths, layout), len(paths))
+    parts = (
+        part._replace(window=part.window.relative_to(region))
+        for part in blend(windows, layout.lattice, region)
+    )
+    grid = layout.grid.part(region)
+    return write_map(parts, grid, layout.legend, outputs, provenance=layout.provenance)
+
+
+def _region(layout: WindowLayout) -> Window:
+    """What of the orthophoto the windows were to map."""
+    place = layout.provenance.get(REGION)
+    if place is None:
+        return layout.grid.window
+    row_off, col_off, height, width = place
+    return Window(row_off=row_off, col_off=col_off, height=height, width=width)
 
 
 def _are_class_maps(paths: Sequence[Path], tags: Sequence[dict[str, Any]]) -> bool:

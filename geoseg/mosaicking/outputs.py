@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from geoseg.core.scores import Confidence
+from geoseg.errors import PartlyReadError
 from geoseg.io.outputs import refuse_existing
 
 ScoreType = Literal["uint8", "float32"]
@@ -72,3 +73,15 @@ class MapReport:
         """Share of each class in the valid pixels, for people."""
         total = max(sum(self.class_pixels.values()), 1)
         return ", ".join(f"{name} {n / total:.1%}" for name, n in self.class_pixels.items())
+
+
+def partly_read(path: Path, pixels: int, reason: str | None = None) -> PartlyReadError:
+    """What is to be said of a map that lacks what could not be read.
+
+    Args:
+        path: The class map.
+        pixels: Of all blocks of the source of which something could not be read.
+        reason: What went wrong at the first of them.
+    """
+    lost = f"{pixels} px could not be read and have no data in it"
+    return PartlyReadError(f"{path}: written, but {lost}{f': {reason}' if reason else ''}")

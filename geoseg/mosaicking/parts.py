@@ -18,9 +18,9 @@ from geoseg.io.unfinished import scratch
 from geoseg.io.window_scores import read_tags
 from geoseg.mosaicking.class_map import place_outputs
 from geoseg.mosaicking.layers import CLASS_MAP, CONFIDENCE, SCORES, layer_formats
-from geoseg.mosaicking.outputs import MapOutputs, MapReport
+from geoseg.mosaicking.outputs import MapOutputs, MapReport, partly_read
 
-OWN = ("part", "pixels", "class_pixels", "unreadable_pixels")
+OWN = ("part", "pixels", "class_pixels", "unreadable_pixels", "unreadable_blocks")
 """What parts of one map may say differently."""
 
 
@@ -47,6 +47,7 @@ def join_parts(paths: Sequence[Path], outputs: MapOutputs) -> MapReport:
 
     Raises:
         InputError: If a part is missing, there twice, or of another map.
+        PartlyReadError: If blocks could not be read for the parts; the map is written.
         EmptyError: If no pixel of the map has a class.
         OutputError: If a file cannot be written.
     """
@@ -73,8 +74,8 @@ def _join(layers: Mapping[str, Sequence[Part]], outputs: MapOutputs) -> MapRepor
     width = maps[0].grid.width
     grid = Grid(maps[0].grid.crs, Affine(*last["transform"]), last["height"], width)
     own: dict[str, Any] = {"pixels": grid.height * width, "class_pixels": names}
-    if unreadable := sum(part.tags.get("unreadable_pixels", 0) for part in maps):
-        own["unreadable_pixels"] = unreadable
+    if lost := _lost_pixels(maps):
+        own["unreadable_pixels"] = lost
     with scratch(outputs.class_map) as folder:
         for kind, file_format in layer_formats(legend, _as_parts(layers, outputs), {}).items():
             tags = {k: v for k, v in layers[kind][0].tags.items() if k not in OWN} | own
@@ -82,7 +83,15 @@ def _join(layers: Mapping[str, Sequence[Part]], outputs: MapOutputs) -> MapRepor
             with writing(outputs.class_map):
                 join(sources, grid, replace(file_format, tags=tags), folder / f"{kind}.tif")
         place_outputs(folder, outputs, legend, list(names.values()))
+    if lost:
+        raise partly_read(outputs.class_map, lost)
     return MapReport(outputs.class_map, own["pixels"], names)
+
+
+def _lost_pixels(maps: Sequence[Part]) -> int:
+    """Pixels of the blocks that could not be read; one that touches two parts counts once."""
+    blocks = {tuple(block) for part in maps for block in part.tags.get("unreadable_blocks", [])}
+    return sum(height * width for _row_off, _col_off, height, width in blocks)
 
 
 def _open(path: Path) -> Part:

@@ -1,5 +1,7 @@
-"""Figures and maps as pictures."""
+"""Figures and maps as pictures and pages."""
 
+from geoseg.reporting.inputs import ShowOptions
 from geoseg.reporting.preview import draw_preview
+from geoseg.reporting.report import ReportOptions, write_report
 
-__all__ = ["draw_preview"]
+__all__ = ["ReportOptions", "ShowOptions", "draw_preview", "write_report"]

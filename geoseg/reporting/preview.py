@@ -12,9 +12,7 @@ from geoseg.core.legend import Legend
 from geoseg.io.outputs import staged
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import read_tags
-
-STRETCH = (2, 98)
-"""Percentiles of each band that become black and white, unless the band is 8 bit already."""
+from geoseg.reporting.stretch import Stretch, visible_bands
 
 PANEL_INCHES = 5.0
 
@@ -80,15 +78,10 @@ def read_panel(path: Path, side: int) -> Panel:
 
 
 def _in_colors(image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(3, height, width): the first three bands, or the first one three times."""
-    visible = image[:3] if len(image) > 2 else image[[0, 0, 0]]  # noqa: PLR2004
+    visible = visible_bands(image)
     if visible.dtype == np.uint8:
         return visible
-    if not valid.any():
-        return np.zeros(visible.shape, np.uint8)
-    low, high = np.percentile(visible[:, valid], STRETCH, axis=1)[..., None, None]
-    stretched = (visible - low) / np.maximum(high - low, 1e-9)
-    return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8)
+    return Stretch.of(visible[:, valid])(visible)
 
 
 def _keys(legend: Legend) -> list[Any]:

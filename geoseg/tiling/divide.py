@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from geoseg.core.blocks import default_block
 from geoseg.core.grid import Grid
 from geoseg.errors import EmptyError
 from geoseg.io.patch_record import SPLITS, Source, Split
@@ -13,7 +14,6 @@ from geoseg.tiling.splits import (
     DROPPED,
     Ground,
     boxes_in_frame,
-    default_block,
     shared_share,
     split_at_random,
     split_by_blocks,
@@ -92,7 +92,9 @@ def _divide_freely(
             f"ground as well, so their figures will flatter; --split block keeps them apart"
         )
         return list(splits)
-    division.block = options.split_block or default_block(ground, options.patch_size)
+    division.block = options.split_block or default_block(
+        ground.boxes, ground.frames, options.patch_size
+    )
     return list(split_by_blocks(ground, block=division.block, shares=shares, seed=options.seed))
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoseg.core.blocks import Boxes, touched_blocks
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError
@@ -20,23 +20,13 @@ DROPPED = -1
 DRAWS = 300
 """Random divisions of the blocks, of which the one with the fairest shares is taken."""
 
-FEW_BLOCKS = 20
-"""With fewer blocks than this, smaller ones are taken by default."""
-
-Boxes = NDArray[np.float64]
-"""(n, 4): first row, first column, last row, last column, in pixels of the first raster."""
-
-
-Block = tuple[int, int, int]
-"""Frame, row and column of a block."""
-
 
 @dataclass(frozen=True)
 class Ground:
     """Where the kept windows of all sources lie, in one frame, and what is on them."""
 
     boxes: Boxes
-    """(n, 4), ends exclusive."""
+    """(n, 4), in pixels of the first raster."""
 
     frames: NDArray[np.int64]
     """(n,) windows of different frames share no ground."""
@@ -65,7 +55,7 @@ def split_by_blocks(
     Raises:
         EmptyError: If there are fewer blocks than splits.
     """
-    touched, blocks = _touched_blocks(ground, block)
+    touched, blocks = touched_blocks(ground.boxes, ground.frames, block)
     wanted = np.array([1 - sum(shares), *shares])
     rng = np.random.default_rng(seed)
     draws = (_draw(blocks, wanted, rng)[touched] for _ in range(DRAWS))
@@ -90,12 +80,6 @@ def split_at_random(count: int, shares: tuple[float, float], seed: int) -> NDArr
     splits[order[:val]] = VAL
     splits[order[val : val + test]] = TEST
     return splits
-
-
-def default_block(ground: Ground, patch_size: int) -> int:
-    """Four patches, or two if four would give few blocks; in pixels."""
-    blocks = set(_home_blocks(ground, 4 * patch_size))
-    return (4 if len(blocks) >= FEW_BLOCKS else 2) * patch_size
 
 
 def boxes_in_frame(windows: Sequence[Window], grid: Grid, frame: Grid) -> Boxes:
@@ -145,36 +129,6 @@ def _apply(
     """A transform of many coordinates."""
     a, b, c, d, e, f = transform[:6]
     return a * across + b * down + c, d * across + e * down + f
-
-
-def _home_blocks(ground: Ground, block: int) -> list[Block]:
-    """The block in which the centre of each window lies."""
-    centres = (ground.boxes[:, :2] + ground.boxes[:, 2:]) / 2
-    rows_cols = np.floor(centres / block).astype(np.int64)
-    keys = np.column_stack([ground.frames, rows_cols]).tolist()
-    return [(frame, row, col) for frame, row, col in keys]
-
-
-def _touched_blocks(ground: Ground, block: int) -> tuple[NDArray[np.int64], int]:
-    """All blocks of which each window covers a part.
-
-    Returns:
-        (n, most) numbers of blocks, the first repeated where a window touches fewer; and how
-        many blocks there are.
-    """
-    hair = 1e-6
-    first = np.floor((ground.boxes[:, :2] + hair) / block).astype(np.int64).tolist()
-    last = np.floor((ground.boxes[:, 2:] - hair) / block).astype(np.int64).tolist()
-    keys = [
-        [(frame, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)]
-        for frame, (top, left), (bottom, right) in zip(
-            ground.frames.tolist(), first, last, strict=True
-        )
-    ]
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(chain(*keys)))}
-    most = max(map(len, keys))
-    rows = [[numbers[key] for key in (*own, *own[:1] * (most - len(own)))] for own in keys]
-    return np.array(rows), len(numbers)
 
 
 def _draw(blocks: int, wanted: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.core.legend import Legend
-from geoseg.core.statistics import PERCENTILES, BandStatistics
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patch_files import refuse_unfit_for_png
@@ -160,7 +159,7 @@ class _Tiling:
         self.report.patches = dict(Counter(patch.split for patch in kept))
         record = replace(
             patch_set.record,
-            statistics=_statistics(total.bands),
+            statistics=total.bands.figures,
             class_pixels=tuple(total.classes.tolist()),
         )
         write_index(folder, record, kept, [each.grid for each in surveyed])
@@ -234,16 +233,3 @@ def _same_kind(opened: OpenSource, first: tuple[int, str] | None) -> tuple[int, 
             f"{first[0]} of {first[1]}; choose bands with --bands, or tile them apart"
         )
     return own
-
-
-def _statistics(bands: BandStatistics) -> dict[str, list[float]]:
-    if not bands.count:
-        return {}
-    figures = {
-        "mean": bands.mean,
-        "std": bands.std,
-        "min": bands.minimum,
-        "max": bands.maximum,
-        **{f"p{percent}": bands.percentile(percent) for percent in PERCENTILES},
-    }
-    return {name: figure.tolist() for name, figure in figures.items()}

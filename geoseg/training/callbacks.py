@@ -53,9 +53,13 @@ class Record(Callback):
         """Write down the epoch; keep the model if it is the best so far."""
         row = self._row(trainer, module)
         self.rows.append(row)
+        best = self.best is None or self._rank(row) < self._rank(self.best)
+        self.best = row if best else self.best
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.checkpoint)  # takes part; the first process writes
+            return
         write_history(self.folder / "history.csv", self.rows)
-        if self.best is None or self._rank(row) < self._rank(self.best):
-            self.best = row
+        if best:
             self.save_model(row)
         with staged(self.checkpoint, overwrite=True) as partial:
             trainer.save_checkpoint(partial)

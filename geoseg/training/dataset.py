@@ -1,74 +1,155 @@
-"""Patches as torch takes them: in an order and a position that the seed and epoch decide."""
+"""Patches as torch takes them: which, where and how changed, the seed and epoch decide."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice, repeat
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from geoseg.io.patch_record import Patch
+from geoseg.core.scores import IGNORE
+from geoseg.errors import TrainingError
+from geoseg.io.patch_record import Patch, PatchSetRecord
+from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet, Sample
-from geoseg.training.options import Augment
+from geoseg.training.augmentation import Augmentation
+from geoseg.training.geometry import POSITIONS, draw_warp, turned, warped
+from geoseg.training.jitter import Jitter
+from geoseg.training.options import TrainOptions
+from geoseg.training.radiometry import Bands, dropped, recolored
+from geoseg.training.ranks import rank
+from geoseg.training.sampling import Chances, chances, draw, repeats
 
-POSITIONS: dict[Augment, tuple[int, ...]] = {
-    "none": (0,),
-    "flips": (0, 2, 4, 6),
-    "d4": tuple(range(8)),
-}
-"""Positions of a square that each kind of augmentation chooses from; see `turned`."""
+NOTHING = -1
+"""Number of a patch that has neither data nor labels."""
 
-Ticket = tuple[int, int]
-"""Epoch and number of a patch: with the seed, all that a sample depends on."""
+
+class Ticket(NamedTuple):
+    """With the seed, all that a sample depends on."""
+
+    epoch: int
+    number: int
+    """Of the patch."""
+
+    repeat: int = 0
+    """How often the epoch has taken the patch before."""
 
 
 class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
     """The patches of a split."""
 
     def __init__(
-        self, patch_set: PatchSet, patches: Sequence[Patch], *, augment: Augment, seed: int
+        self,
+        patch_set: PatchSet,
+        patches: Sequence[Patch],
+        *,
+        augment: str,
+        seed: int,
+        jitter: bool = False,
     ) -> None:
+        """Say how patches are read.
+
+        Args:
+            patch_set: Of the patches.
+            patches: Of one split.
+            augment: As `Augmentation.parse` takes it.
+            seed: Decides, with the ticket.
+            jitter: Whether windows are moved off their lattice.
+
+        Raises:
+            TrainingError: If the patches do not allow it.
+        """
         self.patch_set = patch_set
         self.patches = patches
-        self.augment = augment
+        self.augmentation = Augmentation.parse(augment)
         self.seed = seed
+        self.bands: Bands | None = None
+        if self.augmentation.recolors:
+            self.bands = _known_bands(self.augmentation, patch_set.record)
+        self.jitter = _make_jitter(patch_set, patches) if jitter else None
 
     def __len__(self) -> int:
         return len(self.patches)
 
     def __getitem__(self, ticket: Ticket) -> tuple[Tensor, Tensor]:
         """(bands, size, size) float32, NaN without data, and (size, size) int64 classes."""
-        epoch, number = ticket
-        rng = np.random.default_rng((self.seed, epoch, number))
-        position = int(rng.choice(POSITIONS[self.augment]))
-        image, mask = turned(self.patch_set.read(self.patches[number]), position)
+        if ticket.number == NOTHING:
+            size = self.patch_set.record.size
+            empty = torch.full((self.patch_set.record.bands, size, size), torch.nan)
+            return empty, torch.full((size, size), IGNORE)
+        rng = np.random.default_rng((self.seed, *ticket))
+        patch = self.patches[ticket.number]
+        if self.jitter is not None:
+            patch = self.jitter.moved(patch, ticket.number, rng)
+        image, mask = self._changed(self.patch_set.read(patch), rng)
         return torch.from_numpy(image), torch.from_numpy(mask.astype(np.int64))
 
+    def _changed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        own = self.augmentation
+        sample = turned(sample, int(rng.choice(POSITIONS[own.positions])))
+        if own.warps:
+            sample = warped(sample, draw_warp(own, rng))
+        image, mask = sample
+        if self.bands is not None:
+            image = recolored(image, own, self.bands, rng)
+        return Sample(dropped(image, own, rng), mask)
 
-def turned(sample: Sample, position: int) -> Sample:
-    """A sample in one of the eight positions of a square.
 
-    Args:
-        sample: As read.
-        position: 0..7; the remainder by 4 is the number of quarter turns, and from 4 on the
-            sample is mirrored first.
-    """
-    image, mask = sample
-    if position >= 4:  # noqa: PLR2004 mirrored
-        image, mask = image[..., ::-1], mask[..., ::-1]
-    turns = position % 4
-    image, mask = np.rot90(image, turns, (-2, -1)), np.rot90(mask, turns)
-    return Sample(np.ascontiguousarray(image), np.ascontiguousarray(mask))
+def _known_bands(own: Augmentation, record: PatchSetRecord) -> Bands:
+    bands = Bands.of(record)
+    if own.saturation and bands.visible is None and "saturation" not in own.unasked:
+        raise TrainingError(
+            f"--augment saturation: needs bands named red, green and blue, and the patches have "
+            f"{', '.join(record.band_names)}"
+        )
+    return bands
+
+
+def _make_jitter(patch_set: PatchSet, patches: Sequence[Patch]) -> Jitter:
+    if patch_set.record.storage != "index":
+        raise TrainingError(
+            f"{patch_set.folder}: --jitter reads windows from the orthophotos, and these patches "
+            f"are cut out already; tile with --index-only"
+        )
+    return Jitter.among(PatchTable.of(patches, size=patch_set.record.size))
 
 
 class EpochSampler(Sampler[Ticket]):
-    """Numbers of patches, shuffled anew in every epoch; Lightning says which it is."""
+    """Tickets for patches, drawn anew in every epoch; Lightning says which it is.
 
-    def __init__(self, count: int, *, seed: int, shuffle: bool) -> None:
+    Several processes take them in turns, so that their batches together are those of one.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        samples: int | None = None,
+        likely: Chances | None = None,
+        turn: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Say what is drawn.
+
+        Args:
+            count: How many patches there are.
+            seed: Decides, with the epoch.
+            shuffle: Whether the order is random; if not, every patch comes once, in order.
+            samples: How many an epoch takes; None: as many as there are.
+            likely: How likely each patch is to be taken; None: all alike.
+            turn: Number of this process, and how many there are. In training all get equally
+                many, and what is left over is left out; in validation it is filled up with
+                patches of nothing.
+        """
+        self.turn = turn
         self.count = count
         self.seed = seed
         self.shuffle = shuffle
+        self.samples = samples
+        self.likely = likely
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -76,25 +157,79 @@ class EpochSampler(Sampler[Ticket]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count
+        own, (_, processes) = self.samples or self.count, self.turn
+        return own // processes if self.shuffle else -(-own // processes)
 
     def __iter__(self) -> Iterator[Ticket]:
-        order: NDArray[np.int64] = np.arange(self.count)
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return ((self.epoch, int(number)) for number in order)
+        number, processes = self.turn
+        nothing = repeat(Ticket(self.epoch, NOTHING))
+        return islice(chain(self._all(), nothing), number, len(self) * processes, processes)
+
+    def _all(self) -> Iterator[Ticket]:
+        if not self.shuffle:
+            return (Ticket(self.epoch, number) for number in range(self.count))
+        rng = np.random.default_rng((self.seed, self.epoch))
+        numbers = draw(self.count, rng, samples=self.samples, likely=self.likely)
+        pairs = zip(numbers, repeats(numbers), strict=True)
+        return (Ticket(self.epoch, int(number), int(again)) for number, again in pairs)
+
+
+def training_loader(
+    patch_set: PatchSet,
+    patches: Sequence[Patch],
+    options: TrainOptions,
+    *,
+    batch_size: int,
+    workers: int,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches to train on, sampled and changed as the options say.
+
+    Raises:
+        TrainingError: If the patches do not allow it.
+    """
+    dataset = PatchDataset(
+        patch_set, patches, augment=options.augment, seed=options.seed, jitter=options.jitter
+    )
+    likely: Chances | None = None
+    if options.oversample is not None:
+        table = PatchTable.of(patches, size=patch_set.record.size)
+        likely = chances(options.oversample, patch_set.record.legend.names, table.class_shares)
+    return make_loader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        workers=workers,
+        samples=options.samples_per_epoch,
+        likely=likely,
+        turn=(rank(), options.devices),
+    )
 
 
 def make_loader(
-    dataset: PatchDataset, *, batch_size: int, shuffle: bool, workers: int
+    dataset: PatchDataset,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    workers: int,
+    samples: int | None = None,
+    likely: Chances | None = None,
+    turn: tuple[int, int] = (0, 1),
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of a split; in training a last one that is not full is left out."""
+    sampler = EpochSampler(
+        len(dataset),
+        seed=dataset.seed,
+        shuffle=shuffle,
+        samples=samples,
+        likely=likely,
+        turn=turn,
+    )
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), seed=dataset.seed, shuffle=shuffle),
+        sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        drop_last=shuffle and len(dataset) > batch_size,
+        drop_last=shuffle and len(sampler) > batch_size,
         pin_memory=torch.cuda.is_available(),
     )

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from geoseg.core.scores import IGNORE
 from geoseg.errors import TrainingError
+from geoseg.training.ranks import mean_over_processes
 
 LOSSES = ("ce", "focal", "dice", "jaccard", "lovasz", "tversky")
 """Names of single losses."""
@@ -135,8 +136,13 @@ def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def _weight_of(target: Tensor, weights: Tensor) -> Tensor:
-    """Sum of the weights of all labelled pixels, never 0."""
-    return weights[target[target != IGNORE]].sum().clamp(min=torch.finfo(torch.float32).tiny)
+    """Sum of the weights of all labelled pixels, never 0.
+
+    Of several processes their mean: the gradients that they average are then those of the
+    whole batch, wherever its labels are.
+    """
+    weight = mean_over_processes(weights[target[target != IGNORE]].sum())
+    return weight.clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _single(name: str, weights: Tensor, label_smoothing: float) -> LossFunction:

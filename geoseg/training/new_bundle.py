@@ -8,12 +8,11 @@ from torch import nn
 from geoseg.errors import TrainingError
 from geoseg.io.patch_record import PatchSetRecord
 from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.hub import DEFAULT_ENCODER
 from geoseg.model.network import build_network, size_divisor
 from geoseg.model.weights import ImagenetNormalisation, packaged_encoder
 from geoseg.training.options import TrainOptions
 from geoseg.training.transfer import check_architecture, start_from
-
-DEFAULT_ENCODER = "resnet18"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ MOMENTUM = 0.9
 """Of sgd."""
 
 
-def make_optimizer(network: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, options: TrainOptions, lr: float) -> torch.optim.Optimizer:
     """The optimiser of a network; weight decay is torch's own unless the options say it."""
-    more: dict[str, Any] = {"lr": options.lr}
+    more: dict[str, Any] = {"lr": lr}
     if options.weight_decay is not None:
         more["weight_decay"] = options.weight_decay
-    groups = parameter_groups(network, options)
+    groups = parameter_groups(network, options, lr)
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=MOMENTUM, **more)
     if options.optimizer == "asgd":
@@ -26,7 +26,7 @@ def make_optimizer(network: nn.Module, options: TrainOptions) -> torch.optim.Opt
     return torch.optim.Adam(groups, **more)
 
 
-def parameter_groups(network: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, options: TrainOptions, lr: float) -> list[dict[str, Any]]:
     """All parameters in one group; with a rate of its own the encoder is the second of two."""
     if options.encoder_lr == 1:
         return [{"params": list(network.parameters())}]
@@ -34,5 +34,5 @@ def parameter_groups(network: nn.Module, options: TrainOptions) -> list[dict[str
     known = set(map(id, encoder))
     return [
         {"params": [each for each in network.parameters() if id(each) not in known]},
-        {"params": encoder, "lr": options.lr * options.encoder_lr},
+        {"params": encoder, "lr": lr * options.encoder_lr},
     ]

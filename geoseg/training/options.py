@@ -3,14 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Augment = Literal["none", "flips", "d4"]
 Average = Literal["none", "ema", "swa"]
 Optimizer = Literal["adam", "adamw", "sgd", "asgd"]
 Schedule = Literal["constant", "plateau", "cosine", "one-cycle", "poly"]
 Monitor = Literal["loss", "miou"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Strategy = Literal["auto", "ddp"]
+Logger = Literal["csv", "tensorboard", "mlflow", "wandb"]
 
 EPOCHS = 20
 """Passes over the training patches if neither they nor a time are given."""
+
+BATCH_SIZE = 10
+"""Patches per step if the user does not say; with ``auto`` on a CPU, at most."""
+
+LOWEST, HIGHEST = 1e-6, 1.0
+"""Learning rates between which a range test looks."""
 
 UNLIMITED = 10**6
 """Passes that no training reaches: its time ends it."""
@@ -53,11 +61,11 @@ class TrainOptions:
     max_time: float | None = None
     """Seconds of training with its validation, at most; None: no limit."""
 
-    batch_size: int = 10
-    """Patches per step."""
+    batch_size: int | None = BATCH_SIZE
+    """Patches per step, on all devices together; None: as many as fit into memory."""
 
-    lr: float = 1e-3
-    """Learning rate at its highest."""
+    lr: float | None = 1e-3
+    """Learning rate at its highest; None: found by a range test."""
 
     optimizer: Optimizer = "adam"
     """adam, adamw and asgd as in torch; sgd with momentum 0.9."""
@@ -81,11 +89,23 @@ class TrainOptions:
     """The model is the network as it is, a moving average (ema), or the mean of the last
     quarter of the epochs (swa)."""
 
-    augment: Augment = "d4"
-    """Nothing, mirror images, or all eight positions of a square."""
+    augment: str = "d4"
+    """What is changed in patches at random; as `Augmentation.parse` takes it."""
+
+    oversample: str | None = None
+    """``rare``, or classes whose patches are taken more often: ``car=5,road=2``; None: none."""
+
+    samples_per_epoch: int | None = None
+    """Patches of an epoch; None: as many as there are."""
+
+    jitter: bool = False
+    """Whether windows are moved off their lattice at random, in orthophotos."""
 
     early_stopping: int = 10
     """Stop after so many epochs without a better one; 0: never."""
+
+    validate_stitched: bool = False
+    """Whether validation figures are those of blended maps, as in production."""
 
     monitor: Monitor = "loss"
     """What makes a model the best: lowest validation loss, or highest validation mean IoU."""
@@ -95,6 +115,21 @@ class TrainOptions:
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+
+    devices: int = 1
+    """Processes that train together, each on a device of its own or a share of the CPU."""
+
+    strategy: Strategy = "auto"
+    """How several devices share the work; auto: ddp, each on its part of every batch."""
+
+    precision: Precision = "auto"
+    """Of the network's arithmetic; auto: the fastest that the hardware has."""
+
+    compile: bool = False
+    """Whether torch compiles the network first: worth it in long trainings."""
+
+    loggers: tuple[Logger, ...] = ()
+    """Lightning's loggers that are told of every epoch, besides history.csv."""
 
     workers: int | None = None
     """Processes that read patches; None: half the processors, at most 4."""

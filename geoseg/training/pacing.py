@@ -25,6 +25,7 @@ class TimeLimit(Callback):
         self.reached = False
         self._since: float | None = None
         self._validating_since = 0.0
+        self._agreed: float | None = None
 
     @property
     def elapsed(self) -> float:
@@ -33,7 +34,12 @@ class TimeLimit(Callback):
 
     @property
     def share(self) -> float:
-        """Share of the time for training steps that is over, 0..1."""
+        """Share of the time for training steps that is over, 0..1.
+
+        Of several processes that of the first, as of the last step.
+        """
+        if self._agreed is not None:
+            return self._agreed
         return min(self.elapsed / max(self.seconds - self.validation, 1e-9), 1.0)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -54,6 +60,9 @@ class TimeLimit(Callback):
         self.validation = time.monotonic() - self._validating_since
 
     def _end_if_over(self, trainer: lightning.Trainer) -> None:
+        if trainer.world_size > 1:
+            self._agreed = None
+            self._agreed = float(trainer.strategy.broadcast(self.share))
         if self.share >= 1:
             self.reached = True
             trainer.should_stop = True

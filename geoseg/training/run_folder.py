@@ -18,7 +18,7 @@ from geoseg.io.patches import PatchSet
 from geoseg.training.options import TrainOptions
 
 RUN = "run.json"
-MAY_CHANGE = {"epochs", "early_stopping", "device", "workers"}
+MAY_CHANGE = {"epochs", "early_stopping", "device", "devices", "workers", "compile", "loggers"}
 """Options that a resumed training may have otherwise."""
 
 
@@ -46,8 +46,30 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
     }
 
 
-def check_resumable(run: Path, options: TrainOptions, patch_set: PatchSet) -> None:
+def read_found(run: Path) -> dict[str, Any]:
+    """What a training had to find for itself before it was interrupted; nothing if anew."""
+    record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
+    found: dict[str, Any] = record.get("found", {})
+    return found
+
+
+def write_found(run: Path, found: Mapping[str, Any]) -> None:
+    """Keep in the record what a training found for itself."""
+    if found:
+        record = json.loads((run / RUN).read_text(encoding="utf-8")) | {"found": dict(found)}
+        write_text(run / RUN, json.dumps(record, indent=1) + "\n")
+
+
+def check_resumable(
+    run: Path, options: TrainOptions, patch_set: PatchSet, *, folds: int | None = None
+) -> None:
     """See that a training can go on in a folder.
+
+    Args:
+        run: The folder.
+        options: As resolved.
+        patch_set: What it trains on.
+        folds: How many trainings it is of, if of several.
 
     Raises:
         TrainingError: If there is none, its record is damaged, or it had other options or
@@ -65,6 +87,8 @@ def check_resumable(run: Path, options: TrainOptions, patch_set: PatchSet) -> No
         for name, value in asdict(options).items()
         if name not in MAY_CHANGE and before.get(name) != value
     ]
+    if earlier.get("folds") != folds:
+        changed.append(f"folds was {earlier.get('folds')} and is {folds}")
     if changed:
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
     if class_pixels != _class_pixels(patch_set):

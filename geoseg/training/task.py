@@ -1,24 +1,31 @@
 """The Lightning task: one network, one loss, one confusion matrix."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
 from geoseg.model.bundle import Normalisation
 from geoseg.model.pipeline import Normalise
+from geoseg.model.segmenter import Segmenter
+from geoseg.training.augmentation import Augmentation
 from geoseg.training.losses import LossFunction
+from geoseg.training.mixing import mix
 from geoseg.training.optimizers import make_optimizer
-from geoseg.training.options import TrainOptions
+from geoseg.training.options import LOWEST, TrainOptions
 from geoseg.training.pacing import TimeLimit
 from geoseg.training.schedules import course, rise_steps
 
 Batch = tuple[Tensor, Tensor]
+
+Count = Callable[[Segmenter], ConfusionMatrix]
+"""Counts confusion on validation ground in its own way, such as on blended maps."""
 
 
 class SegmentationTask(lightning.LightningModule):
@@ -34,6 +41,7 @@ class SegmentationTask(lightning.LightningModule):
         options: TrainOptions,
         counted: Sequence[bool] | None = None,
         limit: TimeLimit | None = None,
+        count: Count | None = None,
     ) -> None:
         """Put together what trains.
 
@@ -45,6 +53,7 @@ class SegmentationTask(lightning.LightningModule):
             options: Of the training.
             counted: (classes,) whether a class counts in mean figures; None: all do.
             limit: The time that the training may take, if it is limited.
+            count: Counts confusion on validation ground, if not window by window.
         """
         super().__init__()
         self.network = network
@@ -54,6 +63,9 @@ class SegmentationTask(lightning.LightningModule):
         self.options = options
         self.counted = np.array([True] * classes if counted is None else counted)
         self.limit = limit
+        self.count = count
+        self.augmentation = Augmentation.parse(options.augment)
+        self.lr = options.lr or LOWEST
         self.confusion = ConfusionMatrix.zeros(classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -62,15 +74,28 @@ class SegmentationTask(lightning.LightningModule):
         logits: Tensor = self.network(normalised).float()
         return logits
 
+    def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, bands, size, size) in units of the file to (n, classes, size, size) scores."""
+        with self.trainer.precision_plugin.forward_context(), torch.inference_mode():
+            logits = self(torch.from_numpy(images).to(self.device))
+            scores: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
+        return scores
+
     def training_step(self, batch: Batch, number: int) -> Tensor:
         """Loss of a batch; what is drawn in it (dropout) depends on seed and step alone."""
         accumulate = self.options.accumulate
         step = self.global_step * accumulate + number % accumulate
         torch.manual_seed(self.options.seed * 1_000_003 + step)
-        images, target = batch
-        loss = self.loss(self(images), target)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        rng = np.random.default_rng((self.options.seed, step))
+        images, targets = mix(batch, self.augmentation, rng)
+        logits = self(images)
+        loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
+        self._log("train_loss", loss, len(images))
         return loss
+
+    def _log(self, name: str, loss: Tensor, count: int) -> None:
+        """Mean over the patches of an epoch, of all processes."""
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -81,7 +106,9 @@ class SegmentationTask(lightning.LightningModule):
         images, target = batch
         logits = self(images)
         loss = self.loss(logits, target)
-        self.log("val_loss", loss, on_epoch=True, batch_size=len(images))
+        self._log("val_loss", loss, len(images))
+        if self.count is not None:
+            return
         reference = target.byte().cpu().numpy()
         self.confusion += ConfusionMatrix.count(
             reference,
@@ -91,7 +118,12 @@ class SegmentationTask(lightning.LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Figures of all validation windows together; an undefined mean counts as 0 here."""
+        """Figures of all validation ground together; an undefined mean counts as 0 here."""
+        if self.count is not None and self.trainer.is_global_zero:
+            self.confusion = self.count(self.scores)
+        counts = torch.from_numpy(self.confusion.counts).to(self.device)
+        counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
+        self.confusion = ConfusionMatrix(counts.cpu().numpy())
         present = self.counted & (self.confusion.support > 0)
         mean_iou = float(self.confusion.iou[present].mean()) if present.any() else 0.0
         self.log("val_miou", mean_iou)
@@ -104,7 +136,7 @@ class SegmentationTask(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser and the course of its learning rate."""
         options = self.options
-        optimizer = make_optimizer(self.network, options)
+        optimizer = make_optimizer(self.network, options, self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         epoch = steps / options.most_epochs
         rise = rise_steps(options.schedule, steps, warmup=options.warmup, epoch=epoch)

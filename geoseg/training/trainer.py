@@ -2,36 +2,83 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 
+from geoseg.model.torch_runtime import choose_precision
 from geoseg.training.callbacks import Record
 from geoseg.training.options import TrainOptions
 from geoseg.training.pacing import FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.task import SegmentationTask
 
+PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""Lightning's names."""
+
 
 def make_trainer(
-    options: TrainOptions, device: torch.device, callbacks: list[Callback]
+    options: TrainOptions,
+    device: torch.device,
+    callbacks: list[Callback],
+    *,
+    loggers: Sequence[Logger] = (),
+    **more: Any,
 ) -> lightning.Trainer:
-    """A trainer that says nothing and keeps nothing of its own."""
+    """A trainer that says nothing and keeps nothing of its own.
+
+    Args:
+        options: Of the training.
+        device: Where it computes.
+        callbacks: In their order.
+        loggers: Who is told of every epoch.
+        more: Arguments of Lightning's trainer.
+
+    Raises:
+        BundleError: If the device does not compute in the precision.
+    """
     _silence_lightning()
+    settings: dict[str, Any] = {
+        "max_epochs": options.most_epochs,
+        "accelerator": device.type,
+        "devices": _devices(options, device),
+        "strategy": _strategy(options),
+        "sync_batchnorm": options.devices > 1 and device.type == "cuda",
+        "use_distributed_sampler": False,
+        "precision": PRECISION[choose_precision(options.precision, device)],
+    }
     return lightning.Trainer(
-        max_epochs=options.most_epochs,
-        accelerator=device.type,
-        devices=1 if device.index is None or device.type == "cpu" else [device.index],
-        precision="bf16-mixed" if device.type == "cuda" else "32-true",
+        **settings | more,
         gradient_clip_val=options.clip,
         accumulate_grad_batches=options.accumulate,
         callbacks=callbacks,
-        logger=False,
+        logger=list(loggers) or False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _devices(options: TrainOptions, device: torch.device) -> int | list[int]:
+    if options.devices > 1 or device.index is None or device.type == "cpu":
+        return options.devices
+    return [device.index]
+
+
+def _strategy(options: TrainOptions) -> Any:
+    """Processes that average their gradients.
+
+    Some networks have parameters that no score depends on, and a frozen encoder learns
+    nothing: gradients that do not come are not waited for.
+    """
+    if options.devices == 1:
+        return "auto"
+    return DDPStrategy(find_unused_parameters=True)
 
 
 def course_callbacks(
@@ -52,6 +99,7 @@ def course_callbacks(
 
 def _silence_lightning() -> None:
     """Its advice is for those who write training loops."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", module="torch")

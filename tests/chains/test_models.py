@@ -6,6 +6,7 @@ from rules import Rule, brightest_band
 from geoseg.chains import LoadedModels
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError
+from geoseg.model.bundle import Normalisation
 
 
 @pytest.fixture
@@ -38,15 +39,17 @@ def test_models_that_do_not_go_together_are_refused(load, change, reason):
         load(change)
 
 
-def test_a_model_is_opened_once_per_window_size(load):
+def test_a_model_is_opened_once_per_window_size_and_batch(load):
     models, opened = load(precision="fp32")
 
     assert models.open(64, 64) is models.open(64, 64)
     models.open(96, 64)
+    models.open(96, 64, 2)
 
-    assert opened == [
-        {"window_size": 64, "network_size": 64, "precision": "fp32"},
-        {"window_size": 96, "network_size": 64, "precision": "fp32"},
+    assert [tuple(asked.values()) for asked in opened] == [
+        (64, 64, None, "fp32"),
+        (96, 64, None, "fp32"),
+        (96, 64, 2, "fp32"),
     ]
 
 
@@ -66,3 +69,14 @@ def test_a_map_names_all_models_and_their_views(load):
     assert several.record["model"] == ["rule/none", "rule/other"]
     assert len(several.record["weights_sha256"]) == 2
     assert several.record["test_time_augmentation"] == "d4"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"gsd": 0.45}, {"normalisation": Normalisation(mean=(1,) * 3, std=(1,) * 3)}],
+)
+def test_settings_beside_the_weights_that_were_edited_make_another_map(bundle, change):
+    ours, theirs = (LoadedModels([each]).record for each in (bundle, replace(bundle, **change)))
+
+    assert ours["weights_sha256"] == theirs["weights_sha256"]
+    assert ours["settings_sha256"] != theirs["settings_sha256"]

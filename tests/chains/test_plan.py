@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from rules import random_image
 from geoseg.chains import PredictOptions, plan_map
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, InputError
+from geoseg.mosaicking import MapOutputs
 
 
 @pytest.fixture
@@ -50,10 +52,39 @@ def test_stride_and_overlap_say_the_same(plan):
     assert plan(50, 50, patch_size=20, stride=15) == plan(50, 50, patch_size=20, overlap=5)
 
 
-@pytest.mark.parametrize("steps", [{"stride": 33}, {"overlap": 32}])
-def test_windows_that_leave_gaps_or_do_not_move_are_refused(plan, steps):
-    with pytest.raises(InputError, match="windows of 32 px cannot lie"):
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ({"stride": 33}, r"--stride 33: windows are of 32 px here, so it must be in 1\.\.32"),
+        ({"overlap": 32}, r"--overlap 32: windows are of 32 px here, so it must be in 0\.\.31"),
+    ],
+)
+def test_windows_that_leave_gaps_or_do_not_move_are_refused(plan, steps, reason):
+    with pytest.raises(InputError, match=f"{reason}; .* --patch-size"):
         plan(9, 9, **steps)
+
+
+def test_windows_are_large_enough_for_the_overlap(plan):
+    lattice = plan(1500, 4, overlap=900).lattice
+
+    assert (lattice.size, lattice.stride) == (1024, 124)
+
+
+def test_a_batch_has_no_more_windows_than_the_map_has(plan):
+    assert plan(50, 50, patch_size=32, overlap=0, batch_size=1000).batch_size == 4
+    assert plan(2000, 4, patch_size=32, overlap=0, batch_size=1000, part=(1, 2)).batch_size == 63
+    assert plan(50, 50, patch_size=32, overlap=0).batch_size is None
+
+
+def test_the_plan_counts_the_memory_of_batches_streams_and_layers(write_raster, bundle):
+    ortho = write_raster("ortho.tif", random_image(600, 600))
+    outputs = MapOutputs(class_map=Path("map.tif"), scores=Path("scores.tif"), score_type="float32")
+
+    def memory(outputs=None, **options):
+        return plan_map(ortho, bundle, PredictOptions(patch_size=32, **options), outputs).memory
+
+    assert memory(batch_size=8) - memory() >= 7 * 6 * 4 * 32**2 * (3 + 3)
+    assert memory(outputs) - memory() == 3 * 512 * (3 * 4) * 600
 
 
 def test_little_memory_makes_bands_of_whole_blocks(plan):

@@ -216,6 +216,27 @@ def test_another_number_of_bands_is_refused_and_bands_can_be_chosen(
     assert (read(tmp_path / "out/map.tif") == VALUES[image.argmax(axis=0)]).all()
 
 
+def test_bands_of_a_stack_are_named_where_they_are_too_many(write_raster, predict):
+    ortho = write_raster("ortho.tif", random_image(12, 12))
+    heights = write_raster("heights.tif", np.ones((1, 12, 12), np.uint8))
+
+    with pytest.raises(BundleError, match=r"has 4 bands with those of --with \(.*, heights\)"):
+        predict(ortho, read=ReadOptions(stacked=(heights,)))
+
+
+def test_a_batch_is_no_larger_than_the_map_has_windows(write_raster, predict):
+    ortho = write_raster("ortho.tif", random_image(8, 13))
+    seen = []
+
+    def counting(images):
+        seen.extend(images)
+        return brightest_band(images)
+
+    predict(ortho, counting, batch_size=100)
+
+    assert len(seen) == 2
+
+
 def test_an_alpha_band_is_no_band_and_hides_pixels(write_raster, predict, tmp_path, read):
     image = random_image(12, 12)
     alpha = np.full((1, 12, 12), 255, np.uint8)

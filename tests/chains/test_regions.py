@@ -1,12 +1,14 @@
 """Any part of a map, computed alone, is the same to the bit as in the whole."""
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from rules import like_a_network, random_image
 
-from geoseg.errors import EmptyError, InputError
-from geoseg.mosaicking import MapOutputs, join_parts
+from geoseg.errors import EmptyError, InputError, PartlyReadError, VectorError
+from geoseg.mosaicking import MapOutputs, join_parts, mosaic
 
 SCORES = {"scores": "s.tif", "confidence": "c.tif"}
 
@@ -81,6 +83,47 @@ def test_a_part_without_data_is_no_failure(write_raster, predict, tmp_path, read
     assert (read(tmp_path / "joined.tif") == read(predict(ortho).path)).all()
 
 
+def test_a_block_that_cannot_be_read_in_two_parts_is_lost_once(
+    write_raster, predict, tmp_path, read
+):
+    profile = {"tiled": True, "blockxsize": 32, "blockysize": 512, "compress": "deflate"}
+    ortho = write_raster("ortho.tif", random_image(1100, 24), **profile)
+    with rasterio.open(ortho) as file:
+        start = int(file.get_tag_item("BLOCK_OFFSET_0_1", "TIFF", bidx=1))
+    content = bytearray(ortho.read_bytes())
+    content[start : start + 32] = b"\xff" * 32  # rows 512 to 1023, seen by the windows of both
+    ortho.write_bytes(content)
+    kept = {"on_error": "nodata", "patch_size": 64, "stride": 56}
+    with pytest.raises(PartlyReadError):
+        predict(ortho, like_a_network, more={"class_map": tmp_path / "whole.tif"}, **kept)
+    paths = [tmp_path / f"{index}.tif" for index in (1, 2)]
+    for index, path in enumerate(paths, 1):
+        with pytest.raises(PartlyReadError):
+            predict(ortho, like_a_network, part=(index, 2), more={"class_map": path}, **kept)
+
+    with pytest.raises(PartlyReadError, match=r"joined\.tif: written, but 12288 px could not"):
+        join_parts(paths, MapOutputs(class_map=tmp_path / "joined.tif"))
+
+    assert (tmp_path / "joined.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert (read(tmp_path / "whole.tif")[0, 512:1024] == 255).all()
+
+
+def test_kept_windows_of_bounds_give_their_part_of_the_map(write_raster, predict, tmp_path):
+    ortho = write_raster("ortho.tif", random_image(60, 50))
+    bounds = (500_003, 5_699_980, 500_020, 5_699_997)
+    choices = {"bounds": bounds, "patch_size": 20, "stride": 15}
+    ours = predict(ortho, like_a_network, windows=tmp_path / "windows", **choices).path
+    windows = sorted((tmp_path / "windows").glob("*.tif"))
+
+    for method in (None, "first"):
+        outputs = MapOutputs(class_map=tmp_path / f"{method}.tif")
+        assert mosaic(windows, outputs, method=method).pixels == 34 * 34
+
+    assert (tmp_path / "None.tif").read_bytes() == ours.read_bytes()
+    with rasterio.open(ours) as blended, rasterio.open(tmp_path / "first.tif") as first:
+        assert first.bounds == blended.bounds
+
+
 def test_bands_of_columns_give_the_same_bytes(write_raster, predict, tmp_path, outputs):
     ortho = write_raster("ortho.tif", random_image(60, 1700, holes=0.2), nodata=0)
     files = []
@@ -138,6 +181,26 @@ def test_an_aoi_elsewhere_is_refused(write_raster, write_polygons, predict):
 
     with pytest.raises(EmptyError, match=r"aoi.gpkg: no polygon"):
         predict(ortho, aoi=aoi)
+
+
+def test_an_aoi_without_polygons_says_so(write_raster, write_polygons, predict):
+    ortho = write_raster("ortho.tif", random_image(20, 20))
+    aoi = write_polygons("aoi.gpkg", gpd.GeoSeries([], crs="EPSG:32632"))
+
+    with pytest.raises(EmptyError, match=r"aoi\.gpkg: holds no polygon"):
+        predict(ortho, aoi=aoi)
+
+
+def test_of_several_layers_of_an_aoi_one_is_named(write_raster, write_polygons, predict):
+    ortho = write_raster("ortho.tif", random_image(20, 20))
+    for layer, side in (("north", 3), ("south", 5)):
+        box = shapely.box(500_000, 5_700_000 - side, 500_010, 5_700_000)
+        aoi = write_polygons("aoi.gpkg", [box], layer=layer)
+
+    with pytest.raises(VectorError, match=r"name one with --aoi-layer: \['north', 'south'\]"):
+        predict(ortho, aoi=aoi)
+
+    assert predict(ortho, aoi=aoi, aoi_layer="south").pixels == 10 * 20
 
 
 def test_an_aoi_on_ground_without_data_is_refused(write_raster, write_polygons, predict, tmp_path):

@@ -114,6 +114,30 @@ def test_a_finished_map_of_the_same_is_left_alone(predict, tall):
     assert calls == []
 
 
+def test_sidecars_that_are_gone_are_written_again(predict, tall, tmp_path):
+    once = predict(tall, like_a_network)
+    gone = [tmp_path / "out/map.qml", tmp_path / "out/map.tif.aux.xml"]
+    before = [path.read_bytes() for path in gone]
+    for path in gone:
+        path.unlink()
+
+    again = predict(tall, like_a_network, resume=True)
+
+    assert [path.read_bytes() for path in gone] == before
+    assert list(again.class_pixels.items()) == list(once.class_pixels.items())
+
+
+def test_where_windows_are_kept_too_the_way_on_is_without_them(predict, tall, failing, tmp_path):
+    size = {"patch_size": 64, "stride": 56}
+    with pytest.raises(BundleError, match="of the map is kept: without --windows, go on with"):
+        predict(tall, failing(after=15), windows=tmp_path / "windows", **size)
+
+    assert not (tmp_path / "windows").exists()
+    calls = []
+    predict(tall, counting(calls), resume=True, **size)
+    assert len(calls) < 20
+
+
 def test_a_changed_source_is_not_gone_on_with(predict, tall, failing, write_raster):
     with pytest.raises(BundleError):
         predict(tall, failing(after=600))

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from shapely import box
 
 
 @pytest.fixture
@@ -99,3 +100,75 @@ def test_objects_of_a_class_are_matched_on_request(geoseg, world):
     assert "objects of dark" in table
     assert figures["objects"][0]["f1"] == 1
     assert geoseg(*same, "tree").code == 1
+
+
+def test_bounds_regions_and_errors_are_told_on_request(geoseg, maps, write_raster, write_polygons):
+    rng = np.random.default_rng(0)
+    mapped = write_raster("map.tif", rng.choice([5, 9], (64, 64)).astype(np.uint8), nodata=255)
+    truth = write_raster("truth.tif", rng.choice([5, 9], (64, 64)).astype(np.uint8))
+    town = write_polygons("towns.gpkg", [box(500_000, 5_699_990, 500_010, 5_700_000)], town=["old"])
+    outcome = geoseg("evaluate", mapped, "-r", truth, "-l", maps / "legend.toml",
+                     "--confidence", 90, "--block", "16px", "--bootstrap", 100, "--seed", 3,
+                     "--by", f"{town}:town", "--error-map", maps / "errors.tif", "--worst", 2,
+                     "--window", 16, "--ortho", truth, "--workers", 2,
+                     "-o", maps / "report", "--json")  # fmt: skip
+
+    figures = json.loads(outcome.out)
+    low, high = figures["confidence"]["overall_accuracy"]
+    assert low < figures["overall_accuracy"] < high
+    assert figures["confidence"]["blocks"] == 16
+    assert figures["regions"]["rows"][0]["pixels"] == 400
+    assert len(figures["worst"]) == 2
+    assert "only 16 blocks of 16px" in outcome.err
+    assert (maps / "errors.tif").exists()
+    names = {path.name for path in (maps / "report").iterdir()}
+    assert {"regions.csv", "worst.csv", "worst.gpkg", "worst.png"} <= names
+    with (maps / "report/classes.csv").open() as file:
+        assert float(next(csv.DictReader(file))["iou_low"]) > 0
+
+
+def test_error_maps_of_several_maps_are_in_a_folder(geoseg, maps):
+    outcome = geoseg("evaluate", maps / "maps", "-r", maps / "truth", "--pair", "name",
+                     "-l", maps / "legend.toml", "--error-map", maps / "errors")  # fmt: skip
+
+    assert outcome.code == 0
+    assert sorted(path.name for path in (maps / "errors").glob("*.tif")) == [
+        "one_errors.tif",
+        "two_errors.tif",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--block", "16px"], "is for --confidence"),
+        (["--ortho", "o.tif"], "is for --worst with --output"),
+        (["--error-map", "errors.png"], "rasters are written as GeoTIFF"),
+        (["--confidence", 10], "50"),
+    ],
+)
+def test_options_without_sense_are_wrong_usage(geoseg, maps, write_raster, words, complaint):
+    write_raster("o.tif", np.zeros((1, 4), np.uint8))
+    words = [maps / word if word == "o.tif" else word for word in words]
+    outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif",
+                     "-l", maps / "legend.toml", *words)  # fmt: skip
+
+    assert outcome.code == 2
+    assert complaint in outcome.err
+
+
+def test_errors_of_several_maps_in_one_file_are_wrong_usage(geoseg, maps):
+    outcome = geoseg("evaluate", maps / "maps", "-r", maps / "truth", "--pair", "name",
+                     "-l", maps / "legend.toml", "--error-map", maps / "errors.tif")  # fmt: skip
+
+    assert outcome.code == 2
+    assert "name a folder" in outcome.err
+
+
+def test_regions_that_lie_elsewhere_are_refused(geoseg, maps, write_polygons):
+    away = write_polygons("away.gpkg", [box(0, 0, 1, 1)], town=["far"])
+    outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif",
+                     "-l", maps / "legend.toml", "--by", f"{away}:town")  # fmt: skip
+
+    assert outcome.code == 1
+    assert "no region lies on a map" in outcome.err

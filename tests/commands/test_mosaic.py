@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 import rasterio
 
 
@@ -52,3 +53,25 @@ def test_files_that_do_not_name_their_classes_need_a_legend(geoseg, world, write
 
     assert outcome.code == 1
     assert "give --legend" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["-o", "map.png"], "--output"),
+        (["-o", "map.tif", "--scores", "scores.jpg"], "--scores"),
+        (["-o", "map.tif", "--parts", "--method", "max"], "is not for --parts"),
+        (["-o", "map.tif", "--parts", "--resample"], "is not for --parts"),
+    ],
+)
+def test_words_that_make_no_sense_are_wrong_usage(
+    geoseg, tmp_path, monkeypatch, write_raster, words, reason
+):
+    west = scene(write_raster, "west.tif", [[5, 5, 9]])
+    monkeypatch.chdir(tmp_path)
+
+    outcome = geoseg("mosaic", west, *words)
+
+    assert outcome.code == 2
+    assert reason in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["west.tif"]

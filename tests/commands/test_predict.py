@@ -258,6 +258,9 @@ def test_bounds_cut_the_map(geoseg, world, model):
         ["--retry-failed"],
         ["--windows", "w", "--resume"],
         ["--windows", "w", "--part", "1/2"],
+        ["--split", "val"],
+        ["--patch-size", 1],
+        ["--aoi-layer", "north"],
     ],
 )
 def test_words_that_make_no_sense_are_wrong_usage(geoseg, world, model, words):
@@ -296,3 +299,34 @@ def test_scores_that_are_asked_for_later_are_not_said_to_be_there(geoseg, world,
     assert geoseg(*words, "--scores").code == 1
     assert geoseg(*words, "--scores", "--overwrite").code == 0
     assert (world / "map_scores.tif").exists()
+
+
+def test_what_would_be_ignored_with_a_patch_set_is_wrong_usage(geoseg, world, model):
+    (world / "patches").mkdir()
+    (world / "patches" / "patches.json").touch()
+    ignored = ["--dry-run", "--bounds 0,0,1,1", "--aoi no.gpkg", "--scores", "--part 1/2"]
+
+    for words in [*ignored, "--patch-size 64", "--resume", "--taper flat"]:
+        outcome = geoseg("predict", model, world / "patches", "-o", world / "maps", *words.split())
+
+        assert outcome.code == 2
+        assert f"'{words.split()[0]}': is not for patch sets" in outcome.err
+    assert not (world / "maps").exists()
+
+
+def test_an_output_called_as_another_format_is_wrong_usage(geoseg, world, model):
+    for name in ("map.png", "map.gpkg", "map.VRT"):
+        outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / name)
+
+        assert outcome.code == 2
+        assert "end the name in .tif, or name a folder" in outcome.err
+        assert not (world / name).exists()
+
+
+def test_those_who_want_to_know_more_are_told_plan_runtime_and_time(geoseg, world, model):
+    outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif", "--verbose",
+                     "--runtime", "torch", "--precision", "fp32")  # fmt: skip
+
+    assert "1 windows of 128 px at stride 112" in outcome.err
+    assert "torch fp32" in outcome.err
+    assert "1 windows with data scored in " in outcome.err

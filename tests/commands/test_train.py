@@ -37,6 +37,7 @@ def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
         (["--loss", "dice", "--label-smoothing", 0.1], "is of cross-entropy"),
         (["--warmup", 20], "must be less than the 20 epochs"),
         (["--init-from", "nowhere"], "no such folder"),
+        (["--oversample", "rock=2"], "no class is named 'rock'; they are dark, bright"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(geoseg, world, patches, words, reason):
@@ -88,6 +89,40 @@ def test_a_time_that_is_none_is_wrong_usage(geoseg, world, patches):
 
     assert outcome.code == 2
     assert "is no time such as 90s, 10m or 1.5h" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--augment", "d4,spin:30"], "'spin:30' is no augmentation; there are none, flips, d4"),
+        (["--augment", "rotation:999"], "rotation:999 is wrong: its strength goes from 0 to 180"),
+        (["--samples-per-epoch", 0], "greater than or equal to 1"),
+    ],
+)
+def test_a_change_that_is_none_is_wrong_usage(geoseg, world, patches, words, reason):
+    outcome = geoseg("train", patches, "-o", world / "run", *words)
+
+    assert outcome.code == 2
+    assert reason in " ".join(outcome.err.replace("│", "").split())
+
+
+def test_samples_can_be_looked_at_without_training(geoseg, world, patches):
+    sheet = world / "sheet.png"
+    words = ["train", patches, "--preview", sheet, "--augment", "strong,cutmix", "--jitter"]
+
+    first, again = geoseg(*words), geoseg(*words)
+
+    assert (first.code, first.out) == (0, f"{sheet}\n")
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert again.code == 1
+    assert "--overwrite" in again.err
+
+
+def test_a_training_needs_a_folder(geoseg, patches):
+    outcome = geoseg("train", patches)
+
+    assert outcome.code == 2
+    assert "--output" in outcome.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal of Unix")

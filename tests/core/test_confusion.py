@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from geoseg.core.confusion import ConfusionMatrix
+from geoseg.core.confusion import AT_A_TIME, ConfusionMatrix, count_pairs
 
 CLASSES = 4
 
@@ -133,3 +133,34 @@ def test_large_counts_do_not_overflow():
 
     assert confusion.counts[200, 200] == 300
     assert many.overall_accuracy == 1
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 4, 6, 15, 16, 100, 254])
+@pytest.mark.parametrize("shape", [(1,), (7, 9), (2, AT_A_TIME // 2 + 3)])
+def test_pairs_are_counted_whatever_the_number_of_classes_and_pixels(classes, shape):
+    rng = np.random.default_rng(classes)
+    indices = np.append(np.arange(classes), 255).astype(np.uint8)
+    reference, predicted = rng.choice(indices, (2, *shape))
+
+    pairs = count_pairs(reference, predicted, classes)
+
+    places = [np.where(each == 255, classes, each).ravel() for each in (reference, predicted)]
+    expected = metrics.confusion_matrix(*places, labels=range(classes + 1))
+    assert (pairs == expected).all()
+
+
+def test_pairs_of_a_part_of_a_picture_are_counted():
+    reference, predicted = np.random.default_rng(0).integers(0, 3, (2, 20, 20)).astype(np.uint8)
+    part = np.s_[3:14, 5:19:2]
+
+    pairs = count_pairs(reference[part], predicted[part], 3)
+
+    copied = count_pairs(reference[part].copy(), predicted[part].copy(), 3)
+    assert (pairs == copied).all()
+    assert pairs.sum() == 11 * 7
+
+
+def test_nothing_is_no_pair():
+    nothing = np.empty((0, 4), np.uint8)
+
+    assert count_pairs(nothing, nothing, 2).tolist() == [[0, 0, 0]] * 3

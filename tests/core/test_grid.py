@@ -139,3 +139,11 @@ def test_the_area_of_a_pixel_is_measured_on_the_ground(epsg, transform, expected
 
 def test_the_pixel_of_a_picture_without_a_place_has_no_area():
     assert Grid(None, Affine.identity(), 4, 4).pixel_area is None
+
+
+def test_bounds_that_are_hardly_numbers_any_more_hold_the_raster():
+    grid = Grid(None, Affine(0.1, 0.1, 5, 0.1, -0.1, 5), 4, 4)
+
+    window = grid.window_around((-1e308, -1e308, 1e308, 1e308))
+
+    assert window.intersection(grid.window) == grid.window

@@ -67,3 +67,21 @@ def test_windows_of_a_region_are_those_that_reach_it():
     corners = [(w.row_off, w.col_off) for w in lattice.windows(region)]
 
     assert corners == [(3, 0), (3, 3)]
+
+
+@pytest.mark.parametrize("region", [(0, 0, 23, 31), (7, 9, 1, 1), (20, 0, 3, 31), (5, 6, 9, 8)])
+def test_windows_are_counted_as_they_come(region):
+    lattice = Lattice(23, 31, 8, 5)
+    region = Window(**dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)))
+
+    windows = list(lattice.windows(region))
+
+    assert lattice.window_count(region) == len(windows)
+    assert {(each.row_off, each.col_off) for each in windows} == {
+        (row.start, col.start) for row in lattice.rows(region) for col in lattice.cols(region)
+    }
+
+
+@pytest.mark.parametrize(("height", "shared"), [(8, 0), (13, 3), (14, 7), (18, 3)])
+def test_the_last_windows_may_share_more_rows_than_the_others(height, shared):
+    assert Lattice(height, 8, 8, 5).most_shared_rows == shared

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geoseg.core.objects import ObjectCounts, ObjectMatcher
+from geoseg.core.detections import ObjectCounts
+from geoseg.core.objects import Labels, Numbered, ObjectMatcher
 
 
 def mask(rows):
@@ -72,3 +73,28 @@ def test_matches_are_those_of_all_pairs_of_scipys_labels(seed):
     assert (counted.reference, counted.mapped) == (truth[1], found[1])
     assert counted.matched == sum(iou >= 0.5 for iou in ious)
     assert counted.iou_sum == pytest.approx(sum(iou for iou in ious if iou >= 0.5))
+
+
+def test_an_object_has_the_mean_score_of_its_pixels():
+    found = mask(["##..", "#...", "...#"])
+    scores = np.array([[0.9, 0.6, 0, 0], [0.3, 1, 1, 1], [0, 0, 0, np.nan]])
+    matcher = ObjectMatcher()
+    for row in range(3):
+        matcher.add(found[row : row + 1], found[row : row + 1], scores[row : row + 1])
+
+    detections = matcher.result().detections
+
+    assert detections.scores.tolist() == pytest.approx([0.6, 0])
+    assert detections.ious.tolist() == [1, 1]
+
+
+def test_numbered_objects_stay_apart_where_they_touch():
+    local = np.array([[1, 1, 2, 2], [0, 0, 2, 2]])
+    matcher = ObjectMatcher(Numbered())
+    matcher.add(Labels(local[:1], np.array([0, 5, 9])), mask(["##.."]))
+    matcher.add(Labels((local[1:] == 2).astype(int), np.array([0, 9])), mask(["...."]))
+
+    counted = matcher.result()
+
+    assert (counted.reference, counted.mapped, counted.matched) == (2, 1, 1)
+    assert counted.mean_iou == 1

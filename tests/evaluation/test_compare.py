@@ -10,7 +10,17 @@ from sklearn.metrics import confusion_matrix
 
 from geoseg.core.distance import Distance
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
-from geoseg.evaluation import Comparison, Measures, Pair, compare, pair_maps
+from geoseg.evaluation import (
+    Bootstrap,
+    Comparison,
+    Evaluation,
+    Measures,
+    Pair,
+    RegionSource,
+    compare,
+    pair_maps,
+)
+from geoseg.evaluation.compare import open_pair, pass_by
 from geoseg.io.reference import ReferenceOptions
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
@@ -214,8 +224,8 @@ def test_one_reference_serves_all_maps():
 
 
 def test_maps_and_references_of_different_number_are_refused():
-    with pytest.raises(InputError, match="1 rasters and 2 references"):
-        pair_maps([Path("a.tif")], [Path("b.tif"), Path("c.tif")], by="order")
+    with pytest.raises(InputError, match="3 rasters and 2 references"):
+        pair_maps([Path(name) for name in "abc"], [Path("b.tif"), Path("c.tif")], by="order")
 
 
 def test_pixels_near_a_border_of_the_reference_do_not_count_in_the_eroded_figures(
@@ -272,3 +282,52 @@ def test_objects_are_those_of_pixels_that_both_know(write_pair, legend):
     assert building.iou_sum == pytest.approx(1 + 1 / 2)
     assert (tree.reference, tree.matched) == (1, 1)
     assert (counted + counted).objects[0].matched == 4
+
+
+def test_counts_do_not_depend_on_the_number_of_workers(write_pair, write_polygons, legend):
+    rng = np.random.default_rng(2)
+    truth = rng.choice([10, 20, 30, 99], (130, 30)).repeat(8, 0).repeat(9, 1)
+    mapped = rng.choice([0, 1, 4, 255], truth.shape)
+    regions = write_polygons("r.gpkg", [LEFT_HALF.buffer(200)], town=["west"])
+    pair = write_pair(mapped, truth)
+    everything = Measures(
+        boundary=Distance(2, "px"),
+        erode=Distance(2, "px"),
+        objects=(0,),
+        by=RegionSource(regions, "town"),
+        bootstrap=Bootstrap(block=Distance(40, "px"), resamples=100),
+    )
+
+    figures = [
+        Evaluation(
+            {pair: compare(pair, legend, measures=everything, workers=workers)}, legend, everything
+        ).to_dict()
+        for workers in (1, 4)
+    ]
+
+    assert str(figures[0]) == str(figures[1])
+
+
+class RowsSeen:
+    """A tally of a test: which rows it is shown, and with how much around them."""
+
+    halo = 3
+
+    def __init__(self):
+        self.seen = []
+
+    def look(self, block):
+        return block.window.row_off, block.all_mapped.shape[0]
+
+    def add(self, looked):
+        self.seen.append(looked)
+
+
+def test_a_tally_of_ones_own_sees_all_blocks_in_order_with_its_halo(write_pair, legend):
+    pair = write_pair(np.ones((1025, 2)), np.full((1025, 2), 10))
+    tally = RowsSeen()
+
+    with open_pair(pair, legend) as (mapped, truth):
+        pass_by(mapped, truth, [tally], workers=2)
+
+    assert tally.seen == [(0, 515), (512, 516), (1024, 4)]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from shapely import Point
+from shapely import Point, box
 
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
 from geoseg.evaluation import evaluate_sample, sample_table, write_sample_report
@@ -84,10 +84,10 @@ def test_the_report_holds_figures_and_matrices(estimate, tmp_path):
     ("truth", "places", "error", "message"),
     [
         (["house"] * 6, PLACES, LegendError, r"holds \['house'\], and the classes are"),
-        ([None] * 6, PLACES, EmptyError, "no point has a class in column 'reference'"),
+        ([None] * 6, PLACES, EmptyError, "no points with a class in column 'reference'"),
         (TRUTH, [*PLACES[:5], (1, 5)], InputError, "1 of 6 points lie where .* has no data"),
         (TRUTH, [*PLACES[:5], (9, 9)], InputError, "was the sample drawn from another map"),
-        (TRUTH, [(0, 0)] * 6, InputError, r"no point with a reference lies in \['tree'\]"),
+        (TRUTH, [(0, 0)] * 6, InputError, r"no points with a reference lie in \['tree'\]"),
     ],
 )
 def test_a_sample_that_says_nothing_of_the_map_is_refused(estimate, truth, places, error, message):
@@ -108,9 +108,55 @@ def test_a_missing_column_is_named(estimate, write_polygons, write_raster, legen
         evaluate_sample(path, sample, legend)
 
 
-def test_polygons_are_no_sample(write_polygons, write_raster, legend):
-    path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
-    sample = write_polygons("s.gpkg", [Point(0, 0).buffer(1)], reference=["tree"])
+def plot(col, row, width, height):
+    left, top = 500_000 + col / 2, 5_700_000 - row / 2
+    return box(left, top - height / 2, left + width / 2, top)
 
-    with pytest.raises(VectorError, match=r"points are needed, and it holds \['Polygon'\]"):
+
+@pytest.fixture
+def estimate_plots(write_raster, write_polygons, legend):
+    """A function that evaluates a map by polygons."""
+
+    def run(plots, truth, **columns):
+        path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
+        sample = write_polygons("plots.gpkg", plots, reference=truth, **columns)
+        return evaluate_sample(path, sample, legend)
+
+    return run
+
+
+def test_a_polygon_has_the_class_of_most_of_its_pixels_and_counts_once(estimate_plots):
+    plots = [plot(0, 0, 4, 2), plot(2, 0, 3, 2), plot(4, 0, 2, 2), plot(0.1, 0.1, 0.1, 0.1)]
+
+    evaluation = estimate_plots(plots, ["building", "tree", "tree", "water"])
+
+    figures = evaluation.to_dict()
+    assert figures["counts"]["counts"] == [[1, 0, 0], [1, 1, 0], [1, 0, 0]]
+    assert figures["units"] == "polygons"
+    assert figures["purity"] == pytest.approx((1 + 4 / 6 + 1 + 1) / 4)  # nodata is no share
+    assert figures["classes"][1]["area_pixels"] == pytest.approx(8 / 3 + 3)
+    told = sample_table(evaluation)
+    assert "from 4 polygons; 0 without a reference left out" in told
+    assert "each polygon counts once, whatever its size" in told
+
+
+def test_a_large_polygon_is_read_in_parts(estimate_plots, monkeypatch):
+    whole = estimate_plots([plot(0, 0, 6, 2), plot(4, 0, 1, 2)], ["building", "tree"])
+    monkeypatch.setattr("geoseg.evaluation.sample.BLOCK", 1)
+    parts = estimate_plots([plot(0, 0, 6, 2), plot(4, 0, 1, 2)], ["building", "tree"])
+
+    assert parts.to_dict()["counts"] == whole.to_dict()["counts"]
+    assert parts.purity == whole.purity == pytest.approx((8 / 11 + 1) / 2)
+
+
+def test_a_polygon_beside_the_map_is_refused(estimate_plots):
+    with pytest.raises(InputError, match="1 of 2 polygons lie where"):
+        estimate_plots([plot(0, 0, 1, 1), plot(50, 0, 1, 1)], ["building", "tree"])
+
+
+def test_lines_are_no_sample(write_polygons, write_raster, legend):
+    path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
+    sample = write_polygons("s.gpkg", [plot(0, 0, 1, 1).boundary], reference=["tree"])
+
+    with pytest.raises(VectorError, match=r"points or polygons are needed, .*\['LineString'\]"):
         evaluate_sample(path, sample, legend)

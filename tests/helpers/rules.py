@@ -60,7 +60,7 @@ class Rule:
     def record(self):
         return {"model": "rule", "weights_sha256": self.bundle.weights_sha256}
 
-    def open(self, window_size, network_size):  # noqa: ARG002 as models do
+    def open(self, window_size, network_size, batch_size=None):  # noqa: ARG002 as models do
         return self
 
     def __call__(self, images):

@@ -1,7 +1,11 @@
+import os
+from errno import EXDEV
+from pathlib import Path
+
 import pytest
 
-from geoseg.errors import OutputError, OutputExistsError
-from geoseg.io.outputs import RECORDS, refuse_existing, staged, write_text
+from geoseg.errors import InputError, OutputError, OutputExistsError
+from geoseg.io.outputs import RECORDS, move, refuse_existing, staged, write_text, writing
 
 
 def names(folder):
@@ -123,3 +127,56 @@ def test_a_text_replaces_the_old_one_with_the_same_bytes_everywhere(tmp_path):
         write_text(tmp_path / "a.txt", text)
 
     assert (tmp_path / "a.txt").read_bytes() == b"gr\xc3\xbcn\n"
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), SystemError("Unknown GDAL Error")])
+def test_failures_of_gdal_and_the_system_are_ours(tmp_path, error):
+    with (
+        pytest.raises(OutputError, match=r"a\.tif: cannot be written: "),
+        writing(tmp_path / "a.tif"),
+    ):
+        raise error
+
+
+@pytest.fixture
+def link(tmp_path):
+    """A link to a file that is elsewhere."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "far/real.txt")
+    return tmp_path / "link.txt"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_are_written_through(link, tmp_path):
+    write_text(link, "staged")
+    assert (tmp_path / "far/real.txt").read_text() == "staged"
+
+    (tmp_path / "made").write_text("moved")
+    move(tmp_path / "made", link)
+
+    assert link.is_symlink()
+    assert (tmp_path / "far/real.txt").read_text() == "moved"
+    assert names(tmp_path / "far") == ["real.txt"]
+
+
+def test_a_file_from_another_file_system_appears_whole(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/made").write_text("new")
+    replace = Path.replace
+
+    def between_file_systems(self, target):
+        if self.parent != Path(target).parent:
+            raise OSError(EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", between_file_systems)
+    move(tmp_path / "a/made", tmp_path / "b" / "out")
+
+    assert (tmp_path / "b/out").read_text() == "new"
+    assert names(tmp_path / "b") == ["out"]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"o\\udcff\.tif': the name is not UTF-8"):
+        refuse_existing(tmp_path / "o\udcff.tif", overwrite=True)

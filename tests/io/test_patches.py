@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import shutil
 
@@ -171,6 +172,21 @@ def test_an_open_set_goes_to_another_process_without_its_files(index):
 
     assert copy._open == {}
     assert np.array_equal(copy.read(patch(0, 0)).image, before.image, equal_nan=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that is a copy")
+def test_a_forked_process_opens_the_files_for_itself(index):
+    patches = PatchSet.open(index)
+    before = patches.read(patch(0, 0))
+    shared = patches._open[0]
+
+    if not (child := os.fork()):
+        same = np.array_equal(patches.read(patch(0, 0)).image, before.image, equal_nan=True)
+        os._exit(0 if same and patches._open[0] is not shared else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert patches._open[0] is shared
+    assert np.array_equal(patches.read(patch(0, 0)).image, before.image, equal_nan=True)
 
 
 def test_only_so_many_sources_are_open_at_a_time(tmp_path, source, monkeypatch):

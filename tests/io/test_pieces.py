@@ -137,9 +137,12 @@ def test_only_pieces_with_a_record_are_finished(tmp_path):
     pieces = Pieces(tmp_path, grid(4, 2), {"layer": RasterFormat()})
     pieces.write(window, {"layer": image}, [3, 1])
     pieces.write(below, {"layer": image}, [4, 0])
-    (tmp_path / "piece_r000002_c000000.json").unlink()
+    record = tmp_path / "piece_r000002_c000000.json"
 
-    assert Pieces(tmp_path, grid(4, 2), {"layer": RasterFormat()}).finished == {window: [3, 1]}
+    for damage in (lambda: record.write_text('{"win'), record.unlink):
+        damage()
+        [(place, piece)] = Pieces(tmp_path, grid(4, 2), {}).finished.items()
+        assert (place, piece.counts) == (window, [3, 1])
 
 
 def test_what_no_piece_covers_has_no_data(tmp_path):
@@ -152,6 +155,25 @@ def test_what_no_piece_covers_has_no_data(tmp_path):
 
     with rasterio.open(tmp_path / "a.tif") as file:
         assert file.read(1).tolist() == [[255, 255, 7, 7]] * 2
+
+
+@pytest.mark.parametrize(
+    "kind", [RasterFormat(nodata=255), RasterFormat(dtype="float32", nodata=float("nan"))]
+)
+def test_a_piece_without_data_is_the_same_as_one_full_of_nodata(tmp_path, kind):
+    above, below = blocks(6, 8, rows=3, cols=8)
+    full = np.full((1, 3, 8), kind.nodata, kind.dtype)
+    for name, image in (("blank", None), ("full", {"layer": full})):
+        (tmp_path / name).mkdir()
+        pieces = Pieces(tmp_path / name, grid(6, 8), {"layer": kind})
+        pieces.write(above, {"layer": np.ones((1, 3, 8), kind.dtype)}, [24])
+        pieces.write(below, image, [0])
+        Pieces(tmp_path / name, grid(6, 8), {"layer": kind}).assemble(
+            "layer", tmp_path / f"{name}.tif"
+        )
+
+    assert (tmp_path / "blank.tif").read_bytes() == (tmp_path / "full.tif").read_bytes()
+    assert len(list((tmp_path / "blank").glob("*.tif"))) == 1
 
 
 def test_a_picture_without_georeference_stays_one(tmp_path):

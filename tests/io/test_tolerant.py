@@ -8,7 +8,7 @@ import pytest
 import rasterio
 
 from geoseg.core.window import Window, sliding_windows
-from geoseg.errors import RasterError
+from geoseg.errors import OutputError, RasterError
 from geoseg.io.raster import RasterReader, ReadOptions
 from geoseg.io.tolerant import TolerantReader
 
@@ -274,3 +274,24 @@ def test_without_tolerance_one_line_names_file_and_window(
     assert how == "abandoned" or "cannot be read in Window(row_off=0, col_off=0, " in message
     assert "\n" not in message
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_line_of_the_log_that_was_torn_is_dropped(corrupt, tmp_path):
+    log = tmp_path / "log.jsonl"
+    with RasterReader(corrupt) as plain:
+        TolerantReader(plain, log).read(WHOLE)
+        whole = log.read_text()
+        log.write_text(whole + whole[:-9])
+
+        again = TolerantReader(plain, log)
+
+        assert log.read_text() == whole
+        assert again.failed == [block(1, 2)]
+
+
+def test_a_log_that_cannot_be_written_is_one_clear_line(corrupt, tmp_path):
+    with RasterReader(corrupt) as plain:
+        reader = TolerantReader(plain, tmp_path / "missing" / "log.jsonl")
+
+        with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written: No such file"):
+            reader.read(WHOLE)

@@ -1,16 +1,16 @@
 import pytest
 
 from geoseg.errors import EmptyError, OutputExistsError, RasterError
-from geoseg.io.unfinished import FINISHING, put_in_place, resumable, scratch, unfinished
+from geoseg.io.unfinished import FINISHING, SUFFIX, put_in_place, resumable, scratch, unfinished
 
 
 @pytest.fixture
 def begin(tmp_path):
     """A function that begins an output, finishes one piece, and fails."""
 
-    def run(key="a" * 64, error=RasterError, *, resume=False, overwrite=False, pieces=1):
+    def run(key="a" * 64, error=RasterError, *, resume=False, overwrite=False, pieces=1, **more):
         output = tmp_path / "map.tif"
-        choices = {"guarded": [output], "resume": resume, "overwrite": overwrite}
+        choices = {"guarded": [output], "resume": resume, "overwrite": overwrite} | more
         try:
             with resumable(output, key, **choices) as folder:
                 for number in range(pieces):
@@ -92,3 +92,27 @@ def test_a_scratch_folder_is_gone_afterwards(tmp_path):
         (folder / "a").touch()
 
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_what_was_killed_before_its_first_piece_is_as_if_it_never_was(tmp_path):
+    output = tmp_path / "map.tif"
+    (tmp_path / f".map.tif.{'b' * 16}{SUFFIX}").mkdir()
+    (tmp_path / f".map.tif.{'a' * 16}{SUFFIX}").mkdir()
+
+    assert finish(output, resume=False) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
+
+
+def test_a_second_process_is_refused_and_changes_nothing(tmp_path):
+    output = tmp_path / "map.tif"
+    choices = {"guarded": [output], "resume": True, "overwrite": True}
+
+    with resumable(output, "a" * 64, **choices) as folder:
+        (folder / "piece_0.json").touch()
+        with pytest.raises(OutputExistsError, match="another process is writing it"):
+            resumable(output, "b" * 64, **choices).__enter__()
+        assert (folder / "piece_0.json").exists()
+
+
+def test_the_note_says_how_to_go_on_here(begin):
+    assert begin(note="go on so and so") == "no more; go on so and so"

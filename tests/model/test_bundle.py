@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import CONFIG, RECORD, WEIGHTS, ModelBundle, Normalisation
+from geoseg.model.bundle import (
+    CONFIG,
+    RECORD,
+    WEIGHTS,
+    ModelBundle,
+    Normalisation,
+    bundle_folders,
+)
 
 HERE = Path("ortho.tif")
 
@@ -76,3 +83,20 @@ def test_values_on_another_scale_are_refused(bundle, values):
 
 def test_a_constant_band_is_not_divided_by_nothing():
     assert Normalisation.from_statistics({"mean": [5, 6], "std": [0, 2]}).std == (1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        (["."], ["."]),
+        (["model"], ["model"]),
+        ([f"fold{n}/model" for n in (1, 2, 10)], [f"fold{n}/model" for n in (1, 2, 10)]),
+        ([], ["."]),
+    ],
+)
+def test_a_run_means_its_model_and_a_run_of_folds_all_of_theirs(tmp_path, written, found):
+    for name in written:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "geoseg.json").write_text("{}")
+
+    assert bundle_folders(tmp_path) == [tmp_path / name for name in found]

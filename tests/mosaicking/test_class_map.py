@@ -12,7 +12,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, OutputExistsError
 from geoseg.io.window_scores import read_tags
-from geoseg.mosaicking import MapOutputs, write_map
+from geoseg.mosaicking import MapOutputs, MapWriter, write_map
 
 SCORES = np.array(  # building, tree, water
     [
@@ -239,3 +239,26 @@ def test_an_existing_map_stays_when_its_successor_fails(write, tmp_path):
         write(valid=np.zeros_like(VALID), overwrite=True)
 
     assert (tmp_path / "map.tif").read_bytes() == before
+
+
+def test_stretches_without_data_are_only_noted(tmp_path, legend, make_grid):
+    grid = make_grid(1500, 4)
+    outputs = MapOutputs(class_map=tmp_path / "map.tif")
+    writer = MapWriter(
+        tmp_path, region=grid.window, grid=grid, legend=legend, outputs=outputs, tags={}
+    )
+    rows = [0, 600]  # of the second one nothing counts
+    parts = [
+        WindowScores(Window(row_off=row, col_off=0, height=2, width=4), SCORES, VALID & (row == 0))
+        for row in rows
+    ]
+
+    writer.write(parts, grid.window)
+
+    assert writer.unfinished(grid.window) is None
+    assert len(list(tmp_path.glob("piece_*.json"))) == 3
+    assert [path.name for path in tmp_path.glob("*.tif")] == ["class map_r000000_c000000.tif"]
+    report = writer.finish()
+    assert sum(report.class_pixels.values()) == 7
+    assert (pixels(outputs.class_map)[0, 2:] == 255).all()
+    assert pixels(outputs.class_map)[0, :2].tolist() == VALUES

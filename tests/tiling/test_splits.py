@@ -14,7 +14,6 @@ from geoseg.tiling.splits import (
     VAL,
     Ground,
     boxes_in_frame,
-    default_block,
     shared_share,
     split_at_random,
     split_by_blocks,
@@ -122,11 +121,6 @@ def test_rasters_without_a_common_frame_are_divided_apart():
 def test_ground_of_one_block_is_refused_with_the_number_of_blocks(side, block):
     with pytest.raises(EmptyError, match=rf"1 block\(s\) of {block} px.*--split-block"):
         split_by_blocks(ground(boxes(side, side)), block=block, shares=(0.2, 0), seed=0)
-
-
-@pytest.mark.parametrize(("side", "patches"), [(8, 2), (64, 2), (320, 4)])
-def test_blocks_are_smaller_where_they_would_be_few(side, patches):
-    assert default_block(ground(boxes(side, side)), 8) == patches * 8
 
 
 @pytest.mark.parametrize("count", [1, 10, 37])

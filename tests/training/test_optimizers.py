@@ -23,8 +23,8 @@ class Halves(nn.Module):
     ],
 )
 def test_the_optimiser_is_the_one_asked_for(name, kind, decay):
-    plain = make_optimizer(Halves(), TrainOptions(optimizer=name, lr=0.25))
-    other = make_optimizer(Halves(), TrainOptions(optimizer=name, weight_decay=0.3))
+    plain = make_optimizer(Halves(), TrainOptions(optimizer=name), 0.25)
+    other = make_optimizer(Halves(), TrainOptions(optimizer=name, weight_decay=0.3), 1e-3)
 
     [group] = plain.param_groups
     assert type(plain) is kind
@@ -37,7 +37,7 @@ def test_the_optimiser_is_the_one_asked_for(name, kind, decay):
 def test_an_encoder_with_its_own_rate_is_the_second_group_and_nothing_is_lost():
     network = Halves()
 
-    rest, encoder = make_optimizer(network, TrainOptions(lr=0.1, encoder_lr=0.2)).param_groups
+    rest, encoder = make_optimizer(network, TrainOptions(encoder_lr=0.2), 0.1).param_groups
 
     assert (rest["lr"], encoder["lr"]) == pytest.approx((0.1, 0.02))
     assert rest["params"] == list(network.decoder.parameters())

@@ -111,6 +111,7 @@ def interrupted_in_the_third_epoch(monkeypatch):
         {"schedule": "one-cycle", "encoder_lr": 0.1, "freeze_encoder": 1, "clip": 0.5},
         {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd", "average": "ema"},
         {"average": "swa", "epochs": 9},
+        {"augment": "strong,cutmix,mixup", "oversample": "rare", "samples_per_epoch": 9},
     ],
     ids=str,
 )

@@ -1,0 +1,118 @@
+"""``geoseg check``: what is wrong with a patch set."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.talk import Talk, print_json, styled, wrapped
+
+if TYPE_CHECKING:
+    from geoseg.checking import CheckReport
+
+MOST_DETAILS = 8
+"""Lines that are printed of a finding; the report has all."""
+
+
+def _parse_findings(text: str) -> tuple[str, ...]:
+    from geoseg.checking import DROPPABLE
+
+    kinds = DROPPABLE if text == "all" else tuple(each.strip() for each in text.split(","))
+    if unknown := [kind for kind in kinds if kind not in DROPPABLE]:
+        raise typer.BadParameter(
+            f"{', '.join(map(repr, unknown))} cannot be dropped; choose from all, "
+            f"{', '.join(DROPPABLE)}"
+        )
+    return kinds
+
+
+def check(
+    patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Report folder to write, with pictures; with --drop the cleaned patch set.",
+        ),
+    ] = None,
+    *,
+    drop: Annotated[
+        Any,
+        typer.Option(
+            metavar="FINDING[,FINDING]",
+            parser=_parse_findings,
+            help="Leave out the patches of these findings (all: of every one), and write what is "
+            "left as a patch set that refers to the pixels of this one.",
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if there are warnings, too.")
+    ] = False,
+    workers: options.Workers = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find leaks, duplicates, contradictions and odd values in a patch set.
+
+    Exit code 1 if there are errors, which spoil a training or its figures, and --drop does not
+    leave them out.
+    """
+    from geoseg import checking
+    from geoseg.io.outputs import refuse_existing
+
+    if drop and output is None:
+        raise typer.BadParameter(
+            "says what to leave out; --output where to write", param_hint="--drop"
+        )
+    if output is not None:
+        refuse_existing(output, overwrite=overwrite)
+    report = checking.check(patches, workers=workers, watch=Talk(quiet=quiet).watch)
+    if output is not None and drop:
+        count = checking.write_cleaned_set(output, report, drop, overwrite=overwrite)
+        Talk(quiet=quiet).say(f"{output}: {count} of {len(report.patch_set.patches)} patches left")
+    elif output is not None:
+        checking.write_report(output, report, overwrite=overwrite)
+    if json:
+        print_json(report.to_dict())
+    else:
+        _tell(report, output)
+    left = [each for each in report.findings if each.kind not in (drop or ())]
+    if any(strict or each.severity == "error" for each in left):
+        raise typer.Exit(1)
+
+
+def _tell(report: "CheckReport", output: Path | None) -> None:
+    content = report.to_dict()
+    record = report.patch_set.record
+    counts = ", ".join(f"{number} {split}" for split, number in content["counts"].items())
+    head = (
+        f"{content['patches']}: {len(report.patch_set.patches)} patches of {record.size} px "
+        f"({counts}), {record.bands} bands of {record.dtype}"
+    )
+    typer.echo(wrapped(head, indent=0))
+    _tell_shares(content["class_shares"])
+    for finding in report.findings:
+        mark = styled(finding.severity, fg="red" if finding.severity == "error" else "yellow")
+        typer.echo(f"\n{mark} {styled(finding.kind, bold=True)}")
+        typer.echo(wrapped(f"{finding.what}.", indent=2))
+        for line in finding.details[:MOST_DETAILS]:
+            typer.echo(wrapped(f"- {line}", indent=2))
+        if (more := len(finding.details) - MOST_DETAILS) > 0:
+            typer.echo(f"  … and {more} more (in --json and the report)")
+        typer.echo(wrapped(f"-> {finding.advice}", indent=2))
+    typer.echo(f"\n{report.counted}")
+    if output is not None:
+        typer.echo(str(output))
+
+
+def _tell_shares(splits: dict[str, dict[str, float]]) -> None:
+    names = list(next(iter(splits.values()), {}))
+    width = max(map(len, names), default=0)
+    typer.echo(" " * (width + 2) + "".join(f"{split:>8}" for split in splits))
+    for name in names:
+        shares = "".join(f"{own[name]:>8.2%}" for own in splits.values())
+        typer.echo(f"  {name:<{width}}{shares}")

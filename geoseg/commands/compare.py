@@ -1,0 +1,62 @@
+"""``geoseg compare``: trainings and evaluations in one table."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from geoseg.commands import options
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folders of `geoseg train`, folders of `geoseg evaluate -o` or `geoseg "
+            "sweep`, folders of such, or quoted globs."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Table to write: .csv, .json or .md (Markdown)."),
+    ] = None,
+    *,
+    per_class: Annotated[
+        Literal["iou", "f1", "precision", "recall"],
+        typer.Option(help="Which figure of each class; of trainings there are iou and f1."),
+    ] = "iou",
+    best_first: Annotated[
+        bool, typer.Option("--best-first", help="Sort by mean IoU [default: as named].")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Print options that differ, figures of the best epoch, time and size of trainings."""
+    from geoseg import experiments
+    from geoseg.io.outputs import refuse_existing, write_text
+
+    if output is not None:
+        if output.suffix.lower() not in experiments.SUFFIXES:
+            raise typer.BadParameter(
+                f"{output}: a table is written as {', '.join(experiments.SUFFIXES)}",
+                param_hint="--output",
+            )
+        refuse_existing(output, overwrite=overwrite)
+    table = experiments.comparison(
+        experiments.read_entries(runs), per_class=per_class, best_first=best_first
+    )
+    if output is not None:
+        write_text(output, table.in_format_of(output.suffix))
+    print_table(table.to_json() if json else table.to_text(screen_width()))
+
+
+def screen_width() -> int | None:
+    """Characters of a line of the terminal; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_table(text: str) -> None:
+    """A table on stdout."""
+    typer.echo(text.rstrip("\n"))

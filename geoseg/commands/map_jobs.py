@@ -1,0 +1,296 @@
+"""The maps that one call of ``geoseg predict`` makes: where they go, and what is said of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import chain, takewhile
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from geoseg.commands.batch import Batch
+from geoseg.commands.options import TIFF
+from geoseg.commands.talk import Talk, in_bytes, print_json
+
+if TYPE_CHECKING:
+    from geoseg.chains import LoadedModels, PredictOptions, PredictPlan
+    from geoseg.io.patches import PatchSet
+    from geoseg.model.bundle import ModelBundle
+    from geoseg.model.segmenter import Runtime
+    from geoseg.mosaicking import MapOutputs, MapReport
+
+FAILURES = "failed.json"
+"""In a folder of maps: the orthophotos of which there is none, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What is to be written."""
+
+    output: Path
+    """A class map, or a folder of them."""
+
+    scores: bool
+    """Whether scores are written beside it."""
+
+    score_type: Any
+    """As what."""
+
+    confidence: Any
+    """Which figure is written beside it; None: none."""
+
+    windows: Path | None
+    """Folder for the scores of windows."""
+
+    overwrite: bool
+    """Whether existing files are replaced."""
+
+    retry_failed: bool
+    """Whether what failed before is tried again."""
+
+
+class MapJobs:
+    """Orthophotos, and the maps that they are to become."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        models: "LoadedModels",
+        choices: "PredictOptions",
+        wishes: Wishes,
+        talk: Talk,
+    ) -> None:
+        """Prepare.
+
+        Raises:
+            BadParameter: If the maps cannot be called so.
+        """
+        self._paths = paths
+        self._models = models
+        self._choices = choices
+        self._wishes = wishes
+        self._talk = talk
+        _refuse_inputs(self._outputs, self._inputs)
+
+    def tell_plans(self, *, json: bool) -> None:
+        """Say what would be done."""
+        from geoseg import chains
+
+        bundle = self._models.bundle
+        pairs = zip(self._paths, self._outputs, strict=True)
+        plans = {
+            path: chains.plan_map(path, bundle, self._choices, outputs) for path, outputs in pairs
+        }
+        if json:
+            print_json({str(path): plan.summary for path, plan in plans.items()})
+            return
+        for path, plan in plans.items():
+            typer.echo(f"{path}: {_sentence(plan)}")
+
+    def run(self, *, json: bool) -> None:
+        """Predict all, and say how it went.
+
+        Raises:
+            GeosegError: If something went wrong.
+        """
+        resume = self._choices.resume
+        for outputs in [] if resume else self._outputs:
+            outputs.refuse_existing()
+        output = self._wishes.output
+        batch = Batch(
+            self._talk,
+            record=None if _is_tiff(output) else output / FAILURES,
+            resume=resume,
+            retry_failed=self._wishes.retry_failed,
+        )
+        jobs = zip(self._paths, self._outputs, strict=True)
+        reports = batch.run(jobs, self._predict, name=lambda job: str(job[0]))
+        for note in self._models.notes:
+            self._talk.say(note)
+        _tell_maps(reports, json=json)
+        batch.finish()
+
+    def _predict(self, job: "tuple[Path, MapOutputs]") -> "MapReport":
+        from geoseg import chains
+
+        path, outputs = job
+        folder = self._wishes.windows
+        started, scored = perf_counter(), _Count()
+
+        def begun(plan: "PredictPlan", runtime: "Runtime") -> None:
+            self._talk.detail(
+                f"{path}: {_sentence(plan)}; {runtime.name}, {runtime.streams} at a time"
+            )
+
+        def watch(parts: Iterable[Any], total: int) -> Iterable[Any]:
+            return scored.of(self._talk.watch(path.name)(parts, total))
+
+        report = chains.predict_map(
+            path,
+            self._models,
+            outputs,
+            options=self._choices,
+            windows=folder and (folder / outputs.class_map.stem if self._several else folder),
+            watch=watch,
+            begun=begun,
+        )
+        seconds = perf_counter() - started
+        self._talk.detail(f"{path}: {scored.count} windows with data scored in {seconds:.1f} s")
+        return report
+
+    @property
+    def _several(self) -> bool:
+        return len(self._paths) > 1
+
+    @property
+    def _inputs(self) -> list[Path]:
+        aoi = self._choices.aoi
+        return [*self._paths, *self._choices.read.stacked, *([aoi] if aoi else [])]
+
+    @cached_property
+    def _outputs(self) -> "list[MapOutputs]":
+        """The files of each orthophoto."""
+        from geoseg.mosaicking import MapOutputs
+
+        wishes = self._wishes
+        return [
+            MapOutputs(
+                class_map=target,
+                scores=_beside(target, "scores") if wishes.scores else None,
+                score_type=wishes.score_type,
+                confidence=_beside(target, "confidence") if wishes.confidence else None,
+                confidence_kind=wishes.confidence or "margin",
+                overwrite=wishes.overwrite,
+            )
+            for target in _targets(self._paths, wishes.output, self._choices.part)
+        ]
+
+
+class _Count:
+    """How many items have passed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Gives them on."""
+        for item in items:
+            self.count += 1
+            yield item
+
+
+def find_models(model: Path, inputs: list[Path]) -> "tuple[list[ModelBundle], list[Path]]":
+    """The bundles that are named first, and what comes after them.
+
+    Raises:
+        BadParameter: If nothing does.
+        BundleError: If one is missing or damaged.
+    """
+    from geoseg.model.bundle import RECORD, ModelBundle, bundle_folders
+
+    more = list(takewhile(lambda path: (bundle_folders(path)[0] / RECORD).is_file(), inputs))
+    folders = chain.from_iterable(map(bundle_folders, (model, *more)))
+    bundles = [ModelBundle.load(folder) for folder in folders]
+    rest = inputs[len(more) :]
+    if not rest:
+        raise typer.BadParameter("models are named, but no orthophoto")
+    return bundles, rest
+
+
+def predict_set(
+    patch_set: "PatchSet",
+    models: "LoadedModels",
+    output: Path,
+    talk: Talk,
+    *,
+    json: bool,
+    **given: Any,
+) -> None:
+    """Predict the patches of a set, and say how it went.
+
+    Raises:
+        BadParameter: If the output is called as a file.
+        GeosegError: If something went wrong.
+    """
+    from geoseg import chains
+
+    if _is_tiff(output) or _is_other_file(output):
+        raise typer.BadParameter(
+            f"{output}: name a folder for the maps of patches", param_hint="--output"
+        )
+    watch = talk.watch("predict")
+    reports = chains.predict_patches(patch_set, models, output, watch=watch, **given)
+    for note in models.notes:
+        talk.say(note)
+    if json:
+        print_json([asdict(report) | {"path": str(report.path)} for report in reports])
+    else:
+        typer.echo(f"{output}: {len(reports)} patches")
+
+
+def _targets(paths: Sequence[Path], output: Path, part: tuple[int, int] | None) -> list[Path]:
+    """The class map of each orthophoto."""
+    from geoseg.io.paths import unique_names
+
+    if _is_other_file(output):
+        raise typer.BadParameter(
+            f"{output}: maps are written as GeoTIFF; end the name in .tif, or name a folder",
+            param_hint="--output",
+        )
+    if _is_tiff(output) and len(paths) > 1:
+        raise typer.BadParameter(f"--output {output}: name a folder for {len(paths)} orthophotos")
+    targets = [output / f"{name}.tif" for name in unique_names(paths)]
+    if _is_tiff(output):
+        targets = [output]
+    if part is None:
+        return targets
+    index, count = part
+    mark = f"part-{index:0{len(str(count))}}-of-{count}"
+    return [each.with_name(f"{each.stem}_{mark}.tif") for each in targets]
+
+
+def _is_tiff(output: Path) -> bool:
+    return output.suffix.lower() in TIFF
+
+
+def _is_other_file(output: Path) -> bool:
+    """Whether a path is called as a picture or vector file, and no folder of that name is there."""
+    from geoseg.io.paths import RASTER_SUFFIXES, VECTOR_SUFFIXES
+
+    suffixes = {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} - {*TIFF}
+    return output.suffix.lower() in suffixes and not output.is_dir()
+
+
+def _refuse_inputs(all_outputs: "Iterable[MapOutputs]", inputs: Iterable[Path]) -> None:
+    """An output that is an input, or another output, would destroy it."""
+    places = {path.resolve() for path in inputs}
+    for path in (path for outputs in all_outputs for path in outputs.paths):
+        if path.resolve() in places:
+            raise typer.BadParameter(f"--output: {path} is an input or another output as well")
+        places.add(path.resolve())
+
+
+def _beside(target: Path, what: str) -> Path:
+    return target.with_name(f"{target.stem}_{what}.tif")
+
+
+def _sentence(plan: "PredictPlan") -> str:
+    """What is to be done, for people."""
+    bands = f" in {len(plan.bands)} bands of columns" if len(plan.bands) > 1 else ""
+    return (
+        f"{plan.windows} windows of {plan.lattice.size} px at stride {plan.lattice.stride}{bands}, "
+        f"{in_bytes(plan.pixels)} of map, about {in_bytes(plan.memory)} of memory besides the "
+        f"network"
+    )
+
+
+def _tell_maps(reports: "Sequence[MapReport]", *, json: bool) -> None:
+    if json:
+        print_json([asdict(report) | {"path": str(report.path)} for report in reports])
+        return
+    for report in reports:
+        typer.echo(
+            f"{report.path}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}"
+        )

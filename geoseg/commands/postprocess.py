@@ -1,0 +1,127 @@
+"""``geoseg postprocess``: a class map without specks, holes and classes that are not wanted."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.legends import OwnLegend, legend_of
+from geoseg.commands.parsing import parse_distance
+from geoseg.commands.talk import Talk, print_json
+
+T = TypeVar("T")
+
+
+def postprocess(
+    class_map: Annotated[Path, typer.Argument(metavar="MAP", help="Class map.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Class map to write (GeoTIFF).")],
+    *,
+    legend: OwnLegend = None,
+    fill: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS[=nearest|OTHER]",
+            help="Replace a class by that of the nearest pixel, or by another; may be repeated.",
+        ),
+    ] = None,
+    max_distance: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_distance,
+            metavar="20px|5m",
+            help="How far away the nearest may be for --fill [default: anywhere].",
+            show_default=False,
+        ),
+    ] = None,
+    majority: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_distance,
+            metavar="5px|2m",
+            help="Smooth: the commonest class of a square of this side; where several are, "
+            "nothing changes.",
+            show_default=False,
+        ),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'CLASS<AREA:OTHER'",
+            help="Regions of CLASS smaller (>: larger) than AREA become OTHER, such as "
+            "'car<2m2:road'; may be repeated, the first that holds counts.",
+        ),
+    ] = None,
+    fill_holes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CLASS=]AREA",
+            help="Holes in CLASS smaller than AREA become CLASS; may be repeated.",
+        ),
+    ] = None,
+    min_area: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CLASS=]AREA",
+            help="Smaller regions take the class with which they share the longest border: 40px "
+            "or 5m2, for one class building=10m2; may be repeated.",
+        ),
+    ] = None,
+    connectivity: Annotated[
+        Literal["4", "8"],
+        typer.Option(help="8: pixels that touch only at a corner are one region."),
+    ] = "4",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Clean a class map: --fill, --majority, --rule, --fill-holes, --min-area, in this order."""
+    from geoseg import postprocessing
+    from geoseg.chains.postprocess import postprocess_map
+    from geoseg.mosaicking import MapOutputs
+
+    if not (fill or majority or rule or fill_holes or min_area):
+        raise typer.BadParameter(
+            "nothing to do: give --fill, --majority, --rule, --fill-holes or --min-area"
+        )
+    if max_distance and not fill:
+        raise typer.BadParameter("is of --fill", param_hint="--max-distance")
+    if output.resolve() == class_map.resolve():
+        raise typer.BadParameter(f"{output} is the map itself", param_hint="--output")
+    areas = postprocessing.ClassArea.parse
+    choices = postprocessing.PostprocessOptions(
+        fill=_parsed("--fill", fill, postprocessing.Fill.parse),
+        max_distance=max_distance,
+        majority=majority,
+        rules=_parsed("--rule", rule, postprocessing.Rule.parse),
+        fill_holes=_parsed("--fill-holes", fill_holes, areas),
+        min_area=_parsed("--min-area", min_area, areas),
+        connectivity=8 if connectivity == "8" else 4,
+    )
+    outputs = MapOutputs(class_map=output, overwrite=overwrite)
+    outputs.refuse_existing()
+    with Talk(quiet=quiet).steps() as tell:
+        report = postprocess_map(
+            class_map, legend_of(legend, class_map), outputs, options=choices, tell=tell
+        )
+    if json:
+        print_json(
+            {
+                "path": str(report.path),
+                "pixels": report.pixels,
+                "class_pixels": report.class_pixels,
+                "changed_pixels": report.changed,
+            }
+        )
+        return
+    for name, count in report.changed.items():
+        typer.echo(f"{name}: {count} px changed")
+    typer.echo(f"{output}: {report.pixels} px, {report.shares}")
+
+
+def _parsed(option: str, words: Sequence[str] | None, parse: Callable[[str], T]) -> tuple[T, ...]:
+    try:
+        return tuple(parse(word) for word in words or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -1,0 +1,64 @@
+"""``geoseg report``: maps, evaluations and trainings as one HTML page."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.legends import OwnLegend
+from geoseg.commands.show import Coding, Inputs, NoReference, Orthos, References, show_options
+from geoseg.commands.talk import Talk, in_bytes, print_json
+
+
+def report(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
+    *,
+    ortho: Orthos = None,
+    reference: References = None,
+    no_reference: NoReference = False,
+    legend: OwnLegend = None,
+    attribute: options.Attribute = None,
+    layer: options.Layer = None,
+    coding: Coding = "auto",
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    max_size: Annotated[
+        int, typer.Option(min=64, max=16384, help="Longest side of pictures, about, in pixels.")
+    ] = 2048,
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Full resolution, in a folder of tiles beside the page."),
+    ] = False,
+    workers: options.Workers = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write maps, evaluations and trainings as one HTML page that needs no network."""
+    from geoseg.reporting import ReportOptions, write_report
+
+    if output.suffix.lower() not in {".html", ".htm"}:
+        raise typer.BadParameter("name a file that ends in .html", param_hint="--output")
+    talk = Talk(quiet=quiet)
+    done = write_report(
+        inputs,
+        output,
+        show_options(
+            ortho, reference, legend, attribute, layer, coding, without_reference=no_reference
+        ),
+        ReportOptions(
+            title=title, size=max_size, tiles=tiles, threads=workers or os.cpu_count() or 1
+        ),
+        overwrite=overwrite,
+        watch=talk.watch(output.name),
+    )
+    for note in done.notes:
+        talk.warn(note)
+    if json:
+        print_json(done.to_dict())
+        return
+    shown = f"{done.maps} scene(s), {done.sections} section(s) of figures"
+    beside = f", tiles in {done.folder}" if done.folder else ""
+    typer.echo(f"{output}: {shown}, {in_bytes(done.bytes)}{beside}")

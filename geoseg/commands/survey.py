@@ -1,0 +1,128 @@
+"""What ``geoseg evaluate`` shows of the errors of maps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.talk import Talk
+
+if TYPE_CHECKING:
+    from geoseg.evaluation import Evaluation, Pair
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What the user wants to see."""
+
+    pairs: Sequence["Pair"]
+    """The maps."""
+
+    error_map: Path | None
+    """Raster to write; a folder for several maps."""
+
+    worst: int
+    """Windows to be ranked."""
+
+    side: int
+    """Of a window, in pixels."""
+
+    orthos: Mapping["Pair", Path]
+    """Orthophotos of maps."""
+
+    with_report: bool
+    """Whether a report folder is written, which holds pictures."""
+
+    overwrite: bool
+    """Whether existing outputs are replaced."""
+
+    def check(self) -> None:
+        """Refuse what cannot be, before any work.
+
+        Raises:
+            OutputExistsError: If an error map is in the way.
+        """
+        from geoseg.io.outputs import refuse_existing
+        from geoseg.io.style import sidecars
+
+        if self.orthos and not (self.worst and self.with_report):
+            raise typer.BadParameter("is for --worst with --output", param_hint="--ortho")
+        for pair, path in self._maps().items():
+            options.refuse_other_formats("--error-map", path)
+            if path in (pair.class_map, pair.reference):
+                raise typer.BadParameter(f"{path} is an input", param_hint="--error-map")
+            refuse_existing(path, *sidecars(path), overwrite=self.overwrite)
+
+    def survey(
+        self, report: "Evaluation", reading: Mapping[str, Any], talk: Talk, *, workers: int
+    ) -> tuple["Evaluation", list[Any]]:
+        """Write error maps and look for the worst windows.
+
+        Returns:
+            The evaluation with these windows, and pictures of them.
+        """
+        from geoseg import evaluation
+
+        if not (self.error_map or self.worst):
+            return report, []
+        errors, maps, found = report.error_legend, self._maps(), []
+        for pair, comparison in report.comparisons.items():
+            path = maps.get(pair)
+            wanted = evaluation.ErrorOptions(
+                error_map=path, worst=self.worst, side=self.side, overwrite=self.overwrite
+            )
+            found += evaluation.survey_errors(
+                pair,
+                comparison,
+                report.legend,
+                errors,
+                wanted,
+                workers=workers,
+                watch=talk.watch(f"errors of {pair.name}"),
+                **reading,
+            )
+            if path is not None:
+                talk.say(f"errors of {pair.name}: {path}")
+        worst = evaluation.ranked(found, self.worst)
+        panels = []
+        if self.with_report:
+            panels = evaluation.read_panels(
+                worst, report.legend, errors, orthos=self.orthos, **reading
+            )
+        return replace(report, worst=worst), panels
+
+    def _maps(self) -> dict["Pair", Path]:
+        """The error map of each map."""
+        if self.error_map is None:
+            return {}
+        if len(self.pairs) == 1:
+            return {self.pairs[0]: self.error_map}
+        if self.error_map.suffix.lower() in options.TIFF:
+            raise typer.BadParameter(
+                f"{self.error_map}: name a folder for the errors of several maps",
+                param_hint="--error-map",
+            )
+        return {pair: self.error_map / f"{pair.name}_errors.tif" for pair in self.pairs}
+
+
+def match_orthos(
+    pairs: Sequence["Pair"], named: Sequence[Path], *, by_name: bool
+) -> dict["Pair", Path]:
+    """The orthophoto of each map, of those that the user names; one serves all.
+
+    Raises:
+        InputError: If they do not match.
+    """
+    from geoseg.io.matching import match_by_name, match_by_order
+    from geoseg.io.paths import find_rasters
+
+    paths = find_rasters(named)
+    maps = [pair.class_map for pair in pairs]
+    if not paths:
+        return {}
+    if by_name and len(paths) > 1:
+        return dict(zip(pairs, match_by_name(maps, paths, kind="orthophoto"), strict=True))
+    return dict(zip(pairs, match_by_order(maps, paths, kind="orthophoto"), strict=True))

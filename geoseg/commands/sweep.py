@@ -1,0 +1,139 @@
+"""``geoseg sweep``: a grid of trainings, or a search."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.models import OptionInfo
+
+from geoseg.commands import options
+from geoseg.commands.compare import print_table, screen_width
+from geoseg.commands.talk import Talk, print_json
+from geoseg.errors import BatchError
+
+INTERRUPTED = 130
+
+
+def sweep(
+    patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
+    grid: Annotated[
+        Path,
+        typer.Option(
+            help="TOML file: [grid] lr = [1e-3, 1e-4], or [search] lr = {low = 1e-5, high = 1e-2, "
+            "log = true} and trials = 20 (needs geoseg[sweep]); [fixed] epochs = 5. Options are "
+            "train's."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder to write: a run folder for each training."),
+    ],
+    *,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep what is finished, go on with what was interrupted."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: try again what failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the trainings of the grid; do nothing.")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train with every combination of a grid, or as a search chooses; then compare."""
+    from geoseg import experiments
+    from geoseg.io.outputs import write_text
+    from geoseg.io.patches import PatchSet
+    from geoseg.training import TrainOptions
+
+    plan = experiments.read_plan(grid, experiments.Choices(TrainOptions, parsers()))
+    if dry_run:
+        _say_plan(plan)
+        return
+    PatchSet.open(patches)
+    talk = Talk(quiet=quiet)
+    report = experiments.sweep(
+        patches,
+        output,
+        plan,
+        train=_trainer(patches, quiet=quiet),
+        resume=resume,
+        retry_failed=retry_failed,
+        overwrite=overwrite,
+        tell=talk.say,
+    )
+    for reason in report.failures.values():
+        talk.warn(reason)
+    if report.runs:
+        table = experiments.comparison(experiments.read_entries(report.runs), best_first=True)
+        write_text(output / "table.csv", table.in_format_of(".csv"))
+        print_table(table.to_json() if json else table.to_text(screen_width()))
+    elif json:
+        print_json([])
+    if report.skipped:
+        talk.say(f"{report.skipped} trainings were finished before")
+    if report.interrupted:
+        talk.say("interrupted; --resume goes on")
+        raise typer.Exit(INTERRUPTED)
+    if report.failures:
+        raise BatchError(
+            f"{len(report.failures)} trainings failed: {', '.join(report.failures)}; "
+            f"--resume --retry-failed tries them again"
+        )
+
+
+def parsers() -> dict[str, Callable[[str], Any]]:
+    """What makes values of the words that train's own command line takes, by option."""
+    from geoseg.commands import train
+
+    hints = get_type_hints(train.train, include_extras=True)
+    infos = {
+        name: each
+        for name, hint in hints.items()
+        for each in getattr(hint, "__metadata__", ())
+        if isinstance(each, OptionInfo) and each.parser is not None
+    }
+    return {name: _strict(info.parser) for name, info in infos.items() if info.parser}
+
+
+def _strict(parser: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parse(word: str) -> Any:
+        try:
+            return parser(word)
+        except typer.BadParameter as error:
+            raise ValueError(error.message) from error
+
+    return parse
+
+
+def _trainer(patches: Path, *, quiet: bool) -> Callable[..., Any]:
+    """Train as `geoseg train` does."""
+    from geoseg import chains, training
+
+    def train(run: Path, chosen: Mapping[str, Any], *, resume: bool) -> Any:
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in chosen.items()
+        }
+        choices = training.TrainOptions(**given)
+        stitched = chains.stitched_confusion if choices.validate_stitched else None
+        return training.train(
+            patches, run, options=choices, validate=stitched, resume=resume, quiet=quiet
+        )
+
+    return train
+
+
+def _say_plan(plan: Any) -> None:
+    if plan.search:
+        spaces = "; ".join(f"{name} in {space}" for name, space in plan.search.items())
+        typer.echo(f"{plan.trials} trainings, chosen to maximize {plan.maximize}: {spaces}")
+        return
+    runs = plan.runs()
+    for name in runs:
+        typer.echo(name)
+    typer.echo(f"{len(runs)} trainings")

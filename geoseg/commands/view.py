@@ -1,0 +1,53 @@
+"""``geoseg view``: the page of `geoseg report`, served to this computer."""
+
+import os
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from geoseg.commands import options
+from geoseg.commands.legends import OwnLegend
+from geoseg.commands.show import Coding, Inputs, NoReference, Orthos, References, show_options
+from geoseg.commands.talk import Talk
+
+
+def view(
+    inputs: Inputs,
+    *,
+    ortho: Orthos = None,
+    reference: References = None,
+    no_reference: NoReference = False,
+    legend: OwnLegend = None,
+    attribute: options.Attribute = None,
+    layer: options.Layer = None,
+    coding: Coding = "auto",
+    host: Annotated[
+        str, typer.Option(help="Address to serve; other than 127.0.0.1: others can look, too.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    workers: options.Workers = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Look at files of any size in the browser; ends with Ctrl-C."""
+    import webbrowser
+
+    from geoseg.reporting.serve import serving
+
+    talk = Talk(quiet=quiet)
+    show = show_options(
+        ortho, reference, legend, attribute, layer, coding, without_reference=no_reference
+    )
+    threads = workers or os.cpu_count() or 1
+    with (
+        serving(inputs, show, place=(host, port), threads=threads, warn=talk.warn) as server,
+        suppress(KeyboardInterrupt),
+    ):
+        if not server.is_local:
+            talk.warn(f"{host}: everybody who reaches this computer can look at these files")
+        typer.echo(server.url)
+        talk.say("Ctrl-C ends it")
+        if open_browser:
+            webbrowser.open(server.url)
+        server.serve_forever()

@@ -1,0 +1,65 @@
+"""Tables in plain text, which keep to the width of a terminal."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+LEAST = 9
+"""Characters of a column, so that tables one below the other look alike."""
+
+NOTE = ""
+"""Title of a column of remarks, which has no heading and stands to the left."""
+
+
+def laid_out(rows: Sequence[Mapping[str, str]], width: int | None = None) -> list[str]:
+    """Lines of a table; its columns, if they are too many for the width, below each other.
+
+    Args:
+        rows: Cells by the titles of their columns. The first column names the row: it stands to
+            the left and is repeated. A column of remarks is left out if there are none.
+        width: Characters of a line; None: as many as are needed.
+
+    >>> laid_out([{"class": "tree", "IoU": "50.00", "F1": "66.67"}], width=20)
+    ['class       IoU', 'tree      50.00', '', 'class        F1', 'tree      66.67']
+    """
+    name, *columns = rows[0]
+    most = max(len(name), *(len(row[name]) for row in rows))
+    names = most if width is None else min(most, max(width // 3, LEAST))
+    sizes = {
+        title: max(len(title), *(len(row[title]) for row in rows), LEAST if title else 0)
+        for title in columns
+    }
+    sizes = {title: size + (title == NOTE) for title, size in sizes.items() if size}
+    lines: list[str] = []
+    for group in _groups(sizes, None if width is None else width - names):
+        lines += [""] if lines else []
+        for row in ({title: title for title in rows[0]}, *rows):
+            cells = [
+                f" {row[title]}" if title == NOTE else f"{row[title]:>{sizes[title]}}"
+                for title in group
+            ]
+            lines.append(" ".join([f"{_cut(row[name], names):<{names}}", *cells]).rstrip())
+    return lines
+
+
+def sentence(text: str, width: int | None = None) -> list[str]:
+    """Lines of a text: the first full, further ones indented; one if there is no width."""
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
+
+
+def _groups(sizes: Mapping[str, int], width: int | None) -> list[list[str]]:
+    """Columns that stand beside each other."""
+    groups: list[list[str]] = [[]]
+    used = 0
+    for title, size in sizes.items():
+        if width is not None and groups[-1] and used + size + 1 > width:
+            groups.append([])
+            used = 0
+        groups[-1].append(title)
+        used += size + 1
+    return groups
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

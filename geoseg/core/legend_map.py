@@ -1,0 +1,269 @@
+"""Two legends that differ, merged into the classes that they have in common."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.colors import Color, is_color, parse_color, to_hex
+from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.scores import IGNORE
+from geoseg.errors import LegendError
+
+NOWHERE = -(2**40)
+"""From here on downwards are values that no raster has, for classes that have none in rasters."""
+
+
+class Correspondence(NamedTuple):
+    """A row of a legend map: a class of the map and one of the reference that mean the same."""
+
+    map: str
+    """Name or value; empty: the reference's class is left out, as if unlabelled."""
+
+    reference: str
+    """Name, value, colour or attribute value; empty: the map's class is left out."""
+
+    name: str = ""
+    """What the merged class is called; empty: as the reference's, or else the map's."""
+
+
+class Merged(NamedTuple):
+    """A class and what it is made of."""
+
+    name: str
+    """Of the class; empty for what is left out."""
+
+    map: tuple[str, ...]
+    """Classes of the map."""
+
+    reference: tuple[str, ...]
+    """Classes of the reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedLegend(Legend):
+    """The classes that a map and its reference have in common; it reads both.
+
+    Its sources are those of the reference, its class maps those of the map.
+    """
+
+    map_side: Legend
+    """The same classes, whose sources are values and colours of the map."""
+
+    bands: tuple[tuple[str, int], ...]
+    """Each class of the map with the index of the class that it is merged into, or `IGNORE`."""
+
+    table: tuple[Merged, ...]
+    """What was merged."""
+
+    named_by_value: bool
+    """Whether the reference's classes are bare values, whatever colours its palette shows."""
+
+    def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Class indices of the map's values.
+
+        Raises:
+            LegendError: If a value has no class and is not 255.
+        """
+        return self.map_side.encode_values(values)
+
+    def fits_palette(self, palette: Mapping[int, Color]) -> bool:
+        """Whether the values of a palette picture can be read as the reference's values."""
+        return self.named_by_value or super().fits_palette(palette)
+
+
+def map_side(legend: Legend) -> Legend:
+    """The legend whose source colours are those of class maps."""
+    return legend.map_side if isinstance(legend, MergedLegend) else legend
+
+
+def bands_of(legend: Legend) -> tuple[tuple[str, int], ...]:
+    """The classes that a map's scores are of, each with its index."""
+    if isinstance(legend, MergedLegend):
+        return legend.bands
+    return tuple((name, index) for index, name in enumerate(legend.names))
+
+
+def merge_legends(
+    rows: Sequence[Correspondence], own: Legend, reference: Legend | None = None
+) -> MergedLegend:
+    """Merge the classes of a map and of its reference that mean the same.
+
+    Rows that share a class or a name are one class: two classes of the map with the same class
+    of the reference are merged, and two of the reference with the same of the map.
+
+    Args:
+        rows: Which classes mean the same.
+        own: The legend of the map.
+        reference: The legend of the reference; if not given, its classes are named by their
+            values, colours or attribute values, or as classes of ``own`` that have them.
+
+    Raises:
+        LegendError: If a class is unknown, is missing from the rows, or is merged and left out.
+    """
+    ours = [_find(row.map, own, "map") if row.map else None for row in rows]
+    theirs = [_source(row.reference, own, reference) if row.reference else None for row in rows]
+    _refuse_missing("map", own.names, {each.name for each in ours if each})
+    if reference is not None:
+        _refuse_missing("reference", reference.names, {each.name for each in theirs if each})
+    groups = _groups(rows, ours, theirs)
+    kept = [group for group in groups if group.ours and group.theirs]
+    if not kept:
+        raise LegendError("no class of the map has one of the reference")
+    left = [group for group in groups if not (group.ours and group.theirs)]
+    merged_into = {each.name: index for index, group in enumerate(kept) for each in group.ours}
+    background = (reference or own).background
+    names = [group.name for group in kept]
+    return MergedLegend(
+        name=own.name,
+        classes=tuple(group.merged(index, "theirs") for index, group in enumerate(kept)),
+        background=next((g.name for g in kept if background in [c.name for c in g.theirs]), None),
+        ignore=(*(reference or own).ignore, *_ignored(left, "theirs")),
+        map_side=Legend(
+            classes=tuple(group.merged(index, "ours") for index, group in enumerate(kept)),
+            ignore=tuple(_ignored(left, "ours")),
+        ),
+        bands=tuple((name, merged_into.get(name, IGNORE)) for name in own.names),
+        table=tuple(
+            Merged(name, *(tuple(c.name for c in side) for side in (group.ours, group.theirs)))
+            for name, group in zip([*names, *[""] * len(left)], [*kept, *left], strict=True)
+        ),
+        named_by_value=reference is None and any(each.values for each in theirs if each),
+    )
+
+
+@dataclass
+class _Group:
+    """Classes that rows tie together."""
+
+    ours: list[LegendClass] = field(default_factory=list)
+    theirs: list[LegendClass] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, name: str, one: LegendClass | None, other: LegendClass | None) -> Self:
+        names = [name] if name and one and other else []
+        return cls([one] if one else [], [other] if other else [], names)
+
+    def touches(self, other: Self) -> bool:
+        pairs = ((self.ours, other.ours), (self.theirs, other.theirs))
+        shared = any({c.name for c in mine} & {c.name for c in yours} for mine, yours in pairs)
+        return shared or bool(set(self.names) & set(other.names))
+
+    def absorb(self, other: Self) -> None:
+        for mine, yours in ((self.ours, other.ours), (self.theirs, other.theirs)):
+            mine += [each for each in yours if each.name not in [c.name for c in mine]]
+        self.names += [name for name in other.names if name not in self.names]
+
+    @property
+    def name(self) -> str:
+        if len(self.names) > 1:
+            raise LegendError(f"one class has several names in the legend map: {self.names}")
+        if self.names:
+            return self.names[0]
+        short = self.ours if len(self.ours) == 1 < len(self.theirs) else self.theirs
+        return " + ".join(each.name for each in short)
+
+    def merged(self, index: int, side: str) -> LegendClass:
+        """The class, with the sources of one side."""
+        parts: list[LegendClass] = getattr(self, side)
+        values = tuple(dict.fromkeys(value for c in parts for value in c.source_values))
+        return LegendClass(
+            value=index,
+            name=self.name,
+            color=self.ours[0].color,
+            values=values or (NOWHERE - index,),
+            colors=tuple(dict.fromkeys(color for c in parts for color in c.source_colors)),
+            attributes=tuple(dict.fromkeys(text for c in parts for text in c.source_attributes)),
+        )
+
+
+def _groups(
+    rows: Sequence[Correspondence],
+    ours: Sequence[LegendClass | None],
+    theirs: Sequence[LegendClass | None],
+) -> list[_Group]:
+    """Rows that share classes as one, in the order in which they come."""
+    groups: list[_Group] = []
+    for row, one, other in zip(rows, ours, theirs, strict=True):
+        group = _Group.of(row.name, one, other)
+        if not (one or other):
+            raise LegendError("a row of the legend map is empty on both sides")
+        tied = [each for each in groups if each.touches(group)]
+        if any(bool(each.ours) != bool(one) or bool(each.theirs) != bool(other) for each in tied):
+            token = row.map or row.reference
+            raise LegendError(f"class {token!r} is left out in one row and kept in another")
+        home = tied[0] if tied else group
+        for each in [*tied[1:], group] if tied else []:
+            home.absorb(each)
+        groups = [each for each in groups if each not in tied[1:]] + ([] if tied else [group])
+    return groups
+
+
+def _find(token: str, legend: Legend, side: str) -> LegendClass:
+    """The class of that name, or with that value, colour or attribute value."""
+    for each in legend.classes:
+        if token == each.name:
+            return _in_files(each) if side == "map" else each
+    for each in legend.classes:
+        known = {str(each.value)} if side == "map" else _texts(each)
+        if token in known:
+            return _in_files(each) if side == "map" else each
+    raise LegendError(f"{token!r} is no class of the {side}; its classes are {legend.names}")
+
+
+def _in_files(each: LegendClass) -> LegendClass:
+    """The class as class maps have it."""
+    return replace(each, values=(each.value,), attributes=())
+
+
+def _texts(each: LegendClass) -> set[str]:
+    return {*each.source_attributes, *map(str, each.source_values), *map(to_hex, each.colors)}
+
+
+def _source(token: str, own: Legend, reference: Legend | None) -> LegendClass:
+    """A class of the reference, which may be a bare value, colour or attribute value."""
+    if reference is not None:
+        return _find(token, reference, "reference")
+    if token in own.names:
+        return own.classes[own.names.index(token)]
+    colors: tuple[Color, ...] = (parse_color(token),) if is_color(token) else ()
+    values = (int(token),) if token.removeprefix("-").isdecimal() else ()
+    return _Bare(value=0, name=token, color=(0, 0, 0), values=values, colors=colors)
+
+
+class _Bare(LegendClass):
+    """A class that is known by one value, colour or attribute value, and by nothing else."""
+
+    @property
+    def source_values(self) -> tuple[int, ...]:
+        return self.values
+
+    @property
+    def source_colors(self) -> tuple[Color, ...]:
+        return self.colors
+
+    @property
+    def source_attributes(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+def _ignored(groups: Iterable[_Group], side: str) -> list[int | str]:
+    """What means the classes that are left out."""
+    classes: list[LegendClass] = [each for group in groups for each in getattr(group, side)]
+    ignored: list[int | str] = []
+    for each in classes:
+        ignored += each.source_values
+        ignored += map(to_hex, each.source_colors)
+        ignored += each.source_attributes
+    return ignored
+
+
+def _refuse_missing(side: str, names: Sequence[str], covered: set[str]) -> None:
+    if missing := [name for name in names if name not in covered]:
+        raise LegendError(
+            f"classes of the {side} that the legend map does not name: {missing}; give each a "
+            f"row, with the other side empty if it is to be left out"
+        )

@@ -1,0 +1,142 @@
+"""What is held against what, what is measured, and what comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.borders import BorderCounts
+from geoseg.core.confusion import ConfusionMatrix
+from geoseg.core.distance import Distance
+from geoseg.core.objects import ObjectCounts
+from geoseg.evaluation.bootstrap import Bootstrap
+from geoseg.evaluation.calibration import ScoreCounts
+from geoseg.evaluation.squares import SquareCounts
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A class map and the reference it is held against."""
+
+    name: str
+    """Short and unique."""
+
+    class_map: Path
+    """Raster of the legend's map values, or of colours."""
+
+    reference: Path
+    """Raster or polygons."""
+
+    further: tuple[Path, ...] = ()
+    """References that fill, one after the other, what those before leave unlabelled."""
+
+    scores: Path | None = None
+    """Scores of the class map, if they are to be judged."""
+
+
+@dataclass(frozen=True)
+class RegionSource:
+    """Where regions come from."""
+
+    path: Path
+    """Polygons of any CRS; they may overlap."""
+
+    column: str | None = None
+    """Their names; None: each polygon has its number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What is measured besides the figures of pixels."""
+
+    boundary: Distance | None = None
+    """Within which borders of map and reference are the same; None: they are not compared."""
+
+    erode: Distance | None = None
+    """From borders of the reference, within which pixels do not count in the eroded figures."""
+
+    objects: tuple[int, ...] = ()
+    """Indices of classes whose objects are matched."""
+
+    polygons: bool = False
+    """Whether the reference's objects are its polygons rather than connected pixels."""
+
+    by: RegionSource | None = None
+    """Regions whose figures are wanted, too."""
+
+    bootstrap: Bootstrap | None = None
+    """How confidence intervals are found; None: they are not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Counts of one pair, or of several together.
+
+    What was not asked for is None. Comparisons add up field by field, so that a new kind of
+    counts needs a field here and a `Tally` that fills it.
+    """
+
+    confusion: ConfusionMatrix
+    """Of the pixels that both know."""
+
+    without_map: int = 0
+    """Pixels of the reference where the map has no data."""
+
+    without_reference: int = 0
+    """Pixels of the map that are unlabelled in the reference."""
+
+    borders: BorderCounts | None = None
+    """Along the borders."""
+
+    eroded: ConfusionMatrix | None = None
+    """Of the pixels that are not near a border of the reference."""
+
+    objects: Mapping[int, ObjectCounts] | None = None
+    """Of the classes whose objects are matched, by index."""
+
+    scores: ScoreCounts | None = None
+    """Of pixels by their scores."""
+
+    conflicts: int | None = None
+    """Pixels that several references label differently; the first one counts."""
+
+    squares: SquareCounts | None = None
+    """Of the squares of ground that are drawn again for confidence intervals."""
+
+    regions: Mapping[str, "Comparison"] | None = None
+    """Of each region, by name."""
+
+    outside_regions: "Comparison | None" = None
+    """Of the ground outside all regions."""
+
+    @classmethod
+    def of_pairs(cls, pairs: NDArray[np.int64]) -> Self:
+        """From (classes + 1, classes + 1) counts, as from `count_pairs`."""
+        return cls(
+            ConfusionMatrix(pairs[:-1, :-1].copy()),
+            without_map=int(pairs[:-1, -1].sum()),
+            without_reference=int(pairs[-1, :-1].sum()),
+        )
+
+    @classmethod
+    def nothing(cls, classes: int) -> Self:
+        """Nothing counted yet."""
+        return cls(ConfusionMatrix.zeros(classes))
+
+    def __add__(self, other: Self) -> Self:
+        names = [field.name for field in fields(self)]
+        return type(self)(
+            **{name: _sum(getattr(self, name), getattr(other, name)) for name in names}
+        )
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """The sum of what is counted, by key if it has keys; what is None was not counted."""
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, Mapping):
+        return {key: _sum(one.get(key), other.get(key)) for key in {**one, **other}}
+    return one + other

@@ -1,0 +1,84 @@
+"""A raster of where a map is right, and of what it takes for what."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.confusion import ConfusionMatrix
+from geoseg.core.grid import Grid
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window
+from geoseg.evaluation.block import Block
+from geoseg.evaluation.error_legend import ErrorLegend
+from geoseg.io.gdal import rasterio_window
+from geoseg.io.outputs import refuse_existing, staged
+from geoseg.io.style import colormap, sidecars, write_sidecars
+from geoseg.io.writer import RasterFormat, copy_as_cog, create
+
+KIND = "error map"
+
+
+class ErrorMapTally:
+    """Writes the error map block by block."""
+
+    halo = 0
+
+    def __init__(self, dataset: Any, errors: ErrorLegend) -> None:
+        self._dataset = dataset
+        self._errors = errors
+
+    def look(self, block: Block) -> tuple[Window, NDArray[np.uint8]]:
+        """The block's part of the error map."""
+        return block.window, self._errors.values(block.reference, block.mapped)
+
+    def add(self, looked: tuple[Window, NDArray[np.uint8]]) -> None:
+        """Write it."""
+        window, values = looked
+        self._dataset.write(values, 1, window=rasterio_window(window))
+
+    def result(self) -> dict[str, Any]:
+        """Nothing is counted."""
+        return {}
+
+
+@contextmanager
+def error_map(
+    path: Path, grid: Grid, errors: ErrorLegend, confusion: ConfusionMatrix, *, overwrite: bool
+) -> Iterator[ErrorMapTally]:
+    """A tally that writes an error map, which is there once the block ends well.
+
+    It is a cloud-optimised GeoTIFF with a colour table; the names of its classes are in
+    ``.aux.xml`` and ``.qml`` beside it.
+
+    Args:
+        path: To write.
+        grid: Of the map.
+        errors: Its classes.
+        confusion: Of the map.
+        overwrite: Whether to replace an existing file.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    refuse_existing(*sidecars(path), overwrite=overwrite)
+    kind = RasterFormat(
+        nodata=IGNORE,
+        colormap=colormap(errors.legend),
+        band_names=("agreement",),
+        overviews="mode",
+        tags={"kind": KIND, "legend": errors.legend.to_dict()},
+    )
+    with (
+        staged(path, overwrite=overwrite) as partial,
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder,
+    ):
+        raw = Path(folder) / "raw.tif"
+        with create(raw, grid, kind, compress="zstd", zstd_level=1) as dataset:
+            yield ErrorMapTally(dataset, errors)
+        copy_as_cog(raw, partial, kind)
+    write_sidecars(path, errors.legend, errors.pixels(confusion))

@@ -1,0 +1,120 @@
+"""The tallies of pixels and of borders."""
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.borders import BorderCounts, near_border
+from geoseg.core.confusion import ConfusionMatrix, count_pairs
+from geoseg.core.grid import Grid
+from geoseg.core.squares import Squares
+from geoseg.evaluation.block import Block, Tally
+from geoseg.evaluation.comparison import Comparison, Measures
+from geoseg.evaluation.regions import Region, RegionTally
+from geoseg.evaluation.squares import Kinds, SquareTally
+
+
+def tallies_of(measures: Measures, grid: Grid, classes: int) -> list[Tally]:
+    """All that is counted in the pass over a map.
+
+    Raises:
+        InputError: If a distance cannot be told in the map's pixels.
+        VectorError: If regions cannot be read.
+    """
+    tallies: list[Tally] = [PixelTally(classes)]
+    boundary, erode = (
+        each.in_pixels(grid) if each else 0 for each in (measures.boundary, measures.erode)
+    )
+    if measures.bootstrap:  # sums of what is counted by square are what else is counted here
+        side = round(measures.bootstrap.block.in_pixels(grid))
+        squares = Squares(side=side, height=grid.height, width=grid.width)
+        kinds = Kinds(classes=classes, boundary=boundary, erode=erode)
+        tallies.append(SquareTally(squares, kinds))
+    else:
+        tallies += [BorderTally(classes, boundary)] if boundary else []
+        tallies += [ErodedTally(classes, erode)] if erode else []
+    if measures.by:
+        tallies.append(RegionTally(Region.all_of(measures.by, grid), classes))
+    return tallies
+
+
+class PixelTally:
+    """Pairs of classes, and pixels that only the map or only the reference knows."""
+
+    halo = 0
+
+    def __init__(self, classes: int) -> None:
+        self._pairs: NDArray[np.int64] = np.zeros((classes + 1, classes + 1), np.int64)
+
+    def look(self, block: Block) -> NDArray[np.int64]:
+        """(classes + 1, classes + 1) counts, as from `count_pairs`."""
+        return count_pairs(block.reference, block.mapped, len(self._pairs) - 1)
+
+    def add(self, looked: NDArray[np.int64]) -> None:
+        """Sum up."""
+        self._pairs += looked
+
+    def result(self) -> dict[str, Any]:
+        """Fields of the comparison."""
+        counted = Comparison.of_pairs(self._pairs)
+        names = ("confusion", "without_map", "without_reference")
+        return {name: getattr(counted, name) for name in names}
+
+
+class BorderTally:
+    """Pixels along the borders of each class."""
+
+    def __init__(self, classes: int, distance: float) -> None:
+        self._classes = classes
+        self._distance = distance
+        self._counts = BorderCounts.zeros(classes)
+        self.halo = ceil(distance + 1)  # a contour needs one pixel more to be seen
+
+    def look(self, block: Block) -> BorderCounts:
+        """Counts of the block."""
+        counts: NDArray[np.bool_] = np.zeros(block.all_mapped.shape, np.bool_)
+        counts[block.inner] = block.known
+        return BorderCounts.count(
+            block.all_reference,
+            block.all_mapped,
+            counts=counts,
+            distance=self._distance,
+            classes=self._classes,
+        )
+
+    def add(self, looked: BorderCounts) -> None:
+        """Sum up."""
+        self._counts += looked
+
+    def result(self) -> dict[str, Any]:
+        """Fields of the comparison."""
+        return {"borders": self._counts}
+
+
+class ErodedTally:
+    """Pairs of classes where no border of the reference is near."""
+
+    def __init__(self, classes: int, distance: float) -> None:
+        self._distance = distance
+        self._counts = ConfusionMatrix.zeros(classes)
+        self.halo = ceil(distance)
+
+    def look(self, block: Block) -> ConfusionMatrix:
+        """Counts of the block."""
+        near = near_border(block.all_reference, self._distance)[block.inner]
+        return ConfusionMatrix.count(
+            block.reference,
+            block.mapped,
+            valid=block.known & ~near,
+            classes=len(self._counts.counts),
+        )
+
+    def add(self, looked: ConfusionMatrix) -> None:
+        """Sum up."""
+        self._counts += looked
+
+    def result(self) -> dict[str, Any]:
+        """Fields of the comparison."""
+        return {"eroded": self._counts}

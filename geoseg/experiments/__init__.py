@@ -1,0 +1,20 @@
+"""Trainings beside each other: one table of them, and many of them in a row."""
+
+from geoseg.experiments.choices import Choices
+from geoseg.experiments.plans import Plan, read_plan
+from geoseg.experiments.records import Entry, read_entries
+from geoseg.experiments.sweep import SweepReport, sweep
+from geoseg.experiments.table import SUFFIXES, Table, comparison
+
+__all__ = [
+    "SUFFIXES",
+    "Choices",
+    "Entry",
+    "Plan",
+    "SweepReport",
+    "Table",
+    "comparison",
+    "read_entries",
+    "read_plan",
+    "sweep",
+]

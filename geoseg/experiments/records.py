@@ -1,0 +1,230 @@
+"""What folders say of trainings and evaluations."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+from typing import Any, Literal
+
+from geoseg.errors import InputError
+
+RUN, EVALUATION, SWEEP = "run.json", "evaluation.json", "sweep.json"
+RECORDS = (RUN, EVALUATION, SWEEP)
+
+EPOCHS = 20
+"""Of a training that was told neither epochs nor a time."""
+
+TIMED = 0.9
+"""Of its time that a training has taken which ended because the time was over."""
+
+SUMMARY = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f1")
+"""Figures of an evaluation."""
+
+PER_CLASS = ("iou", "f1", "precision", "recall")
+"""Figures of a class."""
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A training or an evaluation."""
+
+    name: str
+    """Short and unique among those compared."""
+
+    kind: Literal["training", "evaluation"]
+    """What it is."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What it was told, by name."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Of the best epoch, or of the maps."""
+
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Figures of each class; what is undefined is NaN."""
+
+    epochs_done: int | None = None
+    """How many are complete."""
+
+    best_epoch: int | None = None
+    """Whose figures these are, and whose model is kept."""
+
+    seconds: float | None = None
+    """That the epochs took."""
+
+    parameters: int | None = None
+    """Numbers that the network has."""
+
+    unfinished: str = ""
+    """What is missing; empty: nothing."""
+
+
+def read_entries(named: Sequence[Path]) -> list[Entry]:
+    """The trainings and evaluations of the folders that a user names.
+
+    A folder of a sweep, of folds, or of runs gives all that it holds; a pattern what matches.
+
+    Raises:
+        InputError: If a folder holds none, or a record is damaged.
+    """
+    folders = list(dict.fromkeys(folder for path in named for folder in _expanded(path)))
+    names = short_names(folders)
+    return [_entry(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record in JSON.
+
+    Raises:
+        InputError: If it is damaged or not to be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged: it holds no table")
+    return content
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as tell them apart.
+
+    >>> short_names([Path("a/run"), Path("b/run")])
+    ['a/run', 'b/run']
+    """
+    parts = [folder.absolute().parts for folder in folders]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(names):
+            break
+    return names if folders else []
+
+
+def _expanded(path: Path) -> list[Path]:
+    if not path.exists() and any(mark in str(path) for mark in "*?["):
+        found = [Path(match) for match in sorted(glob(str(path), recursive=True))]  # noqa: PTH207
+        folders = [each for each in found if _is_record(each)]
+        if not folders:
+            raise InputError(f"{path}: matches no run and no evaluation")
+        return [folder for each in folders for folder in _expanded(each)]
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder")
+    if (path / SWEEP).is_file():
+        held = [path / name for name in read_record(path / SWEEP).get("runs", {})]
+        held = [each for each in held if _is_record(each)]
+    elif _is_record(path) and not read_record(_record(path)).get("folds"):
+        return [path]
+    else:
+        held = sorted(each for each in path.iterdir() if _is_record(each))
+    if not held:
+        raise InputError(f"{path}: holds no run of `geoseg train` and no `geoseg evaluate -o`")
+    return [folder for each in held for folder in _expanded(each)]
+
+
+def _is_record(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in RECORDS)
+
+
+def _record(folder: Path) -> Path:
+    return next(folder / name for name in RECORDS if (folder / name).is_file())
+
+
+def _entry(folder: Path, name: str) -> Entry:
+    path = _record(folder)
+    record = read_record(path)
+    try:
+        if path.name == EVALUATION:
+            return _evaluation(record, name)
+        return _training(record, _history(folder), name)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: is not as geoseg writes it: {error!r}") from error
+
+
+def _evaluation(record: Mapping[str, Any], name: str) -> Entry:
+    classes = {
+        row["name"]: {figure: number(row.get(figure)) for figure in PER_CLASS}
+        for row in record["classes"]
+    }
+    figures = {figure: number(record.get(figure)) for figure in SUMMARY}
+    return Entry(name=name, kind="evaluation", figures=figures, classes=classes)
+
+
+def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entry:
+    options = dict(record["options"])
+    best = best_row(rows, options.get("monitor", "loss"))
+    ious = {
+        column.removeprefix("iou_"): number(value)
+        for column, value in best.items()
+        if column.startswith("iou_")
+    }
+    titles = {"val_miou": "mean_iou", "val_loss": "val_loss", "train_loss": "train_loss"}
+    return Entry(
+        name=name,
+        kind="training",
+        options=options | {"patches": record["patches"]},
+        figures={title: number(best[key]) for key, title in titles.items() if key in best},
+        classes={each: {"iou": iou, "f1": 2 * iou / (1 + iou)} for each, iou in ious.items()},
+        epochs_done=len(rows),
+        best_epoch=int(best["epoch"]) if best else None,
+        seconds=sum(float(row["seconds"]) for row in rows),
+        parameters=record.get("parameters"),
+        unfinished=_missing(options, rows, best),
+    )
+
+
+def _missing(options: Mapping[str, Any], rows: Sequence[Row], best: Row) -> str:
+    """What a training has not done of what it was told."""
+    if not rows:
+        return "no epoch is complete"
+    limit = options.get("max_time")
+    most = options.get("epochs") or (None if limit else EPOCHS)
+    taken = sum(float(row["seconds"]) for row in rows)
+    patience = options.get("early_stopping", 0)
+    waited = len(rows) - int(best["epoch"]) if best else 0
+    over = [
+        most is not None and len(rows) >= most,
+        limit is not None and taken >= TIMED * limit,
+        patience and waited >= patience,
+    ]
+    if any(over):
+        return ""
+    return f"{len(rows)} of {most} epochs" if most else f"{taken:.0f} of {limit:.0f} s"
+
+
+def best_row(rows: Sequence[Row], monitor: str) -> Row:
+    """The epoch whose model is kept; the last if there is no validation; {} if there is none.
+
+    Args:
+        rows: Of history.csv.
+        monitor: ``loss`` or ``miou``: which validation figure decides.
+    """
+    sign = -1 if monitor == "miou" else 1
+
+    def rank(row: Row) -> float:
+        value = sign * number(row.get(f"val_{monitor}", -float(row["epoch"]) * sign))
+        return value if math.isfinite(value) else math.inf
+
+    return min(rows, key=rank, default={})
+
+
+def _history(folder: Path) -> list[Row]:
+    path = folder / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def number(value: Any) -> float:
+    """A figure as it was written; what is undefined is NaN.
+
+    >>> number("0.5"), number(""), number(None)
+    (0.5, nan, nan)
+    """
+    return math.nan if value in ("", None) else float(value)

@@ -1,0 +1,70 @@
+"""A search with Optuna, whose study outlives the process."""
+
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import InputError, OutputError
+from geoseg.experiments.plans import Plan, Range
+
+STUDY = "study.db"
+NAME = "geoseg"
+
+
+class Search:
+    """Chooses options by what earlier trainings came to.
+
+    Raises:
+        InputError: If Optuna is not installed.
+        OutputError: If the study cannot be written or read.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, *, told: int) -> None:
+        """Open the study, or begin one.
+
+        Args:
+            folder: Where it is kept, as SQLite.
+            plan: What is searched.
+            told: How many trainings it knows already; they seed its chance.
+        """
+        try:
+            import optuna
+        except ImportError as error:
+            raise InputError(
+                "a [search] needs Optuna: install geoseg[sweep]; a [grid] does not need it"
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._optuna = optuna
+        self._spaces = {name: self._space(space) for name, space in plan.search.items()}
+        self._fixed = dict(plan.fixed)
+        path = folder / STUDY
+        try:
+            self._study = optuna.create_study(
+                storage=f"sqlite:///{path.absolute().as_posix()}",
+                study_name=NAME,
+                direction="maximize",
+                sampler=optuna.samplers.TPESampler(seed=told),
+                load_if_exists=True,
+            )
+        except Exception as error:  # of SQLAlchemy, which geoseg does not import
+            raise OutputError(f"{path}: cannot be written or is damaged: {error}") from error
+
+    def ask(self) -> tuple[int, dict[str, Any]]:
+        """Number and options of the next training."""
+        trial = self._study.ask(self._spaces)
+        return trial.number, self._fixed | dict(trial.params)
+
+    def tell(self, number: int, figure: float | None) -> None:
+        """What a training came to; None: it failed."""
+        if figure is None:
+            self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(number, figure)
+
+    def _space(self, space: Range | tuple[Any, ...]) -> Any:
+        kinds = self._optuna.distributions
+        if not isinstance(space, Range):
+            return kinds.CategoricalDistribution(space)
+        if space.whole:
+            step = int(space.step or 1)
+            return kinds.IntDistribution(int(space.low), int(space.high), log=space.log, step=step)
+        return kinds.FloatDistribution(space.low, space.high, log=space.log, step=space.step)

@@ -1,0 +1,245 @@
+"""Many trainings in a row, one run folder each; what is done is not done again."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from geoseg.errors import GeosegError, InputError, OutputError, OutputExistsError
+from geoseg.experiments.plans import Plan
+from geoseg.experiments.records import RUN, SWEEP, read_record
+from geoseg.experiments.search import STUDY, Search
+from geoseg.io.outputs import write_text
+
+BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
+
+
+class Outcome(Protocol):
+    """What a training reports."""
+
+    best: dict[str, Any]
+    """Figures of the best epoch."""
+
+    interrupted: bool
+    """Whether the user stopped it."""
+
+
+class Train(Protocol):
+    """Trains with options into a folder."""
+
+    def __call__(self, run: Path, options: Mapping[str, Any], *, resume: bool) -> Any:
+        """An `Outcome`."""
+        ...
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """How a sweep went."""
+
+    runs: tuple[Path, ...]
+    """Folders in which there is a training."""
+
+    skipped: int
+    """Trainings that were finished before."""
+
+    failures: Mapping[str, str]
+    """Why trainings failed, by name."""
+
+    interrupted: bool
+    """Whether the user stopped it."""
+
+
+Tell = Callable[[str], None]
+
+
+def sweep(
+    patches: Path,
+    folder: Path,
+    plan: Plan,
+    *,
+    train: Train,
+    resume: bool = False,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    tell: Tell = lambda _: None,
+) -> SweepReport:
+    """Make all trainings of a plan.
+
+    A training that fails is noted, and the others are made.
+
+    Args:
+        patches: Folder of the patch set.
+        folder: To write: a run folder for each training, and ``sweep.json``.
+        plan: Which trainings.
+        train: Makes one.
+        resume: Go on with an earlier sweep: what is finished stays, what was interrupted is
+            gone on with.
+        retry_failed: Try again what failed.
+        overwrite: Begin anew; earlier trainings of the sweep are removed.
+        tell: Is told of every training before it begins.
+
+    Raises:
+        OutputExistsError: If the folder exists and is neither to be resumed nor replaced.
+        InputError: If the earlier sweep was another, or Optuna is missing.
+        OutputError: If nothing can be written.
+    """
+    return _Sweep(patches, folder, plan, train, tell).run(
+        _earlier(patches, folder, plan, resume=resume, overwrite=overwrite), retry=retry_failed
+    )
+
+
+class _Sweep:
+    def __init__(self, patches: Path, folder: Path, plan: Plan, train: Train, tell: Tell) -> None:
+        self.patches = patches
+        self.folder = folder
+        self.plan = plan
+        self.train = train
+        self.tell = tell
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.skipped = 0
+
+    def run(self, earlier: dict[str, dict[str, Any]], *, retry: bool) -> SweepReport:
+        """Make what is not made yet."""
+        self.runs = earlier
+        make = self._search if self.plan.search else self._grid
+        interrupted = make(retry=retry)
+        return SweepReport(
+            tuple(self.folder / name for name in self.runs if self._is_there(name)),
+            self.skipped,
+            {name: run["reason"] for name, run in self.runs.items() if run["state"] == FAILED},
+            interrupted,
+        )
+
+    def _grid(self, *, retry: bool) -> bool:
+        planned = self.plan.runs()
+        for number, (name, options) in enumerate(planned.items(), start=1):
+            state = self.runs.get(name, {}).get("state")
+            if state == FINISHED or (state == FAILED and not retry):
+                self.skipped += state == FINISHED
+                continue
+            self.tell(f"{number} of {len(planned)}: {name}")
+            if self._make(name, options) is None:
+                return True
+        return False
+
+    def _search(self, *, retry: bool) -> bool:
+        again = [BEGUN, *([FAILED] if retry else [])]
+        todo = {name: run for name, run in self.runs.items() if run["state"] in again}
+        self.skipped = sum(run["state"] == FINISHED for run in self.runs.values())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        search = Search(self.folder, self.plan, told=len(self.runs))
+        while todo or len(self.runs) < self.plan.trials:
+            if todo:
+                name = next(iter(todo))
+                run = todo.pop(name)
+                number, options, known = run["number"], run["options"], run["state"] == FAILED
+            else:
+                number, options = search.ask()
+                name, known = f"trial_{number:03}", False
+            self.tell(f"{name}, of {self.plan.trials}: {_said(options, self.plan)}")
+            state = self._make(name, options, number=number)
+            if state is None:
+                return True
+            if not known:  # what it was told once stays
+                search.tell(number, self.runs[name].get("figure"))
+        return False
+
+    def _make(self, name: str, options: Mapping[str, Any], **more: Any) -> str | None:
+        """Make a training; its state, or None if the user stopped it."""
+        run = self.folder / name
+        self.runs[name] = {**more, "options": dict(options), "state": BEGUN}
+        self._write()
+        begun = self._is_there(name)
+        try:
+            outcome = self.train(run, options, resume=begun)
+            if outcome.interrupted:
+                return None
+            self.runs[name] |= self._ended(outcome)
+        except OutputError as error:
+            if not isinstance(error, OutputExistsError):
+                raise
+            self.runs[name] |= {"state": FAILED, "reason": str(error)}
+        except GeosegError as error:
+            self.runs[name] |= {"state": FAILED, "reason": str(error)}
+        except Exception as error:  # noqa: BLE001 a run that breaks must not end a night of others
+            reason = f"{run}: {type(error).__name__}: {error}".splitlines()[0]
+            self.runs[name] |= {"state": FAILED, "reason": reason}
+        self._write()
+        return str(self.runs[name]["state"])
+
+    def _ended(self, outcome: Outcome) -> dict[str, Any]:
+        if not self.plan.search:
+            return {"state": FINISHED}
+        figure = outcome.best.get(self.plan.maximize)
+        if not isinstance(figure, float) or not math.isfinite(figure):
+            known = ", ".join(outcome.best)
+            reason = f"its best epoch has no {self.plan.maximize!r} to maximize, but {known}"
+            return {"state": FAILED, "reason": reason}
+        return {"state": FINISHED, "figure": figure}
+
+    def _is_there(self, name: str) -> bool:
+        return (self.folder / name / RUN).is_file()
+
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = {"patches": str(self.patches), "runs": self.runs}
+        write_text(self.folder / SWEEP, json.dumps(record, indent=1) + "\n")
+
+
+def _earlier(
+    patches: Path, folder: Path, plan: Plan, *, resume: bool, overwrite: bool
+) -> dict[str, dict[str, Any]]:
+    """What an earlier sweep in the folder made, if it is to be gone on with."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        if resume:
+            raise InputError(f"{folder}: there is no sweep to resume")
+        return {}
+    if not (folder / SWEEP).is_file():
+        raise OutputExistsError(f"{folder} exists, and `geoseg sweep` did not write it")
+    record = read_record(folder / SWEEP)
+    runs: dict[str, dict[str, Any]] = record.get("runs", {})
+    if overwrite and not resume:
+        for name in runs:
+            if (folder / name / RUN).is_file():
+                shutil.rmtree(folder / name)
+        (folder / STUDY).unlink(missing_ok=True)
+        return {}
+    if not resume:
+        raise OutputExistsError(
+            f"{folder} exists; go on with --resume, or start anew with --overwrite"
+        )
+    if record.get("patches") != str(patches):
+        raise InputError(f"{folder}: is a sweep over {record.get('patches')}, not {patches}")
+    _refuse_changed(folder, runs, plan)
+    return runs
+
+
+def _refuse_changed(folder: Path, runs: Mapping[str, Any], plan: Plan) -> None:
+    """A run that is there must be the one that its name now means."""
+    planned = plan.runs() if plan.grid else {}
+    for name, run in runs.items():
+        wanted = planned.get(name, run["options"] | dict(plan.fixed))
+        for option, value in _plain(wanted).items():
+            if run["options"].get(option) != value:
+                raise InputError(
+                    f"{folder / name}: was made with {option} = {run['options'].get(option)!r}, "
+                    f"and now it is {value!r}; name another folder, or start anew with --overwrite"
+                )
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read back from JSON."""
+    read_back: dict[str, Any] = json.loads(json.dumps(dict(options)))
+    return read_back
+
+
+def _said(options: Mapping[str, Any], plan: Plan) -> str:
+    """The options that a search has chosen, for people."""
+    chosen = {name: options[name] for name in plan.search}
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in chosen.items()
+    )

@@ -1,0 +1,276 @@
+"""Patch sets, model bundles, trainings, evaluations."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import InputError
+from geoseg.informing.about import About, Table, counted, number, shares
+from geoseg.io.patch_record import SPLITS, Split
+from geoseg.io.patches import PatchSet
+from geoseg.model.bundle import INT8, ModelBundle, Quantized
+
+
+def about_patch_set(path: Path) -> About:
+    """What a patch set is.
+
+    Raises:
+        PatchSetError: If it is incomplete or damaged.
+    """
+    patch_set = PatchSet.open(path)
+    record = patch_set.record
+    counts = {split: len(patch_set.in_split(split)) for split in SPLITS}
+    per_split = {
+        split: dict(
+            zip(
+                record.legend.names,
+                patch_set.in_split(split).class_shares.sum(axis=0).tolist(),
+                strict=True,
+            )
+        )
+        for split in SPLITS
+        if counts[split]
+    }
+    is_index = record.storage == "index"
+    storage = "an index: pixels stay in the orthophotos" if is_index else f"{record.storage} files"
+    missing = [source.ortho for source in record.sources if not source.ortho.exists()]
+    return About(
+        path=path,
+        kind="patch set",
+        lines={
+            "patches": f"{sum(counts.values())} of {record.size} px at stride {record.stride}",
+            "splits": ", ".join(f"{count} {split}" for split, count in counts.items() if count),
+            "bands": f"{', '.join(record.band_names)} ({record.dtype})",
+            "GSD": f"{number(record.gsd)} m" if record.gsd else "unknown",
+            "storage": storage + (f" of {record.pixels}" if record.pixels else ""),
+            "sources": counted(len(record.sources), "orthophoto"),
+        },
+        facts={
+            "patches": counts,
+            "size": record.size,
+            "stride": record.stride,
+            "storage": record.storage,
+            "bands": list(record.band_names),
+            "dtype": record.dtype,
+            "gsd": record.gsd,
+            "classes": record.legend.names,
+            "class_shares": per_split,
+            "statistics": dict(record.statistics),
+            "sources": [str(source.ortho) for source in record.sources],
+        },
+        tables=[_share_table(record.legend.names, per_split)],
+        hints=[f"{path}: an orthophoto is no longer there" for path in missing[:3]]
+        if is_index
+        else [],
+    )
+
+
+def _share_table(names: list[str], per_split: Mapping[Split, Mapping[str, float]]) -> Table:
+    totals = {split: sum(own.values()) or 1 for split, own in per_split.items()}
+    rows = [
+        (name, *(f"{own[name] / totals[split]:.2%}" for split, own in per_split.items()))
+        for name in names
+    ]
+    return Table(head=("class", *per_split), rows=rows)
+
+
+def about_bundle(path: Path) -> About:
+    """What a model bundle is.
+
+    Raises:
+        BundleError: If it is incomplete or damaged.
+    """
+    bundle = ModelBundle.load(path)
+    best = bundle.training.get("best_epoch", {})
+    low, high = bundle.value_range
+    proof = bundle.quantized
+    lines = {
+        "network": f"{bundle.arch} on {bundle.encoder}",
+        "classes": ", ".join(bundle.legend.names),
+        "bands": f"{', '.join(bundle.band_names)} ({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
+        "GSD": f"{number(bundle.gsd)} m" if bundle.gsd else "unknown: any is taken",
+        "patch size": f"{bundle.patch_size} px",
+        "trained on": _trained_on(bundle.training),
+        "best epoch": _figures(best),
+        "int8": _proof(bundle.quantized),
+        "weights": f"{(path / 'model.safetensors').stat().st_size / 1e6:.3g} MB, "
+        f"SHA-256 {bundle.weights_sha256[:12]}…",
+    }
+    facts = {
+        "arch": bundle.arch,
+        "encoder": bundle.encoder,
+        "classes": bundle.legend.names,
+        "bands": list(bundle.band_names),
+        "dtype": bundle.dtype,
+        "value_range": list(bundle.value_range),
+        "gsd": bundle.gsd,
+        "patch_size": bundle.patch_size,
+        "training": dict(bundle.training),
+        "int8": None if proof is None else vars(proof) | {"sha256": dict(proof.sha256)},
+        "weights_sha256": bundle.weights_sha256,
+    }
+    hints = []
+    if proof and not (path / INT8).is_dir():
+        hints.append("the int8 network is missing: `geoseg quantize --overwrite` makes it again")
+    return About(path=path, kind="model bundle", lines=lines, facts=facts, hints=hints)
+
+
+def _proof(proof: Quantized | None) -> str:
+    if proof is None:
+        return "none; `geoseg quantize` makes one"
+    return (
+        f"agrees on {proof.agreement:.2%} of the pixels of {proof.validation_patches} patches, "
+        f"mean IoU {proof.miou_int8:.4f} (float32: {proof.miou_fp32:.4f})"
+    )
+
+
+def _trained_on(training: Mapping[str, Any]) -> str:
+    if "training_patches" not in training:
+        return ""
+    patches, judged = training["training_patches"], training.get("validation_patches")
+    return f"{patches} patches of {training.get('patches')}, judged on {judged}"
+
+
+def _figures(epoch: Mapping[str, Any]) -> str:
+    names = {"val_miou": "mean IoU", "val_loss": "loss"}
+    told = [f"{name} {number(epoch[key])}" for key, name in names.items() if epoch.get(key)]
+    own = [f"{key[4:]} {number(epoch[key])}" for key in epoch if key.startswith("iou_")]
+    if not told:
+        return ""
+    return f"{epoch.get('epoch')}: {', '.join(told)}" + (f" ({', '.join(own)})" if own else "")
+
+
+def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
+    """What a training is, and how far it has come.
+
+    Args:
+        path: Its folder.
+        defaults: Options of `geoseg train`, to tell those that differ.
+
+    Raises:
+        InputError: If its record is damaged.
+    """
+    record = _read_record(path / "run.json")
+    options = dict(record.get("options", {}))
+    history = _read_history(path / "history.csv")
+    bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
+    best = dict(bundle.training.get("best_epoch", {})) if bundle else {}
+    changed = {
+        name: value
+        for name, value in options.items()
+        if name in defaults and value != defaults[name] and value is not None
+    }
+    done, most = len(history), options.get("epochs")
+    state = _state(history, options, best)
+    resumable = state != "finished" and (path / "last.ckpt").is_file()
+    lines = {
+        "network": f"{options.get('arch')} on {options.get('encoder')}, "
+        f"{record.get('parameters', 0):,} numbers trained",
+        "patches": f"{record.get('patches')} ({shares(record.get('class_pixels', {}))})",
+        "options": ", ".join(f"{name} {value}" for name, value in changed.items())
+        or "all at their defaults",
+        "epochs": f"{done}{f' of {most}' if most else ''} in "
+        f"{sum(float(row.get('seconds') or 0) for row in history):.0f} s",
+        "best epoch": _figures(best),
+        "state": state + ("; --resume goes on after the last epoch" if resumable else ""),
+    }
+    facts = {
+        **record,
+        "changed_options": changed,
+        "epochs_done": done,
+        "best_epoch": best or None,
+        "state": state,
+        "can_be_resumed": resumable,
+        "model": str(path / "model") if bundle else None,
+    }
+    return About(path=path, kind="training", lines=lines, facts=facts)
+
+
+def _state(
+    history: list[dict[str, str]], options: Mapping[str, Any], best: Mapping[str, Any]
+) -> str:
+    """Whether a training has come to its end: by epochs, by patience or by time."""
+    if not history:
+        return "no epoch is complete"
+    done, patience = len(history), options.get("early_stopping") or 0
+    seconds = sum(float(row.get("seconds") or 0) for row in history)
+    at_the_end = options.get("epochs") and done >= options["epochs"]
+    out_of_patience = patience and best and done - best.get("epoch", done) >= patience
+    near_the_end = 0.9
+    out_of_time = options.get("max_time") and seconds >= near_the_end * options["max_time"]
+    ended = at_the_end or out_of_patience or out_of_time
+    return "finished" if ended and best else "not finished (interrupted, or still running)"
+
+
+def about_evaluation(path: Path) -> About:
+    """What an evaluation found.
+
+    Raises:
+        InputError: If its record is damaged.
+    """
+    content = _read_record(path / "evaluation.json")
+    classes = content.get("classes", [])
+    figures = [
+        name for name in ("iou", "f1", "precision", "recall") if classes and name in classes[0]
+    ]
+    rows = [
+        (str(row.get("name")), *(number(row[name]) for name in figures))
+        for row in classes
+        if isinstance(row, dict)
+    ]
+    overall = {
+        "overall accuracy": content.get("overall_accuracy"),
+        "mean IoU": content.get("mean_iou"),
+        "mean F1": content.get("mean_f1"),
+        "kappa": content.get("kappa"),
+    }
+    return About(
+        path=path,
+        kind="evaluation",
+        lines={
+            "maps": str(len(content.get("maps") or {}) or 1),
+            "pixels": f"{content['pixels']:,}" if "pixels" in content else "",
+            **{name: number(value) for name, value in overall.items() if value is not None},
+        },
+        facts=content,
+        tables=[Table(head=("class", *figures), rows=rows)] if rows else (),
+    )
+
+
+def about_check(path: Path) -> About:
+    """What `geoseg check` found.
+
+    Raises:
+        InputError: If its record is damaged.
+    """
+    content = _read_record(path / "check.json")
+    found = Counter({each["kind"]: len(each["patches"]) for each in content["findings"]})
+    return About(
+        path=path,
+        kind="check of a patch set",
+        lines={
+            "patches": str(content["patches"]),
+            "findings": ", ".join(found) or "none",
+        },
+        facts=content,
+    )
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: is damaged: {error}") from error
+    raise InputError(f"{path}: is damaged: it holds no record")
+
+
+def _read_history(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,58 @@
+"""Polygons as objects: burnt by their number, so that those that touch stay apart."""
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+
+from geoseg.core.grid import Grid
+from geoseg.core.objects import Labels
+from geoseg.core.window import Window
+
+
+class NumberedPolygons:
+    """Polygons that read like a raster of their numbers, from 1.
+
+    A pixel belongs to a polygon that covers its centre, of several to the smallest. The parts
+    of a multi-polygon are polygons of their own.
+    """
+
+    def __init__(self, polygons: Any, grid: Grid) -> None:
+        """Prepare.
+
+        Args:
+            polygons: GeoSeries; without a CRS it is taken to be the grid's.
+            grid: The raster's.
+        """
+        parts = shapely.get_parts(np.asarray(on_grid(polygons, grid).values))
+        self._shapes = parts[np.argsort(-shapely.area(parts), kind="stable")]
+        self._tree = shapely.STRtree(self._shapes)
+        self._grid = grid
+
+    @property
+    def on_grid(self) -> int:
+        """How many polygons lie on the raster."""
+        return len(self._touching(self._grid))
+
+    def read(self, window: Window) -> Labels:
+        """The polygons of a window."""
+        part = self._grid.part(window)
+        touching = self._touching(part)
+        local: NDArray[np.int32] = np.zeros((window.height, window.width), np.int32)
+        if len(touching):
+            numbered = zip(self._shapes[touching], range(1, len(touching) + 1), strict=True)
+            rasterize(numbered, out=local, transform=part.transform)
+        return Labels(local, np.append(0, touching + 1))
+
+    def _touching(self, grid: Grid) -> NDArray[np.int64]:
+        """Indices of the polygons on a grid, the largest first."""
+        return np.sort(self._tree.query(shapely.box(*grid.bounds), predicate="intersects"))
+
+
+def on_grid(polygons: Any, grid: Grid) -> Any:
+    """Polygons in the CRS of a grid, a GeoSeries; without a CRS they are taken to have it."""
+    if polygons.crs is None or grid.crs is None:
+        return polygons
+    return polygons.to_crs(grid.crs.to_wkt())

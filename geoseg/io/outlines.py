@@ -1,0 +1,60 @@
+"""Windows as polygons in a vector file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+from shapely import Polygon
+
+from geoseg.core.grid import Grid
+from geoseg.core.window import Window
+from geoseg.errors import OutputError
+from geoseg.io.numbered import on_grid
+from geoseg.io.outputs import staged
+from geoseg.io.points import TIMELESS
+
+LAYER = "windows"
+"""Name of the layer that is written."""
+
+
+def write_outlines(
+    path: Path,
+    places: Sequence[tuple[Grid, Window]],
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write windows as polygons, in the CRS of the first one's raster.
+
+    Args:
+        path: GeoPackage to write.
+        places: Each window and the grid that it lies on.
+        columns: What is known of each.
+        overwrite: Whether to replace an existing file.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    first = places[0][0]
+    outlines = [
+        on_grid(gpd.GeoSeries([Polygon(grid.part(window).corners)], crs=_wkt(grid)), first)
+        for grid, window in places
+    ]
+    shapes = np.concatenate([np.asarray(each.values) for each in outlines])
+    frame = gpd.GeoDataFrame(dict(columns), geometry=shapes, crs=_wkt(first))
+    before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
+    with staged(path, overwrite=overwrite) as partial:
+        pyogrio.set_gdal_config_options(TIMELESS)
+        try:
+            frame.to_file(partial, engine="pyogrio", layer=LAYER)
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            raise OutputError(f"{path}: cannot be written: {error}") from error
+        finally:
+            pyogrio.set_gdal_config_options(before)
+
+
+def _wkt(grid: Grid) -> str | None:
+    return grid.crs.to_wkt() if grid.crs else None

@@ -1,0 +1,138 @@
+"""Several reference maps as one: each fills what those before it leave unlabelled."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window
+from geoseg.errors import EmptyError, GeosegError, VectorError
+from geoseg.io.numbered import NumberedPolygons, on_grid
+from geoseg.io.reference import RasterReference, ReferenceOptions, VectorReference, open_reference
+
+
+class References:
+    """Rasters and polygons on the grid of an orthophoto, of which each may cover a part.
+
+    Ground that no polygon covers is of the legend's background class only where no file at
+    all labels it.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        legend: Legend,
+        grid: Grid,
+        options: ReferenceOptions | None = None,
+    ) -> None:
+        """Open.
+
+        Args:
+            paths: The first ones count first.
+            legend: Their classes.
+            grid: The orthophoto's.
+            options: How they are read.
+
+        Raises:
+            EmptyError: If none of them shares ground with the grid.
+            GeosegError: What is wrong with one of them.
+        """
+        self.paths = tuple(paths)
+        self._grid = grid
+        self._parts: list[RasterReference | VectorReference] = []
+        alone = len(paths) == 1
+        try:
+            for path in paths:
+                self._open(path, legend, options, background=alone)
+        except GeosegError:
+            self.close()
+            raise
+        if not self._parts:
+            listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
+            raise EmptyError(f"{listed}: none overlaps the raster they belong to")
+        drawn = any(isinstance(part, VectorReference) for part in self._parts)
+        self._background = legend.background_index if drawn and not alone else IGNORE
+
+    def _open(
+        self, path: Path, legend: Legend, options: ReferenceOptions | None, *, background: bool
+    ) -> None:
+        try:
+            part = open_reference(
+                path, legend=legend, grid=self._grid, options=options, background=background
+            )
+        except EmptyError:
+            if background:
+                raise
+        else:
+            self._parts.append(part)
+
+    @property
+    def used(self) -> tuple[Path, ...]:
+        """The files that share ground with the grid."""
+        return tuple(part.path for part in self._parts)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where no file says anything."""
+        if len(self.paths) == 1:
+            return self._parts[0].read(window)
+        labels = np.full((window.height, window.width), IGNORE, np.uint8)
+        for part in self._touching(window):
+            empty = labels == IGNORE
+            if not empty.any():
+                break
+            labels = np.where(empty, part.read(window), labels)
+        if self._background != IGNORE:
+            labels[labels == IGNORE] = self._background
+        return labels
+
+    def conflicts(self, window: Window) -> NDArray[np.bool_]:
+        """(height, width) bool, True where two files label a pixel differently."""
+        lowest = np.full((window.height, window.width), IGNORE, np.uint8)
+        highest = np.zeros_like(lowest)
+        touching = self._touching(window)
+        if any(_meet(one, other, window) for one, other in combinations(touching, 2)):
+            for part in touching:
+                labels = part.read(window)
+                known = labels != IGNORE
+                np.minimum(lowest, labels, out=lowest)
+                np.maximum(highest, labels, out=highest, where=known)
+        return (lowest != IGNORE) & (lowest != highest)
+
+    def polygons_of(self, index: int) -> NumberedPolygons:
+        """The polygons of a class in all files, each an object.
+
+        Raises:
+            VectorError: If a file holds no polygons.
+        """
+        drawn = []
+        for part in self._parts:
+            if not isinstance(part, VectorReference):
+                raise VectorError(
+                    f"{part.path}: a raster has no polygons that could be objects; connected "
+                    f"pixels can be (--reference-objects components)"
+                )
+            drawn.append(np.asarray(on_grid(part.polygons_of(index), self._grid).values))
+        return NumberedPolygons(gpd.GeoSeries(np.concatenate(drawn)), self._grid)
+
+    def _touching(self, window: Window) -> list[RasterReference | VectorReference]:
+        return [part for part in self._parts if part.extent.intersection(window)]
+
+    def close(self) -> None:
+        """Release files."""
+        for part in self._parts:
+            part.close()
+
+
+def _meet(
+    one: RasterReference | VectorReference, other: RasterReference | VectorReference, window: Window
+) -> bool:
+    """Whether two files may label the same pixel of a window."""
+    shared = one.extent.intersection(other.extent)
+    return shared is not None and shared.intersection(window) is not None

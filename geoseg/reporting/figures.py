@@ -1,0 +1,286 @@
+"""Sections of a page on what `geoseg evaluate` and `geoseg train` left in their folders."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from geoseg.errors import InputError
+from geoseg.reporting.charts import Chart, chart
+from geoseg.reporting.inputs import BUNDLE, EVALUATION, RUN, read_record
+from geoseg.reporting.tables import Table, is_share, read_csv, table_of, told, words
+
+HEADLINES = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f1")
+"""Figures of the whole map that stand above all others."""
+
+TOLD_ELSEWHERE = ("classes.csv", "confusion.csv", "objects.csv", "history.csv")
+"""Tables of a folder that its record or curves tell of."""
+
+DRAWN_ELSEWHERE = ("confusion.png", "curves.png")
+"""Pictures of a folder that a page draws itself."""
+
+MOST_ROWS = 200
+"""Rows of a table that a page shows."""
+
+
+class Figure(NamedTuple):
+    """A figure that stands above others."""
+
+    title: str
+    """What it is."""
+
+    value: str
+    """As people read it."""
+
+    interval: str = ""
+    """Between which bounds it lies, if that is known."""
+
+
+class Picture(NamedTuple):
+    """A picture in a page."""
+
+    title: str
+    """What it shows."""
+
+    data_uri: str
+    """The file as text."""
+
+
+class Cell(NamedTuple):
+    """A cell of a confusion matrix."""
+
+    pixels: str
+    """How many."""
+
+    of_reference: float | None
+    """Share of the pixels of the reference's class."""
+
+    of_map: float | None
+    """Share of the pixels of the map's class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A confusion matrix for a page."""
+
+    names: list[str]
+    """Of the classes."""
+
+    rows: list[list[Cell]]
+    """A row for each class of the reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a page with figures."""
+
+    title: str
+    """The folder."""
+
+    kind: str
+    """evaluation, training or model."""
+
+    headlines: list[Figure]
+    """Above all others."""
+
+    notes: list[str]
+    """In words."""
+
+    matrix: Matrix | None = None
+    """How classes are confused."""
+
+    charts: list[Chart]
+    """Curves."""
+
+    tables: list[Table]
+    """Tables."""
+
+    pictures: list[Picture]
+    """Pictures that lie in the folder."""
+
+    record: dict[str, Any]
+    """What it was made of."""
+
+
+def evaluation_section(folder: Path) -> Section:
+    """What `geoseg evaluate` found.
+
+    Raises:
+        InputError: If the folder cannot be read.
+    """
+    record = read_record(folder, EVALUATION)
+    tables = [table_of("Classes", record.get("classes") or [])]
+    confidence = record.get("confidence") or {}
+    if confidence.get("classes"):
+        title = f"{100 * confidence['level']:g} % intervals of the classes"
+        tables.append(table_of(title, confidence["classes"]))
+    if record.get("objects"):
+        tables.append(table_of("Objects", record["objects"]))
+    return Section(
+        title=folder.name,
+        kind="evaluation",
+        headlines=_headlines(record, HEADLINES, confidence),
+        notes=_notes(record),
+        matrix=_matrix(record.get("confusion")),
+        charts=[],
+        tables=[*tables, *_other_tables(folder)],
+        pictures=_pictures(folder),
+        record={key: record[key] for key in ("inputs", "merged_classes") if record.get(key)},
+    )
+
+
+def run_section(folder: Path) -> Section:
+    """How a training went.
+
+    Raises:
+        InputError: If the folder cannot be read.
+    """
+    record = read_record(folder, RUN)
+    history = read_csv(folder / "history.csv") if (folder / "history.csv").is_file() else []
+    bundle = folder / "model"
+    model = read_record(bundle, BUNDLE) if (bundle / BUNDLE).is_file() else {}
+    best = model.get("training", {}).get("best_epoch") or {}
+    headlines = _headlines(best, ("epoch", "val_miou", "val_loss", "train_loss"))
+    headlines = [each._replace(title=f"best {each.title}") for each in headlines]
+    return Section(
+        title=folder.name,
+        kind="training",
+        headlines=[*headlines, Figure("epochs", str(len(history)))],
+        notes=[] if model else ["There is no model yet: the training has not finished an epoch."],
+        charts=_curves(history),
+        tables=[table_of("Epochs", history), *_other_tables(folder)] if history else [],
+        pictures=_pictures(folder),
+        record={"run": record, "model": _without(model, "training")},
+    )
+
+
+def bundle_section(folder: Path) -> Section:
+    """What a model is.
+
+    Raises:
+        InputError: If the folder cannot be read.
+    """
+    record = read_record(folder, BUNDLE)
+    best = record.get("training", {}).get("best_epoch") or {}
+    return Section(
+        title=folder.name,
+        kind="model",
+        headlines=_headlines(best, ("epoch", "val_miou", "val_loss")),
+        notes=[],
+        charts=[],
+        tables=[],
+        pictures=[],
+        record={"model": record},
+    )
+
+
+def _headlines(
+    record: Mapping[str, Any], names: Sequence[str], intervals: Mapping[str, Any] | None = None
+) -> list[Figure]:
+    known = intervals or {}
+    return [
+        Figure(
+            words(name),
+            told(record[name], name),
+            told(known[name], name) if known.get(name) else "",
+        )
+        for name in names
+        if name in record
+    ]
+
+
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if "pixels" in record:
+        dropped = {"without_reference": 0, "without_map": 0} | record.get("dropped", {})
+        notes.append(
+            f"{record['pixels']:,} px counted; dropped: {dropped['without_reference']:,} px "
+            f"unlabelled in the reference, {dropped['without_map']:,} px without data in the map."
+        )
+    if "points" in record:
+        left_out = record.get("without_reference", 0)
+        notes.append(f"{record['points']:,} points; {left_out:,} without a reference left out.")
+    notes += [
+        f"{100 * each['share_of_reference']:.1f} % of {each['reference']} is mapped as "
+        f"{each['map']} ({each['pixels']:,} px)."
+        for each in record.get("top_confusions", [])
+    ]
+    if confidence := record.get("confidence"):
+        notes.append(
+            f"{100 * confidence['level']:g} % intervals: {confidence['method']}; "
+            f"{confidence['blocks']} blocks of {confidence['block']}, drawn "
+            f"{confidence['resamples']:,} times."
+        )
+    for name in ("boundary", "eroded"):
+        if part := record.get(name):
+            figures = {key: part[key] for key in ("distance", "mean_iou", "mean_f1") if key in part}
+            notes.append(f"{name.capitalize()}: {told(figures)}.")
+    return notes
+
+
+def _matrix(confusion: Mapping[str, Any] | None) -> Matrix | None:
+    if not confusion:
+        return None
+    counts = confusion["counts"]
+    columns = [sum(column) for column in zip(*counts, strict=True)]
+    rows = [
+        [
+            Cell(f"{count:,}", _share(count, sum(row)), _share(count, columns[col]))
+            for col, count in enumerate(row)
+        ]
+        for row in counts
+    ]
+    return Matrix(names=list(confusion["names"]), rows=rows)
+
+
+def _share(count: float, total: float) -> float | None:
+    return count / total if total else None
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    if not history:
+        return []
+    epochs = [float(row.get("epoch") or number) for number, row in enumerate(history, 1)]
+    groups = {
+        "Loss": [name for name in history[0] if name.endswith("loss")],
+        "Validation IoU": [name for name in history[0] if is_share(name)],
+        "Learning rate": [name for name in history[0] if name == "lr"],
+    }
+    drawn = (
+        chart(title, "epoch", epochs, {words(name): _numbers(history, name) for name in names})
+        for title, names in groups.items()
+    )
+    return [each for each in drawn if each is not None]
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
+    values = [row.get(name) for row in rows]
+    return [float(value) if isinstance(value, int | float) else None for value in values]
+
+
+def _other_tables(folder: Path) -> list[Table]:
+    tables = []
+    for path in sorted(folder.glob("*.csv")):
+        if path.name not in TOLD_ELSEWHERE and (rows := read_csv(path)):
+            title = words(path.stem).capitalize()
+            more = f" (the first {MOST_ROWS} of {len(rows)} rows)" if len(rows) > MOST_ROWS else ""
+            tables.append(table_of(f"{title}{more}", rows[:MOST_ROWS]))
+    return tables
+
+
+def _pictures(folder: Path) -> list[Picture]:
+    pictures = []
+    for path in sorted(folder.glob("*.png")):
+        if path.name in DRAWN_ELSEWHERE:
+            continue
+        try:
+            content = b64encode(path.read_bytes()).decode()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error}") from error
+        pictures.append(Picture(words(path.stem), f"data:image/png;base64,{content}"))
+    return pictures
+
+
+def _without(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != key}

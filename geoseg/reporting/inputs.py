@@ -1,0 +1,254 @@
+"""What a user names for a page: maps, pictures, evaluations and trainings, sorted and paired."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.errors import InputError
+from geoseg.io.paths import find_rasters, unique_names
+from geoseg.io.raster import RasterReader
+from geoseg.io.reference import ReferenceOptions
+from geoseg.io.vector import is_vector
+from geoseg.io.window_scores import read_tags
+from geoseg.reporting.layers import CLASS_MAP
+from geoseg.reporting.on_grid import share_ground
+
+EVALUATION, RUN, BUNDLE = "evaluation.json", "run.json", "geoseg.json"
+"""Records by which a folder is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """What is to be shown besides the inputs, and how it is to be understood."""
+
+    orthos: tuple[Path, ...] = ()
+    """Pictures of the ground; each is shown with the maps that it shares ground with."""
+
+    references: tuple[Path, ...] = ()
+    """References of the maps: one for each, or one for all."""
+
+    without_reference: bool = False
+    """Whether references that evaluations name are left out."""
+
+    legend: Legend | None = None
+    """Of maps that bring none; with it any raster of one band is a map."""
+
+    reference: ReferenceOptions = field(default_factory=ReferenceOptions)
+    """How the references are to be understood."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFiles:
+    """Files that show the same ground."""
+
+    name: str = ""
+    """What the page calls it."""
+
+    class_map: Path | None = None
+    """The map, if there is one."""
+
+    reference: Path | None = None
+    """The truth, if it is known."""
+
+    pictures: tuple[Path, ...] = ()
+    """Orthophotos and other rasters."""
+
+    @property
+    def first(self) -> Path:
+        """The file on whose pixels the others are shown."""
+        return self.class_map or self.pictures[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """What a user named, sorted."""
+
+    scenes: tuple[SceneFiles, ...]
+    """To be shown as maps."""
+
+    evaluations: tuple[Path, ...] = ()
+    """Folders of `geoseg evaluate`."""
+
+    runs: tuple[Path, ...] = ()
+    """Folders of `geoseg train`."""
+
+    bundles: tuple[Path, ...] = ()
+    """Folders of models."""
+
+    missing: tuple[str, ...] = ()
+    """What is not there any more, or not shown with the rest."""
+
+
+def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
+    """Sort what a user named, and put together what shows the same ground.
+
+    Raises:
+        InputError: If a path is nothing that can be shown, or the references are as many
+            as neither one nor the maps.
+        RasterError: If a raster cannot be read.
+    """
+    folders = {
+        record: tuple(path for path in inputs if (path / record).is_file())
+        for record in (EVALUATION, RUN, BUNDLE)
+    }
+    known = {path for group in folders.values() for path in group}
+    rasters = _rasters([path for path in inputs if path not in known])
+    maps = [path for path in rasters if _is_map(path, options.legend)]
+    pictures = [*(path for path in rasters if path not in maps), *options.orthos]
+    wanted = ("map",) if options.without_reference else ("map", "reference")
+    evaluated, missing = _evaluated(folders[EVALUATION], wanted)
+    known_maps = {scene.first.resolve() for scene in evaluated}
+    others = [SceneFiles(class_map=path) for path in maps if path.resolve() not in known_maps]
+    scenes = _with_references([*evaluated, *others], options.references)
+    shown = _with_pictures(scenes, list(dict.fromkeys(pictures)))
+    names = unique_names([scene.first for scene in shown])
+    return Named(
+        scenes=tuple(
+            replace(scene, name=scene.name or name)
+            for scene, name in zip(shown, names, strict=True)
+        ),
+        evaluations=folders[EVALUATION],
+        runs=folders[RUN],
+        bundles=folders[BUNDLE],
+        missing=(*missing, *_strangers(shown, options.orthos)),
+    )
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """A record of geoseg's in a folder.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        record: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / name}: cannot be read: {error}") from error
+    return record
+
+
+def _strangers(scenes: Sequence[SceneFiles], orthos: Sequence[Path]) -> list[str]:
+    """What is to be said of orthophotos that lie under no map."""
+    if not any(scene.class_map for scene in scenes):
+        return []
+    alone = [scene.first for scene in scenes if scene.class_map is None]
+    return [f"{path} shows the ground of none of the maps" for path in orthos if path in alone]
+
+
+def _rasters(paths: Sequence[Path]) -> list[Path]:
+    for path in paths:
+        if is_vector(path):
+            raise InputError(f"{path}: polygons are shown as the reference of a map: --reference")
+        if (path / "patches.json").is_file():
+            raise InputError(f"{path}: a patch set is no map; `geoseg info` tells of it")
+    return find_rasters(paths)
+
+
+def _is_map(path: Path, legend: Legend | None) -> bool:
+    kind = read_tags(path).get("kind")
+    if kind is None and legend is not None:
+        with RasterReader(path, palette_index=True) as reader:
+            return reader.bands == 1
+    return bool(kind == CLASS_MAP)
+
+
+def _evaluated(
+    folders: Sequence[Path], wanted: Sequence[str]
+) -> tuple[list[SceneFiles], list[str]]:
+    """The maps of evaluations with their references, and what is not there."""
+    scenes, missing = [], []
+    for folder in folders:
+        for name, told in _inputs(folder).items():
+            found = {each: _found(folder, Path(told[each])) for each in wanted if each in told}
+            lost = [told[each] for each, path in found.items() if path is None]
+            missing += [f"{each}, of which {folder} tells, is not there" for each in lost]
+            further = told.get("further_references", []) if "reference" in wanted else []
+            missing += [f"{each}, a further reference, is not shown" for each in further]
+            if (class_map := found.get("map")) is not None:
+                reference = found.get("reference")
+                scenes.append(SceneFiles(name=name, class_map=class_map, reference=reference))
+    return scenes, missing
+
+
+def _inputs(folder: Path) -> dict[str, Any]:
+    """Of each map that was evaluated, its files; that of a sample has no name."""
+    inputs: dict[str, Any] = read_record(folder, EVALUATION).get("inputs") or {}
+    return {"": inputs} if isinstance(inputs.get("map"), str) else inputs
+
+
+def _found(folder: Path, path: Path) -> Path | None:
+    """A file that was named where the evaluation was made, or lies beside its folder."""
+    places = (path, folder.parent / path, folder.parent / path.name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> list[SceneFiles]:
+    """Scenes with the references that a user names for those without."""
+    without = [scene for scene in scenes if scene.reference is None]
+    if len(named) > 1 and len(named) != len(without):
+        raise InputError(
+            f"{len(named)} references for {len(without)} maps without one: name one for each, "
+            f"or one for all"
+        )
+    rest = iter(named if len(named) > 1 else list(named) * len(without))
+    return [
+        scene if scene.reference else replace(scene, reference=next(rest, None)) for scene in scenes
+    ]
+
+
+def _with_pictures(scenes: Sequence[SceneFiles], pictures: Sequence[Path]) -> list[SceneFiles]:
+    """Scenes with the pictures of their ground; pictures of other ground are scenes too."""
+    grids = {path: _grid(path) for path in [*pictures, *(scene.first for scene in scenes)]}
+    shown = list(scenes)
+    for path in pictures:
+        with_it = [
+            number
+            for number, scene in enumerate(shown)
+            if _belongs(path, scene, grids, several=len(scenes) > 1)
+        ]
+        for number in with_it:
+            shown[number] = replace(shown[number], pictures=(*shown[number].pictures, path))
+        if not with_it:
+            shown.append(SceneFiles(pictures=(path,)))
+    return [_with_source(scene) for scene in shown]
+
+
+def _belongs(path: Path, scene: SceneFiles, grids: dict[Path, Grid], *, several: bool) -> bool:
+    """Whether a picture shows the ground of a scene.
+
+    Without georeference nothing but the size tells: of several maps, it is of that which
+    was made of it.
+    """
+    own, other = grids[path], grids[scene.first]
+    if not share_ground(own, other):
+        return False
+    if own.is_georeferenced or not several or scene.class_map is None:
+        return True
+    return bool(source_of(scene.class_map) == path.name)
+
+
+def _with_source(scene: SceneFiles) -> SceneFiles:
+    """A map without a picture is shown with the orthophoto beside it that it was made of."""
+    if scene.pictures or scene.class_map is None:
+        return scene
+    beside = scene.class_map.parent / (source_of(scene.class_map) or scene.class_map.name)
+    if beside == scene.class_map or not beside.is_file():
+        return scene
+    if not share_ground(_grid(beside), _grid(scene.class_map)):
+        return scene
+    return replace(scene, pictures=(beside,))
+
+
+def source_of(class_map: Path) -> str | None:
+    """Name of the orthophoto that a map of geoseg's was made of."""
+    source = read_tags(class_map).get("provenance", {}).get("source")
+    return Path(source).name if isinstance(source, str) else None
+
+
+def _grid(path: Path) -> Grid:
+    with RasterReader(path) as reader:
+        return reader.grid

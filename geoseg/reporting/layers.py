@@ -1,0 +1,235 @@
+"""What a page shows of a raster: its picture, or the class of each pixel."""
+
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
+from geoseg.core.window import Window, blocks
+from geoseg.errors import LegendError
+from geoseg.io.placement import sample_values
+from geoseg.io.raster import RasterReader
+from geoseg.io.reference import Coding, Reference, ReferenceOptions, open_reference
+from geoseg.io.vector import is_vector
+from geoseg.io.window_scores import read_tags
+from geoseg.reporting.on_grid import OnGrid, shrunk
+from geoseg.reporting.stretch import Stretch, averaged, visible_bands, with_alpha
+
+CLASS_MAP = "class map"
+"""What the tag of a class map of geoseg's says that it is."""
+
+FINER = (4, 2, 1)
+"""A pixel of a shrunk picture is the mean of so many along a side, where that comes out even."""
+
+AT_A_TIME = 4096
+"""Side of the squares that are read at a time where every pixel is to be seen, in pixels."""
+
+
+class Layer(Protocol):
+    """A raster, or polygons, as a page shows them."""
+
+    @property
+    def kind(self) -> Literal["picture", "classes"]:
+        """Whether a read gives colours or class indices."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What the page calls it."""
+        ...
+
+    def read(self, window: Window, step: int) -> NDArray[np.uint8]:
+        """Pixels of a window of the frame's grid, one for each square of ``step`` pixels.
+
+        Returns:
+            (height, width, 4) red, green, blue, alpha; or (height, width) class indices, 255
+            where there is none.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release files."""
+
+
+class PictureLayer:
+    """An orthophoto or any other raster: bytes as they are, other values stretched.
+
+    Raises:
+        GridMismatchError: If it has no georeference and is not of the grid's size.
+        RasterError: If the file cannot be read.
+    """
+
+    kind: Literal["picture"] = "picture"
+
+    def __init__(self, path: Path, grid: Grid, *, title: str) -> None:
+        self.title = title
+        with RasterReader(path) as reader:
+            is_bytes = reader.dtype == np.uint8
+            self._stretch = None if is_bytes else Stretch.of(sample_values(reader))
+        self._file = OnGrid(path, grid)
+
+    def read(self, window: Window, step: int) -> NDArray[np.uint8]:
+        """(height, width, 4) red, green, blue, alpha."""
+        finer = next(side for side in FINER if step % side == 0)
+        image, valid = self._file.read(window, step // finer)
+        visible = visible_bands(image)
+        colors = visible if self._stretch is None else self._stretch(visible)
+        return averaged(with_alpha(colors, valid), finer)
+
+    def close(self) -> None:
+        """Release files."""
+        self._file.close()
+
+
+class RasterClasses:
+    """A class map or a reference raster.
+
+    Raises:
+        GridMismatchError: If it has no georeference and is not of the grid's size.
+        RasterError: If the file cannot be read.
+    """
+
+    kind: Literal["classes"] = "classes"
+
+    def __init__(
+        self,
+        path: Path,
+        legend: Legend,
+        grid: Grid,
+        *,
+        title: str,
+        coding: Coding = "auto",
+        exact: bool = False,
+    ) -> None:
+        """Open.
+
+        Args:
+            path: The raster.
+            legend: Its classes.
+            grid: To read it on.
+            title: What the page calls it.
+            coding: How pixels name classes.
+            exact: Take the pixel in the middle of each square, rather than what overviews
+                hold: slower, and two maps then differ only where their pixels do.
+        """
+        self.title = title
+        self._path, self._legend, self._exact = path, legend, exact
+        self._coding = coding_of(path, legend) if coding == "auto" else coding
+        self._file = OnGrid(path, grid, palette_index=self._coding != "colors")
+
+    def read(self, window: Window, step: int) -> NDArray[np.uint8]:
+        """(height, width) class indices.
+
+        Raises:
+            LegendError: If a value or colour has no class in the legend.
+        """
+        if not self._exact or step == 1:
+            return self._indices(window, step)
+        frame = shrunk(window, step)
+        indices = np.full((frame.height, frame.width), IGNORE, np.uint8)
+        side = max(AT_A_TIME // step, 1)
+        for part in blocks(frame.height, frame.width, rows=side, cols=side):
+            rows, cols = (
+                np.minimum(np.arange(each.start, each.stop) * step + step // 2, length - 1)
+                for each, length in zip(part.slices, (window.height, window.width), strict=True)
+            )
+            place = Window(
+                row_off=window.row_off + int(rows[0]),
+                col_off=window.col_off + int(cols[0]),
+                height=int(rows[-1] - rows[0]) + 1,
+                width=int(cols[-1] - cols[0]) + 1,
+            )
+            read = self._indices(place, 1)
+            indices[part.slices] = read[np.ix_(rows - rows[0], cols - cols[0])]
+        return indices
+
+    def _indices(self, window: Window, step: int) -> NDArray[np.uint8]:
+        image, valid = self._file.read(window, step)
+        try:
+            if valid.all():
+                return self._encode(image)
+            indices = np.full(valid.shape, IGNORE, np.uint8)
+            indices[valid] = self._encode(np.stack([band[valid] for band in image])[:, None])[0]
+        except LegendError as error:
+            raise LegendError(f"{self._path}: {error}") from error
+        return indices
+
+    def _encode(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        if self._coding == "colors":
+            return self._legend.encode_colors(image)
+        if self._coding == "map":
+            return self._legend.encode_map(image[0])
+        return self._legend.encode_values(image[0])
+
+    def close(self) -> None:
+        """Release files."""
+        self._file.close()
+
+
+class PolygonClasses:
+    """Reference polygons, burnt for each scale anew.
+
+    Raises:
+        EmptyError: If no polygon lies on the grid.
+        LegendError: If an attribute value has no class.
+        VectorError: If the file cannot be read.
+    """
+
+    kind: Literal["classes"] = "classes"
+
+    def __init__(
+        self, path: Path, legend: Legend, grid: Grid, options: ReferenceOptions, *, title: str
+    ) -> None:
+        self.title = title
+        self._path, self._legend, self._grid, self._options = path, legend, grid, options
+        self._burnt: dict[int, Reference] = {1: self._burn(1)}
+
+    def read(self, window: Window, step: int) -> NDArray[np.uint8]:
+        """(height, width) class indices."""
+        if step not in self._burnt:
+            self._burnt[step] = self._burn(step)
+        return self._burnt[step].read(shrunk(window, step))
+
+    def _burn(self, step: int) -> Reference:
+        own = self._grid
+        height, width = ceil(own.height / step), ceil(own.width / step)
+        grid = Grid(own.crs, own.transform @ own.transform.scale(step), height, width)
+        return open_reference(self._path, legend=self._legend, grid=grid, options=self._options)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_classes(
+    path: Path,
+    legend: Legend,
+    grid: Grid,
+    options: ReferenceOptions,
+    *,
+    title: str,
+    exact: bool = False,
+) -> Layer:
+    """A class map, or a reference of any kind.
+
+    Raises:
+        GeosegError: What is wrong with the file.
+    """
+    if is_vector(path):
+        return PolygonClasses(path, legend, grid, options, title=title)
+    return RasterClasses(path, legend, grid, title=title, coding=options.coding, exact=exact)
+
+
+def coding_of(path: Path, legend: Legend) -> Coding:
+    """How the pixels of a raster name classes: as a map of geoseg's, by colour, or by value."""
+    if read_tags(path).get("kind") == CLASS_MAP:
+        return "map"
+    with RasterReader(path, palette_index=True) as reader:
+        if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
+            return "colors"
+        strange = reader.palette and not legend.fits_palette(reader.palette)
+    return "colors" if strange else "values"

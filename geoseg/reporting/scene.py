@@ -1,0 +1,212 @@
+"""Ground that a page shows: its layers on one frame, its classes and their areas."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.colors import to_hex
+from geoseg.core.grid import Grid
+from geoseg.core.legend import Legend
+from geoseg.core.parallel import map_in_order
+from geoseg.core.window import Window, blocks
+from geoseg.errors import GeosegError, LegendError
+from geoseg.io.raster import RasterReader
+from geoseg.io.reference import ReferenceOptions
+from geoseg.io.window_scores import read_tags
+from geoseg.reporting.frame import TILE, Frame
+from geoseg.reporting.inputs import SceneFiles, ShowOptions
+from geoseg.reporting.layers import Layer, PictureLayer, open_classes
+
+HECTARE = 10_000
+"""Square metres."""
+
+ROWS, COLUMNS = 512, 8192
+"""The block that is counted at a time, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Ground with all that is known of it, open for reading."""
+
+    name: str
+    """What the page calls it."""
+
+    frame: Frame
+    """Where it is shown."""
+
+    layers: dict[str, Layer]
+    """By role: picture, picture2, ..., map, reference."""
+
+    legend: Legend | None = None
+    """The classes of map and reference."""
+
+    provenance: dict[str, Any]
+    """What the map says of itself."""
+
+    def area_table(self, pixels: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Area of each class of the map.
+
+        Args:
+            pixels: (classes,) of `count_classes`.
+
+        Returns:
+            Of each class ``name``, ``color``, ``pixels``, ``share`` of all pixels with a
+            class, and ``hectares``, None without a CRS.
+        """
+        classes = self.legend.classes if self.legend else ()
+        area = self.frame.grid.pixel_area
+        total = max(int(pixels.sum()), 1)
+        return [
+            {
+                "name": each.name,
+                "color": to_hex(each.color),
+                "pixels": int(count),
+                "share": float(count / total),
+                "hectares": None if area is None else float(count * area / HECTARE),
+            }
+            for each, count in zip(classes, pixels, strict=True)
+        ]
+
+    def for_page(self) -> dict[str, Any]:
+        """What the page's script must know."""
+        height, width = self.frame.shape(0)
+        grid = self.frame.grid
+        steps = grid.transform @ grid.transform.scale(self.frame.shrink)
+        return {
+            "name": self.name,
+            "width": width,
+            "height": height,
+            "tile": TILE,
+            "levels": self.frame.levels,
+            "shrink": self.frame.shrink,
+            "transform": list(steps[:6]) if grid.is_georeferenced else None,
+            "crs": _crs_name(grid),
+            "metres": None if grid.gsd is None else grid.gsd * self.frame.shrink,
+            "layers": [
+                {"role": role, "kind": layer.kind, "title": layer.title}
+                for role, layer in self.layers.items()
+            ],
+            "classes": [
+                {"name": each.name, "color": to_hex(each.color)}
+                for each in (self.legend.classes if self.legend else ())
+            ],
+        }
+
+    def close(self) -> None:
+        """Release files."""
+        for layer in self.layers.values():
+            layer.close()
+
+
+@contextmanager
+def opened_scenes(
+    files: Sequence[SceneFiles],
+    options: ShowOptions,
+    *,
+    size: int | None = None,
+    exact: bool = False,
+) -> Iterator[list[Scene]]:
+    """Scenes open for reading, and closed when the block ends.
+
+    Args:
+        files: Of each scene.
+        options: How they are to be understood.
+        size: Longest side of the finest level, about, in pixels; None: as the files are.
+        exact: Read classes pixel by pixel, not from overviews.
+
+    Raises:
+        GeosegError: If a file cannot be read or understood.
+    """
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(closing(open_scene(each, options, size=size, exact=exact)))
+            for each in files
+        ]
+
+
+def open_scene(files: SceneFiles, options: ShowOptions, *, size: int | None, exact: bool) -> Scene:
+    """Open the files of a scene.
+
+    Args:
+        files: Its files.
+        options: How they are to be understood.
+        size: As in `opened_scenes`.
+        exact: As in `opened_scenes`.
+
+    Raises:
+        GeosegError: If a file cannot be read or understood.
+    """
+    with RasterReader(files.first) as reader:
+        grid = reader.grid
+    tags = read_tags(files.class_map) if files.class_map else {}
+    layers: dict[str, Layer] = {}
+    try:
+        for number, path in enumerate(files.pictures, 1):
+            role = "picture" if number == 1 else f"picture{number}"
+            layers[role] = PictureLayer(path, grid, title=path.name)
+        legend = _legend(files.class_map, tags, options) if files.class_map else None
+        for role, classes in (("map", files.class_map), ("reference", files.reference)):
+            if classes is not None and legend is not None:
+                layers[role] = open_classes(
+                    classes,
+                    legend,
+                    grid,
+                    options.reference if role == "reference" else ReferenceOptions(),
+                    title=classes.name,
+                    exact=exact,
+                )
+    except GeosegError:
+        for layer in layers.values():
+            layer.close()
+        raise
+    return Scene(
+        name=files.name,
+        frame=Frame(grid=grid) if size is None else Frame.about(grid, size),
+        layers=layers,
+        legend=legend,
+        provenance=tags.get("provenance", {}),
+    )
+
+
+def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
+    """(classes,) pixels of each class in the map of a scene; nothing is in a scene without.
+
+    Args:
+        scene: Open.
+        threads: That read.
+
+    Raises:
+        GeosegError: If the map cannot be read.
+    """
+    counts = np.zeros(256, np.int64)
+    classes = 0 if scene.legend is None else len(scene.legend)
+    if (layer := scene.layers.get("map")) is None:
+        return counts[:classes]
+    grid = scene.frame.grid
+
+    def count(window: Window) -> NDArray[np.int64]:
+        return np.bincount(layer.read(window, 1).ravel(), minlength=256)
+
+    parts = blocks(grid.height, grid.width, rows=ROWS, cols=COLUMNS)
+    with ThreadPoolExecutor(threads) as pool:
+        for part in map_in_order(pool, count, parts, ahead=2 * threads):
+            counts += part
+    return counts[:classes]
+
+
+def _legend(path: Path, tags: dict[str, Any], options: ShowOptions) -> Legend:
+    if options.legend is not None:
+        return options.legend
+    if "legend" not in tags:
+        raise LegendError(f"{path}: the map brings no legend; name one with --legend")
+    return Legend.from_dict(tags["legend"])
+
+
+def _crs_name(grid: Grid) -> str | None:
+    return None if grid.crs is None else str(grid.crs.to_string())[:80]

@@ -1,0 +1,94 @@
+"""How many patches fit into memory at a time."""
+
+import gc
+
+import psutil
+import torch
+from torch import Tensor
+
+from geoseg.core.scores import IGNORE
+from geoseg.errors import TrainingError
+from geoseg.training.options import BATCH_SIZE
+from geoseg.training.task import SegmentationTask
+
+MOST = 64
+"""Patches per step of one device: more make steps few and no faster."""
+
+SHARE = 0.6
+"""Of the free memory of a computer that a training may fill."""
+
+
+def fitting_batch_size(
+    task: SegmentationTask, *, bands: int, size: int, device: torch.device
+) -> int:
+    """Patches per step of one device that fit into its memory.
+
+    On a GPU steps are tried, each with twice as many patches, until one does not fit. A CPU
+    gains nothing from large batches: it gets `BATCH_SIZE`, or less where memory is short.
+
+    Args:
+        task: Whose network is tried; its weights stay as they are.
+        bands: Of a patch.
+        size: Side of a patch, in pixels.
+        device: Where it computes.
+
+    Raises:
+        TrainingError: If not even one patch fits.
+    """
+    task.to(device)
+    try:
+        if device.type == "cpu":
+            return _by_measure(task, bands, size)
+        return _by_trial(task, bands, size, device)
+    finally:
+        task.zero_grad(set_to_none=True)
+        task.to("cpu")
+        _clear(device)
+
+
+def _by_measure(task: SegmentationTask, bands: int, size: int) -> int:
+    """What a step takes per patch, by the growth of the process."""
+    process = psutil.Process()
+    cpu = torch.device("cpu")
+    _step(task, 2, bands, size, cpu)
+    before = process.memory_info().rss
+    _step(task, 4, bands, size, cpu)
+    each = max((process.memory_info().rss - before) / 2, 1)
+    return int(min(max(SHARE * psutil.virtual_memory().available / each, 1), BATCH_SIZE))
+
+
+def _by_trial(task: SegmentationTask, bands: int, size: int, device: torch.device) -> int:
+    fitting, count = 0, 1
+    while count <= MOST:
+        try:
+            _step(task, count, bands, size, device)
+        except torch.OutOfMemoryError:
+            break
+        fitting, count = count, 2 * count
+        _clear(device)
+    if not fitting:
+        raise TrainingError(
+            f"--batch-size auto: not one patch of {size} px fits into the memory of {device}; "
+            f"tile with a smaller --patch-size or take a smaller --encoder"
+        )
+    return max(fitting // 2, 1) if fitting < MOST else fitting
+
+
+def _step(task: SegmentationTask, count: int, bands: int, size: int, device: torch.device) -> None:
+    """A step of training without its update, on patches of nothing in particular."""
+    modes = {module: module.training for module in task.modules()}
+    task.eval()  # batch statistics stay as they are, and one patch is enough
+    images: Tensor = torch.rand(count, bands, size, size, device=device)
+    target = torch.zeros(count, size, size, dtype=torch.int64, device=device)
+    target[:, 0] = IGNORE
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        task.loss(task(images), target).backward()  # type: ignore[no-untyped-call]
+    task.zero_grad(set_to_none=True)
+    for module, training in modes.items():
+        module.training = training
+
+
+def _clear(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

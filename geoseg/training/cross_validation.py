@@ -1,0 +1,114 @@
+"""One training per fold, and what they say together."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from geoseg.io.outputs import refuse_existing, write_text
+from geoseg.io.patches import PatchSet
+from geoseg.training.folds import fold
+from geoseg.training.new_bundle import resolve
+from geoseg.training.options import TrainOptions
+from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
+from geoseg.training.session import Validation
+from geoseg.training.train import TrainReport, train_on
+
+NAME = "fold{}"
+"""Of a run folder, from 1."""
+
+
+@dataclass(frozen=True)
+class FoldsReport:
+    """How the trainings of all folds went."""
+
+    runs: tuple[TrainReport, ...]
+    """One per fold, in order."""
+
+    mean: dict[str, float]
+    """Figures of the best epochs, by name, on average over the folds."""
+
+    deviation: dict[str, float]
+    """Their standard deviations; of one fold none."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped the last one."""
+        return self.runs[-1].interrupted
+
+
+def train_folds(
+    patches: Path,
+    run: Path,
+    *,
+    folds: int,
+    options: TrainOptions,
+    validate: Validation | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> FoldsReport:
+    """Train a network for every fold of a patch set, each in a folder of its own.
+
+    Args:
+        patches: Folder of the patch set.
+        run: Folder to write: ``fold1``, ``fold2``... and ``folds.csv``.
+        folds: How many.
+        options: Of every training; ``max_time`` is of each.
+        validate: How to count confusion on validation ground, if not window by window.
+        resume: Go on where earlier trainings in ``run`` ended.
+        overwrite: Replace earlier trainings.
+        quiet: No progress bars.
+
+    Raises:
+        TrainingError: If the options do not fit each other or the patches.
+        PatchSetError: If the patch set is damaged.
+        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+    """
+    patch_set = PatchSet.open(patches)
+    options = resolve(options)
+    parts = [fold(patch_set, number, folds, seed=options.seed) for number in range(folds)]
+    if resume:
+        check_resumable(run, options, patch_set, folds=folds)
+    else:
+        refuse_existing(run, overwrite=overwrite)
+        record = run_record(patch_set, options, 0) | {"folds": folds}
+        start_folder(run, record, overwrite=overwrite)
+    reports: list[TrainReport] = []
+    for number, part in enumerate(parts):
+        own = run / NAME.format(number + 1)
+        begun = (own / RUN).is_file()
+        seeded = replace(options, seed=options.seed + number)
+        reports.append(
+            train_on(part, own, options=seeded, validate=validate, resume=begun, quiet=quiet)
+        )
+        if reports[-1].interrupted:
+            break
+    return _together(run, reports)
+
+
+def _together(run: Path, reports: Sequence[TrainReport]) -> FoldsReport:
+    """Mean and deviation, also as a table."""
+    names = [name for name in reports[0].best if name.startswith(("val_", "iou_"))]
+    columns = {name: _numbers(report.best.get(name) for report in reports) for name in names}
+    mean = {name: statistics.fmean(values) for name, values in columns.items() if values}
+    deviation = {n: statistics.stdev(values) for n, values in columns.items() if len(values) > 1}
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["fold", "epoch", *names], lineterminator="\n")
+    table.writeheader()
+    for number, report in enumerate(reports, start=1):
+        figures = {name: report.best.get(name, "") for name in ("epoch", *names)}
+        table.writerow({"fold": number} | figures)
+    table.writerow({"fold": "mean"} | mean)
+    table.writerow({"fold": "deviation"} | deviation)
+    write_text(run / "folds.csv", text.getvalue())
+    return FoldsReport(tuple(reports), mean, deviation)
+
+
+def _numbers(values: Any) -> list[float]:
+    """Those that are figures: a class may be absent from a fold."""
+    return [each for each in values if isinstance(each, float) and math.isfinite(each)]

@@ -1,0 +1,152 @@
+"""What becomes of the values of a picture: each band is changed in its own range."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from geoseg.io.patch_record import PatchSetRecord
+from geoseg.training.augmentation import Augmentation
+
+GREY = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in grey: ITU-R BT.601."""
+
+BLUR_REACH = 2.0
+"""The Gaussian is cut off after so many standard deviations."""
+
+HOLE = (0.1, 0.4)
+"""Shortest and longest side of what is erased, of the patch's."""
+
+HALF = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """What is known of the bands of a patch set; (bands, 1, 1) each."""
+
+    low: Tensor
+    """2nd percentile of the training pixels."""
+
+    span: Tensor
+    """From there to the 98th."""
+
+    mean: Tensor
+    """Of the training pixels."""
+
+    visible: tuple[int, ...] | None
+    """Which are red, green and blue, if they are there."""
+
+    @classmethod
+    def of(cls, record: PatchSetRecord) -> Self:
+        """What a patch set says of its bands."""
+        low, high, mean = (
+            torch.tensor(record.statistics[name], dtype=torch.float32)[:, None, None]
+            for name in ("p2", "p98", "mean")
+        )
+        return cls(low=low, span=high - low, mean=mean, visible=visible_bands(record.band_names))
+
+
+def visible_bands(names: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Which bands are red, green and blue by their names, from 0.
+
+    >>> visible_bands(("Blue", "green", "red", "nir")), visible_bands(("gray",))
+    ((2, 1, 0), None)
+    """
+    known = [name.casefold() for name in names]
+    wanted = ("red", "green", "blue")
+    return tuple(map(known.index, wanted)) if set(wanted) <= set(known) else None
+
+
+def recolored(
+    image: NDArray[np.float32], own: Augmentation, bands: Bands, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A picture in other colours; values are not cut off, and NaN stays.
+
+    Args:
+        image: (bands, size, size) in units of the file.
+        own: What is done.
+        bands: What is known of the bands.
+        rng: Decides.
+    """
+    picture = torch.from_numpy(image).clone()
+    if own.gamma:
+        _bend(picture, bands, (1 + own.gamma) ** rng.uniform(-1, 1))
+    if own.saturation and bands.visible:
+        _saturate(picture, bands.visible, 1 + rng.uniform(-1, 1) * own.saturation)
+    if own.brightness or own.contrast:
+        factor = 1 + rng.uniform(-1, 1) * own.contrast
+        added = rng.uniform(-1, 1) * own.brightness * bands.span
+        picture.mul_(factor).add_(bands.mean * (1 - factor) + added)
+    if own.blur and rng.random() < HALF:
+        picture = torch.from_numpy(blurred(picture.numpy(), rng.uniform(0, own.blur)))
+    if own.noise and rng.random() < HALF:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        spread = rng.uniform(0, own.noise) * bands.span
+        picture.addcmul_(torch.randn(picture.shape, generator=generator), spread)
+    return picture.numpy()
+
+
+def _bend(picture: Tensor, bands: Bands, power: float) -> None:
+    """Gamma inside the range of each band; beyond its ends values stay as they are."""
+    share = ((picture - bands.low) / bands.span.clamp(min=1e-9)).clamp_(0, 1)
+    bent = share.log().mul_(power).exp_()  # five times as fast as pow
+    picture.addcmul_(bent.sub_(share), bands.span)
+
+
+def _saturate(picture: Tensor, visible: tuple[int, ...], factor: float) -> None:
+    """Red, green and blue nearer to or farther from their grey."""
+    red, green, blue = (picture[band] for band in visible)
+    grey = (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    grey.mul_(1 - factor)
+    for color in (red, green, blue):
+        color.mul_(factor).add_(grey)
+
+
+def blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A picture blurred; pixels without data take no part and stay so.
+
+    Args:
+        image: (bands, height, width).
+        sigma: Standard deviation of the Gaussian, in pixels.
+    """
+    missing = np.isnan(image)
+    if not missing.any():
+        return _gaussian(image, sigma)
+    weight = _gaussian((~missing).astype(np.float32), sigma)
+    smooth = _gaussian(np.where(missing, np.float32(0), image), sigma)
+    return np.where(missing, np.float32(math.nan), smooth / np.maximum(weight, 1e-6))
+
+
+def _gaussian(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return ndimage.gaussian_filter(image, (0, sigma, sigma), mode="reflect", truncate=BLUR_REACH)
+
+
+def dropped(
+    image: NDArray[np.float32], own: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A picture that lost a rectangle or bands, which have no data then."""
+    if own.erasing and rng.random() < own.erasing:
+        image = image.copy()
+        image[:, *hole(image.shape[-1], rng)] = np.nan
+    if own.band_dropout:
+        lost = rng.random(len(image)) < own.band_dropout
+        if lost.all():
+            lost[rng.integers(len(image))] = False
+        image = np.where(lost[:, None, None], np.float32(math.nan), image)
+    return image
+
+
+def hole(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle inside a square."""
+    starts_stops = []
+    for _ in range(2):
+        length = max(round(rng.uniform(*HOLE) * size), 1)
+        start = int(rng.integers(size - length + 1))
+        starts_stops.append(slice(start, start + length))
+    rows, cols = starts_stops
+    return rows, cols

@@ -1,0 +1,51 @@
+"""Several processes that train together: which one this is, and what they agree on."""
+
+import os
+
+import torch
+from torch import Tensor, distributed
+
+from geoseg.errors import TrainingError
+from geoseg.training.options import TrainOptions
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks; alone it always is.
+
+    Lightning and torchrun tell their processes through the environment.
+    """
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+
+
+def rank() -> int:
+    """Number of this process among those that train together."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+
+
+def share_processors(devices: int, device: torch.device) -> None:
+    """Give each of several processes on a CPU its share of the threads."""
+    if devices > 1 and device.type == "cpu":
+        torch.set_num_threads(max((os.cpu_count() or 1) // devices, 1))
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The mean of a figure without gradient over all processes; alone, the figure."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
+
+
+def own_batch_size(options: TrainOptions) -> int:
+    """Patches per step of one process.
+
+    Raises:
+        TrainingError: If the processes cannot share a batch evenly.
+    """
+    size = int(options.batch_size or 1)
+    if size % options.devices:
+        raise TrainingError(
+            f"--batch-size {size} is shared by --devices {options.devices}: give a multiple"
+        )
+    return size // options.devices

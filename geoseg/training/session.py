@@ -1,0 +1,245 @@
+"""A training put together from its options: network, data, records, ready to fit."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from geoseg.core.confusion import ConfusionMatrix
+from geoseg.errors import InputError, TrainingError
+from geoseg.io.outputs import staged, writing
+from geoseg.io.patches import PatchSet
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.memory import keep_freed_memory
+from geoseg.model.network import save_network
+from geoseg.model.segmenter import Segmenter
+from geoseg.model.torch_runtime import choose_device
+from geoseg.training.averaging import Averaging, MovingAverage, StochasticAverage
+from geoseg.training.batch_size import fitting_batch_size
+from geoseg.training.callbacks import Progress, Record
+from geoseg.training.class_weights import class_weights
+from geoseg.training.dataset import PatchDataset, make_loader, training_loader
+from geoseg.training.history import Row
+from geoseg.training.loggers import make_loggers
+from geoseg.training.losses import make_loss
+from geoseg.training.lr_finder import find_lr
+from geoseg.training.new_bundle import begin
+from geoseg.training.options import LOWEST, TrainOptions
+from geoseg.training.pacing import TimeLimit
+from geoseg.training.ranks import is_first, own_batch_size, rank, share_processors
+from geoseg.training.run_folder import check_checkpoint, versions
+from geoseg.training.task import SegmentationTask
+from geoseg.training.trainer import course_callbacks, make_trainer
+
+STATISTICS_BATCHES = 50
+"""Batches that the batch statistics of averaged weights are measured with."""
+
+
+Validation = Callable[[Segmenter, ModelBundle, PatchSet], ConfusionMatrix]
+"""Counts confusion on the validation ground of a patch set in its own way."""
+
+
+class Training:
+    """A network, its data and its records, ready to fit."""
+
+    def __init__(
+        self,
+        patch_set: PatchSet,
+        run: Path,
+        options: TrainOptions,
+        *,
+        validate: Validation | None = None,
+    ) -> None:
+        """Put together what trains; nothing is written yet.
+
+        Args:
+            patch_set: What to train on.
+            run: Folder that will be written.
+            options: As resolved.
+            validate: How to validate, if not window by window.
+
+        Raises:
+            TrainingError: If the options do not fit each other or the patches.
+        """
+        keep_freed_memory()
+        lightning.seed_everything(options.seed, verbose=False)
+        self.device = choose_device(options.device)
+        share_processors(options.devices, self.device)
+        self.validate = validate
+        self.patch_set = patch_set
+        self.run = run
+        self.options = options
+        self.warnings: list[str] = []
+        record = patch_set.record
+        beginning = begin(record, options)
+        self.network, self.bundle = beginning.network, beginning.bundle
+        self.notes = list(beginning.notes)
+        self.train_patches = patch_set.in_split("train")
+        self.val_patches = patch_set.in_split("val")
+        if not self.train_patches:
+            raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
+        if not self.val_patches:
+            self.warnings.append(
+                "the patch set has no validation split; the model of the last epoch is kept"
+            )
+        if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
+            self.warnings.append("the encoder is frozen with random weights")
+        training_loader(patch_set, self.train_patches, options, batch_size=1, workers=0)  # can it?
+        self.limit = None if options.max_time is None else TimeLimit(options.max_time)
+        self.record = Record(
+            run, record.legend.names, monitor=f"val_{options.monitor}", save_model=self._save_model
+        )
+        self.task = self._task()
+        self.averaging: Averaging | None = None
+
+    def settle(self, earlier: Mapping[str, Any]) -> dict[str, Any]:
+        """Find what the options leave to be found.
+
+        Args:
+            earlier: What was found before the training was interrupted.
+
+        Returns:
+            Options by name, to be known when it is resumed.
+
+        Raises:
+            TrainingError: If nothing fits, or several processes would have to agree.
+        """
+        found: dict[str, Any] = {}
+        if self.options.devices > 1 and None in (self.options.batch_size, self.options.lr):
+            raise TrainingError(
+                "--batch-size auto and --lr auto are found by one process: train without "
+                "--devices first, and give here what its run.json says under `found`"
+            )
+        if self.options.batch_size is None:
+            found["batch_size"] = earlier.get("batch_size") or fitting_batch_size(
+                self.task,
+                bands=self.patch_set.record.bands,
+                size=self.patch_set.record.size,
+                device=self.device,
+            )
+        self._take(found)
+        if self.options.lr is None:
+            found["lr"] = earlier.get("lr") or self._find_lr()
+        self._take(found)
+        return found
+
+    def _take(self, found: Mapping[str, Any]) -> None:
+        self.options = self.task.options = replace(self.options, **found)
+        self.task.lr = self.options.lr or LOWEST
+
+    def _find_lr(self) -> float:
+        started = time.monotonic()
+        lr = find_lr(
+            self.task,
+            self._loaders()[0],
+            self.options,
+            self.device,
+            picture=self.run / "lr_finder.png",
+        )
+        if self.limit is not None:
+            self.limit.spent += time.monotonic() - started
+        return lr
+
+    def fit(self, *, resume: bool, quiet: bool) -> bool:
+        """Train; say whether the user stopped it."""
+        self.averaging = self._averaging(self.task)
+        middle = course_callbacks(
+            self.task, self.record, self.limit, validates=bool(self.val_patches)
+        )
+        averaging = [] if self.averaging is None else [self.averaging]
+        callbacks = [Progress(quiet=quiet), *middle, *averaging, self.record]
+        loggers = make_loggers(self.options, self.run) if is_first() else []
+        trainer = make_trainer(self.options, self.device, callbacks, loggers=loggers)
+        checkpoint = self.record.checkpoint
+        found = resume and checkpoint.exists()
+        if found:
+            check_checkpoint(checkpoint)
+        loaders = self._loaders()
+        if self.options.compile:
+            self.network.compile()
+        try:
+            with writing(self.run):
+                trainer.fit(
+                    self.task,
+                    *loaders,
+                    ckpt_path=checkpoint if found else None,
+                    weights_only=True,
+                )
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            return True
+        except InputError as error:  # a reading process sends its whole traceback along
+            raise type(error)(str(error).strip().splitlines()[-1]) from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                f"{self.options.arch} cannot be trained on one patch at a time: use a larger "
+                f"--batch-size, and more than one training patch"
+            ) from error
+        return False
+
+    def _task(self) -> SegmentationTask:
+        record = self.patch_set.record
+        options = self.options
+        validate, bundle, patch_set = self.validate, self.bundle, self.patch_set
+        weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
+        return SegmentationTask(
+            self.network,
+            make_loss(options.loss, weights, label_smoothing=options.label_smoothing),
+            self.bundle.normalisation,
+            classes=len(record.legend),
+            options=options,
+            counted=(weights > 0).tolist(),
+            limit=self.limit,
+            count=None if validate is None else lambda scores: validate(scores, bundle, patch_set),
+        )
+
+    def _loaders(self) -> tuple[Any, Any]:
+        options = self.options
+        workers = options.workers
+        if workers is None:
+            workers = min((os.cpu_count() or 1) // 2, 4)
+        common: dict[str, Any] = {"batch_size": own_batch_size(options), "workers": workers}
+        val_set = PatchDataset(self.patch_set, self.val_patches, augment="none", seed=0)
+        return (
+            training_loader(self.patch_set, self.train_patches, options, **common),
+            make_loader(val_set, shuffle=False, turn=(rank(), options.devices), **common)
+            if self.val_patches
+            else None,
+        )
+
+    def _averaging(self, task: SegmentationTask) -> Averaging | None:
+        if self.options.average == "none":
+            return None
+        if self.options.average == "ema":
+            return MovingAverage()
+        loader = training_loader(
+            self.patch_set,
+            self.train_patches,
+            self.options,
+            batch_size=int(self.options.batch_size or 1),
+            workers=0,
+        )
+        return StochasticAverage(task.progress, lambda: islice(loader, STATISTICS_BATCHES))
+
+    def _save_model(self, row: Row) -> None:
+        """Put the network as it is now into the bundle."""
+        summary = {
+            "patches": str(self.patch_set.folder),
+            "training_patches": len(self.train_patches),
+            "validation_patches": len(self.val_patches),
+            "options": asdict(self.options),
+            "best_epoch": row,
+            "versions": versions(),
+        }
+        with staged(self.run / "model", overwrite=True) as folder:
+            folder.mkdir()
+            with self.averaging.applied(self.task) if self.averaging else nullcontext():
+                save_network(self.network, folder)
+            replace(self.bundle, training=summary).write_record(folder)

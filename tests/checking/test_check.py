@@ -1,0 +1,246 @@
+import numpy as np
+import pytest
+from scenes import blobs, ground
+from scipy import ndimage
+
+from geoseg.checking import check
+from geoseg.errors import EmptyError, PatchSetError
+from geoseg.io.legends import Legend
+
+
+def numbers(patch_set, source):
+    return tuple(np.flatnonzero(patch_set.patches.source == source).tolist())
+
+
+def test_a_set_without_faults_has_no_findings(make_set, find):
+    patch_set = make_set(
+        {"image": ground(64, 64, 0), "corner": (0, 0)},
+        {"image": ground(64, 64, 1), "corner": (0, 64), "split": "val"},
+    )
+
+    assert find(patch_set) == {}
+
+
+def test_footprints_in_two_splits_leak(make_set, find):
+    picture = ground(96, 64)
+    patch_set = make_set(
+        {"image": picture[..., :32], "corner": (0, 0)},
+        {"image": ground(32, 32, 1), "corner": (48, 16), "split": "val"},
+    )
+
+    leaks = find(patch_set)["leaks"]
+
+    assert leaks.patches == (1, 2, 3)  # rows 32..64 and 64..96 of the first; all of the second
+    assert leaks.drop == (1, 2)
+    assert leaks.severity == "error"
+    assert "2 of 3 train patches and 1 of 1 val patches" in leaks.what
+
+
+def test_the_same_pictures_under_other_names_leak(make_set, find):
+    picture = ground(64, 64)
+    patch_set = make_set({"image": picture}, {"image": picture, "split": "test"})
+
+    leaks = find(patch_set)["leaks"]
+
+    assert leaks.patches == tuple(range(8))
+    assert leaks.drop == (0, 1, 2, 3)
+    assert any("8 patches have the very pixels" in line for line in leaks.details)
+
+
+@pytest.mark.parametrize("corner", [None, (0, 500)])
+def test_a_moved_and_compressed_copy_leaks_wherever_it_is_said_to_lie(make_set, find, corner):
+    whole = ground(160, 160).astype(float)
+    rng = np.random.default_rng(5)
+    blurred = (
+        ndimage.gaussian_filter(whole, (0, 0.6, 0.6)) * 0.8 + 20 + rng.normal(0, 4, whole.shape)
+    )
+    copy = blurred.clip(0, 255).astype(np.uint8)
+    patch_set = make_set(
+        {"image": whole[:, :96, :96].astype(np.uint8), "corner": corner and (0, 0)},
+        {"image": copy[:, 37:133, 21:117], "split": "val", "corner": corner},
+        {"image": ground(96, 96, 9), "split": "val", "corner": corner and (500, 0)},
+        size=96,
+    )
+
+    leaks = find(patch_set)["leaks"]
+
+    assert leaks.patches == (0, 1)
+    [line] = leaks.details
+    assert "scene0 shows the ground of scene1, moved by 37 rows, 21 columns" in line
+
+
+def test_a_compressed_copy_of_a_small_picture_leaks(make_set, find):
+    whole = ground(16, 16).astype(float)
+    noisy = (whole + np.random.default_rng(5).normal(0, 3, whole.shape)).clip(0, 255)
+    patch_set = make_set(
+        {"image": whole.astype(np.uint8)},
+        {"image": noisy.astype(np.uint8), "split": "val"},
+        {"image": ground(16, 16, 3), "split": "val"},
+        size=16,
+    )
+
+    assert find(patch_set)["leaks"].patches == (0, 1)
+
+
+def test_the_same_ground_in_one_split_is_told_unless_the_footprints_say_so(make_set, find):
+    whole = ground(96, 144)
+    left, right = whole[..., :96], whole[..., 48:]
+
+    hidden = find(make_set({"image": left}, {"image": right}, size=96))
+    open_ = find(
+        make_set({"image": left, "corner": (0, 0)}, {"image": right, "corner": (0, 48)}, size=96)
+    )
+
+    assert hidden["repeated-ground"].severity == "warning"
+    assert "moved by 0 rows, 48 columns" in hidden["repeated-ground"].details[0]
+    assert "repeated-ground" not in open_
+
+
+def test_one_image_with_two_masks_contradicts_itself(make_set, find):
+    picture, truth = ground(32, 32), blobs(32, 32)
+    patch_set = make_set(
+        {"image": picture, "mask": truth},
+        {"image": picture, "mask": 1 - truth},
+        {"image": ground(32, 32, 1)},
+    )
+
+    found = find(patch_set)["contradictions"]
+
+    assert (found.patches, found.drop, found.severity) == ((0, 1), (0, 1), "error")
+
+
+def test_of_duplicates_the_first_is_kept(make_set, find):
+    picture, truth = ground(32, 32), blobs(32, 32)
+    same = {"image": picture, "mask": truth}
+    found = find(make_set(same, {"image": ground(32, 32, 1)}, same, same))["duplicates"]
+
+    assert (found.patches, found.drop, found.severity) == ((0, 2, 3), (2, 3), "warning")
+
+
+def test_a_mask_shared_by_many_images_is_an_outlier(make_set, find):
+    """As in a set of 2,615 pairs from Mars, whose false pictures all had one mask."""
+    shared = np.zeros((32, 32), np.uint8)
+    shared[20:, :9] = 1
+    false = [{"image": ground(32, 32, 10 + n), "mask": shared} for n in range(5)]
+    two = [{"image": ground(32, 32, 20 + n), "mask": blobs(32, 32, 7)} for n in range(2)]
+    right = [{"image": ground(32, 32, 30 + n), "mask": blobs(32, 32, 30 + n)} for n in range(6)]
+
+    found = find(make_set(*right[:3], *false, *right[3:], *two))
+
+    assert found["outliers"].drop == (3, 4, 5, 6, 7)
+    assert found["outliers"].severity == "error"
+    assert found["identical-masks"].drop == (11, 12)
+    assert found["identical-masks"].severity == "warning"
+
+
+ROWS, COLS = np.indices((32, 32))
+
+
+@pytest.mark.parametrize("mask", [ROWS < 0, COLS < 9, ROWS > 20, ROWS + COLS < 4])
+def test_masks_of_one_class_or_stripe_or_a_mere_corner_may_be_the_same(make_set, find, mask):
+    images = [{"image": ground(32, 32, n), "mask": mask.astype(np.uint8)} for n in range(6)]
+
+    assert not {"outliers", "identical-masks"} & set(find(make_set(*images)))
+
+
+def test_constant_images_and_unlabelled_masks_are_found(make_set, find):
+    empty = np.full((32, 32), 255, np.uint8)
+    found = find(
+        make_set(
+            {"image": ground(32, 32)},
+            {"image": np.full((3, 32, 32), 7, np.uint8)},
+            {"image": ground(32, 32, 1), "mask": empty},
+        )
+    )
+
+    assert found["constant-images"].drop == (1,)
+    assert found["unlabelled"].drop == (2,)
+
+
+def test_patches_that_cannot_be_read_are_named(make_set, find):
+    wrong = blobs(32, 32) + np.uint8(7)
+    found = find(make_set({"image": ground(32, 32)}, {"image": ground(32, 32, 1), "mask": wrong}))
+
+    assert found["unreadable"].drop == (1,)
+    assert "values without a class" in found["unreadable"].details[0]
+
+
+def test_classes_and_splits_that_are_missing_are_told(make_set, find):
+    legend = Legend.from_dict({"class": [{"name": name} for name in "abc"]})
+    one_class = {"image": ground(32, 32, 1), "mask": np.zeros((32, 32), np.uint8)}
+    sources = {"image": ground(32, 32)}, {**one_class, "split": "val"}
+
+    both = find(make_set(*sources))
+    alone = find(make_set({"image": ground(32, 32)}))
+
+    assert both["missing-classes"].what.endswith("missing: val lacks b")
+    assert alone["missing-splits"].what == "no patch is for val"
+    assert legend.names == ["a", "b", "c"]
+
+
+def test_infinite_values_are_errors(make_set, find):
+    image = ground(32, 32).astype(np.float32)
+    image[0, 3, 3] = -3.4e38
+
+    found = find(make_set({"image": ground(32, 32, 1).astype(np.float32)}, {"image": image}))
+
+    assert found["not-finite"].drop == (1,)
+
+
+def rgba(alpha):
+    return {"image": np.concatenate([ground(32, 32), alpha[None]])}
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ({"image": ground(32, 32).astype(np.uint16)}, "the pixels are uint16, but no value is"),
+        (rgba(np.full((32, 32), 255, np.uint8)), "band 4 is 0 or 255 everywhere, an alpha"),
+        (rgba(255 * blobs(32, 32)), "leave it out, --bands 1,2,3"),
+        ({"image": ground(32, 32)[[0, 0, 0]]}, "all bands are the same"),
+        (
+            {"image": ground(32, 32) * np.array([[[1]], [[0]], [[1]]], np.uint8)},
+            "band 2 is 0 every",
+        ),
+        ({"image": ground(32, 32) * (blobs(32, 32) > 0)}, "1 images are 0 on 25% or more"),
+    ],
+)
+def test_odd_values_are_told(make_set, find, source, line):
+    found = find(make_set(source))["value-ranges"]
+
+    assert any(line in each for each in found.details)
+
+
+def test_a_fourth_band_with_values_is_no_alpha(make_set, find):
+    assert "value-ranges" not in find(make_set(rgba(ground(32, 32)[0])))
+
+
+def test_a_source_in_other_units_is_told(make_set, find):
+    sources = [{"image": ground(32, 32, n).astype(np.float32)} for n in range(3)]
+    found = find(make_set(*sources, {"image": ground(32, 32, 4) / np.float32(255)}))
+
+    [line] = found["value-ranges"].details
+    assert line.startswith("scene3: values reach 0.8")
+
+
+def test_a_class_that_is_nowhere_is_told(make_set, find):
+    legend = Legend.from_dict({"class": [{"name": name} for name in "ab"]})
+    mask = np.ones((32, 32), np.uint8)
+
+    found = find(make_set({"image": ground(32, 32), "mask": mask}, legend=legend))
+
+    assert "a is nowhere" in found["missing-classes"].what
+
+
+def test_what_is_not_there_cannot_be_checked(tmp_path):
+    with pytest.raises(PatchSetError, match="no patch set"):
+        check(tmp_path, watch=lambda _: lambda items, _: items)
+
+
+def test_a_set_of_which_nothing_is_left_is_refused(make_set):
+    same = {"image": np.full((3, 32, 32), 7, np.uint8)}
+    patch_set = make_set(same, same)
+    report = check(patch_set.folder, workers=1, watch=lambda _: lambda items, _: items)
+
+    with pytest.raises(EmptyError, match="no patch is left"):
+        report.without(["constant-images"])

@@ -1,0 +1,84 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from geoseg.experiments import Choices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    lr: float | None = 1e-3
+    epochs: int = 1
+    optimizer: Literal["adam", "sgd"] = "adam"
+    encoder: str | None = None
+    encoder_weights: str = "none"
+    jitter: bool = False
+    loggers: tuple[Literal["csv", "wandb"], ...] = ()
+    odd: dict[str, str] | None = None
+
+
+def minutes(word):
+    if not word.endswith("m"):
+        raise ValueError(f"{word!r} is no time")
+    return 60 * float(word[:-1])
+
+
+@pytest.fixture
+def choices():
+    return Choices(Options, {"lr": minutes})
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "value"),
+    [
+        ("lr", 1, 1.0),
+        ("lr", 1e-4, 1e-4),
+        ("lr", "2m", 120.0),
+        ("epochs", 3, 3),
+        ("optimizer", "sgd", "sgd"),
+        ("encoder", "none", None),
+        ("encoder", "resnet18", "resnet18"),
+        ("encoder_weights", "none", "none"),
+        ("jitter", True, True),
+        ("loggers", "csv,wandb", ("csv", "wandb")),
+        ("loggers", ["csv"], ("csv",)),
+    ],
+)
+def test_values_are_of_the_options_type(choices, name, written, value):
+    found = choices.value(name, written)
+
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "reason"),
+    [
+        ("lr", True, "lr = True: is no number"),
+        ("lr", "soon", "lr = 'soon': 'soon' is no time"),
+        ("epochs", 1.5, "epochs = 1.5: is no whole number"),
+        ("epochs", "auto", "is no whole number"),
+        ("optimizer", "lion", "is none of adam, sgd"),
+        ("encoder_weights", 3, "is no word"),
+        ("jitter", 1, "is no true or false"),
+        ("loggers", ["disk"], "is none of csv, wandb"),
+        ("loggers", 3, "is no list"),
+        ("odd", {}, "cannot be given"),
+    ],
+)
+def test_what_is_of_another_type_is_refused(choices, name, written, reason):
+    with pytest.raises(ValueError, match=reason):
+        choices.value(name, written)
+
+
+def test_names_are_those_of_the_command_line(choices):
+    assert choices.name("encoder-weights") == "encoder_weights"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("optimiser", "did you mean 'optimizer'"), ("zzz", "known are lr, epochs")]
+)
+def test_what_is_no_option_is_refused(choices, name, hint):
+    with pytest.raises(ValueError, match=hint):
+        choices.name(name)

@@ -1,0 +1,102 @@
+import csv
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from geoseg.errors import TrainingError
+from geoseg.training import TrainOptions
+from geoseg.training.dataset import NOTHING, EpochSampler
+from geoseg.training.ranks import is_first, mean_over_processes, own_batch_size, rank
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from geoseg.io.patches import PatchSet
+from geoseg.training import TrainOptions
+from geoseg.training.new_bundle import resolve
+from geoseg.training.session import Training
+
+patches, run, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+options = resolve(TrainOptions(
+    arch="pspnet", encoder="mobilenet_v2", epochs=3, batch_size=4, device="cpu", workers=0,
+    devices=devices, class_weights="dark=3", optimizer="sgd", lr=0.05, schedule="constant",
+))
+run.mkdir(exist_ok=True)
+training = Training(PatchSet.open(patches), run, options)
+torch.manual_seed(0)
+training.task.network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+training.record.save_model = lambda row: None
+training.fit(resume=False, quiet=True)
+"""
+"""A network without batch statistics: these are of each process its own on a CPU."""
+
+
+def history(folder, patches, devices):
+    """What a training of so many processes writes down."""
+    script = folder.parent / "script.py"
+    script.write_text(SCRIPT)
+    words = [sys.executable, str(script), str(patches), str(folder), str(devices)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_have_the_losses_and_figures_of_one(patches, tmp_path):
+    alone = history(tmp_path / "alone", patches, 1)
+    together = history(tmp_path / "together", patches, 2)
+
+    assert len(alone) == len(together) == 3
+    for one, two in zip(alone, together, strict=True):
+        for name in ("train_loss", "val_miou", "iou_dark", "iou_bright"):
+            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4), name
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_validation_has_every_patch_once_and_all_processes_equally_many(count, processes):
+    turns = [
+        [
+            ticket.number
+            for ticket in EpochSampler(count, seed=0, shuffle=False, turn=(n, processes))
+        ]
+        for n in range(processes)
+    ]
+
+    assert len({len(turn) for turn in turns}) == 1
+    numbers = [number for turn in turns for number in turn if number != NOTHING]
+    assert sorted(numbers) == list(range(count))
+
+
+def test_the_batches_of_all_processes_are_together_those_of_one():
+    whole = list(EpochSampler(12, seed=3, shuffle=True))
+    halves = [list(EpochSampler(12, seed=3, shuffle=True, turn=(n, 2))) for n in (0, 1)]
+
+    for start in range(0, 6, 2):
+        batch = {*halves[0][start : start + 2], *halves[1][start : start + 2]}
+        assert batch == set(whole[2 * start : 2 * start + 4])
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    assert own_batch_size(TrainOptions(batch_size=6, devices=3)) == 2
+    with pytest.raises(TrainingError, match="--batch-size 5 is shared by --devices 2"):
+        own_batch_size(TrainOptions(batch_size=5, devices=2))
+
+
+@pytest.mark.parametrize(
+    ("environment", "number", "first"),
+    [({}, 0, True), ({"LOCAL_RANK": "1"}, 1, False), ({"RANK": "2", "LOCAL_RANK": "0"}, 2, False)],
+)
+def test_a_process_knows_from_its_environment_which_it_is(monkeypatch, environment, number, first):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert (rank(), is_first()) == (number, first)
+
+
+def test_alone_the_mean_over_processes_is_the_figure():
+    assert mean_over_processes(torch.tensor(3.0)) == 3

@@ -1,0 +1,112 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from geoseg import chains
+from geoseg.errors import TrainingError
+from geoseg.model.bundle import Normalisation
+from geoseg.training import TrainOptions, batch_size, lr_finder, train
+from geoseg.training.batch_size import fitting_batch_size
+from geoseg.training.losses import make_loss
+from geoseg.training.task import SegmentationTask
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def task():
+    """A network of one convolution."""
+    return SegmentationTask(
+        nn.Conv2d(3, 2, 3, padding=1),
+        make_loss("ce", torch.ones(2)),
+        Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3),
+        classes=2,
+        options=TrainOptions(),
+    )
+
+
+def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(lr_finder, "STEPS", 40)
+    options = replace(quick, epochs=1, lr=None, batch_size=None)
+
+    train(patches, tmp_path / "run", options=options, quiet=True)
+
+    found = json.loads((tmp_path / "run" / "run.json").read_text())["found"]
+    assert 1e-7 <= found["lr"] <= 0.1
+    assert found["batch_size"] == 10
+    assert (tmp_path / "run" / "lr_finder.png").stat().st_size > 0
+    monkeypatch.setattr(lr_finder, "STEPS", 0)  # to look again would fail
+    train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True, quiet=True)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["found"] == found
+
+
+def test_a_cpu_with_little_memory_gets_small_batches(task, monkeypatch):
+    class Memory:
+        available = 10
+
+    monkeypatch.setattr(batch_size.psutil, "virtual_memory", Memory)
+
+    assert fitting_batch_size(task, bands=3, size=32, device=CPU) == 1
+
+
+def test_looking_for_a_batch_size_leaves_the_network_as_it_was(task):
+    before = {name: value.clone() for name, value in task.state_dict().items()}
+
+    fitting_batch_size(task, bands=3, size=32, device=CPU)
+
+    assert task.training
+    assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
+    assert all(parameter.grad is None for parameter in task.parameters())
+
+
+def test_several_processes_do_not_look_each_for_itself(patches, tmp_path, quick):
+    options = replace(quick, devices=2, lr=None)
+
+    with pytest.raises(TrainingError, match="found by one process"):
+        train(patches, tmp_path / "run", options=options, quiet=True)
+
+
+def test_a_logger_is_told_of_every_epoch(patches, tmp_path, quick):
+    train(patches, tmp_path / "run", options=replace(quick, loggers=("csv",)), quiet=True)
+
+    logged = (tmp_path / "run" / "logs" / "version_0" / "metrics.csv").read_text()
+    assert "val_miou" in logged.splitlines()[0]
+    assert "arch: pspnet" in (tmp_path / "run" / "logs" / "version_0" / "hparams.yaml").read_text()
+
+
+def test_a_logger_without_its_package_is_refused_with_the_command(patches, tmp_path, quick):
+    with pytest.raises(TrainingError, match=r"--logger wandb: .*pip install 'geoseg\[wandb\]'"):
+        train(patches, tmp_path / "run", options=replace(quick, loggers=("wandb",)), quiet=True)
+
+
+def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
+    make_patches, tmp_path, quick
+):
+    patches = make_patches(stride=16, split_block=64)
+    counted = []
+
+    def validate(segmenter, bundle, patch_set):
+        confusion = chains.stitched_confusion(segmenter, bundle, patch_set)
+        counted.append((confusion, patch_set))
+        return confusion
+
+    report = train(
+        patches,
+        tmp_path / "run",
+        options=replace(quick, epochs=1, validate_stitched=True),
+        validate=validate,
+        quiet=True,
+    )
+
+    confusion, patch_set = counted[-1]
+    ground = np.zeros((128, 160), bool)
+    for patch in patch_set.in_split("val"):
+        ground[patch.window.slices] = True
+    ground[60:64] = False  # unlabelled
+    ground[50:60, 20:30] = False  # without data
+    assert confusion.total == ground.sum()
+    assert report.best["val_miou"] == pytest.approx(confusion.iou.mean())
