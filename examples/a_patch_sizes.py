@@ -44,7 +44,7 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str) -> list[tupl
         here = lab.path(f"size{size}-stride{stride}")
         patches, run, maps = here / "patches", here / "run", here / "map.tif"
         tiling = ["--patch-size", size, "--stride", stride, "--index-only", "--min-labelled", 0.5]
-        ground = ["--aoi", lab.path("train.gpkg"), "--val", 0.15]
+        ground = ["--aoi", lab.path("data", "train.gpkg"), "--val", 0.15]
         lab.run("tile", ortho, "-r", reference, "-l", legend, "-o", patches, *tiling, *ground)
         recipe = ["--arch", "unet", "--class-weights", "inverse", "--augment", "none"]
         course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant"]
@@ -53,7 +53,7 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str) -> list[tupl
             ["--epochs", 3, "--samples-per-epoch", EPOCH // size**2], ["--epochs", 20]
         )
         seconds = lab.run("train", patches, "-o", run, *recipe, *course, *length)
-        test = ["--aoi", lab.path("test.gpkg")]
+        test = ["--aoi", lab.path("data", "test.gpkg")]
         window = ["--patch-size", size, "--overlap", size // 2]
         lab.run("predict", run, ortho, "-o", maps, *window, *test)
         lab.run("evaluate", maps, "-r", reference, "-l", legend, *test, "-o", here / "report")
@@ -84,13 +84,15 @@ def main() -> None:
     parser.add_argument("--legend", help="preset or TOML file [default: the sample's]")
     wanted: argparse.Namespace = parser.parse_args()
     lab = lab_of(wanted)
-    reference = wanted.reference or lab.path("colors.tif")
-    legend = wanted.legend or str(lab.path("colors.toml"))
-    if not lab.listing:
-        divide_ground(wanted.ortho, lab.path("train.gpkg"), lab.path("test.gpkg"), test_share=0.3)
+
+    def prepare(folder: Path) -> None:
+        divide_ground(wanted.ortho, folder, test=0.3)
         if not wanted.reference:
-            color_reference(SAMPLE / "reference.tif", SAMPLE / "legend.toml", lab.out)
-    rows = experiment(lab, wanted.ortho, reference, legend)
+            color_reference(SAMPLE / "reference.tif", SAMPLE / "legend.toml", folder)
+
+    data = lab.data(prepare)
+    reference = wanted.reference or data / "colors.tif"
+    rows = experiment(lab, wanted.ortho, reference, wanted.legend or str(data / "colors.toml"))
     if not lab.listing:
         print_table(row(lab, *each) for each in rows)
 

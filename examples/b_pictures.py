@@ -67,11 +67,12 @@ def main() -> None:
     if (wanted.images is None) != (wanted.masks is None):
         parser.error("--images and --masks belong together")
     lab = lab_of(wanted)
-    folder = lab.path("pictures")
-    if wanted.images is None and not lab.listing and not folder.exists():
+    images, masks = wanted.images, wanted.masks
+    if images is None:
         count = lab.chosen(16, 100)
-        pictures(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", folder, count=count)
-    images, masks = wanted.images or folder / "images", wanted.masks or folder / "masks"
+        sample = (SAMPLE / "ortho.tif", SAMPLE / "reference.tif")
+        data = lab.data(lambda folder: pictures(*sample, folder, count=count))
+        images, masks = data / "images", data / "masks"
     rows = experiment(lab, images, masks, wanted.legend)
     if not lab.listing:
         print_table(row(lab, *each) for each in rows)

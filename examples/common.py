@@ -9,10 +9,11 @@ import json
 import math
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +79,20 @@ class Lab:
     def chosen(self, quick: Any, full: Any) -> Any:
         """One of two, as the user wants it."""
         return quick if self.quick else full
+
+    def data(self, make: Callable[[Path], None]) -> Path:
+        """The folder of prepared data, made if it is not there yet, whole or not at all.
+
+        Args:
+            make: Writes it.
+        """
+        folder, partial = self.path("data"), self.path("data.partial")
+        if not self.listing and not folder.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            make(partial)
+            partial.replace(folder)
+        return folder
 
     def _going_on(self, command: Sequence[str]) -> list[str]:
         """The command as it must be when an earlier one has left its output."""

@@ -28,7 +28,7 @@ GRIDS = (
 """Quick and full."""
 
 AUGMENT = "flips,rotation:20,shear:5,scale:0.8-1.25,brightness:0.1,contrast:0.1,saturation:0.2"
-STARTS = {
+STARTS: dict[str, list[object]] = {
     "scratch": [],
     "transfer": ["--encoder-weights", WEIGHTS],
     "frozen": ["--encoder-weights", WEIGHTS, "--freeze-encoder", 1000],

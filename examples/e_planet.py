@@ -11,7 +11,7 @@ the nearest pixel. The figure is the mean IoU of the other classes on labelled g
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Planet:
         yield "+ background filled", "filled", self.fill("folds", "filled")
         yield "cross-entropy, background filled", "plain-filled", self.fill("clean", "plain-filled")
 
-    def train(self, name: str, patches: Path, words: list[object]) -> float:
+    def train(self, name: str, patches: Path, words: Sequence[object]) -> float:
         """Train and test; the seconds of the training."""
         run, maps = self.lab.path("runs", name), self.lab.path("maps", name)
         length = ["--batch-size", 32, "--lr", 1e-3, "--epochs", self.lab.chosen(10, 60)]
@@ -120,17 +120,11 @@ def main() -> None:
     own = [wanted.images, wanted.masks, wanted.test_images, wanted.test_masks, wanted.legend]
     if any(own) and not all(own):
         parser.error("--images, --masks, --test-images, --test-masks, --legend belong together")
-    data = lab.path("data")
-    if not any(own) and not lab.listing and not data.exists():
+    if not any(own):
         train, test, outliers = lab.chosen((96, 10, 12), (160, 40, 20))
-        grey_pairs(
-            SAMPLE / "ortho.tif",
-            SAMPLE / "reference.tif",
-            data,
-            train=train,
-            test=test,
-            outliers=outliers,
-        )
+        sample = (SAMPLE / "ortho.tif", SAMPLE / "reference.tif")
+        counts = {"train": train, "test": test, "outliers": outliers}
+        lab.data(lambda folder: grey_pairs(*sample, folder, **counts))
     planet = Planet(lab, wanted)
     steps = list(planet.run())
     if not lab.listing:

@@ -13,25 +13,24 @@ from PIL import Image, ImageColor
 Pixels = NDArray[np.uint8]
 
 
-def divide_ground(ortho: Path, train: Path, test: Path, *, test_share: float) -> None:
+def divide_ground(ortho: Path, folder: Path, *, test: float) -> None:
     """Write the ground of an orthophoto as two polygons, side by side.
 
     Args:
         ortho: The orthophoto, with a CRS.
-        train: GeoPackage of the left part to write.
-        test: GeoPackage of the right part to write.
-        test_share: Of the width.
+        folder: Where ``train.gpkg``, of the left part, and ``test.gpkg`` are written.
+        test: Share of the width.
     """
     import geopandas as gpd
     from shapely.geometry import box
 
     with rasterio.open(ortho) as file:
         left, bottom, right, top = file.bounds
-        cut = file.xy(0, round(file.width * (1 - test_share)), offset="ul")[0]
+        cut = file.xy(0, round(file.width * (1 - test)), offset="ul")[0]
         crs = file.crs
-    train.parent.mkdir(parents=True, exist_ok=True)
-    for path, ground in ((train, (left, bottom, cut, top)), (test, (cut, bottom, right, top))):
-        gpd.GeoDataFrame(geometry=[box(*ground)], crs=crs).to_file(path)
+    for name, west, east in (("train", left, cut), ("test", cut, right)):
+        ground = box(west, bottom, east, top)
+        gpd.GeoDataFrame(geometry=[ground], crs=crs).to_file(folder / f"{name}.gpkg")
 
 
 def color_reference(reference: Path, legend: Path, folder: Path) -> None:
@@ -48,7 +47,6 @@ def color_reference(reference: Path, legend: Path, folder: Path) -> None:
     with rasterio.open(reference) as file:
         values, profile = file.read(1), file.profile
     profile |= {"count": 3, "nodata": None, "photometric": "RGB"}
-    folder.mkdir(parents=True, exist_ok=True)
     with rasterio.open(folder / "colors.tif", "w", **profile) as file:
         file.write(table[values].transpose(2, 0, 1))
     text = legend.read_text(encoding="utf-8")

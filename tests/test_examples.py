@@ -4,10 +4,13 @@ import runpy
 import shlex
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 
 from geoseg.cli import app
 
@@ -101,3 +104,61 @@ def test_shares_are_printed_as_percent_and_what_is_undefined_as_a_dash(module, c
         "|   a | 50.0 |  7 |",
         "|   b |    - |    |",
     ]
+
+
+def test_prepared_data_appear_whole_or_not_at_all(module, tmp_path):
+    lab = module("common")["Lab"](tmp_path, quick=True, listing=False)
+
+    def fail(folder):
+        (folder / "half.txt").write_text("")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.data(fail)
+    assert not (tmp_path / "data").exists()
+    lab.data(lambda folder: (folder / "whole.txt").write_text(""))
+    assert [path.name for path in lab.data(fail).iterdir()] == ["whole.txt"]
+
+
+@pytest.mark.parametrize(("command", "word"), [("train", "--resume"), ("tile", "--overwrite")])
+def test_what_has_left_its_output_goes_on_or_is_replaced(module, tmp_path, command, word):
+    lab = module("common")["Lab"](tmp_path, quick=True, listing=False)
+
+    assert lab._going_on([command, "x", "-o", str(tmp_path)])[-1] == word
+    assert lab._going_on([command, "x", "-o", str(tmp_path / "new")])[-1] != word
+
+
+def test_pictures_have_many_sizes_and_never_overlap(module, write_raster, tmp_path):
+    row, col = np.mgrid[:512, :512]
+    where = np.stack([row % 256, col % 256, row // 256 * 2 + col // 256]).astype(np.uint8)
+    ortho = write_raster("ortho.tif", where)
+    reference = write_raster("reference.tif", np.ones((512, 512), np.uint8))
+
+    module("prepare")["pictures"](ortho, reference, tmp_path, count=100)
+
+    found = [np.asarray(Image.open(path)) for path in (tmp_path / "images").glob("*.png")]
+    pixels = np.concatenate([image.reshape(-1, 3) for image in found])
+    assert len(np.unique(pixels, axis=0)) == len(pixels)
+    assert len({image.shape for image in found}) > 1
+    names = [{path.stem for path in (tmp_path / part).iterdir()} for part in ("images", "masks")]
+    assert names[0] == names[1]
+
+
+def test_outliers_share_one_mask_and_no_other_pair_does(module, write_raster, tmp_path):
+    rng = np.random.default_rng(1)
+    ortho = write_raster("ortho.tif", rng.integers(0, 256, (3, 256, 1024), np.uint8))
+    reference = write_raster("reference.tif", rng.integers(1, 7, (256, 1024), np.uint8))
+
+    module("prepare")["grey_pairs"](ortho, reference, tmp_path, train=10, test=4, outliers=5)
+
+    masks = [Image.open(path).tobytes() for path in (tmp_path / "train" / "masks").iterdir()]
+    assert sorted(Counter(masks).values()) == [1] * 10 + [5]
+    assert len(list((tmp_path / "test" / "images").iterdir())) == 4
+
+
+def test_the_background_of_the_reference_does_not_count(module):
+    report = {"confusion": {"names": ["none", "soil"], "counts": [[5, 95], [10, 30]]}}
+
+    counts = module("e_planet")["labelled"](report, "none")
+
+    assert counts.mean_iou == pytest.approx(30 / 40)

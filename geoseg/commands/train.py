@@ -10,6 +10,7 @@ import typer
 from geoseg.commands import options
 from geoseg.commands.parsing import parse_count, parse_duration, parse_loggers, parse_rate
 from geoseg.commands.talk import Talk, print_json
+from geoseg.errors import TrainingError
 from geoseg.model.hub import DEFAULT_ENCODER, check_hub
 
 if TYPE_CHECKING:
@@ -24,18 +25,6 @@ FIGURES = {
     "train_loss": "training loss",
 }
 """Columns of the history, as people call them."""
-
-
-def _parse_augment(text: str) -> str:
-    """See that the changes are known and possible."""
-    from geoseg.errors import TrainingError
-    from geoseg.training.augmentation import Augmentation
-
-    try:
-        Augmentation.parse(text)
-    except TrainingError as error:
-        raise typer.BadParameter(str(error)) from error
-    return text
 
 
 def train(
@@ -142,9 +131,8 @@ def train(
         typer.Option(help="Keep a moving average of the weights, or the mean of the last epochs'."),
     ] = "none",
     augment: Annotated[
-        Any,
+        str,
         typer.Option(
-            parser=_parse_augment,
             metavar="NAME[:STRENGTH][,...]",
             help="Random changes: none, flips, d4 (turns as well), light, strong, or a list of "
             "these and of rotation (degrees), scale:0.8-1.25, shear (degrees), crop:0.5 (of the "
@@ -227,6 +215,7 @@ def train(
         check_hub(encoder or DEFAULT_ENCODER)
     from geoseg import chains, training
 
+    _check_augment(augment)
     choices = training.TrainOptions(
         arch=arch,
         encoder=encoder,
@@ -292,6 +281,16 @@ def train(
     if reports[-1].interrupted:
         talk.say("interrupted; the best model so far is kept, --resume goes on")
         raise typer.Exit(INTERRUPTED)
+
+
+def _check_augment(text: str) -> None:
+    """See that the changes are known and possible."""
+    from geoseg.training.augmentation import Augmentation
+
+    try:
+        Augmentation.parse(text)
+    except TrainingError as error:
+        raise typer.BadParameter(str(error), param_hint="--augment") from error
 
 
 def _say_what_to_know(report: "TrainReport", talk: Talk) -> None:

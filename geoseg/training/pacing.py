@@ -12,6 +12,10 @@ FACTOR, PATIENCE = 0.2, 4
 """The plateau schedule lowers the rate so much after so many epochs without a better one."""
 
 
+FORWARD = 1 / 3
+"""Share of a training step that a batch of validation takes."""
+
+
 class TimeLimit(Callback):
     """Ends a training so that, with its last validation, it takes as long as it may.
 
@@ -26,6 +30,7 @@ class TimeLimit(Callback):
         self._since: float | None = None
         self._validating_since = 0.0
         self._agreed: float | None = None
+        self._guessed = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -40,15 +45,20 @@ class TimeLimit(Callback):
         """
         if self._agreed is not None:
             return self._agreed
-        return min(self.elapsed / max(self.seconds - self.validation, 1e-9), 1.0)
+        reserved = self.validation or self._guessed
+        return min(self.elapsed / max(self.seconds - reserved, 1e-9), 1.0)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Start the clock; what was resumed after its end stays as it is."""
         self._since = time.monotonic()
         self._end_if_over(trainer)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """See whether the time is over."""
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, _: Any, __: Any, ___: Any, number: int
+    ) -> None:
+        """See whether the time is over; the first validation is guessed by the steps before it."""
+        if not self.validation:
+            self._guessed = FORWARD * self.elapsed / (number + 1) * sum(trainer.num_val_batches)
         self._end_if_over(trainer)
 
     def on_validation_start(self, *_: Any) -> None:

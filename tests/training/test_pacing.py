@@ -19,6 +19,8 @@ class Standing:
 
     should_stop = False
     current_epoch = 0
+    world_size = 1
+    num_val_batches = (0,)
 
 
 def rates(run):
@@ -116,6 +118,16 @@ def test_time_spent_before_counts_and_the_last_validation_is_within_the_time():
     assert not trainer.should_stop
 
     limit.load_state_dict({"spent": 80.0, "validation": 20.0})
-    limit.on_train_batch_end(trainer)
+    limit.on_train_batch_end(trainer, None, None, None, 0)
     assert trainer.should_stop
     assert limit.reached
+
+
+def test_the_first_validation_is_guessed_by_the_steps_before_it():
+    limit, trainer = TimeLimit(100.0), Standing()
+    trainer.num_val_batches = [12]  # at a third of a step's 5 s each
+
+    limit.load_state_dict({"spent": 50.0, "validation": 0.0})
+    limit.on_train_batch_end(trainer, None, None, None, 9)
+
+    assert limit.share == pytest.approx(50 / (100 - 20), abs=0.01)
