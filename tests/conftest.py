@@ -1,5 +1,7 @@
 """Small rasters and polygons on disk: what most tests of files begin with."""
 
+import os
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -18,9 +20,11 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Converted networks are kept for the whole run, and not among the user's."""
+    """Converted networks are kept for the whole run of all workers, and not among the user's."""
+    base = tmp_path_factory.getbasetemp()
+    whole = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("GEOSEG_CACHE", str(whole / "converted"))
         yield
 
 

@@ -7,6 +7,7 @@ import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
@@ -17,7 +18,10 @@ from geoseg.io.patches import PatchSet, Sample
 ROWS = 6
 """Patches of a picture, at most."""
 
-PANEL_INCHES = 2.4
+SIDE, MARGIN, HEADER = 256, 6, 18
+"""Of a patch in the picture, the white beside it, and the titles above; in pixels."""
+
+TITLES = ("input", "reference", "map")
 
 
 def draw_validation(
@@ -33,23 +37,22 @@ def draw_validation(
     """
     if not patches:
         return
-    from matplotlib.figure import Figure
-
     chosen = np.unique(np.linspace(0, len(patches) - 1, ROWS).round().astype(int))
     samples = [patch_set.read(patches[number]) for number in chosen]
     maps = _maps(task, [sample.image for sample in samples])
-    legend, rows = patch_set.record.legend, len(samples)
-    figure = Figure(figsize=(3 * PANEL_INCHES, rows * PANEL_INCHES + 0.5), layout="constrained")
-    grid = figure.subplots(rows, 3, squeeze=False)
-    for line, sample, classes in zip(grid, samples, maps, strict=True):
-        pictures = in_view(sample, patch_set), colored(sample.mask, legend)
-        for axes, picture in zip(line, (*pictures, colored(classes, legend)), strict=True):
-            axes.imshow(picture, interpolation="nearest")
-            axes.set_axis_off()
-    for axes, title in zip(grid[0], ("input", "reference", "map"), strict=True):
-        axes.set_title(title)
+    legend, columns = patch_set.record.legend, len(TITLES)
+    sheet = Image.new("RGB", (columns * (SIDE + MARGIN), HEADER + len(samples) * (SIDE + MARGIN)))
+    sheet.paste("white", (0, 0, *sheet.size))
+    for column, title in enumerate(TITLES):
+        ImageDraw.Draw(sheet).text((column * (SIDE + MARGIN) + MARGIN, 2), title, fill="black")
+    for row, (sample, classes) in enumerate(zip(samples, maps, strict=True)):
+        view = (255 * in_view(sample, patch_set)).astype(np.uint8)
+        pictures = view, colored(sample.mask, legend), colored(classes, legend)
+        for column, picture in enumerate(pictures):
+            own = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            sheet.paste(own, (column * (SIDE + MARGIN), HEADER + row * (SIDE + MARGIN)))
     with staged(path, overwrite=True) as partial:
-        figure.savefig(partial, dpi=110, metadata={"Software": None})
+        sheet.save(partial, format="PNG")
 
 
 def _maps(

@@ -39,7 +39,7 @@ def test_an_empty_sample_is_refused(geoseg, drawn, world):
                      "--sample", world / "points.gpkg")  # fmt: skip
 
     assert outcome.code == 1
-    assert "no point has a class in column 'reference'" in outcome.err
+    assert "no points with a class in column 'reference'" in outcome.err
 
 
 @pytest.mark.parametrize(
