@@ -38,16 +38,6 @@ def test_openvino_is_imported_without_a_word_over_the_network(at_home):
     assert at_home("from geoseg.model.openvino_runtime import import_openvino as o; o()") == []
 
 
-def test_nncf_is_imported_without_a_word_over_the_network(at_home):
-    code = """
-from geoseg.model.quantization import import_nncf
-nncf = import_nncf()
-from nncf.telemetry.wrapper import NNCFTelemetry, telemetry
-assert not isinstance(telemetry, NNCFTelemetry)
-"""
-    assert "intel" not in at_home(code)
-
-
 def test_what_others_have_imported_stays(at_home):
     code = """
 import types

@@ -107,11 +107,16 @@ def interrupted_in_the_third_epoch(monkeypatch):
     "change",
     [
         {"schedule": "constant", "optimizer": "asgd", "accumulate": 2, "max_time": 3600.0},
-        {"schedule": "plateau", "lr": 0.03},
-        {"schedule": "one-cycle", "encoder_lr": 0.1, "freeze_encoder": 1, "clip": 0.5},
+        {"schedule": "plateau", "lr": 0.03, "encoder_lr": 0.1, "clip": 0.5},
         {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd", "average": "ema"},
-        {"average": "swa", "epochs": 9},
-        {"augment": "strong,cutmix,mixup", "oversample": "rare", "samples_per_epoch": 9},
+        {
+            "schedule": "one-cycle",
+            "average": "swa",
+            "epochs": 9,
+            "samples_per_epoch": 9,
+            "augment": "strong,cutmix,mixup",
+            "oversample": "rare",
+        },
     ],
     ids=str,
 )
