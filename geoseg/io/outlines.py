@@ -6,15 +6,12 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 from shapely import Polygon
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.errors import OutputError
 from geoseg.io.numbered import on_grid
-from geoseg.io.outputs import staged
-from geoseg.io.points import TIMELESS
+from geoseg.io.vector import write_layer
 
 LAYER = "windows"
 """Name of the layer that is written."""
@@ -45,15 +42,7 @@ def write_outlines(
     ]
     shapes = np.concatenate([np.asarray(each.values) for each in outlines])
     frame = gpd.GeoDataFrame(dict(columns), geometry=shapes, crs=_wkt(first))
-    before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
-    with staged(path, overwrite=overwrite) as partial:
-        pyogrio.set_gdal_config_options(TIMELESS)
-        try:
-            frame.to_file(partial, engine="pyogrio", layer=LAYER)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-            raise OutputError(f"{path}: cannot be written: {error}") from error
-        finally:
-            pyogrio.set_gdal_config_options(before)
+    write_layer(path, frame, LAYER, overwrite=overwrite)
 
 
 def _wkt(grid: Grid) -> str | None:

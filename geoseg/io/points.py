@@ -6,21 +6,15 @@ from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.errors import OutputError, VectorError
 from geoseg.io.numbered import on_grid
-from geoseg.io.outputs import staged
 from geoseg.io.paths import VECTOR_SUFFIXES
 from geoseg.io.plots import Plots
-from geoseg.io.vector import read_layer
-
-TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
-"""What a GeoPackage says of its age, so that the same points give the same bytes."""
-
+from geoseg.io.vector import read_layer, write_layer
 
 LAYER = "points"
 """Name of the layer that is written."""
@@ -59,15 +53,7 @@ def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> 
         geometry=gpd.points_from_xy(xs, ys),
         crs=grid.crs.to_wkt() if grid.crs else None,
     )
-    with staged(path, overwrite=overwrite) as partial:
-        before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
-        pyogrio.set_gdal_config_options(TIMELESS)
-        try:
-            frame.to_file(partial, engine="pyogrio", layer=LAYER)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-            raise OutputError(f"{path}: cannot be written: {error}") from error
-        finally:
-            pyogrio.set_gdal_config_options(before)
+    write_layer(path, frame, LAYER, overwrite=overwrite)
 
 
 def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points | Plots:

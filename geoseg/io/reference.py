@@ -96,7 +96,8 @@ class RasterReference:
     ) -> None:
         self.path = path
         self._legend = legend
-        self._coding = _coding(path, legend, options.coding)
+        auto = options.coding == "auto"
+        self._coding = guess_coding(path, legend) if auto else options.coding
         by_index = self._coding != "colors"
         self._reader = RasterReader(path, palette_index=by_index)
         self._window = self._place(grid, resample=options.resample, palette_index=by_index)
@@ -170,11 +171,7 @@ class RasterReference:
         return mask
 
     def _encode_all(self, image: NDArray[Any]) -> NDArray[np.uint8]:
-        if self._coding == "colors":
-            return self._legend.encode_colors(image)
-        if self._coding == "map":
-            return self._legend.encode_map(image[0])
-        return self._legend.encode_values(image[0])
+        return encode_as(self._coding, image, self._legend)
 
     def close(self) -> None:
         """Release files."""
@@ -225,15 +222,36 @@ class VectorReference:
         """Nothing is open."""
 
 
-def _coding(path: Path, legend: Legend, wanted: Coding) -> Coding:
-    if wanted != "auto":
-        return wanted
+def guess_coding(path: Path, legend: Legend) -> Coding:
+    """How the pixels of a reference raster name classes: by colour, or by value.
+
+    Raises:
+        RasterError: If it cannot be read.
+    """
     with RasterReader(path, palette_index=True) as reader:
         if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
             return "colors"
         if reader.palette and not legend.fits_palette(reader.palette):
             return "colors"
     return "values"
+
+
+def encode_as(coding: Coding, image: NDArray[Any], legend: Legend) -> NDArray[np.uint8]:
+    """Class indices of pixels.
+
+    Args:
+        coding: How they name classes; not ``auto``.
+        image: (bands, height, width).
+        legend: The classes.
+
+    Raises:
+        LegendError: If a value or colour has no class in the legend.
+    """
+    if coding == "colors":
+        return legend.encode_colors(image)
+    if coding == "map":
+        return legend.encode_map(image[0])
+    return legend.encode_values(image[0])
 
 
 def _only_class(path: Path, legend: Legend) -> int:

@@ -13,8 +13,12 @@ from rasterio.features import rasterize
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, VectorError
+from geoseg.errors import EmptyError, OutputError, VectorError
+from geoseg.io.outputs import staged
 from geoseg.io.paths import VECTOR_SUFFIXES
+
+TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
+"""What a GeoPackage says of its age, so that the same features give the same bytes."""
 
 
 class Polygons(NamedTuple):
@@ -61,6 +65,23 @@ def read_layer(path: Path, layer: str | None = None) -> Any:
         VectorError: If the file cannot be read, or has several layers and none is named.
     """
     return _read(path, _layer(path, layer))
+
+
+def write_layer(path: Path, frame: Any, layer: str, *, overwrite: bool) -> None:
+    """Write a GeoDataFrame as the one layer of a file; the same one gives the same bytes.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
+    with staged(path, overwrite=overwrite) as partial:
+        pyogrio.set_gdal_config_options(TIMELESS)
+        try:
+            frame.to_file(partial, engine="pyogrio", layer=layer)
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            raise OutputError(f"{path}: cannot be written: {error}") from error
+        finally:
+            pyogrio.set_gdal_config_options(before)
 
 
 class BurntPolygons:

@@ -2,7 +2,7 @@
 
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,14 @@ from geoseg.core.window import Window, blocks
 from geoseg.errors import LegendError
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import Coding, Reference, ReferenceOptions, open_reference
+from geoseg.io.reference import (
+    Coding,
+    Reference,
+    ReferenceOptions,
+    encode_as,
+    guess_coding,
+    open_reference,
+)
 from geoseg.io.vector import is_vector
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.on_grid import OnGrid, shrunk
@@ -152,19 +159,13 @@ class RasterClasses:
         image, valid = self._file.read(window, step)
         try:
             if valid.all():
-                return self._encode(image)
+                return encode_as(self._coding, image, self._legend)
             indices = np.full(valid.shape, IGNORE, np.uint8)
-            indices[valid] = self._encode(np.stack([band[valid] for band in image])[:, None])[0]
+            pixels = np.stack([band[valid] for band in image])[:, None]
+            indices[valid] = encode_as(self._coding, pixels, self._legend)[0]
         except LegendError as error:
             raise LegendError(f"{self._path}: {error}") from error
         return indices
-
-    def _encode(self, image: NDArray[Any]) -> NDArray[np.uint8]:
-        if self._coding == "colors":
-            return self._legend.encode_colors(image)
-        if self._coding == "map":
-            return self._legend.encode_map(image[0])
-        return self._legend.encode_values(image[0])
 
     def close(self) -> None:
         """Release files."""
@@ -228,8 +229,4 @@ def coding_of(path: Path, legend: Legend) -> Coding:
     """How the pixels of a raster name classes: as a map of geoseg's, by colour, or by value."""
     if read_tags(path).get("kind") == CLASS_MAP:
         return "map"
-    with RasterReader(path, palette_index=True) as reader:
-        if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
-            return "colors"
-        strange = reader.palette and not legend.fits_palette(reader.palette)
-    return "colors" if strange else "values"
+    return guess_coding(path, legend)

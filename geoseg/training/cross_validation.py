@@ -16,7 +16,7 @@ from geoseg.training.new_bundle import resolve
 from geoseg.training.options import TrainOptions
 from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
 from geoseg.training.session import Validation
-from geoseg.training.train import TrainReport, train_on
+from geoseg.training.train import TrainReport, train
 
 NAME = "fold{}"
 """Of a run folder, from 1."""
@@ -84,7 +84,7 @@ def train_folds(
         begun = (own / RUN).is_file()
         seeded = replace(options, seed=options.seed + number)
         reports.append(
-            train_on(part, own, options=seeded, validate=validate, resume=begun, quiet=quiet)
+            train(part, own, options=seeded, validate=validate, resume=begun, quiet=quiet)
         )
         if reports[-1].interrupted:
             break

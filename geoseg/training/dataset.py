@@ -174,35 +174,38 @@ class EpochSampler(Sampler[Ticket]):
         return (Ticket(self.epoch, int(number), int(again)) for number, again in pairs)
 
 
-def training_loader(
-    patch_set: PatchSet,
-    patches: Sequence[Patch],
-    options: TrainOptions,
-    *,
-    batch_size: int,
-    workers: int,
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches to train on, sampled and changed as the options say.
+class TrainingSamples:
+    """The patches to train on, sampled and changed as the options say."""
 
-    Raises:
-        TrainingError: If the patches do not allow it.
-    """
-    dataset = PatchDataset(
-        patch_set, patches, augment=options.augment, seed=options.seed, jitter=options.jitter
-    )
-    likely: Chances | None = None
-    if options.oversample is not None:
-        table = PatchTable.of(patches, size=patch_set.record.size)
-        likely = chances(options.oversample, patch_set.record.legend.names, table.class_shares)
-    return make_loader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=True,
-        workers=workers,
-        samples=options.samples_per_epoch,
-        likely=likely,
-        turn=(rank(), options.devices),
-    )
+    def __init__(
+        self, patch_set: PatchSet, patches: Sequence[Patch], options: TrainOptions
+    ) -> None:
+        """Find out what each patch may become and how likely it is.
+
+        Raises:
+            TrainingError: If the patches do not allow it.
+        """
+        self.dataset = PatchDataset(
+            patch_set, patches, augment=options.augment, seed=options.seed, jitter=options.jitter
+        )
+        self._likely: Chances | None = None
+        if options.oversample is not None:
+            shares = PatchTable.of(patches, size=patch_set.record.size).class_shares
+            self._likely = chances(options.oversample, patch_set.record.legend.names, shares)
+        self._samples = options.samples_per_epoch
+        self._turn = (rank(), options.devices)
+
+    def loader(self, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches of them."""
+        return make_loader(
+            self.dataset,
+            batch_size=batch_size,
+            shuffle=True,
+            workers=workers,
+            samples=self._samples,
+            likely=self._likely,
+            turn=self._turn,
+        )
 
 
 def make_loader(

@@ -10,15 +10,15 @@ from geoseg.training.options import TrainOptions
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks; alone it always is.
-
-    Lightning and torchrun tell their processes through the environment.
-    """
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+    """Whether this process is the one that writes and speaks; alone it always is."""
+    return rank() == 0
 
 
 def rank() -> int:
-    """Number of this process among those that train together."""
+    """Number of this process among those that train together.
+
+    Lightning and torchrun tell their processes through the environment.
+    """
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 

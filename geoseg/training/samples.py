@@ -1,7 +1,7 @@
 """A sheet of samples as a training sees them: changed, sampled and mixed as its options say."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from geoseg.errors import TrainingError
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patches import PatchSet, Sample
 from geoseg.training.augmentation import Augmentation
-from geoseg.training.dataset import PatchDataset, Ticket, training_loader
+from geoseg.training.dataset import PatchDataset, Ticket, TrainingSamples
 from geoseg.training.mixing import Mixed, mix
 from geoseg.training.options import TrainOptions
 from geoseg.training.pictures import colored, in_view
@@ -47,15 +47,15 @@ def draw_samples(
     training = patch_set.in_split("train")
     if not training:
         raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
-    loader = training_loader(patch_set, training, options, batch_size=ROWS, workers=0)
+    samples = TrainingSamples(patch_set, training, options)
+    loader = samples.loader(batch_size=ROWS, workers=0)
     numbers = [ticket.number for ticket, _ in zip(loader.sampler, range(ROWS), strict=False)]
     plain = PatchDataset(patch_set, training, augment="none", seed=0)
-    changed = cast("PatchDataset", loader.dataset)
     own = Augmentation.parse(options.augment)
     columns = [mix(_batch(plain, numbers, 0), Augmentation(), np.random.default_rng())]
     for epoch in range(EPOCHS):
         rng = np.random.default_rng((options.seed, epoch))
-        columns.append(mix(_batch(changed, numbers, epoch), own, rng))
+        columns.append(mix(_batch(samples.dataset, numbers, epoch), own, rng))
     _draw(columns, patch_set, output, overwrite=overwrite)
 
 

@@ -24,7 +24,7 @@ from geoseg.training.averaging import Averaging, MovingAverage, StochasticAverag
 from geoseg.training.batch_size import fitting_batch_size
 from geoseg.training.callbacks import Progress, Record
 from geoseg.training.class_weights import class_weights
-from geoseg.training.dataset import PatchDataset, make_loader, training_loader
+from geoseg.training.dataset import PatchDataset, TrainingSamples, make_loader
 from geoseg.training.history import Row
 from geoseg.training.loggers import make_loggers
 from geoseg.training.losses import make_loss
@@ -90,7 +90,7 @@ class Training:
             )
         if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
             self.warnings.append("the encoder is frozen with random weights")
-        training_loader(patch_set, self.train_patches, options, batch_size=1, workers=0)  # can it?
+        self.samples = TrainingSamples(patch_set, self.train_patches, options)
         self.limit = None if options.max_time is None else TimeLimit(options.max_time)
         self.record = Record(
             run, record.legend.names, monitor=f"val_{options.monitor}", save_model=self._save_model
@@ -208,7 +208,7 @@ class Training:
         common: dict[str, Any] = {"batch_size": own_batch_size(options), "workers": workers}
         val_set = PatchDataset(self.patch_set, self.val_patches, augment="none", seed=0)
         return (
-            training_loader(self.patch_set, self.train_patches, options, **common),
+            self.samples.loader(**common),
             make_loader(val_set, shuffle=False, turn=(rank(), options.devices), **common)
             if self.val_patches
             else None,
@@ -219,13 +219,7 @@ class Training:
             return None
         if self.options.average == "ema":
             return MovingAverage()
-        loader = training_loader(
-            self.patch_set,
-            self.train_patches,
-            self.options,
-            batch_size=int(self.options.batch_size or 1),
-            workers=0,
-        )
+        loader = self.samples.loader(batch_size=int(self.options.batch_size or 1), workers=0)
         return StochasticAverage(task.progress, lambda: islice(loader, STATISTICS_BATCHES))
 
     def _save_model(self, row: Row) -> None:

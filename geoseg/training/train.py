@@ -50,7 +50,7 @@ class TrainReport:
 
 
 def train(
-    patches: Path,
+    patches: Path | PatchSet,
     run: Path,
     *,
     options: TrainOptions,
@@ -62,7 +62,7 @@ def train(
     """Train a network on a patch set.
 
     Args:
-        patches: Folder of the patch set.
+        patches: The patch set, or its folder.
         run: Folder to write: the bundle, history, curves, pictures, options, checkpoint.
         options: How.
         validate: How to count confusion on validation ground, if not window by window.
@@ -75,28 +75,7 @@ def train(
         PatchSetError: If the patch set is damaged.
         OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
     """
-    return train_on(
-        PatchSet.open(patches),
-        run,
-        options=options,
-        validate=validate,
-        resume=resume,
-        overwrite=overwrite,
-        quiet=quiet,
-    )
-
-
-def train_on(
-    patch_set: PatchSet,
-    run: Path,
-    *,
-    options: TrainOptions,
-    validate: Validation | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    quiet: bool = False,
-) -> TrainReport:
-    """As `train`, on a patch set that is open."""
+    patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
     check_course(options)
     if resume:

@@ -54,6 +54,15 @@ def world(tmp_path, write_raster):
 
 
 @pytest.fixture
+def patches(geoseg, world):
+    """An index of the world's patches."""
+    folder = world / "patches"
+    geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
+           "-o", folder, "--patch-size", 32, "--split-block", 32, "--index-only")  # fmt: skip
+    return folder
+
+
+@pytest.fixture
 def model(tmp_path):
     """An untrained bundle for the world."""
     folder = tmp_path / "model"

@@ -22,14 +22,6 @@ main()
 """
 
 
-@pytest.fixture
-def patches(geoseg, world):
-    folder = world / "patches"
-    geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
-           "-o", folder, "--patch-size", 32, "--split-block", 32, "--index-only")  # fmt: skip
-    return folder
-
-
 def test_the_proof_goes_into_the_bundle_and_nothing_over_the_network(geoseg, model, patches):
     weights = (model / "model.safetensors").read_bytes()
     words = ["quantize", model, patches, "--samples", 4, "--force", "--json", "--quiet"]

@@ -8,14 +8,6 @@ from geoseg.errors import TrainingError
 
 
 @pytest.fixture
-def patches(geoseg, world):
-    folder = world / "patches"
-    geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
-           "-o", folder, "--patch-size", 32, "--split-block", 32, "--index-only")  # fmt: skip
-    return folder
-
-
-@pytest.fixture
 def grid(world):
     """Eight epochs, told in time; the second rate is too high, two loggers are told."""
     path = world / "grid.toml"

@@ -8,14 +8,6 @@ import time
 import pytest
 
 
-@pytest.fixture
-def patches(geoseg, world):
-    folder = world / "patches"
-    geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
-           "-o", folder, "--patch-size", 32, "--split-block", 32, "--index-only")  # fmt: skip
-    return folder
-
-
 def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
     outcome = geoseg("train", patches, "-o", world / "run", "--epochs", 1, "--workers", 0, "--json")
 
