@@ -1,4 +1,4 @@
-"""Validation as in production: on blended maps of the validation ground."""
+"""Figures as in production: on blended maps of the ground of a split."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.lattice import Lattice
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.io.patch_record import Source
+from geoseg.io.patch_record import Source, Split
 from geoseg.io.patches import PatchSet
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import open_reference
@@ -25,9 +25,9 @@ BATCH_SIZE = 4
 
 
 def stitched_confusion(
-    segmenter: Segmenter, bundle: ModelBundle, patch_set: PatchSet
+    segmenter: Segmenter, bundle: ModelBundle, patch_set: PatchSet, split: Split = "val"
 ) -> ConfusionMatrix:
-    """Predict the validation ground of a patch set, each pixel once, and count.
+    """Predict the ground of a split of a patch set, each pixel once, and count.
 
     The windows overlap and are blended as `predict` would by default, whatever the stride of
     the patches. Memory does not depend on the size of the orthophotos.
@@ -36,14 +36,15 @@ def stitched_confusion(
         segmenter: Scores windows.
         bundle: What the windows should be like.
         patch_set: Whose orthophotos and references are still where they were.
+        split: On whose ground.
 
     Raises:
         RasterError: If a source cannot be read.
     """
     total = ConfusionMatrix.zeros(len(patch_set.record.legend))
-    val = patch_set.in_split("val")
+    patches = patch_set.in_split(split)
     for number, source in enumerate(patch_set.record.sources):
-        if windows := [patch.window for patch in val if patch.source == number]:
+        if windows := [patch.window for patch in patches if patch.source == number]:
             total += _of_source(segmenter, bundle, patch_set, source, windows)
     return total
 

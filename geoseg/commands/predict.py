@@ -40,7 +40,11 @@ def predict(
         typer.Option(min=SMALLEST, help="Side of a window [default: 512 to 1024, what suits]."),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, help="Step between windows [default: 7/8 of a window].")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Step between windows, at most [default: 7/8 of a window].",
+        ),
     ] = None,
     overlap: Annotated[
         int | None, typer.Option(min=0, help="Overlap of windows, instead of --stride.")

@@ -7,7 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.window import Window, offsets
+from geoseg.core.window import Edge, Window, offsets
+
+EDGE: Edge = "spread"
+"""Windows of a map are spread evenly: had the last ones to move back alone, blending would hold
+up to a whole window of rows for them, where others share an eighth."""
 
 Taper = Literal["hann", "ramp", "flat"]
 """How windows fade towards their edges: a bell, straight over the overlap, or not at all."""
@@ -43,7 +47,7 @@ class Lattice(NamedTuple):
     """Side of a window, in pixels."""
 
     stride: int
-    """Step between windows, in pixels."""
+    """Step between windows, in pixels, at most: they are spread evenly."""
 
     taper: Taper = "hann"
     """How windows fade into each other."""
@@ -76,17 +80,17 @@ class Lattice(NamedTuple):
 
     @property
     def most_shared_rows(self) -> int:
-        """Rows that windows above each other share, at most: the last ones share more."""
-        starts = offsets(self.height, self.size, self.stride)
+        """Rows that windows above each other share, at most."""
+        starts = offsets(self.height, self.size, self.stride, EDGE)
         return max((above + self.size - below for above, below in pairwise(starts)), default=0)
 
     def _reaching(self, length: int, low: int, high: int) -> list[int]:
         """Starts of the windows that reach some pixels along one axis."""
-        starts = offsets(length, self.size, self.stride)
+        starts = offsets(length, self.size, self.stride, EDGE)
         return [start for start in starts if start < high and start + self.size > low]
 
     def _steps(self, length: int, low: int, high: int) -> list[Step]:
-        starts = offsets(length, self.size, self.stride)
+        starts = offsets(length, self.size, self.stride, EDGE)
         weights = axis_weights(length, self.size, self.stride, self.taper)
         stops = [0, *(start + self.size for start in starts[:-1])]
         nexts = [*starts[1:], length]
@@ -128,13 +132,13 @@ def axis_weights(
     Args:
         length: Pixels along the axis.
         size: Side of a window, in pixels.
-        stride: Step between windows, in pixels.
+        stride: Step between windows, in pixels, at most.
         kind: How windows fade into each other.
 
     Returns:
         (size,) weights for each of `offsets`; 0 beyond ``length``.
     """
-    starts = offsets(length, size, stride)
+    starts = offsets(length, size, stride, EDGE)
     own = taper(size, size - stride, kind)
     total = np.zeros(max(length, size))
     for start in starts:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
-Edge = Literal["shift", "pad", "drop"]
+Edge = Literal["shift", "spread", "pad", "drop"]
 """What the last window of a row or column does at the raster's edge.
 
-``shift`` moves it back to end there, ``pad`` lets it hang over, ``drop`` leaves it out.
+``shift`` moves it back to end there, ``spread`` moves all of them closer together until it
+does, ``pad`` lets it hang over, ``drop`` leaves it out.
 """
 
 
@@ -94,15 +95,19 @@ def offsets(length: int, size: int, stride: int, edge: Edge = "shift") -> list[i
     Args:
         length: Pixels along the axis.
         size: Side of a window, in pixels.
-        stride: Step between windows, in pixels; ``size - stride`` is the overlap.
-        edge: What the last window does at the raster's edge. With ``shift`` only an axis
-            shorter than ``size`` is overhung.
+        stride: Step between windows, in pixels; ``size - stride`` is the overlap. With
+            ``spread`` it is the longest step: windows share that overlap or a little more,
+            all as much to a pixel.
+        edge: What the last window does at the raster's edge. With ``shift`` and ``spread``
+            only an axis shorter than ``size`` is overhung.
 
     Raises:
         ValueError: If ``stride`` is not in ``1..size`` (a larger one leaves gaps).
 
     >>> offsets(10, size=5, stride=3)  # 0-4, 3-7, 5-9
     [0, 3, 5]
+    >>> offsets(14, size=5, stride=4, edge="spread")  # 0-4, 3-7, 6-10, 9-13
+    [0, 3, 6, 9]
     >>> offsets(10, size=5, stride=3, edge="pad")  # 0-4, 3-7, 6-10
     [0, 3, 6]
     >>> offsets(10, size=5, stride=3, edge="drop")  # 0-4, 3-7
@@ -117,6 +122,9 @@ def offsets(length: int, size: int, stride: int, edge: Edge = "shift") -> list[i
         return [0]
     if edge == "pad":
         return list(range(0, last + stride, stride))
+    if edge == "spread":
+        steps = -(-last // stride)
+        return [step * last // steps for step in range(steps + 1)]
     return [*range(0, last, stride), last]
 
 

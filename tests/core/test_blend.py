@@ -4,7 +4,7 @@ import pytest
 from geoseg.core.blend import WindowScores, blend
 from geoseg.core.lattice import Lattice
 from geoseg.core.scores import IGNORE, classify
-from geoseg.core.window import Window, sliding_windows
+from geoseg.core.window import Window
 
 SHAPES = [(1, 1), (1, 23), (7, 23), (8, 8), (7, 9), (23, 5), (30, 17)]
 SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]
@@ -13,7 +13,7 @@ SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]
 def cut(scores, valid, lattice):
     """The windows of a whole map, padded where they hang over."""
     _, height, width = scores.shape
-    for window in sliding_windows(height, width, size=lattice.size, stride=lattice.stride):
+    for window in lattice.windows(lattice.whole):
         rows, cols = window.clip(height, width).slices
         around = (
             (0, max(window.row_stop - height, 0)),
@@ -138,7 +138,8 @@ def test_blending_in_strips_agrees_with_a_map_held_whole(height, width, size, st
 def taper_in_sum(length, start, size, stride):
     """The taper of one window over the sum of all tapers, written as the design has it."""
     last = max(length - size, 0)
-    starts = [*range(0, last, stride), last]
+    steps = max(-(-last // stride), 1)
+    starts = {step * last // steps for step in range(steps + 1)}
     here = np.arange(start, start + size)
     bells = {
         s: np.where(

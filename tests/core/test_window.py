@@ -68,7 +68,7 @@ def test_a_window_counted_from_another_ones_corner_moves_back():
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-@pytest.mark.parametrize("edge", ["shift", "pad"])
+@pytest.mark.parametrize("edge", ["shift", "spread", "pad"])
 def test_every_pixel_is_covered(height, width, size, stride, edge):
     windows = list(sliding_windows(height, width, size=size, stride=stride, edge=edge))
 
@@ -86,6 +86,18 @@ def test_last_window_ends_at_the_edge(length, stride):
     assert all(step == stride for step in np.diff(starts)[:-1])
 
 
+@pytest.mark.parametrize("length", [5, 6, 7, 10, 11, 23])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+def test_spread_windows_are_as_many_and_share_as_much_to_a_pixel(length, stride):
+    starts = offsets(length, 5, stride, "spread")
+
+    steps = np.diff(starts)
+    assert (starts[0], starts[-1]) == (0, length - 5)
+    assert len(starts) == len(offsets(length, 5, stride))
+    assert max(steps, default=0) <= stride
+    assert max(steps, default=0) - min(steps, default=0) <= 1
+
+
 @pytest.mark.parametrize("length", range(1, 12))
 def test_padded_windows_keep_their_step_and_hang_over_less_than_it(length):
     starts = offsets(length, 4, 3, "pad")
@@ -101,7 +113,7 @@ def test_dropping_leaves_out_what_would_hang_over(length):
     assert offsets(length, 4, 3, "drop") == wanted
 
 
-@pytest.mark.parametrize("edge", ["shift", "pad"])
+@pytest.mark.parametrize("edge", ["shift", "spread", "pad"])
 def test_a_raster_smaller_than_the_window_has_one_that_hangs_over(edge):
     assert list(sliding_windows(2, 3, size=4, stride=2, edge=edge)) == [window(0, 0, 4, 4)]
 

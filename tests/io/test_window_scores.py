@@ -32,11 +32,12 @@ def layout_of(height=9, width=11, *, crs=UTM, transform=NORTH_UP, **made_of):
 
 def random_windows(layout):
     """Scores of every window; a fifth of the pixels does not count."""
-    height, width, size, stride, _ = layout.lattice
+    lattice = layout.lattice
     rng = np.random.default_rng(0)
-    for window in sliding_windows(height, width, size=size, stride=stride):
-        valid = rng.random((size, size)) < 0.8
-        yield WindowScores(window, rng.random((2, size, size), np.float32) * valid, valid)
+    square = lattice.size, lattice.size
+    for window in lattice.windows(lattice.whole):
+        valid = rng.random(square) < 0.8
+        yield WindowScores(window, rng.random((2, *square), np.float32) * valid, valid)
 
 
 @pytest.fixture

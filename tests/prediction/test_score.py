@@ -123,7 +123,7 @@ def test_blended_scores_equal_sums_over_the_whole_map(write_raster, height, widt
     reach = height + SIZE, width + SIZE
     total, weight = np.zeros((3, *reach)), np.zeros(reach)
     with RasterReader(path) as ortho:
-        for window in sliding_windows(height, width, size=SIZE, stride=stride):
+        for window in sliding_windows(height, width, size=SIZE, stride=stride, edge="spread"):
             image, valid = ortho.read_floats(window)
             counted = np.outer(bell, bell) * valid
             rows, cols = window.slices

@@ -52,7 +52,7 @@ def files(write_raster):
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 30), (8, 8), (9, 7), (21, 34)])
 @pytest.mark.parametrize(("size", "stride"), [(8, 8), (8, 3), (5, 4)])
-@pytest.mark.parametrize("edge", ["shift", "pad", "drop"])
+@pytest.mark.parametrize("edge", ["shift", "spread", "pad", "drop"])
 def test_shares_agree_with_counting_each_window(files, height, width, size, stride, edge):
     ortho, reference, image, truth = files(height, width)
     valid = (image != 0).any(axis=0)
