@@ -22,8 +22,8 @@ from geoseg.io.patch_record import Source
 from geoseg.io.patches import PatchSet
 from geoseg.model.memory import keep_freed_memory
 from geoseg.tiling import TileOptions, tile
-from geoseg.training.augmentation import STRENGTHS
-from geoseg.training.dataset import PatchDataset, Ticket
+from geoseg.training.augmentation.recipe import STRENGTHS
+from geoseg.training.data.dataset import PatchDataset, Ticket
 
 SIDE = 2048
 ROUNDS, TRIES = 60, 4

@@ -285,7 +285,7 @@ def train(
 
 def _check_augment(text: str) -> None:
     """See that the changes are known and possible."""
-    from geoseg.training.augmentation import Augmentation
+    from geoseg.training.augmentation.recipe import Augmentation
 
     try:
         Augmentation.parse(text)

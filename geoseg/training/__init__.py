@@ -1,9 +1,9 @@
 """A patch set becomes a model bundle."""
 
+from geoseg.training.augmentation.preview import draw_samples
 from geoseg.training.cross_validation import FoldsReport, train_folds
 from geoseg.training.options import TrainOptions
 from geoseg.training.ranks import is_first
-from geoseg.training.samples import draw_samples
 from geoseg.training.train import TrainReport, train
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import Any
 
 from geoseg.io.outputs import refuse_existing, write_text
 from geoseg.io.patches import PatchSet
-from geoseg.training.folds import fold
+from geoseg.training.data.folds import fold
 from geoseg.training.new_bundle import resolve
 from geoseg.training.options import TrainOptions
-from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
+from geoseg.training.records.run_folder import RUN, check_resumable, run_record, start_folder
 from geoseg.training.session import Validation
 from geoseg.training.train import TrainReport, train
 

@@ -20,20 +20,20 @@ from geoseg.model.memory import keep_freed_memory
 from geoseg.model.network import save_network
 from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device
-from geoseg.training.averaging import Averaging, MovingAverage, StochasticAverage
-from geoseg.training.batch_size import fitting_batch_size
-from geoseg.training.callbacks import Progress, Record
-from geoseg.training.class_weights import class_weights
-from geoseg.training.dataset import PatchDataset, TrainingSamples, make_loader
-from geoseg.training.history import Row
-from geoseg.training.loggers import make_loggers
-from geoseg.training.losses import make_loss
-from geoseg.training.lr_finder import find_lr
+from geoseg.training.data.dataset import PatchDataset, TrainingSamples, make_loader
 from geoseg.training.new_bundle import begin
+from geoseg.training.optimization.averaging import Averaging, MovingAverage, StochasticAverage
+from geoseg.training.optimization.batch_size import fitting_batch_size
+from geoseg.training.optimization.class_weights import class_weights
+from geoseg.training.optimization.losses import make_loss
+from geoseg.training.optimization.lr_finder import find_lr
+from geoseg.training.optimization.pacing import TimeLimit
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.pacing import TimeLimit
 from geoseg.training.ranks import is_first, own_batch_size, rank, share_processors
-from geoseg.training.run_folder import check_checkpoint, versions
+from geoseg.training.records.callbacks import Progress, Record
+from geoseg.training.records.history import Row
+from geoseg.training.records.loggers import make_loggers
+from geoseg.training.records.run_folder import check_checkpoint, versions
 from geoseg.training.task import SegmentationTask
 from geoseg.training.trainer import course_callbacks, make_trainer
 

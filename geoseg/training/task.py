@@ -14,13 +14,13 @@ from geoseg.core.scores import IGNORE
 from geoseg.model.bundle import Normalisation
 from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
-from geoseg.training.augmentation import Augmentation
-from geoseg.training.losses import LossFunction
-from geoseg.training.mixing import mix
-from geoseg.training.optimizers import make_optimizer
+from geoseg.training.augmentation.mixing import mix
+from geoseg.training.augmentation.recipe import Augmentation
+from geoseg.training.optimization.losses import LossFunction
+from geoseg.training.optimization.optimizers import make_optimizer
+from geoseg.training.optimization.pacing import TimeLimit
+from geoseg.training.optimization.schedules import course, rise_steps
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.pacing import TimeLimit
-from geoseg.training.schedules import course, rise_steps
 
 Batch = tuple[Tensor, Tensor]
 

@@ -7,19 +7,19 @@ from geoseg.errors import TrainingError
 from geoseg.io.outputs import refuse_existing
 from geoseg.io.patches import PatchSet
 from geoseg.model.network import load_network, parameter_count
-from geoseg.training.history import Row, draw_curves
 from geoseg.training.new_bundle import resolve
+from geoseg.training.optimization.schedules import check_course
 from geoseg.training.options import TrainOptions
-from geoseg.training.pictures import draw_validation
 from geoseg.training.ranks import is_first
-from geoseg.training.run_folder import (
+from geoseg.training.records.history import Row, draw_curves
+from geoseg.training.records.pictures import draw_validation
+from geoseg.training.records.run_folder import (
     check_resumable,
     read_found,
     run_record,
     start_folder,
     write_found,
 )
-from geoseg.training.schedules import check_course
 from geoseg.training.session import Training, Validation
 
 

@@ -12,9 +12,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
 from geoseg.model.torch_runtime import choose_precision
-from geoseg.training.callbacks import Record
+from geoseg.training.optimization.pacing import FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.options import TrainOptions
-from geoseg.training.pacing import FreezeEncoder, Plateau, TimeLimit
+from geoseg.training.records.callbacks import Record
 from geoseg.training.task import SegmentationTask
 
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}

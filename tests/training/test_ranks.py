@@ -8,7 +8,7 @@ import torch
 
 from geoseg.errors import TrainingError
 from geoseg.training import TrainOptions
-from geoseg.training.dataset import NOTHING, EpochSampler
+from geoseg.training.data.dataset import NOTHING, EpochSampler
 from geoseg.training.ranks import is_first, mean_over_processes, own_batch_size, rank
 
 SCRIPT = """

@@ -10,8 +10,8 @@ from geoseg import chains
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.training import TrainOptions, batch_size, lr_finder, train
-from geoseg.training.batch_size import fitting_batch_size
-from geoseg.training.losses import make_loss
+from geoseg.training.optimization.batch_size import fitting_batch_size
+from geoseg.training.optimization.losses import make_loss
 from geoseg.training.task import SegmentationTask
 
 CPU = torch.device("cpu")

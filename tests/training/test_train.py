@@ -20,7 +20,7 @@ from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
 from geoseg.training import pacing, train
-from geoseg.training.callbacks import Progress, Record
+from geoseg.training.records.callbacks import Progress, Record
 
 
 def weights(run):

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from geoseg.io.patches import PatchSet
-from geoseg.training.pictures import draw_validation
+from geoseg.training.records.pictures import draw_validation
 
 
 class Right:

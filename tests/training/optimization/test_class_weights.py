@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from geoseg.errors import TrainingError
-from geoseg.training.class_weights import balanced, class_weights
+from geoseg.training.optimization.class_weights import balanced, class_weights
 
 NAMES = ["background", "rock", "sand=wet"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from geoseg.core.scores import IGNORE
 from geoseg.io.patches import Sample
-from geoseg.training.augmentation import Augmentation, Positions
+from geoseg.training.augmentation.recipe import Augmentation, Positions
 
 POSITIONS: dict[Positions, tuple[int, ...]] = {
     "none": (0,),

@@ -6,8 +6,14 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from geoseg.training.augmentation import Augmentation
-from geoseg.training.radiometry import Bands, blurred, dropped, recolored, visible_bands
+from geoseg.training.augmentation.radiometry import (
+    Bands,
+    blurred,
+    dropped,
+    recolored,
+    visible_bands,
+)
+from geoseg.training.augmentation.recipe import Augmentation
 
 
 def bands(low=(0, 0, 0), high=(200, 200, 200), visible=(0, 1, 2)):

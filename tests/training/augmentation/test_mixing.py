@@ -4,8 +4,8 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from geoseg.training.augmentation import Augmentation
-from geoseg.training.mixing import box, cutmix, mix, mixup
+from geoseg.training.augmentation.mixing import box, cutmix, mix, mixup
+from geoseg.training.augmentation.recipe import Augmentation
 
 NAN = float("nan")
 

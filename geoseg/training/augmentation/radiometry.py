@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from geoseg.io.patch_record import PatchSetRecord
-from geoseg.training.augmentation import Augmentation
+from geoseg.training.augmentation.recipe import Augmentation
 
 GREY = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in grey: ITU-R BT.601."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from geoseg.errors import TrainingError
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patches import PatchSet, Sample
-from geoseg.training.augmentation import Augmentation
-from geoseg.training.dataset import PatchDataset, Ticket, TrainingSamples
-from geoseg.training.mixing import Mixed, mix
+from geoseg.training.augmentation.mixing import Mixed, mix
+from geoseg.training.augmentation.recipe import Augmentation
+from geoseg.training.data.dataset import PatchDataset, Ticket, TrainingSamples
 from geoseg.training.options import TrainOptions
-from geoseg.training.pictures import colored, in_view
+from geoseg.training.records.pictures import colored, in_view
 
 ROWS, EPOCHS = 6, 4
 """Patches of a sheet, and how often each is seen."""

@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import build_network, load_network
 from geoseg.training import train
-from geoseg.training.callbacks import Progress
-from geoseg.training.pacing import FreezeEncoder, TimeLimit
+from geoseg.training.optimization.pacing import FreezeEncoder, TimeLimit
+from geoseg.training.records.callbacks import Progress
 
 
 class Standing:

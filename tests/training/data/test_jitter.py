@@ -4,7 +4,7 @@ import pytest
 from geoseg.core.window import Window
 from geoseg.io.patch_record import Patch
 from geoseg.io.patch_table import PatchTable
-from geoseg.training.jitter import Jitter
+from geoseg.training.data.jitter import Jitter
 
 SIZE = 8
 

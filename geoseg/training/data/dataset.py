@@ -14,13 +14,13 @@ from geoseg.errors import TrainingError
 from geoseg.io.patch_record import Patch, PatchSetRecord
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet, Sample
-from geoseg.training.augmentation import Augmentation
-from geoseg.training.geometry import POSITIONS, draw_warp, turned, warped
-from geoseg.training.jitter import Jitter
+from geoseg.training.augmentation.geometry import POSITIONS, draw_warp, turned, warped
+from geoseg.training.augmentation.radiometry import Bands, dropped, recolored
+from geoseg.training.augmentation.recipe import Augmentation
+from geoseg.training.data.jitter import Jitter
+from geoseg.training.data.sampling import Chances, chances, draw, repeats
 from geoseg.training.options import TrainOptions
-from geoseg.training.radiometry import Bands, dropped, recolored
 from geoseg.training.ranks import rank
-from geoseg.training.sampling import Chances, chances, draw, repeats
 
 NOTHING = -1
 """Number of a patch that has neither data nor labels."""

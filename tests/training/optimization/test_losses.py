@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from geoseg.errors import TrainingError
-from geoseg.training.losses import cross_entropy, focal, make_loss
+from geoseg.training.optimization.losses import cross_entropy, focal, make_loss
 
 LOSSES = ["ce", "focal", "dice", "jaccard", "lovasz", "tversky", "ce:0.5+dice:0.5"]
 

@@ -3,7 +3,7 @@ import csv
 import pytest
 from matplotlib.image import imread
 
-from geoseg.training.history import draw_curves, write_history
+from geoseg.training.records.history import draw_curves, write_history
 
 ROWS = [
     {"epoch": 1, "train_loss": 0.5, "val_loss": 0.25, "val_miou": 0.5, "iou_a, b": 0.5, "lr": 0.1},

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.training.optimizers import make_optimizer
+from geoseg.training.optimization.optimizers import make_optimizer
 from geoseg.training.options import TrainOptions
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from geoseg.errors import TrainingError
-from geoseg.training.augmentation import PRESETS, STRENGTHS, Augmentation
+from geoseg.training.augmentation.recipe import PRESETS, STRENGTHS, Augmentation
 
 parse = Augmentation.parse
 

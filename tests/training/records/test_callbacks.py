@@ -1,6 +1,6 @@
 import pytest
 
-from geoseg.training.callbacks import Record
+from geoseg.training.records.callbacks import Record
 
 NAN = float("nan")
 

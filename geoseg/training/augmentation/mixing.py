@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.training.augmentation import Augmentation
+from geoseg.training.augmentation.recipe import Augmentation
 
 Batch = tuple[Tensor, Tensor]
 """(n, bands, size, size) images, NaN without data, and (n, size, size) classes."""

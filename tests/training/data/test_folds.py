@@ -7,7 +7,7 @@ from geoseg.errors import TrainingError
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
 from geoseg.training import train, train_folds
-from geoseg.training.folds import fold
+from geoseg.training.data.folds import fold
 
 
 def painted(patch_set, split):

@@ -7,14 +7,14 @@ import torch
 
 from geoseg.errors import TrainingError
 from geoseg.io.patches import PatchSet, Sample
-from geoseg.training.dataset import (
+from geoseg.training.augmentation.geometry import POSITIONS, turned
+from geoseg.training.data.dataset import (
     EpochSampler,
     PatchDataset,
     Ticket,
     TrainingSamples,
     make_loader,
 )
-from geoseg.training.geometry import POSITIONS, turned
 from geoseg.training.options import TrainOptions
 
 SQUARE = np.array([[1, 2], [3, 4]], np.uint8)

@@ -3,8 +3,8 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR, PolynomialLR
 
 from geoseg.errors import TrainingError
+from geoseg.training.optimization.schedules import check_course, course, rise_steps
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedules import check_course, course, rise_steps
 
 SCHEDULES = ["constant", "plateau", "cosine", "one-cycle", "poly"]
 

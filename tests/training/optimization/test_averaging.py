@@ -9,7 +9,7 @@ from torch import nn
 
 from geoseg.model.bundle import WEIGHTS
 from geoseg.training import train
-from geoseg.training.averaging import StochasticAverage, moving_average
+from geoseg.training.optimization.averaging import StochasticAverage, moving_average
 
 
 class Net(lightning.LightningModule):

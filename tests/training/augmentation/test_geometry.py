@@ -5,8 +5,8 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 
 from geoseg.core.scores import IGNORE
 from geoseg.io.patches import Sample
-from geoseg.training.augmentation import Augmentation
-from geoseg.training.geometry import POSITIONS, Warp, draw_warp, turned, warped
+from geoseg.training.augmentation.geometry import POSITIONS, Warp, draw_warp, turned, warped
+from geoseg.training.augmentation.recipe import Augmentation
 
 SQUARE = np.array([[1, 2], [3, 4]], np.uint8)
 IN_ALL_POSITIONS = [

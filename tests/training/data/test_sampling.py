@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geoseg.errors import TrainingError
-from geoseg.training.sampling import MOST_OFTEN, chances, draw, repeats
+from geoseg.training.data.sampling import MOST_OFTEN, chances, draw, repeats
 
 NAMES = ["land", "road", "car"]
 SHARES = np.array([[1, 0, 0], [0.8, 0.2, 0], [0.7, 0.2, 0.1], [0.5, 0.5, 0]])

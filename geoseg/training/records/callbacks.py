@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from geoseg.io.outputs import staged
-from geoseg.training.history import Row, write_history
 from geoseg.training.options import UNLIMITED
+from geoseg.training.records.history import Row, write_history
 from geoseg.training.task import SegmentationTask
 
 

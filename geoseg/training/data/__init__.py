@@ -1,0 +1,1 @@
+"""What a training reads: patches, their order, their places."""

@@ -1,0 +1,1 @@
+"""What a training leaves behind: history, checkpoint, pictures, run.json."""
