@@ -107,11 +107,11 @@ def raw(wanted: argparse.Namespace) -> Callable[[], None]:
     import torch
 
     from geoseg.model.memory import keep_freed_memory
-    from geoseg.model.torch_runtime import choose_device, choose_precision
+    from geoseg.model.torch_runtime import DTYPES, choose_device, choose_precision
 
     keep_freed_memory()
     device = choose_device("auto")
-    half = choose_precision("auto", device) != "fp32"
+    precision = choose_precision("auto", device)
     net = network(wanted).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     shape = (wanted.batch_size, 3, PATCH, PATCH)
@@ -119,7 +119,7 @@ def raw(wanted: argparse.Namespace) -> Callable[[], None]:
     target = torch.randint(0, CLASSES, (shape[0], PATCH, PATCH), device=device)
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
             logits = net(images)
         torch.nn.functional.cross_entropy(logits.float(), target).backward()
         optimizer.step()

@@ -1,6 +1,8 @@
 """The typer app, and the one place where a `GeosegError` becomes an exit code."""
 
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -68,11 +70,21 @@ def _root(
     """Semantic segmentation of large orthophotos: tile, train, predict, mosaic, evaluate."""
 
 
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code, as shells give it to what was ended by this signal."""
+
+
+def _terminated(*_: object) -> NoReturn:
+    """End as Ctrl-C does: what is being written is removed on the way out."""
+    sys.exit(TERMINATED)
+
+
 def main() -> None:
-    """Entry point. 0 done, 1 expected failure, 2 wrong usage, 130 interrupted.
+    """Entry point. 0 done, 1 expected failure, 2 wrong usage, 130 interrupted, 143 terminated.
 
     typer itself sees to wrong usage and Ctrl-C. A traceback is a bug.
     """
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except GeosegError as error:

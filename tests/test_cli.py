@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,8 @@ from affine import Affine
 from shapely import box
 
 import geoseg
+from geoseg import cli
+from geoseg.io.outputs import staged
 
 COMMANDS = ["tile", "train", "predict", "mosaic", "evaluate", "legend", "preview"]
 PLACE = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)}
@@ -154,3 +157,22 @@ def test_what_needs_no_network_does_its_work_without_torch(words, folder, tmp_pa
 
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "imported: []"
+
+
+def test_a_command_that_is_terminated_leaves_nothing_behind(monkeypatch, tmp_path):
+    def write_half():
+        with staged(tmp_path / "out.txt", overwrite=False) as partial:
+            partial.write_text("half")
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(cli, "app", write_half)
+    before = signal.getsignal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert ended.value.code == 143
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,9 @@ from torch import nn
 from geoseg import chains
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import Normalisation
-from geoseg.training import TrainOptions, batch_size, lr_finder, train
+from geoseg.model.torch_runtime import DTYPES
+from geoseg.training import TrainOptions, train
+from geoseg.training.optimization import batch_size, lr_finder
 from geoseg.training.optimization.batch_size import fitting_batch_size
 from geoseg.training.optimization.losses import make_loss
 from geoseg.training.task import SegmentationTask
@@ -110,3 +112,14 @@ def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
     ground[50:60, 20:30] = False  # without data
     assert confusion.total == ground.sum()
     assert report.best["val_miou"] == pytest.approx(confusion.iou.mean())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_batch_size_is_tried_in_the_precision_of_the_training(task, precision):
+    task.options = replace(task.options, precision=precision)
+    seen = set()
+    task.network.register_forward_hook(lambda _, __, scores: seen.add(scores.dtype))
+
+    fitting_batch_size(task, bands=3, size=32, device=CPU)
+
+    assert seen == {DTYPES[precision]}

@@ -19,7 +19,8 @@ from geoseg.errors import (
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
-from geoseg.training import pacing, train
+from geoseg.training import train
+from geoseg.training.optimization import pacing
 from geoseg.training.records.callbacks import Progress, Record
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geoseg.core.scores import IGNORE
 from geoseg.errors import TrainingError
+from geoseg.model.torch_runtime import DTYPES, choose_precision
 from geoseg.training.options import BATCH_SIZE
 from geoseg.training.task import SegmentationTask
 
@@ -76,12 +77,13 @@ def _by_trial(task: SegmentationTask, bands: int, size: int, device: torch.devic
 
 def _step(task: SegmentationTask, count: int, bands: int, size: int, device: torch.device) -> None:
     """A step of training without its update, on patches of nothing in particular."""
+    precision = choose_precision(task.options.precision, device)
     modes = {module: module.training for module in task.modules()}
     task.eval()  # batch statistics stay as they are, and one patch is enough
     images: Tensor = torch.rand(count, bands, size, size, device=device)
     target = torch.zeros(count, size, size, dtype=torch.int64, device=device)
     target[:, 0] = IGNORE
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
         task.loss(task(images), target).backward()  # type: ignore[no-untyped-call]
     task.zero_grad(set_to_none=True)
     for module, training in modes.items():
