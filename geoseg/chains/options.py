@@ -15,7 +15,10 @@ Bounds = tuple[float, float, float, float]
 SIZES = (512, 640, 768, 896, 1024)
 """Sides of windows to choose from, in pixels; see docs/overlap.md."""
 
-SPARE = 1.1
+LARGE = 768
+"""Larger windows see hardly more and need up to twice the memory: only where they compute less."""
+
+SPARE = 1.05
 """A larger window may compute so many times as much as the cheapest: its pixels see more around."""
 
 DEFAULT_OVERLAP = 8
@@ -74,9 +77,10 @@ class PredictOptions:
     def size(self, bundle: ModelBundle, height: int, width: int) -> int:
         """Side of a window as the network sees it, in pixels.
 
-        Unless the user has chosen, it is the largest of `SIZES` that computes little more
-        than the cheapest of them does; one window, if that is enough for the orthophoto;
-        never less than a training patch, nor than the stride or overlap takes.
+        Unless the user has chosen, it is the largest of `SIZES` up to `LARGE` that computes
+        little more than the cheapest of them all does, or a larger one if none does; one
+        window, if that is enough for the orthophoto; never less than a training patch, nor
+        than the stride or overlap takes.
 
         Args:
             bundle: The model.
@@ -90,7 +94,8 @@ class PredictOptions:
         sizes = {size for size in sizes if size <= max(SIZES[-1], bundle.patch_size)}
         fitting = [size for size in sizes if 1 <= self._stride(size) <= size]
         costs = {size: self._cost(size, height, width) for size in fitting or [max(sizes)]}
-        return max(size for size, cost in costs.items() if cost <= SPARE * min(costs.values()))
+        good = [size for size, cost in costs.items() if cost <= SPARE * min(costs.values())]
+        return max((size for size in good if size <= LARGE), default=min(good))
 
     def _cost(self, size: int, height: int, width: int) -> int:
         """Pixels of all windows of a size."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,14 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.batch import Batch
-from geoseg.commands.legends import OwnLegend, class_indices, legend_of, merged_legend
+from geoseg.commands.legends import (
+    LegendMapFile,
+    OwnLegend,
+    ReferenceLegend,
+    class_indices,
+    legend_of,
+    merged_legend,
+)
 from geoseg.commands.parsing import parse_distance
 from geoseg.commands.survey import Errors, match_orthos
 from geoseg.commands.talk import Talk, print_json, width_of_terminal
@@ -100,24 +108,16 @@ def evaluate(
             "thresholds, average precision of objects."
         ),
     ] = None,
-    legend_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or JSON with columns from (class of the map), to (class of the reference) "
-            "and, if wanted, name: legends that differ are merged."
-        ),
-    ] = None,
-    reference_legend: Annotated[
-        str | None,
-        typer.Option(help="TOML file or preset: the reference's classes, for --legend-map."),
-    ] = None,
+    legend_map: LegendMapFile = None,
+    reference_legend: ReferenceLegend = None,
     confidence: Annotated[
         float | None,
         typer.Option(
             min=50,
             max=99.9,
             metavar="PERCENT",
-            help="Bounds of every figure at this level, such as 95, by drawing blocks of ground.",
+            help="Bounds of every share at this level, such as 95, by drawing blocks of ground; "
+            "counts and worst windows have none, --sample its own standard errors.",
         ),
     ] = None,
     block: Annotated[
@@ -170,7 +170,6 @@ def evaluate(
     """Compute per-class figures of class maps against reference maps, or a sample of points."""
     from geoseg import evaluation
     from geoseg.io.outputs import refuse_existing
-    from geoseg.io.patches import PatchSet
     from geoseg.io.paths import find_rasters, find_references
     from geoseg.io.reference import ReferenceOptions
 
@@ -182,13 +181,14 @@ def evaluate(
     classes = legend_of(legend, paths[0])
     talk = Talk(quiet=quiet)
     if sample is not None:
-        others = (patches, boundary, erode, objects, scores, legend_map)
+        others = (patches, boundary, erode, objects, scores)
         if len(paths) > 1 or any(others) or confidence or by or error_map or worst:
             raise typer.BadParameter(
                 "it is of one map, and without --patches, --boundary, --erode, --objects, "
-                "--scores, --legend-map, --confidence, --by, --error-map, --worst",
+                "--scores, --confidence, --by, --error-map, --worst",
                 param_hint="--sample",
             )
+        classes = merged_legend(classes, legend_map, reference_legend)
         watch = talk.watch(paths[0].name)
         estimates = evaluation.evaluate_sample(
             paths[0], sample, classes, column=attribute, layer=layer, aoi=aoi, watch=watch
@@ -200,8 +200,8 @@ def evaluate(
     references = find_references(reference or [])
     rasters = find_rasters(scores or [])
     pairs = evaluation.pair_maps(paths, references, by=pair, scores=rasters)
-    classes = merged_legend(classes, references[0], legend_map, reference_legend, coding=coding)
-    ground = PatchSet.open(patches).footprints(split) if patches else None
+    classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
+    ground = _ground(patches, split) if patches else None
     choices = ReferenceOptions(attribute=attribute, layer=layer, coding=coding, resample=resample)
     numbers = class_indices(objects or [], classes)
     drawn = reference_objects == "polygons"
@@ -234,13 +234,22 @@ def evaluate(
     )
     if not done:
         batch.finish()
-    report = evaluation.Evaluation(dict(done), classes, measures)
+    report = evaluation.Evaluation(
+        dict(done), classes, measures, reading=_reading(choices, aoi, patches, split)
+    )
     _warn(report, talk)
     report, panels = errors.survey(report, reading, talk, workers=threads)
     if output is not None:
         evaluation.write_report(output, report, overwrite=overwrite, panels=panels)
     _tell(report, partial(evaluation.table_of, width=width_of_terminal()), json=json)
     batch.finish()
+
+
+def _ground(patches: Path, split: Literal["train", "val", "test"]) -> Any:
+    """Where the patches of a split are, a GeoSeries."""
+    from geoseg.io.patches import PatchSet  # with geopandas, which rasters alone do not need
+
+    return PatchSet.open(patches).footprints(split)
 
 
 def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> Any:
@@ -253,6 +262,17 @@ def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> An
         return None
     own = {} if block is None else {"block": block}
     return Bootstrap(level=level / 100, resamples=resamples, seed=seed, **own)
+
+
+def _reading(
+    choices: Any, aoi: Path | None, patches: Path | None, split: str
+) -> dict[str, str | bool | None]:
+    """How the files were read, for the record."""
+    return asdict(choices) | {
+        "aoi": str(aoi) if aoi else None,
+        "patches": str(patches) if patches else None,
+        "split": split if patches else None,
+    }
 
 
 def _warn(report: Any, talk: Talk) -> None:

@@ -10,10 +10,26 @@ from geoseg.errors import LegendError
 
 if TYPE_CHECKING:
     from geoseg.core.legend import Legend
+    from geoseg.io.legend_map import LegendMap
 
 OwnLegend = Annotated[
     str | None,
     typer.Option("--legend", "-l", help="TOML file or preset [default: as geoseg's own maps say]."),
+]
+LegendMapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--legend-map",
+        help="CSV or JSON with columns from (class of the map), to (class of the reference) "
+        "and, if wanted, name: legends that differ are merged.",
+    ),
+]
+ReferenceLegend = Annotated[
+    str | None,
+    typer.Option(
+        "--reference-legend",
+        help="TOML file or preset: the reference's classes, for --legend-map.",
+    ),
 ]
 
 
@@ -35,11 +51,46 @@ def legend_of(name: str | None, class_map: Path) -> "Legend":
     return Legend.from_dict(record)
 
 
-def merged_legend(
-    own: "Legend",
-    reference: Path,
+def legend_map_of(
     legend_map: Path | None,
     reference_legend: str | None,
+    reference: Path | None = None,
+    *,
+    coding: str = "auto",
+) -> "LegendMap | None":
+    """The legend map that the user names, if there is one.
+
+    Args:
+        legend_map: Table of the classes that mean the same.
+        reference_legend: TOML file or preset.
+        reference: One of the references; a class map of geoseg's own says what its classes are.
+        coding: How a raster reference names classes.
+
+    Raises:
+        LegendError: If the table or the legend cannot be read.
+    """
+    from geoseg.io.legend_map import LegendMap, load_legend_map
+    from geoseg.io.legends import load_legend
+
+    if legend_map is None:
+        if reference_legend is not None:
+            raise typer.BadParameter("is for --legend-map", param_hint="--reference-legend")
+        return None
+    if coding == "map":
+        raise typer.BadParameter(
+            "map is not for --legend-map, which says what the values of a class map mean",
+            param_hint="--coding",
+        )
+    carried = None if reference is None else _carried(reference)
+    theirs = load_legend(reference_legend) if reference_legend else carried
+    return LegendMap(legend_map, tuple(load_legend_map(legend_map)), theirs)
+
+
+def merged_legend(
+    own: "Legend",
+    legend_map: Path | None,
+    reference_legend: str | None,
+    reference: Path | None = None,
     *,
     coding: str = "auto",
 ) -> "Legend":
@@ -47,33 +98,16 @@ def merged_legend(
 
     Args:
         own: The legend of the map.
-        reference: One of the references; a class map of geoseg's own says what its classes are.
-        legend_map: Table of the classes that mean the same.
-        reference_legend: TOML file or preset.
-        coding: How a raster reference names classes.
+        legend_map: As in `legend_map_of`.
+        reference_legend: As in `legend_map_of`.
+        reference: As in `legend_map_of`.
+        coding: As in `legend_map_of`.
 
     Raises:
         LegendError: If the table does not fit the legends.
     """
-    from geoseg.core.legend_map import merge_legends
-    from geoseg.io.legend_map import load_legend_map
-    from geoseg.io.legends import load_legend
-
-    if legend_map is None:
-        if reference_legend is not None:
-            raise typer.BadParameter("is for --legend-map", param_hint="--reference-legend")
-        return own
-    if coding == "map":
-        raise typer.BadParameter(
-            "map is not for --legend-map, which says what the values of a class map mean",
-            param_hint="--coding",
-        )
-    theirs = load_legend(reference_legend) if reference_legend else _carried(reference)
-    rows = load_legend_map(legend_map)
-    try:
-        return merge_legends(rows, own, theirs)
-    except LegendError as error:
-        raise LegendError(f"{legend_map}: {error}") from error
+    found = legend_map_of(legend_map, reference_legend, reference, coding=coding)
+    return found.merged(own) if found else own
 
 
 def _carried(reference: Path) -> "Legend | None":

@@ -7,8 +7,17 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.legends import OwnLegend
-from geoseg.commands.show import Coding, Inputs, NoReference, Orthos, References, show_options
+from geoseg.commands.legends import LegendMapFile, OwnLegend, ReferenceLegend
+from geoseg.commands.show import (
+    Aoi,
+    Coding,
+    Inputs,
+    NoReference,
+    Orthos,
+    References,
+    Words,
+    show_options,
+)
 from geoseg.commands.talk import Talk, in_bytes, print_json
 
 
@@ -20,9 +29,12 @@ def report(
     reference: References = None,
     no_reference: NoReference = False,
     legend: OwnLegend = None,
+    legend_map: LegendMapFile = None,
+    reference_legend: ReferenceLegend = None,
     attribute: options.Attribute = None,
     layer: options.Layer = None,
     coding: Coding = "auto",
+    aoi: Aoi = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     max_size: Annotated[
         int, typer.Option(min=64, max=16384, help="Longest side of pictures, about, in pixels.")
@@ -42,12 +54,19 @@ def report(
     if output.suffix.lower() not in {".html", ".htm"}:
         raise typer.BadParameter("name a file that ends in .html", param_hint="--output")
     talk = Talk(quiet=quiet)
+    words = Words(
+        legend=legend,
+        legend_map=legend_map,
+        reference_legend=reference_legend,
+        attribute=attribute,
+        layer=layer,
+        coding=coding,
+        aoi=aoi,
+    )
     done = write_report(
         inputs,
         output,
-        show_options(
-            ortho, reference, legend, attribute, layer, coding, without_reference=no_reference
-        ),
+        show_options(ortho, reference, words, without_reference=no_reference),
         ReportOptions(
             title=title, size=max_size, tiles=tiles, threads=workers or os.cpu_count() or 1
         ),

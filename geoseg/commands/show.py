@@ -1,10 +1,13 @@
 """What `geoseg report` and `geoseg view` share: what to show, and how to understand it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from geoseg.commands.legends import legend_map_of
 
 if TYPE_CHECKING:
     from geoseg.reporting import ShowOptions
@@ -33,13 +36,41 @@ Coding = Annotated[
 ]
 
 
+Aoi = Annotated[
+    Path | None, typer.Option("--aoi", help="Polygons; references are not shown outside of them.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the user says of maps and references."""
+
+    legend: str | None
+    """Of the maps."""
+
+    legend_map: Path | None
+    """Which of its classes and of the references' mean the same."""
+
+    reference_legend: str | None
+    """The references' classes, for that."""
+
+    attribute: str | None
+    """Column of polygons."""
+
+    layer: str | None
+    """Of polygons."""
+
+    coding: Literal["auto", "values", "colors", "map"]
+    """How rasters name classes."""
+
+    aoi: Path | None
+    """Where references are shown."""
+
+
 def show_options(
     orthos: Sequence[Path] | None,
     references: Sequence[Path] | None,
-    legend: str | None,
-    attribute: str | None,
-    layer: str | None,
-    coding: Literal["auto", "values", "colors", "map"],
+    words: Words,
     *,
     without_reference: bool,
 ) -> "ShowOptions":
@@ -52,11 +83,25 @@ def show_options(
     from geoseg.io.paths import find_rasters, find_references
     from geoseg.io.reference import ReferenceOptions
     from geoseg.reporting import ShowOptions
+    from geoseg.reporting.reading import Ground, Reading
 
+    truth = find_references(references or [])
+    reading = Reading(
+        legend=load_legend(words.legend) if words.legend else None,
+        legend_map=legend_map_of(
+            words.legend_map,
+            words.reference_legend,
+            truth[0] if truth else None,
+            coding=words.coding,
+        ),
+        reference=ReferenceOptions(
+            attribute=words.attribute, layer=words.layer, coding=words.coding
+        ),
+        grounds=(Ground(words.aoi),) if words.aoi else (),
+    )
     return ShowOptions(
         orthos=tuple(find_rasters(orthos or [])),
-        references=tuple(find_references(references or [])),
+        references=tuple(truth),
         without_reference=without_reference,
-        legend=load_legend(legend) if legend else None,
-        reference=ReferenceOptions(attribute=attribute, layer=layer, coding=coding),
+        reading=reading,
     )

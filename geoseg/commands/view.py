@@ -7,8 +7,17 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.legends import OwnLegend
-from geoseg.commands.show import Coding, Inputs, NoReference, Orthos, References, show_options
+from geoseg.commands.legends import LegendMapFile, OwnLegend, ReferenceLegend
+from geoseg.commands.show import (
+    Aoi,
+    Coding,
+    Inputs,
+    NoReference,
+    Orthos,
+    References,
+    Words,
+    show_options,
+)
 from geoseg.commands.talk import Talk
 
 
@@ -19,9 +28,12 @@ def view(
     reference: References = None,
     no_reference: NoReference = False,
     legend: OwnLegend = None,
+    legend_map: LegendMapFile = None,
+    reference_legend: ReferenceLegend = None,
     attribute: options.Attribute = None,
     layer: options.Layer = None,
     coding: Coding = "auto",
+    aoi: Aoi = None,
     host: Annotated[
         str, typer.Option(help="Address to serve; other than 127.0.0.1: others can look, too.")
     ] = "127.0.0.1",
@@ -36,9 +48,16 @@ def view(
     from geoseg.reporting.serve import serving
 
     talk = Talk(quiet=quiet)
-    show = show_options(
-        ortho, reference, legend, attribute, layer, coding, without_reference=no_reference
+    words = Words(
+        legend=legend,
+        legend_map=legend_map,
+        reference_legend=reference_legend,
+        attribute=attribute,
+        layer=layer,
+        coding=coding,
+        aoi=aoi,
     )
+    show = show_options(ortho, reference, words, without_reference=no_reference)
     threads = workers or os.cpu_count() or 1
     with (
         serving(inputs, show, place=(host, port), threads=threads, warn=talk.warn) as server,

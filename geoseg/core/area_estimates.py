@@ -14,53 +14,83 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, eq=False)
 class AreaEstimates:
-    """Estimates from points drawn at random within each class of a map.
+    """Estimates from points drawn at random within each class of a map: within its strata.
 
     A count of the sample alone tells nothing of the map, because rare classes are sampled more
-    densely. Each point therefore stands for as much of the map as its class has of it per
-    point. Standard errors are NaN where a class that matters has a single point.
+    densely. Each point therefore stands for as much of the map as its stratum has of it per
+    point. Standard errors are NaN where a stratum that matters has a single point.
+
+    Classes of the map may be merged after the sample was drawn: then a class has several strata.
 
     Source: Olofsson et al. 2014, Good practices for estimating area and assessing accuracy
     of land change, Remote Sensing of Environment 148:42-57. Their matrices have the map in
-    rows; ours have the reference there.
+    rows; ours have the reference there. For merged classes the same sums over strata: Stehman
+    2014, Estimating area and map accuracy for stratified random sampling when the strata are
+    different from the map classes, International Journal of Remote Sensing 35:4923-4939.
     """
 
     counts: NDArray[np.int64]
-    """(classes, classes) points by class in the reference (row) and in the map (column)."""
+    """(classes, strata) points by class in the reference (row) and by stratum (column)."""
 
     mapped: NDArray[np.int64]
-    """(classes,) pixels of each class in the map."""
+    """(strata,) pixels of each stratum in the map."""
+
+    class_of: NDArray[np.int64] | None = None
+    """(strata,) class of the map that each stratum belongs to; None: each to its own."""
 
     def __post_init__(self) -> None:
-        if (self.points[self.mapped == 0] > 0).any():
+        if (self._drawn[self.mapped == 0] > 0).any():
             raise ValueError("a class has points but no pixels in the map")
-        if (self.points[self.mapped > 0] == 0).any():
+        if (self._drawn[self.mapped > 0] == 0).any():
             raise ValueError("a class of the map has no points")
+
+    @cached_property
+    def _drawn(self) -> NDArray[np.int64]:
+        """(strata,) points of each stratum."""
+        return self.counts.sum(axis=0)
+
+    @cached_property
+    def _within(self) -> NDArray[np.bool_]:
+        """(classes, strata) whether the map has this class in the stratum."""
+        classes, strata = self.counts.shape
+        own = np.arange(strata) if self.class_of is None else self.class_of
+        return np.arange(classes)[:, None] == own
+
+    @cached_property
+    def matrix(self) -> NDArray[np.int64]:
+        """(classes, classes) points by class in the reference (row) and in the map (column)."""
+        return self.counts @ self._within.T.astype(np.int64)
 
     @property
     def points(self) -> NDArray[np.int64]:
         """(classes,) points of each class in the map."""
-        return self.counts.sum(axis=0)
+        return self.matrix.sum(axis=0)
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """(classes,) pixels of each class in the map."""
+        return self._within.astype(np.int64) @ self.mapped
 
     @property
     def weights(self) -> Figures:
-        """(classes,) share of the map that each class has in it."""
+        """(strata,) share of the map that each stratum has in it."""
         return divide(self.mapped, self.mapped.sum())
 
     @cached_property
     def _shares(self) -> Figures:
-        """(classes, classes) of the points of a class in the map (column), the share of each."""
-        return np.nan_to_num(divide(self.counts, self.points))
+        """(classes, strata) of the points of a stratum, the share of each class."""
+        return np.nan_to_num(divide(self.counts, self._drawn))
 
     @cached_property
-    def _per_point(self) -> Figures:
-        """(classes,) 1 / (points - 1), what a variance is divided by; 0 for a class not mapped."""
-        return np.where(self.mapped > 0, divide(1, self.points - 1), 0)
+    def _variances(self) -> Figures:
+        """(classes, strata) of these shares; 0 for a stratum not mapped, NaN with one point."""
+        per_point = np.where(self.mapped > 0, divide(1, self._drawn - 1), 0)
+        return self._shares * (1 - self._shares) * per_point
 
     @property
     def proportions(self) -> Figures:
         """(classes, classes) estimated shares of the map's area; they sum to 1 (equation 4)."""
-        return self._shares * self.weights
+        return (self._shares * self.weights) @ self._within.T.astype(np.float64)
 
     @property
     def area(self) -> Figures:
@@ -70,18 +100,19 @@ class AreaEstimates:
     @property
     def area_error(self) -> Figures:
         """(classes,) standard error of `area` (equation 10)."""
-        variance = self.weights**2 * self._shares * (1 - self._shares) * self._per_point
-        return np.sqrt(variance.sum(axis=1))
+        return np.sqrt((self.weights**2 * self._variances).sum(axis=1))
 
     @property
     def users(self) -> Figures:
         """(classes,) user's accuracy; NaN for a class that is not in the map (equation 2)."""
-        return divide(np.diag(self.counts), self.points)
+        right = np.where(self._within, self.mapped * self._shares, 0)
+        return divide(right.sum(axis=1), self.pixels)
 
     @property
     def users_error(self) -> Figures:
         """(classes,) standard error of `users` (equation 6)."""
-        return np.sqrt(self.users * (1 - self.users) * divide(1, self.points - 1))
+        variances = np.where(self._within, self.mapped**2.0 * self._variances, 0)
+        return divide(np.sqrt(variances.sum(axis=1)), self.pixels)
 
     @property
     def producers(self) -> Figures:
@@ -92,10 +123,9 @@ class AreaEstimates:
     def producers_error(self) -> Figures:
         """(classes,) standard error of `producers` (equation 7)."""
         producers = self.producers[:, None]
-        here = np.eye(len(self.mapped), dtype=np.bool_)
-        factor = np.where(here, (1 - producers) ** 2, producers**2)
-        variance = self.weights**2 * self._shares * (1 - self._shares) * self._per_point
-        return np.sqrt(divide((factor * variance).sum(axis=1), self.area**2))
+        factor = np.where(self._within, (1 - producers) ** 2, producers**2)
+        variance = (factor * self.weights**2 * self._variances).sum(axis=1)
+        return np.sqrt(divide(variance, self.area**2))
 
     @property
     def overall(self) -> float:
@@ -105,8 +135,7 @@ class AreaEstimates:
     @property
     def overall_error(self) -> float:
         """Standard error of `overall` (equation 5)."""
-        right = np.diag(self._shares)
-        return float(np.sqrt((self.weights**2 * right * (1 - right) * self._per_point).sum()))
+        return float(np.sqrt((self.weights**2 * self._variances)[self._within].sum()))
 
 
 def allocate(

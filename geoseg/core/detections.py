@@ -1,11 +1,12 @@
 """Counts of objects that were found, and average precision over their scores."""
 
 from dataclasses import dataclass, field
-from typing import Self
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from geoseg.core.confusion import Figures
+from geoseg.core.confusion import Counts, Figures
 
 AP_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """From which IoU on objects are the same, for the averaged AP: 0.50, 0.55 .. 0.95."""
@@ -41,12 +42,36 @@ class Detections:
             self.scored and other.scored,
         )
 
+    @cached_property
+    def ranks(self) -> "Ranks":
+        """The objects by falling score."""
+        order = np.argsort(-self.scores, kind="stable")
+        scores, ious = self.scores[order], self.ious[order]
+        hits = np.flatnonzero(ious > 0)
+        last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+        ends = last[np.searchsorted(last, hits)] if len(hits) else hits
+        return Ranks(order, hits, ends, ious[hits])
+
+
+class Hits(NamedTuple):
+    """Objects of a map that are some of its reference, by falling score."""
+
+    ious: Figures
+    """(hits,) IoU with the reference's object that each is."""
+
+    times: Counts
+    """(hits,) how often each counts, 1 or more."""
+
+    taken: Counts
+    """(hits,) objects of the map with this score or a higher one, as often as they count."""
+
     def average_precision(self, reference: int, iou: float) -> float:
         """Mean precision over 101 recalls; NaN if the reference has no objects.
 
         Objects are taken by falling score, those of the same score at once. At each recall
-        counts the highest precision with that recall or more, 0 if it is never reached.
-        Without scores there is a single such point.
+        counts the highest precision with that recall or more, 0 if it is never reached; it is
+        never higher than where an object has just been found. Without scores there is a single
+        such point.
 
         Args:
             reference: Objects that there are.
@@ -57,15 +82,37 @@ class Detections:
         """
         if not reference:
             return float("nan")
-        if not len(self.ious):
-            return 0.0
-        order = np.argsort(-self.scores, kind="stable")
-        last = np.append(np.diff(self.scores[order]) != 0, True)
-        hits = np.cumsum(self.ious[order] >= iou)[last]
-        found = np.flatnonzero(last) + 1
-        precision = np.maximum.accumulate((hits / found)[::-1])[::-1]
-        reached = np.searchsorted(hits / reference, RECALLS, side="left")
+        enough = self.ious >= iou
+        found = np.cumsum(self.times[enough])
+        precision = np.maximum.accumulate((found / self.taken[enough])[::-1])[::-1]
+        reached = np.searchsorted(found / reference, RECALLS, side="left")
         return float(np.append(precision, 0)[reached].mean())
+
+
+class Ranks(NamedTuple):
+    """The order in which objects are taken, which is the same however often each counts."""
+
+    order: Counts
+    """(objects,) their places, by falling score."""
+
+    hits: Counts
+    """(hits,) which of these are objects of the reference."""
+
+    ends: Counts
+    """(hits,) the last one of the same score."""
+
+    ious: Figures
+    """(hits,) IoU with the reference's object that each is."""
+
+    def counted(self, times: Counts) -> Hits:
+        """What is found if objects count several times or not at all.
+
+        Args:
+            times: (objects,) how often each counts, in this order.
+        """
+        often = times[self.hits]
+        there = often > 0
+        return Hits(self.ious[there], often[there], np.cumsum(times)[self.ends[there]])
 
 
 @dataclass(frozen=True)
@@ -123,16 +170,21 @@ class ObjectCounts:
         return _quotient(self.iou_sum, self.matched)
 
     @property
+    def hits(self) -> Hits:
+        """The objects that are found."""
+        ranks = self.detections.ranks
+        return ranks.counted(np.ones(len(ranks.order), np.int64))
+
+    @property
     def ap50(self) -> float:
         """Average precision from an IoU of 0.5 on; NaN if the reference has no objects."""
-        return self.detections.average_precision(self.reference, AP_IOUS[0])
+        return self.hits.average_precision(self.reference, AP_IOUS[0])
 
     @property
     def ap(self) -> float:
         """Mean of the average precision at `AP_IOUS`; NaN if the reference has no objects."""
-        return float(
-            np.mean([self.detections.average_precision(self.reference, i) for i in AP_IOUS])
-        )
+        hits = self.hits
+        return float(np.mean([hits.average_precision(self.reference, iou) for iou in AP_IOUS]))
 
 
 def _quotient(above: float, below: float) -> float:

@@ -42,6 +42,19 @@ class Merged(NamedTuple):
     """Classes of the reference."""
 
 
+class Parts(NamedTuple):
+    """What a merged legend is made of."""
+
+    rows: tuple[Correspondence, ...]
+    """Which classes mean the same."""
+
+    map: Legend
+    """The legend of the map."""
+
+    reference: Legend | None
+    """That of the reference, if it has one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MergedLegend(Legend):
     """The classes that a map and its reference have in common; it reads both.
@@ -61,6 +74,18 @@ class MergedLegend(Legend):
     named_by_value: bool
     """Whether the reference's classes are bare values, whatever colours its palette shows."""
 
+    made_of: Parts
+    """What `merge_legends` has made it of."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What it is made of, for `legend_from_dict`."""
+        rows, own, theirs = self.made_of
+        return {
+            "legend_map": [list(row) for row in rows],
+            "map": own.to_dict(),
+            "reference": None if theirs is None else theirs.to_dict(),
+        }
+
     def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Class indices of the map's values.
 
@@ -72,6 +97,23 @@ class MergedLegend(Legend):
     def fits_palette(self, palette: Mapping[int, Color]) -> bool:
         """Whether the values of a palette picture can be read as the reference's values."""
         return self.named_by_value or super().fits_palette(palette)
+
+
+def legend_from_dict(record: Mapping[str, Any]) -> Legend:
+    """The legend, merged or not, whose ``to_dict`` has made a record.
+
+    Raises:
+        LegendError: If a legend is wrong, or they do not fit together.
+    """
+    if "legend_map" not in record:
+        return Legend.from_dict(record)
+    rows = [Correspondence(*row) for row in record["legend_map"]]
+    theirs = record["reference"]
+    return merge_legends(
+        rows,
+        Legend.from_dict(record["map"]),
+        None if theirs is None else Legend.from_dict(theirs),
+    )
 
 
 def map_side(legend: Legend) -> Legend:
@@ -131,6 +173,7 @@ def merge_legends(
             for name, group in zip([*names, *[""] * len(left)], [*kept, *left], strict=True)
         ),
         named_by_value=reference is None and any(each.values for each in theirs if each),
+        made_of=Parts(tuple(rows), own, reference),
     )
 
 

@@ -8,7 +8,15 @@ from scipy import ndimage, sparse
 
 from geoseg.core.detections import Detections, ObjectCounts
 
-__all__ = ["Components", "Labels", "Numbered", "ObjectCounts", "ObjectMatcher", "Objects"]
+__all__ = [
+    "Components",
+    "Labels",
+    "Matches",
+    "Numbered",
+    "ObjectCounts",
+    "ObjectMatcher",
+    "Objects",
+]
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -100,6 +108,19 @@ class Numbered:
         return np.arange(self._highest + 1)
 
 
+class Matches(NamedTuple):
+    """What the objects of a map and of a reference are to each other, and where they are."""
+
+    counts: ObjectCounts
+    """The objects and how many are the same."""
+
+    reference: Numbers
+    """(objects of the reference,) first pixel of each, by its number in reading order."""
+
+    mapped: Numbers
+    """(objects of the map,) the same; if it is one of the reference, that one's first pixel."""
+
+
 class ObjectMatcher:
     """Matches the objects of a map with those of a reference, both in strips from the top down.
 
@@ -118,7 +139,9 @@ class ObjectMatcher:
         self._reference = reference or Components()
         self._mapped = Components()
         self._areas = _Sums(), _Sums()
+        self._firsts = _Firsts(), _Firsts()
         self._scores = _Sums()
+        self._pixels = 0
         self._overlaps = [(np.empty((0, 2), np.int64), np.empty(0))]
         self._scored = False
 
@@ -132,15 +155,18 @@ class ObjectMatcher:
             scores: (height, width) of the class, if they are known; NaN counts as 0.
         """
         truth, found = self._reference.add(reference), self._mapped.add(mapped)
-        for sums, labels in zip(self._areas, (truth, found), strict=True):
-            self._keep(sums, labels, *_tally(labels.local))
+        for areas, firsts, labels in zip(self._areas, self._firsts, (truth, found), strict=True):
+            local, pixels, first = _tally(labels.local)
+            self._keep(areas, labels, local, pixels)
+            self._keep(firsts, labels, local, first + self._pixels)
+        self._pixels += truth.local.size
         if scores is not None:
             self._scored = True
             weights = np.nan_to_num(scores).ravel()
             of_each = np.bincount(found.local.ravel(), weights=weights).astype(np.float64)
             self._keep(self._scores, found, np.arange(len(of_each)), of_each)
         width = len(found.numbers)
-        keys, pixels = _tally(truth.local.astype(np.int64) * width + found.local)
+        keys, pixels, _ = _tally(truth.local.astype(np.int64) * width + found.local)
         pairs = np.stack(np.divmod(keys, width), axis=1)
         both = pairs.all(axis=1)
         ends = np.stack([truth.numbers[pairs[both, 0]], found.numbers[pairs[both, 1]]], axis=1)
@@ -148,34 +174,47 @@ class ObjectMatcher:
 
     def result(self) -> ObjectCounts:
         """The objects and how many are the same."""
+        return self.matches().counts
+
+    def matches(self) -> Matches:
+        """The objects, how many are the same, and where they are."""
         roots = self._reference.joined(), self._mapped.joined()
         areas = [each.of(root) for each, root in zip(self._areas, roots, strict=True)]
+        matched = _matched(*self._ious(roots, areas))
+        firsts = [each.of(root) for each, root in zip(self._firsts, roots, strict=True)]
+        ious = np.zeros(len(areas[1]))
+        for other, (one, iou) in matched.items():
+            ious[other] = iou
+            firsts[1][other] = firsts[0][one]
+        there = areas[1] > 0
+        scores = self._scores.of(roots[1])[there] / areas[1][there] if self._scored else None
+        counts = ObjectCounts(
+            reference=int(np.count_nonzero(areas[0])),
+            mapped=int(np.count_nonzero(there)),
+            matched=len(matched),
+            iou_sum=float(sum(iou for _, iou in matched.values())),
+            detections=Detections.of(ious[there], scores),
+        )
+        return Matches(counts, firsts[0][areas[0] > 0], firsts[1][there])
+
+    def _ious(
+        self, roots: tuple[Numbers, Numbers], areas: list[NDArray[np.float64]]
+    ) -> tuple[Numbers, NDArray[np.float64]]:
+        """(pairs, 2) objects that overlap, and their IoU."""
         pairs = np.concatenate([pairs for pairs, _ in self._overlaps])
         shared = np.concatenate([pixels for _, pixels in self._overlaps])
         ends = np.stack([root[side] for root, side in zip(roots, pairs.T, strict=True)], axis=1)
         ends, where = np.unique(ends, axis=0, return_inverse=True)
         overlaps = np.bincount(where.ravel(), weights=shared, minlength=len(ends))
         either = areas[0][ends[:, 0]] + areas[1][ends[:, 1]] - overlaps
-        matched = _matched(ends, overlaps / either)
-        ious = np.zeros(len(areas[1]))
-        for other, iou in matched.items():
-            ious[other] = iou
-        there = areas[1] > 0
-        scores = self._scores.of(roots[1])[there] / areas[1][there] if self._scored else None
-        return ObjectCounts(
-            reference=int(np.count_nonzero(areas[0])),
-            mapped=int(np.count_nonzero(there)),
-            matched=len(matched),
-            iou_sum=float(sum(matched.values())),
-            detections=Detections.of(ious[there], scores),
-        )
+        return ends, overlaps / either
 
     def _keep(
-        self, sums: "_Sums", labels: Labels, local: Numbers, amounts: NDArray[np.float64]
+        self, kept: "_Sums | _Firsts", labels: Labels, local: Numbers, amounts: NDArray[Any]
     ) -> None:
-        """Keep what the objects of a strip sum to, but for what is no object."""
+        """Keep what there is of the objects of a strip, but for what is no object."""
         own = local > 0
-        sums.parts.append((labels.numbers[local[own]], amounts[own]))
+        kept.parts.append((labels.numbers[local[own]], amounts[own]))
 
 
 class _Sums:
@@ -194,33 +233,49 @@ class _Sums:
         return sums.astype(np.float64, copy=False)
 
 
-def _tally(labels: NDArray[Any]) -> tuple[Numbers, NDArray[np.float64]]:
-    """The values that occur and how often each does; runs of one value are counted at once.
+class _Firsts:
+    """Pixels of objects, by their number, of which the first is found at the end."""
 
-    >>> values, pixels = _tally(np.array([[0, 7, 7], [7, 0, 0]]))
-    >>> values.tolist(), pixels.tolist()
-    ([0, 7], [3.0, 3.0])
+    def __init__(self) -> None:
+        self.parts: list[tuple[Numbers, Numbers]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+
+    def of(self, roots: Numbers) -> Numbers:
+        """(objects + 1,) the first pixel of each object; any number where there is none."""
+        numbers = np.concatenate([numbers for numbers, _ in self.parts])
+        pixels = np.concatenate([pixels for _, pixels in self.parts])
+        firsts = np.full(int(roots.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(firsts, roots[numbers], pixels)
+        return firsts
+
+
+def _tally(labels: NDArray[Any]) -> tuple[Numbers, NDArray[np.float64], Numbers]:
+    """The values that occur, how often each does and where first; runs are counted at once.
+
+    >>> values, pixels, first = _tally(np.array([[0, 7, 7], [7, 0, 0]]))
+    >>> values.tolist(), pixels.tolist(), first.tolist()
+    ([0, 7], [3.0, 3.0], [0, 1])
     """
     flat = labels.ravel()
     starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
-    values, where = np.unique(flat[starts], return_inverse=True)
+    values, first, where = np.unique(flat[starts], return_index=True, return_inverse=True)
     lengths = np.diff(starts, append=flat.size)
-    return values, np.bincount(where, weights=lengths).astype(np.float64, copy=False)
+    pixels = np.bincount(where, weights=lengths).astype(np.float64, copy=False)
+    return values, pixels, starts[first]
 
 
-def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, float]:
-    """The map's objects that are one of the reference's, the best pairs first, and their IoU.
+def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, tuple[int, float]]:
+    """The map's objects that are one of the reference's, the best pairs first: which, and the IoU.
 
     >>> _matched(np.array([[1, 1], [1, 2], [2, 2]]), np.array([0.5, 0.5, 0.2]))
-    {1: 0.5}
+    {1: (1, 0.5)}
     """
     taken: set[int] = set()
-    kept: dict[int, float] = {}
+    kept: dict[int, tuple[int, float]] = {}
     for each in np.argsort(-ious, kind="stable"):
         if ious[each] < LEAST_IOU:
             break
         one, other = pairs[each].tolist()
         if one not in taken and other not in kept:
             taken.add(one)
-            kept[other] = float(ious[each])
+            kept[other] = one, float(ious[each])
     return kept

@@ -1,6 +1,7 @@
 """Counts in squares of ground: what resampling and rankings of places are made of."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from geoseg.core.window import Window
 
 Tallied = tuple[NDArray[np.int64], NDArray[np.int64]]
 """What was found, each once, and how often."""
+
+WAITING = 1 << 18
+"""Numbers that wait to be merged into a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,27 @@ class Squares:
             row_off=row * self.side, col_off=col * self.side, height=self.side, width=self.side
         )
         return whole.clip(self.height, self.width) or whole
+
+    def of_pixels(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The squares of pixels.
+
+        Args:
+            pixels: (n,) their numbers on the map, in reading order.
+
+        >>> Squares(side=2, height=4, width=4).of_pixels(np.array([0, 3, 14])).tolist()
+        [0, 1, 3]
+        """
+        rows, cols = np.divmod(pixels, self.width)
+        return rows // self.side * self.columns + cols // self.side
+
+    def parts(self, window: Window) -> Iterator[tuple[int, Window]]:
+        """The squares that a window touches, by number, and its pixels in each."""
+        last_col = (window.col_stop - 1) // self.side
+        for row in range(window.row_off // self.side, (window.row_stop - 1) // self.side + 1):
+            for col in range(window.col_off // self.side, last_col + 1):
+                number = row * self.columns + col
+                if (part := self.window(number).intersection(window)) is not None:
+                    yield number, part
 
     def tally(
         self,
@@ -84,8 +109,74 @@ class Squares:
         nothing = np.empty(0, np.int64)
         keys = np.concatenate([nothing, *(keys for keys, _ in tallied)])
         counts = np.concatenate([nothing, *(counts for _, counts in tallied)])
-        places = np.divmod(keys, how_many)
+        places = tuple(each.astype(np.int32) for each in np.divmod(keys, how_many))
         return sparse.coo_array((counts, places), shape=(len(self), how_many)).tocsr()
+
+
+class SquareTable:
+    """Counts of squares that come part by part, in one sparse table.
+
+    Parts are merged as they come, so that memory is that of the table. Where even that would be
+    too large, squares are joined by fours, as often as it takes: larger ones are as good to draw
+    from, if there are many.
+    """
+
+    def __init__(self, squares: Squares, how_many: int, *, most: int | None = None) -> None:
+        """Begin.
+
+        Args:
+            squares: Which squares.
+            how_many: How many kinds there are.
+            most: Numbers that the table holds at most; None: as many as there are.
+        """
+        self._given = self._squares = squares
+        self._how_many = how_many
+        self._most = most
+        self._waiting: list[Tallied] = []
+        self._numbers = 0
+        self._table = squares.matrix([], how_many)
+
+    def add(self, tallied: Tallied) -> None:
+        """Count what `Squares.tally` has found."""
+        self._waiting.append(tallied)
+        self._numbers += len(tallied[0])
+        if self._numbers > WAITING:
+            self._merge()
+
+    @property
+    def squares(self) -> Squares:
+        """Whose counts these are; larger than given if they have been joined."""
+        self._merge()
+        return self._squares
+
+    @property
+    def counts(self) -> sparse.csr_array:
+        """(squares, how_many) of all that was added."""
+        self._merge()
+        return self._table
+
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        arrived = self._given.matrix(self._waiting, self._how_many)
+        self._waiting, self._numbers = [], 0
+        self._table = self._table + _joined(arrived, self._given, self._squares)
+        while self._most is not None and self._table.nnz > self._most and len(self._squares) > 1:
+            larger = replace(self._squares, side=2 * self._squares.side)
+            self._table = _joined(self._table, self._squares, larger)
+            self._squares = larger
+
+
+def _joined(table: sparse.csr_array, squares: Squares, larger: Squares) -> sparse.csr_array:
+    """The table of squares that are some whole times as large."""
+    if larger == squares:
+        return table
+    rows, cols = np.divmod(np.arange(len(squares), dtype=np.int32), np.int32(squares.columns))
+    times = larger.side // squares.side
+    places = rows // times * larger.columns + cols // times, rows * squares.columns + cols
+    ones = np.ones(len(squares), np.int64)
+    joining = sparse.coo_array((ones, places), shape=(len(larger), len(squares))).tocsr()
+    return joining @ table
 
 
 def _counted(keys: NDArray[np.int64], size: int) -> Tallied:

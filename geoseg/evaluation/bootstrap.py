@@ -6,16 +6,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from geoseg.core.distance import Distance
-from geoseg.evaluation.squares import SquareCounts
 
 Samples = NDArray[np.float64]
+Times = NDArray[np.int64]
 Name = TypeVar("Name", bound=Hashable)
 
-CHUNK = 4_000_000
-"""Numbers that are held at a time."""
+FEWEST = 2
+"""Blocks that can be drawn in more than one way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +35,10 @@ class Bootstrap:
 
 
 def intervals(
-    counts: SquareCounts,
-    figures: Callable[[NDArray[np.int64]], Mapping[Name, Any]],
+    counted: NDArray[np.bool_],
+    figures: Callable[[Times], Mapping[Name, Any]],
     options: Bootstrap,
-) -> dict[Name, NDArray[np.float64]]:
+) -> dict[Name, Samples]:
     """Between which bounds figures lie if the map had been another one of the same kind.
 
     Pixels near each other are right or wrong together, so that they are no independent draws.
@@ -48,40 +47,43 @@ def intervals(
     (without a pixel of the class) do not count for it.
 
     Args:
-        counts: Of each block.
-        figures: From a row of counts, (kinds,), to numbers or arrays by name.
+        counted: (blocks,) bool, True for those that are drawn.
+        figures: From how often each block counts, (blocks,), to numbers or arrays by name.
         options: How.
 
     Returns:
         For each name the lower and upper bounds, (2, ...) of the figure's shape; NaN where it
-        is undefined in all draws.
+        is undefined in all draws, or if there are no two blocks.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile
     intervals); Lahiri 2003, Resampling Methods for Dependent Data, chapter 12 (spatial blocks).
     """
+    if np.count_nonzero(counted) < FEWEST:
+        once = figures(counted.astype(np.int64))
+        return {name: np.full((2, *np.shape(figure)), np.nan) for name, figure in once.items()}
     samples: dict[Name, list[Any]] = {}
-    for row in resampled(counts.table, options.resamples, options.seed):
-        for name, figure in figures(row).items():
+    for times in draws(counted, options.resamples, options.seed):
+        for name, figure in figures(times).items():
             samples.setdefault(name, []).append(figure)
     return {name: percentiles(np.array(each), options.level) for name, each in samples.items()}
 
 
-def resampled(table: sparse.csr_array, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Sums of as many rows as there are, drawn with replacement.
+def draws(counted: NDArray[np.bool_], resamples: int, seed: int) -> Iterator[Times]:
+    """How often each block is drawn if as many are drawn as there are, with replacement.
 
     Args:
-        table: (blocks, kinds) counts.
-        resamples: How many sums.
+        counted: (blocks,) bool, True for those that are drawn.
+        resamples: How often.
         seed: Of the draws.
+
+    >>> [each.tolist() for each in draws(np.array([True, False, True]), 2, seed=1)]
+    [[1, 0, 1], [0, 0, 2]]
     """
     rng = np.random.default_rng(seed)
-    blocks, kinds = table.shape
-    at_a_time = max(CHUNK // max(blocks, kinds), 1)
-    for start in range(0, resamples, at_a_time):
-        count = min(at_a_time, resamples - start)
-        drawn = (rng.integers(blocks, size=blocks) for _ in range(count))
-        times = np.stack([np.bincount(each, minlength=blocks) for each in drawn])
-        yield from times @ table
+    blocks = np.flatnonzero(counted)
+    for _ in range(resamples):
+        drawn = blocks[rng.integers(len(blocks), size=len(blocks))]
+        yield np.bincount(drawn, minlength=len(counted))
 
 
 def percentiles(samples: Samples, level: float) -> Samples:

@@ -1,19 +1,17 @@
 """What scores say of themselves: reliability, and figures of each class over thresholds."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.calibration import Reliability
+from geoseg.core.calibration import BINS, Reliability
 from geoseg.core.scores import IGNORE, SCORE_STEPS
-from geoseg.core.thresholds import ThresholdCounts
-from geoseg.evaluation.block import Block
-from geoseg.io.score_map import ScoreMap
+from geoseg.core.thresholds import LEVELS, ThresholdCounts
 
-ROWS = 64
-"""Of a block that are counted at a time, so that they stay in the processor's cache."""
+UNITS = 2**24
+"""Of a score of 1, in which sums of scores are told in whole numbers: as fine as float32."""
 
 STEP = np.float32(1 / SCORE_STEPS + 1e-6)
 """A class of the map may score this much less than the best: stored scores are rounded."""
@@ -82,36 +80,22 @@ class ScoreCounts:
             self.other_class + other.other_class,
         )
 
+    @classmethod
+    def of_row(cls, row: NDArray[np.int64], classes: int) -> Self:
+        """Counts that were told as `row`, but for those of pixels that have none."""
+        pixels, right, score_sum = row[: 3 * BINS].reshape(3, BINS)
+        inside, outside = row[3 * BINS :].reshape(2, classes, LEVELS)
+        return cls(Reliability(pixels, right, score_sum / UNITS), ThresholdCounts(inside, outside))
+
+    @property
+    def row(self) -> NDArray[np.int64]:
+        """(kinds,) the counts one after the other, which add up in tables by square."""
+        reliability, thresholds = self.reliability, self.thresholds
+        score_sum = np.rint(reliability.score_sum * UNITS).astype(np.int64)
+        by_level = (thresholds.inside.ravel(), thresholds.outside.ravel())
+        return np.concatenate([reliability.pixels, reliability.right, score_sum, *by_level])
+
     @property
     def pixels(self) -> int:
         """Pixels counted."""
         return int(self.reliability.pixels.sum())
-
-
-class ScoreTally:
-    """Pixels by their scores."""
-
-    halo = 0
-
-    def __init__(self, scores: ScoreMap, classes: int) -> None:
-        self._scores = scores
-        self._counts = ScoreCounts.zeros(classes)
-
-    def look(self, block: Block) -> ScoreCounts:
-        """Counts of the block."""
-        scores, valid = self._scores.read(block.window)
-        counts = ScoreCounts.zeros(len(scores))
-        for start in range(0, len(valid), ROWS):
-            few = slice(start, start + ROWS)
-            counts += ScoreCounts.count(
-                block.reference[few], block.mapped[few], scores[:, few], valid=valid[few]
-            )
-        return counts
-
-    def add(self, looked: ScoreCounts) -> None:
-        """Sum up."""
-        self._counts += looked
-
-    def result(self) -> dict[str, Any]:
-        """Fields of the comparison."""
-        return {"scores": self._counts}

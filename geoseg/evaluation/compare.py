@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,12 @@ from geoseg.core.parallel import map_in_order
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, InputError
 from geoseg.evaluation.block import Block, Tally
-from geoseg.evaluation.calibration import ScoreTally
 from geoseg.evaluation.class_map import ROWS, ClassMap
 from geoseg.evaluation.comparison import Comparison, Measures, Pair
 from geoseg.evaluation.conflicts import ConflictTally
+from geoseg.evaluation.object_squares import ObjectSquares
 from geoseg.evaluation.objects import match_objects
-from geoseg.evaluation.tallies import tallies_of
+from geoseg.evaluation.tallies import squares_of, tallies_of
 from geoseg.io.gdal import limit_block_cache
 from geoseg.io.matching import match_by_name, match_by_order
 from geoseg.io.paths import unique_names
@@ -122,15 +123,22 @@ def compare(
         open_pair(pair, legend, options=options, aoi=aoi, ground=ground) as (mapped, truth),
         _open_scores(pair, legend, mapped) as scores,
     ):
-        tallies = tallies_of(measures, mapped.grid, len(legend))
-        tallies += [ScoreTally(scores, len(legend))] if scores else []
+        squares = squares_of(measures, mapped.grid)
+        tallies = tallies_of(measures, mapped.grid, len(legend), squares=squares, scores=scores)
         tallies += [ConflictTally(truth)] if pair.further else []
         pass_by(mapped, truth, tallies, workers=workers, watch=watch)
         counted = {name: found for tally in tallies for name, found in tally.result().items()}
         polygons = {i: truth.polygons_of(i) for i in measures.objects if measures.polygons}
-        objects = match_objects(
+        matches = match_objects(
             mapped, truth, measures.objects, polygons=polygons, scores=scores, watch=watch
         )
+    if squares is not None:
+        counted["squares"] = replace(
+            counted["squares"],
+            regions=counted.pop("region_squares", {}),
+            objects={index: ObjectSquares.of(each, squares) for index, each in matches.items()},
+        )
+    objects = {index: each.counts for index, each in matches.items()}
     comparison = Comparison(**counted, objects=objects or None)
     if not comparison.confusion.total:
         raise EmptyError(

@@ -14,6 +14,7 @@ from geoseg.core.distance import Distance
 from geoseg.core.objects import ObjectCounts
 from geoseg.evaluation.bootstrap import Bootstrap
 from geoseg.evaluation.calibration import ScoreCounts
+from geoseg.evaluation.score_squares import ScoreSquares
 from geoseg.evaluation.squares import SquareCounts
 
 
@@ -105,6 +106,9 @@ class Comparison:
 
     squares: SquareCounts | None = None
     """Of the squares of ground that are drawn again for confidence intervals."""
+
+    score_squares: ScoreSquares | None = None
+    """Of these, by the scores of their pixels."""
 
     regions: Mapping[str, "Comparison"] | None = None
     """Of each region, by name."""

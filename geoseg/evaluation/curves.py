@@ -1,7 +1,11 @@
 """Pictures of what scores say of themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.core.colors import to_hex
 from geoseg.core.legend import Legend
@@ -9,8 +13,16 @@ from geoseg.evaluation.calibration import ScoreCounts
 from geoseg.evaluation.lines import in_percent
 
 
-def draw_calibration(path: Path, counts: ScoreCounts) -> None:
-    """Draw accuracy over top score, and below how many pixels have it."""
+def draw_calibration(
+    path: Path, counts: ScoreCounts, bounds: Sequence[Mapping[str, Any]] | None = None
+) -> None:
+    """Draw accuracy over top score, and below how many pixels have it.
+
+    Args:
+        path: Picture to write.
+        counts: The pixels.
+        bounds: Of the accuracy of each bin, if they are known.
+    """
     from matplotlib.figure import Figure
 
     reliability = counts.reliability
@@ -24,6 +36,9 @@ def draw_calibration(path: Path, counts: ScoreCounts) -> None:
     )
     upper.plot(reliability.mean_score, reliability.accuracy, "o-", color="#08519c", markersize=4,
                label=f"the map (ECE {in_percent(reliability.ece)} %)")  # fmt: skip
+    if bounds is not None:
+        low, high = np.array([each["accuracy"] for each in bounds]).T
+        upper.vlines(reliability.mean_score, low, high, color="#08519c", linewidth=1)
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of pixels that are right")
     upper.legend(loc="upper left", fontsize=9)
     lower.bar(middles, 100 * reliability.pixels / max(counts.pixels, 1), width, color="#9ecae1",
@@ -32,8 +47,20 @@ def draw_calibration(path: Path, counts: ScoreCounts) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def draw_thresholds(path: Path, counts: ScoreCounts, legend: Legend) -> None:
-    """Draw F1 and IoU over thresholds, and precision over recall, for each class."""
+def draw_thresholds(
+    path: Path,
+    counts: ScoreCounts,
+    legend: Legend,
+    bounds: Mapping[str, NDArray[np.float64]] | None = None,
+) -> None:
+    """Draw F1 and IoU over thresholds, and precision over recall, for each class.
+
+    Args:
+        path: Picture to write.
+        counts: The pixels.
+        legend: The classes.
+        bounds: (2, classes, LEVELS) of each figure, if they are known.
+    """
     from matplotlib.figure import Figure
 
     thresholds = counts.thresholds
@@ -42,7 +69,13 @@ def draw_thresholds(path: Path, counts: ScoreCounts, legend: Legend) -> None:
     for axis, name, title in zip(axes, ("f1", "iou"), ("F1", "IoU"), strict=False):
         for index, each in enumerate(legend.classes):
             values = getattr(thresholds, name)[index]
-            axis.plot(thresholds.thresholds, values, color=_line_color(each.color), label=each.name)
+            color = _line_color(each.color)
+            axis.plot(thresholds.thresholds, values, color=color, label=each.name)
+            if bounds is not None:
+                low, high = bounds[name][:, index]
+                axis.fill_between(
+                    thresholds.thresholds, low, high, color=color, alpha=0.2, linewidth=0
+                )
         axis.set(
             xlim=(0, 1), ylim=(0, 1), xlabel="score from which on it is the class", ylabel=title
         )

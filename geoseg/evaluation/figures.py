@@ -1,7 +1,7 @@
 """Figures of a comparison in the two vocabularies of the field."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,9 @@ from geoseg.core.legend import Legend
 from geoseg.core.legend_map import MergedLegend
 from geoseg.core.objects import ObjectCounts
 from geoseg.evaluation.comparison import Comparison, Measures, Pair
-from geoseg.evaluation.confidence import Figures, confidence_of
+from geoseg.evaluation.confidence import Figures, confidence_of, curve_bounds
 from geoseg.evaluation.error_legend import ErrorLegend
+from geoseg.evaluation.per_map import per_map
 from geoseg.evaluation.score_figures import score_figures
 from geoseg.evaluation.worst import WorstWindow, worst_rows
 
@@ -55,7 +56,10 @@ class Evaluation:
     worst: Sequence[WorstWindow] = ()
     """Where most is wrong, if that was asked for; the worst first."""
 
-    @property
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """How the files were read, for JSON, so that `geoseg report` can read them again."""
+
+    @cached_property
     def pooled(self) -> Comparison:
         """All maps together."""
         return sum(self.comparisons.values(), start=Comparison.nothing(len(self.legend)))
@@ -79,7 +83,15 @@ class Evaluation:
         if (options := self.measures.bootstrap) is None:
             return None
         wanted = Figures(tuple(SUMMARY), tuple(PER_CLASS))
-        return confidence_of(self.pooled, self.legend.names, options, wanted)
+        each_map = self.comparisons.values()
+        squares = [each.squares.squares for each in each_map if each.squares is not None]
+        return confidence_of(self.pooled, squares, self.legend.names, options, wanted)
+
+    @cached_property
+    def curve_bounds(self) -> dict[str, Any] | None:
+        """(2, classes, levels) bounds of the figures over thresholds, if they are wanted."""
+        options, counts = self.measures.bootstrap, self.pooled.score_squares
+        return curve_bounds(counts, options) if options and counts else None
 
     def to_dict(self) -> dict[str, Any]:
         """All figures; what is undefined is NaN. Several maps have each their own as well."""
@@ -91,12 +103,14 @@ class Evaluation:
         each_map = [comparison.confusion for comparison in self.comparisons.values()]
         return {
             **figures_of(self.pooled, self.legend, self.measures),
-            "per_map": per_map(each_map, self.legend) if several else None,
+            "per_map": per_map(each_map, self.legend.names) if several else None,
             "maps": own if several else {},
             "confidence": self.confidence,
             "regions": region_figures(self.pooled, self.legend, self.measures),
             "worst": worst_rows(self.worst, self.legend.names),
             "merged_classes": merged_classes(self.legend),
+            "legend": self.legend.to_dict(),
+            "reading": dict(self.reading),
             "inputs": {
                 pair.name: {
                     "map": str(pair.class_map),
@@ -191,28 +205,6 @@ def merged_classes(legend: Legend) -> list[dict[str, Any]] | None:
     ]
 
 
-def per_map(confusions: Sequence[ConfusionMatrix], legend: Legend) -> dict[str, Any]:
-    """Dice of each map on its own, averaged over maps.
-
-    A large map weighs no more than a small one, and a class that is in few maps counts only
-    there: these figures compare with those that are published per image, not with the
-    pooled ones. A map in which a class is neither found nor there does not count for it.
-
-    Returns:
-        ``mean_dice``, the mean over maps of each map's mean F1, and ``classes``.
-    """
-    dice = np.array([confusion.f1 for confusion in confusions])
-    means = np.array([confusion.mean_f1 for confusion in confusions])
-    known = ~np.isnan(dice)
-    return {
-        "mean_dice": _mean_of_known(means),
-        "classes": [
-            {"name": name, "dice": _mean_of_known(column), "maps": int(count)}
-            for name, column, count in zip(legend.names, dice.T, known.sum(axis=0), strict=True)
-        ],
-    }
-
-
 def top_confusions(
     confusion: ConfusionMatrix, names: Sequence[str], most: int = TOP_CONFUSIONS
 ) -> list[dict[str, Any]]:
@@ -283,8 +275,3 @@ def _objects(name: str, counts: ObjectCounts) -> dict[str, Any]:
         "ap": counts.ap,
         "ap_with_scores": counts.detections.scored,
     }
-
-
-def _mean_of_known(figures: Any) -> float:
-    known = figures[~np.isnan(figures)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.objects import Labels, Numbered, ObjectCounts, ObjectMatcher
+from geoseg.core.objects import Labels, Matches, Numbered, ObjectMatcher
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.evaluation.class_map import COLUMNS, ROWS, ClassMap
@@ -26,7 +26,7 @@ def match_objects(
     polygons: Mapping[int, NumberedPolygons] | None = None,
     scores: ScoreMap | None = None,
     watch: Callable[[Iterable[Window], int], Iterable[Window]] = lambda rows, _: rows,
-) -> dict[int, ObjectCounts]:
+) -> dict[int, Matches]:
     """Objects of a class in the map and in the reference that are the same.
 
     Those of the map are connected pixels, those of the reference too, or polygons. Only pixels
@@ -62,13 +62,17 @@ def match_objects(
                 )
                 own = scored[index][few] if scores else None
                 matcher.add(objects, known[few] & (found[few] == index), own)
-    counts = {index: matcher.result() for index, matcher in matchers.items()}
+    found_all = {index: matcher.matches() for index, matcher in matchers.items()}
     return {
-        index: replace(each, left_out=drawn[index].on_grid - each.reference)
-        if index in drawn
-        else each
-        for index, each in counts.items()
+        index: _left_out(each, drawn[index]) if index in drawn else each
+        for index, each in found_all.items()
     }
+
+
+def _left_out(matches: Matches, polygons: NumberedPolygons) -> Matches:
+    """The same, with those polygons counted that have no pixel that counts."""
+    counts = matches.counts
+    return matches._replace(counts=replace(counts, left_out=polygons.on_grid - counts.reference))
 
 
 def _read(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.core.confusion import count_pairs
 from geoseg.core.grid import Grid
 from geoseg.core.legend import as_text
+from geoseg.core.squares import Squares, SquareTable, Tallied
 from geoseg.core.window import Window
 from geoseg.evaluation.block import Block
 from geoseg.evaluation.comparison import Comparison, RegionSource
@@ -64,39 +65,70 @@ class RegionTally:
 
     halo = 0
 
-    def __init__(self, regions: Sequence[Region], classes: int) -> None:
+    def __init__(
+        self, regions: Sequence[Region], classes: int, squares: Squares | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            regions: On the map.
+            classes: How many there are.
+            squares: Into which the map is divided, if they are to be counted one by one, too.
+        """
         self._regions = regions
         self._classes = classes
         self._pairs = np.zeros((len(regions) + 1, classes + 1, classes + 1), np.int64)
+        self._squares = squares
+        if squares is not None:
+            self._table = SquareTable(squares, len(self._pairs) * classes**2)
 
-    def look(self, block: Block) -> dict[int, NDArray[np.int64]]:
-        """Counts of the regions in the block, by number; those outside of all by -1."""
+    def look(self, block: Block) -> list[tuple[int, NDArray[np.int64], Tallied | None]]:
+        """Counts of the regions in the block, by number; those outside of all have the last."""
         free: NDArray[np.bool_] = np.ones(block.reference.shape, np.bool_)
-        found = {}
+        found = []
         for number, region in enumerate(self._regions):
             if (part := region.window.intersection(block.window)) is None:
                 continue
             inside = region.mask(part)
-            here = part.relative_to(block.window).slices
-            found[number] = self._count(block, here, inside)
-            free[here] &= ~inside
-        return {**found, -1: self._count(block, (slice(None), slice(None)), free)}
+            found.append(self._count(block, part, inside, number))
+            free[part.relative_to(block.window).slices] &= ~inside
+        return [*found, self._count(block, block.window, free, len(self._regions))]
 
     def _count(
-        self, block: Block, here: tuple[slice, slice], inside: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        return count_pairs(block.reference[here][inside], block.mapped[here][inside], self._classes)
+        self, block: Block, part: Window, inside: NDArray[np.bool_], number: int
+    ) -> tuple[int, NDArray[np.int64], Tallied | None]:
+        here = part.relative_to(block.window).slices
+        reference, mapped = block.reference[here], block.mapped[here]
+        pairs = count_pairs(reference[inside], mapped[inside], self._classes)
+        if self._squares is None:
+            return number, pairs, None
+        kinds = (number * self._classes + reference.astype(np.int64)) * self._classes + mapped
+        how_many = len(self._pairs) * self._classes**2
+        counts = inside & block.known[here]
+        return number, pairs, self._squares.tally(kinds, part, counts=counts, how_many=how_many)
 
-    def add(self, looked: dict[int, NDArray[np.int64]]) -> None:
+    def add(self, looked: list[tuple[int, NDArray[np.int64], Tallied | None]]) -> None:
         """Sum up."""
-        for number, pairs in looked.items():
+        for number, pairs, tallied in looked:
             self._pairs[number] += pairs
+            if tallied is not None:
+                self._table.add(tallied)
 
     def result(self) -> dict[str, Any]:
-        """Fields of the comparison."""
+        """Fields of the comparison, and ``region_squares`` for its squares."""
         *inside, outside = map(Comparison.of_pairs, self._pairs)
         names = [region.name for region in self._regions]
-        return {"regions": dict(zip(names, inside, strict=True)), "outside_regions": outside}
+        found: dict[str, Any] = {
+            "regions": dict(zip(names, inside, strict=True)),
+            "outside_regions": outside,
+        }
+        if self._squares is not None:
+            table, pairs = self._table.counts.tocsc(), self._classes**2
+            found["region_squares"] = {
+                name: table[:, start : start + pairs].tocsr()
+                for name, start in zip([*names, None], range(0, table.shape[1], pairs), strict=True)
+            }
+        return found
 
 
 def parse_source(text: str) -> RegionSource:

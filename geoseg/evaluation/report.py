@@ -30,6 +30,7 @@ def write_report(
     ``objects.csv`` if objects were matched, ``maps.csv`` for several maps, ``regions.csv``,
     ``worst`` (``.csv``, ``.gpkg``, ``.png``) of windows that are often wrong, ``calibration`` and
     ``thresholds`` (``.csv``, ``.png``) of scores, and ``merged_classes.csv`` of a legend map.
+    Bounds of figures, if they are wanted, have columns of their own: ``_low`` and ``_high``.
 
     Args:
         folder: To write.
@@ -41,25 +42,24 @@ def write_report(
         OutputError: If it cannot be written.
     """
     content = evaluation.to_dict()
+    bounds = content["confidence"] or {}
     with staged(folder, overwrite=overwrite) as partial:
         partial.mkdir()
         write_record(partial, content)
         write_csv(partial / "classes.csv", class_rows(content))
         write_csv(partial / "confusion.csv", matrix_rows(content["confusion"]))
         if content["objects"]:
-            write_csv(partial / "objects.csv", content["objects"])
+            write_csv(partial / "objects.csv", bounded(content["objects"], bounds.get("objects")))
         if content["maps"]:
             write_csv(partial / "maps.csv", _map_rows(content["maps"]))
         if content["regions"]:
-            write_csv(partial / "regions.csv", region_rows(content["regions"]))
+            write_csv(
+                partial / "regions.csv", region_rows(content["regions"], bounds.get("regions"))
+            )
         if content["worst"]:
             _write_worst(partial, evaluation, content["worst"], panels)
         draw_confusion(partial / "confusion.png", content["confusion"])
-        if (scores := evaluation.pooled.scores) is not None:
-            write_csv(partial / "calibration.csv", calibration_rows(scores))
-            write_csv(partial / "thresholds.csv", list(threshold_rows(scores, evaluation.legend)))
-            draw_calibration(partial / "calibration.png", scores)
-            draw_thresholds(partial / "thresholds.png", scores, evaluation.legend)
+        _write_scores(partial, evaluation, bounds.get("scores"))
         if content["merged_classes"]:
             write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
 
@@ -79,6 +79,18 @@ def _write_worst(
     if panels:
         path = folder / "worst.png"
         draw_quicklooks(path, evaluation.worst, panels, evaluation.legend, evaluation.error_legend)
+
+
+def _write_scores(folder: Path, evaluation: Evaluation, bounds: Mapping[str, Any] | None) -> None:
+    """``calibration`` and ``thresholds``, if there are scores."""
+    if (scores := evaluation.pooled.scores) is None:
+        return
+    legend, of_curves = evaluation.legend, evaluation.curve_bounds
+    of_bins = bounds["bins"] if bounds else None
+    write_csv(folder / "calibration.csv", bounded(calibration_rows(scores), of_bins))
+    write_csv(folder / "thresholds.csv", list(threshold_rows(scores, legend, of_curves)))
+    draw_calibration(folder / "calibration.png", scores, of_bins)
+    draw_thresholds(folder / "thresholds.png", scores, legend, of_curves)
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:
@@ -123,31 +135,52 @@ def matrix_rows(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def class_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each class; bounds of its figures, if there are any, have columns of their own."""
-    if content["confidence"] is None:
-        return list(content["classes"])
+    confidence = content["confidence"]
+    return bounded(content["classes"], confidence["classes"] if confidence else None)
+
+
+def bounded(
+    rows: Sequence[Mapping[str, Any]], bounds: Sequence[Mapping[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """Rows with the bounds of their figures, if there are any, in columns of their own.
+
+    >>> bounded([{"name": "tree", "iou": 0.5}], [{"name": "tree", "iou": [0.4, 0.6]}])
+    [{'name': 'tree', 'iou': 0.5, 'iou_low': 0.4, 'iou_high': 0.6}]
+    """
+    if bounds is None:
+        return [dict(row) for row in rows]
     return [
-        row
+        dict(row)
         | {
-            f"{name}_{side}": bounds[number]
-            for name, bounds in own.items()
+            f"{name}_{side}": bound
+            for name, both in own.items()
             if name != "name"
-            for number, side in enumerate(("low", "high"))
+            for side, bound in zip(("low", "high"), both, strict=True)
         }
-        for row, own in zip(content["classes"], content["confidence"]["classes"], strict=True)
+        for row, own in zip(rows, bounds, strict=True)
     ]
 
 
-def region_rows(regions: Mapping[str, Any]) -> list[dict[str, Any]]:
+def region_rows(
+    regions: Mapping[str, Any], bounds: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """A row for each region; the last one is of the ground outside of all and has no name."""
-    return [
-        {
-            "region": row.get("name", ""),
-            **{key: row[key] for key in row if key not in ("name", "classes")},
-            **{f"iou_{each['name']}": each["iou"] for each in row["classes"]},
-            **{f"dice_{each['name']}": each["f1"] for each in row["classes"]},
-        }
-        for row in (*regions["rows"], regions["outside"])
-    ]
+    flat, of_flat = (
+        [_flat(row) for row in (*each["rows"], each["outside"])] if each else None
+        for each in (regions, bounds)
+    )
+    names = [*(row["name"] for row in regions["rows"]), ""]
+    rows = bounded(flat or [], of_flat)
+    return [{"region": name, **row} for name, row in zip(names, rows, strict=True)]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a region, or their bounds, with those of classes beside the others."""
+    return {
+        **{key: row[key] for key in row if key not in ("name", "classes")},
+        **{f"iou_{each['name']}": each["iou"] for each in row["classes"]},
+        **{f"dice_{each['name']}": each["f1"] for each in row["classes"]},
+    }
 
 
 def merged_rows(classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

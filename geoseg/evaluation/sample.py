@@ -9,25 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.area_estimates import Z_95, AreaEstimates
-from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.legend import Legend, as_text
+from geoseg.core.legend_map import MergedLegend, bands_of
 from geoseg.core.scores import IGNORE
-from geoseg.core.window import blocks
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
+from geoseg.evaluation.figures import merged_classes
+from geoseg.evaluation.sample_units import look_up, majorities
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE
 from geoseg.io.plots import Plots
 from geoseg.io.points import Points, read_sample
 
 SQUARE_METRES = 10_000
 """In a hectare."""
-
-BLOCK = 2048
-"""Side of the parts in which a large plot is read, in pixels."""
-
-NOWHERE = Points(np.empty(0, np.int64), np.empty(0, np.int64), {})
-"""No points."""
 
 ESTIMATOR = "p_ij = W_i n_ij / n_i: W_i share of map class i by pixels, n by units of the sample"
 """How counts become proportions of the area (Olofsson et al. 2014, equation 4)."""
@@ -53,7 +48,10 @@ class SampleEvaluation:
     """Ground that a pixel covers, in square metres; None if the map has no CRS."""
 
     without_reference: int
-    """Units that nobody has given a class, left out."""
+    """Units that nobody has given a class that counts, left out."""
+
+    without_map: int = 0
+    """Units in classes of the map that a legend map leaves out."""
 
     units: Literal["points", "polygons"] = "points"
     """What was drawn."""
@@ -65,12 +63,12 @@ class SampleEvaluation:
         """All figures, with standard errors (``_se``) and half 95 % intervals (``_ci95``)."""
         estimates, names = self.estimates, self.legend.names
         hectares = (self.pixel_area or np.nan) / SQUARE_METRES
-        pixels = int(estimates.mapped.sum())
+        pixels = int(estimates.pixels.sum())
         columns = {
             "name": names,
             "points": estimates.points,
-            "mapped_pixels": estimates.mapped,
-            "mapped_ha": estimates.mapped * hectares,
+            "mapped_pixels": estimates.pixels,
+            "mapped_ha": estimates.pixels * hectares,
             **_with_errors("area_share", estimates.area, estimates.area_error),
             **_with_errors("area_pixels", estimates.area, estimates.area_error, pixels),
             **_with_errors("area_ha", estimates.area, estimates.area_error, pixels * hectares),
@@ -86,14 +84,17 @@ class SampleEvaluation:
             "estimator": ESTIMATOR,
             "points": int(estimates.points.sum()),
             "without_reference": self.without_reference,
+            "without_map": self.without_map,
             "pixels": pixels,
             "pixel_area_m2": self.pixel_area,
             **{
                 key: float(each) for key, each in _with_errors("overall_accuracy", *overall).items()
             },
             "classes": [dict(zip(columns, row, strict=True)) for row in rows],
-            "counts": _matrix(names, estimates.counts),
+            "counts": _matrix(names, estimates.matrix),
             "proportions": _matrix(names, estimates.proportions),
+            "merged_classes": merged_classes(self.legend),
+            "legend": self.legend.to_dict(),
             "inputs": {"map": str(self.class_map), "sample": str(self.sample)},
         }
 
@@ -111,14 +112,16 @@ def evaluate_sample(
     """Estimate a map's accuracy and its classes' true area from a sample drawn within its classes.
 
     A unit of the sample is a point, or a polygon, which counts once, whatever its size, and has
-    in the map the class of most of its pixels.
+    in the map the class of most of its pixels. If legends are merged, the sample was still drawn
+    within the classes of the map itself, and each counts by its own share of the map.
 
     Args:
         path: The class map that the sample was drawn from.
         sample: Points or polygons with the class that is there in truth.
-        legend: The classes.
-        column: Of the sample, with that class by name or by its value in maps; ``reference``
-            if not given. Units without one are left out.
+        legend: The classes; merged, if the sample names others than the map.
+        column: Of the sample, with that class by name or by its value in maps (if legends are
+            merged: in the reference's legend); ``reference`` if not given. Units without one
+            are left out.
         layer: Of the sample; not needed if there is only one.
         aoi: Polygons within which the sample was drawn.
         watch: Shows progress over the blocks.
@@ -130,43 +133,64 @@ def evaluate_sample(
             or if a class of the map has no units.
         EmptyError: If no unit has a reference.
     """
-    with ClassMap(path, legend, aoi=aoi) as class_map:
+    own = legend.made_of.map if isinstance(legend, MergedLegend) else legend
+    class_of = np.array([index for _, index in bands_of(legend)])
+    with ClassMap(path, own, aoi=aoi) as class_map:
         drawn = read_sample(sample, class_map.grid, layer=layer)
         truth = _truth(drawn.columns, column or REFERENCE, legend, sample)
-        mapped, seen = _look_up(class_map, drawn, len(legend), watch)
+        mapped, seen = look_up(class_map, drawn, len(own), watch)
         if isinstance(drawn, Plots):
-            seen = _majorities(class_map, drawn, len(legend))
+            seen = majorities(class_map, drawn, class_of)
         pixel_area = class_map.grid.pixel_area
-    found, units = seen.classes, _units(drawn)
-    _refuse_other_map(drawn, found, legend, sample, path)
-    known = truth != IGNORE
+    units = _units(drawn)
+    _refuse_other_map(drawn, seen.classes, own, sample, path)
+    kept = class_of[seen.classes] != IGNORE
+    known = kept & (truth != IGNORE)
     if not known.any():
         raise EmptyError(f"{sample}: no {units} with a class in column {column or REFERENCE!r}")
-    counted = ConfusionMatrix.count(truth, found, valid=known, classes=len(legend)).counts
-    bare = (mapped > 0) & (counted.sum(axis=0) == 0)
+    strata = _count(truth[known], seen.classes[known], mapped, class_of, classes=len(legend))
+    bare = (strata.mapped > 0) & (strata.counts.sum(axis=0) == 0)
     if bare.any():
-        names = [name for name, is_bare in zip(legend.names, bare, strict=True) if is_bare]
+        names = [own.names[number] for number in strata.numbers[bare]]
         raise InputError(f"{sample}: no {units} with a reference lie in {names} of the map")
     return SampleEvaluation(
         class_map=path,
         sample=sample,
         legend=legend,
-        estimates=AreaEstimates(counted, mapped),
+        estimates=AreaEstimates(strata.counts, strata.mapped, class_of[strata.numbers]),
         pixel_area=pixel_area,
-        without_reference=int((~known).sum()),
+        without_reference=int((kept & ~known).sum()),
+        without_map=int((~kept).sum()),
         units=units,
         purity=float(seen.shares[known].mean()),
     )
 
 
-class _Seen(NamedTuple):
-    """What the map has at the units of a sample."""
+class _Strata(NamedTuple):
+    """Classes of the map within which the sample was drawn, but for those left out."""
 
-    classes: NDArray[np.uint8]
-    """(n,) class indices; `IGNORE` where the map has none."""
+    numbers: NDArray[np.int64]
+    """(strata,) indices of classes of the map."""
 
-    shares: NDArray[np.float64]
-    """(n,) share of the unit that has this class."""
+    counts: NDArray[np.int64]
+    """(classes, strata) units by class in the reference and by stratum."""
+
+    mapped: NDArray[np.int64]
+    """(strata,) pixels."""
+
+
+def _count(
+    truth: NDArray[np.uint8],
+    found: NDArray[np.uint8],
+    mapped: NDArray[np.int64],
+    class_of: NDArray[np.int64],
+    *,
+    classes: int,
+) -> _Strata:
+    counts = np.zeros((classes, len(class_of)), np.int64)
+    np.add.at(counts, (truth, found), 1)
+    numbers = np.flatnonzero(class_of != IGNORE)
+    return _Strata(numbers, counts[:, numbers], mapped[numbers])
 
 
 def _units(sample: Points | Plots) -> Literal["points", "polygons"]:
@@ -176,14 +200,10 @@ def _units(sample: Points | Plots) -> Literal["points", "polygons"]:
 def _truth(
     columns: Mapping[str, Sequence[Any]], column: str, legend: Legend, sample: Path
 ) -> NDArray[np.uint8]:
-    """(n,) class indices by name or map value; `IGNORE` for a unit without one."""
+    """(n,) class indices by name or value; `IGNORE` for a unit without one."""
     if column not in columns:
         raise VectorError(f"{sample}: has no column {column!r}; it has {list(columns)}")
-    classes = list(enumerate(legend.classes))
-    known = {str(each.value): index for index, each in classes}
-    known |= {name: index for index, each in classes for name in each.attributes}
-    known |= {each.name: index for index, each in classes}
-    known |= {as_text(each): IGNORE for each in ("", *legend.ignore)}
+    known = _known(legend) | {as_text(each): IGNORE for each in ("", *legend.ignore)}
     texts = ["" if value is None else as_text(value) for value in columns[column]]
     if unknown := sorted(set(texts) - set(known)):
         raise LegendError(
@@ -192,46 +212,14 @@ def _truth(
     return np.array([known[text] for text in texts], np.uint8)
 
 
-def _look_up(
-    class_map: ClassMap, sample: Points | Plots, classes: int, watch: Watch
-) -> tuple[NDArray[np.int64], _Seen]:
-    """Pixels of each class in the map, and its class at each point."""
-    mapped = np.zeros(classes, np.int64)
-    points = sample if isinstance(sample, Points) else NOWHERE
-    found = np.full(len(points.rows), IGNORE, np.uint8)
-    blocks = class_map.blocks()
-    for block in watch(blocks, len(blocks)):
-        labels = class_map.read_counted(block)
-        mapped += np.bincount(labels[labels != IGNORE], minlength=classes)
-        rows, cols = points.rows - block.row_off, points.cols - block.col_off
-        here = (rows >= 0) & (rows < block.height) & (cols >= 0) & (cols < block.width)
-        found[here] = labels[rows[here], cols[here]]
-    return mapped, _Seen(found, np.ones(len(found)))
-
-
-def _majorities(class_map: ClassMap, plots: Plots, classes: int) -> _Seen:
-    """The class of most pixels of each plot, the first of equals."""
-    votes = np.array([_votes(class_map, plots, number, classes) for number in range(len(plots))])
-    total = votes.sum(axis=1)
-    found = np.where(total > 0, votes.argmax(axis=1), IGNORE).astype(np.uint8)
-    return _Seen(found, votes.max(axis=1) / np.maximum(total, 1))
-
-
-def _votes(class_map: ClassMap, plots: Plots, number: int, classes: int) -> NDArray[np.int64]:
-    """(classes,) pixels of a plot; of those that it touches if it covers no pixel's centre."""
-    votes = np.zeros(classes, np.int64)
-    if (around := plots.window(number)) is None:
-        return votes
-    parts = [
-        part.moved(around.row_off, around.col_off)
-        for part in blocks(around.height, around.width, rows=BLOCK, cols=BLOCK)
-    ]
-    covers = any(plots.read(number, part).any() for part in parts)
-    for part in parts:
-        labels = class_map.read_counted(part)
-        own = plots.read(number, part, touched=not covers) & (labels != IGNORE)
-        votes += np.bincount(labels[own], minlength=classes)
-    return votes
+def _known(legend: Legend) -> dict[str, int]:
+    """Class indices by what a sample may call them."""
+    classes = list(enumerate(legend.classes))
+    names = {each.name: index for index, each in classes}
+    if isinstance(legend, MergedLegend):  # values are those of the reference's legend
+        return names | {text: index for index, each in classes for text in each.source_attributes}
+    values = {str(each.value): index for index, each in classes}
+    return values | {name: i for i, each in classes for name in each.attributes} | names
 
 
 def _refuse_other_map(

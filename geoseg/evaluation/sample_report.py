@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from geoseg.evaluation.report import matrix_rows, write_csv, write_record
+from geoseg.evaluation.lines import merged_lines
+from geoseg.evaluation.report import matrix_rows, merged_rows, write_csv, write_record
 from geoseg.evaluation.sample import SampleEvaluation
 from geoseg.io.outputs import staged
 
@@ -20,7 +21,8 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
     """Write estimates to a folder.
 
     It holds ``evaluation.json``, ``classes.csv``, the points in ``counts.csv`` and the error
-    matrix of estimated area proportions in ``proportions.csv``.
+    matrix of estimated area proportions in ``proportions.csv``; ``merged_classes.csv`` of a
+    legend map.
 
     Args:
         folder: To write.
@@ -37,6 +39,8 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
         write_csv(partial / "classes.csv", content["classes"])
         write_csv(partial / "counts.csv", matrix_rows(content["counts"]))
         write_csv(partial / "proportions.csv", matrix_rows(content["proportions"]))
+        if content["merged_classes"]:
+            write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
 
 
 def sample_table(evaluation: SampleEvaluation) -> str:
@@ -64,6 +68,9 @@ def sample_table(evaluation: SampleEvaluation) -> str:
         f"{evaluation.units}; {figures['without_reference']} without a reference left out"
     )
     lines += ["", overall]
+    if evaluation.without_map:
+        lines.append(f"{evaluation.without_map} in classes of the map that are left out")
+    lines += merged_lines(figures["merged_classes"] or [])
     if evaluation.units == "polygons":
         lines.append(POLYGONS.format(100 * evaluation.purity))
     return "\n".join([*lines, LEGEND_OF_TABLE])

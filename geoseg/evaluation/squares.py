@@ -1,6 +1,7 @@
 """All counts of a map by square of ground, from which squares can be drawn again."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -10,8 +11,9 @@ from scipy import sparse
 from geoseg.core.borders import BorderCounts, border_labels, near_border
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
-from geoseg.core.squares import Squares, Tallied
+from geoseg.core.squares import Squares, SquareTable, Tallied
 from geoseg.evaluation.block import Block
+from geoseg.evaluation.object_squares import ObjectSquares
 
 BORDER_KINDS = len(fields(BorderCounts))
 """What is counted along the borders of a class."""
@@ -56,9 +58,9 @@ class Kinds:
         return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SquareCounts:
-    """Counts of the squares in which anything counts; those of several maps stand together."""
+    """Counts of all squares of a map; those of several maps follow each other."""
 
     table: sparse.csr_array
     """(squares, kinds)."""
@@ -66,11 +68,80 @@ class SquareCounts:
     kinds: Kinds
     """What is counted."""
 
+    regions: Mapping[str | None, sparse.csr_array] = field(default_factory=dict)
+    """(squares, pairs of classes) of each region, by name; None is the ground outside of all."""
+
+    objects: Mapping[int, ObjectSquares] = field(default_factory=dict)
+    """Of the classes whose objects are matched, by index."""
+
     def __add__(self, other: Self) -> Self:
-        return type(self)(sparse.vstack([self.table, other.table]).tocsr(), self.kinds)
+        return type(self)(
+            table=_stacked(self.table, other.table),
+            kinds=self.kinds,
+            regions={
+                name: _stacked(self.region(name), other.region(name))
+                for name in {**self.regions, **other.regions}
+            },
+            objects={
+                index: self.objects.get(index, ObjectSquares.none())
+                + other.objects.get(index, ObjectSquares.none()).after(self.squares)
+                for index in {**self.objects, **other.objects}
+            },
+        )
+
+    @property
+    def squares(self) -> int:
+        """How many there are."""
+        return int(self.table.shape[0])
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """(squares,) True where anything counts."""
+        return np.diff(self.table.indptr) > 0
 
     def __len__(self) -> int:
-        return int(self.table.shape[0])
+        return int(np.count_nonzero(self.counted))
+
+    def region(self, name: str | None) -> sparse.csr_array:
+        """(squares, pairs of classes) of a region, which may lie on another map."""
+        nowhere = sparse.csr_array((self.squares, self.kinds.pairs), dtype=np.int64)
+        return self.regions.get(name, nowhere)
+
+    def drawn(self, times: NDArray[np.int64]) -> dict[str, Any]:
+        """Fields of a `Comparison` of squares that count several times or not at all.
+
+        Args:
+            times: (squares,) how often each counts.
+        """
+        found = self.kinds.unpacked(times @ self.table)
+        if self.objects:
+            found["objects"] = {index: each.drawn(times) for index, each in self.objects.items()}
+        return found
+
+    def drawn_regions(self, times: NDArray[np.int64]) -> list[ConfusionMatrix]:
+        """Of each region, and of the ground outside if there are regions."""
+        return [self._confusion(times @ table) for table in self.regions.values()]
+
+    def drawn_parts(
+        self, times: NDArray[np.int64], stops: NDArray[np.int64]
+    ) -> list[ConfusionMatrix]:
+        """Of each of several maps.
+
+        Args:
+            times: (squares,) how often each counts.
+            stops: (maps,) where each map's squares end.
+        """
+        starts, pairs = np.append(0, stops), self.kinds.pairs
+        places = times, np.arange(self.squares), starts
+        drawn = sparse.csr_array(places, shape=(len(stops), self.squares)) @ self.table
+        return [self._confusion(row[:pairs]) for row in drawn.toarray()]
+
+    def _confusion(self, pairs: NDArray[np.int64]) -> ConfusionMatrix:
+        return ConfusionMatrix(pairs.reshape(self.kinds.classes, self.kinds.classes))
+
+
+def _stacked(one: sparse.csr_array, other: sparse.csr_array) -> sparse.csr_array:
+    return sparse.vstack([one, other]).tocsr()
 
 
 class SquareTally:
@@ -79,7 +150,7 @@ class SquareTally:
     def __init__(self, squares: Squares, kinds: Kinds) -> None:
         self._squares = squares
         self._kinds = kinds
-        self._tallied: list[Tallied] = []
+        self._table = SquareTable(squares, len(kinds))
         reach = max(kinds.boundary + 1 if kinds.boundary else 0, kinds.erode)
         self.halo = int(np.ceil(reach))
 
@@ -112,13 +183,13 @@ class SquareTally:
         return self._squares.tally(kinds, block.window, counts=counts, how_many=len(self._kinds))
 
     def add(self, looked: list[Tallied]) -> None:
-        """Keep for later."""
-        self._tallied += looked
+        """Sum up."""
+        for each in looked:
+            self._table.add(each)
 
     def result(self) -> dict[str, Any]:
         """Fields of the comparison."""
-        table = self._squares.matrix(self._tallied, len(self._kinds))
+        table = self._table.counts
         total = np.asarray(table.sum(axis=0))
         along = {k: v for k, v in self._kinds.unpacked(total).items() if k != "confusion"}
-        counted = np.diff(table.indptr) > 0
-        return {**along, "squares": SquareCounts(table[counted], self._kinds)}
+        return {**along, "squares": SquareCounts(table=table, kinds=self._kinds)}

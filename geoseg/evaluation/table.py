@@ -4,9 +4,10 @@ import math
 from typing import Any
 
 from geoseg.core.columns import NOTE, laid_out, sentence
+from geoseg.evaluation.bound_lines import confidence_lines, interval
 from geoseg.evaluation.figures import PER_CLASS, SUMMARY, Evaluation
 from geoseg.evaluation.lines import merged_lines, object_lines, score_lines
-from geoseg.evaluation.sections import confidence_lines, region_lines, worst_lines
+from geoseg.evaluation.sections import region_lines, worst_lines
 
 BORDER_COLUMNS = {
     "boundary_iou": "bound.IoU",
@@ -36,8 +37,8 @@ def table_of(evaluation: Evaluation, width: int | None = None) -> str:
     lines += _sections(figures, width)
     if figures["top_confusions"]:
         lines.append("")
-    for text in map(_confusion_line, figures["top_confusions"]):
-        lines += sentence(text, width)
+    for cell in figures["top_confusions"]:
+        lines += sentence(_confusion_line(cell, figures), width)
     lines.append("")
     for text in (*_count_lines(figures), LEGEND_OF_TABLE):
         lines += sentence(text, width)
@@ -112,12 +113,14 @@ def _border_lines(figures: dict[str, Any]) -> list[str]:
     return lines + (score_lines(figures["scores"]) if figures["scores"] else [])
 
 
-def _confusion_line(cell: dict[str, Any]) -> str:
+def _confusion_line(cell: dict[str, Any], figures: dict[str, Any]) -> str:
     """A confusion in words."""
-    return (
-        f"{100 * cell['share_of_reference']:.1f} % of {cell['reference']} is mapped as "
-        f"{cell['map']} ({cell['pixels']} px)"
-    )
+    share = f"{100 * cell['share_of_reference']:.1f} %"
+    if figures["confidence"]:
+        names = figures["confusion"]["names"]
+        row, col = (names.index(cell[side]) for side in ("reference", "map"))
+        share += f" ({interval(figures['confidence']['shares_of_reference'][row][col])})"
+    return f"{share} of {cell['reference']} is mapped as {cell['map']} ({cell['pixels']} px)"
 
 
 def _count_lines(figures: dict[str, Any]) -> list[str]:

@@ -13,11 +13,39 @@ from geoseg.core.squares import Squares
 from geoseg.evaluation.block import Block, Tally
 from geoseg.evaluation.comparison import Comparison, Measures
 from geoseg.evaluation.regions import Region, RegionTally
+from geoseg.evaluation.score_squares import ScoreTally
 from geoseg.evaluation.squares import Kinds, SquareTally
+from geoseg.io.score_map import ScoreMap
 
 
-def tallies_of(measures: Measures, grid: Grid, classes: int) -> list[Tally]:
+def squares_of(measures: Measures, grid: Grid) -> Squares | None:
+    """The squares of a map that are drawn again, if confidence intervals are wanted.
+
+    Raises:
+        InputError: If their side cannot be told in the map's pixels.
+    """
+    if measures.bootstrap is None:
+        return None
+    side = round(measures.bootstrap.block.in_pixels(grid))
+    return Squares(side=side, height=grid.height, width=grid.width)
+
+
+def tallies_of(
+    measures: Measures,
+    grid: Grid,
+    classes: int,
+    *,
+    squares: Squares | None = None,
+    scores: ScoreMap | None = None,
+) -> list[Tally]:
     """All that is counted in the pass over a map.
+
+    Args:
+        measures: What is measured.
+        grid: Of the map.
+        classes: How many there are.
+        squares: In each of which all is counted, if that is wanted.
+        scores: Of the map, if they are to be judged.
 
     Raises:
         InputError: If a distance cannot be told in the map's pixels.
@@ -27,16 +55,16 @@ def tallies_of(measures: Measures, grid: Grid, classes: int) -> list[Tally]:
     boundary, erode = (
         each.in_pixels(grid) if each else 0 for each in (measures.boundary, measures.erode)
     )
-    if measures.bootstrap:  # sums of what is counted by square are what else is counted here
-        side = round(measures.bootstrap.block.in_pixels(grid))
-        squares = Squares(side=side, height=grid.height, width=grid.width)
+    if squares is not None:  # sums of what is counted by square are what else is counted here
         kinds = Kinds(classes=classes, boundary=boundary, erode=erode)
         tallies.append(SquareTally(squares, kinds))
     else:
         tallies += [BorderTally(classes, boundary)] if boundary else []
         tallies += [ErodedTally(classes, erode)] if erode else []
     if measures.by:
-        tallies.append(RegionTally(Region.all_of(measures.by, grid), classes))
+        tallies.append(RegionTally(Region.all_of(measures.by, grid), classes, squares))
+    if scores:
+        tallies.append(ScoreTally(scores, classes, squares))
     return tallies
 
 

@@ -3,15 +3,41 @@
 import csv
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.core.legend import as_text
-from geoseg.core.legend_map import Correspondence
+from geoseg.core.legend import Legend, as_text
+from geoseg.core.legend_map import Correspondence, MergedLegend, merge_legends
 from geoseg.errors import LegendError
 
 KEYS = ("from", "to", "name")
 """Columns: class of the map, class of the reference and, if wanted, what both are called."""
+
+
+@dataclass(frozen=True)
+class LegendMap:
+    """A table of the classes of a map and of a reference that mean the same."""
+
+    path: Path
+    """The file."""
+
+    rows: tuple[Correspondence, ...]
+    """Its rows."""
+
+    reference: Legend | None = None
+    """The classes of the reference, if they are known."""
+
+    def merged(self, own: Legend) -> MergedLegend:
+        """The classes that a map and its reference have in common.
+
+        Raises:
+            LegendError: If the table does not fit the legends.
+        """
+        try:
+            return merge_legends(self.rows, own, self.reference)
+        except LegendError as error:
+            raise LegendError(f"{self.path}: {error}") from error
 
 
 def load_legend_map(path: Path) -> list[Correspondence]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 from shapely import Polygon
 
@@ -35,6 +34,8 @@ def write_outlines(
     Raises:
         OutputError: If the file cannot be written.
     """
+    import geopandas as gpd
+
     first = places[0][0]
     outlines = [
         on_grid(gpd.GeoSeries([Polygon(grid.part(window).corners)], crs=_wkt(grid)), first)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import geopandas as gpd
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
@@ -45,6 +44,8 @@ def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> 
     Raises:
         OutputError: If the file cannot be written, or its suffix means no vector format.
     """
+    import geopandas as gpd
+
     if path.suffix.lower() not in VECTOR_SUFFIXES:
         raise OutputError(f"{path}: the name must end in one of {', '.join(VECTOR_SUFFIXES)}")
     xs, ys = _apply(grid.transform, points.cols + 0.5, points.rows + 0.5)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -111,6 +110,8 @@ class References:
         Raises:
             VectorError: If a file holds no polygons.
         """
+        import geopandas as gpd
+
         drawn = []
         for part in self._parts:
             if not isinstance(part, VectorReference):

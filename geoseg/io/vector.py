@@ -1,12 +1,14 @@
-"""Polygons: read, brought into a raster's CRS, and burnt into windows of its grid."""
+"""Polygons: read, brought into a raster's CRS, and burnt into windows of its grid.
+
+geopandas is imported where a file is read or written: it takes longer than all else together, and
+commands that are given rasters alone never need it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize
@@ -73,6 +75,8 @@ def write_layer(path: Path, frame: Any, layer: str, *, overwrite: bool) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
+    import pyogrio
+
     before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
     with staged(path, overwrite=overwrite) as partial:
         pyogrio.set_gdal_config_options(TIMELESS)
@@ -190,6 +194,8 @@ class Area:
 
 
 def _layer(path: Path, wanted: str | None) -> str:
+    import pyogrio
+
     if not path.exists():
         raise VectorError(f"{path}: no such file")
     try:
@@ -205,6 +211,9 @@ def _layer(path: Path, wanted: str | None) -> str:
 
 
 def _read(path: Path, layer: str) -> Any:
+    import geopandas as gpd
+    import pyogrio
+
     try:
         frame = gpd.read_file(path, layer=layer)
     except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:

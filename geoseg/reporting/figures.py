@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
 from geoseg.reporting.charts import Chart, chart
-from geoseg.reporting.inputs import BUNDLE, EVALUATION, RUN, read_record
+from geoseg.reporting.evaluated import EVALUATION, read_record
+from geoseg.reporting.inputs import BUNDLE, RUN
 from geoseg.reporting.tables import Table, is_share, read_csv, table_of, told, words
 
 HEADLINES = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f1")
@@ -126,7 +127,9 @@ def evaluation_section(folder: Path) -> Section:
         charts=[],
         tables=[*tables, *_other_tables(folder)],
         pictures=_pictures(folder),
-        record={key: record[key] for key in ("inputs", "merged_classes") if record.get(key)},
+        record={
+            key: record[key] for key in ("inputs", "reading", "merged_classes") if record.get(key)
+        },
     )
 
 

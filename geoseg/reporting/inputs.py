@@ -1,24 +1,24 @@
 """What a user names for a page: maps, pictures, evaluations and trainings, sorted and paired."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.errors import InputError
 from geoseg.io.paths import find_rasters, unique_names
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import ReferenceOptions
 from geoseg.io.vector import is_vector
 from geoseg.io.window_scores import read_tags
+from geoseg.reporting.evaluated import EVALUATION, read_evaluated
 from geoseg.reporting.layers import CLASS_MAP
 from geoseg.reporting.on_grid import share_ground
+from geoseg.reporting.reading import Reading
 
-EVALUATION, RUN, BUNDLE = "evaluation.json", "run.json", "geoseg.json"
-"""Records by which a folder is known."""
+RUN, BUNDLE = "run.json", "geoseg.json"
+"""Records by which folders of `geoseg train` and of models are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class ShowOptions:
     without_reference: bool = False
     """Whether references that evaluations name are left out."""
 
-    legend: Legend | None = None
-    """Of maps that bring none; with it any raster of one band is a map."""
+    reading: Reading = field(default_factory=Reading)
+    """How maps and references are to be understood; evaluations tell it of theirs.
 
-    reference: ReferenceOptions = field(default_factory=ReferenceOptions)
-    """How the references are to be understood."""
+    With a legend any raster of one band is a map.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,14 @@ class SceneFiles:
     class_map: Path | None = None
     """The map, if there is one."""
 
-    reference: Path | None = None
-    """The truth, if it is known."""
+    references: tuple[Path, ...] = ()
+    """The truth, if it is known; each fills what those before it leave unlabelled."""
 
     pictures: tuple[Path, ...] = ()
     """Orthophotos and other rasters."""
+
+    reading: Reading = field(default_factory=Reading)
+    """How map and reference are to be understood."""
 
     @property
     def first(self) -> Path:
@@ -97,12 +100,15 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
     }
     known = {path for group in folders.values() for path in group}
     rasters = _rasters([path for path in inputs if path not in known])
-    maps = [path for path in rasters if _is_map(path, options.legend)]
+    maps = [path for path in rasters if _is_map(path, options.reading.legend)]
     pictures = [*(path for path in rasters if path not in maps), *options.orthos]
-    wanted = ("map",) if options.without_reference else ("map", "reference")
-    evaluated, missing = _evaluated(folders[EVALUATION], wanted)
+    evaluated, missing = _evaluated(folders[EVALUATION], options)
     known_maps = {scene.first.resolve() for scene in evaluated}
-    others = [SceneFiles(class_map=path) for path in maps if path.resolve() not in known_maps]
+    others = [
+        SceneFiles(class_map=path, reading=options.reading)
+        for path in maps
+        if path.resolve() not in known_maps
+    ]
     scenes = _with_references([*evaluated, *others], options.references)
     shown = _with_pictures(scenes, list(dict.fromkeys(pictures)))
     names = unique_names([scene.first for scene in shown])
@@ -114,21 +120,8 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
         evaluations=folders[EVALUATION],
         runs=folders[RUN],
         bundles=folders[BUNDLE],
-        missing=(*missing, *_strangers(shown, options.orthos)),
+        missing=(*missing, *_strangers(shown, options.orthos), *_idle(shown, options.reading)),
     )
-
-
-def read_record(folder: Path, name: str) -> dict[str, Any]:
-    """A record of geoseg's in a folder.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    try:
-        record: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / name}: cannot be read: {error}") from error
-    return record
 
 
 def _strangers(scenes: Sequence[SceneFiles], orthos: Sequence[Path]) -> list[str]:
@@ -137,6 +130,14 @@ def _strangers(scenes: Sequence[SceneFiles], orthos: Sequence[Path]) -> list[str
         return []
     alone = [scene.first for scene in scenes if scene.class_map is None]
     return [f"{path} shows the ground of none of the maps" for path in orthos if path in alone]
+
+
+def _idle(scenes: Sequence[SceneFiles], reading: Reading) -> list[str]:
+    """What is to be said of files that are for references, if there are none."""
+    if any(scene.references for scene in scenes):
+        return []
+    paths = [each.path for each in (reading.legend_map, *reading.grounds) if each is not None]
+    return [f"{path} is of no use: no map is shown with a reference" for path in paths]
 
 
 def _rasters(paths: Sequence[Path]) -> list[Path]:
@@ -156,39 +157,23 @@ def _is_map(path: Path, legend: Legend | None) -> bool:
     return bool(kind == CLASS_MAP)
 
 
-def _evaluated(
-    folders: Sequence[Path], wanted: Sequence[str]
-) -> tuple[list[SceneFiles], list[str]]:
+def _evaluated(folders: Sequence[Path], options: ShowOptions) -> tuple[list[SceneFiles], list[str]]:
     """The maps of evaluations with their references, and what is not there."""
     scenes, missing = [], []
     for folder in folders:
-        for name, told in _inputs(folder).items():
-            found = {each: _found(folder, Path(told[each])) for each in wanted if each in told}
-            lost = [told[each] for each, path in found.items() if path is None]
-            missing += [f"{each}, of which {folder} tells, is not there" for each in lost]
-            further = told.get("further_references", []) if "reference" in wanted else []
-            missing += [f"{each}, a further reference, is not shown" for each in further]
-            if (class_map := found.get("map")) is not None:
-                reference = found.get("reference")
-                scenes.append(SceneFiles(name=name, class_map=class_map, reference=reference))
+        told = read_evaluated(folder, references=not options.without_reference)
+        reading = options.reading.or_else(told.reading)
+        scenes += [
+            SceneFiles(name=name, class_map=path, references=references, reading=reading)
+            for name, path, references in told.maps
+        ]
+        missing += told.missing
     return scenes, missing
-
-
-def _inputs(folder: Path) -> dict[str, Any]:
-    """Of each map that was evaluated, its files; that of a sample has no name."""
-    inputs: dict[str, Any] = read_record(folder, EVALUATION).get("inputs") or {}
-    return {"": inputs} if isinstance(inputs.get("map"), str) else inputs
-
-
-def _found(folder: Path, path: Path) -> Path | None:
-    """A file that was named where the evaluation was made, or lies beside its folder."""
-    places = (path, folder.parent / path, folder.parent / path.name)
-    return next((place for place in places if place.is_file()), None)
 
 
 def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> list[SceneFiles]:
     """Scenes with the references that a user names for those without."""
-    without = [scene for scene in scenes if scene.reference is None]
+    without = [scene for scene in scenes if not scene.references]
     if len(named) > 1 and len(named) != len(without):
         raise InputError(
             f"{len(named)} references for {len(without)} maps without one: name one for each, "
@@ -196,7 +181,8 @@ def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> lis
         )
     rest = iter(named if len(named) > 1 else list(named) * len(without))
     return [
-        scene if scene.reference else replace(scene, reference=next(rest, None)) for scene in scenes
+        scene if scene.references else replace(scene, references=tuple(islice(rest, 1)))
+        for scene in scenes
     ]
 
 

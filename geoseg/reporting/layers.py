@@ -1,6 +1,5 @@
 """What a page shows of a raster: its picture, or the class of each pixel."""
 
-from math import ceil
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -9,20 +8,13 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
+from geoseg.core.legend_map import MergedLegend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.errors import LegendError
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import (
-    Coding,
-    Reference,
-    ReferenceOptions,
-    encode_as,
-    guess_coding,
-    open_reference,
-)
-from geoseg.io.vector import is_vector
+from geoseg.io.reference import Coding, encode_as, guess_coding
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.on_grid import OnGrid, shrunk
 from geoseg.reporting.stretch import Stretch, averaged, visible_bands, with_alpha
@@ -172,61 +164,8 @@ class RasterClasses:
         self._file.close()
 
 
-class PolygonClasses:
-    """Reference polygons, burnt for each scale anew.
-
-    Raises:
-        EmptyError: If no polygon lies on the grid.
-        LegendError: If an attribute value has no class.
-        VectorError: If the file cannot be read.
-    """
-
-    kind: Literal["classes"] = "classes"
-
-    def __init__(
-        self, path: Path, legend: Legend, grid: Grid, options: ReferenceOptions, *, title: str
-    ) -> None:
-        self.title = title
-        self._path, self._legend, self._grid, self._options = path, legend, grid, options
-        self._burnt: dict[int, Reference] = {1: self._burn(1)}
-
-    def read(self, window: Window, step: int) -> NDArray[np.uint8]:
-        """(height, width) class indices."""
-        if step not in self._burnt:
-            self._burnt[step] = self._burn(step)
-        return self._burnt[step].read(shrunk(window, step))
-
-    def _burn(self, step: int) -> Reference:
-        own = self._grid
-        height, width = ceil(own.height / step), ceil(own.width / step)
-        grid = Grid(own.crs, own.transform @ own.transform.scale(step), height, width)
-        return open_reference(self._path, legend=self._legend, grid=grid, options=self._options)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def open_classes(
-    path: Path,
-    legend: Legend,
-    grid: Grid,
-    options: ReferenceOptions,
-    *,
-    title: str,
-    exact: bool = False,
-) -> Layer:
-    """A class map, or a reference of any kind.
-
-    Raises:
-        GeosegError: What is wrong with the file.
-    """
-    if is_vector(path):
-        return PolygonClasses(path, legend, grid, options, title=title)
-    return RasterClasses(path, legend, grid, title=title, coding=options.coding, exact=exact)
-
-
 def coding_of(path: Path, legend: Legend) -> Coding:
-    """How the pixels of a raster name classes: as a map of geoseg's, by colour, or by value."""
-    if read_tags(path).get("kind") == CLASS_MAP:
+    """How the pixels of a reference name classes: as a map of geoseg's, by colour, or by value."""
+    if read_tags(path).get("kind") == CLASS_MAP and not isinstance(legend, MergedLegend):
         return "map"
     return guess_coding(path, legend)

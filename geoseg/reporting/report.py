@@ -106,7 +106,7 @@ def write_report(
     named = sort_inputs(inputs, show)
     sections = sections_of(named)
     size = None if options.tiles else options.size
-    with opened_scenes(named.scenes, show, size=size, exact=True) as scenes:
+    with opened_scenes(named.scenes, size=size, exact=True) as scenes:
         areas = [
             scene.area_table(count_classes(scene, threads=options.threads)) for scene in scenes
         ]

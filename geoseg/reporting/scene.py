@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,13 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.parallel import map_in_order
 from geoseg.core.window import Window, blocks
-from geoseg.errors import GeosegError, LegendError
+from geoseg.errors import GeosegError
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import ReferenceOptions
 from geoseg.io.window_scores import read_tags
+from geoseg.reporting.classes import open_map, open_references
 from geoseg.reporting.frame import TILE, Frame
-from geoseg.reporting.inputs import SceneFiles, ShowOptions
-from geoseg.reporting.layers import Layer, PictureLayer, open_classes
+from geoseg.reporting.inputs import SceneFiles
+from geoseg.reporting.layers import Layer, PictureLayer
 
 HECTARE = 10_000
 """Square metres."""
@@ -106,17 +105,12 @@ class Scene:
 
 @contextmanager
 def opened_scenes(
-    files: Sequence[SceneFiles],
-    options: ShowOptions,
-    *,
-    size: int | None = None,
-    exact: bool = False,
+    files: Sequence[SceneFiles], *, size: int | None = None, exact: bool = False
 ) -> Iterator[list[Scene]]:
     """Scenes open for reading, and closed when the block ends.
 
     Args:
         files: Of each scene.
-        options: How they are to be understood.
         size: Longest side of the finest level, about, in pixels; None: as the files are.
         exact: Read classes pixel by pixel, not from overviews.
 
@@ -125,17 +119,15 @@ def opened_scenes(
     """
     with ExitStack() as stack:
         yield [
-            stack.enter_context(closing(open_scene(each, options, size=size, exact=exact)))
-            for each in files
+            stack.enter_context(closing(open_scene(each, size=size, exact=exact))) for each in files
         ]
 
 
-def open_scene(files: SceneFiles, options: ShowOptions, *, size: int | None, exact: bool) -> Scene:
+def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
     """Open the files of a scene.
 
     Args:
         files: Its files.
-        options: How they are to be understood.
         size: As in `opened_scenes`.
         exact: As in `opened_scenes`.
 
@@ -145,21 +137,18 @@ def open_scene(files: SceneFiles, options: ShowOptions, *, size: int | None, exa
     with RasterReader(files.first) as reader:
         grid = reader.grid
     tags = read_tags(files.class_map) if files.class_map else {}
+    reading, legend = files.reading, None
     layers: dict[str, Layer] = {}
     try:
         for number, path in enumerate(files.pictures, 1):
             role = "picture" if number == 1 else f"picture{number}"
             layers[role] = PictureLayer(path, grid, title=path.name)
-        legend = _legend(files.class_map, tags, options) if files.class_map else None
-        for role, classes in (("map", files.class_map), ("reference", files.reference)):
-            if classes is not None and legend is not None:
-                layers[role] = open_classes(
-                    classes,
-                    legend,
-                    grid,
-                    options.reference if role == "reference" else ReferenceOptions(),
-                    title=classes.name,
-                    exact=exact,
+        if files.class_map:
+            legend = reading.legend_of(files.class_map, compared=bool(files.references))
+            layers["map"] = open_map(files.class_map, legend, grid, reading, exact=exact)
+            if files.references:
+                layers["reference"] = open_references(
+                    files.references, legend, grid, reading, exact=exact
                 )
     except GeosegError:
         for layer in layers.values():
@@ -198,14 +187,6 @@ def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
         for part in map_in_order(pool, count, parts, ahead=2 * threads):
             counts += part
     return counts[:classes]
-
-
-def _legend(path: Path, tags: dict[str, Any], options: ShowOptions) -> Legend:
-    if options.legend is not None:
-        return options.legend
-    if "legend" not in tags:
-        raise LegendError(f"{path}: the map brings no legend; name one with --legend")
-    return Legend.from_dict(tags["legend"])
 
 
 def _crs_name(grid: Grid) -> str | None:

@@ -198,7 +198,7 @@ def serving(
         InputError: If host and port cannot be bound.
     """
     named = sort_inputs(inputs, show)
-    with opened_scenes(named.scenes, show) as scenes:
+    with opened_scenes(named.scenes) as scenes:
         page = render_page(
             title=title_of(named),
             scenes=scenes,

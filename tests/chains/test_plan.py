@@ -32,6 +32,7 @@ def plan(write_raster, bundle):
         (1000, 1000, 1024),
         (1920, 1920, 1024),  # 2 x 2 windows of 1024 px, none of them wasted
         (1921, 1921, 768),  # 3 x 3 of 768 px, where 1024 px would be 3 x 3 as well
+        (9000, 9000, 640),  # 1024 px would compute as much and hold twice as much
         (30, 3000, 512),  # a strip: of large windows most would hang over
     ],
 )

@@ -34,6 +34,24 @@ def test_a_sample_filled_in_gives_accuracy_and_area(geoseg, drawn, world):
     assert json.loads((world / "report/evaluation.json").read_text()) == figures
 
 
+def test_a_legend_map_says_what_the_words_of_a_sample_mean(geoseg, drawn, world):
+    points = gpd.read_file(world / "points.gpkg")
+    points["reference"] = points["map_class"].map({"dark": "asphalt", "bright": "sand"})
+    points.to_file(world / "filled.gpkg")
+    (world / "same.csv").write_text("from,to\ndark,asphalt\nbright,sand\n")
+
+    outcome = geoseg("evaluate", world / "reference.tif", "-l", world / "legend.toml", "--sample",
+                     world / "filled.gpkg", "--legend-map", world / "same.csv", "-o",
+                     world / "report", "--json")  # fmt: skip
+    page = geoseg("report", world / "report", "-o", world / "report.html")
+
+    figures = json.loads(outcome.out)
+    assert [row["name"] for row in figures["classes"]] == ["asphalt", "sand"]
+    assert figures["overall_accuracy"] == 1
+    assert page.code == 0
+    assert '<th scope="row">asphalt</th>' in (world / "report.html").read_text(encoding="utf-8")
+
+
 def test_an_empty_sample_is_refused(geoseg, drawn, world):
     outcome = geoseg("evaluate", world / "reference.tif", "-l", world / "legend.toml",
                      "--sample", world / "points.gpkg")  # fmt: skip

@@ -42,27 +42,35 @@ def test_estimated_proportions_are_those_written_out_by_hand(example):
     assert example.proportions.sum() == pytest.approx(1)
 
 
-@pytest.fixture(scope="module")
-def redrawn():
-    """A known map of three classes, sampled very often."""
+@pytest.fixture(scope="module", params=[[0, 1, 2], [0, 1, 1]], ids=["own", "merged"])
+def redrawn(request):
+    """A known map of three classes, sampled very often; and two of them merged afterwards."""
     rng = np.random.default_rng(0)
-    mapped = np.array([100_000, 300_000, 600_000])
+    mapped, own = np.array([100_000, 300_000, 600_000]), np.array(request.param)
     truth = np.array([[0.8, 0.1, 0.02], [0.15, 0.85, 0.03], [0.05, 0.05, 0.95]])
-    drawn = [[rng.multinomial(150, truth[:, col]) for col in range(3)] for _ in range(4000)]
-    return mapped, truth, [AreaEstimates(np.array(points).T, mapped) for points in drawn]
+    classes = own.max() + 1
+    truth = np.stack([truth[own == index].sum(axis=0) for index in range(classes)])
+    points = [150, 250, 150]  # not by area: within a merged class some count for more
+    drawn = [[rng.multinomial(n, truth[:, c]) for c, n in enumerate(points)] for _ in range(2500)]
+    return mapped, truth, own, [AreaEstimates(np.array(each).T, mapped, own) for each in drawn]
 
 
 def test_estimates_of_many_samples_scatter_around_the_truth(redrawn):
-    mapped, truth, estimates = redrawn
+    mapped, truth, own, estimates = redrawn
     shares = truth * mapped / mapped.sum()
+    right = shares[own, range(3)]
 
     assert np.mean([e.area for e in estimates], axis=0) == pytest.approx(shares.sum(1), rel=0.01)
-    assert np.mean([e.overall for e in estimates]) == pytest.approx(np.trace(shares), rel=0.01)
+    assert np.mean([e.overall for e in estimates]) == pytest.approx(right.sum(), rel=0.01)
+    users = np.bincount(own, right) / np.bincount(own, mapped / mapped.sum())
+    assert np.mean([e.users for e in estimates], axis=0) == pytest.approx(users, rel=0.01)
+    producers = np.bincount(own, right) / shares.sum(axis=1)
+    assert np.mean([e.producers for e in estimates], axis=0) == pytest.approx(producers, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["area", "users", "producers", "overall"])
 def test_standard_errors_are_how_much_many_samples_scatter(redrawn, name):
-    _, _, estimates = redrawn
+    *_, estimates = redrawn
 
     scatter = np.std([getattr(each, name) for each in estimates], axis=0)
     told = np.mean([getattr(each, f"{name}_error") for each in estimates], axis=0)
@@ -71,12 +79,26 @@ def test_standard_errors_are_how_much_many_samples_scatter(redrawn, name):
 
 
 def test_the_interval_holds_the_truth_in_95_of_100_samples(redrawn):
-    mapped, truth, estimates = redrawn
+    mapped, truth, _, estimates = redrawn
     area = (truth * mapped / mapped.sum()).sum(axis=1)
 
     held = [abs(each.area - area) <= Z_95 * each.area_error for each in estimates]
 
-    assert np.mean(held, axis=0) == pytest.approx([0.95] * 3, abs=0.03)
+    assert np.mean(held, axis=0) == pytest.approx([0.95] * len(area), abs=0.03)
+
+
+def test_classes_merged_afterwards_keep_the_weights_of_their_strata():
+    """Of the map 0.2, 0.3 and 0.5; the last two are one class: not 12 right of 20, but more."""
+    estimates = AreaEstimates(
+        np.array([[9, 7, 1], [1, 3, 9]]), np.array([20, 30, 50]), np.array([0, 1, 1])
+    )
+
+    assert estimates.matrix.tolist() == [[9, 8], [1, 12]]
+    assert (estimates.points.tolist(), estimates.pixels.tolist()) == ([10, 20], [20, 80])
+    assert estimates.users.tolist() == pytest.approx([0.9, (0.3 * 0.3 + 0.5 * 0.9) / 0.8])
+    assert estimates.area.tolist() == pytest.approx([0.18 + 0.21 + 0.05, 0.02 + 0.09 + 0.45])
+    assert estimates.producers.tolist() == pytest.approx([0.18 / 0.44, 0.54 / 0.56])
+    assert estimates.overall == pytest.approx(0.18 + 0.54)
 
 
 def test_a_class_that_is_only_in_the_reference_has_an_area_and_no_users_accuracy():

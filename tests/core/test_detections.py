@@ -99,3 +99,15 @@ def test_a_map_without_objects_finds_none_of_them():
 def test_no_objects_in_the_reference_give_no_ap():
     assert math.isnan(counts(0, [0.0], [0.5]).ap50)
     assert math.isnan(counts(0, []).ap)
+
+
+def test_an_object_that_counts_three_times_is_three_objects():
+    ious, scores, times = [0.9, 0.0, 0.6, 0.7, 0.8], [0.8, 0.7, 0.7, 0.1, 0.9], [1, 3, 2, 1, 0]
+    ranks = Detections.of(np.array(ious), np.array(scores)).ranks
+    repeated = counts(6, np.repeat(ious, times), np.repeat(scores, times)).hits
+
+    drawn = ranks.counted(np.array(times)[ranks.order])
+
+    assert drawn.times.sum() == 4
+    for iou in (0.5, 0.65):
+        assert drawn.average_precision(6, iou) == repeated.average_precision(6, iou) > 0

@@ -1,8 +1,17 @@
+import json
+
 import numpy as np
 import pytest
 
 from geoseg.core.legend import Legend
-from geoseg.core.legend_map import Correspondence, Merged, bands_of, map_side, merge_legends
+from geoseg.core.legend_map import (
+    Correspondence,
+    Merged,
+    bands_of,
+    legend_from_dict,
+    map_side,
+    merge_legends,
+)
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 
@@ -47,6 +56,20 @@ def test_what_was_merged_can_be_told():
         Merged("", ("cloud",), ()),
         Merged("", (), ("water",)),
     )
+
+
+@pytest.mark.parametrize(
+    "merged",
+    [
+        OURS,
+        merge_legends(ROWS, OURS, THEIRS),
+        merge_legends([Correspondence("roof", "#ff0000", "house"), *ROWS[1:5]], OURS),
+    ],
+)
+def test_a_record_gives_the_same_legend(merged):
+    record = json.loads(json.dumps(merged.to_dict()))
+
+    assert legend_from_dict(record) == merged
 
 
 def test_classes_of_the_reference_are_merged_too():

@@ -98,3 +98,27 @@ def test_numbered_objects_stay_apart_where_they_touch():
 
     assert (counted.reference, counted.mapped, counted.matched) == (2, 1, 1)
     assert counted.mean_iou == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 6])
+def test_objects_are_where_their_first_pixel_is_and_matches_where_the_reference_is(rows):
+    found = mask([".#..#.", "##....", "......", "##....", "##....", "......"])
+    matcher = ObjectMatcher()
+    for start in range(0, 6, rows):
+        matcher.add(TRUTH[start : start + rows], found[start : start + rows])
+
+    matches = matcher.matches()
+
+    assert matches.reference.tolist() == [0, 4, 18, 34]
+    # the first has an IoU of 3/4, the one on the right of 1/4, the one below of 2/4
+    assert sorted(matches.mapped.tolist()) == [0, 4, 18]
+    assert matches.counts.matched == 2
+
+
+def test_an_object_joined_further_down_is_where_its_first_part_is():
+    comb = mask(["..#...", "#.#...", "###..."])
+    matcher = ObjectMatcher()
+    for row in range(3):
+        matcher.add(comb[row : row + 1] & False, comb[row : row + 1])
+
+    assert matcher.matches().mapped.tolist() == [2]

@@ -1,30 +1,27 @@
 import numpy as np
 import pytest
-from scipy import sparse, stats
+from scipy import stats
 
 from geoseg.core.distance import Distance
 from geoseg.errors import InputError
 from geoseg.evaluation import Bootstrap, Evaluation, Measures, compare, table_of
-from geoseg.evaluation.bootstrap import intervals, resampled
-from geoseg.evaluation.squares import Kinds, SquareCounts
-
-RIGHT_OR_WRONG = Kinds(classes=1)
+from geoseg.evaluation.bootstrap import draws, intervals
 
 
-def table(counts):
-    return SquareCounts(sparse.csr_array(np.array(counts)), RIGHT_OR_WRONG)
+def bounds_of_share(right, pixels, options):
+    """Of the share of pixels that are right, from those of each block."""
 
+    def share(times):
+        return {"share": times @ right / (times @ pixels)}
 
-def share_of_first(row):
-    return {"share": row[0] / row.sum()}
+    return intervals(np.ones(len(right), bool), share, options)["share"]
 
 
 def test_independent_blocks_have_the_interval_of_their_standard_error():
     """Blocks of one size: the share is a mean, its error the deviation over the root of n."""
     right = np.random.default_rng(0).binomial(100, 0.8, 400)
-    counts = table(np.stack([right, 100 - right], axis=1))
 
-    bounds = intervals(counts, share_of_first, Bootstrap(level=0.9, resamples=4000))["share"]
+    bounds = bounds_of_share(right, np.full(400, 100), Bootstrap(level=0.9, resamples=4000))
 
     error = (right / 100).std(ddof=0) / 400**0.5
     expected = (right / 100).mean() + np.array([-1, 1]) * stats.norm.ppf(0.95) * error
@@ -35,9 +32,8 @@ def test_blocks_of_any_size_have_the_interval_of_scipy():
     rng = np.random.default_rng(1)
     pixels = rng.integers(1, 200, 60)
     right = rng.binomial(pixels, rng.beta(8, 2, 60))
-    counts = table(np.stack([right, pixels - right], axis=1))
 
-    bounds = intervals(counts, share_of_first, Bootstrap(resamples=4000))["share"]
+    bounds = bounds_of_share(right, pixels, Bootstrap(resamples=4000))
 
     found = stats.bootstrap(
         (right, pixels),
@@ -51,16 +47,20 @@ def test_blocks_of_any_size_have_the_interval_of_scipy():
     assert bounds == pytest.approx([found.low, found.high], abs=0.06 * width)
 
 
-def test_as_many_blocks_are_drawn_as_there_are():
-    rows = list(resampled(table([[1, 0]] * 7).table, 5, seed=0))
+def test_as_many_blocks_are_drawn_as_there_are_but_none_that_does_not_count():
+    counted = np.array([True, False, True, True])
 
-    assert [row.tolist() for row in rows] == [[7, 0]] * 5
+    drawn = np.array(list(draws(counted, 200, seed=0)))
+
+    assert (drawn.sum(axis=1) == 3).all()
+    assert not drawn[:, 1].any()
+    assert drawn[:, counted].mean(axis=0) == pytest.approx(1, abs=0.2)
 
 
 def test_the_same_seed_gives_the_same_bounds():
-    counts = table(np.random.default_rng(0).integers(1, 50, (20, 2)))
+    right, pixels = np.random.default_rng(0).integers(1, 50, (2, 20)).cumsum(axis=0)
     one, same, other = (
-        intervals(counts, share_of_first, Bootstrap(resamples=100, seed=seed))["share"].tolist()
+        bounds_of_share(right, pixels, Bootstrap(resamples=100, seed=seed)).tolist()
         for seed in (1, 1, 2)
     )
 

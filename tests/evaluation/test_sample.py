@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from shapely import Point, box
 
+from geoseg.core.legend_map import Correspondence, merge_legends
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
 from geoseg.evaluation import evaluate_sample, sample_table, write_sample_report
 
@@ -142,11 +143,85 @@ def test_a_polygon_has_the_class_of_most_of_its_pixels_and_counts_once(estimate_
 
 def test_a_large_polygon_is_read_in_parts(estimate_plots, monkeypatch):
     whole = estimate_plots([plot(0, 0, 6, 2), plot(4, 0, 1, 2)], ["building", "tree"])
-    monkeypatch.setattr("geoseg.evaluation.sample.BLOCK", 1)
+    monkeypatch.setattr("geoseg.evaluation.sample_units.BLOCK", 1)
     parts = estimate_plots([plot(0, 0, 6, 2), plot(4, 0, 1, 2)], ["building", "tree"])
 
     assert parts.to_dict()["counts"] == whole.to_dict()["counts"]
     assert parts.purity == whole.purity == pytest.approx((8 / 11 + 1) / 2)
+
+
+THREE = [[1, 1, 1, 1, 4, 4], [1, 1, 1, 1, 0, 0]]  # 8 building, 2 tree, 2 water
+
+
+@pytest.fixture
+def estimate_merged(write_raster, write_polygons, legend):
+    """A function that evaluates a map by units whose classes a legend map ties to the map's."""
+
+    def run(rows, units, truth):
+        path = write_raster("map.tif", np.array(THREE, np.uint8), nodata=255)
+        merged = merge_legends([Correspondence(*row) for row in rows], legend)
+        sample = write_polygons("sample.gpkg", units, reference=truth)
+        return evaluate_sample(path, sample, merged)
+
+    return run
+
+
+def at(row, col):
+    return Point(500_000 + (col + 0.5) / 2, 5_700_000 - (row + 0.5) / 2)
+
+
+UNITS = [at(0, 0), at(0, 1), at(1, 2), at(1, 3), at(0, 4), at(0, 5), at(1, 4)]
+
+
+def test_classes_merged_by_a_legend_map_keep_their_own_share_of_the_map(estimate_merged):
+    """Both points in trees are green, the one in water is not: half of the green is right."""
+    rows = [("building", "built"), ("tree", "green"), ("water", "green")]
+    truth = ["built", "built", "built", "green", "green", "green", "built"]
+
+    evaluation = estimate_merged(rows, UNITS, truth)
+
+    figures = evaluation.to_dict()
+    built, green = figures["classes"]
+    assert figures["counts"]["counts"] == [[3, 1], [1, 2]]
+    assert (green["name"], green["points"], green["mapped_pixels"]) == ("green", 3, 4)
+    assert green["users_accuracy"] == pytest.approx(0.5)
+    assert built["area_pixels"] == pytest.approx(3 / 4 * 8 + 2)
+    assert figures["overall_accuracy"] == pytest.approx((3 / 4 * 8 + 2) / 12)
+    assert "merged: green = tree + water of the map, green of the reference" in (
+        sample_table(evaluation)
+    )
+
+
+def test_what_a_legend_map_leaves_out_does_not_count(estimate_merged, tmp_path):
+    rows = [("building", "built"), ("tree", "green"), ("water", ""), ("", "snow")]
+    truth = ["built", "built", "snow", "green", "green", "green", "green"]
+
+    evaluation = estimate_merged(rows, UNITS, truth)
+    write_sample_report(tmp_path / "report", evaluation, overwrite=False)
+
+    figures = evaluation.to_dict()
+    assert figures["counts"]["counts"] == [[2, 0], [1, 2]]
+    assert (figures["pixels"], figures["without_reference"], figures["without_map"]) == (10, 1, 1)
+    assert "1 in classes of the map that are left out" in sample_table(evaluation)
+    assert (tmp_path / "report/merged_classes.csv").read_text().splitlines()[1:] == [
+        "built,building,built", "green,tree,green", ",water,", ",,snow"]  # fmt: skip
+
+
+def test_a_polygon_in_merged_classes_is_pure(estimate_merged):
+    rows = [("building", "built"), ("tree", "green"), ("water", "green")]
+    units = [plot(0, 0, 4, 2), plot(4, 0, 2, 2), plot(4, 1, 1, 1)]
+
+    figures = estimate_merged(rows, units, ["built", "green", "green"]).to_dict()
+
+    assert figures["purity"] == 1
+    assert figures["counts"]["counts"] == [[1, 0], [0, 2]]
+
+
+def test_a_sample_that_names_classes_of_neither_legend_is_refused(estimate_merged):
+    rows = [("building", "built"), ("tree", "green"), ("water", "green")]
+
+    with pytest.raises(LegendError, match=r"holds \['4'\], and the classes are \['built', 'green'"):
+        estimate_merged(rows, UNITS[:1], ["4"])
 
 
 def test_a_polygon_beside_the_map_is_refused(estimate_plots):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from geoseg.core.presets import preset
 from geoseg.errors import InputError
 from geoseg.io.paths import find_rasters
 from geoseg.reporting.inputs import ShowOptions, sort_inputs
+from geoseg.reporting.reading import Ground, Reading
 
 ELSEWHERE = Affine(0.5, 0, 600_000, 0, -0.5, 5_700_000)
 
@@ -20,7 +22,8 @@ def test_a_map_is_shown_with_what_shares_its_ground(files, write_raster):
     )
 
     both, alone = named.scenes
-    assert (both.name, both.class_map, both.reference) == ("map", files["map"], files["reference"])
+    assert (both.name, both.class_map) == ("map", files["map"])
+    assert both.references == (files["reference"],)
     assert both.pictures == (files["ortho"],)
     assert (alone.class_map, alone.pictures) == (None, (far,))
 
@@ -41,21 +44,35 @@ def test_an_evaluation_of_a_sample_brings_its_map(files, tmp_path):
 
     [scene] = sort_inputs([folder], ShowOptions()).scenes
 
-    assert (scene.class_map, scene.reference) == (files["map"], None)
+    assert (scene.class_map, scene.references) == (files["map"], ())
 
 
-def test_further_references_are_told_of_and_references_may_be_left_out(files, tmp_path):
+def test_all_references_are_shown_or_none(files, tmp_path, write_raster):
     folder = tmp_path / "report"
     folder.mkdir()
-    told = {"map": "map.tif", "reference": "reference.tif", "further_references": ["more.gpkg"]}
+    more = write_raster("more.tif", np.zeros((4, 4), np.uint8))
+    further = ["more.tif", "gone.gpkg"]
+    told = {"map": "map.tif", "reference": "reference.tif", "further_references": further}
     (folder / "evaluation.json").write_text(json.dumps({"inputs": {"a": told}}))
 
-    with_it, without = (
+    with_them, without = (
         sort_inputs([folder], ShowOptions(without_reference=left_out)) for left_out in (False, True)
     )
 
-    assert with_it.missing == ("more.gpkg, a further reference, is not shown",)
-    assert (without.missing, without.scenes[0].reference) == ((), None)
+    assert with_them.scenes[0].references == (files["reference"], more)
+    assert with_them.missing == (f"gone.gpkg, of which {folder} tells, is not there",)
+    assert (without.missing, without.scenes[0].references) == ((), ())
+
+
+def test_what_is_for_references_is_told_of_without_any(files):
+    aoi = files["map"].with_name("aoi.gpkg")
+    options = ShowOptions(reading=Reading(grounds=(Ground(aoi),)))
+
+    alone = sort_inputs([files["map"]], options)
+    together = sort_inputs([files["map"]], replace(options, references=(files["reference"],)))
+
+    assert alone.missing == (f"{aoi} is of no use: no map is shown with a reference",)
+    assert together.missing == ()
 
 
 def test_the_orthophoto_beside_a_map_is_found(files):
@@ -91,17 +108,16 @@ def test_an_evaluation_brings_its_maps_and_says_what_is_gone(files, tmp_path):
     named = sort_inputs([folder, files["map"]], ShowOptions())
 
     [scene] = named.scenes
-    assert (scene.name, scene.class_map, scene.reference) == (
-        "a",
-        files["map"],
-        files["reference"],
-    )
+    assert (scene.name, scene.class_map) == ("a", files["map"])
+    assert scene.references == (files["reference"],)
     [missing] = named.missing
     assert "gone.tif" in missing
 
 
 def test_a_raster_of_one_band_is_a_map_if_a_legend_is_named(files, write_raster):
-    [scene] = sort_inputs([files["reference"]], ShowOptions(legend=preset("binary:house"))).scenes
+    reading = Reading(legend=preset("binary:house"))
+
+    [scene] = sort_inputs([files["reference"]], ShowOptions(reading=reading)).scenes
 
     assert scene.class_map == files["reference"]
 
@@ -112,7 +128,7 @@ def test_references_are_one_or_as_many_as_the_maps(files, write_map):
     with pytest.raises(InputError, match="2 references for 3 maps"):
         sort_inputs(maps, ShowOptions(references=(files["reference"],) * 2))
     scenes = sort_inputs(maps, ShowOptions(references=(files["reference"],))).scenes
-    assert {scene.reference for scene in scenes} == {files["reference"]}
+    assert {scene.references for scene in scenes} == {(files["reference"],)}
 
 
 @pytest.mark.parametrize("name", ["p.gpkg", "patches"])
