@@ -32,7 +32,6 @@ def plan(write_raster, bundle):
         (1000, 1000, 1024),
         (1920, 1920, 1024),  # 2 x 2 windows of 1024 px, none of them wasted
         (1921, 1921, 768),  # 3 x 3 of 768 px, where 1024 px would be 3 x 3 as well
-        (9000, 9000, 640),  # 1024 px would compute as much and hold twice as much
         (30, 3000, 512),  # a strip: of large windows most would hang over
     ],
 )
@@ -40,6 +39,10 @@ def test_windows_are_as_large_as_divides_the_orthophoto_without_waste(plan, heig
     lattice = plan(height, width).lattice
 
     assert (lattice.size, lattice.stride) == (size, size - size // 8)
+
+
+def test_larger_windows_are_not_taken_where_they_compute_as_much(bundle):
+    assert PredictOptions().size(bundle, 9000, 9000) == 640  # 1024 px would hold twice as much
 
 
 def test_windows_are_never_smaller_than_training_patches(write_raster, bundle):

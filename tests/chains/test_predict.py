@@ -21,9 +21,11 @@ SIZES = [(1, 1), (1, 23), (7, 5), (8, 8), (8, 9), (9, 7), (23, 31)]
 def accumulated(image, segmenter, size, stride):
     """The blend as everybody would write it: sums over the whole map, in double precision."""
     height, width = image.shape[1:]
+    rests = [max(length - size, 0) for length in (height, width)]
+    steps = [np.ceil(rest / stride) + 1 for rest in rests]
     tops, lefts = (
-        sorted({min(start, max(length - size, 0)) for start in range(0, length, stride)})
-        for length in (height, width)
+        np.linspace(0, rest, int(count)).astype(int).tolist()
+        for rest, count in zip(rests, steps, strict=True)
     )
     valid = (image != 0).any(axis=0)
     over = ((0, max(size - height, 0)), (0, max(size - width, 0)))
