@@ -106,7 +106,7 @@ def raw(wanted: argparse.Namespace) -> Callable[[], None]:
     """Nothing but the steps, as fast as torch makes them here."""
     import torch
 
-    from geoseg.model.memory import keep_freed_memory
+    from geoseg.core.memory import keep_freed_memory
     from geoseg.model.torch_runtime import DTYPES, choose_device, choose_precision
 
     keep_freed_memory()

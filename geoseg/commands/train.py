@@ -64,7 +64,7 @@ def train(
         typer.Option(
             help="ce, focal, dice, jaccard, lovasz, tversky, or a sum such as ce:0.5+dice:0.5."
         ),
-    ] = "ce",
+    ] = "ce:0.5+dice:0.5",
     label_smoothing: Annotated[
         float, typer.Option(min=0, max=0.99, help="Share of the truth that ce spreads.")
     ] = 0.0,
@@ -74,7 +74,7 @@ def train(
             help="Of ce and focal: auto (median frequency), inverse (all/own pixels), effective, "
             "none, or background=0,rock=20 (others 1; 0 leaves a class out)."
         ),
-    ] = "auto",
+    ] = "none",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -106,7 +106,7 @@ def train(
     ] = "0.001",
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd", "asgd"], typer.Option(help="Optimiser.")
-    ] = "adam",
+    ] = "adamw",
     weight_decay: Annotated[
         float | None, typer.Option(min=0, help="[default: 0.01 for adamw, else 0].")
     ] = None,
@@ -139,7 +139,7 @@ def train(
             "side), brightness, contrast, saturation, gamma, noise (shares of a band's range), "
             "blur (pixels), band-dropout, erasing (probabilities), mixup, cutmix (Beta).",
         ),
-    ] = "d4",
+    ] = "light",
     oversample: Annotated[
         str | None,
         typer.Option(
@@ -152,12 +152,12 @@ def train(
         typer.Option(min=1, metavar="N", help="Patches of an epoch [default: all, once each]."),
     ] = None,
     jitter: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--jitter",
-            help="Windows anywhere instead of on the lattice; needs `tile --index-only`.",
+            help="Windows anywhere instead of on the lattice [default: of sets that "
+            "`tile --index-only` made; others cannot].",
         ),
-    ] = False,
+    ] = None,
     early_stopping: Annotated[
         int, typer.Option(min=0, help="Epochs without a better one before stopping; 0: never.")
     ] = 10,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.core.legend import Legend
+from geoseg.core.memory import keep_freed_memory
 from geoseg.core.parallel import map_in_order
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, InputError
@@ -176,6 +177,7 @@ def pass_by(
         block = read_block(mapped, truth, window, halo)
         return [tally.look(block) for tally in tallies]
 
+    keep_freed_memory()
     limit_block_cache((workers + 1) * 2 * ROWS * mapped.grid.width)
     todo = mapped.blocks()
     with ThreadPoolExecutor(workers) as pool:

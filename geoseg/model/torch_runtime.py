@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.memory import keep_freed_memory
 from geoseg.model.pipeline import load_pipeline
 from geoseg.model.segmenter import Precision
 

@@ -46,13 +46,13 @@ class TrainOptions:
     encoder_lr: float = 1.0
     """Learning rate of the encoder, as a factor of the others'."""
 
-    loss: str = "ce"
+    loss: str = "ce:0.5+dice:0.5"
     """Names of `losses.LOSSES`, with weights if they are added: ``ce:0.5+dice:0.5``."""
 
     label_smoothing: float = 0.0
     """Share of the truth that cross-entropy spreads over all classes."""
 
-    class_weights: str = "auto"
+    class_weights: str = "none"
     """A rule of `class_weights.balanced`, or a list ``background=0,rock=20``."""
 
     epochs: int | None = None
@@ -67,7 +67,7 @@ class TrainOptions:
     lr: float | None = 1e-3
     """Learning rate at its highest; None: found by a range test."""
 
-    optimizer: Optimizer = "adam"
+    optimizer: Optimizer = "adamw"
     """adam, adamw and asgd as in torch; sgd with momentum 0.9."""
 
     weight_decay: float | None = None
@@ -89,7 +89,7 @@ class TrainOptions:
     """The model is the network as it is, a moving average (ema), or the mean of the last
     quarter of the epochs (swa)."""
 
-    augment: str = "d4"
+    augment: str = "light"
     """What is changed in patches at random; as `Augmentation.parse` takes it."""
 
     oversample: str | None = None
@@ -98,8 +98,9 @@ class TrainOptions:
     samples_per_epoch: int | None = None
     """Patches of an epoch; None: as many as there are."""
 
-    jitter: bool = False
-    """Whether windows are moved off their lattice at random, in orthophotos."""
+    jitter: bool | None = None
+    """Whether windows are moved off their lattice at random; None: where pixels stay in the
+    orthophotos, as they must for it."""
 
     early_stopping: int = 10
     """Stop after so many epochs without a better one; 0: never."""

@@ -12,11 +12,11 @@ from typing import Any
 import lightning
 
 from geoseg.core.confusion import ConfusionMatrix
+from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import InputError, TrainingError
 from geoseg.io.outputs import staged, writing
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.memory import keep_freed_memory
 from geoseg.model.network import save_network
 from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device

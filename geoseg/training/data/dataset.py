@@ -185,8 +185,11 @@ class TrainingSamples:
         Raises:
             TrainingError: If the patches do not allow it.
         """
+        jitter = options.jitter
+        if jitter is None:
+            jitter = patch_set.record.storage == "index"
         self.dataset = PatchDataset(
-            patch_set, patches, augment=options.augment, seed=options.seed, jitter=options.jitter
+            patch_set, patches, augment=options.augment, seed=options.seed, jitter=jitter
         )
         self._likely: Chances | None = None
         if options.oversample is not None:

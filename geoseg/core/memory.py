@@ -6,7 +6,7 @@ import sys
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 KEEP = 1 << 30
-"""Freed blocks up to this size are kept for the next layer, in bytes."""
+"""Freed blocks up to this size are kept for the next array, in bytes."""
 
 
 def keep_freed_memory() -> None:
