@@ -46,8 +46,17 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str) -> list[tupl
         tiling = ["--patch-size", size, "--stride", stride, "--index-only", "--min-labelled", 0.5]
         ground = ["--aoi", lab.path("data", "train.gpkg"), "--val", 0.15]
         lab.run("tile", ortho, "-r", reference, "-l", legend, "-o", patches, *tiling, *ground)
-        recipe = ["--arch", "unet", "--class-weights", "inverse", "--augment", "none"]
-        course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant"]
+        recipe = [
+            "--arch",
+            "unet",
+            "--loss",
+            "ce",
+            "--class-weights",
+            "inverse",
+            "--augment",
+            "none",
+        ]
+        course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant", "--no-jitter"]
         length = ["--batch-size", 10, "--early-stopping", 10]
         length += lab.chosen(
             ["--epochs", 3, "--samples-per-epoch", EPOCH // size**2], ["--epochs", 20]

@@ -74,7 +74,7 @@ def train(
             help="Of ce and focal: auto (median frequency), inverse (all/own pixels), effective, "
             "none, or background=0,rock=20 (others 1; 0 leaves a class out)."
         ),
-    ] = "none",
+    ] = "auto",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -163,7 +163,7 @@ def train(
     ] = 10,
     monitor: Annotated[
         Literal["loss", "miou"], typer.Option(help="Which validation figure makes the best model.")
-    ] = "loss",
+    ] = "miou",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     devices: Annotated[

@@ -52,7 +52,7 @@ class TrainOptions:
     label_smoothing: float = 0.0
     """Share of the truth that cross-entropy spreads over all classes."""
 
-    class_weights: str = "none"
+    class_weights: str = "auto"
     """A rule of `class_weights.balanced`, or a list ``background=0,rock=20``."""
 
     epochs: int | None = None
@@ -108,7 +108,7 @@ class TrainOptions:
     validate_stitched: bool = False
     """Whether validation figures are those of blended maps, as in production."""
 
-    monitor: Monitor = "loss"
+    monitor: Monitor = "miou"
     """What makes a model the best: lowest validation loss, or highest validation mean IoU."""
 
     seed: int = 0

@@ -90,7 +90,7 @@ def course_callbacks(
     if options.freeze_encoder:
         callbacks.append(FreezeEncoder(task.network, options.freeze_encoder))
     if options.schedule == "plateau":
-        callbacks.append(Plateau(record.monitor))
+        callbacks.append(Plateau(record.monitor if validates else "train_loss"))
     if options.early_stopping and validates:
         mode = "max" if options.monitor == "miou" else "min"
         callbacks.append(EarlyStopping(record.monitor, patience=options.early_stopping, mode=mode))

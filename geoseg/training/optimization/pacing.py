@@ -128,9 +128,8 @@ class Plateau(Callback):
             self._schedule.load_state_dict(self._saved)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Judge the epoch; without validation by its training loss."""
-        metrics = trainer.callback_metrics
-        figure = metrics.get(self.monitor, metrics["train_loss"])
+        """Judge the epoch."""
+        figure = trainer.callback_metrics[self.monitor]
         cast("ReduceLROnPlateau", self._schedule).step(float(figure))
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 import csv
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import lightning
 import pytest
@@ -9,9 +10,10 @@ from lightning.pytorch.callbacks import Callback
 
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import build_network, load_network
-from geoseg.training import train
-from geoseg.training.optimization.pacing import FreezeEncoder, TimeLimit
+from geoseg.training import TrainOptions, train
+from geoseg.training.optimization.pacing import FACTOR, PATIENCE, FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.records.callbacks import Progress
+from geoseg.training.trainer import course_callbacks
 
 
 class Standing:
@@ -131,3 +133,33 @@ def test_the_first_validation_is_guessed_by_the_steps_before_it():
     limit.on_train_batch_end(trainer, None, None, None, 9)
 
     assert limit.share == pytest.approx(50 / (100 - 20), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "rise", "rate"),
+    [
+        ("val_miou", 0.1, 1),
+        ("val_miou", -0.1, FACTOR),
+        ("train_loss", -0.1, 1),
+        ("val_loss", 0, FACTOR),
+    ],
+)
+def test_a_plateau_is_where_the_figure_gets_no_better(monitor, rise, rate):
+    trainer = Standing()
+    trainer.optimizers = [torch.optim.SGD([torch.zeros(1)], lr=1)]
+    plateau = Plateau(monitor)
+
+    plateau.on_train_start(trainer)
+    for epoch in range(PATIENCE + 2):
+        trainer.callback_metrics = {monitor: torch.tensor(2 + rise * epoch)}
+        plateau.on_train_epoch_end(trainer)
+
+    assert trainer.optimizers[0].param_groups[0]["lr"] == rate
+
+
+def test_without_validation_the_training_loss_makes_a_plateau():
+    task = Mock(options=TrainOptions(schedule="plateau"))
+
+    [plateau] = course_callbacks(task, Mock(monitor="val_miou"), None, validates=False)
+
+    assert plateau.monitor == "train_loss"
