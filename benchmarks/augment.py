@@ -17,10 +17,10 @@ from time import process_time
 import torch
 from common import LEGEND, town
 
+from geoseg.core.memory import keep_freed_memory
 from geoseg.io.legends import load_legend
 from geoseg.io.patch_record import Source
 from geoseg.io.patches import PatchSet
-from geoseg.core.memory import keep_freed_memory
 from geoseg.tiling import TileOptions, tile
 from geoseg.training.augmentation.recipe import STRENGTHS
 from geoseg.training.data.dataset import PatchDataset, Ticket

@@ -56,7 +56,7 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str) -> list[tupl
             "--augment",
             "none",
         ]
-        course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant", "--no-jitter"]
+        course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant"]
         length = ["--batch-size", 10, "--early-stopping", 10]
         length += lab.chosen(
             ["--epochs", 3, "--samples-per-epoch", EPOCH // size**2], ["--epochs", 20]
