@@ -111,13 +111,14 @@ def evaluation_section(folder: Path) -> Section:
         InputError: If the folder cannot be read.
     """
     record = read_record(folder, EVALUATION)
-    tables = [table_of("Classes", record.get("classes") or [])]
     confidence = record.get("confidence") or {}
-    if confidence.get("classes"):
-        title = f"{100 * confidence['level']:g} % intervals of the classes"
-        tables.append(table_of(title, confidence["classes"]))
-    if record.get("objects"):
-        tables.append(table_of("Objects", record["objects"]))
+    tables = []
+    for name in ("classes", "objects"):
+        if rows := record.get(name):
+            tables.append(table_of(name.capitalize(), rows))
+        if bounds := confidence.get(name):
+            title = f"{100 * confidence['level']:g} % intervals of the {name}"
+            tables.append(table_of(title, bounds))
     return Section(
         title=folder.name,
         kind="evaluation",

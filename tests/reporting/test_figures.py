@@ -65,6 +65,17 @@ def test_intervals_are_told_with_their_figures(folder):
     assert section.tables[1].rows == [["water", "40.00 % to 60.00 %"]]
 
 
+def test_intervals_of_objects_stand_below_them(folder):
+    made = {"level": 0.9, "method": "bootstrap", "block": "8px", "blocks": 4, "resamples": 100}
+    confidence = {**made, "objects": [{"name": "car", "f1": [0.2, 0.4]}]}
+    record = EVALUATION | {"confidence": confidence, "objects": [{"name": "car", "f1": 0.3}]}
+
+    tables = evaluation_section(folder("evaluation.json", record)).tables
+
+    assert [table.title for table in tables[1:]] == ["Objects", "90 % intervals of the objects"]
+    assert tables[2].rows == [["car", "20.00 % to 40.00 %"]]
+
+
 def test_tables_and_pictures_that_lie_in_the_folder_are_shown(folder):
     path = folder("evaluation.json", EVALUATION)
     (path / "regions.csv").write_text("region,mean_iou\nnorth,0.25\n")
