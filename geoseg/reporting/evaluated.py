@@ -92,7 +92,7 @@ def read_record(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _reading(folder: Path, record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
-    """What the record says of it; evaluations of earlier versions say nothing."""
+    """What the record says of it; that of a sample says nothing."""
     how, legend = record.get("reading") or {}, record.get("legend")
     options = {each.name: how[each.name] for each in fields(ReferenceOptions) if each.name in how}
     try:
