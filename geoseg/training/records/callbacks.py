@@ -66,7 +66,9 @@ class Record(Callback):
 
     def _rank(self, row: Row) -> float:
         """Lower is better; what is not finite is worst. Without validation the last is best."""
-        value = float(row.get(self.monitor, -row["epoch"]))
+        if self.monitor not in row:
+            return float(-row["epoch"])
+        value = float(row[self.monitor])
         if not math.isfinite(value):
             return math.inf
         return -value if self.monitor == "val_miou" else value

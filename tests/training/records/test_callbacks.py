@@ -34,6 +34,11 @@ def test_the_best_epoch_is_the_one_of_lowest_loss_or_highest_miou(monitor, value
     assert best(monitor, rows(monitor, values)) == epoch
 
 
+@pytest.mark.parametrize("monitor", ["val_loss", "val_miou"])
+def test_without_validation_the_last_epoch_is_the_best(monitor):
+    assert best(monitor, rows("train_loss", [0.1, 0.3, 0.2])) == 3
+
+
 def test_a_record_goes_on_where_its_checkpoint_left_it():
     one, other = (Record(None, [], monitor="val_loss", save_model=print) for _ in range(2))
     one.rows = rows("val_loss", [0.5, 0.2])
