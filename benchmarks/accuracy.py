@@ -1,7 +1,7 @@
 """How good a map a given time of training gives: `geoseg train` beside a plain loop.
 
     python benchmarks/accuracy.py PATCHES --minutes 10 --seeds 3 \
-        --ours "" --ours "--encoder-weights package:lite0"
+        --ours "" --ours "--encoder-weights none"
 
 Each contender trains on the training patches for the same time, with seeds 0, 1, 2. Its model
 then maps the ground of the test split, in blended windows as `geoseg predict` does, and the map
@@ -121,7 +121,7 @@ def plain(patches: Path, seconds: float, *, seed: int, run: Path) -> None:
     from geoseg.training.new_bundle import begin, resolve
 
     patch_set = PatchSet.open(patches)
-    bundle = begin(patch_set.record, resolve(TrainOptions())).bundle
+    bundle = begin(patch_set.record, resolve(TrainOptions(encoder="resnet18"))).bundle
     samples = [patch_set.read(patch) for patch in patch_set.in_split("train")]
     mean, std = (
         np.array(each, np.float32)[:, None, None]

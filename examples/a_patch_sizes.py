@@ -46,16 +46,8 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str) -> list[tupl
         tiling = ["--patch-size", size, "--stride", stride, "--index-only", "--min-labelled", 0.5]
         ground = ["--aoi", lab.path("data", "train.gpkg"), "--val", 0.15]
         lab.run("tile", ortho, "-r", reference, "-l", legend, "-o", patches, *tiling, *ground)
-        recipe = [
-            "--arch",
-            "unet",
-            "--loss",
-            "ce",
-            "--class-weights",
-            "inverse",
-            "--augment",
-            "none",
-        ]
+        recipe = ["--arch", "unet", "--encoder", "resnet18", "--class-weights", "inverse"]
+        recipe += ["--loss", "ce", "--augment", "none", "--no-jitter"]
         course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant"]
         length = ["--batch-size", 10, "--early-stopping", 10]
         length += lab.chosen(

@@ -67,7 +67,8 @@ class Planet:
         """Train and test; the seconds of the training."""
         run, maps = self.lab.path("runs", name), self.lab.path("maps", name)
         length = ["--batch-size", 32, "--lr", 1e-3, "--epochs", self.lab.chosen(10, 60)]
-        seconds = self.lab.run("train", patches, "-o", run, *words, *length)
+        network = ["--encoder", "resnet18"]
+        seconds = self.lab.run("train", patches, "-o", run, *network, *words, *length)
         self.lab.run("predict", run, self.test_images, "-o", maps)
         self.test(name)
         return seconds

@@ -44,11 +44,15 @@ def train(
     arch: Annotated[str, typer.Option(help="Architecture, smp's name.")] = "unet",
     encoder: Annotated[
         str | None,
-        typer.Option(help="Encoder, smp's name [default: resnet18, or the packaged weights']."),
+        typer.Option(help="Encoder, smp's name [default: the packaged weights', else resnet18]."),
     ] = None,
     encoder_weights: Annotated[
-        str, typer.Option(help="none, imagenet (hub), package:lite0|lite1|lite2, or a file.")
-    ] = "none",
+        str,
+        typer.Option(
+            help="none, imagenet (hub), package:lite0|lite1|lite2, or a file; auto: package:lite0 "
+            "where geoseg[pretrained] is installed and no --encoder is named, else none."
+        ),
+    ] = "auto",
     init_from: Annotated[
         Path | None,
         typer.Option(help="Bundle to begin with; other classes and bands are adapted."),

