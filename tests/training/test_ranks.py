@@ -25,6 +25,7 @@ patches, run, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 options = resolve(TrainOptions(
     arch="pspnet", encoder="mobilenet_v2", epochs=3, batch_size=4, device="cpu", workers=0,
     devices=devices, class_weights="dark=3", optimizer="sgd", lr=0.05, schedule="constant",
+    loss="ce",  # Dice is no mean over pixels: processes take it of their parts of a batch
 ))
 run.mkdir(exist_ok=True)
 training = Training(PatchSet.open(patches), run, options)

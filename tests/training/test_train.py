@@ -20,6 +20,7 @@ from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
 from geoseg.training import train
+from geoseg.training.data.dataset import TrainingSamples
 from geoseg.training.optimization import pacing
 from geoseg.training.records.callbacks import Progress, Record
 
@@ -239,9 +240,21 @@ def test_patches_that_stay_in_the_orthophoto_give_the_same_weights(
     patches, make_patches, tmp_path, quick
 ):
     train(patches, tmp_path / "a", options=quick, quiet=True)
-    train(make_patches(storage="index"), tmp_path / "b", options=quick, quiet=True)
+    still = replace(quick, jitter=False)
+    train(make_patches(storage="index"), tmp_path / "b", options=still, quiet=True)
 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_windows_that_stay_in_the_orthophoto_lie_anywhere(make_patches, quick):
+    stored, index = make_patches(), make_patches(storage="index")
+
+    jittered = [
+        TrainingSamples(each, each.in_split("train"), quick).dataset.jitter is not None
+        for each in map(PatchSet.open, (stored, index))
+    ]
+
+    assert jittered == [False, True]
 
 
 @pytest.mark.parametrize(
