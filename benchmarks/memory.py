@@ -1,6 +1,6 @@
 """That memory does not grow with the raster: 6,000 and 24,000 px dense, 60,000 px mostly nodata.
 
-    python benchmarks/memory.py                 # int8 U-Net, --memory 300MB
+    python benchmarks/memory.py                 # int8 U-Net, --memory 200MB
     python benchmarks/memory.py --memory 2GB
 
 The dense rasters are the town, repeated by a VRT; the sparse one holds the town in its corners
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--memory", type=parse_size, default=parse_size("300MB"))
+    parser.add_argument("--memory", type=parse_size, default=parse_size("200MB"))
     parser.add_argument("--side", type=int, default=TOWN, help=argparse.SUPPRESS)
     parser.add_argument("--contenders", type=lambda text: text.split(","), default=list(SIDES))
     parser.add_argument("--rounds", type=int, default=1, help="runs of each contender")
