@@ -4,8 +4,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
+import typer
+
+from geoseg.cli import app
+from geoseg.training import TrainOptions
+
+
+def test_the_command_line_has_the_defaults_of_the_options_that_a_sweep_takes():
+    command = typer.main.get_command(app).commands["train"]
+    words = command.make_context("train", ["patches", "-o", "run"]).params
+
+    options = asdict(TrainOptions())
+    named_otherwise = {"compile", "loggers"}
+    assert {name: words[name] for name in options.keys() - named_otherwise} == {
+        name: value for name, value in options.items() if name not in named_otherwise
+    }
 
 
 def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
