@@ -17,7 +17,6 @@ Printed are the mean IoU, the IoU of each class, and the processor time of the t
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -147,7 +146,6 @@ def plain(patches: Path, seconds: float, *, seed: int, run: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_network(network, folder)
     bundle.write_record(folder)
-    (run / "run.json").write_text(json.dumps({"seconds": monotonic() - started}))
 
 
 if __name__ == "__main__":

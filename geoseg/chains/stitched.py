@@ -42,10 +42,12 @@ def stitched_confusion(
         RasterError: If a source cannot be read.
     """
     total = ConfusionMatrix.zeros(len(patch_set.record.legend))
-    patches = patch_set.in_split(split)
-    for number, source in enumerate(patch_set.record.sources):
-        if windows := [patch.window for patch in patches if patch.source == number]:
-            total += _of_source(segmenter, bundle, patch_set, source, windows)
+    windows: dict[int, list[Window]] = {}
+    for patch in patch_set.in_split(split):
+        windows.setdefault(patch.source, []).append(patch.window)
+    for number, own in windows.items():
+        source = patch_set.record.sources[number]
+        total += _of_source(segmenter, bundle, patch_set, source, own)
     return total
 
 

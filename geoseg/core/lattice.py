@@ -7,11 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.window import Edge, Window, offsets
-
-EDGE: Edge = "spread"
-"""Windows of a map are spread evenly: had the last ones to move back alone, blending would hold
-up to a whole window of rows for them, where others share an eighth."""
+from geoseg.core.window import Window, offsets
 
 Taper = Literal["hann", "ramp", "flat"]
 """How windows fade towards their edges: a bell, straight over the overlap, or not at all."""
@@ -81,16 +77,16 @@ class Lattice(NamedTuple):
     @property
     def most_shared_rows(self) -> int:
         """Rows that windows above each other share, at most."""
-        starts = offsets(self.height, self.size, self.stride, EDGE)
+        starts = spread(self.height, self.size, self.stride)
         return max((above + self.size - below for above, below in pairwise(starts)), default=0)
 
     def _reaching(self, length: int, low: int, high: int) -> list[int]:
         """Starts of the windows that reach some pixels along one axis."""
-        starts = offsets(length, self.size, self.stride, EDGE)
+        starts = spread(length, self.size, self.stride)
         return [start for start in starts if start < high and start + self.size > low]
 
     def _steps(self, length: int, low: int, high: int) -> list[Step]:
-        starts = offsets(length, self.size, self.stride, EDGE)
+        starts = spread(length, self.size, self.stride)
         weights = axis_weights(length, self.size, self.stride, self.taper)
         stops = [0, *(start + self.size for start in starts[:-1])]
         nexts = [*starts[1:], length]
@@ -99,6 +95,15 @@ class Lattice(NamedTuple):
             for start, stop, following in zip(starts, stops, nexts, strict=True)
             if start < high and start + self.size > low
         ]
+
+
+def spread(length: int, size: int, stride: int) -> list[int]:
+    """Starts of a map's windows along one axis, evenly apart.
+
+    Had the last one to move back alone, blending would hold up to a whole window of rows for
+    it, where others share an eighth.
+    """
+    return offsets(length, size, stride, "spread")
 
 
 def taper(size: int, overlap: int, kind: Taper = "hann") -> NDArray[np.float64]:
@@ -136,9 +141,9 @@ def axis_weights(
         kind: How windows fade into each other.
 
     Returns:
-        (size,) weights for each of `offsets`; 0 beyond ``length``.
+        (size,) weights for each of `spread`; 0 beyond ``length``.
     """
-    starts = offsets(length, size, stride, EDGE)
+    starts = spread(length, size, stride)
     own = taper(size, size - stride, kind)
     total = np.zeros(max(length, size))
     for start in starts:

@@ -37,7 +37,7 @@ def resolve(options: TrainOptions) -> TrainOptions:
         BundleError: If the bundle to begin with is not whole.
     """
     weights = options.encoder_weights
-    if weights == "auto":
+    if weights == "auto":  # dpt takes transformers alone
         free = options.encoder is None and options.init_from is None and options.arch != "dpt"
         weights = usual_weights() if free else "none"
     encoder = options.encoder or packaged_encoder(weights)
