@@ -192,11 +192,11 @@ def train(
         typer.Option("--validate-stitched", help="Validate on blended maps instead of windows."),
     ] = False,
     logger: Annotated[
-        Any,
+        list[Any] | None,
         typer.Option(
             parser=parse_loggers,
             metavar="NAME[,NAME]",
-            help="Tell csv, tensorboard, mlflow or wandb as well.",
+            help="Tell csv, tensorboard, mlflow or wandb as well; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -254,7 +254,7 @@ def train(
         validate_stitched=validate_stitched,
         precision=precision,
         compile=compile_network,
-        loggers=tuple(logger or ()),
+        loggers=tuple(name for names in logger or () for name in names),
         workers=workers,
     )
     talk = Talk(quiet=quiet, verbose=verbose)

@@ -37,6 +37,19 @@ def mean_over_processes(value: Tensor) -> Tensor:
     return total / distributed.get_world_size()
 
 
+def sum_over_processes(value: Tensor) -> Tensor:
+    """The sum over all processes, with its gradient; alone, the figure.
+
+    What each makes of it has the gradients of the whole batch once they are averaged.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return value
+    from torch.distributed import nn
+
+    total: Tensor = nn.functional.all_reduce(value)  # type: ignore[no-untyped-call]
+    return total
+
+
 def own_batch_size(options: TrainOptions) -> int:
     """Patches per step of one process.
 

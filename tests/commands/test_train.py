@@ -57,6 +57,13 @@ def test_what_cannot_be_is_told_in_one_line(geoseg, world, patches, words, reaso
     assert not (world / "run").exists()
 
 
+def test_each_logger_that_is_named_is_asked(geoseg, world, patches):
+    outcome = geoseg("train", patches, "-o", world / "run", "--logger", "wandb", "--logger", "csv")
+
+    assert outcome.code == 1
+    assert "pip install 'geoseg[wandb]'" in outcome.err
+
+
 def test_a_patch_size_that_the_network_cannot_take_is_told_with_one_that_it_can(geoseg, world):
     patches = world / "patches"
     geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",

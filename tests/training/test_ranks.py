@@ -9,7 +9,13 @@ import torch
 from geoseg.errors import TrainingError
 from geoseg.training import TrainOptions
 from geoseg.training.data.dataset import NOTHING, EpochSampler
-from geoseg.training.ranks import is_first, mean_over_processes, own_batch_size, rank
+from geoseg.training.ranks import (
+    is_first,
+    mean_over_processes,
+    own_batch_size,
+    rank,
+    sum_over_processes,
+)
 
 SCRIPT = """
 import sys
@@ -25,7 +31,7 @@ patches, run, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 options = resolve(TrainOptions(
     arch="pspnet", encoder="mobilenet_v2", epochs=3, batch_size=4, device="cpu", workers=0,
     devices=devices, class_weights="dark=3", optimizer="sgd", lr=0.05, schedule="constant",
-    loss="ce",  # Dice is no mean over pixels: processes take it of their parts of a batch
+    loss="ce+dice+tversky+focal",
 ))
 run.mkdir(exist_ok=True)
 training = Training(PatchSet.open(patches), run, options)
@@ -109,5 +115,6 @@ def test_a_process_knows_from_its_environment_which_it_is(monkeypatch, environme
     assert (rank(), is_first()) == (number, first)
 
 
-def test_alone_the_mean_over_processes_is_the_figure():
+def test_alone_what_processes_have_in_common_is_the_figure():
     assert mean_over_processes(torch.tensor(3.0)) == 3
+    assert sum_over_processes(torch.tensor(3.0)) == 3

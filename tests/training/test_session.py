@@ -14,6 +14,7 @@ from geoseg.training import TrainOptions, train
 from geoseg.training.optimization import batch_size, lr_finder
 from geoseg.training.optimization.batch_size import fitting_batch_size
 from geoseg.training.optimization.losses import make_loss
+from geoseg.training.records.loggers import MAKERS
 from geoseg.training.task import SegmentationTask
 
 CPU = torch.device("cpu")
@@ -83,6 +84,16 @@ def test_a_logger_is_told_of_every_epoch(patches, tmp_path, quick):
 def test_a_logger_without_its_package_is_refused_with_the_command(patches, tmp_path, quick):
     with pytest.raises(TrainingError, match=r"--logger wandb: .*pip install 'geoseg\[wandb\]'"):
         train(patches, tmp_path / "run", options=replace(quick, loggers=("wandb",)), quiet=True)
+
+
+def test_a_logger_that_cannot_begin_is_refused_in_one_line(patches, tmp_path, quick, monkeypatch):
+    def no_server(run):
+        raise RuntimeError("no server answers\nat length")
+
+    monkeypatch.setitem(MAKERS, "mlflow", no_server)
+
+    with pytest.raises(TrainingError, match=r"^--logger mlflow: no server answers$"):
+        train(patches, tmp_path / "run", options=replace(quick, loggers=("mlflow",)), quiet=True)
 
 
 def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from geoseg.core.scores import IGNORE
 from geoseg.errors import TrainingError
-from geoseg.training.ranks import mean_over_processes
+from geoseg.training.ranks import mean_over_processes, sum_over_processes
 
 LOSSES = ("ce", "focal", "dice", "jaccard", "lovasz", "tversky")
 """Names of single losses."""
@@ -17,8 +17,11 @@ LOSSES = ("ce", "focal", "dice", "jaccard", "lovasz", "tversky")
 GAMMA = 2.0
 """Power of the focal loss, as its paper recommends."""
 
-FALSE_POSITIVE, FALSE_NEGATIVE = 0.3, 0.7
-"""Weights of the Tversky loss, as its paper found best: what is missed costs more."""
+REGIONS = {"dice": (0.5, 0.5), "jaccard": (1.0, 1.0), "tversky": (0.3, 0.7)}
+"""What false positives and false negatives weigh in losses that compare regions; Tversky's
+as its paper found best: what is missed costs more."""
+
+TINY = torch.finfo(torch.float32).tiny
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(n, classes, height, width) logits and (n, height, width) classes in, a number out."""
@@ -135,6 +138,44 @@ def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return total / _weight_of(target, weights)
 
 
+def region_loss(
+    logits: Tensor,
+    target: Tensor,
+    counted: Tensor,
+    *,
+    false_positive: float,
+    false_negative: float,
+) -> Tensor:
+    """One minus the Tversky index of each class, as a mean over classes.
+
+    With TP the sum of a class's scores where it is, FP where it is not, FN what its scores lack
+    where it is: ``1 - TP / (TP + a FP + b FN)`` over the labelled pixels of the whole batch, of all
+    processes together; 0 for a class that is nowhere.
+
+    Args:
+        logits: (n, classes, height, width).
+        target: (n, height, width) classes, 255 unlabelled.
+        counted: (classes,) bool, which the mean is of.
+        false_positive: a; 0.5 in Dice, 1 in Jaccard.
+        false_negative: b, likewise.
+
+    Source: Salehi et al. 2017, "Tversky loss function for image segmentation using 3D fully
+    convolutional deep networks".
+    """
+    labelled = target != IGNORE
+    truth = torch.where(labelled, target, 0)
+    scores = logits.float().softmax(1) * labelled[:, None]
+    hits = scores.gather(1, truth[:, None]).flatten()
+    none = hits.new_zeros(logits.shape[1])
+    hit, there = (
+        none.index_add(0, truth.flatten(), each) for each in (hits, labelled.flatten().to(hits))
+    )
+    hit, scored, there = sum_over_processes(torch.stack([hit, scores.sum((0, 2, 3)), there]))
+    weighed = hit + false_positive * (scored - hit) + false_negative * (there - hit)
+    loss = (1 - hit / weighed.clamp(min=TINY)) * (there > 0)
+    return loss[counted.to(loss.device)].mean()
+
+
 def _weight_of(target: Tensor, weights: Tensor) -> Tensor:
     """Sum of the weights of all labelled pixels, never 0.
 
@@ -142,7 +183,7 @@ def _weight_of(target: Tensor, weights: Tensor) -> Tensor:
     whole batch, wherever its labels are.
     """
     weight = mean_over_processes(weights[target[target != IGNORE]].sum())
-    return weight.clamp(min=torch.finfo(torch.float32).tiny)
+    return weight.clamp(min=TINY)
 
 
 def _single(name: str, weights: Tensor, label_smoothing: float) -> LossFunction:
@@ -155,15 +196,7 @@ def _single(name: str, weights: Tensor, label_smoothing: float) -> LossFunction:
     if name == "lovasz":  # empty without labelled pixels
         lovasz = smp.losses.LovaszLoss("multiclass", ignore_index=IGNORE)
         return lambda logits, target: lovasz(logits, target).sum()
-    counted = None if weights.all() else weights.nonzero().flatten().tolist()
-    common = {"ignore_index": IGNORE, "classes": counted}
-    region: LossFunction
-    if name == "tversky":
-        region = smp.losses.TverskyLoss(
-            "multiclass", alpha=FALSE_POSITIVE, beta=FALSE_NEGATIVE, **common
-        )
-    elif name == "jaccard":
-        region = smp.losses.JaccardLoss("multiclass", **common)
-    else:
-        region = smp.losses.DiceLoss("multiclass", **common)
-    return region
+    wrong, missed = REGIONS[name]
+    return lambda logits, target: region_loss(
+        logits, target, weights > 0, false_positive=wrong, false_negative=missed
+    )

@@ -1,5 +1,6 @@
 """Lightning's loggers by name, for those who watch their trainings elsewhere."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,24 @@ PROJECT = "geoseg"
 FOLDER = "logs"
 """Below the run folder."""
 
+
+def _mlflow(run: Path) -> Logger:
+    folder = (run / FOLDER).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return loggers.MLFlowLogger(
+        experiment_name=PROJECT,
+        run_name=run.name,
+        # MLflow 3 refuses Lightning's own default, a store of files
+        tracking_uri=os.environ.get(
+            "MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+        ),
+    )
+
+
 MAKERS: dict[str, Callable[[Path], Logger]] = {
     "csv": lambda run: loggers.CSVLogger(run, name=FOLDER),
     "tensorboard": lambda run: loggers.TensorBoardLogger(run, name=FOLDER),
-    "mlflow": lambda run: loggers.MLFlowLogger(
-        experiment_name=PROJECT, run_name=run.name, save_dir=str(run / FOLDER)
-    ),
+    "mlflow": _mlflow,
     "wandb": lambda run: loggers.WandbLogger(project=PROJECT, name=run.name, save_dir=run),
 }
 """Where each keeps its records: in the run folder, unless its own settings say otherwise."""
@@ -32,19 +45,21 @@ def make_loggers(options: TrainOptions, run: Path) -> list[Logger]:
     """The loggers that the options name, knowing the options.
 
     Raises:
-        TrainingError: If the package of one is not installed.
+        TrainingError: If the package of one is not installed, or one cannot begin.
     """
-    made = [_made(name, run) for name in options.loggers]
     record: dict[str, Any] = asdict(options)
-    for logger in made:
-        logger.log_hyperparams(record)
-    return made
+    return [_made(name, run, record) for name in options.loggers]
 
 
-def _made(name: str, run: Path) -> Logger:
+def _made(name: str, run: Path, record: dict[str, Any]) -> Logger:
     try:
-        return MAKERS[name](run)
+        logger = MAKERS[name](run)
+        logger.log_hyperparams(record)
     except ModuleNotFoundError as error:
         raise TrainingError(
             f"--logger {name}: its package is not installed: `pip install 'geoseg[{name}]'`"
         ) from error
+    except Exception as error:  # each has errors of its own: no server, no login
+        reason = str(error).strip().partition("\n")[0]
+        raise TrainingError(f"--logger {name}: {reason or type(error).__name__}") from error
+    return logger
