@@ -19,7 +19,8 @@ FORWARD = 1 / 3
 class TimeLimit(Callback):
     """Ends a training so that, with its last validation, it takes as long as it may.
 
-    Time that was spent before a training was resumed counts.
+    Time that was spent before a training was resumed counts. A validation that takes more than
+    half of the time ends after it: steps have at least the other half.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -30,6 +31,7 @@ class TimeLimit(Callback):
         self._since: float | None = None
         self._validating_since = 0.0
         self._agreed: float | None = None
+        self._first_step = 0.0
         self._guessed = 0.0
 
     @property
@@ -45,7 +47,7 @@ class TimeLimit(Callback):
         """
         if self._agreed is not None:
             return self._agreed
-        reserved = self.validation or self._guessed
+        reserved = min(self.validation or self._guessed, self.seconds / 2)
         return min(self.elapsed / max(self.seconds - reserved, 1e-9), 1.0)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -56,9 +58,15 @@ class TimeLimit(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _: Any, __: Any, ___: Any, number: int
     ) -> None:
-        """See whether the time is over; the first validation is guessed by the steps before it."""
-        if not self.validation:
-            self._guessed = FORWARD * self.elapsed / (number + 1) * sum(trainer.num_val_batches)
+        """See whether the time is over; the first validation is guessed by the steps before it.
+
+        The very first step tells nothing: processes that read are started in it, networks compiled.
+        """
+        if number == 0:
+            self._first_step = self.elapsed
+        elif not self.validation:
+            step = (self.elapsed - self._first_step) / number
+            self._guessed = FORWARD * step * sum(trainer.num_val_batches)
         self._end_if_over(trainer)
 
     def on_validation_start(self, *_: Any) -> None:

@@ -129,10 +129,21 @@ def test_the_first_validation_is_guessed_by_the_steps_before_it():
     limit, trainer = TimeLimit(100.0), Standing()
     trainer.num_val_batches = [12]  # at a third of a step's 5 s each
 
-    limit.load_state_dict({"spent": 50.0, "validation": 0.0})
-    limit.on_train_batch_end(trainer, None, None, None, 9)
+    limit.load_state_dict({"spent": 20.0, "validation": 0.0})
+    limit.on_train_batch_end(trainer, None, None, None, 0)  # with all that a start takes
+    assert limit.share == pytest.approx(20 / 100, abs=0.01)
 
+    limit.load_state_dict({"spent": 50.0, "validation": 0.0})
+    limit.on_train_batch_end(trainer, None, None, None, 6)
     assert limit.share == pytest.approx(50 / (100 - 20), abs=0.01)
+
+
+def test_a_long_validation_leaves_half_of_the_time_for_steps():
+    limit = TimeLimit(100.0)
+
+    limit.load_state_dict({"spent": 40.0, "validation": 300.0})
+
+    assert limit.share == pytest.approx(0.8, abs=0.01)
 
 
 @pytest.mark.parametrize(
