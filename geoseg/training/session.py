@@ -13,7 +13,7 @@ import lightning
 
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.memory import keep_freed_memory
-from geoseg.errors import InputError, TrainingError
+from geoseg.errors import TrainingError
 from geoseg.io.outputs import staged, writing
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
@@ -35,7 +35,7 @@ from geoseg.training.records.history import Row
 from geoseg.training.records.loggers import make_loggers
 from geoseg.training.records.run_folder import check_checkpoint, versions
 from geoseg.training.task import SegmentationTask
-from geoseg.training.trainer import course_callbacks, make_trainer
+from geoseg.training.trainer import course_callbacks, explaining, make_trainer
 
 STATISTICS_BATCHES = 50
 """Batches that the batch statistics of averaged weights are measured with."""
@@ -164,7 +164,7 @@ class Training:
         if self.options.compile:
             self.network.compile()
         try:
-            with writing(self.run):
+            with explaining(self.options), writing(self.run):
                 trainer.fit(
                     self.task,
                     *loaders,
@@ -173,15 +173,6 @@ class Training:
                 )
         except SystemExit:  # what Lightning makes of Ctrl-C
             return True
-        except InputError as error:  # a reading process sends its whole traceback along
-            raise type(error)(str(error).strip().splitlines()[-1]) from error
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise TrainingError(
-                f"{self.options.arch} cannot be trained on one patch at a time: use a larger "
-                f"--batch-size, and more than one training patch"
-            ) from error
         return False
 
     def _task(self) -> SegmentationTask:

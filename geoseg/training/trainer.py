@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
@@ -11,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
+from geoseg.errors import InputError, TrainingError
 from geoseg.model.torch_runtime import choose_precision
 from geoseg.training.optimization.pacing import FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.options import TrainOptions
@@ -19,6 +21,9 @@ from geoseg.training.task import SegmentationTask
 
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Lightning's names."""
+
+COMPILERS = ("torch._dynamo", "torch._inductor")
+"""Modules of what `torch.compile` raises."""
 
 
 def make_trainer(
@@ -95,6 +100,32 @@ def course_callbacks(
         mode = "max" if options.monitor == "miou" else "min"
         callbacks.append(EarlyStopping(record.monitor, patience=options.early_stopping, mode=mode))
     return callbacks
+
+
+@contextmanager
+def explaining(options: TrainOptions) -> Iterator[None]:
+    """Say in one line what ends a training, where that can be known.
+
+    Raises:
+        TrainingError: If batches are too small for the network, or it cannot be compiled.
+    """
+    try:
+        yield
+    except InputError as error:  # a reading process sends its whole traceback along
+        raise type(error)(str(error).strip().splitlines()[-1]) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            f"{options.arch} cannot be trained on one patch at a time: use a larger "
+            f"--batch-size, and more than one training patch"
+        ) from error
+    except RuntimeError as error:
+        if not (options.compile and type(error).__module__.startswith(COMPILERS)):
+            raise
+        raise TrainingError(
+            f"--compile: {str(error).splitlines()[0]}: train without it, or install a compiler"
+        ) from error
 
 
 def _silence_lightning() -> None:
