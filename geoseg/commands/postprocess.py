@@ -1,6 +1,7 @@
 """``geoseg postprocess``: a class map without specks, holes and classes that are not wanted."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -23,7 +24,8 @@ def postprocess(
         list[str] | None,
         typer.Option(
             metavar="CLASS[=nearest|OTHER]",
-            help="Replace a class by that of the nearest pixel, or by another; may be repeated.",
+            help="Replace a class by that of the nearest pixel, or by another (which comes first); "
+            "may be repeated.",
         ),
     ] = None,
     max_distance: Annotated[
@@ -85,13 +87,14 @@ def postprocess(
         raise typer.BadParameter(
             "nothing to do: give --fill, --majority, --rule, --fill-holes or --min-area"
         )
-    if max_distance and not fill:
-        raise typer.BadParameter("is of --fill", param_hint="--max-distance")
     if output.resolve() == class_map.resolve():
         raise typer.BadParameter(f"{output} is the map itself", param_hint="--output")
     areas = postprocessing.ClassArea.parse
+    fills = _parsed("--fill", fill, postprocessing.Fill.parse)
+    if max_distance and not any(each.by == postprocessing.NEAREST for each in fills):
+        raise typer.BadParameter("is of --fill CLASS=nearest", param_hint="--max-distance")
     choices = postprocessing.PostprocessOptions(
-        fill=_parsed("--fill", fill, postprocessing.Fill.parse),
+        fill=fills,
         max_distance=max_distance,
         majority=majority,
         rules=_parsed("--rule", rule, postprocessing.Rule.parse),
@@ -99,6 +102,9 @@ def postprocess(
         min_area=_parsed("--min-area", min_area, areas),
         connectivity=8 if connectivity == "8" else 4,
     )
+    _refuse_twice("--fill", (each.replaced for each in fills))
+    _refuse_twice("--fill-holes", (each.name for each in choices.fill_holes))
+    _refuse_twice("--min-area", (each.name for each in choices.min_area))
     outputs = MapOutputs(class_map=output, overwrite=overwrite)
     outputs.refuse_existing()
     with Talk(quiet=quiet).steps() as tell:
@@ -125,3 +131,10 @@ def _parsed(option: str, words: Sequence[str] | None, parse: Callable[[str], T])
         return tuple(parse(word) for word in words or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _refuse_twice(option: str, names: Iterable[str | None]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            what = name or "what holds for all classes"
+            raise typer.BadParameter(f"{what} is given twice", param_hint=option)

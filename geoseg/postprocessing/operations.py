@@ -13,7 +13,7 @@ from geoseg.core.legend import Legend
 from geoseg.errors import InputError, LegendError
 from geoseg.postprocessing.majority import majority
 from geoseg.postprocessing.nearest import fill_nearest
-from geoseg.postprocessing.options import NEAREST, ClassArea, PostprocessOptions, Rule
+from geoseg.postprocessing.options import NEAREST, Area, ClassArea, PostprocessOptions, Rule
 from geoseg.postprocessing.relabel import PixelRule, apply_rules, fill_holes
 from geoseg.postprocessing.sieve import sieve
 from geoseg.postprocessing.strips import Change, Indices, MapStrips, Stored, store
@@ -125,32 +125,37 @@ def _rules(options: PostprocessOptions, legend: Legend, grid: Grid) -> Iterator[
 
 
 def _holes(options: PostprocessOptions, legend: Legend, grid: Grid) -> Iterator[Operation]:
-    for each in options.fill_holes:
-        numbers = range(len(legend)) if each.name is None else [_index(each.name, legend)]
-        for number in numbers:
-            yield _hole(number, each, options, legend, grid)
+    for number, area in _areas(options.fill_holes, legend).items():
+        yield _hole(number, area, options, legend, grid)
 
 
 def _hole(
-    number: int, each: ClassArea, options: PostprocessOptions, legend: Legend, grid: Grid
+    number: int, area: Area, options: PostprocessOptions, legend: Legend, grid: Grid
 ) -> Operation:
-    limit = each.area.in_pixels(grid)
+    limit = area.in_pixels(grid)
     return Operation(
-        f"fill-holes {legend.names[number]}={each.area}",
+        f"fill-holes {legend.names[number]}={area}",
         lambda strips: fill_holes(strips, number, limit, options.connectivity),
     )
 
 
 def _sieve(options: PostprocessOptions, legend: Legend, grid: Grid) -> Iterator[Operation]:
-    limits: dict[int, float] = {}
-    for each in sorted(options.min_area, key=lambda each: each.name is not None):
-        numbers = range(len(legend)) if each.name is None else [_index(each.name, legend)]
-        limits |= dict.fromkeys(numbers, each.area.in_pixels(grid))
+    areas = _areas(options.min_area, legend)
+    limits = {number: area.in_pixels(grid) for number, area in areas.items()}
     if limits:
         yield Operation(
             f"min-area {_listed(options.min_area)}",
             lambda strips: sieve(strips, limits, options.connectivity),
         )
+
+
+def _areas(wanted: Sequence[ClassArea], legend: Legend) -> dict[int, Area]:
+    """The area of each class; its own goes before that of all."""
+    areas: dict[int, Area] = {}
+    for each in sorted(wanted, key=lambda each: each.name is not None):
+        numbers = range(len(legend)) if each.name is None else [_index(each.name, legend)]
+        areas |= dict.fromkeys(numbers, each.area)
+    return areas
 
 
 def _in_pixels(rule: Rule, legend: Legend, grid: Grid) -> PixelRule:

@@ -61,6 +61,21 @@ def test_the_file_is_the_same_to_the_byte_whatever_the_strips(class_map):
     assert min(reports[0].changed.values()) > 0
 
 
+def test_a_class_with_an_area_of_its_own_has_its_holes_filled_by_that_alone(class_map):
+    options = PostprocessOptions(
+        fill_holes=(ClassArea(Area(2, "px"), "roof"), ClassArea(Area(60, "px")))
+    )
+
+    report = improve(class_map, "new.tif", options)
+
+    assert set(report.changed) == {
+        "fill-holes grass=60px",
+        "fill-holes roof=2px",
+        "fill-holes tree=60px",
+    }
+    assert read(report.path)[32, 27] == LEGEND.classes[LEGEND.names.index("grass")].value
+
+
 def test_operations_in_one_go_are_those_one_after_the_other(class_map):
     fill = PostprocessOptions(fill=ALL.fill, max_distance=ALL.max_distance)
     sieve = PostprocessOptions(min_area=ALL.min_area, connectivity=8)
