@@ -49,7 +49,7 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str) -> list[tupl
         recipe = ["--arch", "unet", "--encoder", "resnet18", "--class-weights", "inverse"]
         recipe += ["--loss", "ce", "--augment", "none", "--no-jitter"]
         course = ["--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant"]
-        length = ["--batch-size", 10, "--early-stopping", 10]
+        length = ["--batch-size", 10, "--early-stopping", 10, "--monitor", "loss"]
         length += lab.chosen(
             ["--epochs", 3, "--samples-per-epoch", EPOCH // size**2], ["--epochs", 20]
         )
@@ -80,20 +80,24 @@ def row(lab: Lab, size: int, stride: int, seconds: float) -> Row:
 def main() -> None:
     """Run the experiment and print its table."""
     parser = arguments(__doc__, "a")
-    parser.add_argument("--ortho", type=Path, default=SAMPLE / "ortho.tif")
+    parser.add_argument("--ortho", type=Path, help="[default: the sample's]")
     parser.add_argument("--reference", type=Path, help="classes as colours [default: the sample's]")
     parser.add_argument("--legend", help="preset or TOML file [default: the sample's]")
     wanted: argparse.Namespace = parser.parse_args()
+    own = [wanted.ortho, wanted.reference, wanted.legend]
+    if any(own) and not all(own):
+        parser.error("--ortho, --reference and --legend belong together")
     lab = lab_of(wanted)
+    ortho = wanted.ortho or SAMPLE / "ortho.tif"
 
     def prepare(folder: Path) -> None:
-        divide_ground(wanted.ortho, folder, test=0.3)
+        divide_ground(ortho, folder, test=0.3)
         if not wanted.reference:
             color_reference(SAMPLE / "reference.tif", SAMPLE / "legend.toml", folder)
 
-    data = lab.data(prepare)
+    data = lab.data(prepare, *own)
     reference = wanted.reference or data / "colors.tif"
-    rows = experiment(lab, wanted.ortho, reference, wanted.legend or str(data / "colors.toml"))
+    rows = experiment(lab, ortho, reference, wanted.legend or str(data / "colors.toml"))
     if not lab.listing:
         print_table(row(lab, *each) for each in rows)
 

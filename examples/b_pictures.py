@@ -17,7 +17,7 @@ WHOLE = 1 << 20
 """Side of a split's block: no picture is larger, so each is in one split as a whole."""
 
 
-def experiment(lab: Lab, images: Path, masks: Path, legend: str) -> list[tuple[int, float]]:
+def experiment(lab: Lab, images: Path, references: Path, legend: str) -> list[tuple[int, float]]:
     """Train, evaluate, train on, evaluate.
 
     Returns:
@@ -27,10 +27,22 @@ def experiment(lab: Lab, images: Path, masks: Path, legend: str) -> list[tuple[i
     windows = ["--patch-size", 256, "--stride", 256, "--edge", "pad"]
     split = ["--split", "block", "--split-block", WHOLE, "--val", 0.2]
     lab.run(
-        "tile", images, "-r", masks, "--pair", "name", "-l", legend, "-o", patches, *windows, *split
+        "tile",
+        images,
+        "-r",
+        references,
+        "--pair",
+        "name",
+        "-l",
+        legend,
+        "-o",
+        patches,
+        *windows,
+        *split,
     )
     network = ["--arch", "deeplabv3plus", "--encoder", lab.chosen("resnet18", "resnet50")]
     recipe = ["--loss", "ce", "--optimizer", "adam", "--schedule", "constant"]
+    recipe += ["--class-weights", "none", "--augment", "none"]
     length = ["--batch-size", 8, "--early-stopping", 0]
     length += lab.chosen(["--samples-per-epoch", 24], [])
     rows = []
@@ -39,7 +51,8 @@ def experiment(lab: Lab, images: Path, masks: Path, legend: str) -> list[tuple[i
         seconds = lab.run("train", patches, "-o", run, *words)
         maps, report = lab.path(f"maps{epochs}"), lab.path(f"report{epochs}")
         lab.run("predict", run, patches, "--split", "val", "-o", maps)
-        lab.run("evaluate", maps, "-r", patches / "masks", "--pair", "name", "-o", report)
+        masks = ["-r", patches / "masks", "--pair", "name", "--coding", "map"]
+        lab.run("evaluate", maps, *masks, "-o", report)
         rows.append((epochs, seconds))
     return rows
 

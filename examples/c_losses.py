@@ -60,7 +60,8 @@ def experiment(
         words += ["--loss", loss, "--class-weights", weights, "--augment", "d4", *training]
         seconds = lab.run("train", patches, "-o", run, *words)
         lab.run("predict", run, patches, "--split", "test", "-o", maps)
-        lab.run("evaluate", maps, "-r", patches / "masks", "--pair", "name", "-o", report)
+        masks = ["-r", patches / "masks", "--pair", "name", "--coding", "map"]
+        lab.run("evaluate", maps, *masks, "-o", report)
         rows.append((choice, seconds))
     lab.run("compare", lab.path("runs"), "-o", lab.path("validation.md"), "--per-class", "f1")
     lab.run("compare", lab.path("tests"), "-o", lab.path("test.md"), "--per-class", "f1")
@@ -92,19 +93,23 @@ def row(lab: Lab, choice: Choice, seconds: float) -> Row:
 def main() -> None:
     """Run the experiment and print its table."""
     parser = arguments(__doc__, "c")
-    parser.add_argument("--ortho", type=Path, default=SAMPLE / "ortho.tif", help="or a folder")
-    parser.add_argument("--reference", type=Path, default=SAMPLE / "reference.tif")
-    parser.add_argument("--legend", default=str(SAMPLE / "legend.toml"), help="preset or file")
+    parser.add_argument("--ortho", type=Path, help="or a folder [default: the sample's]")
+    parser.add_argument("--reference", type=Path, help="or a folder of the same names")
+    parser.add_argument("--legend", help="preset or file")
     parser.add_argument("--encoder", help="[default: resnet18 if quick, else resnet50]")
     parser.add_argument("--encoder-weights", default="none", help="imagenet (hub), or a file")
     parser.add_argument("--epochs", type=int, help="[default: 4 if quick, else 30]")
     wanted = parser.parse_args()
+    own = (wanted.ortho, wanted.reference, wanted.legend)
+    if any(own) and not all(own):
+        parser.error("--ortho, --reference and --legend belong together")
     lab = lab_of(wanted)
     encoder = wanted.encoder or lab.chosen("resnet18", "resnet50")
     epochs = wanted.epochs or lab.chosen(4, 30)
     training: list[object] = ["--encoder", encoder, "--encoder-weights", wanted.encoder_weights]
     training += ["--epochs", epochs, "--batch-size", 4]
-    rows = experiment(lab, wanted.ortho, wanted.reference, wanted.legend, training)
+    sample = (SAMPLE / "ortho.tif", SAMPLE / "reference.tif", str(SAMPLE / "legend.toml"))
+    rows = experiment(lab, *(own if all(own) else sample), training)
     if not lab.listing:
         print_table(row(lab, *each) for each in rows)
 

@@ -1,7 +1,8 @@
 """What the examples share: running geoseg's commands, and tables of what came out.
 
 A command that has ended well is written down in ``finished.json`` beside its results, with the
-seconds that it took, and is not run again; one that was interrupted goes on where it stood.
+seconds that it took, and is not run again unless one before it was; a training that was
+interrupted goes on where it stood.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
-RESUMABLE = {"train", "sweep", "predict"}
+RESUMABLE = {"train", "sweep"}
 OUTPUT = "-o"
 
 Row = Mapping[str, Any]
@@ -39,8 +40,11 @@ class Lab:
         self.out, self.quick, self.listing = out, quick, listing
         self._record = out / "finished.json"
         self._seconds: dict[str, float] = {}
+        self._begun: str | None = None
+        self._anew = False
         if not listing and self._record.exists():
-            self._seconds = json.loads(self._record.read_text(encoding="utf-8"))
+            content = json.loads(self._record.read_text(encoding="utf-8"))
+            self._seconds, self._begun = content["seconds"], content["begun"]
 
     def path(self, *parts: str) -> Path:
         """A place inside the folder."""
@@ -57,49 +61,79 @@ class Lab:
         """
         command = [str(word) for word in words]
         key = shlex.join(command)
-        if key in self._seconds:
+        if self._is_done(key):
             print(f"$ geoseg {key}  # done", flush=True)
             return self._seconds[key]
         if not self.listing:
-            command = self._going_on(command)
+            command = self._going_on(command, key)
         print(f"$ geoseg {shlex.join(command)}", flush=True)
         if self.listing:
             return 0.0
+        self._begin(key)
         started = time.monotonic()
         code = subprocess.run([sys.executable, "-m", "geoseg", *command], check=False).returncode
-        if code not in codes:
+        if code not in codes or (code and not output_of(command).exists()):
             stop(f"geoseg {command[0]} ended with exit code {code}", code)
-        self._seconds[key] = time.monotonic() - started
+        self._end(key, time.monotonic() - started)
+        return self._seconds[key]
+
+    def _is_done(self, key: str) -> bool:
+        """Whether a step has ended well earlier, and all before it are as they were then."""
+        return not self._anew and key in self._seconds
+
+    def _begin(self, key: str) -> None:
+        """Write down what is run now: all that followed it earlier is of something else."""
+        self._anew = True
+        self._seconds.pop(key, None)
+        self._begun = key
+        self._write()
+
+    def _end(self, key: str, seconds: float) -> None:
+        self._seconds[key] = seconds
+        self._begun = None
+        self._write()
+
+    def _write(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         partial = self._record.with_suffix(".partial")
-        partial.write_text(json.dumps(self._seconds, indent=1) + "\n", encoding="utf-8")
+        content = {"begun": self._begun, "seconds": self._seconds}
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         partial.replace(self._record)
-        return self._seconds[key]
 
     def chosen(self, quick: Any, full: Any) -> Any:
         """One of two, as the user wants it."""
         return quick if self.quick else full
 
-    def data(self, make: Callable[[Path], None]) -> Path:
+    def data(self, make: Callable[[Path], None], *of: object) -> Path:
         """The folder of prepared data, made if it is not there yet, whole or not at all.
 
         Args:
             make: Writes it.
+            of: What it is made of: with anything else it is made again.
         """
         folder, partial = self.path("data"), self.path("data.partial")
-        if not self.listing and not folder.exists():
-            shutil.rmtree(partial, ignore_errors=True)
+        key = shlex.join(["data", *map(str, of)])
+        if not self.listing and not self._is_done(key):
+            self._begin(key)
+            for old in (partial, folder):
+                shutil.rmtree(old, ignore_errors=True)
             partial.mkdir(parents=True)
             make(partial)
             partial.replace(folder)
+            self._end(key, 0.0)
         return folder
 
-    def _going_on(self, command: Sequence[str]) -> list[str]:
+    def _going_on(self, command: Sequence[str], key: str) -> list[str]:
         """The command as it must be when an earlier one has left its output."""
-        there = OUTPUT in command and Path(command[command.index(OUTPUT) + 1]).exists()
-        if not there:
+        if "--resume" in command or not output_of(command).exists():
             return list(command)
-        return [*command, "--resume" if command[0] in RESUMABLE else "--overwrite"]
+        interrupted = command[0] in RESUMABLE and key == self._begun
+        return [*command, "--resume" if interrupted else "--overwrite"]
+
+
+def output_of(command: Sequence[str]) -> Path:
+    """Where a command writes."""
+    return Path(command[command.index(OUTPUT) + 1])
 
 
 def arguments(description: str, name: str) -> argparse.ArgumentParser:

@@ -6,7 +6,8 @@
 A grid of optimiser x learning rate x batch size with a plateau schedule, as one table. Its best
 combination then trains networks from scratch, from packaged ImageNet weights and from these with
 a frozen encoder; each goes on from its checkpoint for as many epochs again. Augmentation as in
-the report: flips, rotation, shear, scale, crop, colours, and the mixup that was wished for.
+the report: flips, rotation, shear, scale, crop, colours, and the mixup that was wished for. Loss
+and class weights are geoseg's own choice.
 """
 
 import json
@@ -15,6 +16,8 @@ from typing import Any
 
 from common import SAMPLE, Lab, Row, arguments, lab_of, number, print_table, read_report
 from prepare import two_classes
+
+from geoseg.io.legends import load_legend, to_toml
 
 ENCODER, WEIGHTS, PACKAGE = (
     "tu-tf_efficientnet_lite0",
@@ -49,7 +52,7 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str, name: str) -
     patches = lab.path("patches")
     size = ["--patch-size", 128, "--stride", 64, "--val", 0.2, "--test", 0.2]
     lab.run("tile", ortho, "-r", reference, "-l", legend, "-o", patches, *size)
-    lab.run("sweep", patches, "--grid", lab.path("grid.toml"), "-o", lab.path("sweep"))
+    lab.run("sweep", patches, "--grid", lab.path("data", "grid.toml"), "-o", lab.path("sweep"))
     lab.run("compare", lab.path("sweep"), "-o", lab.path("sweep.json"), "--best-first")
     best = best_of(lab)
     common = ["--encoder", ENCODER, *best, *training(lab)]
@@ -84,7 +87,7 @@ def training(lab: Lab) -> list[object]:
     return words + lab.chosen(["--samples-per-epoch", 96], [])
 
 
-def write_grid(lab: Lab) -> None:
+def grid_text(lab: Lab) -> str:
     """The grid as a file for ``geoseg sweep``."""
     fixed: dict[str, Any] = {"epochs": lab.chosen(2, 20), "encoder": ENCODER, "augment": AUGMENT}
     fixed |= {"schedule": "plateau", "oversample": "rare"}
@@ -93,8 +96,7 @@ def write_grid(lab: Lab) -> None:
     lines = []
     for table, options in tables.items():
         lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in options.items()), ""]
-    lab.out.mkdir(parents=True, exist_ok=True)
-    lab.path("grid.toml").write_text("\n".join(lines), encoding="utf-8")
+    return "\n".join(lines)
 
 
 def best_of(lab: Lab) -> list[object]:
@@ -132,11 +134,17 @@ def main() -> None:
     parser.add_argument("--object", default="car", help="class whose objects are found")
     wanted = parser.parse_args()
     lab = lab_of(wanted)
-    legend = lab.path("legend.toml")
-    if not lab.listing:
-        two_classes(wanted.legend, wanted.object, legend)
-        write_grid(lab)
-    seconds = experiment(lab, wanted.ortho, wanted.reference, str(legend), wanted.object)
+    classes = load_legend(str(wanted.legend))
+    if wanted.object not in classes.names or len(classes) == 1:
+        parser.error(f"--object {wanted.object} must be one of several: {classes.names}")
+    legend, grid = to_toml(two_classes(classes, wanted.object)), grid_text(lab)
+
+    def prepare(folder: Path) -> None:
+        (folder / "legend.toml").write_text(legend, encoding="utf-8")
+        (folder / "grid.toml").write_text(grid, encoding="utf-8")
+
+    own = str(lab.data(prepare, legend, grid) / "legend.toml")
+    seconds = experiment(lab, wanted.ortho, wanted.reference, own, wanted.object)
     if not lab.listing:
         print_table(row(lab, start, wanted.object, took) for start, took in seconds.items())
 

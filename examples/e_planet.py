@@ -125,7 +125,7 @@ def main() -> None:
         train, test, outliers = lab.chosen((96, 10, 12), (160, 40, 20))
         sample = (SAMPLE / "ortho.tif", SAMPLE / "reference.tif")
         counts = {"train": train, "test": test, "outliers": outliers}
-        lab.data(lambda folder: grey_pairs(*sample, folder, **counts))
+        lab.data(lambda folder: grey_pairs(*sample, folder, **counts), *counts.values())
     planet = Planet(lab, wanted)
     steps = list(planet.run())
     if not lab.listing:

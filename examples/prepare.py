@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
+
+from geoseg.core.legend import Legend, LegendClass
 
 Pixels = NDArray[np.uint8]
 
@@ -81,24 +84,31 @@ def pictures(ortho: Path, reference: Path, folder: Path, *, count: int, seed: in
         Image.fromarray(mask[cell]).save(folder / "masks" / f"{number:03}.png")
 
 
-def two_classes(legend: Path, name: str, output: Path) -> None:
-    """Write a legend in which one class stands against all others.
+def two_classes(legend: Legend, name: str) -> Legend:
+    """A legend in which one class stands against all others.
 
     Args:
         legend: The legend.
         name: Of the class.
-        output: TOML file to write.
     """
-    classes = _classes(legend)
-    own = next(each for each in classes if each["name"] == name)
-    others = [each["value"] for each in classes if each["name"] != name]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(
-        f'[[class]]\nvalue = 0\nname = "other"\ncolor = "#d9d9d9"\nvalues = {others}\n\n'
-        f'[[class]]\nvalue = 1\nname = "{name}"\ncolor = "{own["color"]}"\n'
-        f"values = [{own['value']}]\n",
-        encoding="utf-8",
+    own = next(each for each in legend.classes if each.name == name)
+    rest = [each for each in legend.classes if each.name != name]
+    other = LegendClass(
+        value=0,
+        name=f"no {name}",
+        color=rest[0].color,
+        values=tuple(value for each in rest for value in each.source_values),
+        colors=tuple(color for each in rest for color in each.source_colors),
+        attributes=tuple(word for each in rest for word in each.source_attributes),
     )
+    own = replace(
+        own,
+        value=1,
+        values=own.source_values,
+        colors=own.source_colors,
+        attributes=own.source_attributes,
+    )
+    return Legend(classes=(other, own), ignore=legend.ignore)
 
 
 def grey_pairs(

@@ -1,7 +1,7 @@
-import json
 import math
 import runpy
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections import Counter
@@ -13,6 +13,7 @@ import typer
 from PIL import Image
 
 from geoseg.cli import app
+from geoseg.core.legend import Legend
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("[a-e]_*.py"))
@@ -73,13 +74,69 @@ def test_a_wrong_option_would_be_noticed():
         parse(["train", "patches", "--los", "ce"])
 
 
-def test_a_command_that_ended_well_is_not_run_again(module, tmp_path, capsys):
-    lab = module("common")["Lab"](tmp_path, quick=True, listing=False)
-    (tmp_path / "finished.json").write_text(json.dumps({"tile a -o b": 3.5}))
-    again = type(lab)(tmp_path, quick=True, listing=False)
+@pytest.fixture
+def lab(module, tmp_path, monkeypatch):
+    """A function that opens the lab again; its commands write their output and end well."""
+    names = module("common")
+    ran = []
 
-    assert again.run("tile", "a", "-o", "b") == 3.5
-    assert capsys.readouterr().out == "$ geoseg tile a -o b  # done\n"
+    def pretend(command, **_):
+        words = command[3:]
+        ran.append(" ".join(words))
+        if "fail" not in words:
+            names["output_of"](words).mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(command, 1 if "fail" in words else 0)
+
+    monkeypatch.setattr(subprocess, "run", pretend)
+    return lambda: (names["Lab"](tmp_path, quick=True, listing=False), ran)
+
+
+def test_a_command_that_ended_well_is_not_run_again(lab, tmp_path, capsys):
+    words = ("tile", "a", "-o", tmp_path / "b")
+    first, ran = lab()
+    seconds = first.run(*words)
+
+    assert lab()[0].run(*words) == seconds
+    assert len(ran) == 1
+    assert capsys.readouterr().out.splitlines()[1].endswith("  # done")
+
+
+def test_what_follows_a_command_that_is_new_is_run_again(lab, tmp_path):
+    for ortho in ("a", "b"):
+        again, ran = lab()
+        again.run("tile", ortho, "-o", tmp_path / "patches")
+        again.run("train", "patches", "-o", tmp_path / "run")
+
+    assert ran[2:] == [
+        f"tile b -o {tmp_path / 'patches'} --overwrite",
+        f"train patches -o {tmp_path / 'run'} --overwrite",
+    ]
+
+
+def test_what_was_interrupted_goes_on_if_it_is_the_same_and_can(lab, tmp_path, monkeypatch):
+    def interrupt(command, **_):
+        Path(command[-1]).mkdir()
+        raise KeyboardInterrupt
+
+    whole = subprocess.run
+    for name in ("train", "predict"):
+        here, ran = lab()
+        monkeypatch.setattr(subprocess, "run", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            here.run(name, "x", "-o", tmp_path / name)
+        monkeypatch.setattr(subprocess, "run", whole)
+        lab()[0].run(name, "x", "-o", tmp_path / name)
+
+    assert [line.split()[-1] for line in ran] == ["--resume", "--overwrite"]
+
+
+def test_a_code_that_is_no_failure_comes_with_an_output(lab, tmp_path):
+    here, _ = lab()
+
+    with pytest.raises(SystemExit):
+        here.run("check", "fail", "-o", tmp_path / "clean", codes=(0, 1))
+    (tmp_path / "clean").mkdir()
+    assert here.run("check", "fail", "-o", tmp_path / "clean", codes=(0, 1)) >= 0
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -87,9 +144,9 @@ def test_the_grid_of_the_sweep_has_options_of_train(module, tmp_path, quick):
     script = module("d_transfer_cars")
     known = {name for option in parse(["train", "p"]).command.params for name in option.opts}
 
-    script["write_grid"](script["Lab"](tmp_path, quick=quick, listing=False))
+    text = script["grid_text"](script["Lab"](tmp_path, quick=quick, listing=False))
 
-    tables = tomllib.loads((tmp_path / "grid.toml").read_text())
+    tables = tomllib.loads(text)
     assert {f"--{name}" for table in tables.values() for name in table} <= known
 
 
@@ -117,15 +174,35 @@ def test_prepared_data_appear_whole_or_not_at_all(module, tmp_path):
         lab.data(fail)
     assert not (tmp_path / "data").exists()
     lab.data(lambda folder: (folder / "whole.txt").write_text(""))
-    assert [path.name for path in lab.data(fail).iterdir()] == ["whole.txt"]
+    again = type(lab)(tmp_path, quick=True, listing=False)
+    assert [path.name for path in again.data(fail).iterdir()] == ["whole.txt"]
 
 
-@pytest.mark.parametrize(("command", "word"), [("train", "--resume"), ("tile", "--overwrite")])
-def test_what_has_left_its_output_goes_on_or_is_replaced(module, tmp_path, command, word):
+def test_prepared_data_are_made_again_of_other_data(module, tmp_path):
     lab = module("common")["Lab"](tmp_path, quick=True, listing=False)
 
-    assert lab._going_on([command, "x", "-o", str(tmp_path)])[-1] == word
-    assert lab._going_on([command, "x", "-o", str(tmp_path / "new")])[-1] != word
+    for name in ("a", "b"):
+        folder = lab.data(lambda folder, name=name: (folder / name).write_text(""), name)
+
+    assert [path.name for path in folder.iterdir()] == ["b"]
+
+
+def test_two_classes_are_all_that_a_legend_says_of_them(module):
+    legend = Legend.from_dict(
+        {
+            "ignore": [255],
+            "class": [
+                {"value": 0, "name": "roof", "values": [20, 21]},
+                {"value": 1, "name": "car", "values": [5]},
+                {"value": 2, "name": "tree"},
+            ],
+        }
+    )
+
+    two = module("prepare")["two_classes"](legend, "car")
+
+    assert two.names == ["no car", "car"]
+    assert two.encode_values(np.array([20, 21, 2, 5, 255])).tolist() == [0, 0, 0, 1, 255]
 
 
 def test_pictures_have_many_sizes_and_never_overlap(module, write_raster, tmp_path):
