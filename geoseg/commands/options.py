@@ -69,7 +69,9 @@ ScoreType = Annotated[Literal["uint8", "float32"], typer.Option(help="uint8 hold
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads [default: one per processor].")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Same input, same seed: same result.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**31 - 1, help="Same input, same seed: same result.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 DryRun = Annotated[

@@ -45,16 +45,19 @@ def sweep(
     quiet: options.Quiet = False,
 ) -> None:
     """Train with every combination of a grid, or as a search chooses; then compare."""
+    if retry_failed and not resume:
+        raise typer.BadParameter("goes with --resume", param_hint="--retry-failed")
     from geoseg import experiments
     from geoseg.io.outputs import write_text
     from geoseg.io.patches import PatchSet
     from geoseg.training import TrainOptions
 
-    plan = experiments.read_plan(grid, experiments.Choices(TrainOptions, parsers()))
+    choices = experiments.Choices(TrainOptions, parsers(), bounds())
+    plan = experiments.read_plan(grid, choices)
     if dry_run:
         _say_plan(plan)
         return
-    PatchSet.open(patches)
+    experiments.check_figure(plan, PatchSet.open(patches))
     talk = Talk(quiet=quiet)
     report = experiments.sweep(
         patches,
@@ -88,16 +91,25 @@ def sweep(
 
 def parsers() -> dict[str, Callable[[str], Any]]:
     """What makes values of the words that train's own command line takes, by option."""
+    return {name: _strict(info.parser) for name, info in _infos().items() if info.parser}
+
+
+def bounds() -> dict[str, tuple[float | None, float | None]]:
+    """Lowest and highest value that train's own command line takes, by option."""
+    return {name: (info.min, info.max) for name, info in _infos().items()}
+
+
+def _infos() -> dict[str, OptionInfo]:
+    """What train's own command line says of its options."""
     from geoseg.commands import train
 
     hints = get_type_hints(train.train, include_extras=True)
-    infos = {
+    return {
         name: each
         for name, hint in hints.items()
         for each in getattr(hint, "__metadata__", ())
-        if isinstance(each, OptionInfo) and each.parser is not None
+        if isinstance(each, OptionInfo)
     }
-    return {name: _strict(info.parser) for name, info in infos.items() if info.parser}
 
 
 def _strict(parser: Callable[[str], Any]) -> Callable[[str], Any]:

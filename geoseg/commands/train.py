@@ -163,8 +163,13 @@ def train(
         ),
     ] = None,
     early_stopping: Annotated[
-        int, typer.Option(min=0, help="Epochs without a better one before stopping; 0: never.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs without a better one before stopping; 0: never [default: 10; 0 with "
+            "--max-time or --average swa].",
+        ),
+    ] = None,
     monitor: Annotated[
         Literal["loss", "miou"], typer.Option(help="Which validation figure makes the best model.")
     ] = "miou",
@@ -213,6 +218,8 @@ def train(
     verbose: options.Verbose = False,
 ) -> None:
     """Train a segmentation network on a patch set."""
+    if resume and overwrite:
+        raise typer.BadParameter("contradicts --overwrite", param_hint="--resume")
     if output is None and preview is None:
         raise typer.BadParameter("name the run folder to write", param_hint="--output")
     if encoder_weights == "imagenet":
@@ -325,9 +332,12 @@ def _line(report: "TrainReport") -> str:
     figures = [
         f"{label} {report.best[name]:.3f}" for name, label in FIGURES.items() if name in report.best
     ]
+    end = " (the time was over)" if report.timed_out else ""
+    if report.stopped_early:
+        end = " (no better one came: stopped early)"
     return (
         f"{report.model}: best of {report.epochs} epochs is {report.best['epoch']}: "
-        f"{', '.join(figures)}{' (the time was over)' if report.timed_out else ''}"
+        f"{', '.join(figures)}{end}"
     )
 
 

@@ -1,7 +1,7 @@
 """Trainings beside each other: one table of them, and many of them in a row."""
 
 from geoseg.experiments.choices import Choices
-from geoseg.experiments.plans import Plan, read_plan
+from geoseg.experiments.plans import Plan, check_figure, read_plan
 from geoseg.experiments.records import Entry, read_entries
 from geoseg.experiments.sweep import SweepReport, sweep
 from geoseg.experiments.table import SUFFIXES, Table, comparison
@@ -13,6 +13,7 @@ __all__ = [
     "Plan",
     "SweepReport",
     "Table",
+    "check_figure",
     "comparison",
     "read_entries",
     "read_plan",

@@ -1,6 +1,7 @@
 """Options in a file become those of a dataclass: names and types are checked."""
 
 import difflib
+import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -9,6 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 Parsers = Mapping[str, Callable[[str], Any]]
 """What makes values of words, by option; they raise `ValueError`."""
 
+Bounds = Mapping[str, tuple[float | None, float | None]]
+"""Lowest and highest value, by option; None: any."""
+
 UNSET = ("auto", "none")
 """Words for the None of an option that can be None."""
 
@@ -16,16 +20,21 @@ UNSET = ("auto", "none")
 class Choices:
     """The options that a dataclass has."""
 
-    def __init__(self, options: type, parsers: Parsers | None = None) -> None:
+    def __init__(
+        self, options: type, parsers: Parsers | None = None, bounds: Bounds | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             options: The dataclass.
-            parsers: For options that the command line takes as words, such as ``10m``.
+            parsers: For options that the command line takes as words, such as ``10m``; they
+                take numbers as words, too.
+            bounds: Of options that are numbers.
         """
         hints = get_type_hints(options)
         self._types = {field.name: hints[field.name] for field in fields(options)}
         self._parsers = parsers or {}
+        self._bounds = bounds or {}
 
     def name(self, written: str) -> str:
         """The option that is meant; hyphens are as good as underscores.
@@ -48,21 +57,29 @@ class Choices:
             written: A number, a word, true or false, or a list of them.
 
         Raises:
-            ValueError: If it is not of the option's type.
+            ValueError: If it is not of the option's type, or out of its bounds.
         """
         kind, may_be_none = _without_none(self._types[name])
-        value = written
-        if isinstance(written, str) and kind is not str and name in self._parsers:
-            try:
-                value = self._parsers[name](written)
-            except ValueError as error:
-                raise ValueError(f"{name} = {written!r}: {error}") from error
-        if may_be_none and (value is None or value in UNSET):
-            return None
         try:
-            return _of_type(kind, value)
+            value = written if kind is str else self._parsed(name, written)
+            if may_be_none and (value is None or value in UNSET):
+                return None
+            value = _of_type(kind, value)
+            self._check_bounds(name, value)
         except ValueError as error:
-            raise ValueError(f"{name} = {written!r}: {error}") from None
+            raise ValueError(f"{name} = {written!r}: {error}") from error
+        return value
+
+    def _parsed(self, name: str, written: Any) -> Any:
+        is_word = isinstance(written, str | int | float) and not isinstance(written, bool)
+        return self._parsers[name](str(written)) if is_word and name in self._parsers else written
+
+    def _check_bounds(self, name: str, value: Any) -> None:
+        low, high = self._bounds.get(name, (None, None))
+        if low is not None and value < low:
+            raise ValueError(f"is less than {low}")
+        if high is not None and value > high:
+            raise ValueError(f"is more than {high}")
 
     def is_whole(self, name: str) -> bool:
         """Whether an option is a whole number."""
@@ -100,6 +117,8 @@ def _of_type(kind: Any, value: Any) -> Any:
     if kind in (int, float, str, bool):
         if type(value) is not kind:
             raise ValueError(f"is no {_NAMES[kind]}")
+        if kind is float and not math.isfinite(value):
+            raise ValueError("is no finite number")
         return value
     raise ValueError("cannot be given in a file")
 

@@ -7,14 +7,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import InputError
 from geoseg.experiments.choices import Choices
 
+if TYPE_CHECKING:
+    from geoseg.io.patches import PatchSet
+
 TABLES = ("fixed", "grid", "search")
 MAXIMIZE, TRIALS = "maximize", "trials"
 RANGE_KEYS = {"low", "high", "log", "step"}
+
+MIOU, IOU = "val_miou", "iou_"
+"""Figures that grow as a model gets better, as history.csv calls them; the second of a class."""
 
 LONGEST_NAME = 100
 """Of a run folder, in characters."""
@@ -47,8 +53,19 @@ class Plan:
     trials: int = 0
     """How many trainings a search makes."""
 
-    maximize: str = "val_miou"
-    """The figure of the best epoch that a search looks for, as history.csv calls it."""
+    maximize: str = MIOU
+    """The figure of the best epoch that a search looks for: `MIOU`, or `IOU` and a class."""
+
+    def __post_init__(self) -> None:
+        if any(table.get("devices", 1) not in (1, (1,)) for table in self._tables()):
+            raise ValueError(
+                "devices: the trainings of a sweep are made one after the other, each by one "
+                "process; leave devices out, and for several at once make a sweep for each "
+                "device, with a folder of its own"
+            )
+
+    def _tables(self) -> tuple[Mapping[str, Any], ...]:
+        return self.fixed, self.grid, self.search
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """Options of each training of a grid, by the name of its folder; the last varies first."""
@@ -88,6 +105,27 @@ def read_plan(path: Path, choices: Choices) -> Plan:
         raise InputError(f"{path}: {error}") from error
 
 
+def check_figure(plan: Plan, patch_set: "PatchSet") -> None:
+    """See that trainings on a patch set have the figure that a search is to maximize.
+
+    Raises:
+        InputError: If no class is named so, or there are no patches to validate on.
+    """
+    if not plan.search:
+        return
+    known = [MIOU, *(IOU + name for name in patch_set.record.legend.names)]
+    if plan.maximize not in known:
+        raise InputError(
+            f"{patch_set.folder}: trainings have no {plan.maximize!r} to maximize, but "
+            f"{', '.join(known)}"
+        )
+    if not patch_set.in_split("val"):
+        raise InputError(
+            f"{patch_set.folder}: has no validation split, and a [search] looks for its figures; "
+            f"make one with `geoseg tile --val 0.15`, or give a [grid]"
+        )
+
+
 def _plan(content: Mapping[str, Any], choices: Choices) -> Plan:
     for name, table in content.items():
         if name not in TABLES or not isinstance(table, dict):
@@ -96,9 +134,11 @@ def _plan(content: Mapping[str, Any], choices: Choices) -> Plan:
         raise ValueError("needs either a [grid] or a [search]")
     fixed = _fixed(content.get("fixed", {}), choices)
     search = dict(content.get("search", {}))
-    trials, maximize = search.pop(TRIALS, 0), search.pop(MAXIMIZE, "val_miou")
+    trials, maximize = search.pop(TRIALS, 0), search.pop(MAXIMIZE, MIOU)
     if "search" in content and (type(trials) is not int or trials < 1):
         raise ValueError("[search] needs trials = N, the number of trainings")
+    if maximize != MIOU and not str(maximize).startswith(IOU):
+        raise ValueError(f"maximize = {maximize!r}: it is {MIOU}, or {IOU} and a class")
     varied = {
         "grid": _several(content.get("grid", {}), choices),
         "search": _searched(search, choices),
@@ -144,6 +184,8 @@ def _searched(table: Mapping[str, Any], choices: Choices) -> dict[str, Any]:
         name = choices.name(written)
         is_range = isinstance(values, dict)
         found[name] = (_range if is_range else _values)(name, values, choices)
+        if not is_range and any(isinstance(value, tuple) for value in found[name]):
+            raise ValueError(f"{name} is a list, which a search cannot choose: put it in [fixed]")
     return found
 
 
@@ -161,6 +203,8 @@ def _range(name: str, table: Mapping[str, Any], choices: Choices) -> Range:
         raise ValueError(f"{written}: log = true is of numbers above 0, and without step")
     if step is not None and not (_is_number(step) and 0 < step <= high - low):
         raise ValueError(f"{written}: step is a number above 0 and at most high - low")
+    if step is not None and choices.is_whole(name) and not isinstance(step, int):
+        raise ValueError(f"{written}: step = {step}: {name} is a whole number, and so is its step")
     return Range(low, high, choices.is_whole(name), log, step)
 
 

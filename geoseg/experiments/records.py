@@ -174,17 +174,26 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         best_epoch=int(best["epoch"]) if best else None,
         seconds=sum(float(row["seconds"]) for row in rows),
         parameters=record.get("parameters"),
-        unfinished=_missing(options, rows, best),
+        unfinished=_missing(options, rows, best, before=record.get("found", {})),
     )
 
 
-def _missing(options: Mapping[str, Any], rows: Sequence[Row], best: Row) -> str:
-    """What a training has not done of what it was told."""
+def _missing(
+    options: Mapping[str, Any], rows: Sequence[Row], best: Row, *, before: Mapping[str, Any]
+) -> str:
+    """What a training has not done of what it was told.
+
+    Args:
+        options: What it was told.
+        rows: Of history.csv.
+        best: That of the best epoch.
+        before: What it found before its first epoch; the search for a rate is part of its time.
+    """
     if not rows:
         return "no epoch is complete"
     limit = options.get("max_time")
     most = options.get("epochs") or (None if limit else EPOCHS)
-    taken = sum(float(row["seconds"]) for row in rows)
+    taken = sum(float(row["seconds"]) for row in rows) + before.get("lr_seconds", 0)
     patience = options.get("early_stopping", 0)
     waited = len(rows) - int(best["epoch"]) if best else 0
     over = [

@@ -14,7 +14,7 @@ class Search:
     """Chooses options by what earlier trainings came to.
 
     Raises:
-        InputError: If Optuna is not installed.
+        InputError: If Optuna is not installed, or the study was begun with other values.
         OutputError: If the study cannot be written or read.
     """
 
@@ -47,6 +47,7 @@ class Search:
             )
         except Exception as error:  # of SQLAlchemy, which geoseg does not import
             raise OutputError(f"{path}: cannot be written or is damaged: {error}") from error
+        self._refuse_changed(folder)
 
     def ask(self) -> tuple[int, dict[str, Any]]:
         """Number and options of the next training."""
@@ -54,11 +55,24 @@ class Search:
         return trial.number, self._fixed | dict(trial.params)
 
     def tell(self, number: int, figure: float | None) -> None:
-        """What a training came to; None: it failed."""
-        if figure is None:
-            self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
-        else:
-            self._study.tell(number, figure)
+        """What a training came to; None: it failed. What was told once stays."""
+        failed = None if figure is not None else self._optuna.trial.TrialState.FAIL
+        self._study.tell(number, figure, state=failed, skip_if_finished=True)
+
+    def _refuse_changed(self, folder: Path) -> None:
+        """Optuna's trials of a study choose from the same lists, and from ranges of one kind."""
+        check = self._optuna.distributions.check_distribution_compatibility
+        for trial in self._study.get_trials(deepcopy=False):
+            for name, space in self._spaces.items():
+                earlier = trial.distributions.get(name, space)
+                try:
+                    check(earlier, space)
+                except ValueError:
+                    raise InputError(
+                        f"{folder}: {name} was {_said(earlier)}, and now it is {_said(space)}; a "
+                        f"search can only move the ends of a range: name another folder, or "
+                        f"start anew with --overwrite"
+                    ) from None
 
     def _space(self, space: Range | tuple[Any, ...]) -> Any:
         kinds = self._optuna.distributions
@@ -68,3 +82,10 @@ class Search:
             step = int(space.step or 1)
             return kinds.IntDistribution(int(space.low), int(space.high), log=space.log, step=step)
         return kinds.FloatDistribution(space.low, space.high, log=space.log, step=space.step)
+
+
+def _said(space: Any) -> str:
+    """One of Optuna's distributions, for people."""
+    if hasattr(space, "choices"):
+        return f"one of {', '.join(map(str, space.choices))}"
+    return "a range of logarithms" if space.log else "a range"

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from geoseg.errors import GeosegError, InputError, OutputError, OutputExistsError
-from geoseg.experiments.plans import Plan
+from geoseg.experiments.plans import MAXIMIZE, Plan
 from geoseg.experiments.records import RUN, SWEEP, read_record
 from geoseg.experiments.search import STUDY, Search
-from geoseg.io.outputs import write_text
+from geoseg.io.lock import locked
+from geoseg.io.outputs import write_text, writing
 
 BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
 
@@ -68,7 +69,7 @@ def sweep(
 ) -> SweepReport:
     """Make all trainings of a plan.
 
-    A training that fails is noted, and the others are made.
+    A training that fails is noted, and the others are made. One sweep at a time writes a folder.
 
     Args:
         patches: Folder of the patch set.
@@ -82,13 +83,16 @@ def sweep(
         tell: Is told of every training before it begins.
 
     Raises:
-        OutputExistsError: If the folder exists and is neither to be resumed nor replaced.
+        OutputExistsError: If the folder exists and is neither to be resumed nor replaced, or
+            another process is at it.
         InputError: If the earlier sweep was another, or Optuna is missing.
         OutputError: If nothing can be written.
     """
-    return _Sweep(patches, folder, plan, train, tell).run(
-        _earlier(patches, folder, plan, resume=resume, overwrite=overwrite), retry=retry_failed
-    )
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.resolve()):
+        earlier = _earlier(patches, folder, plan, resume=resume, overwrite=overwrite)
+        return _Sweep(patches, folder, plan, train, tell).run(earlier, retry=retry_failed)
 
 
 class _Sweep:
@@ -135,16 +139,15 @@ class _Sweep:
             if todo:
                 name = next(iter(todo))
                 run = todo.pop(name)
-                number, options, known = run["number"], run["options"], run["state"] == FAILED
+                number, options = run["number"], run["options"]
             else:
                 number, options = search.ask()
-                name, known = f"trial_{number:03}", False
+                name = f"trial_{number:03}"
             self.tell(f"{name}, of {self.plan.trials}: {_said(options, self.plan)}")
             state = self._make(name, options, number=number)
             if state is None:
                 return True
-            if not known:  # what it was told once stays
-                search.tell(number, self.runs[name].get("figure"))
+            search.tell(number, self.runs[name].get("figure"))
         return False
 
     def _make(self, name: str, options: Mapping[str, Any], **more: Any) -> str | None:
@@ -158,6 +161,8 @@ class _Sweep:
             if outcome.interrupted:
                 return None
             self.runs[name] |= self._ended(outcome)
+        except KeyboardInterrupt:  # before its first epoch was complete
+            return None
         except OutputError as error:
             if not isinstance(error, OutputExistsError):
                 raise
@@ -185,7 +190,10 @@ class _Sweep:
 
     def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        record = {"patches": str(self.patches), "runs": self.runs}
+        record: dict[str, Any] = {"patches": str(self.patches)}
+        if self.plan.search:
+            record[MAXIMIZE] = self.plan.maximize
+        record["runs"] = self.runs
         write_text(self.folder / SWEEP, json.dumps(record, indent=1) + "\n")
 
 
@@ -213,6 +221,8 @@ def _earlier(
         )
     if record.get("patches") != str(patches):
         raise InputError(f"{folder}: is a sweep over {record.get('patches')}, not {patches}")
+    if plan.search and record.get(MAXIMIZE, plan.maximize) != plan.maximize:
+        raise InputError(f"{folder}: maximizes {record[MAXIMIZE]}, not {plan.maximize}")
     _refuse_changed(folder, runs, plan)
     return runs
 
@@ -221,13 +231,39 @@ def _refuse_changed(folder: Path, runs: Mapping[str, Any], plan: Plan) -> None:
     """A run that is there must be the one that its name now means."""
     planned = plan.runs() if plan.grid else {}
     for name, run in runs.items():
-        wanted = planned.get(name, run["options"] | dict(plan.fixed))
-        for option, value in _plain(wanted).items():
-            if run["options"].get(option) != value:
-                raise InputError(
-                    f"{folder / name}: was made with {option} = {run['options'].get(option)!r}, "
-                    f"and now it is {value!r}; name another folder, or start anew with --overwrite"
-                )
+        made = run["options"]
+        if ("number" in run) != bool(plan.search):
+            begun = "[grid]" if plan.search else "[search]"
+            raise InputError(
+                f"{folder}: was begun with a {begun}; name another folder, or start anew with "
+                f"--overwrite"
+            )
+        if plan.search:
+            chosen = {option: made.get(option, str(space)) for option, space in plan.search.items()}
+            wanted = {**plan.fixed, **chosen}
+        else:
+            wanted = planned.get(name, made | dict(plan.fixed))
+        if difference := _difference(made, _plain(wanted)):
+            raise InputError(
+                f"{folder / name}: was made {difference}; name another folder, or start anew with "
+                f"--overwrite"
+            )
+
+
+def _difference(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first option that is another; empty: none.
+
+    >>> _difference({"lr": 0.1}, {"lr": 0.2})
+    'with lr = 0.1, and now it is 0.2'
+    """
+    for option in {**made, **wanted}:
+        if option not in wanted:
+            return f"with {option} = {made[option]!r}, and now it is not given"
+        if option not in made:
+            return f"without {option}, and now it is {wanted[option]!r}"
+        if made[option] != wanted[option]:
+            return f"with {option} = {made[option]!r}, and now it is {wanted[option]!r}"
+    return ""
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

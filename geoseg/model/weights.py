@@ -119,7 +119,9 @@ def with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
 
     One band gets the sum of all filters; several repeat them, scaled to their number.
     """
-    if own is None or own.ndim != 4 or weight.shape[1] == own.shape[1] or own.shape[1] != bands:  # noqa: PLR2004
+    if own is None or not own.ndim == weight.ndim == 4:  # noqa: PLR2004
+        return weight
+    if weight.shape[1] == own.shape[1] or own.shape[1] != bands:
         return weight
     if bands == 1:
         return weight.sum(dim=1, keepdim=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from geoseg.errors import TrainingError
 from geoseg.io.outputs import refuse_existing, write_text
 from geoseg.io.patches import PatchSet
 from geoseg.training.data.folds import fold
@@ -69,6 +70,8 @@ def train_folds(
         PatchSetError: If the patch set is damaged.
         OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
     """
+    if options.devices > 1:
+        raise TrainingError("--folds trains one model after the other: leave --devices out")
     patch_set = PatchSet.open(patches)
     options = resolve(options)
     parts = [fold(patch_set, number, folds, seed=options.seed) for number in range(folds)]

@@ -11,7 +11,7 @@ from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.hub import DEFAULT_ENCODER
 from geoseg.model.network import build_network, size_divisor
 from geoseg.model.weights import ImagenetNormalisation, packaged_encoder, usual_weights
-from geoseg.training.options import TrainOptions
+from geoseg.training.options import PATIENCE, TrainOptions
 from geoseg.training.transfer import check_architecture, start_from
 
 
@@ -30,7 +30,7 @@ class Beginning:
 
 
 def resolve(options: TrainOptions) -> TrainOptions:
-    """Options with the encoder and the weights that they mean.
+    """Options with the encoder, the weights and the patience that they mean.
 
     Raises:
         TrainingError: If there are no such weights, or weights from two places.
@@ -45,7 +45,16 @@ def resolve(options: TrainOptions) -> TrainOptions:
         if weights != "none":
             raise TrainingError("--init-from and --encoder-weights: give one of them")
         encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
-    return replace(options, encoder=encoder or DEFAULT_ENCODER, encoder_weights=weights)
+    patience = options.early_stopping
+    if patience is None:
+        fitted = options.max_time is not None or options.average == "swa"
+        patience = 0 if fitted else PATIENCE
+    return replace(
+        options,
+        encoder=encoder or DEFAULT_ENCODER,
+        encoder_weights=weights,
+        early_stopping=patience,
+    )
 
 
 def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:

@@ -14,6 +14,9 @@ Logger = Literal["csv", "tensorboard", "mlflow", "wandb"]
 EPOCHS = 20
 """Passes over the training patches if neither they nor a time are given."""
 
+PATIENCE = 10
+"""Epochs without a better one that end a training, if the user does not say."""
+
 BATCH_SIZE = 10
 """Patches per step if the user does not say; with ``auto`` on a CPU, at most."""
 
@@ -103,8 +106,9 @@ class TrainOptions:
     """Whether windows are moved off their lattice at random; None: where pixels stay in the
     orthophotos, as they must for it."""
 
-    early_stopping: int = 10
-    """Stop after so many epochs without a better one; 0: never."""
+    early_stopping: int | None = None
+    """Stop after so many epochs without a better one; 0: never; None: `PATIENCE`, and never if a
+    time is given or the last epochs are averaged (swa)."""
 
     validate_stitched: bool = False
     """Whether validation figures are those of blended maps, as in production."""

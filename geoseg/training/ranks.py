@@ -22,8 +22,15 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
-def share_processors(devices: int, device: torch.device) -> None:
-    """Give each of several processes on a CPU its share of the threads."""
+def share_machine(devices: int, device: torch.device) -> None:
+    """See that each of several processes has a GPU of its own, or give it a share of the threads.
+
+    Raises:
+        TrainingError: If there are fewer GPUs.
+    """
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, devices)
+    if devices > there:
+        raise TrainingError(f"--devices {devices}: of {device.type} this machine has {there}")
     if devices > 1 and device.type == "cpu":
         torch.set_num_threads(max((os.cpu_count() or 1) // devices, 1))
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
@@ -19,7 +19,7 @@ from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import save_network
 from geoseg.model.segmenter import Segmenter
-from geoseg.model.torch_runtime import choose_device
+from geoseg.model.torch_runtime import choose_device, choose_precision
 from geoseg.training.data.dataset import PatchDataset, TrainingSamples, make_loader
 from geoseg.training.new_bundle import begin
 from geoseg.training.optimization.averaging import Averaging, MovingAverage, StochasticAverage
@@ -29,8 +29,8 @@ from geoseg.training.optimization.losses import make_loss
 from geoseg.training.optimization.lr_finder import find_lr
 from geoseg.training.optimization.pacing import TimeLimit
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.ranks import is_first, own_batch_size, rank, share_processors
-from geoseg.training.records.callbacks import Progress, Record
+from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine
+from geoseg.training.records.callbacks import Patience, Progress, Record
 from geoseg.training.records.history import Row
 from geoseg.training.records.loggers import make_loggers
 from geoseg.training.records.run_folder import check_checkpoint, versions
@@ -70,7 +70,8 @@ class Training:
         keep_freed_memory()
         lightning.seed_everything(options.seed, verbose=False)
         self.device = choose_device(options.device)
-        share_processors(options.devices, self.device)
+        choose_precision(options.precision, self.device)
+        share_machine(options.devices, self.device)
         self.validate = validate
         self.patch_set = patch_set
         self.run = run
@@ -95,65 +96,66 @@ class Training:
         self.record = Record(
             run, record.legend.names, monitor=f"val_{options.monitor}", save_model=self._save_model
         )
+        validates = bool(self.val_patches)
+        self.patience = Patience(self.record, int(options.early_stopping or 0) * validates)
         self.task = self._task()
         self.averaging: Averaging | None = None
 
-    def settle(self, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    def settle(self) -> dict[str, Any]:
         """Find what the options leave to be found.
 
-        Args:
-            earlier: What was found before the training was interrupted.
-
         Returns:
-            Options by name, to be known when it is resumed.
+            Options by name, to be known when it is resumed, and ``lr_seconds``.
 
         Raises:
-            TrainingError: If nothing fits, or several processes would have to agree.
+            TrainingError: If nothing fits, or no time is left.
         """
         found: dict[str, Any] = {}
-        if self.options.devices > 1 and None in (self.options.batch_size, self.options.lr):
-            raise TrainingError(
-                "--batch-size auto and --lr auto are found by one process: train without "
-                "--devices first, and give here what its run.json says under `found`"
-            )
         if self.options.batch_size is None:
-            found["batch_size"] = earlier.get("batch_size") or fitting_batch_size(
+            found["batch_size"] = fitting_batch_size(
                 self.task,
                 bands=self.patch_set.record.bands,
                 size=self.patch_set.record.size,
                 device=self.device,
             )
-        self._take(found)
+            self._take(batch_size=found["batch_size"])
         if self.options.lr is None:
-            found["lr"] = earlier.get("lr") or self._find_lr()
-        self._take(found)
+            found["lr"], found["lr_seconds"] = self._find_lr()
+            self._take(lr=found["lr"])
         return found
 
-    def _take(self, found: Mapping[str, Any]) -> None:
+    def _take(self, **found: Any) -> None:
         self.options = self.task.options = replace(self.options, **found)
         self.task.lr = self.options.lr or LOWEST
 
-    def _find_lr(self) -> float:
+    def _find_lr(self) -> tuple[float, float]:
+        """The rate, and the seconds that it took, which count as training."""
         started = time.monotonic()
-        lr = find_lr(
-            self.task,
-            self._loaders()[0],
-            self.options,
-            self.device,
-            picture=self.run / "lr_finder.png",
-        )
+        with explaining(self.options):
+            lr = find_lr(
+                self.task,
+                self._loaders()[0],
+                self.options,
+                self.device,
+                picture=self.run / "lr_finder.png",
+            )
+        seconds = round(time.monotonic() - started, 1)
         if self.limit is not None:
-            self.limit.spent += time.monotonic() - started
-        return lr
+            self.limit.spent += seconds
+            if self.limit.share >= 1:
+                raise TrainingError(
+                    f"--lr auto took {seconds} s and leaves nothing of --max-time: give more time, "
+                    f"or a rate such as --lr {lr:g}, which it found"
+                )
+        return lr, seconds
 
     def fit(self, *, resume: bool, quiet: bool) -> bool:
         """Train; say whether the user stopped it."""
         self.averaging = self._averaging(self.task)
-        middle = course_callbacks(
-            self.task, self.record, self.limit, validates=bool(self.val_patches)
-        )
+        validates = bool(self.val_patches)
+        middle = course_callbacks(self.task, self.record, self.limit, validates=validates)
         averaging = [] if self.averaging is None else [self.averaging]
-        callbacks = [Progress(quiet=quiet), *middle, *averaging, self.record]
+        callbacks = [Progress(quiet=quiet), *middle, *averaging, self.record, self.patience]
         loggers = make_loggers(self.options, self.run) if is_first() else []
         trainer = make_trainer(self.options, self.device, callbacks, loggers=loggers)
         checkpoint = self.record.checkpoint
@@ -171,7 +173,7 @@ class Training:
                     ckpt_path=checkpoint if found else None,
                     weights_only=True,
                 )
-        except SystemExit:  # what Lightning makes of Ctrl-C
+        except KeyboardInterrupt:
             return True
         return False
 

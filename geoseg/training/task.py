@@ -123,7 +123,8 @@ class SegmentationTask(lightning.LightningModule):
             self.confusion = self.count(self.scores)
         counts = torch.from_numpy(self.confusion.counts).to(self.device)
         counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
-        self.confusion = ConfusionMatrix(counts.cpu().numpy())
+        labelled = np.where(self.counted[:, None], counts.cpu().numpy(), 0)  # as in the loss
+        self.confusion = ConfusionMatrix(labelled)
         present = self.counted & (self.confusion.support > 0)
         mean_iou = float(self.confusion.iou[present].mean()) if present.any() else 0.0
         self.log("val_miou", mean_iou)

@@ -1,23 +1,27 @@
 """The step: a patch set in, a run folder with a model bundle out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import TrainingError
-from geoseg.io.outputs import refuse_existing
+from geoseg.io.lock import locked
+from geoseg.io.outputs import refuse_existing, writing
 from geoseg.io.patches import PatchSet
 from geoseg.model.network import load_network, parameter_count
 from geoseg.training.new_bundle import resolve
 from geoseg.training.optimization.schedules import check_course
 from geoseg.training.options import TrainOptions
-from geoseg.training.ranks import is_first
+from geoseg.training.ranks import is_first, own_batch_size
 from geoseg.training.records.history import Row, draw_curves
+from geoseg.training.records.loggers import check_loggers
 from geoseg.training.records.pictures import draw_validation
 from geoseg.training.records.run_folder import (
     check_resumable,
-    read_found,
     run_record,
     start_folder,
+    with_found,
     write_found,
 )
 from geoseg.training.session import Training, Validation
@@ -41,6 +45,9 @@ class TrainReport:
 
     timed_out: bool = False
     """Whether its time was over."""
+
+    stopped_early: bool = False
+    """Whether it ended as its last epochs were no better."""
 
     notes: tuple[str, ...] = ()
     """What became of the weights of another model."""
@@ -73,27 +80,63 @@ def train(
     Raises:
         TrainingError: If the options do not fit each other or the patches.
         PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced, or another
+            process is training in it.
+        KeyboardInterrupt: If the user stops it before its first epoch is complete.
     """
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
     check_course(options)
     if resume:
         check_resumable(run, options, patch_set)
+        options = with_found(run, options)
     elif is_first():
         refuse_existing(run, overwrite=overwrite)
+    _check_possible(options)
     training = Training(patch_set, run, options, validate=validate)
-    if not resume and is_first():
-        record = run_record(patch_set, options, parameter_count(training.network))
-        start_folder(run, record, overwrite=overwrite)
-    write_found(run, training.settle(read_found(run) if resume else {}))
-    interrupted = training.fit(resume=resume, quiet=quiet)
-    return _report(training, interrupted=interrupted)
+    with _alone(run):
+        if not resume and is_first():
+            record = run_record(patch_set, options, parameter_count(training.network))
+            start_folder(run, record, overwrite=overwrite)
+        write_found(run, training.settle())
+        interrupted = training.fit(resume=resume, quiet=quiet)
+        return _report(training, interrupted=interrupted)
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """No other training writes to the folder; of several processes the first sees to it."""
+    if not is_first():
+        yield
+        return
+    with writing(run):
+        run.parent.mkdir(parents=True, exist_ok=True)
+    with locked(run):
+        yield
+
+
+def _check_possible(options: TrainOptions) -> None:
+    """See, before anything is written, that a training can be as its options want it.
+
+    Raises:
+        TrainingError: If the processes cannot share a batch or find an option together, or the
+            package of a logger is not installed.
+    """
+    if options.batch_size is not None:
+        own_batch_size(options)
+    if options.devices > 1 and None in (options.batch_size, options.lr):
+        raise TrainingError(
+            "--batch-size auto and --lr auto are found by one process: train without "
+            "--devices first, and give here what its run.json says under `found`"
+        )
+    check_loggers(options.loggers)
 
 
 def _report(training: Training, *, interrupted: bool) -> TrainReport:
     """Write what can be said at the end."""
     run, record = training.run, training.record
+    if record.best is None and interrupted:
+        raise KeyboardInterrupt
     if record.best is None:
         raise TrainingError(
             f"{run}: stopped before the first epoch was complete; there is no model"
@@ -110,6 +153,7 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
         len(record.rows),
         interrupted,
         timed_out=training.limit is not None and training.limit.reached,
+        stopped_early=training.patience.is_over,
         notes=tuple(training.notes),
         warnings=tuple(training.warnings),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -21,6 +21,9 @@ from geoseg.training.task import SegmentationTask
 
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Lightning's names."""
+
+INTERRUPTED = 1
+"""The code with which Lightning exits after Ctrl-C."""
 
 COMPILERS = ("torch._dynamo", "torch._inductor")
 """Modules of what `torch.compile` raises."""
@@ -96,9 +99,6 @@ def course_callbacks(
         callbacks.append(FreezeEncoder(task.network, options.freeze_encoder))
     if options.schedule == "plateau":
         callbacks.append(Plateau(record.monitor if validates else "train_loss"))
-    if options.early_stopping and validates:
-        mode = "max" if options.monitor == "miou" else "min"
-        callbacks.append(EarlyStopping(record.monitor, patience=options.early_stopping, mode=mode))
     return callbacks
 
 
@@ -107,10 +107,16 @@ def explaining(options: TrainOptions) -> Iterator[None]:
     """Say in one line what ends a training, where that can be known.
 
     Raises:
-        TrainingError: If batches are too small for the network, or it cannot be compiled.
+        TrainingError: If batches are too small for the network or too large for the memory, or
+            the network cannot be compiled.
+        KeyboardInterrupt: If the user stops it.
     """
     try:
         yield
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        raise KeyboardInterrupt from None
     except InputError as error:  # a reading process sends its whole traceback along
         raise type(error)(str(error).strip().splitlines()[-1]) from error
     except ValueError as error:
@@ -119,6 +125,11 @@ def explaining(options: TrainOptions) -> Iterator[None]:
         raise TrainingError(
             f"{options.arch} cannot be trained on one patch at a time: use a larger "
             f"--batch-size, and more than one training patch"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the device has too little memory for --batch-size {options.batch_size}: use a "
+            f"smaller one, and --accumulate for the rest of a step"
         ) from error
     except RuntimeError as error:
         if not (options.compile and type(error).__module__.startswith(COMPILERS)):

@@ -82,6 +82,14 @@ def test_a_dry_run_names_the_trainings(geoseg, world, grid, made):
         ("[grid]\nlearning-rate = [1]", "'learning-rate' is no option of `geoseg train`"),
         ("[grid]\nmax_time = ['soon']", "max_time = 'soon': 'soon' is no time such as"),
         ("[grid]\noptimizer = ['lion']", "is none of adam, adamw, sgd, asgd"),
+        ("[grid]\nlr = [0, 1e-3]", "lr = 0: '0' is neither a number above 0 nor auto"),
+        ("[grid]\nbatch_size = [0]", "batch_size = 0: '0' is neither a number from 1 nor auto"),
+        ("[grid]\nepochs = [0]", "epochs = 0: is less than 1"),
+        ("[grid]\nsamples-per-epoch = [0]", "samples_per_epoch = 0: is less than 1"),
+        ("[grid]\nlabel-smoothing = [1.0]", "label_smoothing = 1.0: is more than 0.99"),
+        ("[fixed]\nmax_time = 0\n[grid]\nlr = [1]", "max_time = 0: '0' is no time such as"),
+        ("[search]\ntrials = 2\nlr = {low = 0, high = 1}", "lr = 0: '0' is neither a number above"),
+        ("[fixed]\ndevices = 2\n[grid]\nlr = [1]", "make a sweep for each device"),
     ],
 )
 def test_a_wrong_grid_is_told_in_one_line(geoseg, world, made, text, reason):
@@ -93,3 +101,34 @@ def test_a_wrong_grid_is_told_in_one_line(geoseg, world, made, text, reason):
     assert reason in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (world / "sweep").exists()
+
+
+def test_a_figure_that_no_training_has_is_told_before_the_first(geoseg, world, patches, made):
+    text = "[search]\ntrials = 3\nlr = [1e-3, 1e-4]\nmaximize = 'iou_car'"
+    (world / "grid.toml").write_text(text)
+
+    outcome = geoseg("sweep", patches, "--grid", world / "grid.toml", "-o", world / "sweep")
+
+    assert outcome.code == 1
+    assert "no 'iou_car' to maximize, but val_miou, iou_dark, iou_bright" in outcome.err
+    assert made == []
+    assert not (world / "sweep").exists()
+
+
+def test_failures_are_only_tried_again_where_a_sweep_is_gone_on_with(geoseg, world, grid, made):
+    outcome = geoseg("sweep", world, "--grid", grid, "-o", world / "sweep", "--retry-failed")
+
+    assert outcome.code == 2
+    assert "--retry-failed: goes with --resume" in outcome.err
+
+
+def test_what_is_interrupted_says_how_to_go_on(geoseg, world, patches, grid, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", stopped)
+
+    outcome = geoseg("sweep", patches, "--grid", grid, "-o", world / "sweep")
+
+    assert outcome.code == 130
+    assert outcome.err.endswith("interrupted; --resume goes on\n")

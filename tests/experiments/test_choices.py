@@ -10,6 +10,7 @@ from geoseg.experiments import Choices
 class Options:
     lr: float | None = 1e-3
     epochs: int = 1
+    smoothing: float | None = 0.0
     optimizer: Literal["adam", "sgd"] = "adam"
     encoder: str | None = None
     encoder_weights: str = "none"
@@ -18,15 +19,17 @@ class Options:
     odd: dict[str, str] | None = None
 
 
-def minutes(word):
-    if not word.endswith("m"):
+def duration(word):
+    seconds = 60 * float(word[:-1]) if word.endswith("m") else float(word)
+    if seconds <= 0:
         raise ValueError(f"{word!r} is no time")
-    return 60 * float(word[:-1])
+    return seconds
 
 
 @pytest.fixture
 def choices():
-    return Choices(Options, {"lr": minutes})
+    bounds = {"epochs": (1, None), "smoothing": (0, 0.99), "encoder": (None, None)}
+    return Choices(Options, {"lr": duration}, bounds)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,9 @@ def choices():
         ("lr", 1e-4, 1e-4),
         ("lr", "2m", 120.0),
         ("epochs", 3, 3),
+        ("epochs", 1, 1),
+        ("smoothing", "auto", None),
+        ("smoothing", 0.99, 0.99),
         ("optimizer", "sgd", "sgd"),
         ("encoder", "none", None),
         ("encoder", "resnet18", "resnet18"),
@@ -56,7 +62,13 @@ def test_values_are_of_the_options_type(choices, name, written, value):
     ("name", "written", "reason"),
     [
         ("lr", True, "lr = True: is no number"),
-        ("lr", "soon", "lr = 'soon': 'soon' is no time"),
+        ("lr", "-1", "lr = '-1': '-1' is no time"),
+        ("lr", 0, "lr = 0: '0' is no time"),
+        ("epochs", 0, "epochs = 0: is less than 1"),
+        ("smoothing", -1e-9, "is less than 0"),
+        ("smoothing", 1, "smoothing = 1: is more than 0.99"),
+        ("smoothing", float("nan"), "is no finite number"),
+        ("smoothing", float("inf"), "is no finite number"),
         ("epochs", 1.5, "epochs = 1.5: is no whole number"),
         ("epochs", "auto", "is no whole number"),
         ("optimizer", "lion", "is none of adam, sgd"),

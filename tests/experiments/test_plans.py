@@ -1,10 +1,12 @@
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 
+from geoseg.core.legend import Legend
 from geoseg.errors import InputError
-from geoseg.experiments import Choices, read_plan
+from geoseg.experiments import Choices, Plan, check_figure, read_plan
 from geoseg.experiments.plans import Range
 
 
@@ -14,6 +16,8 @@ class Options:
     epochs: int = 1
     optimizer: Literal["adam", "sgd"] = "adam"
     encoder_weights: str = "none"
+    devices: int = 1
+    loggers: tuple[Literal["csv", "wandb"], ...] = ()
 
 
 @pytest.fixture
@@ -97,12 +101,50 @@ def test_a_search_has_ranges_and_lists(read):
         ("[search]\ntrials = 3\nlr = {low = 0, high = 1, log = true}", "numbers above 0"),
         ("[search]\ntrials = 3\nlr = {low = 0, high = 1, step = 2}", "step is a number"),
         ("[search]\ntrials = 3\noptimizer = {low = 0, high = 1}", "give a list"),
+        ("[search]\ntrials = 3\nepochs = {low = 4, high = 16, step = 0.5}", "so is its step"),
+        ("[search]\ntrials = 3\nlr = {low = 0, high = inf}", "lr = inf: is no finite number"),
+        ("[search]\ntrials = 3\nlr = [1]\nmaximize = 'val_mIoU'", "it is val_miou, or iou_ and a"),
+        ("[search]\ntrials = 3\nlr = [1]\nmaximize = 'val_loss'", "it is val_miou, or iou_ and a"),
+        ("[search]\ntrials = 3\nloggers = ['csv', 'csv,wandb']", "which a search cannot choose"),
+        ("[fixed]\ndevices = 2\n[grid]\nlr = [1]", "devices: .* make a sweep for each device"),
+        ("[grid]\ndevices = [1, 2]", "devices: the trainings of a sweep are made one after"),
+        ("[search]\ntrials = 3\ndevices = {low = 1, high = 2}", "devices: .* one process"),
         ("[grid", "not a TOML file"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_file(read, text, reason):
     with pytest.raises(InputError, match=f"grid.toml: .*{reason}"):
         read(text)
+
+
+def test_one_device_is_what_a_sweep_has(read):
+    assert read("[fixed]\ndevices = 1\n[grid]\nlr = [1]").fixed == {"devices": 1}
+    assert read("[grid]\ndevices = [1]").grid == {"devices": (1,)}
+
+
+@pytest.fixture
+def patch_set():
+    classes = [{"value": 5, "name": "dark"}, {"value": 9, "name": "car"}]
+    legend = Legend.from_dict({"name": "two", "class": classes})
+    return SimpleNamespace(
+        folder="patches", record=SimpleNamespace(legend=legend), in_split=lambda _: [0]
+    )
+
+
+def test_a_search_looks_for_figures_that_trainings_have(patch_set):
+    for figure in ("val_miou", "iou_car"):
+        check_figure(Plan(search={"lr": (1, 2)}, maximize=figure), patch_set)
+
+    with pytest.raises(InputError, match="no 'iou_cat' to maximize, but val_miou, iou_dark, iou_c"):
+        check_figure(Plan(search={"lr": (1, 2)}, maximize="iou_cat"), patch_set)
+
+
+def test_a_search_needs_validation(patch_set):
+    patch_set.in_split = {"val": []}.get
+    check_figure(Plan(grid={"lr": (1, 2)}), patch_set)
+
+    with pytest.raises(InputError, match=r"patches: has no validation split.*--val 0\.15"):
+        check_figure(Plan(search={"lr": (1, 2)}), patch_set)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

@@ -55,6 +55,14 @@ def test_what_is_unfinished_is_said(make_run, options, epochs, said):
     assert read_entries([make_run("a", options, rising)])[0].unfinished == said
 
 
+@pytest.mark.parametrize(("found", "said"), [({"lr_seconds": 15.0}, ""), ({}, "80 of 100 s")])
+def test_the_search_for_a_rate_is_part_of_the_time(make_run, found, said):
+    options = {"epochs": None, "max_time": 100}
+    folder = make_run("a", options, [(0.1, 0.5), (0.2, 0.5)], found={"lr": 0.1, **found})
+
+    assert read_entries([folder])[0].unfinished == said
+
+
 def test_trainings_that_were_told_nothing_end_where_training_says():
     source = Path(geoseg.__file__).parent / "training" / "options.py"
 

@@ -1,6 +1,6 @@
 import builtins
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -30,13 +30,14 @@ class Trainer:
     """Folder, rate and whether it was resumed."""
 
     def __call__(self, run, options, *, resume):
-        self.made.append((run.name, options["lr"], resume))
+        rate = options.get("lr") or 0.0
+        self.made.append((run.name, rate, resume))
         run.mkdir(parents=True, exist_ok=True)
         (run / "run.json").write_text("{}")
-        what = self.broken.get(options["lr"])
+        what = self.broken.get(rate)
         if isinstance(what, BaseException):
             raise what
-        return Report({"val_miou": 1 - abs(options["lr"] - 0.2)}, interrupted=what == "stop")
+        return Report({"val_miou": 1 - abs(rate - 0.2)}, interrupted=what == "stop")
 
 
 @pytest.fixture
@@ -83,14 +84,16 @@ def test_failures_stay_unless_they_are_to_be_tried_again(run):
     assert (tried.made, healed.failures, healed.skipped) == ([("lr=0.2", 0.2, True)], {}, 2)
 
 
-@pytest.mark.parametrize("end", ["stop", KeyboardInterrupt()])
+@pytest.mark.parametrize("end", ["stop", KeyboardInterrupt(), SystemExit(143)])
 def test_an_interrupted_sweep_goes_on_where_it_was(run, tmp_path, end):
     first = Trainer({0.2: end})
-    if end == "stop":
-        assert run(first).interrupted
-    else:
-        with pytest.raises(KeyboardInterrupt):
+    if isinstance(end, SystemExit):
+        with pytest.raises(SystemExit):
             run(first)
+    else:
+        assert run(first).interrupted
+    assert states(tmp_path / "out") == ["finished", "begun"]
+    assert len(first.made) == 2
     second = Trainer()
 
     report = run(second, resume=True)
@@ -152,6 +155,46 @@ def test_another_sweep_is_not_gone_on_with(run):
         run(Trainer(), Plan(fixed={"epochs": 6}, grid=GRID.grid), resume=True)
 
 
+@pytest.mark.parametrize(
+    ("fixed", "difference"),
+    [
+        ({}, "with epochs = 5, and now it is not given"),
+        ({"epochs": 5, "seed": 1}, "without seed, and now it is 1"),
+        ({"epochs": 5, "lr": None}, "without lr, and now it is None"),
+    ],
+)
+def test_options_that_come_or_go_make_another_sweep(run, fixed, difference):
+    grid = {"clip": (1.0, 2.0)}
+    run(Trainer(), Plan(fixed={"epochs": 5}, grid=grid))
+
+    with pytest.raises(InputError, match=difference):
+        run(Trainer(), Plan(fixed=fixed, grid=grid), resume=True)
+
+
+def test_one_sweep_at_a_time_writes_a_folder(run, tmp_path):
+    class Second(Trainer):
+        def __call__(self, folder, options, *, resume):
+            with pytest.raises(OutputExistsError, match="another process is writing it"):
+                run(unused, resume=True)
+            return super().__call__(folder, options, resume=resume)
+
+    unused = Trainer()
+
+    run(Second())
+
+    assert unused.made == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_sweep_is_gone_on_with_in_its_own_folder(run, tmp_path, monkeypatch):
+    run(Trainer())
+    monkeypatch.chdir(tmp_path / "out")
+
+    report = sweep(Path("patches"), Path(), GRID, train=Trainer(), resume=True)
+
+    assert report.skipped == 3
+
+
 SEARCH = Plan(
     fixed={"epochs": 5}, search={"lr": Range(0.0, 1.0, whole=False), "arch": ("a", "b")}, trials=4
 )
@@ -194,6 +237,69 @@ def test_an_interrupted_search_goes_on_with_the_same_options(run, tmp_path):
     assert second.made[0] == (name, rate, True)
     assert (len(second.made), report.skipped) == (2, 2)
     assert states(tmp_path / "out") == ["finished"] * 4
+
+
+def test_a_failure_whose_second_try_is_interrupted_goes_on(run, tmp_path):
+    pytest.importorskip("optuna")
+    plan = Plan(search={"lr": (0.1,)}, trials=1)
+    run(Trainer({0.1: TrainingError("too dark")}), plan)
+    run(Trainer({0.1: "stop"}), plan, resume=True, retry_failed=True)
+
+    run(Trainer(), plan, resume=True)
+
+    assert states(tmp_path / "out") == ["finished"]
+
+
+@pytest.mark.parametrize(
+    ("search", "difference"),
+    [
+        ({"arch": ("a", "b", "c")}, "arch was one of a, b, and now it is one of a, b, c; a search"),
+        ({"arch": ("b", "a")}, "arch was one of a, b, and now it is one of b, a"),
+        ({"lr": (0.1, 0.2)}, "lr was a range, and now it is one of 0.1, 0.2"),
+        ({"lr": Range(0.1, 1, whole=False, log=True)}, "and now it is a range of logarithms"),
+        ({"clip": (1.0, 2.0)}, "without clip, and now it is '\\(1.0, 2.0\\)'"),
+    ],
+)
+def test_a_search_that_looks_elsewhere_is_another(run, search, difference):
+    pytest.importorskip("optuna")
+    run(Trainer(), SEARCH)
+    trainer = Trainer()
+
+    with pytest.raises(InputError, match=difference):
+        run(trainer, replace(SEARCH, search={**SEARCH.search, **search}, trials=9), resume=True)
+
+    assert trainer.made == []
+
+
+def test_the_ends_of_a_range_may_move(run):
+    pytest.importorskip("optuna")
+    run(Trainer(), SEARCH)
+    moved = SEARCH.search | {"lr": Range(2.0, 3.0, whole=False)}
+
+    run(trainer := Trainer(), replace(SEARCH, search=moved, trials=5), resume=True)
+
+    assert [2 <= rate <= 3 for _, rate, _ in trainer.made] == [True]
+
+
+def test_an_option_that_is_not_searched_any_more_makes_another_search(run):
+    pytest.importorskip("optuna")
+    run(Trainer(), SEARCH)
+
+    with pytest.raises(InputError, match=r"with arch = '[ab]', and now it is not given"):
+        run(Trainer(), replace(SEARCH, search={"lr": SEARCH.search["lr"]}), resume=True)
+
+
+def test_grid_search_and_figure_stay(run):
+    pytest.importorskip("optuna")
+    run(Trainer(), SEARCH)
+
+    with pytest.raises(InputError, match=r"begun with a \[search\]"):
+        run(Trainer(), GRID, resume=True)
+    with pytest.raises(InputError, match="maximizes val_miou, not iou_car"):
+        run(Trainer(), replace(SEARCH, maximize="iou_car"), resume=True)
+    run(Trainer(), GRID, overwrite=True)
+    with pytest.raises(InputError, match=r"begun with a \[grid\]"):
+        run(Trainer(), SEARCH, resume=True)
 
 
 def test_a_figure_that_is_not_there_is_told(run):

@@ -14,6 +14,7 @@ from geoseg.training.ranks import (
     mean_over_processes,
     own_batch_size,
     rank,
+    share_machine,
     sum_over_processes,
 )
 
@@ -96,6 +97,11 @@ def test_the_batches_of_all_processes_are_together_those_of_one():
     for start in range(0, 6, 2):
         batch = {*halves[0][start : start + 2], *halves[1][start : start + 2]}
         assert batch == set(whole[2 * start : 2 * start + 4])
+
+
+def test_more_processes_than_gpus_are_refused():
+    with pytest.raises(TrainingError, match="--devices 2: of mps this machine has 1"):
+        share_machine(2, torch.device("mps"))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from geoseg import chains
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.torch_runtime import DTYPES
-from geoseg.training import TrainOptions, train
+from geoseg.training import TrainOptions, session, train
 from geoseg.training.optimization import batch_size, lr_finder
 from geoseg.training.optimization.batch_size import fitting_batch_size
 from geoseg.training.optimization.losses import make_loss
@@ -34,17 +35,26 @@ def task():
 
 def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick, monkeypatch):
     monkeypatch.setattr(lr_finder, "STEPS", 40)
-    options = replace(quick, epochs=1, lr=None, batch_size=None)
+    options = replace(quick, epochs=1, lr=None, batch_size=None, accumulate=50)
 
     train(patches, tmp_path / "run", options=options, quiet=True)
 
     found = json.loads((tmp_path / "run" / "run.json").read_text())["found"]
     assert 1e-7 <= found["lr"] <= 0.1
     assert found["batch_size"] == 10
+    assert found["lr_seconds"] > 0
     assert (tmp_path / "run" / "lr_finder.png").stat().st_size > 0
     monkeypatch.setattr(lr_finder, "STEPS", 0)  # to look again would fail
     train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True, quiet=True)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["found"] == found
+
+
+def test_time_that_the_rate_has_eaten_is_told(patches, tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(session, "find_lr", lambda *_, **__: time.sleep(0.2) or 0.02)
+    options = replace(quick, lr=None, epochs=None, max_time=0.1)
+
+    with pytest.raises(TrainingError, match=r"leaves nothing of --max-time: .* --lr 0\.02"):
+        train(patches, tmp_path / "run", options=options, quiet=True)
 
 
 def test_a_cpu_with_little_memory_gets_small_batches(task, monkeypatch):
@@ -90,10 +100,10 @@ def test_a_logger_that_cannot_begin_is_refused_in_one_line(patches, tmp_path, qu
     def no_server(run):
         raise RuntimeError("no server answers\nat length")
 
-    monkeypatch.setitem(MAKERS, "mlflow", no_server)
+    monkeypatch.setitem(MAKERS, "csv", no_server)
 
-    with pytest.raises(TrainingError, match=r"^--logger mlflow: no server answers$"):
-        train(patches, tmp_path / "run", options=replace(quick, loggers=("mlflow",)), quiet=True)
+    with pytest.raises(TrainingError, match=r"^--logger csv: no server answers$"):
+        train(patches, tmp_path / "run", options=replace(quick, loggers=("csv",)), quiet=True)
 
 
 def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(

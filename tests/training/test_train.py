@@ -16,6 +16,7 @@ from geoseg.errors import (
     RasterError,
     TrainingError,
 )
+from geoseg.io.lock import locked
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
@@ -192,7 +193,53 @@ def test_early_stopping_ends_a_training_that_does_not_improve(patches, tmp_path,
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
-    assert report.epochs < 30
+    again = train(patches, tmp_path / "run", options=options, resume=True, quiet=True)
+
+    assert report.stopped_early
+    assert report.epochs == report.best["epoch"] + 2 < 30
+    assert (again.epochs, again.best) == (report.epochs, report.best)
+
+
+def test_a_resumed_training_stops_early_where_an_uninterrupted_one_does(
+    patches, tmp_path, quick, interrupted_in_the_third_epoch
+):
+    options = replace(quick, epochs=30, lr=1e-9, early_stopping=3, monitor="miou")
+    stopped = train(patches, tmp_path / "stopped", options=options, quiet=True)
+    interrupted_in_the_third_epoch.undo()
+
+    resumed = train(patches, tmp_path / "stopped", options=options, resume=True, quiet=True)
+    whole = train(patches, tmp_path / "whole", options=options, quiet=True)
+
+    assert stopped.interrupted
+    assert resumed.epochs == whole.epochs < 30
+
+
+def test_a_training_that_diverges_says_so_and_keeps_no_such_model(patches, tmp_path, quick):
+    options = replace(quick, optimizer="sgd", lr=1e12, epochs=4, schedule="constant")
+
+    with pytest.raises(TrainingError, match=r"has diverged in epoch .*lower --lr"):
+        train(patches, tmp_path / "run", options=options, quiet=True)
+
+
+def test_two_trainings_do_not_write_to_the_same_folder(patches, tmp_path, quick):
+    with locked(tmp_path / "run"), pytest.raises(OutputExistsError, match="another process"):
+        train(patches, tmp_path / "run", options=quick, quiet=True)
+
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"precision": "fp16"}, {"devices": 3, "batch_size": 4}, {"loggers": ("wandb",)}]
+)
+def test_options_that_cannot_be_leave_an_earlier_training_alone(patches, tmp_path, quick, change):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    options = replace(quick, device="cpu", **change)
+
+    with pytest.raises((TrainingError, BundleError)):
+        train(patches, tmp_path / "run", options=options, overwrite=True, quiet=True)
+
+    assert (tmp_path / "run" / "run.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +323,7 @@ def test_every_choice_trains(patches, tmp_path, quick, change):
 
 
 def test_the_model_that_is_kept_is_that_of_the_lowest_validation_loss(patches, tmp_path, quick):
-    options = replace(quick, epochs=5, lr=0.02)
+    options = replace(quick, epochs=5, lr=0.02, monitor="loss")
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
@@ -356,7 +403,7 @@ def test_what_was_interrupted_before_the_first_epoch_has_no_model_but_can_be_res
     with monkeypatch.context() as patch:
         start = PullThePlugAtOnce.on_train_batch_start
         patch.setattr(Progress, "on_train_batch_start", start, raising=False)
-        with pytest.raises(TrainingError, match="before the first epoch was complete"):
+        with pytest.raises(KeyboardInterrupt):
             train(patches, tmp_path / "stopped", options=quick, quiet=True)
 
     train(patches, tmp_path / "stopped", options=quick, resume=True, quiet=True)

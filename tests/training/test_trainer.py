@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from geoseg.errors import TrainingError
@@ -12,6 +13,19 @@ def test_a_network_that_cannot_be_compiled_is_told_in_one_line():
         explaining(TrainOptions(compile=True)),
     ):
         raise TorchDynamoException("no compiler here\nat length")
+
+
+def test_too_little_memory_is_told_with_the_batch():
+    with (
+        pytest.raises(TrainingError, match="too little memory for --batch-size 10: use a smaller"),
+        explaining(TrainOptions()),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_the_code_of_an_end_by_a_signal_is_kept():
+    with pytest.raises(SystemExit, match="143"), explaining(TrainOptions()):
+        raise SystemExit(143)
 
 
 def test_what_nobody_foresaw_is_not_explained_away():

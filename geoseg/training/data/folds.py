@@ -1,5 +1,6 @@
 """Cross-validation: the ground of a patch set dealt to folds, each left out once."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from geoseg.core.blocks import Boxes, default_block, touched_blocks
 from geoseg.errors import TrainingError
 from geoseg.io.patch_ground import patch_boxes
+from geoseg.io.patch_record import Patch
 from geoseg.io.patches import PatchSet
 
 DRAWS = 100
@@ -38,7 +40,14 @@ def fold(patch_set: PatchSet, number: int, folds: int, *, seed: int) -> PatchSet
         for at, patch in enumerate(chosen)
         if inside[number, at] or outside[number, at]
     ]
-    return PatchSet(patch_set.folder, patch_set.record, patches)
+    record = replace(patch_set.record, class_pixels=_class_pixels(patches, patch_set.record.size))
+    return PatchSet(patch_set.folder, record, patches)
+
+
+def _class_pixels(patches: Sequence[Patch], size: int) -> tuple[int, ...]:
+    """Pixels of each class in what a fold trains on."""
+    shares = [patch.class_shares for patch in patches if patch.split == "train"]
+    return tuple(np.rint(np.sum(shares, axis=0) * size**2).astype(int).tolist())
 
 
 def _dealt(

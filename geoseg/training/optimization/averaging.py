@@ -34,6 +34,14 @@ def moving_average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Te
 class Averaging(WeightAveraging):
     """Lightning's averaging, whose averages can be put to use at any time."""
 
+    def on_validation_epoch_end(self, *_: Any) -> None:
+        """Blended maps are yet to be made of the averages."""
+
+    def on_validation_end(self, _: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Validation is over: train the network as it was."""
+        if self._average_model is not None:
+            self._swap_models(module)
+
     @contextmanager
     def applied(self, task: lightning.LightningModule) -> Iterator[None]:
         """The task has the averaged weights within."""

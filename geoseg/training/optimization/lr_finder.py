@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def find_lr(
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         trainer = make_trainer(
-            options,
+            replace(options, accumulate=1),
             device,
             [],
             max_epochs=UNLIMITED,

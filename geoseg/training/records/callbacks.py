@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
+from geoseg.errors import TrainingError
 from geoseg.io.outputs import staged
 from geoseg.training.options import UNLIMITED
 from geoseg.training.records.history import Row, write_history
@@ -21,7 +23,7 @@ from geoseg.training.task import SegmentationTask
 class Record(Callback):
     """Writes history.csv, and keeps the best model and a checkpoint after every epoch.
 
-    Comes last of all callbacks, so that the checkpoint holds what the others know.
+    Comes after all callbacks that have a state, so that the checkpoint holds what they know.
     """
 
     def __init__(
@@ -50,8 +52,17 @@ class Record(Callback):
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Write down the epoch; keep the model if it is the best so far."""
+        """Write down the epoch; keep the model if it is the best so far.
+
+        Raises:
+            TrainingError: If the loss is no number any more.
+        """
         row = self._row(trainer, module)
+        if not math.isfinite(row["train_loss"]):
+            raise TrainingError(
+                f"{self.folder}: the training has diverged in epoch {row['epoch']} (its loss is "
+                f"{row['train_loss']}): use a lower --lr, or --clip 1"
+            )
         self.rows.append(row)
         best = self.best is None or self._rank(row) < self._rank(self.best)
         self.best = row if best else self.best
@@ -80,7 +91,8 @@ class Record(Callback):
             if name in metrics:
                 row[name] = float(metrics[name])
         if "val_loss" in row:
-            for name, iou in zip(self.names, task.confusion.iou.tolist(), strict=True):
+            ious = np.where(task.counted, task.confusion.iou, math.nan).tolist()
+            for name, iou in zip(self.names, ious, strict=True):
                 row[f"iou_{name}"] = "" if math.isnan(iou) else iou
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         row["seconds"] = round(time.monotonic() - self._started, 1)
@@ -94,6 +106,34 @@ class Record(Callback):
         """From the checkpoint."""
         self.rows = state_dict["rows"]
         self.best = state_dict["best"]
+
+
+class Patience(Callback):
+    """Ends a training whose best epoch is long ago.
+
+    It asks the record, whose state the checkpoint holds, and comes after it.
+    """
+
+    def __init__(self, record: Record, epochs: int) -> None:
+        """Take how many epochs may follow the best one; 0: any number."""
+        self.record = record
+        self.epochs = epochs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether as many epochs as may be were no better."""
+        best = self.record.best
+        if best is None or not self.epochs:
+            return False
+        return len(self.record.rows) - int(best["epoch"]) >= self.epochs
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """What had ended before it was resumed stays as it is."""
+        trainer.should_stop = trainer.should_stop or self.is_over
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Judge the epoch."""
+        trainer.should_stop = trainer.should_stop or self.is_over
 
 
 class Progress(Callback):
@@ -118,7 +158,7 @@ class Progress(Callback):
         """One step on."""
         bar = cast("tqdm[Any]", self._bar)
         bar.set_postfix(self._figures(trainer, float(outputs["loss"])), refresh=False)
-        bar.update(1)
+        bar.update(trainer.global_step - bar.n)
 
     def _figures(self, trainer: lightning.Trainer, loss: float) -> dict[str, str]:
         metrics = trainer.callback_metrics

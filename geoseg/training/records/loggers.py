@@ -1,8 +1,9 @@
 """Lightning's loggers by name, for those who watch their trainings elsewhere."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,32 @@ MAKERS: dict[str, Callable[[Path], Logger]] = {
 """Where each keeps its records: in the run folder, unless its own settings say otherwise."""
 
 
+PACKAGES = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
+}
+"""Of which a logger needs one."""
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """See that the packages of loggers are installed.
+
+    Raises:
+        TrainingError: If one is not.
+    """
+    for name in names:
+        if name in PACKAGES and not any(map(find_spec, PACKAGES[name])):
+            raise TrainingError(
+                f"--logger {name}: its package is not installed: `pip install 'geoseg[{name}]'`"
+            )
+
+
 def make_loggers(options: TrainOptions, run: Path) -> list[Logger]:
     """The loggers that the options name, knowing the options.
 
     Raises:
-        TrainingError: If the package of one is not installed, or one cannot begin.
+        TrainingError: If one cannot begin.
     """
     record: dict[str, Any] = asdict(options)
     return [_made(name, run, record) for name in options.loggers]
@@ -55,10 +77,6 @@ def _made(name: str, run: Path, record: dict[str, Any]) -> Logger:
     try:
         logger = MAKERS[name](run)
         logger.log_hyperparams(record)
-    except ModuleNotFoundError as error:
-        raise TrainingError(
-            f"--logger {name}: its package is not installed: `pip install 'geoseg[{name}]'`"
-        ) from error
     except Exception as error:  # each has errors of its own: no server, no login
         reason = str(error).strip().partition("\n")[0]
         raise TrainingError(f"--logger {name}: {reason or type(error).__name__}") from error

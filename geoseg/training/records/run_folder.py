@@ -4,7 +4,7 @@ import json
 import pickle
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from geoseg.io.patches import PatchSet
 from geoseg.training.options import TrainOptions
 
 RUN = "run.json"
-MAY_CHANGE = {"epochs", "early_stopping", "device", "devices", "workers", "compile", "loggers"}
+MAY_CHANGE = {
+    "epochs",
+    "early_stopping",
+    "device",
+    "devices",
+    "strategy",
+    "workers",
+    "compile",
+    "loggers",
+}
 """Options that a resumed training may have otherwise."""
 
 
@@ -46,11 +55,11 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
     }
 
 
-def read_found(run: Path) -> dict[str, Any]:
-    """What a training had to find for itself before it was interrupted; nothing if anew."""
-    record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
-    found: dict[str, Any] = record.get("found", {})
-    return found
+def with_found(run: Path, options: TrainOptions) -> TrainOptions:
+    """Options with what a training had found for itself before it was interrupted."""
+    found = json.loads((run / RUN).read_text(encoding="utf-8")).get("found", {})
+    names = {field.name for field in fields(options)}
+    return replace(options, **{name: value for name, value in found.items() if name in names})
 
 
 def write_found(run: Path, found: Mapping[str, Any]) -> None:

@@ -44,6 +44,16 @@ def test_the_patches_for_testing_stay_out_of_all_folds(make_patches):
     )
 
 
+def test_a_fold_weighs_classes_by_what_it_trains_on(make_patches):
+    patch_set = PatchSet.open(make_patches(stride=32, split_block=64))
+
+    part = fold(patch_set, 0, 3, seed=0)
+
+    masks = np.stack([part.read(patch).mask for patch in part.in_split("train")])
+    assert part.record.class_pixels == tuple(np.bincount(masks.ravel(), minlength=2)[:2])
+    assert part.record.class_pixels != patch_set.record.class_pixels
+
+
 def test_the_same_seed_deals_the_same(patches):
     deals = [
         [patch.window for patch in fold(PatchSet.open(patches), 0, 2, seed=seed).in_split("val")]
@@ -51,6 +61,15 @@ def test_the_same_seed_deals_the_same(patches):
     ]
 
     assert deals[0] == deals[1] != deals[2]
+
+
+def test_several_processes_cannot_train_folds(patches, tmp_path, quick):
+    options = replace(quick, devices=2, batch_size=2)
+
+    with pytest.raises(TrainingError, match="leave --devices out"):
+        train_folds(patches, tmp_path / "run", folds=2, options=options)
+
+    assert not (tmp_path / "run").exists()
 
 
 def test_more_folds_than_ground_are_refused(patches):

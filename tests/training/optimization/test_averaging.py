@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from geoseg.core.confusion import ConfusionMatrix
 from geoseg.model.bundle import WEIGHTS
 from geoseg.training import train
 from geoseg.training.optimization.averaging import StochasticAverage, moving_average
@@ -81,6 +82,20 @@ def test_without_validation_the_average_is_kept_as_well(make_patches, tmp_path, 
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
     kept = load_file(report.model / WEIGHTS)
     assert all(torch.equal(kept[key], state[f"network.{key}"]) for key in kept)
+
+
+def test_blended_maps_are_made_of_averages_too(make_patches, tmp_path, quick):
+    options = replace(quick, average="ema", validate_stitched=True)
+    seen = []
+
+    def validate(scores, bundle, patch_set):
+        seen.append(scores.__self__.network.segmentation_head[0].weight.clone())
+        return ConfusionMatrix.zeros(2)
+
+    train(make_patches(), tmp_path / "run", options=options, validate=validate, quiet=True)
+
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(seen[-1], state["network.segmentation_head.0.weight"])
 
 
 def test_averages_are_what_is_validated(patches, tmp_path, quick):
