@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.checking.classes import class_shares, missing_classes
 from geoseg.checking.findings import DROPPABLE, Finding, in_order
 from geoseg.checking.leaks import Leaks, describe, lie_together, missing_splits
+from geoseg.checking.places import places
 from geoseg.checking.repeats import empties, in_several_splits, repeats
-from geoseg.checking.same_ground import SameGround, same_ground
+from geoseg.checking.same_ground import SameGround, same_ground, too_many
 from geoseg.checking.survey import Survey, survey
 from geoseg.checking.values import values
-from geoseg.core.blocks import Boxes
 from geoseg.errors import EmptyError
-from geoseg.io.patch_ground import patch_boxes
+from geoseg.io.patch_ground import Grounds, patch_footprints
 from geoseg.io.patches import PatchSet
 
 Watch = Callable[[str], Callable[[Iterable[Any], int], Iterable[Any]]]
@@ -104,9 +103,10 @@ def check(folder: Path, *, workers: int | None = None, watch: Watch) -> CheckRep
     findings = [
         *_unreadable(found),
         *_ground(patch_set, found, pairs),
+        *_not_compared(patch_set, found),
         *missing_splits(dict(Counter(patch.split for patch in patch_set.patches))),
         *missing_classes(patch_set.record.legend, shares),
-        *repeats(found, patch_set.patches),
+        *repeats(found, patch_set.patches, places(patch_set, pairs)),
         *empties(found),
         *values(patch_set, found),
     ]
@@ -128,16 +128,16 @@ def _unreadable(found: Survey) -> Iterable[Finding]:
 
 def _ground(patch_set: PatchSet, found: Survey, pairs: list[SameGround]) -> Iterable[Finding]:
     """Leaks, and ground that occurs twice in one split though the footprints do not say so."""
-    boxes, frames = patch_boxes(patch_set)
+    footprints = patch_footprints(patch_set)
     leaks = Leaks(patch_set)
-    leaks.by_place(boxes, frames)
+    leaks.by_place(footprints)
     leaks.by_pixels(in_several_splits(found, patch_set.patches))
     harmless = leaks.by_ground(pairs)
     yield from leaks.finding()
     hidden = [
         pair
         for pair in harmless
-        if not _placed_there(patch_set, boxes, frames, pair) and not _copied(patch_set, found, pair)
+        if not _placed_there(patch_set, footprints, pair) and not _copied(patch_set, found, pair)
     ]
     if hidden:
         yield Finding(
@@ -145,6 +145,12 @@ def _ground(patch_set: PatchSet, found: Survey, pairs: list[SameGround]) -> Iter
             what=f"{len(hidden)} pairs of sources show the same ground",
             details=tuple(describe(patch_set, pair) for pair in hidden),
         )
+
+
+def _not_compared(patch_set: PatchSet, found: Survey) -> Iterable[Finding]:
+    if count := too_many(patch_set, found):
+        what = f"{count} patches have few corners, too many to compare each with all others"
+        yield Finding(kind="not-compared", what=what)
 
 
 def _copied(patch_set: PatchSet, found: Survey, pair: SameGround) -> bool:
@@ -155,10 +161,6 @@ def _copied(patch_set: PatchSet, found: Survey, pair: SameGround) -> bool:
     return pair.rows == pair.cols == 0 and bool(np.isin(second, first).all())
 
 
-def _placed_there(
-    patch_set: PatchSet, boxes: Boxes, frames: NDArray[np.int64], pair: SameGround
-) -> bool:
-    one, other = (
-        np.flatnonzero(patch_set.patches.source == source) for source in (pair.first, pair.second)
-    )
-    return lie_together(boxes, frames, one, other)
+def _placed_there(patch_set: PatchSet, footprints: Grounds, pair: SameGround) -> bool:
+    source = patch_set.patches.source
+    return lie_together(footprints[source == pair.first], footprints[source == pair.second])

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -11,11 +12,25 @@ from numpy.typing import NDArray
 from geoseg.checking.findings import Finding
 from geoseg.checking.same_ground import SameGround
 from geoseg.core.blocks import Boxes
+from geoseg.io.patch_ground import Grounds, patch_windows
 from geoseg.io.patch_record import SPLITS, Split
 from geoseg.io.patches import PatchSet
 
 HAIR = 0.02
-"""Windows whose edges overlap by less than this share of their side only touch."""
+"""Patches whose edges overlap by less than this share of their side only touch."""
+
+NEAREST = 1e-9
+"""Polygons no farther from each other than this overlap, in units of their plane."""
+
+
+class Part(NamedTuple):
+    """Some patches of a set."""
+
+    numbers: NDArray[np.int64]
+    """(n,) in the set."""
+
+    grounds: Grounds
+    """(n,) what they show, in a plane that parts to be compared share."""
 
 
 @dataclass
@@ -37,14 +52,20 @@ class Leaks:
     def __post_init__(self) -> None:
         self._splits = self.patch_set.patches.split
         self._sources = self.patch_set.patches.source
+        self._windows = patch_windows(self.patch_set)
 
-    def by_place(self, boxes: Boxes, frames: NDArray[np.int64]) -> None:
-        """Patches of different splits whose footprints overlap."""
-        before = len(self.partner)
-        apart = _in_one_frame(boxes, frames)
-        self._compare(np.arange(len(boxes)), apart)
-        if count := len(self.partner) - before:
-            self.details.append(f"the footprints of {count} patches reach into another split")
+    def by_place(self, footprints: Grounds) -> None:
+        """Patches of different splits that overlap: of one source their windows, else footprints.
+
+        Args:
+            footprints: (n,) of all patches; None: it has no place.
+        """
+        numbers = np.arange(len(footprints))
+        windows = Part(numbers, polygons(_side_by_side(self._windows, self._sources)))
+        placed = Part(numbers, footprints)
+        noted = self._compare(windows, windows) | self._compare(placed, placed)
+        if noted:
+            self.details.append(f"the footprints of {len(noted)} patches reach into another split")
 
     def by_pixels(self, groups: Iterable[Sequence[int]]) -> None:
         """Groups of patches with identical pixels, in several splits."""
@@ -61,18 +82,16 @@ class Leaks:
     def by_ground(self, pairs: Iterable[SameGround]) -> list[SameGround]:
         """Sources that show the same ground; those are given back that are in one split."""
         harmless = []
-        size = self.patch_set.record.size
-        patches = self.patch_set.patches
-        corners = np.stack([patches.row_off, patches.col_off], axis=1).astype(float)
-        boxes = np.concatenate([corners, corners + size], axis=1)
         for pair in pairs:
-            first = np.flatnonzero(self._sources == pair.first)
-            second = np.flatnonzero(self._sources == pair.second)
-            shift = np.array([pair.rows, pair.cols] * 2)
-            numbers = np.concatenate([first, second])
-            count = self._compare(numbers, np.concatenate([boxes[first], boxes[second] + shift]))
-            if count:
-                self.details.append(f"{describe(self.patch_set, pair)}: {count} patches")
+            numbers = (np.flatnonzero(self._sources == each) for each in (pair.first, pair.second))
+            shifts = np.zeros(4), np.array([pair.rows, pair.cols] * 2)
+            first, second = (
+                Part(own, polygons(self._windows[own] + shift))
+                for own, shift in zip(numbers, shifts, strict=True)
+            )
+            noted = self._compare(first, second) | self._compare(second, first)
+            if noted:
+                self.details.append(f"{describe(self.patch_set, pair)}: {len(noted)} patches")
             else:
                 harmless.append(pair)
         return harmless
@@ -99,18 +118,18 @@ class Leaks:
             details=tuple(self.details),
         )
 
-    def _compare(self, numbers: NDArray[np.int64], boxes: Boxes) -> int:
-        """Note the patches whose boxes overlap one of another split; how many there are."""
+    def _compare(self, part: Part, others: Part) -> set[int]:
+        """Note the patches of a part that overlap others of another split; their numbers."""
         noted: set[int] = set()
-        for low, high in combinations(range(len(SPLITS)), 2):
-            one, other = (np.flatnonzero(self._splits[numbers] == rank) for rank in (low, high))
-            for mine, theirs, spare in ((other, one, False), (one, other, True)):
-                found = partners(boxes[mine], boxes[theirs])
-                for at in np.flatnonzero(found >= 0).tolist():
-                    number = int(numbers[mine[at]])
-                    self._note(number, int(numbers[theirs[found[at]]]), spare=spare)
-                    noted.add(number)
-        return len(noted)
+        for rank, foreign in permutations(range(len(SPLITS)), 2):
+            mine = np.flatnonzero(self._splits[part.numbers] == rank)
+            theirs = np.flatnonzero(self._splits[others.numbers] == foreign)
+            found = partners(part.grounds[mine], others.grounds[theirs])
+            for at in np.flatnonzero(found >= 0).tolist():
+                number = int(part.numbers[mine[at]])
+                self._note(number, int(others.numbers[theirs[found[at]]]), spare=rank < foreign)
+                noted.add(number)
+        return noted
 
     def _note(self, number: int, partner: int, *, spare: bool) -> None:
         self.partner.setdefault(number, partner)
@@ -129,41 +148,51 @@ def describe(patch_set: PatchSet, pair: SameGround) -> str:
     return f"{one} shows the ground of {other}, {place} (correlation {pair.likeness:.2f})"
 
 
-def lie_together(
-    boxes: Boxes, frames: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]
-) -> bool:
-    """Whether the footprints of some patches overlap those of others, all of one frame each."""
-    if frames[one[0]] != frames[other[0]]:
-        return False
-    return bool((partners(boxes[one], boxes[other]) >= 0).any())
+def polygons(boxes: Boxes) -> Grounds:
+    """(n,) the same as polygons."""
+    rows_cols: Grounds = shapely.box(*boxes.T)
+    return rows_cols
 
 
-def partners(boxes: Boxes, others: Boxes) -> NDArray[np.int64]:
-    """(n,) for each box the number of one of the others that it overlaps; -1: of none.
+def lie_together(grounds: Grounds, others: Grounds) -> bool:
+    """Whether some of the grounds overlap some of the others."""
+    return bool((partners(grounds, others) >= 0).any())
+
+
+def partners(grounds: Grounds, others: Grounds) -> NDArray[np.int64]:
+    """(n,) for each polygon the number of one of the others that it overlaps; -1: of none.
 
     Args:
-        boxes: (n, 4), ends exclusive.
-        others: (m, 4).
+        grounds: (n,) polygons; None overlaps nothing.
+        others: (m,).
     """
-    found = np.full(len(boxes), -1, np.int64)
-    if len(boxes) and len(others):
-        hair = HAIR * (boxes[:, 2:] - boxes[:, :2])
-        inner = np.concatenate([boxes[:, :2] + hair, boxes[:, 2:] - hair], axis=1)
-        tree = shapely.STRtree(shapely.box(*others.T))
+    found = np.full(len(grounds), -1, np.int64)
+    tree = shapely.STRtree(_drawn_in(others))
+    if len(tree) and len(grounds):
         mine, theirs = tree.query_nearest(
-            shapely.box(*inner.T), max_distance=1e-9, all_matches=False
+            _drawn_in(grounds), max_distance=NEAREST, all_matches=False
         )
         found[mine] = theirs
     return found
 
 
-def _in_one_frame(boxes: Boxes, frames: NDArray[np.int64]) -> Boxes:
-    """Boxes of different frames, laid beside each other."""
-    if not len(boxes):
-        return boxes
-    span = boxes[:, 3].max() - boxes[:, 1].min() + 1
-    aside = (frames - frames.min())[:, None] * span
-    return boxes + np.concatenate([np.zeros_like(aside), aside] * 2, axis=1)
+def _drawn_in(grounds: Grounds) -> Grounds:
+    """(n,) polygons whose edges have moved towards the centre by half of `HAIR` of their side."""
+    corners, owner = shapely.get_coordinates(grounds, return_index=True)
+    centres = shapely.centroid(grounds)
+    middle = np.stack([shapely.get_x(centres), shapely.get_y(centres)], axis=1)[owner]
+    smaller: Grounds = shapely.set_coordinates(
+        grounds.copy(), middle + (1 - HAIR) * (corners - middle)
+    )
+    return smaller
+
+
+def _side_by_side(windows: Boxes, sources: NDArray[np.int32]) -> Boxes:
+    """Windows of different sources, laid beside each other."""
+    span = windows[:, 3].max(initial=0) + 1
+    aside = sources * span
+    nothing = np.zeros_like(aside)
+    return windows + np.stack([nothing, aside, nothing, aside], axis=1)
 
 
 def missing_splits(counts: dict[Split, int]) -> Iterable[Finding]:

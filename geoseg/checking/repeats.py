@@ -11,17 +11,22 @@ from geoseg.io.patch_record import SPLITS
 from geoseg.io.patch_table import PatchTable
 
 OUTLIERS = 5
-"""So many different images with one mask are no coincidence of two or three mix-ups."""
+"""So many images of different places with one mask are no coincidence of two or three mix-ups."""
 
 LEAST_LABELLED = 0.01
 """Patches with a smaller share of labelled pixels are called unlabelled."""
 
 
-def repeats(found: Survey, patches: PatchTable) -> list[Finding]:
+def repeats(found: Survey, patches: PatchTable, places: NDArray[np.int64]) -> list[Finding]:
     """Duplicates, contradicting labels, masks that many images share.
 
     Images of one value are left out of all this: they are all the same, and so are the masks
-    that `is_telling` calls silent.
+    that `is_telling` calls silent. Images of one place may well have one mask.
+
+    Args:
+        found: What is known of the patches.
+        patches: All of the set.
+        places: (n,) number of the place of each.
     """
     comparable = found.is_read & ~found.is_constant
     same_image = _groups(found.image, comparable)
@@ -33,12 +38,12 @@ def repeats(found: Survey, patches: PatchTable) -> list[Finding]:
     same_mask = [
         group
         for group in _groups(found.mask, comparable & found.is_telling)
-        if _kinds(found.image, group) > 1
+        if _different(found, places, group) > 1
     ]
     return [
         *_contradictions(two_truths),
         *_duplicates(in_one_split),
-        *_same_masks(found, same_mask),
+        *_same_masks(found, places, same_mask),
     ]
 
 
@@ -93,9 +98,11 @@ def _duplicates(groups: list[list[int]]) -> Iterable[Finding]:
         )
 
 
-def _same_masks(found: Survey, groups: list[list[int]]) -> Iterable[Finding]:
-    many = [group for group in groups if _kinds(found.image, group) >= OUTLIERS]
-    few = [group for group in groups if _kinds(found.image, group) < OUTLIERS]
+def _same_masks(
+    found: Survey, places: NDArray[np.int64], groups: list[list[int]]
+) -> Iterable[Finding]:
+    many = [group for group in groups if _different(found, places, group) >= OUTLIERS]
+    few = [group for group in groups if _different(found, places, group) < OUTLIERS]
     for kind, chosen, what in (
         ("outliers", many, f"share a mask with {OUTLIERS - 1} or more other images"),
         ("identical-masks", few, "share a mask with another image"),
@@ -127,6 +134,11 @@ def _groups(hashes: NDArray[np.void], wanted: NDArray[np.bool_]) -> list[list[in
     ends = np.flatnonzero(hashes[numbers][1:] != hashes[numbers][:-1]) + 1
     groups = [part.tolist() for part in np.split(numbers, ends) if len(part) > 1]
     return sorted(groups, key=lambda group: (-len(group), group))
+
+
+def _different(found: Survey, places: NDArray[np.int64], group: list[int]) -> int:
+    """How many images of a group are neither copies of each other nor of the same place."""
+    return min(_kinds(found.image, group), len(np.unique(places[group])))
 
 
 def _kinds(hashes: NDArray[np.void], group: list[int]) -> int:

@@ -1,7 +1,7 @@
 """Sources that show the same ground, whatever they are called and wherever they are said to lie.
 
 Landmarks with the same description vote for how one source lies on the other. Chance votes
-scatter; what several agree on is tried on the pixels.
+scatter; what several agree on is tried on the pixels, where the votes are and everywhere else.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from geoseg.checking.landmarks import KEYS, Landmarks, distance
+from geoseg.checking.likeness import likeness, likeness_everywhere
 from geoseg.checking.survey import Survey
-from geoseg.core.window import Window
-from geoseg.errors import GeosegError
 from geoseg.io.patch_record import Patch
 from geoseg.io.patches import PatchSet
 
@@ -27,28 +25,22 @@ MOST_BITS = 20
 """Descriptions of one landmark differ in so many of their 96 bits at most."""
 
 MOST_WHOLE = 20_000
-"""So many shrunk pictures are each compared with all others."""
+"""So many shrunk pictures are each compared with all others; more only with those of a like key."""
 
 CELL = 6
 """Votes within so many pixels are for the same place."""
 
 LEAST_VOTES = 3
-"""So many landmarks must agree; of whole pictures one is enough."""
+"""So many corners must agree; of whole pictures one is enough."""
 
 TRIES = 5
-"""Pairs of patches whose pixels are compared."""
-
-NEAR = 2
-"""Pixels by which the place that landmarks agree on is improved."""
+"""Pairs of patches with votes whose pixels are compared, before those of all other ground are."""
 
 LEAST_LIKENESS = 0.8
 """Correlation from which two pictures are taken to show the same ground."""
 
 LEAST_LIKENESS_OF_WHOLE = 0.95
-"""The same, if no landmarks agree but the pictures as a whole."""
-
-LEAST_SIDE = 12
-"""Narrower strips are not compared, in pixels."""
+"""The same, if too few corners agree and it is pictures as a whole that do."""
 
 
 BITS = (
@@ -129,20 +121,21 @@ class _Ballot:
             cells = np.column_stack([self.sources, (self.shift + phase) // CELL])
             order = np.lexsort(cells.T[::-1])
             ends = np.flatnonzero((cells[order][1:] != cells[order][:-1]).any(axis=1)) + 1
-            for members in np.split(order, ends):
-                enough = len(members) >= LEAST_VOTES or self.is_whole[members].any()
+            for members in map(self._enough, np.split(order, ends)):
                 pair = tuple(self.sources[members[:1]].ravel().tolist())
-                if enough and len(members) > len(parties.get(pair, ())):
+                if len(members) > len(parties.get(pair, ())):
                     parties[pair] = members
         yield from parties.values()
 
+    def _enough(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All votes of a place if enough of them are of corners, else those of whole pictures."""
+        is_whole = self.is_whole[members]
+        return members if np.count_nonzero(~is_whole) >= LEAST_VOTES else members[is_whole]
+
 
 def _ballot(patch_set: PatchSet, found: Survey) -> _Ballot:
-    source = patch_set.patches.source[found.owner].astype(np.int64)
-    marks, own = found.marks, np.arange(len(found.marks))
-    place = np.stack([source, marks.rows, marks.cols, marks.is_whole], axis=1)
-    own = np.unique(place, axis=0, return_index=True)[1] if len(own) else own
-    pairs = _alike(marks, source, np.sort(own))
+    marks, source = found.marks, _sources(patch_set, found)
+    pairs = _alike(marks, source, _distinct(marks, source))
     place = np.stack([marks.rows, marks.cols], axis=1).astype(np.int64)
     return _Ballot(
         source[pairs],
@@ -150,6 +143,30 @@ def _ballot(patch_set: PatchSet, found: Survey) -> _Ballot:
         found.owner[pairs].astype(np.int64),
         marks.is_whole[pairs[:, 0]],
     )
+
+
+def too_many(patch_set: PatchSet, found: Survey) -> int:
+    """How many pictures had to be compared as a whole, if they were more than `MOST_WHOLE`; or 0.
+
+    Args:
+        patch_set: The set.
+        found: Its landmarks.
+    """
+    distinct = _distinct(found.marks, _sources(patch_set, found))
+    count = int(np.count_nonzero(found.marks.is_whole[distinct]))
+    return count if count > MOST_WHOLE else 0
+
+
+def _sources(patch_set: PatchSet, found: Survey) -> NDArray[np.int64]:
+    """(landmarks,) in which source each lies."""
+    return patch_set.patches.source[found.owner].astype(np.int64)
+
+
+def _distinct(marks: Landmarks, source: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of landmarks, one of those that several patches show."""
+    place = np.stack([source, marks.rows, marks.cols, marks.is_whole], axis=1)
+    numbers = np.unique(place, axis=0, return_index=True)[1] if len(place) else np.zeros(0, int)
+    return np.sort(numbers).astype(np.int64)
 
 
 def _alike(
@@ -207,65 +224,18 @@ def _verified(
     pairs = np.unique(ballot.owners[members], axis=0).tolist()
     patches = [(patch_set.patches[one], patch_set.patches[other]) for one, other in pairs]
     patches.sort(key=lambda pair: -_shared_area(pair[0], pair[1], rows, cols))
-    found = [likeness(patch_set, one, other, rows, cols) for one, other in patches[:TRIES]]
-    known = [each for each in found if np.isfinite(each)]
-    whole = bool(ballot.is_whole[members].all())
-    least = LEAST_LIKENESS_OF_WHOLE if whole else LEAST_LIKENESS
+    tried = [likeness(patch_set, one, other, rows, cols) for one, other in patches[:TRIES]]
+    known = [each for each in tried if np.isfinite(each)]
+    least = LEAST_LIKENESS_OF_WHOLE if ballot.is_whole[members].all() else LEAST_LIKENESS
     if not known or median(known) < least:
         return None
     first, second = ballot.sources[members[0]].tolist()
+    found = likeness_everywhere(patch_set, first, second, rows, cols)
+    if not found >= least:  # or not known
+        return None
     return SameGround(
-        first=first,
-        second=second,
-        rows=rows,
-        cols=cols,
-        votes=len(members),
-        likeness=float(median(known)),
+        first=first, second=second, rows=rows, cols=cols, votes=len(members), likeness=found
     )
-
-
-def likeness(patch_set: PatchSet, one: Patch, other: Patch, rows: int, cols: int) -> float:
-    """Correlation of what two patches both show, -1..1; NaN if that is little or without contrast.
-
-    Args:
-        patch_set: Their set.
-        one: A patch.
-        other: A patch of another source.
-        rows: How far below the first source's corner the second's lies, in pixels.
-        cols: How far to the right of it.
-    """
-    moved = other.window.moved(rows, cols)
-    common = one.window.intersection(moved)
-    if common is None or min(common.height, common.width) < LEAST_SIDE:
-        return float("nan")
-    try:
-        first = _smooth(patch_set, one)[common.relative_to(one.window).slices]
-        second = _smooth(patch_set, other)[common.relative_to(moved).slices]
-    except GeosegError:
-        return float("nan")
-    height, width = first.shape
-    inner = Window(row_off=NEAR, col_off=NEAR, height=height - 2 * NEAR, width=width - 2 * NEAR)
-    steps = range(-NEAR, NEAR + 1)
-    found = [
-        _correlation(first[inner.slices], second[inner.moved(row, col).slices])
-        for row in steps
-        for col in steps
-    ]
-    return max((each for each in found if np.isfinite(each)), default=float("nan"))
-
-
-def _smooth(patch_set: PatchSet, patch: Patch) -> NDArray[np.float32]:
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
-        patch_set.read(patch).image.mean(axis=0), 1.5, truncate=2
-    )
-    return smooth
-
-
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    known = np.isfinite(one) & np.isfinite(other)
-    if known.mean() < 0.25 or not np.ptp(one[known]) or not np.ptp(other[known]):  # noqa: PLR2004
-        return float("nan")
-    return float(np.corrcoef(one[known], other[known])[0, 1])
 
 
 def _shared_area(one: Patch, other: Patch, rows: int, cols: int) -> int:

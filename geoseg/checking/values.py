@@ -10,7 +10,7 @@ from geoseg.checking.survey import Survey
 from geoseg.io.patches import PatchSet
 
 OTHER_UNITS = 10
-"""Sources whose bright pixels are so many times brighter or darker than the others' are told."""
+"""Sources whose bright pixels are so many times brighter or darker than usual are told."""
 
 BLACK = 0.25
 """Patches with so large a share of pure 0 may have no data there."""
@@ -60,9 +60,12 @@ def _of_the_set(patch_set: PatchSet, found: Survey) -> Iterator[str]:
     if dtype.kind in "iu" and dtype.itemsize > 1 and low >= 0 and top <= BYTE:
         yield f"the pixels are {dtype}, but no value is above {top:.0f}: 8-bit data"
     if _is_alpha(found):
-        number = found.top.shape[1]
+        number, opaque = found.top.shape[1], np.nanmax(found.top[:, -1])
         bands = ",".join(map(str, range(1, number)))
-        yield f"band {number} is 0 or {top:.0f} everywhere, an alpha: leave it out, --bands {bands}"
+        yield (
+            f"band {number} is 0 or {opaque:.0f} everywhere, an alpha: leave it out, "
+            f"--bands {bands}"
+        )
     if found.is_gray[read].all() and read.any():
         yield "all bands are the same: grey pictures stored as colours"
     black = int(np.count_nonzero(found.black >= BLACK))
@@ -74,28 +77,29 @@ def _of_the_set(patch_set: PatchSet, found: Survey) -> Iterator[str]:
 
 
 def _of_sources(patch_set: PatchSet, found: Survey) -> Iterator[str]:
-    source = patch_set.patches.source
+    source, sources = patch_set.patches.source, patch_set.record.sources
     names = patch_set.record.band_names
-    usual = np.nanmedian(found.high, axis=0) if np.isfinite(found.high).any() else None
-    if usual is None:
-        return
-    for number, each in enumerate(patch_set.record.sources):
-        own = np.flatnonzero((source == number) & np.isfinite(found.top).all(axis=1))
-        if not len(own) or found.is_constant[own].all():
-            continue
+    has_data = np.isfinite(found.top).all(axis=1)
+    varies = has_data & ~found.is_constant
+    several = len(np.unique(source[varies])) > 1
+    usual = np.median(found.high[varies], axis=0) if several else None
+    for number in np.unique(source[varies]).tolist():
+        own = has_data & (source == number)
         low, top = found.low[own].min(axis=0), found.top[own].max(axis=0)
         for band in np.flatnonzero(low == top).tolist():
-            yield f"{each.name}: {names[band]} is {top[band]:.6g} everywhere"
-        yield from _other_units(each.name, found.high[own].max(axis=0), usual)
+            yield f"{sources[number].name}: {names[band]} is {top[band]:.6g} everywhere"
+        if usual is not None:
+            high = np.median(found.high[own & varies], axis=0)
+            yield from _other_units(sources[number].name, high, usual)
 
 
 def _other_units(name: str, high: NDArray[np.float32], usual: NDArray[np.float32]) -> Iterable[str]:
-    """A line for a source that is much brighter or darker than the median patch.
+    """A line for a source whose median patch is much brighter or darker than that of all.
 
     Args:
         name: The source's.
-        high: (bands,) its largest 98th percentile.
-        usual: (bands,) the median patch's.
+        high: (bands,) the 98th percentile of its median patch.
+        usual: (bands,) that of the median patch of all sources.
     """
     comparable = (usual > 0) & (high > 0)
     if not comparable.any():
@@ -103,8 +107,8 @@ def _other_units(name: str, high: NDArray[np.float32], usual: NDArray[np.float32
     ratio = float(np.median(high[comparable] / usual[comparable]))
     if not 1 / OTHER_UNITS < ratio < OTHER_UNITS:
         yield (
-            f"{name}: values reach {high.max():.6g}, those of the other patches "
-            f"{usual.max():.6g}: other units?"
+            f"{name}: values reach {high.max():.6g}, those of most patches {usual.max():.6g}: "
+            f"other units?"
         )
 
 

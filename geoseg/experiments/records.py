@@ -14,12 +14,6 @@ from geoseg.errors import InputError
 RUN, EVALUATION, SWEEP = "run.json", "evaluation.json", "sweep.json"
 RECORDS = (RUN, EVALUATION, SWEEP)
 
-EPOCHS = 20
-"""Of a training that was told neither epochs nor a time."""
-
-TIMED = 0.9
-"""Of its time that a training has taken which ended because the time was over."""
-
 SUMMARY = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f1")
 """Figures of an evaluation."""
 
@@ -174,36 +168,16 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         best_epoch=int(best["epoch"]) if best else None,
         seconds=sum(float(row["seconds"]) for row in rows),
         parameters=record.get("parameters"),
-        unfinished=_missing(options, rows, best, before=record.get("found", {})),
+        unfinished="" if record.get("ended") else _done(options, rows),
     )
 
 
-def _missing(
-    options: Mapping[str, Any], rows: Sequence[Row], best: Row, *, before: Mapping[str, Any]
-) -> str:
-    """What a training has not done of what it was told.
-
-    Args:
-        options: What it was told.
-        rows: Of history.csv.
-        best: That of the best epoch.
-        before: What it found before its first epoch; the search for a rate is part of its time.
-    """
+def _done(options: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """What a training has done before it was interrupted, or until now."""
     if not rows:
         return "no epoch is complete"
-    limit = options.get("max_time")
-    most = options.get("epochs") or (None if limit else EPOCHS)
-    taken = sum(float(row["seconds"]) for row in rows) + before.get("lr_seconds", 0)
-    patience = options.get("early_stopping", 0)
-    waited = len(rows) - int(best["epoch"]) if best else 0
-    over = [
-        most is not None and len(rows) >= most,
-        limit is not None and taken >= TIMED * limit,
-        patience and waited >= patience,
-    ]
-    if any(over):
-        return ""
-    return f"{len(rows)} of {most} epochs" if most else f"{taken:.0f} of {limit:.0f} s"
+    most = options.get("epochs")
+    return f"{len(rows)} of {most} epochs" if most else f"{len(rows)} epochs"
 
 
 def best_row(rows: Sequence[Row], monitor: str) -> Row:

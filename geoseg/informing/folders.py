@@ -164,7 +164,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         if name in defaults and value != defaults[name] and value is not None
     }
     done, most = len(history), options.get("epochs")
-    state = _state(history, options, best)
+    state = _state(history, record.get("ended"))
     resumable = state != "finished" and (path / "last.ckpt").is_file()
     lines = {
         "network": f"{options.get('arch')} on {options.get('encoder')}, "
@@ -189,20 +189,13 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     return About(path=path, kind="training", lines=lines, facts=facts)
 
 
-def _state(
-    history: list[dict[str, str]], options: Mapping[str, Any], best: Mapping[str, Any]
-) -> str:
-    """Whether a training has come to its end: by epochs, by patience or by time."""
+def _state(history: list[dict[str, str]], ended: str | None) -> str:
+    """Whether a training has come to its end."""
     if not history:
         return "no epoch is complete"
-    done, patience = len(history), options.get("early_stopping") or 0
-    seconds = sum(float(row.get("seconds") or 0) for row in history)
-    at_the_end = options.get("epochs") and done >= options["epochs"]
-    out_of_patience = patience and best and done - best.get("epoch", done) >= patience
-    near_the_end = 0.9
-    out_of_time = options.get("max_time") and seconds >= near_the_end * options["max_time"]
-    ended = at_the_end or out_of_patience or out_of_time
-    return "finished" if ended and best else "not finished (interrupted, or still running)"
+    if ended is None:
+        return "not finished (interrupted, or still running)"
+    return "finished"
 
 
 def about_evaluation(path: Path) -> About:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geoseg.errors import TrainingError
@@ -21,8 +21,8 @@ from geoseg.training.records.run_folder import (
     check_resumable,
     run_record,
     start_folder,
+    update_record,
     with_found,
-    write_found,
 )
 from geoseg.training.session import Training, Validation
 
@@ -89,18 +89,28 @@ def train(
     check_course(options)
     if resume:
         check_resumable(run, options, patch_set)
-        options = with_found(run, options)
     elif is_first():
         refuse_existing(run, overwrite=overwrite)
-    _check_possible(options)
-    training = Training(patch_set, run, options, validate=validate)
+    chosen = with_found(run, options) if resume else options
+    _check_possible(chosen)
+    training = Training(patch_set, run, chosen, validate=validate)
     with _alone(run):
-        if not resume and is_first():
+        if resume and is_first():
+            update_record(run, options=asdict(options), ended=None)
+        elif is_first():
             record = run_record(patch_set, options, parameter_count(training.network))
             start_folder(run, record, overwrite=overwrite)
-        write_found(run, training.settle())
+        if found := training.settle():
+            update_record(run, found=found)
         interrupted = training.fit(resume=resume, quiet=quiet)
         return _report(training, interrupted=interrupted)
+
+
+def _end(training: Training) -> str:
+    """What has ended a training that nobody interrupted."""
+    if training.limit is not None and training.limit.reached:
+        return "time"
+    return "patience" if training.patience.is_over else "epochs"
 
 
 @contextmanager
@@ -142,6 +152,7 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
             f"{run}: stopped before the first epoch was complete; there is no model"
         )
     if is_first():
+        update_record(run, ended=None if interrupted else _end(training))
         draw_curves(run / "curves.png", record.rows)
         training.network.load_state_dict(load_network(run / "model").state_dict())
         draw_validation(
@@ -152,8 +163,8 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
         record.best,
         len(record.rows),
         interrupted,
-        timed_out=training.limit is not None and training.limit.reached,
-        stopped_early=training.patience.is_over,
+        timed_out=not interrupted and _end(training) == "time",
+        stopped_early=not interrupted and _end(training) == "patience",
         notes=tuple(training.notes),
         warnings=tuple(training.warnings),
     )

@@ -23,7 +23,8 @@ def make_set(tmp_path, write_raster):
     """A function that makes an index over pictures cut into squares.
 
     Each source is a dictionary: ``image``, and perhaps ``mask``, ``split``, ``corner`` (its place
-    on the ground, in pixels; None: it has none).
+    on the ground, in pixels; None: it has none) or ``place`` (its CRS and transform);
+    ``reference``: the number of a source before it, whose reference it shares.
     """
 
     def make(*sources, size=32, **changes):
@@ -34,16 +35,15 @@ def make_set(tmp_path, write_raster):
             image = each["image"]
             height, width = image.shape[-2:]
             mask = each.get("mask", blobs(height, width, number))
-            grid = _grid(each.get("corner"), height, width)
+            crs, transform = each.get("place") or _place(each.get("corner"))
+            grid = Grid(crs, transform, height, width)
             where = {"crs": grid.crs, "transform": grid.transform, "photometric": "minisblack"}
             name = f"scene{number}"
-            rows.append(
-                Source(
-                    name=name,
-                    ortho=write_raster(f"data/{name}.tif", image, alpha="no", **where),
-                    reference=write_raster(f"data/{name}_truth.tif", mask, **where),
-                )
-            )
+            ortho = write_raster(f"data/{name}.tif", image, alpha="no", **where)
+            truth = write_raster(f"data/{name}_truth.tif", mask, **where)
+            if "reference" in each:
+                truth = rows[each["reference"]].reference
+            rows.append(Source(name=name, ortho=ortho, reference=truth))
             grids.append(grid)
             patches += _patches(number, height, width, size, each.get("split", "train"), mask)
         image = sources[0]["image"]
@@ -71,12 +71,11 @@ def make_set(tmp_path, write_raster):
     return make
 
 
-def _grid(corner, height, width):
+def _place(corner):
     if corner is None:
-        return Grid(None, Affine.identity(), height, width)
+        return None, Affine.identity()
     row, col = corner
-    place = Affine(1, 0, 500_000 + col, 0, -1, 5_700_000 - row)
-    return Grid(CRS.from_epsg(32632), place, height, width)
+    return CRS.from_epsg(32632), Affine(1, 0, 500_000 + col, 0, -1, 5_700_000 - row)
 
 
 def _patches(source, height, width, size, split, mask):

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from affine import Affine
+from rasterio.crs import CRS
 from scenes import blobs, ground
 from scipy import ndimage
 
-from geoseg.checking import check
+from geoseg.checking import check, same_ground
 from geoseg.errors import EmptyError, PatchSetError
 from geoseg.io.legends import Legend
 
@@ -34,6 +36,31 @@ def test_footprints_in_two_splits_leak(make_set, find):
     assert leaks.drop == (1, 2)
     assert leaks.severity == "error"
     assert "2 of 3 train patches and 1 of 1 val patches" in leaks.what
+
+
+OSLO = CRS.from_epsg(4326), Affine(2e-5, 0, 10.75, 0, -1e-5, 59.9)
+TURNED = CRS.from_epsg(32632), Affine.translation(5e5, 5.7e6) @ Affine.rotation(20)
+BORDER = CRS.from_epsg(32632), Affine(1, 0, 8e5, 0, -1, 5.7e6)
+FAR = CRS.from_epsg(32633), Affine(1, 0, 5e5, 0, -1, 4e6)
+
+
+@pytest.mark.parametrize("place", [OSLO, TURNED, BORDER], ids=["degrees", "turned", "several CRS"])
+def test_footprints_that_touch_do_not_leak_in_any_crs(make_set, find, place):
+    """In metres of another CRS they are turned, and the boxes around them overlap."""
+
+    def leaks(row, col):
+        other = place[0], place[1] @ Affine.translation(col, row)
+        found = find(
+            make_set(
+                {"image": ground(64, 64), "place": place},
+                {"image": ground(64, 64, 1), "place": other, "split": "val"},
+                *([{"image": ground(32, 32, 2), "place": FAR}] if place is BORDER else []),
+            )
+        )
+        return found["leaks"].patches if "leaks" in found else ()
+
+    assert leaks(0, 64) == leaks(64, 0) == leaks(-64, 64) == ()
+    assert leaks(0, 60) == (1, 3, 4, 6)
 
 
 def test_the_same_pictures_under_other_names_leak(make_set, find):
@@ -133,6 +160,17 @@ def test_a_mask_shared_by_many_images_is_an_outlier(make_set, find):
     assert found["identical-masks"].severity == "warning"
 
 
+@pytest.mark.parametrize("where", [{"corner": (0, 0)}, {"reference": 0}])
+def test_several_dates_of_one_place_may_share_a_mask(make_set, find, where):
+    """As of `geoseg tile 2019.tif 2020.tif ... -r truth.tif`."""
+    first = {"image": ground(32, 32), "mask": blobs(32, 32, 7), "corner": where.get("corner")}
+    dates = [{"image": ground(32, 32, n), "mask": blobs(32, 32, 7), **where} for n in range(1, 6)]
+    elsewhere = {"image": ground(32, 32, 9), "mask": blobs(32, 32, 7)}
+
+    assert not {"outliers", "identical-masks"} & set(find(make_set(first, *dates)))
+    assert find(make_set(first, *dates, elsewhere))["identical-masks"].drop == tuple(range(7))
+
+
 ROWS, COLS = np.indices((32, 32))
 
 
@@ -221,6 +259,43 @@ def test_a_source_in_other_units_is_told(make_set, find):
 
     [line] = found["value-ranges"].details
     assert line.startswith("scene3: values reach 0.8")
+
+
+def test_a_dark_patch_in_a_single_source_is_not_of_other_units(make_set, find):
+    image = ground(32, 96).astype(np.float32)
+    image[:, :, 32:] /= 50
+
+    assert "value-ranges" not in find(make_set({"image": image}))
+
+
+def test_one_bright_patch_does_not_put_its_source_into_other_units(make_set, find):
+    image = ground(32, 96).astype(np.float32)
+    image[:, :, :32] *= 50
+
+    assert "value-ranges" not in find(
+        make_set({"image": image}, {"image": ground(32, 96, 1).astype(np.float32)})
+    )
+
+
+def test_the_value_of_an_alpha_is_its_own(make_set, find):
+    colours = ground(32, 32).astype(np.uint16) * 100
+    image = np.concatenate([colours, np.full((1, 32, 32), 255, np.uint16)])
+
+    details = find(make_set({"image": image}))["value-ranges"].details
+
+    assert details[0].startswith("band 4 is 0 or 255 everywhere")
+
+
+def test_too_many_small_pictures_to_compare_are_told(make_set, find, monkeypatch):
+    patch_set = make_set(*({"image": ground(16, 16, seed)} for seed in range(3)), size=16)
+    before = find(patch_set)
+
+    monkeypatch.setattr(same_ground, "MOST_WHOLE", 2)
+    found = find(patch_set)["not-compared"]
+
+    assert "not-compared" not in before
+    assert found.severity == "warning"
+    assert found.what.startswith("3 patches have few corners")
 
 
 def test_a_class_that_is_nowhere_is_told(make_set, find):

@@ -17,6 +17,7 @@ def make_run(tmp_path):
             "patches": "patches",
             "options": known | (options or {}),
             "parameters": 14_300_000,
+            "ended": "epochs",
         }
         (folder / "run.json").write_text(json.dumps(content | record))
         if rows:

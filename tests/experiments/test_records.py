@@ -1,13 +1,10 @@
 import json
 import math
-from pathlib import Path
 
 import pytest
 
-import geoseg
 from geoseg.errors import InputError
 from geoseg.experiments import read_entries
-from geoseg.experiments.records import EPOCHS
 
 
 def test_a_training_has_the_figures_of_its_best_epoch(make_run):
@@ -37,36 +34,18 @@ def test_without_validation_the_last_epoch_counts(make_run):
 
 
 @pytest.mark.parametrize(
-    ("options", "epochs", "said"),
+    ("ended", "options", "epochs", "said"),
     [
-        ({}, 3, ""),
-        ({}, 2, "2 of 3 epochs"),
-        ({}, 0, "no epoch is complete"),
-        ({"epochs": None}, 2, "2 of 20 epochs"),
-        ({"epochs": None, "max_time": 1000}, 2, "80 of 1000 s"),
-        ({"epochs": None, "max_time": 82}, 2, ""),
-        ({"epochs": 9, "early_stopping": 2}, 3, ""),
-        ({"epochs": 9, "early_stopping": 3}, 3, "3 of 9 epochs"),
+        ("patience", {}, 2, ""),
+        (None, {}, 2, "2 of 3 epochs"),
+        (None, {}, 0, "no epoch is complete"),
+        (None, {"epochs": None, "max_time": 1000}, 2, "2 epochs"),
     ],
 )
-def test_what_is_unfinished_is_said(make_run, options, epochs, said):
+def test_what_is_unfinished_is_said(make_run, ended, options, epochs, said):
     rising = [(0.1 * number, 0.5) for number in range(1, epochs + 1)]
 
-    assert read_entries([make_run("a", options, rising)])[0].unfinished == said
-
-
-@pytest.mark.parametrize(("found", "said"), [({"lr_seconds": 15.0}, ""), ({}, "80 of 100 s")])
-def test_the_search_for_a_rate_is_part_of_the_time(make_run, found, said):
-    options = {"epochs": None, "max_time": 100}
-    folder = make_run("a", options, [(0.1, 0.5), (0.2, 0.5)], found={"lr": 0.1, **found})
-
-    assert read_entries([folder])[0].unfinished == said
-
-
-def test_trainings_that_were_told_nothing_end_where_training_says():
-    source = Path(geoseg.__file__).parent / "training" / "options.py"
-
-    assert f"\nEPOCHS = {EPOCHS}\n" in source.read_text()
+    assert read_entries([make_run("a", options, rising, ended=ended)])[0].unfinished == said
 
 
 def test_folders_of_runs_give_all_that_they_hold(make_run, make_evaluation, tmp_path):

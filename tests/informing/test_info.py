@@ -52,6 +52,17 @@ def test_an_interrupted_training_can_be_resumed(run):
     assert about(run(0)).facts["state"] == "no epoch is complete"
 
 
+def test_a_training_that_ended_is_finished_whatever_its_epochs(run):
+    folder = run(2, epochs=5)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"ended": "patience"}))
+
+    found = about(folder)
+
+    assert found.lines["state"] == "finished"
+    assert not found.facts["can_be_resumed"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{"])
 def test_a_damaged_record_is_refused(tmp_path, text):
     (tmp_path / "evaluation.json").write_text(text)

@@ -154,6 +154,7 @@ def test_an_interrupted_training_leaves_the_best_model_so_far(
     report = train(patches, tmp_path / "run", options=replace(quick, epochs=9), quiet=True)
 
     assert report.interrupted
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ended"] is None
     assert ModelBundle.load(report.model).training["best_epoch"]["epoch"] == report.best["epoch"]
 
 
@@ -212,6 +213,8 @@ def test_a_resumed_training_stops_early_where_an_uninterrupted_one_does(
 
     assert stopped.interrupted
     assert resumed.epochs == whole.epochs < 30
+    record = json.loads((tmp_path / "stopped" / "run.json").read_text())
+    assert record["ended"] == "patience"
 
 
 def test_a_training_that_diverges_says_so_and_keeps_no_such_model(patches, tmp_path, quick):

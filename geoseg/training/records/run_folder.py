@@ -52,6 +52,7 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
         "parameters": parameters,
         "class_pixels": _class_pixels(patch_set),
         "versions": versions(),
+        "ended": None,
     }
 
 
@@ -62,11 +63,10 @@ def with_found(run: Path, options: TrainOptions) -> TrainOptions:
     return replace(options, **{name: value for name, value in found.items() if name in names})
 
 
-def write_found(run: Path, found: Mapping[str, Any]) -> None:
-    """Keep in the record what a training found for itself."""
-    if found:
-        record = json.loads((run / RUN).read_text(encoding="utf-8")) | {"found": dict(found)}
-        write_text(run / RUN, json.dumps(record, indent=1) + "\n")
+def update_record(run: Path, **news: Any) -> None:
+    """Keep in the record what has become of a training."""
+    record = json.loads((run / RUN).read_text(encoding="utf-8")) | news
+    write_text(run / RUN, json.dumps(record, indent=1) + "\n")
 
 
 def check_resumable(
