@@ -267,7 +267,7 @@ def train(
     talk = Talk(quiet=quiet, verbose=verbose)
     talk.detail(str(choices))
     if preview is not None and training.is_first():
-        training.draw_samples(patches, preview, options=choices, overwrite=overwrite)
+        training.draw_samples(patches, preview, options=choices, overwrite=overwrite or resume)
         _say_drawn(preview, talk, alone=output is None)
     if output is None:
         return

@@ -180,7 +180,7 @@ def _float32(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _with_data(image: NDArray[Any], empty: Any) -> NDArray[np.bool_]:
-    """Where no band is NaN, and not every band (of floats: no band) holds the nodata value.
+    """Where every band is finite, and not every band (of floats: no band) holds the nodata value.
 
     Args:
         image: (bands, height, width).
@@ -190,9 +190,9 @@ def _with_data(image: NDArray[Any], empty: Any) -> NDArray[np.bool_]:
         (height, width).
     """
     if image.dtype.kind == "f":
-        valid = ~np.isnan(image[0])
+        valid = np.isfinite(image[0])
         for band in image[1:]:
-            valid &= ~np.isnan(band)
+            valid &= np.isfinite(band)
         if empty is not None:
             for band in image:
                 valid &= band != empty

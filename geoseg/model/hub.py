@@ -1,8 +1,11 @@
 """Whether weights can be had from the Hugging Face hub: asked before anything large is loaded."""
 
 import socket
+import time
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlparse
+from urllib.request import getproxies, proxy_bypass
 
 from geoseg.errors import TrainingError
 
@@ -11,6 +14,8 @@ DEFAULT_ENCODER = "resnet18"
 
 PATIENCE = 3.0
 """Seconds to wait for the hub."""
+
+PORTS = {"http": 80, "https": 443}
 
 
 def check_hub(encoder: str) -> None:
@@ -42,12 +47,34 @@ def unavailable(encoder: str, reason: str) -> str:
 
 
 def _reachable(endpoint: str) -> bool:
-    host = urlparse(endpoint).hostname or ""
+    """Whether the hub answers in time, or the proxy that leads to it.
+
+    Names and addresses each have waits of their own; whoever asks waits for all of them together.
+    """
+    answered: list[bool] = []
+    Thread(target=_knock, args=(*_door(endpoint), answered), daemon=True).start()
+    deadline = time.monotonic() + PATIENCE
+    while not answered and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return answered == [True]
+
+
+def _knock(host: str, port: int, answered: list[bool]) -> None:
     try:
-        socket.create_connection((host, 443), timeout=PATIENCE).close()
+        socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError:
-        return False
-    return True
+        answered.append(False)
+    else:
+        answered.append(True)
+
+
+def _door(endpoint: str) -> tuple[str, int]:
+    """Host and port that a client of the endpoint speaks to first."""
+    there = urlparse(endpoint)
+    proxy = getproxies().get(there.scheme)
+    if proxy and not proxy_bypass(there.hostname or ""):
+        there = urlparse(proxy if "//" in proxy else f"http://{proxy}")
+    return there.hostname or "", there.port or PORTS.get(there.scheme, 443)
 
 
 def _cached(cache: Path, encoder: str) -> bool:

@@ -58,6 +58,13 @@ class ImagenetNormalisation:
     std: tuple[float, ...]
 
 
+PREFIX = "encoder."
+"""Of the encoder's weights in a whole network of smp."""
+
+UNREADABLE = (OSError, RuntimeError, SafetensorError, ValueError, AttributeError, EOFError)
+"""What readers of weights raise of files that hold none."""
+
+
 def packaged_encoder(encoder_weights: str) -> str | None:
     """The encoder that packaged weights are for, or None if they are not packaged.
 
@@ -185,14 +192,13 @@ def _from_file(path: Path) -> State:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state)
-    except (OSError, RuntimeError, SafetensorError, ValueError, AttributeError) as error:
+        own = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
+    except UNREADABLE as error:
         raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
     except pickle.UnpicklingError as error:
         raise TrainingError(
             f"--encoder-weights {path}: cannot be read: it is no state dict of plain tensors"
         ) from error
-    prefix = "encoder."
-    own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return own or state
 
 

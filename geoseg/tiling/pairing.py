@@ -34,13 +34,16 @@ def pairs_from_csv(path: Path) -> list[Source]:
     Relative paths count from the table's folder.
 
     Raises:
-        InputError: If the table or a column is missing, or a split has another name than
-            train, val or test.
+        InputError: If the table or a column is missing, it is not UTF-8, or a split has another
+            name than train, val or test.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8; save it as such (Excel: CSV UTF-8)") from error
     if not rows or not {"ortho", "reference"} <= set(rows[0]):
         raise InputError(f"{path}: needs a heading with ortho,reference and at least one row")
     splits = [(row.get("split") or "").strip() or None for row in rows]

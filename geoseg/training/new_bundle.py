@@ -89,6 +89,9 @@ def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
     if (origin.bands, origin.dtype) != (record.bands, record.dtype):
         normalisation = _normalisation(record, None)
         notes += (f"{origin.folder}: the normalisation is that of the patches",)
+    if record.band_names != origin.band_names:
+        ours, theirs = ", ".join(record.band_names), ", ".join(origin.band_names)
+        notes += (f"{origin.folder}: was trained on {theirs}; {ours} take their places in order",)
     return Beginning(network, _new_bundle(record, options, normalisation), notes)
 
 

@@ -1,6 +1,7 @@
 """Lightning's trainer and its callbacks, as the options want them."""
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
-from geoseg.errors import InputError, TrainingError
+from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.torch_runtime import choose_precision
 from geoseg.training.optimization.pacing import FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.options import TrainOptions
@@ -117,8 +118,9 @@ def explaining(options: TrainOptions) -> Iterator[None]:
         if end.code != INTERRUPTED:
             raise
         raise KeyboardInterrupt from None
-    except InputError as error:  # a reading process sends its whole traceback along
-        raise type(error)(str(error).strip().splitlines()[-1]) from error
+    except GeosegError as error:  # a reading process sends its whole traceback along
+        line = str(error).strip().splitlines()[-1]
+        raise type(error)(re.sub(r"^geoseg\.errors\.\w+: ", "", line)) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -91,8 +91,9 @@ def test_nodata_in_one_band_of_a_float_raster_hides_the_pixel(write_raster):
 
 
 @pytest.mark.parametrize("nodata", [None, np.nan, -1])
-def test_nan_in_any_band_hides_the_pixel(write_raster, nodata):
-    image = np.array([[[np.nan, 1, 2]], [[3, np.nan, 2]]], np.float32)
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_in_any_band_hides_the_pixel(write_raster, nodata, hole):
+    image = np.array([[[hole, 1, 2]], [[3, hole, 2]]], np.float32)
 
     pixels = read(write_raster("a.tif", image, nodata=nodata))
 

@@ -82,11 +82,13 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, network):
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path):
     (tmp_path / "bad.pth").write_bytes(b"nothing")
+    (tmp_path / "empty.pth").touch()
 
     with pytest.raises(TrainingError, match="no such file"):
         build("resnet18", str(tmp_path / "none.pth"))
-    with pytest.raises(TrainingError, match="cannot be read"):
-        build("resnet18", str(tmp_path / "bad.pth"))
+    for name in ("bad.pth", "empty.pth"):
+        with pytest.raises(TrainingError, match="cannot be read"):
+            build("resnet18", str(tmp_path / name))
 
 
 def test_layers_renamed_stand_in_the_order_of_timms_own(packaged):
@@ -113,7 +115,9 @@ def test_the_first_convolution_for_other_bands_is_that_of_smp(tmp_path, network,
     assert torch.allclose(loaded.encoder.conv1.weight, expected.weight)
 
 
-@pytest.mark.parametrize("content", [{"layers": 3}, [1, 2], torch.nn.Linear(1, 1)])
+@pytest.mark.parametrize(
+    "content", [{"layers": 3}, {1: torch.ones(1)}, [1, 2], torch.nn.Linear(1, 1)]
+)
 def test_a_file_of_other_things_is_refused_in_one_line(tmp_path, content):
     torch.save(content, tmp_path / "odd.pth")
 

@@ -48,6 +48,11 @@ def test_a_table_gives_pairs_and_their_split(write_table, encoding):
     assert (two.reference, one.split, two.split) == (path.parent / "b.gpkg", "train", None)
 
 
+def test_a_table_of_another_encoding_is_refused_with_the_way_out(write_table):
+    with pytest.raises(InputError, match=r"is not UTF-8; .*Excel"):
+        pairs_from_csv(write_table("ortho,reference\nStraße.tif,b.tif\n", "cp1252"))
+
+
 def test_the_split_may_be_left_out(write_table):
     [one] = pairs_from_csv(write_table("reference,ortho\n/r/a.tif,/o/a.tif\n"))
 

@@ -415,6 +415,19 @@ def test_what_was_interrupted_before_the_first_epoch_has_no_model_but_can_be_res
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
+def test_a_training_is_not_resumed_with_patches_of_other_bands(
+    patches, tmp_path, quick, monkeypatch
+):
+    train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
+    patch_set = PatchSet.open(patches)
+    swapped = tuple(reversed(patch_set.record.band_names))
+    other = replace(patch_set.record, band_names=swapped)
+    monkeypatch.setattr(patch_set, "record", other)
+
+    with pytest.raises(TrainingError, match="other patches than it began with"):
+        train(patch_set, tmp_path / "run", options=quick, resume=True, quiet=True)
+
+
 def test_ctrl_c_works_again_after_a_training_that_it_ended(
     patches, tmp_path, quick, interrupted_in_the_third_epoch
 ):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch._dynamo.exc import TorchDynamoException
 
-from geoseg.errors import TrainingError
+from geoseg.errors import LegendError, TrainingError
 from geoseg.training import TrainOptions
 from geoseg.training.trainer import explaining
 
@@ -13,6 +13,16 @@ def test_a_network_that_cannot_be_compiled_is_told_in_one_line():
         explaining(TrainOptions(compile=True)),
     ):
         raise TorchDynamoException("no compiler here\nat length")
+
+
+def test_what_a_reading_process_says_is_its_last_line():
+    told = "Caught LegendError in DataLoader worker process 0.\nOriginal Traceback: ...\n"
+
+    with (
+        pytest.raises(LegendError, match=r"^mask\.tif: value 9 has no class$"),
+        explaining(TrainOptions()),
+    ):
+        raise LegendError(told + "geoseg.errors.LegendError: mask.tif: value 9 has no class\n")
 
 
 def test_too_little_memory_is_told_with_the_batch():

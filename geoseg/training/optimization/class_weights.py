@@ -7,6 +7,9 @@ from torch import Tensor
 
 from geoseg.errors import TrainingError
 
+MOST = 100.0
+"""Of a weight that nobody has asked for."""
+
 KINDS = ("auto", "inverse", "effective", "none")
 
 
@@ -62,10 +65,10 @@ def balanced(kind: str, pixels: Sequence[int]) -> Tensor:
 
     Args:
         kind: ``auto`` is median frequency balancing: the median of all classes' pixels over
-            the class's own. ``inverse`` is all pixels over the class's own. ``effective`` is
-            1 over the effective number of pixels ``(1 - b^n) / (1 - b)`` with b = 1 - 1/median,
-            so that more pixels than the median's hardly lower a weight; the mean is 1. ``none``
-            is 1.
+            the class's own, at most `MOST`: a few stray pixels do not outweigh all others.
+            ``inverse`` is all pixels over the class's own. ``effective`` is 1 over the effective
+            number of pixels ``(1 - b^n) / (1 - b)`` with b = 1 - 1/median, so that more pixels
+            than the median's hardly lower a weight; the mean is 1. ``none`` is 1.
         pixels: (classes,).
 
     Returns:
@@ -85,4 +88,6 @@ def balanced(kind: str, pixels: Sequence[int]) -> Tensor:
         found = inverse / inverse[present].mean()
     else:
         found = (median if kind == "auto" else counts.sum()) / counts.clamp(min=1)
+    if kind == "auto":
+        found = found.clamp(max=MOST)
     return torch.where(present, found, 1.0).float()

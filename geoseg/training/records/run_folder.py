@@ -1,5 +1,6 @@
 """The folder of a training: its record, and whether it can be resumed."""
 
+import hashlib
 import json
 import pickle
 import platform
@@ -14,6 +15,7 @@ import torch
 import geoseg
 from geoseg.errors import TrainingError
 from geoseg.io.outputs import staged, write_text
+from geoseg.io.patch_record import SPLITS
 from geoseg.io.patches import PatchSet
 from geoseg.training.options import TrainOptions
 
@@ -46,11 +48,13 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
         options: As resolved.
         parameters: Numbers that it changes.
     """
+    record = patch_set.record
     return {
         "patches": str(patch_set.folder),
         "options": asdict(options),
         "parameters": parameters,
-        "class_pixels": _class_pixels(patch_set),
+        "patch_set": _identity(patch_set),
+        "class_pixels": dict(zip(record.legend.names, record.class_pixels, strict=True)),
         "versions": versions(),
         "ended": None,
     }
@@ -88,7 +92,7 @@ def check_resumable(
         raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
     try:
         earlier = json.loads((run / RUN).read_text(encoding="utf-8"))
-        before, class_pixels = earlier["options"], earlier["class_pixels"]
+        before, identity = earlier["options"], earlier["patch_set"]
     except (ValueError, LookupError, TypeError) as error:
         raise TrainingError(f"{run / RUN}: is damaged, the training cannot be resumed") from error
     changed = [
@@ -100,7 +104,7 @@ def check_resumable(
         changed.append(f"folds was {earlier.get('folds')} and is {folds}")
     if changed:
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
-    if class_pixels != _class_pixels(patch_set):
+    if identity != _identity(patch_set):
         raise TrainingError(f"{run}: cannot be resumed with other patches than it began with")
 
 
@@ -118,9 +122,18 @@ def check_checkpoint(path: Path) -> None:
         ) from error
 
 
-def _class_pixels(patch_set: PatchSet) -> dict[str, int]:
+def _identity(patch_set: PatchSet) -> str:
+    """A hash of what a training sees of a patch set, wherever its folder is."""
     record = patch_set.record
-    return dict(zip(record.legend.names, record.class_pixels, strict=True))
+    seen = {
+        "size": record.size,
+        "stride": record.stride,
+        "bands": [record.dtype, *record.band_names],
+        "classes": dict(zip(record.legend.names, record.class_pixels, strict=True)),
+        "statistics": dict(record.statistics),
+        "patches": {split: len(patch_set.in_split(split)) for split in SPLITS},
+    }
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ NAMES = ["background", "rock", "sand=wet"]
         ("none", [10, 20, 40], [1, 1, 1]),
         ("auto", [0, 10, 30], [1, 2, 2 / 3]),  # a class without pixels: not infinite, not NaN
         ("inverse", [0, 10, 30], [1, 4, 4 / 3]),
+        ("auto", [20, 5_000_000, 6_000_000], [100, 1, 5 / 6]),  # stray pixels are not all
         ("auto", [0, 0, 0], [1, 1, 1]),
         ("inverse", [0, 0, 0], [1, 1, 1]),
         ("auto", [0, 0, 5], [1, 1, 1]),
