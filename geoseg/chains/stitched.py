@@ -13,7 +13,6 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.io.patch_record import Source, Split
 from geoseg.io.patches import PatchSet
-from geoseg.io.raster import RasterReader
 from geoseg.io.reference import open_reference
 from geoseg.io.vector import Area
 from geoseg.model.bundle import ModelBundle
@@ -40,6 +39,7 @@ def stitched_confusion(
 
     Raises:
         RasterError: If a source cannot be read.
+        PatchSetError: If an orthophoto has changed since it was tiled.
     """
     total = ConfusionMatrix.zeros(len(patch_set.record.legend))
     windows: dict[int, list[Window]] = {}
@@ -60,7 +60,7 @@ def _of_source(
 ) -> ConfusionMatrix:
     record, options = patch_set.record, PredictOptions()
     total = ConfusionMatrix.zeros(len(record.legend))
-    with RasterReader(source.ortho, record.read) as ortho:
+    with patch_set.open_ortho(source) as ortho:
         grid = ortho.grid
         area = Area.open(record.aoi, grid) if record.aoi else None
         ground = _Ground(windows, area)

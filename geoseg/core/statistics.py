@@ -12,10 +12,18 @@ PERCENTILES = (2, 25, 50, 75, 98)
 SAMPLE = 2048
 """Values kept per band and window to estimate percentiles of floats."""
 
+MOST_VALUES = 2**16
+"""Values kept in all: those of 8-bit and 16-bit types always fit, others are thinned beyond."""
+
 
 @dataclass(frozen=True)
 class BandStatistics:
     """Count, mean, spread, range and distribution of each band.
+
+    All figures of 8-bit and 16-bit types are exact. The percentiles of floats come from a sample;
+    where they or larger integers have more than `MOST_VALUES`, percentiles are off by less than
+    1 % of themselves, for up to four bands that span nine orders of magnitude. Memory and the
+    time of an addition do not grow with the number of pixels.
 
     Source of the pooled variance: Chan, Golub, LeVeque 1979, "Updating Formulae and a
     Pairwise Algorithm for Computing Sample Variances", equation 2.1.
@@ -37,10 +45,10 @@ class BandStatistics:
     """(bands,); -inf if there is no pixel."""
 
     values: NDArray[np.float64]
-    """(n,) sorted values that occur."""
+    """(n,) sorted values that occur, `MOST_VALUES` at most."""
 
     frequencies: NDArray[np.int64]
-    """(bands, n) how often; of integers exact, of floats an even sample per window."""
+    """(bands, n) how often; of integers all, of floats an even sample per window."""
 
     @classmethod
     def empty(cls, bands: int) -> Self:
@@ -68,10 +76,12 @@ class BandStatistics:
         numbers, weights = (values, frequencies) if exact else (pixels.astype(np.float64), 1)
         count = pixels.shape[1]
         mean = np.sum(numbers * weights, axis=1) / count
+        squares = ((numbers - mean[:, None]) ** 2 * weights).sum(axis=1)
+        values, frequencies = _thinned(values, frequencies)
         return cls(
             count=count,
             mean=mean,
-            squares=((numbers - mean[:, None]) ** 2 * weights).sum(axis=1),
+            squares=squares,
             minimum=pixels.min(axis=1).astype(np.float64),
             maximum=pixels.max(axis=1).astype(np.float64),
             values=values,
@@ -87,6 +97,7 @@ class BandStatistics:
         frequencies = np.zeros((len(self.mean), len(values)), np.int64)
         for one in (self, other):
             frequencies[:, np.searchsorted(values, one.values)] += one.frequencies
+        values, frequencies = _thinned(values, frequencies)
         return type(self)(
             count=count,
             mean=self.mean + step * (other.count / count),
@@ -143,6 +154,36 @@ def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int
     ranks = np.searchsorted(values, pixels)
     counts = np.stack([np.bincount(band, minlength=len(values)) for band in ranks])
     return values.astype(np.float64), counts
+
+
+def _thinned(
+    values: NDArray[np.float64], frequencies: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Half of `MOST_VALUES`, if there are more than all of them.
+
+    Each band is left as many leading binary digits as its share allows; of the values that are
+    then the same, the smallest stands for all. Dropping digits again drops no more than dropping
+    them once, so that errors do not pile up, however many additions there are.
+
+    Args:
+        values: (n,) sorted.
+        frequencies: (bands, n).
+    """
+    if len(values) <= MOST_VALUES:
+        return values, frequencies
+    share = max(MOST_VALUES // 2 // len(frequencies), 1)
+    thinned = np.zeros_like(frequencies)
+    for before, after in zip(frequencies, thinned, strict=True):
+        own = np.flatnonzero(before)
+        digits = values[own].view(np.uint64)
+        differing = digits[1:] ^ digits[:-1]  # from its highest 1 on, neighbours differ
+        dropped = 0
+        if len(own) > share:
+            dropped = int(np.partition(differing, -share)[-share]).bit_length()
+        firsts = np.flatnonzero(np.append(True, differing > 2**dropped - 1))
+        after[own[firsts]] = np.add.reduceat(before[own], firsts)
+    occurring = thinned.any(axis=0)
+    return values[occurring], thinned[:, occurring]
 
 
 def histogram(band: NDArray[Any]) -> NDArray[np.int64]:

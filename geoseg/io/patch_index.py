@@ -4,7 +4,8 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
+from affine import Affine
+from rasterio.crs import CRS
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
@@ -39,6 +42,8 @@ def write_index(
         patches: In order.
         grids: Of each source.
     """
+    sources = zip(record.sources, grids, strict=True)
+    record = replace(record, sources=tuple(replace(each, grid=grid) for each, grid in sources))
     shared = {grid.crs for grid in grids}
     placed = shared != {None}
     parts = []
@@ -58,7 +63,8 @@ def write_index(
 
 
 def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
-    (folder / RECORD).write_text(_record_to_json(record, folder), encoding="utf-8", newline="\n")
+    text = _record_to_json(record, folder.resolve())
+    (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
         pyogrio.write_dataframe(
@@ -146,12 +152,11 @@ def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
 
 
 def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
-    content = asdict(record) | {"format": FORMAT, "legend": record.legend.to_dict()}
+    content = asdict(replace(record, sources=()))
+    content |= {"format": FORMAT, "legend": record.legend.to_dict()}
     content["read"].pop("on")
     content["read"]["stacked"] = [_relative(path, folder) for path in record.read.stacked]
-    for source in content["sources"]:
-        source["ortho"] = _relative(source["ortho"], folder)
-        source["reference"] = _relative(source["reference"], folder)
+    content["sources"] = [_source_to_dict(source, folder) for source in record.sources]
     content["aoi"] = record.aoi and _relative(record.aoi, folder)
     if record.pixels:
         content["pixels"] = _relative(record.pixels, folder)
@@ -164,16 +169,14 @@ def _record_from_json(text: str, folder: Path) -> PatchSetRecord:
     content = json.loads(text)
     if (found := content.pop("format", None)) != FORMAT:
         raise PatchSetError(f"{folder}: written in format {found}, this geoseg reads {FORMAT}")
+    folder = folder.resolve()
     content["legend"] = Legend.from_dict(content["legend"])
-    content["sources"] = tuple(
-        Source(**each | {key: folder / each[key] for key in ("ortho", "reference")})
-        for each in content["sources"]
-    )
+    content["sources"] = tuple(_source_from_dict(each, folder) for each in content["sources"])
     content["read"] = _read_options(content["read"], folder)
     content["reference"] = ReferenceOptions(**content["reference"])
-    content["aoi"] = content["aoi"] and folder / content["aoi"]
+    content["aoi"] = content["aoi"] and _absolute(content["aoi"], folder)
     if pixels := content.get("pixels"):  # sets of 0.1 have none
-        content["pixels"] = folder / pixels
+        content["pixels"] = _absolute(pixels, folder)
     content["band_names"] = tuple(content["band_names"])
     content["class_pixels"] = tuple(content["class_pixels"])
     return PatchSetRecord(**content)
@@ -183,14 +186,56 @@ def _read_options(content: dict[str, Any], folder: Path) -> ReadOptions:
     bands, stacked = content["bands"], content.get("stacked", ())  # sets of 0.1 have none
     known = {
         "bands": bands and tuple(bands),
-        "stacked": tuple(folder / each for each in stacked),
+        "stacked": tuple(_absolute(each, folder) for each in stacked),
     }
     return ReadOptions(**content | known)
 
 
+def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:
+    grid = source.grid
+    return {
+        "name": source.name,
+        "ortho": _relative(source.ortho, folder),
+        "reference": _relative(source.reference, folder),
+        "split": source.split,
+        "grid": grid
+        and {
+            "crs": grid.crs.to_wkt() if grid.crs else None,
+            "transform": list(grid.transform[:6]),
+            "height": grid.height,
+            "width": grid.width,
+        },
+    }
+
+
+def _source_from_dict(content: dict[str, Any], folder: Path) -> Source:
+    paths = {key: _absolute(content[key], folder) for key in ("ortho", "reference")}
+    if grid := content.get("grid"):
+        crs = grid["crs"] and _crs(grid["crs"])
+        grid = Grid(crs, Affine(*grid["transform"]), grid["height"], grid["width"])
+    return Source(**content | paths | {"grid": grid})
+
+
+@cache  # thousands of sources share one
+def _crs(wkt: str) -> CRS:
+    return CRS.from_wkt(wkt)
+
+
 def _relative(path: Path, folder: Path) -> str:
-    """A path that stays true if both are moved together; absolute across drives."""
+    """A path that stays true if both are moved together; absolute across drives.
+
+    Args:
+        path: Of a file or folder. Links before its name are followed, for what lies above a
+            linked folder is not what lies above the link.
+        folder: Without links.
+    """
+    real = path.parent.resolve() / path.name
     try:
-        return Path(os.path.relpath(path, folder)).as_posix()
+        return Path(os.path.relpath(real, folder)).as_posix()
     except ValueError:
-        return path.resolve().as_posix()
+        return real.as_posix()
+
+
+def _absolute(path: str, folder: Path) -> Path:
+    """The path that `_relative` made relative."""
+    return Path(os.path.normpath(folder / path))

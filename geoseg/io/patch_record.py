@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.io.raster import ReadOptions
@@ -32,6 +33,9 @@ class Source:
 
     split: Split | None = None
     """The split of all its patches, if the user has chosen it."""
+
+    grid: Grid | None = None
+    """The orthophoto's when it was tiled; None: not tiled yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from geoseg.core.grid import Grid
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.errors import PatchSetError
+from geoseg.errors import GridMismatchError, PatchSetError
 from geoseg.io.patch_index import FOOTPRINTS, LAYER, RECORD, read_index
-from geoseg.io.patch_record import Patch, PatchSetRecord, Split
+from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import Reference, open_reference
@@ -103,6 +103,7 @@ class PatchSet:
 
         Raises:
             RasterError: If a file is missing or cannot be read.
+            PatchSetError: If the pixels are in an orthophoto that has changed.
         """
         size = self.record.size
         if self.record.storage == "index":
@@ -134,6 +135,21 @@ class PatchSet:
         wanted = [each == split for each in polygons.attributes]
         return polygons.geometries[wanted]
 
+    def open_ortho(self, source: Source) -> RasterReader:
+        """An orthophoto of the set, to read the ground that its windows mean.
+
+        Raises:
+            RasterError: If it is missing or cannot be read.
+            PatchSetError: If its grid, bands or type are not those that were tiled.
+        """
+        reader = RasterReader(source.ortho, self.record.read)
+        if change := _change(reader, source, self.record):
+            reader.close()
+            raise PatchSetError(
+                f"{source.ortho}: has changed since it was tiled ({change}); tile again"
+            )
+        return reader
+
     def _source(self, index: int) -> tuple[RasterReader, Reference, Area | None]:
         """An open source; the one not used for longest is closed when too many are open."""
         if self._process != os.getpid():  # forked: two processes would move one file's position
@@ -141,7 +157,7 @@ class PatchSet:
             self._open, self._process = OrderedDict(), os.getpid()
         if index not in self._open:
             record, source = self.record, self.record.sources[index]
-            reader = RasterReader(source.ortho, record.read)
+            reader = self.open_ortho(source)
             reference = open_reference(
                 source.reference, legend=record.legend, grid=reader.grid, options=record.reference
             )
@@ -157,3 +173,26 @@ class PatchSet:
     def __getstate__(self) -> dict[str, Any]:
         """Open files stay behind when a loader process takes the set along."""
         return self.__dict__ | {"_open": OrderedDict(), "_inherited": []}
+
+
+def _change(reader: RasterReader, source: Source, record: PatchSetRecord) -> str | None:
+    """What is no longer as it was tiled; None if all is."""
+    if reader.bands != record.bands:
+        return f"it had {record.bands} bands and has {reader.bands}"
+    if reader.dtype.name != record.dtype:
+        return f"it was {record.dtype} and is {reader.dtype}"
+    return _moved(source.grid, reader.grid) if source.grid else None
+
+
+def _moved(known: Grid, found: Grid) -> str | None:
+    """How the pixels of two grids lie apart; None if each lies on its own."""
+    if (found.height, found.width) != (known.height, known.width):
+        sizes = [f"{grid.height} x {grid.width}" for grid in (known, found)]
+        return f"it had {sizes[0]} pixels and has {sizes[1]}"
+    try:
+        window = known.window_of(found)
+    except GridMismatchError as error:
+        return str(error)
+    if window == known.window:
+        return None
+    return f"it has moved by {window.row_off} rows and {window.col_off} columns"

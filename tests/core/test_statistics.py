@@ -4,7 +4,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from geoseg.core.statistics import PERCENTILES, SAMPLE, BandStatistics
+from geoseg.core.statistics import MOST_VALUES, PERCENTILES, SAMPLE, BandStatistics
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"]
 
@@ -122,3 +122,54 @@ def test_percentiles_of_many_floats_come_from_an_even_sample():
 
     assert found.frequencies.sum() == SAMPLE
     assert found.percentile(25) == pytest.approx([0.25], abs=1e-2)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("bands", "dtype"), [(1, "float32"), (3, "float64"), (4, "int32")])
+def test_many_windows_of_ever_new_values_are_kept_short(bands, dtype, order):
+    rng = np.random.default_rng(0)
+    images = rng.lognormal(7, 2, (60, bands, 1, SAMPLE)) - rng.normal(0, 1000, (60, bands, 1, 1))
+    images = images.astype(dtype)
+
+    parts = [BandStatistics.measure(each, np.ones((1, SAMPLE), bool)) for each in images[::order]]
+    total = reduce(add, parts)
+
+    assert len(total.values) <= MOST_VALUES
+    assert total.frequencies.sum(axis=1).tolist() == [60 * SAMPLE] * bands
+    pixels = images.transpose(1, 0, 2, 3).reshape(bands, -1)
+    for percent in PERCENTILES:
+        expected = np.percentile(pixels, percent, axis=1, method="inverted_cdf")
+        assert total.percentile(percent) == pytest.approx(expected, rel=0.01), percent
+
+
+def test_large_integers_of_one_window_are_kept_short():
+    image = np.arange(4 * MOST_VALUES, dtype=np.int32).reshape(1, 4, -1)
+
+    found = BandStatistics.measure(image, np.ones(image.shape[1:], bool))
+
+    assert len(found.values) <= MOST_VALUES
+    assert found.mean == pytest.approx([image.mean()])
+    assert found.std == pytest.approx([image.std()])
+    assert found.percentile(98) == pytest.approx([0.98 * image.max()], rel=0.01)
+
+
+def test_a_value_of_many_pixels_keeps_its_share():
+    rng = np.random.default_rng(0)
+    images = np.where(rng.random((60, 1, 1, SAMPLE)) < 0.4, 0, rng.normal(3, 1, (60, 1, 1, SAMPLE)))
+
+    total = reduce(add, [BandStatistics.measure(each, images[0, 0] > -9) for each in images])
+
+    assert len(total.values) < images.size // 2
+    assert total.frequencies[0, total.values == 0] == np.count_nonzero(images == 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_all_values_of_16_bits_are_counted_exactly(dtype):
+    values = np.arange(np.iinfo(dtype).min, np.iinfo(dtype).max + 1).astype(dtype)
+    image = np.stack([values, values[::-1]]).reshape(2, 256, 256)
+    window = BandStatistics.measure(image, np.ones((256, 256), bool))
+
+    total = window + window
+
+    assert total.values.tolist() == sorted(values.tolist())
+    assert (total.frequencies == 2).all()

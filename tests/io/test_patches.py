@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,7 @@ def test_a_set_survives_its_folder(index):
     one = patches.record.sources[0]
     ortho, reference = index.parent / "data/one.tif", index.parent / "data/one_truth.tif"
     assert (one.ortho.resolve(), one.reference.resolve()) == (ortho, reference)
+    assert one.grid == grid()
     assert patches.record == record(one)
 
 
@@ -162,6 +164,73 @@ def test_folder_and_sources_may_move_together(index, tmp_path):
     assert np.array_equal(moved.read(patch(2, 2)).image, before.image)
     with pytest.raises(RasterError, match="no such file"):
         PatchSet.open(index).read(patch(2, 2))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("linked", ["the set", "the sources", "both"])
+def test_sources_are_found_across_links_to_folders(tmp_path, source, linked):
+    real = tmp_path / "far/away/from"
+    real.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real, target_is_directory=True)
+    folder = (tmp_path if linked == "the sources" else tmp_path / "link") / "set"
+    folder.mkdir()
+    one = source("one" if linked == "the set" else "../link/one")
+    write_index(folder, record(replace(one, name="one")), [patch(2, 2)], [grid()])
+
+    for way in (folder, folder.resolve()):
+        patches = PatchSet.open(way)
+
+        assert patches.record.sources[0].ortho == one.ortho.resolve()
+        assert patches.read(patch(2, 2)).image[:, 0, 0].tolist() == [51, 15]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_an_orthophoto_stays_one(tmp_path, source):
+    one = source()
+    (tmp_path / "ortho.tif").symlink_to(one.ortho)
+    linked = replace(one, ortho=tmp_path / "ortho.tif")
+    write_index(tmp_path, record(linked), [patch(2, 2)], [grid()])
+
+    assert PatchSet.open(tmp_path).record.sources[0].ortho == linked.ortho
+
+
+@pytest.mark.parametrize(
+    ("shape", "profile", "change"),
+    [
+        ((2, 6, 6), {"dtype": "uint16"}, "it was uint8 and is uint16"),
+        ((2, 6, 8), {}, "it had 6 x 6 pixels and has 6 x 8"),
+        (
+            (2, 6, 6),
+            {"transform": NORTH_UP @ Affine.translation(-3, 1)},
+            "it has moved by 1 rows and -3 columns",
+        ),
+        ((2, 6, 6), {"transform": NORTH_UP @ Affine.scale(0.5)}, "the pixels do not line up"),
+        ((2, 6, 6), {"crs": "EPSG:32633"}, "the CRS differ: EPSG:32632 and EPSG:32633"),
+    ],
+)
+def test_an_orthophoto_that_has_changed_is_refused(index, write_raster, shape, profile, change):
+    dtype = profile.get("dtype", "uint8")
+    write_raster("data/one.tif", np.ones(shape, dtype), **profile)
+    patches = PatchSet.open(index)
+
+    for read in (patches.read, patches.grid_of):
+        with pytest.raises(PatchSetError, match=rf"one.tif: has changed .*{change}.*; tile again"):
+            read(patch(2, 2))
+
+
+def test_an_orthophoto_with_another_number_of_bands_is_refused(tmp_path, source, write_raster):
+    write_index(tmp_path, record(source(), read=ReadOptions()), [patch(2, 2)], [grid()])
+    write_raster("data/one.tif", np.ones((3, 6, 6), np.uint8))
+
+    with pytest.raises(PatchSetError, match="it had 2 bands and has 3"):
+        PatchSet.open(tmp_path).read(patch(2, 2))
+
+
+def test_an_orthophoto_that_was_written_anew_has_not_changed(index, write_raster):
+    hair = NORTH_UP @ Affine.translation(1e-4, 0)
+    write_raster("data/one.tif", np.full((3, 6, 6), 7, np.uint8), transform=hair, compress="LZW")
+
+    assert (PatchSet.open(index).read(patch(2, 2)).image == 7).all()
 
 
 def test_an_open_set_goes_to_another_process_without_its_files(index):

@@ -87,6 +87,32 @@ def test_a_patch_over_the_edge_has_the_same_pixels_stored_or_not(write_source, t
     assert np.array_equal(stored.read(corner).image, index.read(corner).image, equal_nan=True)
 
 
+def test_stored_patches_do_not_need_the_orthophoto_as_it_was(write_source, tmp_path, run_tile):
+    source = write_source(split="train")
+    _, patches = run_tile([source], tmp_path / "set")
+    before = [patches.read(patch).image for patch in patches.patches]
+
+    write_source(split="train", dtype="uint16", bands=2, height=80)
+    changed = [patches.read(patch).image for patch in patches.patches]
+    source.ortho.unlink()
+    gone = [patches.read(patch).image for patch in patches.patches]
+
+    assert np.array_equal(before, changed, equal_nan=True)
+    assert np.array_equal(before, gone, equal_nan=True)
+
+
+@pytest.mark.parametrize("storage", ["tif", "index"])
+def test_sources_are_kept_with_the_grid_they_were_tiled_on(
+    write_source, tmp_path, run_tile, storage
+):
+    sources = [write_source(split="train"), write_source("two", 40, 40, split="val")]
+
+    _, patches = run_tile(sources, tmp_path / "set", storage=storage)
+
+    sizes = [(each.grid.height, each.grid.width) for each in patches.record.sources]
+    assert sizes == [(96, 112), (40, 40)]
+
+
 @pytest.mark.parametrize(
     ("edge", "size", "covered"),
     [
