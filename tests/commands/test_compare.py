@@ -7,7 +7,8 @@ import pytest
 def runs(tmp_path):
     for name, lr, miou in (("a", 0.1, 0.5), ("b", 0.2, 0.75)):
         (tmp_path / name).mkdir()
-        record = {"patches": "p", "options": {"lr": lr, "epochs": 1}, "parameters": 10**6}
+        record = {"patches": "p", "parameters": 10**6, "ended": "epochs"}
+        record["options"] = {"lr": lr, "epochs": 1}
         (tmp_path / name / "run.json").write_text(json.dumps(record))
         history = f"epoch,val_loss,val_miou,iou_roof,seconds\n1,1.0,{miou},{miou},60\n"
         (tmp_path / name / "history.csv").write_text(history)
