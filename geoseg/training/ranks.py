@@ -1,6 +1,7 @@
 """Several processes that train together: which one this is, and what they agree on."""
 
 import os
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -51,10 +52,26 @@ def sum_over_processes(value: Tensor) -> Tensor:
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return value
-    from torch.distributed import nn
-
-    total: Tensor = nn.functional.all_reduce(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
     return total
+
+
+class _Sum(torch.autograd.Function):
+    """Each process's part counts in the sums of all, and so do the gradients of all in its own."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        """The sum over all processes."""
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        """The sum of their gradients."""
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
 
 
 def own_batch_size(options: TrainOptions) -> int:
