@@ -13,7 +13,7 @@ from geoseg.experiments.plans import MAXIMIZE, Plan
 from geoseg.experiments.records import RUN, SWEEP, read_record
 from geoseg.experiments.search import STUDY, Search
 from geoseg.io.lock import locked
-from geoseg.io.outputs import write_text, writing
+from geoseg.io.outputs import write_text
 
 BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
 
@@ -88,9 +88,7 @@ def sweep(
         InputError: If the earlier sweep was another, or Optuna is missing.
         OutputError: If nothing can be written.
     """
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.resolve()):
+    with locked(folder):
         earlier = _earlier(patches, folder, plan, resume=resume, overwrite=overwrite)
         return _Sweep(patches, folder, plan, train, tell).run(earlier, retry=retry_failed)
 

@@ -21,14 +21,16 @@ def locked(path: Path) -> Iterator[None]:
     file may be left. Where files cannot be locked there is no lock.
 
     Args:
-        path: The output; its folder is there.
+        path: The output; its folder is made.
 
     Raises:
         OutputExistsError: If another process has it.
-        OutputError: If the file beside it cannot be made.
+        OutputError: If its folder, or the file beside it, cannot be made.
     """
-    file = path.with_name(f".{path.name}.lock")
+    whole = path.resolve()  # "." has no name
+    file = whole.with_name(f".{whole.name}.lock")
     with writing(path):
+        file.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquired(file, path)
     try:
         yield

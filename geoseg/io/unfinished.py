@@ -63,8 +63,6 @@ def resumable(
             process is at it.
         OutputError: If the folder cannot be made.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         folder = path.with_name(f".{path.name}.{key[:16]}{SUFFIX}")
         finishing = resume and (folder / FINISHING).exists()

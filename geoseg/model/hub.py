@@ -1,7 +1,6 @@
 """Whether weights can be had from the Hugging Face hub: asked before anything large is loaded."""
 
 import socket
-import time
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlparse
@@ -52,10 +51,9 @@ def _reachable(endpoint: str) -> bool:
     Names and addresses each have waits of their own; whoever asks waits for all of them together.
     """
     answered: list[bool] = []
-    Thread(target=_knock, args=(*_door(endpoint), answered), daemon=True).start()
-    deadline = time.monotonic() + PATIENCE
-    while not answered and time.monotonic() < deadline:
-        time.sleep(0.01)
+    asking = Thread(target=_knock, args=(*_door(endpoint), answered), daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
     return answered == [True]
 
 

@@ -38,11 +38,9 @@ def share_machine(devices: int, device: torch.device) -> None:
 
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a figure without gradient over all processes; alone, the figure."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if _is_alone():
         return value
-    total = value.detach().clone()
-    distributed.all_reduce(total)
-    return total / distributed.get_world_size()
+    return sum_over_processes(value.detach()) / distributed.get_world_size()
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
@@ -50,10 +48,14 @@ def sum_over_processes(value: Tensor) -> Tensor:
 
     What each makes of it has the gradients of the whole batch once they are averaged.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if _is_alone():
         return value
     total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
     return total
+
+
+def _is_alone() -> bool:
+    return not (distributed.is_available() and distributed.is_initialized())
 
 
 class _Sum(torch.autograd.Function):

@@ -1,13 +1,12 @@
 """The step: a patch set in, a run folder with a model bundle out."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geoseg.errors import TrainingError
 from geoseg.io.lock import locked
-from geoseg.io.outputs import refuse_existing, writing
+from geoseg.io.outputs import refuse_existing
 from geoseg.io.patches import PatchSet
 from geoseg.model.network import load_network, parameter_count
 from geoseg.training.new_bundle import resolve
@@ -94,7 +93,7 @@ def train(
     chosen = with_found(run, options) if resume else options
     _check_possible(chosen)
     training = Training(patch_set, run, chosen, validate=validate)
-    with _alone(run):
+    with locked(run) if is_first() else nullcontext():
         if resume and is_first():
             update_record(run, options=asdict(options), ended=None)
         elif is_first():
@@ -111,18 +110,6 @@ def _end(training: Training) -> str:
     if training.limit is not None and training.limit.reached:
         return "time"
     return "patience" if training.patience.is_over else "epochs"
-
-
-@contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """No other training writes to the folder; of several processes the first sees to it."""
-    if not is_first():
-        yield
-        return
-    with writing(run):
-        run.parent.mkdir(parents=True, exist_ok=True)
-    with locked(run):
-        yield
 
 
 def _check_possible(options: TrainOptions) -> None:
@@ -151,8 +138,9 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
         raise TrainingError(
             f"{run}: stopped before the first epoch was complete; there is no model"
         )
+    ended = None if interrupted else _end(training)
     if is_first():
-        update_record(run, ended=None if interrupted else _end(training))
+        update_record(run, ended=ended)
         draw_curves(run / "curves.png", record.rows)
         training.network.load_state_dict(load_network(run / "model").state_dict())
         draw_validation(
@@ -163,8 +151,8 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
         record.best,
         len(record.rows),
         interrupted,
-        timed_out=not interrupted and _end(training) == "time",
-        stopped_early=not interrupted and _end(training) == "patience",
+        timed_out=ended == "time",
+        stopped_early=ended == "patience",
         notes=tuple(training.notes),
         warnings=tuple(training.warnings),
     )

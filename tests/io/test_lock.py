@@ -1,6 +1,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import filelock
 import pytest
@@ -63,3 +64,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
     with pytest.raises(OutputError, match=r"map\.tif: cannot be written"):
         locked(tmp_path / "file" / "map.tif").__enter__()
+
+
+def test_the_folder_that_one_is_in_can_be_locked(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+
+    with locked(Path()), pytest.raises(OutputExistsError):
+        locked(tmp_path / "run").__enter__()
