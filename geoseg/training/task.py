@@ -1,6 +1,7 @@
 """The Lightning task: one network, one loss, one confusion matrix."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import lightning
@@ -16,6 +17,7 @@ from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
 from geoseg.training.augmentation.mixing import mix
 from geoseg.training.augmentation.recipe import Augmentation
+from geoseg.training.optimization.depthwise import DepthwiseInFloat32
 from geoseg.training.optimization.losses import LossFunction
 from geoseg.training.optimization.optimizers import make_optimizer
 from geoseg.training.optimization.pacing import TimeLimit
@@ -88,7 +90,8 @@ class SegmentationTask(lightning.LightningModule):
         torch.manual_seed(self.options.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.options.seed, step))
         images, targets = mix(batch, self.augmentation, rng)
-        logits = self(images)
+        with DepthwiseInFloat32() if not self.options.compile else nullcontext():
+            logits = self(images)
         loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
         self._log("train_loss", loss, len(images))
         return loss

@@ -17,18 +17,21 @@ SWA_START = 0.75
 """Share of a training after which the weights of each epoch count in the mean."""
 
 
-def moving_average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """A step of the exponential moving average; in the beginning it follows faster.
+def moving_average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    """Take a step of the exponential moving average; in the beginning it follows faster.
 
     Args:
-        averaged: Any shape.
-        current: The same shape.
+        averaged: Tensors of one type, changed in place; of whole numbers: those of now.
+        current: Of the same shapes.
         count: Steps that are in the average.
 
     Source: TensorFlow's ExponentialMovingAverage with ``num_updates``.
     """
+    if not averaged[0].is_floating_point():
+        torch._foreach_copy_(averaged, current)
+        return
     keep = min(DECAY, (1 + int(count)) / (10 + int(count)))
-    return averaged * keep + current * (1 - keep)
+    torch._foreach_lerp_(averaged, current, 1 - keep)
 
 
 class Averaging(WeightAveraging):
@@ -56,7 +59,7 @@ class MovingAverage(Averaging):
     """Exponential moving average over steps, of weights and batch statistics alike."""
 
     def __init__(self) -> None:
-        super().__init__(use_buffers=True, avg_fn=moving_average)
+        super().__init__(use_buffers=True, multi_avg_fn=moving_average)
 
 
 class StochasticAverage(Averaging):

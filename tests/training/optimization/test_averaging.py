@@ -30,12 +30,22 @@ class Standing:
     should_stop = False
 
 
-def test_a_moving_average_follows_at_once_and_later_slowly():
-    zero, one = torch.zeros(1), torch.ones(1)
+@pytest.mark.parametrize(("count", "follows"), [(0, 0.9), (10, 9 / 20), (10**6, 0.001)])
+def test_a_moving_average_follows_at_once_and_later_slowly(count, follows):
+    averaged = [torch.zeros(1), torch.full((2,), 10.0)]
 
-    assert moving_average(zero, one, 0).item() == pytest.approx(0.9)
-    assert moving_average(zero, one, 10).item() == pytest.approx(9 / 20)
-    assert moving_average(zero, one, 10**6).item() == pytest.approx(0.001)
+    moving_average(averaged, [torch.ones(1), torch.zeros(2)], count)
+
+    assert averaged[0].item() == pytest.approx(follows)
+    assert averaged[1].tolist() == pytest.approx([10 - 10 * follows] * 2)
+
+
+def test_what_is_counted_is_not_averaged():
+    averaged = [torch.tensor(3)]
+
+    moving_average(averaged, [torch.tensor(7)], 10)
+
+    assert averaged[0].item() == 7
 
 
 def test_the_mean_of_the_last_epochs_is_theirs_alone_and_its_statistics_are_measured():
