@@ -41,7 +41,7 @@ def experiment(lab: Lab, images: Path, references: Path, legend: str) -> list[tu
         *split,
     )
     network = ["--arch", "deeplabv3plus", "--encoder", lab.chosen("resnet18", "resnet50")]
-    recipe = ["--loss", "ce", "--optimizer", "adam", "--schedule", "constant"]
+    recipe = ["--loss", "ce", "--optimizer", "adam", "--lr", 1e-3, "--schedule", "constant"]
     recipe += ["--class-weights", "none", "--augment", "none"]
     length = ["--batch-size", 8, "--early-stopping", 0]
     length += lab.chosen(["--samples-per-epoch", 24], [])

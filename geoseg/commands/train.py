@@ -107,7 +107,7 @@ def train(
         typer.Option(
             parser=parse_rate, metavar="RATE|auto", help="Highest learning rate; auto: tried out."
         ),
-    ] = "0.001",
+    ] = "0.002",
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd", "asgd"], typer.Option(help="Optimiser.")
     ] = "adamw",

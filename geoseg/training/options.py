@@ -68,7 +68,7 @@ class TrainOptions:
     batch_size: int | None = BATCH_SIZE
     """Patches per step, on all devices together; None: as many as fit into memory."""
 
-    lr: float | None = 1e-3
+    lr: float | None = 2e-3
     """Learning rate at its highest; None: found by a range test."""
 
     optimizer: Optimizer = "adamw"
