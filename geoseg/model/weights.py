@@ -2,7 +2,7 @@
 
 import importlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +61,9 @@ class ImagenetNormalisation:
 PREFIX = "encoder."
 """Of the encoder's weights in a whole network of smp."""
 
+TIMM, INSIDE = "tu-", "model."
+"""smp's names of timm's encoders, and of the weights inside of them."""
+
 UNREADABLE = (OSError, RuntimeError, SafetensorError, ValueError, AttributeError, EOFError)
 """What readers of weights raise of files that hold none."""
 
@@ -108,9 +111,10 @@ def load_encoder_weights(
     else:
         state, wanted = _from_file(Path(encoder_weights)), None
     own = cast("Any", network).encoder
-    state = {
-        key: with_bands(value, own.state_dict().get(key), bands) for key, value in state.items()
-    }
+    shapes = own.state_dict()
+    if encoder.startswith(TIMM) and not any(key.startswith(INSIDE) for key in state):
+        state = from_timm_names(state, shapes)
+    state = {key: with_bands(value, shapes.get(key), bands) for key, value in state.items()}
     try:
         own.load_state_dict(state)
     except RuntimeError as error:
@@ -173,6 +177,26 @@ def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State
     return renamed
 
 
+def from_timm_names(state: Mapping[str, Tensor], own: Iterable[str]) -> State:
+    """A state dict as timm publishes it, under the names of smp's encoder.
+
+    What the encoder does not have, such as the head, is left out.
+
+    Args:
+        state: Of timm's whole network.
+        own: Names that the encoder has; timm joins the first two parts of some.
+
+    >>> list(from_timm_names({"stages.0.w": Tensor(), "fc.w": Tensor()}, ["model.stages_0.w"]))
+    ['model.stages_0.w']
+    """
+    names = {_plain(key.removeprefix(INSIDE)): key for key in own}
+    return {names[_plain(key)]: value for key, value in state.items() if _plain(key) in names}
+
+
+def _plain(key: str) -> str:
+    return key.replace("_", ".")
+
+
 def _renamed(key: str, names: Mapping[str, str]) -> str:
     for old, new in names.items():
         if key.startswith(old):
@@ -181,7 +205,7 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
 
 
 def _from_file(path: Path) -> State:
-    """A state dict of an encoder, or of a whole network of smp."""
+    """A state dict of an encoder, or of a whole network of smp or timm."""
     if not path.is_file():
         raise TrainingError(
             f"--encoder-weights {path}: no such file; give none, imagenet, package:lite0 or a file"

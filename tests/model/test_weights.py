@@ -73,6 +73,27 @@ def test_weights_from_a_file_are_taken(tmp_path, network, name):
     assert torch.equal(loaded.encoder.conv1.weight, network.encoder.conv1.weight)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+def test_a_file_as_timm_publishes_it_is_taken_without_its_head(tmp_path, name):
+    published = timm.create_model(name)
+    save_file(published.state_dict(), tmp_path / "model.safetensors")
+    images = torch.rand(1, 3, 64, 64)
+
+    network, _ = build(f"tu-{name}", str(tmp_path / "model.safetensors"))
+
+    with torch.inference_mode():
+        ours = network.encoder.eval()(images)[-1]
+        theirs = published.eval().forward_features(images)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_file_of_another_network_of_timm_is_refused(tmp_path):
+    save_file(timm.create_model("resnet18").state_dict(), tmp_path / "r.safetensors")
+
+    with pytest.raises(TrainingError, match="do not fit the encoder tu-resnet34"):
+        build("tu-resnet34", str(tmp_path / "r.safetensors"))
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path, network):
     save_file(network.encoder.state_dict(), tmp_path / "w.safetensors")
 
