@@ -171,7 +171,7 @@ def test_more_epochs_go_on_from_the_last_one(patches, tmp_path, quick):
 def test_a_training_is_not_resumed_with_other_options(patches, tmp_path, quick):
     train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
 
-    with pytest.raises(TrainingError, match=r"lr was 0\.001 and is 0\.5"):
+    with pytest.raises(TrainingError, match=r"lr was 0\.002 and is 0\.5"):
         train(patches, tmp_path / "run", options=replace(quick, lr=0.5), resume=True)
 
 
