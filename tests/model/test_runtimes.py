@@ -34,9 +34,9 @@ def opened(bundle, name, size=64, network_size=None, **choices):
 )
 def test_every_runtime_gives_the_scores_of_torch(bundle, name, size, network_size):
     images = windows(size)
-    expected = opened(bundle, "torch", size, network_size)(images)
+    expected = opened(bundle, "torch", size, network_size, precision="fp32")(images)
 
-    scores = opened(bundle, name, size, network_size)(images)
+    scores = opened(bundle, name, size, network_size, precision="fp32")(images)
 
     assert scores.shape == (5, 3, size, size)
     assert scores.dtype == np.float32
@@ -185,7 +185,7 @@ def test_a_network_that_openvino_cannot_run_is_refused_to_those_who_want_openvin
 
 
 def test_openvino_with_a_conversion_in_the_cache_loads_neither_torch_nor_smp(bundle):
-    expected = opened(bundle, "openvino")(windows(64))
+    expected = opened(bundle, "openvino", precision="fp32")(windows(64))
     code = f"""
 import sys
 from pathlib import Path

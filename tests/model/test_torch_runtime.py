@@ -17,7 +17,7 @@ def test_scores_are_the_softmax_of_the_network(bundle, network):
     with torch.inference_mode():
         expected = network(torch.from_numpy((pixels - mean) / std)).softmax(1).numpy()
 
-    scores = TorchSegmenter(bundle, device="cpu")(pixels)
+    scores = TorchSegmenter(bundle, device="cpu", precision="fp32")(pixels)
 
     assert scores == pytest.approx(expected, abs=1e-5)
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)

@@ -32,7 +32,7 @@ patches, run, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 options = resolve(TrainOptions(
     arch="pspnet", encoder="mobilenet_v2", epochs=3, batch_size=4, device="cpu", workers=0,
     devices=devices, class_weights="dark=3", optimizer="sgd", lr=0.05, schedule="constant",
-    loss="ce+dice+tversky+focal",
+    loss="ce+dice+tversky+focal", precision="fp32",
 ))
 run.mkdir(exist_ok=True)
 training = Training(PatchSet.open(patches), run, options)
