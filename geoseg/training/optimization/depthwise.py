@@ -24,7 +24,7 @@ class DepthwiseInFloat32(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function of torch, in float32 if it is such a convolution."""
-        if func is torch.conv2d and torch.is_autocast_enabled("cpu"):
+        if func is torch.conv2d and len(args) > 1 and torch.is_autocast_enabled("cpu"):
             image, weight, *rest = args
             if image.device.type == "cpu" and weight.shape[1] == 1 < image.shape[1]:
                 with torch.autocast("cpu", enabled=False):
