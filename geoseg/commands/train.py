@@ -78,7 +78,7 @@ def train(
             help="Of ce and focal: auto (median frequency), inverse (all/own pixels), effective, "
             "none, or background=0,rock=20 (others 1; 0 leaves a class out)."
         ),
-    ] = "auto",
+    ] = "none",
     epochs: Annotated[
         int | None,
         typer.Option(

@@ -163,6 +163,8 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         for name, value in options.items()
         if name in defaults and value != defaults[name] and value is not None
     }
+    if "folds" in record:
+        return _about_folds(path, record, changed)
     done, most = len(history), options.get("epochs")
     state = _state(history, record.get("ended"))
     resumable = state != "finished" and (path / "last.ckpt").is_file()
@@ -187,6 +189,51 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         "model": str(path / "model") if bundle else None,
     }
     return About(path=path, kind="training", lines=lines, facts=facts)
+
+
+def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, Any]) -> About:
+    """What a cross-validation is, and how far it has come."""
+    folds = int(record["folds"])
+    runs = [path / f"fold{number}" for number in range(1, folds + 1)]
+    begun = [_read_record(run / "run.json") for run in runs if (run / "run.json").is_file()]
+    done = sum(own.get("ended") is not None for own in begun)
+    state = "finished" if done == folds else "not finished (interrupted, or still running)"
+    options = record.get("options", {})
+    mean, deviation = (
+        {name: float(value) for name, value in row.items() if name != "fold" and value}
+        for row in _last_rows(path / "folds.csv")
+    )
+    figures = {
+        name: f"{number(value)} ± {number(deviation[name])}" if name in deviation else number(value)
+        for name, value in mean.items()
+    }
+    lines = {
+        "network": f"{options.get('arch')} on {options.get('encoder')}, "
+        f"{begun[0].get('parameters', 0) if begun else 0:,} numbers trained in each",
+        "patches": f"{record.get('patches')} ({shares(record.get('class_pixels', {}))})",
+        "options": ", ".join(f"{name} {value}" for name, value in changed.items())
+        or "all at their defaults",
+        "folds": f"{done} of {folds} finished",
+        "best epochs": ", ".join(f"{name} {text}" for name, text in figures.items()),
+        "state": state + ("; --resume goes on with them" if done < folds else ""),
+    }
+    facts = {
+        **record,
+        "changed_options": dict(changed),
+        "folds_done": done,
+        "mean": mean,
+        "deviation": deviation,
+        "state": state,
+        "can_be_resumed": done < folds,
+        "models": [str(run / "model") for run in runs if (run / "model").is_dir()],
+    }
+    return About(path=path, kind="training", lines=lines, facts=facts)
+
+
+def _last_rows(table: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Mean and deviation of all folds, which end their table; nothing where there is none yet."""
+    rows = _read_history(table)
+    return (rows[-2], rows[-1]) if len(rows) > 1 else ({}, {})
 
 
 def _state(history: list[dict[str, str]], ended: str | None) -> str:

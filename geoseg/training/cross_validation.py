@@ -15,6 +15,7 @@ from geoseg.io.patches import PatchSet
 from geoseg.training.data.folds import fold
 from geoseg.training.new_bundle import resolve
 from geoseg.training.options import TrainOptions
+from geoseg.training.ranks import check_launched
 from geoseg.training.records.run_folder import RUN, check_resumable, run_record, start_folder
 from geoseg.training.session import Validation
 from geoseg.training.train import TrainReport, train
@@ -72,6 +73,7 @@ def train_folds(
     """
     if options.devices > 1:
         raise TrainingError("--folds trains one model after the other: leave --devices out")
+    check_launched(options.devices)
     patch_set = PatchSet.open(patches)
     options = resolve(options)
     parts = [fold(patch_set, number, folds, seed=options.seed) for number in range(folds)]

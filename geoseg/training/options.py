@@ -56,7 +56,7 @@ class TrainOptions:
     label_smoothing: float = 0.0
     """Share of the truth that cross-entropy spreads over all classes."""
 
-    class_weights: str = "auto"
+    class_weights: str = "none"
     """A rule of `class_weights.balanced`, or a list ``background=0,rock=20``."""
 
     epochs: int | None = None
@@ -81,7 +81,8 @@ class TrainOptions:
     """Course of the learning rate; see `schedules`."""
 
     warmup: float | None = None
-    """Epochs in which the rate rises; None: 5 % of the training for cosine, 30 % for one-cycle."""
+    """Epochs in which the rate rises, or that share of the time if it is over before `epochs`
+    are; None: 5 % of the training for cosine, 30 % for one-cycle."""
 
     clip: float | None = None
     """Highest norm of the gradient; None: any."""
@@ -91,7 +92,7 @@ class TrainOptions:
 
     average: Average = "none"
     """The model is the network as it is, a moving average (ema), or the mean of the last
-    quarter of the epochs (swa)."""
+    quarter of the epochs (swa): once there is such a mean, models before it are not kept."""
 
     augment: str = "light"
     """What is changed in patches at random; as `Augmentation.parse` takes it."""

@@ -1,10 +1,11 @@
 """Several processes that train together: which one this is, and what they agree on."""
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor, distributed, nn
 
 from geoseg.errors import TrainingError
 from geoseg.training.options import TrainOptions
@@ -34,6 +35,37 @@ def share_machine(devices: int, device: torch.device) -> None:
         raise TrainingError(f"--devices {devices}: of {device.type} this machine has {there}")
     if devices > 1 and device.type == "cpu":
         torch.set_num_threads(max((os.cpu_count() or 1) // devices, 1))
+
+
+def check_launched(devices: int) -> None:
+    """See that torchrun, if it started this process, started as many as train together.
+
+    Raises:
+        TrainingError: If there are more or fewer, or they are on several machines.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    started, here = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if started != here:
+        raise TrainingError(
+            f"torchrun started {started} processes, {here} of them here: train on one machine"
+        )
+    if started != devices:
+        raise TrainingError(
+            f"torchrun started {started} processes, and --devices says {devices}: give --devices "
+            f"{started}"
+        )
+
+
+def with_shared_statistics(network: nn.Module, devices: int, device: torch.device) -> nn.Module:
+    """A network whose batch statistics are those of all processes' patches, if these are on GPUs.
+
+    torch has that for GPUs only. Its own conversion, which Lightning uses, would drop the
+    activations that timm's encoders have within their normalisation.
+    """
+    if devices == 1 or device.type != "cuda":
+        return network
+    return cast("nn.Module", convert_sync_batchnorm(network))
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

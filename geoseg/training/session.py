@@ -29,7 +29,13 @@ from geoseg.training.optimization.losses import make_loss
 from geoseg.training.optimization.lr_finder import find_lr
 from geoseg.training.optimization.pacing import TimeLimit
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine
+from geoseg.training.ranks import (
+    is_first,
+    own_batch_size,
+    rank,
+    share_machine,
+    with_shared_statistics,
+)
 from geoseg.training.records.callbacks import Patience, Progress, Record
 from geoseg.training.records.history import Row
 from geoseg.training.records.loggers import make_loggers
@@ -79,7 +85,8 @@ class Training:
         self.warnings: list[str] = []
         record = patch_set.record
         beginning = begin(record, options)
-        self.network, self.bundle = beginning.network, beginning.bundle
+        self.network = with_shared_statistics(beginning.network, options.devices, self.device)
+        self.bundle = beginning.bundle
         self.notes = list(beginning.notes)
         self.train_patches = patch_set.in_split("train")
         self.val_patches = patch_set.in_split("val")
@@ -92,9 +99,16 @@ class Training:
         if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
             self.warnings.append("the encoder is frozen with random weights")
         self.samples = TrainingSamples(patch_set, self.train_patches, options)
-        self.limit = None if options.max_time is None else TimeLimit(options.max_time)
+        measured = STATISTICS_BATCHES if options.average == "swa" else 0
+        self.limit = (
+            None if options.max_time is None else TimeLimit(options.max_time, after=measured)
+        )
         self.record = Record(
-            run, record.legend.names, monitor=f"val_{options.monitor}", save_model=self._save_model
+            run,
+            record.legend.names,
+            monitor=f"val_{options.monitor}",
+            save_model=self._save_model,
+            begins_anew=lambda: self.averaging is not None and self.averaging.has_begun,
         )
         validates = bool(self.val_patches)
         self.patience = Patience(self.record, int(options.early_stopping or 0) * validates)
@@ -117,6 +131,7 @@ class Training:
                 bands=self.patch_set.record.bands,
                 size=self.patch_set.record.size,
                 device=self.device,
+                patches=self.options.samples_per_epoch or len(self.train_patches),
             )
             self._take(batch_size=found["batch_size"])
         if self.options.lr is None:

@@ -23,6 +23,7 @@ from geoseg.training.optimization.optimizers import make_optimizer
 from geoseg.training.optimization.pacing import TimeLimit
 from geoseg.training.optimization.schedules import course, rise_steps
 from geoseg.training.options import LOWEST, TrainOptions
+from geoseg.training.ranks import sum_over_processes
 
 Batch = tuple[Tensor, Tensor]
 
@@ -94,7 +95,21 @@ class SegmentationTask(lightning.LightningModule):
             logits = self(images)
         loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
         self._log("train_loss", loss, len(images))
-        return loss
+        return loss * self._share_of_step(number)
+
+    def _share_of_step(self, number: int) -> float:
+        """What a batch of several to a step counts: the last step of an epoch may have fewer.
+
+        Lightning divides by `--accumulate` in any case.
+
+        Args:
+            number: Of the batch in its epoch.
+        """
+        most = self.options.accumulate
+        if most == 1:
+            return 1.0
+        there = int(self.trainer.num_training_batches) - (number - number % most)
+        return most / min(most, there)
 
     def _log(self, name: str, loss: Tensor, count: int) -> None:
         """Mean over the patches of an epoch, of all processes."""
@@ -109,7 +124,8 @@ class SegmentationTask(lightning.LightningModule):
         images, target = batch
         logits = self(images)
         loss = self.loss(logits, target)
-        self._log("val_loss", loss, len(images))
+        filled = (~images.isnan()).flatten(1).any(1).sum()  # others may be there to fill up
+        self._log("val_loss", loss, int(sum_over_processes(filled)))
         if self.count is not None:
             return
         reference = target.byte().cpu().numpy()

@@ -12,7 +12,7 @@ from geoseg.model.network import load_network, parameter_count
 from geoseg.training.new_bundle import resolve
 from geoseg.training.optimization.schedules import check_course
 from geoseg.training.options import TrainOptions
-from geoseg.training.ranks import is_first, own_batch_size
+from geoseg.training.ranks import check_launched, is_first, own_batch_size
 from geoseg.training.records.history import Row, draw_curves
 from geoseg.training.records.loggers import check_loggers
 from geoseg.training.records.pictures import draw_validation
@@ -85,6 +85,7 @@ def train(
     """
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
+    check_launched(options.devices)
     check_course(options)
     if resume:
         check_resumable(run, options, patch_set)

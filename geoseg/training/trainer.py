@@ -15,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.torch_runtime import choose_precision
+from geoseg.training.optimization.batch_size import is_out_of_memory
 from geoseg.training.optimization.pacing import FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.options import TrainOptions
 from geoseg.training.records.callbacks import Record
@@ -56,7 +57,6 @@ def make_trainer(
         "accelerator": device.type,
         "devices": _devices(options, device),
         "strategy": _strategy(options),
-        "sync_batchnorm": options.devices > 1 and device.type == "cuda",
         "use_distributed_sampler": False,
         "precision": PRECISION[choose_precision(options.precision, device)],
     }
@@ -128,12 +128,12 @@ def explaining(options: TrainOptions) -> Iterator[None]:
             f"{options.arch} cannot be trained on one patch at a time: use a larger "
             f"--batch-size, and more than one training patch"
         ) from error
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"the device has too little memory for --batch-size {options.batch_size}: use a "
-            f"smaller one, and --accumulate for the rest of a step"
-        ) from error
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise TrainingError(
+                f"the device has too little memory for --batch-size {options.batch_size}: use a "
+                f"smaller one, and --accumulate for the rest of a step"
+            ) from error
         if not (options.compile and type(error).__module__.startswith(COMPILERS)):
             raise
         raise TrainingError(

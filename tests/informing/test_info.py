@@ -63,6 +63,26 @@ def test_a_training_that_ended_is_finished_whatever_its_epochs(run):
     assert not found.facts["can_be_resumed"]
 
 
+def test_a_cross_validation_tells_of_its_folds(tmp_path):
+    record = {"options": {"arch": "unet", "lr": 1e-3}, "class_pixels": {"a": 3}, "folds": 3}
+    for folder, ended, parameters in (("", None, 0), ("fold1", "epochs", 7), ("fold2", None, 7)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        content = record | {"ended": ended, "parameters": parameters}
+        (tmp_path / folder / "run.json").write_text(json.dumps(content))
+
+    begun = about(tmp_path)
+    table = "fold,epoch,val_miou\n1,4,0.5\n2,2,0.7\nmean,,0.6\ndeviation,,0.1\n"
+    (tmp_path / "folds.csv").write_text(table)
+    found = about(tmp_path)
+
+    assert begun.lines["best epochs"] == ""
+    assert found.lines["best epochs"] == "val_miou 0.6 ± 0.1"
+    assert found.lines["folds"] == "1 of 3 finished"
+    assert "7 numbers trained in each" in found.lines["network"]
+    assert found.lines["state"].startswith("not finished")
+    assert found.facts["can_be_resumed"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{"])
 def test_a_damaged_record_is_refused(tmp_path, text):
     (tmp_path / "evaluation.json").write_text(text)

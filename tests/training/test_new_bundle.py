@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 
 from geoseg.model import weights
+from geoseg.model.weights import ImagenetNormalisation
 from geoseg.training import TrainOptions, new_bundle
 from geoseg.training.new_bundle import resolve
 
 LITE0 = "tu-tf_efficientnet_lite0"
+IMAGENET = ImagenetNormalisation(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
 
 
 @pytest.fixture
@@ -64,3 +68,21 @@ def test_a_bundle_to_begin_with_says_which_network_it_is(installed, monkeypatch)
     monkeypatch.setattr(new_bundle, "ModelBundle", Origin)
 
     assert resolved(init_from="model") == ("resnet50", "none")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wanted", "mean", "std"),
+    [
+        ("uint8", IMAGENET, (51.0, 102.0, 153.0, 51.0), (25.5, 51.0, 76.5, 25.5)),
+        ("uint16", IMAGENET, (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0)),
+        ("uint8", None, (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0)),
+    ],
+)
+def test_pictures_are_normalised_as_the_weights_want_it(dtype, wanted, mean, std):
+    statistics = {"mean": [1.0, 2.0, 3.0, 4.0], "std": [5.0, 6.0, 7.0, 8.0]}
+    record = SimpleNamespace(bands=4, dtype=dtype, statistics=statistics)
+
+    normalisation = new_bundle._normalisation(record, wanted)
+
+    assert normalisation.mean == pytest.approx(mean)
+    assert normalisation.std == pytest.approx(std)

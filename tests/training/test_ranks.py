@@ -1,21 +1,28 @@
 import csv
+import json
 import runpy
 import subprocess
 import sys
 
 import pytest
 import torch
+from torch import nn
 
 from geoseg.errors import TrainingError
+from geoseg.io.patches import PatchSet
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.network import build_network, load_network
 from geoseg.training import TrainOptions
 from geoseg.training.data.dataset import NOTHING, EpochSampler
 from geoseg.training.ranks import (
+    check_launched,
     is_first,
     mean_over_processes,
     own_batch_size,
     rank,
     share_machine,
     sum_over_processes,
+    with_shared_statistics,
 )
 
 SCRIPT = """
@@ -64,14 +71,16 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_two_processes_have_the_losses_and_figures_of_one(patches, tmp_path):
+def test_two_processes_have_the_losses_and_figures_of_one(make_patches, tmp_path):
+    patches = make_patches(val=0.25)
+    assert len(PatchSet.open(patches).in_split("val")) == 5  # one process has one less
     alone = history(tmp_path / "alone", patches, 1)
     together = history(tmp_path / "together", patches, 2)
 
     assert len(alone) == len(together) == 3
     for one, two in zip(alone, together, strict=True):
-        for name in ("train_loss", "val_miou", "iou_dark", "iou_bright"):
-            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4), name
+        for name in ("train_loss", "val_loss", "val_miou", "iou_dark", "iou_bright"):
+            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-3), name
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9])
@@ -124,3 +133,67 @@ def test_a_process_knows_from_its_environment_which_it_is(monkeypatch, environme
 def test_alone_what_processes_have_in_common_is_the_figure():
     assert mean_over_processes(torch.tensor(3.0)) == 3
     assert sum_over_processes(torch.tensor(3.0)) == 3
+
+
+def test_a_training_under_torchrun_goes_on_with_processes_of_its_own(patches, tmp_path):
+    options = ["--arch", "pspnet", "--encoder", "mobilenet_v2", "--batch-size", "4"]
+    options += ["--device", "cpu", "--devices", "2", "--workers", "0"]
+    command = ["geoseg", "train", str(patches), "-o", str(tmp_path / "run"), *options]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
+    for words in ([*torchrun, *command, "--epochs", "1"], [*command, "--epochs", "2", "--resume"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *words], check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("best of") == 1
+
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2"]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ended"] == "epochs"
+    load_network(ModelBundle.load(tmp_path / "run" / "model").folder)
+
+
+@pytest.mark.parametrize(
+    ("started", "here", "devices", "reason"),
+    [
+        (2, 2, 1, "torchrun started 2 processes, and --devices says 1: give --devices 2"),
+        (4, 2, 2, "torchrun started 4 processes, 2 of them here: train on one machine"),
+        (2, 2, 2, None),
+        (1, 1, 1, None),
+    ],
+)
+def test_torchrun_starts_as_many_as_train(monkeypatch, started, here, devices, reason):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", str(started))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+
+    if reason is None:
+        check_launched(devices)
+    else:
+        with pytest.raises(TrainingError, match=reason):
+            check_launched(devices)
+
+
+@pytest.mark.parametrize("encoder", ["tu-tf_efficientnet_lite0", "resnet18"])
+def test_statistics_are_shared_on_gpus_and_the_network_stays_what_it_is(encoder):
+    network, _ = build_network("unet", encoder, bands=3, classes=2, encoder_weights="none")
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = network.eval()(images)
+
+    shared = with_shared_statistics(network, 2, torch.device("cuda"))
+
+    with torch.no_grad():
+        assert torch.equal(shared.eval()(images), before)
+    norms = [each for each in shared.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(each, nn.SyncBatchNorm) for each in norms)
+
+
+@pytest.mark.parametrize(("devices", "device"), [(1, "cuda"), (2, "cpu")])
+def test_a_processor_or_a_single_gpu_has_nothing_to_share(devices, device):
+    network = nn.Sequential(nn.BatchNorm2d(3))
+
+    with_shared_statistics(network, devices, torch.device(device))
+
+    assert not isinstance(network[0], nn.SyncBatchNorm)

@@ -63,13 +63,13 @@ def test_a_cpu_with_little_memory_gets_small_batches(task, monkeypatch):
 
     monkeypatch.setattr(batch_size.psutil, "virtual_memory", Memory)
 
-    assert fitting_batch_size(task, bands=3, size=32, device=CPU) == 1
+    assert fitting_batch_size(task, bands=3, size=32, device=CPU, patches=99) == 1
 
 
 def test_looking_for_a_batch_size_leaves_the_network_as_it_was(task):
     before = {name: value.clone() for name, value in task.state_dict().items()}
 
-    fitting_batch_size(task, bands=3, size=32, device=CPU)
+    fitting_batch_size(task, bands=3, size=32, device=CPU, patches=99)
 
     assert task.training
     assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
@@ -141,6 +141,26 @@ def test_a_batch_size_is_tried_in_the_precision_of_the_training(task, precision)
     seen = set()
     task.network.register_forward_hook(lambda _, __, scores: seen.add(scores.dtype))
 
-    fitting_batch_size(task, bands=3, size=32, device=CPU)
+    fitting_batch_size(task, bands=3, size=32, device=CPU, patches=99)
 
     assert seen == {DTYPES[precision]}
+
+
+@pytest.mark.parametrize(
+    ("fits", "patches", "expected"),
+    [(1000, 10**6, 64), (40, 10**6, 16), (1000, 160, 20), (1000, 30, 10), (4, 30, 2), (1, 30, 1)],
+)
+def test_a_gpu_gets_half_of_what_fits_and_an_epoch_enough_steps(
+    task, monkeypatch, fits, patches, expected
+):
+    def step(_, count, *__):
+        if count > fits:
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(batch_size, "_step", step)
+    monkeypatch.setattr(task, "to", lambda _: task)
+    device = torch.device("cuda")
+
+    found = fitting_batch_size(task, bands=3, size=32, device=device, patches=patches)
+
+    assert found == expected

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import lightning
 import numpy as np
 import pytest
@@ -109,7 +111,31 @@ def test_every_batch_of_a_step_draws_other_numbers():
 
     module = task(Drawing(), accumulate=2)
     module.log = lambda *_, **__: None
+    module.trainer = SimpleNamespace(num_training_batches=2, global_step=0)
     for number in (0, 1, 0):
         module.training_step((torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2).long()), number)
 
     assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_batches_of_a_step_count_alike_in_the_last_step_too():
+    """Lightning divides each by 3; the last step has two."""
+    module = task(accumulate=3)
+    module.log = lambda *_, **__: None
+    module.trainer = SimpleNamespace(num_training_batches=5, global_step=0)
+    batch = (torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2).long())
+
+    losses = [module.training_step(batch, number).item() for number in range(5)]
+
+    assert losses[:3] == [losses[0]] * 3
+    assert losses[3:] == [pytest.approx(1.5 * losses[0])] * 2
+
+
+def test_patches_without_data_do_not_weigh_in_the_loss():
+    images, masks = torch.rand(3, 3, 4, 4), torch.randint(3, (3, 4, 4))
+    images[2], masks[2] = torch.nan, 255
+
+    with_it = validate(task(), images, masks, 2)
+    without = validate(task(), images[:2], masks[:2], 2)
+
+    assert with_it["val_loss"] == pytest.approx(without["val_loss"])

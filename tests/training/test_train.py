@@ -1,7 +1,10 @@
 import csv
 import json
 import signal
-from dataclasses import replace
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -146,6 +149,37 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
         assert [row[column] for row in rows(tmp_path / "stopped")] == [
             row[column] for row in rows(tmp_path / "whole")
         ]
+
+
+SCRIPT = """
+import ast, sys
+from pathlib import Path
+from geoseg.training import TrainOptions, train
+
+options = TrainOptions(**ast.literal_eval(sys.argv[3]))
+train(Path(sys.argv[1]), Path(sys.argv[2]), options=options, quiet=True)
+"""
+
+
+def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(patches, tmp_path, quick):
+    options = replace(quick, epochs=12, early_stopping=0)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = ["script.py", patches, tmp_path / "killed", asdict(options)]
+    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=tmp_path)
+    while not (tmp_path / "killed" / "last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    done = len(rows(tmp_path / "killed"))
+
+    train(patches, tmp_path / "killed", options=options, resume=True, quiet=True)
+    train(patches, tmp_path / "whole", options=options, quiet=True)
+
+    assert 1 <= done < 12
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    ours, theirs = (last_weights(tmp_path / name) for name in ("killed", "whole"))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 def test_an_interrupted_training_leaves_the_best_model_so_far(

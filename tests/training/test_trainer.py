@@ -4,7 +4,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from geoseg.errors import LegendError, TrainingError
 from geoseg.training import TrainOptions
-from geoseg.training.trainer import explaining
+from geoseg.training.trainer import explaining, make_trainer
 
 
 def test_a_network_that_cannot_be_compiled_is_told_in_one_line():
@@ -25,12 +25,26 @@ def test_what_a_reading_process_says_is_its_last_line():
         raise LegendError(told + "geoseg.errors.LegendError: mask.tif: value 9 has no class\n")
 
 
-def test_too_little_memory_is_told_with_the_batch():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate"),
+    ],
+)
+def test_too_little_memory_is_told_with_the_batch(error):
     with (
         pytest.raises(TrainingError, match="too little memory for --batch-size 10: use a smaller"),
         explaining(TrainOptions()),
     ):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
+
+
+def test_gradients_are_clipped_and_accumulated_by_the_trainer():
+    trainer = make_trainer(TrainOptions(clip=0.5, accumulate=3), torch.device("cpu"), [])
+
+    assert (trainer.gradient_clip_val, trainer.accumulate_grad_batches) == (0.5, 3)
 
 
 def test_the_code_of_an_end_by_a_signal_is_kept():

@@ -7,8 +7,9 @@ from typing import Any, cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
 
 DECAY = 0.999
 """What the moving average keeps of itself in a step, once it is warm."""
@@ -36,6 +37,11 @@ def moving_average(averaged: list[Tensor], current: list[Tensor], count: Tensor 
 
 class Averaging(WeightAveraging):
     """Lightning's averaging, whose averages can be put to use at any time."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the averages are of now for the first time, and models before them are others."""
+        return False
 
     def on_validation_epoch_end(self, *_: Any) -> None:
         """Blended maps are yet to be made of the averages."""
@@ -82,6 +88,11 @@ class StochasticAverage(Averaging):
         self._progress = progress
         self._batches = batches
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the second epoch was taken in just now."""
+        return int(cast("AveragedModel", self._average_model).n_averaged) == 2  # noqa: PLR2004
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any
     ) -> None:
@@ -92,12 +103,40 @@ class StochasticAverage(Averaging):
         average.update_parameters(pl_module)
         if self._progress() <= SWA_START:
             average.n_averaged.zero_()  # the next one replaces it
+        _copy_buffers(pl_module, average.module)
         if average.n_averaged > 1:
-            update_bn(self._batches(), average.module, device=pl_module.device)
-        else:
-            _copy_buffers(pl_module, average.module)
+            with trainer.precision_plugin.forward_context():
+                measure_statistics(average.module, pl_module, self._batches())
 
 
-def _copy_buffers(source: torch.nn.Module, target: torch.nn.Module) -> None:
+def measure_statistics(network: nn.Module, like: nn.Module, batches: Iterable[Any]) -> None:
+    """Measure the batch statistics of a network anew, as means over batches.
+
+    torch's `update_bn` would measure those of a frozen encoder too, which stay as they are.
+
+    Args:
+        network: Called with images; its statistics are replaced.
+        like: As many modules, each in the mode, training or not, that its own is to have.
+        batches: Images, or images and whatever belongs to them.
+    """
+    modes = [module.training for module in network.modules()]
+    measured = []
+    for module, model in zip(network.modules(), like.modules(), strict=True):
+        module.training = model.training
+        if isinstance(module, _BatchNorm) and module.training:
+            module.reset_running_stats()
+            measured.append((module, module.momentum))
+            module.momentum = None  # all batches count alike
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        for batch in batches:
+            network((batch[0] if isinstance(batch, list | tuple) else batch).to(device))
+    for module, momentum in measured:
+        module.momentum = momentum
+    for module, training in zip(network.modules(), modes, strict=True):
+        module.training = training
+
+
+def _copy_buffers(source: nn.Module, target: nn.Module) -> None:
     for ours, theirs in zip(target.buffers(), source.buffers(), strict=True):
         ours.copy_(theirs)

@@ -15,12 +15,15 @@ from geoseg.training.task import SegmentationTask
 MOST = 64
 """Patches per step of one device: more make steps few and no faster."""
 
+LEAST_STEPS = 8
+"""Of an epoch: larger batches than that leaves are taken only up to `BATCH_SIZE`."""
+
 SHARE = 0.6
 """Of the free memory of a computer that a training may fill."""
 
 
 def fitting_batch_size(
-    task: SegmentationTask, *, bands: int, size: int, device: torch.device
+    task: SegmentationTask, *, bands: int, size: int, device: torch.device, patches: int
 ) -> int:
     """Patches per step of one device that fit into its memory.
 
@@ -32,15 +35,17 @@ def fitting_batch_size(
         bands: Of a patch.
         size: Side of a patch, in pixels.
         device: Where it computes.
+        patches: Of an epoch: `LEAST_STEPS` steps are made of them.
 
     Raises:
         TrainingError: If not even one patch fits.
     """
     task.to(device)
+    most = min(MOST, max(patches // LEAST_STEPS, BATCH_SIZE))
     try:
         if device.type == "cpu":
             return _by_measure(task, bands, size)
-        return _by_trial(task, bands, size, device)
+        return min(_by_trial(task, bands, size, device), most)
     finally:
         task.zero_grad(set_to_none=True)
         task.to("cpu")
@@ -63,7 +68,9 @@ def _by_trial(task: SegmentationTask, bands: int, size: int, device: torch.devic
     while count <= MOST:
         try:
             _step(task, count, bands, size, device)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             break
         fitting, count = count, 2 * count
         _clear(device)
@@ -88,6 +95,18 @@ def _step(task: SegmentationTask, count: int, bands: int, size: int, device: tor
     task.zero_grad(set_to_none=True)
     for module, training in modes.items():
         module.training = training
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device has too little memory; MPS and CPUs have no exception of their own for it.
+
+    >>> is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB"))
+    True
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "backend out of memory" in text or "DefaultCPUAllocator" in text
 
 
 def _clear(device: torch.device) -> None:

@@ -33,11 +33,22 @@ class Record(Callback):
         *,
         monitor: str,
         save_model: Callable[[Row], None],
+        begins_anew: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Take what to ask.
+
+        Args:
+            folder: Of the training.
+            names: (classes,).
+            monitor: The figure that makes an epoch the best.
+            save_model: Keeps the model as it is now.
+            begins_anew: Whether models before this epoch are not to be kept, however good.
+        """
         self.folder = folder
         self.names = names
         self.monitor = monitor
         self.save_model = save_model
+        self.begins_anew = begins_anew
         self.rows: list[Row] = []
         self.best: Row | None = None
         self._started = time.monotonic()
@@ -64,7 +75,8 @@ class Record(Callback):
                 f"{row['train_loss']}): use a lower --lr, or --clip 1"
             )
         self.rows.append(row)
-        best = self.best is None or self._rank(row) < self._rank(self.best)
+        earlier = None if self.begins_anew() else self.best
+        best = earlier is None or self._rank(row) < self._rank(earlier)
         self.best = row if best else self.best
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.checkpoint)  # takes part; the first process writes
