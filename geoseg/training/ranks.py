@@ -1,11 +1,10 @@
 """Several processes that train together: which one this is, and what they agree on."""
 
 import os
-from typing import Any, cast
+from typing import Any
 
 import torch
-from timm.layers import convert_sync_batchnorm
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from geoseg.errors import TrainingError
 from geoseg.training.options import TrainOptions
@@ -55,17 +54,6 @@ def check_launched(devices: int) -> None:
             f"torchrun started {started} processes, and --devices says {devices}: give --devices "
             f"{started}"
         )
-
-
-def with_shared_statistics(network: nn.Module, devices: int, device: torch.device) -> nn.Module:
-    """A network whose batch statistics are those of all processes' patches, if these are on GPUs.
-
-    torch has that for GPUs only. Its own conversion, which Lightning uses, would drop the
-    activations that timm's encoders have within their normalisation.
-    """
-    if devices == 1 or device.type != "cuda":
-        return network
-    return cast("nn.Module", convert_sync_batchnorm(network))
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from geoseg.training.data.dataset import PatchDataset, TrainingSamples, make_loa
 from geoseg.training.new_bundle import begin
 from geoseg.training.optimization.averaging import Averaging, MovingAverage, StochasticAverage
 from geoseg.training.optimization.batch_size import fitting_batch_size
+from geoseg.training.optimization.batch_statistics import sharing_on_gpus
 from geoseg.training.optimization.class_weights import class_weights
 from geoseg.training.optimization.losses import make_loss
 from geoseg.training.optimization.lr_finder import find_lr
@@ -34,7 +35,6 @@ from geoseg.training.ranks import (
     own_batch_size,
     rank,
     share_machine,
-    with_shared_statistics,
 )
 from geoseg.training.records.callbacks import Patience, Progress, Record
 from geoseg.training.records.history import Row
@@ -85,8 +85,9 @@ class Training:
         self.warnings: list[str] = []
         record = patch_set.record
         beginning = begin(record, options)
-        self.network = with_shared_statistics(beginning.network, options.devices, self.device)
-        self.bundle = beginning.bundle
+        self.network, self.bundle = beginning.network, beginning.bundle
+        if options.devices > 1 and self.device.type == "cuda":
+            self.network = sharing_on_gpus(self.network)
         self.notes = list(beginning.notes)
         self.train_patches = patch_set.in_split("train")
         self.val_patches = patch_set.in_split("val")

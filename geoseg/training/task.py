@@ -1,7 +1,7 @@
 """The Lightning task: one network, one loss, one confusion matrix."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import lightning
@@ -17,6 +17,7 @@ from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
 from geoseg.training.augmentation.mixing import mix
 from geoseg.training.augmentation.recipe import Augmentation
+from geoseg.training.optimization.batch_statistics import SharedBatchStatistics
 from geoseg.training.optimization.depthwise import DepthwiseInFloat32
 from geoseg.training.optimization.losses import LossFunction
 from geoseg.training.optimization.optimizers import make_optimizer
@@ -91,11 +92,20 @@ class SegmentationTask(lightning.LightningModule):
         torch.manual_seed(self.options.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.options.seed, step))
         images, targets = mix(batch, self.augmentation, rng)
-        with DepthwiseInFloat32() if not self.options.compile else nullcontext():
+        with self._on_processors():
             logits = self(images)
         loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
         self._log("train_loss", loss, len(images))
         return loss * self._share_of_step(number)
+
+    def _on_processors(self) -> ExitStack:
+        """What a step needs there and a GPU has; `torch.compile` does not look into it."""
+        modes = ExitStack()
+        if self.device.type == "cpu" and not self.options.compile:
+            modes.enter_context(DepthwiseInFloat32())
+            if self.options.devices > 1:
+                modes.enter_context(SharedBatchStatistics())
+        return modes
 
     def _share_of_step(self, number: int) -> float:
         """What a batch of several to a step counts: the last step of an epoch may have fewer.

@@ -6,12 +6,11 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 
 from geoseg.errors import TrainingError
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.network import build_network, load_network
+from geoseg.model.network import load_network
 from geoseg.training import TrainOptions
 from geoseg.training.data.dataset import NOTHING, EpochSampler
 from geoseg.training.ranks import (
@@ -22,7 +21,6 @@ from geoseg.training.ranks import (
     rank,
     share_machine,
     sum_over_processes,
-    with_shared_statistics,
 )
 
 SCRIPT = """
@@ -44,11 +42,12 @@ options = resolve(TrainOptions(
 run.mkdir(exist_ok=True)
 training = Training(PatchSet.open(patches), run, options)
 torch.manual_seed(0)
-training.task.network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+training.task.network = nn.Sequential(
+    nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1)
+)
 training.record.save_model = lambda row: None
 training.fit(resume=False, quiet=True)
 """
-"""A network without batch statistics: these are of each process its own on a CPU."""
 
 
 def history(folder, patches, devices):
@@ -172,28 +171,3 @@ def test_torchrun_starts_as_many_as_train(monkeypatch, started, here, devices, r
     else:
         with pytest.raises(TrainingError, match=reason):
             check_launched(devices)
-
-
-@pytest.mark.parametrize("encoder", ["tu-tf_efficientnet_lite0", "resnet18"])
-def test_statistics_are_shared_on_gpus_and_the_network_stays_what_it_is(encoder):
-    network, _ = build_network("unet", encoder, bands=3, classes=2, encoder_weights="none")
-    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        before = network.eval()(images)
-
-    shared = with_shared_statistics(network, 2, torch.device("cuda"))
-
-    with torch.no_grad():
-        assert torch.equal(shared.eval()(images), before)
-    norms = [each for each in shared.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-    assert norms
-    assert all(isinstance(each, nn.SyncBatchNorm) for each in norms)
-
-
-@pytest.mark.parametrize(("devices", "device"), [(1, "cuda"), (2, "cpu")])
-def test_a_processor_or_a_single_gpu_has_nothing_to_share(devices, device):
-    network = nn.Sequential(nn.BatchNorm2d(3))
-
-    with_shared_statistics(network, devices, torch.device(device))
-
-    assert not isinstance(network[0], nn.SyncBatchNorm)
