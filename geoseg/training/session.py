@@ -30,12 +30,7 @@ from geoseg.training.optimization.losses import make_loss
 from geoseg.training.optimization.lr_finder import find_lr
 from geoseg.training.optimization.pacing import TimeLimit
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.ranks import (
-    is_first,
-    own_batch_size,
-    rank,
-    share_machine,
-)
+from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine
 from geoseg.training.records.callbacks import Patience, Progress, Record
 from geoseg.training.records.history import Row
 from geoseg.training.records.loggers import make_loggers
