@@ -44,7 +44,15 @@ def _defaults_of_train() -> dict[str, Any]:
     from geoseg.commands.train import train
 
     return {
-        name: parameter.default
+        name: _default(parameter)
         for name, parameter in inspect.signature(train).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    """What an option is when nobody names it; some defaults are written as a user would."""
+    for option in getattr(parameter.annotation, "__metadata__", ()):
+        if getattr(option, "parser", None) and isinstance(parameter.default, str):
+            return option.parser(parameter.default)
+    return parameter.default

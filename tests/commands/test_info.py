@@ -46,3 +46,14 @@ def test_nothing_heavy_is_loaded(world):
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_options_at_their_defaults_are_not_told_as_changed(geoseg, world):
+    folder = world / "begun"
+    folder.mkdir()
+    options = {"lr": 2e-3, "batch_size": 10, "schedule": "poly", "max_time": 60.0}
+    (folder / "run.json").write_text(json.dumps({"options": options}))
+
+    outcome = geoseg("info", folder, "--json")
+
+    assert json.loads(outcome.out)["changed_options"] == {"schedule": "poly", "max_time": 60.0}
