@@ -9,9 +9,8 @@ import torch
 
 from geoseg.errors import TrainingError
 from geoseg.io.patches import PatchSet
-from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import load_network
-from geoseg.training import TrainOptions
+from geoseg.training import TrainOptions, train
 from geoseg.training.data.dataset import NOTHING, EpochSampler
 from geoseg.training.ranks import (
     check_launched,
@@ -134,22 +133,23 @@ def test_alone_what_processes_have_in_common_is_the_figure():
     assert sum_over_processes(torch.tensor(3.0)) == 3
 
 
-def test_a_training_under_torchrun_goes_on_with_processes_of_its_own(patches, tmp_path):
+def test_a_training_under_torchrun_goes_on_in_one_process(patches, tmp_path, quick):
     options = ["--arch", "pspnet", "--encoder", "mobilenet_v2", "--batch-size", "4"]
-    options += ["--device", "cpu", "--devices", "2", "--workers", "0"]
-    command = ["geoseg", "train", str(patches), "-o", str(tmp_path / "run"), *options]
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    options += ["--device", "cpu", "--workers", "0", "--epochs", "1", "--devices", "2"]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "geoseg"]
+    command = [*torchrun, "train", str(patches), "-o", str(tmp_path / "run"), *options]
 
-    for words in ([*torchrun, *command, "--epochs", "1"], [*command, "--epochs", "2", "--resume"]):
-        done = subprocess.run(
-            [sys.executable, "-m", *words], check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("best of") == 1
+    done = subprocess.run(
+        [sys.executable, "-m", *command], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best of 1 epochs") == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ended"] == "epochs"
+
+    report = train(patches, tmp_path / "run", options=quick, resume=True, quiet=True)
 
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2"]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["ended"] == "epochs"
-    load_network(ModelBundle.load(tmp_path / "run" / "model").folder)
+    load_network(report.model)
 
 
 @pytest.mark.parametrize(
