@@ -11,7 +11,10 @@ from geoseg.errors import InputError
 from geoseg.informing.about import About, Table, counted, number, shares
 from geoseg.io.patch_record import SPLITS, Split
 from geoseg.io.patches import PatchSet
-from geoseg.model.bundle import INT8, ModelBundle, Quantized
+from geoseg.model.bundle import INT8, ModelBundle, Quantized, bundle_folders
+
+FINISHED, UNFINISHED = "finished", "not finished (interrupted, or still running)"
+"""States of a training."""
 
 
 def about_patch_set(path: Path) -> About:
@@ -155,9 +158,6 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     """
     record = _read_record(path / "run.json")
     options = dict(record.get("options", {}))
-    history = _read_history(path / "history.csv")
-    bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
-    best = dict(bundle.training.get("best_epoch", {})) if bundle else {}
     changed = {
         name: value
         for name, value in options.items()
@@ -165,15 +165,14 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     }
     if "folds" in record:
         return _about_folds(path, record, changed)
+    history = _read_history(path / "history.csv")
+    bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
+    best = dict(bundle.training.get("best_epoch", {})) if bundle else {}
     done, most = len(history), options.get("epochs")
     state = _state(history, record.get("ended"))
-    resumable = state != "finished" and (path / "last.ckpt").is_file()
+    resumable = state != FINISHED and (path / "last.ckpt").is_file()
     lines = {
-        "network": f"{options.get('arch')} on {options.get('encoder')}, "
-        f"{record.get('parameters', 0):,} numbers trained",
-        "patches": f"{record.get('patches')} ({shares(record.get('class_pixels', {}))})",
-        "options": ", ".join(f"{name} {value}" for name, value in changed.items())
-        or "all at their defaults",
+        **_setting(record, changed, f"{record.get('parameters', 0):,} numbers trained"),
         "epochs": f"{done}{f' of {most}' if most else ''} in "
         f"{sum(float(row.get('seconds') or 0) for row in history):.0f} s",
         "best epoch": _figures(best),
@@ -194,11 +193,10 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
 def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, Any]) -> About:
     """What a cross-validation is, and how far it has come."""
     folds = int(record["folds"])
-    runs = [path / f"fold{number}" for number in range(1, folds + 1)]
-    begun = [_read_record(run / "run.json") for run in runs if (run / "run.json").is_file()]
+    begun = [_read_record(each) for each in path.glob("fold*/run.json")]
     done = sum(own.get("ended") is not None for own in begun)
-    state = "finished" if done == folds else "not finished (interrupted, or still running)"
-    options = record.get("options", {})
+    state = FINISHED if done == folds else UNFINISHED
+    parameters = begun[0].get("parameters", 0) if begun else 0
     mean, deviation = (
         {name: float(value) for name, value in row.items() if name != "fold" and value}
         for row in _last_rows(path / "folds.csv")
@@ -208,11 +206,7 @@ def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, An
         for name, value in mean.items()
     }
     lines = {
-        "network": f"{options.get('arch')} on {options.get('encoder')}, "
-        f"{begun[0].get('parameters', 0) if begun else 0:,} numbers trained in each",
-        "patches": f"{record.get('patches')} ({shares(record.get('class_pixels', {}))})",
-        "options": ", ".join(f"{name} {value}" for name, value in changed.items())
-        or "all at their defaults",
+        **_setting(record, changed, f"{parameters:,} numbers trained in each"),
         "folds": f"{done} of {folds} finished",
         "best epochs": ", ".join(f"{name} {text}" for name, text in figures.items()),
         "state": state + ("; --resume goes on with them" if done < folds else ""),
@@ -225,9 +219,20 @@ def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, An
         "deviation": deviation,
         "state": state,
         "can_be_resumed": done < folds,
-        "models": [str(run / "model") for run in runs if (run / "model").is_dir()],
+        "models": [str(each) for each in bundle_folders(path) if each != path],
     }
     return About(path=path, kind="training", lines=lines, facts=facts)
+
+
+def _setting(record: Mapping[str, Any], changed: Mapping[str, Any], trained: str) -> dict[str, str]:
+    """What is trained on what and how, of one training or of folds."""
+    options = record.get("options", {})
+    return {
+        "network": f"{options.get('arch')} on {options.get('encoder')}, {trained}",
+        "patches": f"{record.get('patches')} ({shares(record.get('class_pixels', {}))})",
+        "options": ", ".join(f"{name} {value}" for name, value in changed.items())
+        or "all at their defaults",
+    }
 
 
 def _last_rows(table: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -240,9 +245,7 @@ def _state(history: list[dict[str, str]], ended: str | None) -> str:
     """Whether a training has come to its end."""
     if not history:
         return "no epoch is complete"
-    if ended is None:
-        return "not finished (interrupted, or still running)"
-    return "finished"
+    return UNFINISHED if ended is None else FINISHED
 
 
 def about_evaluation(path: Path) -> About:

@@ -77,8 +77,9 @@ def test_two_processes_have_the_losses_and_figures_of_one(make_patches, tmp_path
 
     assert len(alone) == len(together) == 3
     for one, two in zip(alone, together, strict=True):
-        for name in ("train_loss", "val_loss", "val_miou", "iou_dark", "iou_bright"):
-            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-3), name
+        for name in ("train_loss", "val_miou", "iou_dark", "iou_bright"):
+            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4), name
+        assert float(two["val_loss"]) == pytest.approx(float(one["val_loss"]), rel=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9])

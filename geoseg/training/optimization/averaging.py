@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
+from geoseg.training.optimization.modes import modes_kept
+
 DECAY = 0.999
 """What the moving average keeps of itself in a step, once it is warm."""
 
@@ -119,22 +121,19 @@ def measure_statistics(network: nn.Module, like: nn.Module, batches: Iterable[An
         like: As many modules, each in the mode, training or not, that its own is to have.
         batches: Images, or images and whatever belongs to them.
     """
-    modes = [module.training for module in network.modules()]
-    measured = []
-    for module, model in zip(network.modules(), like.modules(), strict=True):
-        module.training = model.training
-        if isinstance(module, _BatchNorm) and module.training:
-            module.reset_running_stats()
-            measured.append((module, module.momentum))
-            module.momentum = None  # all batches count alike
     device = next(network.parameters()).device
-    with torch.no_grad():
+    measured = []
+    with modes_kept(network), torch.no_grad():
+        for module, model in zip(network.modules(), like.modules(), strict=True):
+            module.training = model.training
+            if isinstance(module, _BatchNorm) and module.training:
+                module.reset_running_stats()
+                measured.append((module, module.momentum))
+                module.momentum = None  # all batches count alike
         for batch in batches:
             network((batch[0] if isinstance(batch, list | tuple) else batch).to(device))
     for module, momentum in measured:
         module.momentum = momentum
-    for module, training in zip(network.modules(), modes, strict=True):
-        module.training = training
 
 
 def _copy_buffers(source: nn.Module, target: nn.Module) -> None:

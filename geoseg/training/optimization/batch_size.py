@@ -9,6 +9,7 @@ from torch import Tensor
 from geoseg.core.scores import IGNORE
 from geoseg.errors import TrainingError
 from geoseg.model.torch_runtime import DTYPES, choose_precision
+from geoseg.training.optimization.modes import modes_kept
 from geoseg.training.options import BATCH_SIZE
 from geoseg.training.task import SegmentationTask
 
@@ -41,11 +42,11 @@ def fitting_batch_size(
         TrainingError: If not even one patch fits.
     """
     task.to(device)
-    most = min(MOST, max(patches // LEAST_STEPS, BATCH_SIZE))
     try:
         if device.type == "cpu":
             return _by_measure(task, bands, size)
-        return min(_by_trial(task, bands, size, device), most)
+        most = min(MOST, max(patches // LEAST_STEPS, BATCH_SIZE))
+        return _by_trial(task, bands, size, device, most)
     finally:
         task.zero_grad(set_to_none=True)
         task.to("cpu")
@@ -63,9 +64,12 @@ def _by_measure(task: SegmentationTask, bands: int, size: int) -> int:
     return int(min(max(SHARE * psutil.virtual_memory().available / each, 1), BATCH_SIZE))
 
 
-def _by_trial(task: SegmentationTask, bands: int, size: int, device: torch.device) -> int:
+def _by_trial(
+    task: SegmentationTask, bands: int, size: int, device: torch.device, most: int
+) -> int:
+    """Half of what fits, for safety, but no more than `most`; `MOST` is safe enough itself."""
     fitting, count = 0, 1
-    while count <= MOST:
+    while count <= MOST and fitting < 2 * most:
         try:
             _step(task, count, bands, size, device)
         except RuntimeError as error:
@@ -79,22 +83,20 @@ def _by_trial(task: SegmentationTask, bands: int, size: int, device: torch.devic
             f"--batch-size auto: not one patch of {size} px fits into the memory of {device}; "
             f"tile with a smaller --patch-size or take a smaller --encoder"
         )
-    return max(fitting // 2, 1) if fitting < MOST else fitting
+    return min(most, fitting if fitting == MOST else max(fitting // 2, 1))
 
 
 def _step(task: SegmentationTask, count: int, bands: int, size: int, device: torch.device) -> None:
     """A step of training without its update, on patches of nothing in particular."""
     precision = choose_precision(task.options.precision, device)
-    modes = {module: module.training for module in task.modules()}
-    task.eval()  # batch statistics stay as they are, and one patch is enough
     images: Tensor = torch.rand(count, bands, size, size, device=device)
     target = torch.zeros(count, size, size, dtype=torch.int64, device=device)
     target[:, 0] = IGNORE
-    with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+    with modes_kept(task), autocast:
+        task.eval()  # batch statistics stay as they are, and one patch is enough
         task.loss(task(images), target).backward()  # type: ignore[no-untyped-call]
     task.zero_grad(set_to_none=True)
-    for module, training in modes.items():
-        module.training = training
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
