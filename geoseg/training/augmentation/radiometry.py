@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torchvision.transforms.v2.functional import adjust_gamma
 
 from geoseg.io.patch_record import PatchSetRecord
 from geoseg.training.augmentation.recipe import Augmentation
@@ -94,8 +95,7 @@ def recolored(
 def _bend(picture: Tensor, bands: Bands, power: float) -> None:
     """Gamma inside the range of each band; beyond its ends values stay as they are."""
     share = ((picture - bands.low) / bands.span.clamp(min=1e-9)).clamp_(0, 1)
-    bent = share.log().mul_(power).exp_()  # five times as fast as pow
-    picture.addcmul_(bent.sub_(share), bands.span)
+    picture.addcmul_(adjust_gamma(share, power).sub_(share), bands.span)
 
 
 def _saturate(picture: Tensor, visible: tuple[int, ...], factor: float) -> None:
