@@ -13,7 +13,7 @@ run() {
 
 run geoseg tile sample_data/ortho.tif --reference sample_data/reference.tif \
     --legend sample_data/legend.toml -o "$out/patches" --val 0.2 --overwrite
-run geoseg train "$out/patches" -o "$out/run" --epochs 8 --batch-size 4 --overwrite
+run geoseg train "$out/patches" -o "$out/run" --epochs 12 --batch-size 4 --overwrite
 run geoseg predict "$out/run/model" sample_data/ortho.tif -o "$out/map.tif" \
     --windows "$out/windows" --overwrite
 run geoseg mosaic "$out/windows" -o "$out/mosaic.tif" --overwrite

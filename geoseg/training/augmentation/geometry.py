@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import affine
 
 from geoseg.core.scores import IGNORE
 from geoseg.io.patches import Sample
@@ -58,19 +57,18 @@ class Warp(NamedTuple):
     place: tuple[float, float] = (0.0, 0.0)
     """Rows and columns of that part's centre from the whole's, in half sides."""
 
-    @property
-    def matrix(self) -> NDArray[np.float32]:
-        """(2, 3): from places in the result to places in the source.
+    def affine(self, size: int) -> dict[str, Any]:
+        """What torchvision takes to do it with a picture of so many pixels on each side.
 
-        Both are (x, y), from -1 at the left and upper edge to 1. It is the inverse of turning
-        what was sheared and scaled.
+        The part is enlarged by a larger scale, once its centre has come to the picture's.
         """
-        angle, slope = math.radians(self.angle), math.tan(math.radians(self.shear))
-        cos, sin = math.cos(angle), math.sin(angle)
-        forth = np.array([[cos, -sin], [sin, cos]]) @ [[1, -slope], [0, 1]] * self.scale
-        back = np.linalg.inv(forth)
-        centre = back @ self.place[::-1]
-        return np.column_stack([back * self.side, centre]).astype(np.float32)
+        down, right = (-place * size / 2 / self.side for place in self.place)
+        return {
+            "angle": self.angle,
+            "translate": [right, down],
+            "scale": self.scale / self.side,
+            "shear": [self.shear, 0.0],
+        }
 
 
 def draw_warp(augmentation: Augmentation, rng: np.random.Generator) -> Warp:
@@ -93,27 +91,14 @@ def warped(sample: Sample, warp: Warp) -> Sample:
     Pixels without data take no part: those beside them are made of their other neighbours.
     """
     image, mask = sample
-    grid = _grid(warp, len(mask))
+    how = warp.affine(len(mask))
     missing = np.asarray(np.isnan(image).any(axis=0))
     known = np.where(missing, np.float32(0), image) if missing.any() else image
     layers = torch.from_numpy(np.concatenate([known, ~missing[None]], dtype=np.float32))
-    found = _sampled(layers, grid, mode="bilinear")
+    found = affine(layers, **how, interpolation=InterpolationMode.BILINEAR)
     picture, weight = found[:-1], found[-1]
     weight.masked_fill_(weight < SEEN, math.nan)
-    labelled = mask.astype(np.float32)[None] - IGNORE  # 0, as it is outside, is not labelled
-    classes = _sampled(torch.from_numpy(labelled), grid, mode="nearest")[0].numpy() + IGNORE
+    labelled = torch.from_numpy(mask.astype(np.float32)[None] - IGNORE)  # 0, as outside, is not
+    classes = affine(labelled, **how)[0].numpy() + IGNORE
     classes[np.isnan(weight.numpy())] = IGNORE
     return Sample(picture.div_(weight).numpy(), classes.astype(np.uint8))
-
-
-def _grid(warp: Warp, size: int) -> Tensor:
-    """(1, size, size, 2) where each pixel of the result comes from, as `grid_sample` takes it."""
-    (to_x, to_y), places = torch.from_numpy(warp.matrix), (torch.arange(size) * 2 + 1) / size - 1
-    both = (a * places + (b * places + c)[:, None] for a, b, c in (to_x, to_y))
-    return torch.stack(list(both), dim=-1)[None]
-
-
-def _sampled(layers: Tensor, grid: Tensor, *, mode: Any) -> Tensor:
-    """(n, height, width) values of layers at the places of a grid; 0 beyond the edge."""
-    found = functional.grid_sample(layers[None], grid, mode=mode, align_corners=False)
-    return found[0]

@@ -11,8 +11,8 @@ Positions = Literal["none", "flips", "d4"]
 """Of a square: as it is; mirror images and the half turn; all eight."""
 
 PRESETS = {
-    "light": "d4,scale:0.8-1.25,brightness:0.1,contrast:0.1",
-    "strong": "d4,rotation:45,scale:0.8-1.4,shear:5,brightness:0.2,contrast:0.3,saturation:0.3,"
+    "light": "d4,scale:0.7-1.4,brightness:0.2,contrast:0.2,saturation:0.2,gamma:0.2",
+    "strong": "d4,rotation:45,scale:0.7-1.4,shear:5,brightness:0.2,contrast:0.3,saturation:0.3,"
     "gamma:0.2,noise:0.02,blur:1,erasing:0.2",
 }
 """Names that stand for a list."""
@@ -103,7 +103,7 @@ class Augmentation:
 
         >>> made = Augmentation.parse("light,rotation:30,scale:1")
         >>> made.positions, made.rotation, made.scale, made.contrast
-        ('d4', 30.0, (1.0, 1.0), 0.1)
+        ('d4', 30.0, (1.0, 1.0), 0.2)
         """
         made = Augmentation()
         for each in text.lower().split(","):

@@ -29,7 +29,7 @@ def test_a_later_word_replaces_an_earlier_one():
 def test_a_strength_of_0_takes_a_change_out_of_a_preset():
     found = parse("light,scale:1,brightness:0")
 
-    assert (found.warps, found.brightness, found.contrast) == (False, 0, 0.1)
+    assert (found.warps, found.brightness, found.contrast) == (False, 0, 0.2)
 
 
 @pytest.mark.parametrize("name", STRENGTHS)
