@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import affine
+from torchvision.transforms.v2 import InterpolationMode, functional
 
 from geoseg.core.scores import IGNORE
 from geoseg.io.patches import Sample
@@ -95,10 +94,10 @@ def warped(sample: Sample, warp: Warp) -> Sample:
     missing = np.asarray(np.isnan(image).any(axis=0))
     known = np.where(missing, np.float32(0), image) if missing.any() else image
     layers = torch.from_numpy(np.concatenate([known, ~missing[None]], dtype=np.float32))
-    found = affine(layers, **how, interpolation=InterpolationMode.BILINEAR)
+    found = functional.affine(layers, **how, interpolation=InterpolationMode.BILINEAR)
     picture, weight = found[:-1], found[-1]
     weight.masked_fill_(weight < SEEN, math.nan)
     labelled = torch.from_numpy(mask.astype(np.float32)[None] - IGNORE)  # 0, as outside, is not
-    classes = affine(labelled, **how)[0].numpy() + IGNORE
+    classes = functional.affine(labelled, **how)[0].numpy() + IGNORE
     classes[np.isnan(weight.numpy())] = IGNORE
     return Sample(picture.div_(weight).numpy(), classes.astype(np.uint8))
