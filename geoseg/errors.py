@@ -11,12 +11,16 @@
   - BundleError            a model bundle is incomplete, or made for other input
   - TrainingError          a training cannot start, or has come to nothing
   - EmptyError             a step would produce nothing (no patches, no valid pixels)
+    - NoPolygonError       no polygon of a file lies on a raster
   - OutputError            an output cannot be written
     - OutputExistsError    an output is already there and --overwrite was not given
   - BatchError             some of several inputs failed; the others are done
 
 Anything else that escapes is a bug and keeps its traceback.
 """
+
+from collections.abc import Collection
+from pathlib import Path
 
 
 class GeosegError(Exception):
@@ -67,6 +71,23 @@ class TrainingError(GeosegError):
 
 class EmptyError(GeosegError):
     """A step would produce nothing."""
+
+
+class NoPolygonError(EmptyError):
+    """No polygon of a file lies on a raster: there is no object, or one of the CRS is wrong."""
+
+    def __init__(self, message: str, *, paths: Collection[Path], is_plausible: bool) -> None:
+        """Say so.
+
+        Args:
+            message: In one line.
+            paths: Of the polygons.
+            is_plausible: Whether they may be right all the same: there are none, or their
+                extent meets the raster.
+        """
+        super().__init__(message)
+        self.paths = paths
+        self.is_plausible = is_plausible
 
 
 class OutputError(GeosegError):

@@ -2,7 +2,7 @@
 
 from geoseg.chains.options import PredictOptions
 from geoseg.core.grid import Grid
-from geoseg.errors import EmptyError, VectorError
+from geoseg.errors import VectorError
 from geoseg.io.vector import Area, read_polygons
 
 
@@ -24,9 +24,4 @@ def open_area(options: PredictOptions, grid: Grid) -> Area | None:
         polygons = read_polygons(path, layer=options.aoi_layer).geometries
     except VectorError as error:  # which advises the option for references
         raise VectorError(str(error).replace(" --layer", " --aoi-layer")) from error
-    if not len(polygons):
-        raise EmptyError(f"{path}: holds no polygon")
-    try:
-        return Area(polygons, grid)
-    except EmptyError as error:
-        raise EmptyError(f"{path}: {error}; are the CRS right?") from error
+    return Area(polygons, grid, path=path)

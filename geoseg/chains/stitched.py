@@ -71,7 +71,11 @@ def _of_source(
             ortho, segmenter, lattice.windows(region), batch_size=BATCH_SIZE, ground=ground
         )
         reference = open_reference(
-            source.reference, legend=record.legend, grid=grid, options=record.reference
+            source.reference,
+            legend=record.legend,
+            grid=grid,
+            options=record.reference,
+            may_be_elsewhere=True,
         )
         try:
             for cell in blend(parts, lattice, region):

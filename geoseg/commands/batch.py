@@ -1,12 +1,18 @@
 """Several inputs in a row: one bad file does not stop the others, and is named at the end."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from geoseg.commands.talk import Talk
-from geoseg.errors import BatchError, GeosegError, OutputError, OutputExistsError
+from geoseg.errors import (
+    BatchError,
+    GeosegError,
+    NoPolygonError,
+    OutputError,
+    OutputExistsError,
+)
 from geoseg.io.outputs import write_text
 
 T = TypeVar("T")
@@ -41,8 +47,15 @@ class Batch:
         work: Callable[[T], R],
         *,
         name: Callable[[T], str] = str,
+        once_more: Callable[[T, NoPolygonError, Sequence[R]], R] | None = None,
     ) -> list[R]:
-        """Results of the items that went well.
+        """Results of the items that went well, in order.
+
+        Args:
+            items: The inputs.
+            work: What is done with each.
+            name: By which failures are known.
+            once_more: Judges what no polygon lies on when the results of the others are known.
 
         Raises:
             GeosegError: If there is only one item, and it fails.
@@ -50,23 +63,31 @@ class Batch:
         """
         todo = list(items)
         self._count = len(todo)
-        results = []
-        for item in todo:
+        results: dict[int, R] = {}
+        absent: dict[int, NoPolygonError] = {}
+        for number, item in enumerate(todo):
             if (known := self._skip.get(name(item))) is not None:
                 self._note(name(item), f"{known} (not tried again; --retry-failed does)")
                 continue
             try:
-                results.append(work(item))
+                results[number] = work(item)
+            except NoPolygonError as error:
+                absent[number] = error
             except GeosegError as error:
-                in_the_way = isinstance(error, OutputExistsError)
-                if len(todo) == 1 or (isinstance(error, OutputError) and not in_the_way):
-                    raise
-                self._note(name(item), str(error))
-                if not in_the_way:  # that is no fault of the input
-                    self._keep(name(item), str(error))
+                self._fail(name(item), error)
             else:
                 self._keep(name(item), None)
-        return results
+        others = list(results.values())
+        for number, error in absent.items():
+            try:
+                if once_more is None:
+                    raise error
+                results[number] = once_more(todo[number], error, others)
+            except GeosegError as other:
+                self._fail(name(todo[number]), other)
+            else:
+                self._keep(name(todo[number]), None)
+        return [results[number] for number in sorted(results)]
 
     def finish(self) -> None:
         """Name the failures.
@@ -79,6 +100,19 @@ class Batch:
                 f"{len(self.failures)} of {self._count} inputs failed: "
                 f"{'; '.join(self.failures.values())}"
             )
+
+    def _fail(self, name: str, error: GeosegError) -> None:
+        """Note why an input failed.
+
+        Raises:
+            GeosegError: If it is the only one, or there is no way to write.
+        """
+        in_the_way = isinstance(error, OutputExistsError)
+        if self._count == 1 or (isinstance(error, OutputError) and not in_the_way):
+            raise error
+        self._note(name, str(error))
+        if not in_the_way:  # that is no fault of the input
+            self._keep(name, str(error))
 
     def _note(self, name: str, reason: str) -> None:
         self.failures[name] = reason

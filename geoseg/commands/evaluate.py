@@ -1,8 +1,8 @@
 """``geoseg evaluate``: class maps against reference maps."""
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,8 @@ from geoseg.commands.legends import (
 from geoseg.commands.parsing import parse_distance
 from geoseg.commands.survey import Errors, match_orthos
 from geoseg.commands.talk import Talk, print_json, width_of_terminal
+from geoseg.core.columns import subject
+from geoseg.errors import NoPolygonError
 
 FEW_BLOCKS = 30
 """With fewer than this, bounds of figures are not to be trusted much."""
@@ -60,6 +62,7 @@ def evaluate(
     ] = "val",
     attribute: options.Attribute = None,
     layer: options.Layer = None,
+    labelled_areas: options.LabelledAreas = None,
     coding: Annotated[
         Literal["auto", "values", "colors", "map"],
         typer.Option(help="How a raster reference names classes."),
@@ -181,11 +184,11 @@ def evaluate(
     classes = legend_of(legend, paths[0])
     talk = Talk(quiet=quiet)
     if sample is not None:
-        others = (patches, boundary, erode, objects, scores)
+        others = (patches, boundary, erode, objects, scores, labelled_areas)
         if len(paths) > 1 or any(others) or confidence or by or error_map or worst:
             raise typer.BadParameter(
                 "it is of one map, and without --patches, --boundary, --erode, --objects, "
-                "--scores, --confidence, --by, --error-map, --worst",
+                "--scores, --labelled-areas, --confidence, --by, --error-map, --worst",
                 param_hint="--sample",
             )
         classes = merged_legend(classes, legend_map, reference_legend)
@@ -202,7 +205,13 @@ def evaluate(
     pairs = evaluation.pair_maps(paths, references, by=pair, scores=rasters)
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
     ground = _ground(patches, split) if patches else None
-    choices = ReferenceOptions(attribute=attribute, layer=layer, coding=coding, resample=resample)
+    choices = ReferenceOptions(
+        attribute=attribute,
+        layer=layer,
+        coding=coding,
+        resample=resample,
+        **options.labelled_areas(labelled_areas),
+    )
     numbers = class_indices(objects or [], classes)
     drawn = reference_objects == "polygons"
     measures = evaluation.Measures(
@@ -225,13 +234,12 @@ def evaluate(
     errors.check()
     reading: dict[str, Any] = {"options": choices, "aoi": aoi, "ground": ground}
     threads = workers or min(os.cpu_count() or 1, MOST_THREADS)
-    compare: Callable[..., Any] = partial(
-        evaluation.compare, measures=measures, workers=threads, **reading
-    )
     batch = Batch(talk)
-    done = batch.run(
-        pairs, lambda each: (each, compare(each, classes, watch=talk.watch(each.name)))
+    done, blank = _compare_all(
+        pairs, batch, talk, legend=classes, measures=measures, workers=threads, **reading
     )
+    if blank:
+        talk.warn(f"{subject(blank, 'maps')} without a polygon: {_blank_ground(classes, choices)}")
     if not done:
         batch.finish()
     report = evaluation.Evaluation(
@@ -243,6 +251,40 @@ def evaluate(
         evaluation.write_report(output, report, overwrite=overwrite, panels=panels)
     _tell(report, partial(evaluation.table_of, width=width_of_terminal()), json=json)
     batch.finish()
+
+
+def _compare_all(
+    pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any
+) -> tuple[list[Any], list[str]]:
+    """Hold maps against their references.
+
+    A map on which no polygon lies is all background if there are polygons on another one.
+
+    Returns:
+        Pairs with their comparisons, and the names of maps without a polygon.
+    """
+    from geoseg.evaluation import compare
+
+    blank: list[str] = []
+
+    def work(pair: Any) -> tuple[Any, Any]:
+        return pair, compare(pair, watch=talk.watch(pair.name), **choices)
+
+    def without_polygons(pair: Any, error: NoPolygonError, others: Sequence[Any]) -> Any:
+        proven = {path for other, _ in others for path in other.references}
+        if not others or not (error.is_plausible or proven.issuperset(error.paths)):
+            raise error
+        blank.append(pair.class_map.name)
+        return work(replace(pair, may_be_elsewhere=True))
+
+    return batch.run(pairs, work, once_more=without_polygons), blank
+
+
+def _blank_ground(legend: Any, reading: Any) -> str:
+    """What the ground of maps is on which no polygon of a reference lies."""
+    if legend.background is None or reading.only_polygons:
+        return "nothing is labelled there"
+    return f"all ground there is {legend.background!r}"
 
 
 def _ground(patches: Path, split: Literal["train", "val", "test"]) -> Any:
@@ -268,7 +310,9 @@ def _reading(
     choices: Any, aoi: Path | None, patches: Path | None, split: str
 ) -> dict[str, str | bool | None]:
     """How the files were read, for the record."""
+    areas = choices.labelled_areas
     return asdict(choices) | {
+        "labelled_areas": str(areas) if areas else None,
         "aoi": str(aoi) if aoi else None,
         "patches": str(patches) if patches else None,
         "split": split if patches else None,

@@ -11,6 +11,9 @@ from geoseg.commands.parsing import parse_bands, parse_nodata
 TIFF = (".tif", ".tiff")
 """Endings of the rasters that are written."""
 
+ONLY_POLYGONS = "polygons"
+"""For ``--labelled-areas``: nothing but the polygons of a reference is labelled."""
+
 LegendName = Annotated[
     str,
     typer.Option(
@@ -54,6 +57,16 @@ Attribute = Annotated[
     str | None,
     typer.Option("--attribute", help="Column of a vector reference that holds the class."),
 ]
+LabelledAreas = Annotated[
+    str | None,
+    typer.Option(
+        "--labelled-areas",
+        metavar="FILE|polygons",
+        help="Boxes or other polygons: outside of them nothing is labelled, inside what no polygon "
+        "of the reference covers is background. `polygons`: only they are labelled, whatever "
+        "the legend's background.",
+    ),
+]
 Layer = Annotated[str | None, typer.Option("--layer", help="Layer of a vector reference.")]
 PatchSize = Annotated[
     int, typer.Option("--patch-size", min=1, help="Side of a patch or window, in pixels.")
@@ -80,6 +93,13 @@ DryRun = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
+
+
+def labelled_areas(text: str | None) -> dict[str, Any]:
+    """What ``--labelled-areas`` says, as fields of `ReferenceOptions`."""
+    if text == ONLY_POLYGONS:
+        return {"only_polygons": True}
+    return {"labelled_areas": Path(text) if text else None}
 
 
 def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:

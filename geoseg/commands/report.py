@@ -33,6 +33,7 @@ def report(
     reference_legend: ReferenceLegend = None,
     attribute: options.Attribute = None,
     layer: options.Layer = None,
+    labelled_areas: options.LabelledAreas = None,
     coding: Coding = "auto",
     aoi: Aoi = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
@@ -60,6 +61,7 @@ def report(
         reference_legend=reference_legend,
         attribute=attribute,
         layer=layer,
+        labelled_areas=labelled_areas,
         coding=coding,
         aoi=aoi,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from geoseg.commands.legends import legend_map_of
+from geoseg.commands.options import labelled_areas
 
 if TYPE_CHECKING:
     from geoseg.reporting import ShowOptions
@@ -60,6 +61,9 @@ class Words:
     layer: str | None
     """Of polygons."""
 
+    labelled_areas: str | None
+    """Outside of which nothing is labelled."""
+
     coding: Literal["auto", "values", "colors", "map"]
     """How rasters name classes."""
 
@@ -86,6 +90,8 @@ def show_options(
     from geoseg.reporting.reading import Ground, Reading
 
     truth = find_references(references or [])
+    areas = labelled_areas(words.labelled_areas)
+    labelled = areas.pop("labelled_areas", None)
     reading = Reading(
         legend=load_legend(words.legend) if words.legend else None,
         legend_map=legend_map_of(
@@ -95,9 +101,9 @@ def show_options(
             coding=words.coding,
         ),
         reference=ReferenceOptions(
-            attribute=words.attribute, layer=words.layer, coding=words.coding
+            attribute=words.attribute, layer=words.layer, coding=words.coding, **areas
         ),
-        grounds=(Ground(words.aoi),) if words.aoi else (),
+        grounds=tuple(Ground(path) for path in (words.aoi, labelled) if path),
     )
     return ShowOptions(
         orthos=tuple(find_rasters(orthos or [])),

@@ -76,6 +76,7 @@ def tile(
     stacked: options.Stacked = None,
     attribute: options.Attribute = None,
     layer: options.Layer = None,
+    labelled_areas: options.LabelledAreas = None,
     coding: Annotated[
         Literal["auto", "values", "colors"],
         typer.Option(help="Whether a raster reference names classes by values or by colours."),
@@ -113,7 +114,11 @@ def tile(
         workers=workers,
         read=ReadOptions(bands=bands, nodata=nodata, stacked=tuple(stacked or ())),
         reference=ReferenceOptions(
-            attribute=attribute, layer=layer, coding=coding, resample=resample
+            attribute=attribute,
+            layer=layer,
+            coding=coding,
+            resample=resample,
+            **options.labelled_areas(labelled_areas),
         ),
     )
     talk = Talk(quiet=quiet, verbose=verbose)

@@ -32,6 +32,7 @@ def view(
     reference_legend: ReferenceLegend = None,
     attribute: options.Attribute = None,
     layer: options.Layer = None,
+    labelled_areas: options.LabelledAreas = None,
     coding: Coding = "auto",
     aoi: Aoi = None,
     host: Annotated[
@@ -54,6 +55,7 @@ def view(
         reference_legend=reference_legend,
         attribute=attribute,
         layer=layer,
+        labelled_areas=labelled_areas,
         coding=coding,
         aoi=aoi,
     )

@@ -63,3 +63,17 @@ def _groups(sizes: Mapping[str, int], width: int | None) -> list[list[str]]:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def subject(names: Sequence[str], kind: str) -> str:
+    """The beginning of a sentence on some files, of which the first are named.
+
+    >>> subject(["a.tif"], "maps")
+    'a.tif is'
+    >>> subject(["a.tif", "b.tif", "c.tif", "d.tif"], "maps")
+    '4 maps (a.tif, b.tif, c.tif ...) are'
+    """
+    if len(names) == 1:
+        return f"{names[0]} is"
+    listed = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")  # noqa: PLR2004
+    return f"{len(names)} {kind} ({listed}) are"

@@ -86,8 +86,13 @@ def open_pair(
         GeosegError: What is wrong with the files.
     """
     with ClassMap(pair.class_map, legend, aoi=aoi, ground=ground) as mapped:
-        paths = (pair.reference, *pair.further)
-        truth = References(paths, legend=legend, grid=mapped.grid, options=options)
+        truth = References(
+            pair.references,
+            legend=legend,
+            grid=mapped.grid,
+            options=options,
+            may_be_elsewhere=pair.may_be_elsewhere,
+        )
         with closing(truth):
             yield mapped, truth
 

@@ -1,7 +1,7 @@
 """What is held against what, what is measured, and what comes of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +36,14 @@ class Pair:
 
     scores: Path | None = None
     """Scores of the class map, if they are to be judged."""
+
+    may_be_elsewhere: bool = field(default=False, compare=False)
+    """Whether no polygon of the references need lie on the map."""
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """All of them, the first ones count first."""
+        return (self.reference, *self.further)
 
 
 @dataclass(frozen=True)

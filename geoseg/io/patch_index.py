@@ -158,6 +158,8 @@ def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
     content["read"]["stacked"] = [_relative(path, folder) for path in record.read.stacked]
     content["sources"] = [_source_to_dict(source, folder) for source in record.sources]
     content["aoi"] = record.aoi and _relative(record.aoi, folder)
+    if areas := record.reference.labelled_areas:
+        content["reference"]["labelled_areas"] = _relative(areas, folder)
     if record.pixels:
         content["pixels"] = _relative(record.pixels, folder)
     else:
@@ -173,7 +175,7 @@ def _record_from_json(text: str, folder: Path) -> PatchSetRecord:
     content["legend"] = Legend.from_dict(content["legend"])
     content["sources"] = tuple(_source_from_dict(each, folder) for each in content["sources"])
     content["read"] = _read_options(content["read"], folder)
-    content["reference"] = ReferenceOptions(**content["reference"])
+    content["reference"] = _reference_options(content["reference"], folder)
     content["aoi"] = content["aoi"] and _absolute(content["aoi"], folder)
     if pixels := content.get("pixels"):  # sets of 0.1 have none
         content["pixels"] = _absolute(pixels, folder)
@@ -189,6 +191,11 @@ def _read_options(content: dict[str, Any], folder: Path) -> ReadOptions:
         "stacked": tuple(_absolute(each, folder) for each in stacked),
     }
     return ReadOptions(**content | known)
+
+
+def _reference_options(content: dict[str, Any], folder: Path) -> ReferenceOptions:
+    areas = content.get("labelled_areas")
+    return ReferenceOptions(**content | {"labelled_areas": areas and _absolute(areas, folder)})
 
 
 def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:

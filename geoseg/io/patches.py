@@ -159,9 +159,13 @@ class PatchSet:
             record, source = self.record, self.record.sources[index]
             reader = self.open_ortho(source)
             reference = open_reference(
-                source.reference, legend=record.legend, grid=reader.grid, options=record.reference
+                source.reference,
+                legend=record.legend,
+                grid=reader.grid,
+                options=record.reference,
+                may_be_elsewhere=True,
             )
-            area = Area.open(record.aoi, reader.grid) if record.aoi else None
+            area = Area.open(record.aoi, reader.grid, may_be_elsewhere=True) if record.aoi else None
             self._open[index] = reader, reference, area
             if len(self._open) > MOST_OPEN:
                 _, (oldest, truth, _) = self._open.popitem(last=False)

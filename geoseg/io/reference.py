@@ -1,5 +1,6 @@
 """The truth on an orthophoto's grid, whatever it is made of: values, colours or polygons."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,7 +15,7 @@ from geoseg.core.window import Window
 from geoseg.errors import EmptyError, GridMismatchError, LegendError, VectorError
 from geoseg.io.placement import window_on
 from geoseg.io.raster import RasterReader, ReadOptions
-from geoseg.io.vector import BurntPolygons, is_vector, read_polygons
+from geoseg.io.vector import Area, BurntPolygons, is_vector, read_polygons
 
 Coding = Literal["auto", "values", "colors", "map"]
 """How the pixels of a reference name classes.
@@ -41,6 +42,12 @@ class ReferenceOptions:
     resample: bool = False
     """Whether a raster on another grid is resampled (nearest) rather than refused."""
 
+    labelled_areas: Path | None = None
+    """Polygons, such as boxes, outside of which nothing is labelled; None: all ground is."""
+
+    only_polygons: bool = False
+    """Whether ground that no polygon covers is unlabelled, whatever the legend says."""
+
 
 class Reference(Protocol):
     """Class indices on the grid of an orthophoto."""
@@ -60,6 +67,7 @@ def open_reference(
     grid: Grid,
     options: ReferenceOptions | None = None,
     background: bool = True,
+    may_be_elsewhere: bool = False,
 ) -> "RasterReference | VectorReference":
     """Open a reference map for reading on the grid of an orthophoto.
 
@@ -69,27 +77,63 @@ def open_reference(
         grid: The orthophoto's.
         options: How the reference is read.
         background: Whether ground that no polygon covers is of the legend's background class.
+        may_be_elsewhere: Whether no polygon, of the reference or of the labelled areas, need
+            lie on the grid.
 
     Raises:
         GridMismatchError: If a raster lies on another grid and is not to be resampled.
         EmptyError: If it shares no ground with the grid.
+        NoPolygonError: If polygons do not, which may mean that there is no object.
         LegendError: If an attribute value has no class.
         RasterError: If a raster cannot be read.
         VectorError: If polygons cannot be read.
     """
     options = options or ReferenceOptions()
+    areas = options.labelled_areas
+    labelled = Area.open(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
+    reference: RasterReference | VectorReference
     if is_vector(path):
-        return VectorReference(
-            path, legend=legend, grid=grid, options=options, background=background
+        reference = VectorReference(
+            path,
+            legend=legend,
+            grid=grid,
+            options=options,
+            background=background,
+            may_be_elsewhere=may_be_elsewhere,
         )
-    return RasterReference(path, legend=legend, grid=grid, options=options)
+    else:
+        reference = RasterReference(path, legend=legend, grid=grid, options=options)
+    reference.labelled = labelled
+    return reference
 
 
-class RasterReference:
-    """A raster of class values or colours."""
+class _Labelled(ABC):
+    """A reference that is unlabelled outside of some areas, if they are named."""
 
     extent: Window
     """The pixels of the grid that it covers, or a few more."""
+
+    labelled: Area | None = None
+    """Outside of it nothing is labelled."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where nothing is known.
+
+        Raises:
+            LegendError: If a value or colour has no class in the legend.
+        """
+        labels = self._labels(window)
+        if self.labelled is not None:
+            labels[~self.labelled.read(window)] = IGNORE
+        return labels
+
+    @abstractmethod
+    def _labels(self, window: Window) -> NDArray[np.uint8]:
+        """The same, whatever the areas; an array of its own."""
+
+
+class RasterReference(_Labelled):
+    """A raster of class values or colours."""
 
     def __init__(
         self, path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions
@@ -132,12 +176,7 @@ class RasterReference:
             raise EmptyError(f"{self.path}: does not overlap the raster it belongs to")
         return extent
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where nothing is known.
-
-        Raises:
-            LegendError: If a value or colour has no class in the legend.
-        """
+    def _labels(self, window: Window) -> NDArray[np.uint8]:
         wanted = window.moved(self._window.row_off, self._window.col_off)
         inside = wanted.clip(self._reader.grid.height, self._reader.grid.width)
         if inside == wanted:
@@ -178,11 +217,8 @@ class RasterReference:
         self._reader.close()
 
 
-class VectorReference:
+class VectorReference(_Labelled):
     """Polygons with a class attribute."""
-
-    extent: Window
-    """The pixels of the grid that it covers, or a few more."""
 
     def __init__(
         self,
@@ -192,6 +228,7 @@ class VectorReference:
         grid: Grid,
         options: ReferenceOptions,
         background: bool = True,
+        may_be_elsewhere: bool = False,
     ) -> None:
         self.path = path
         polygons = read_polygons(path, layer=options.layer, attribute=options.attribute)
@@ -202,20 +239,26 @@ class VectorReference:
                 indices = legend.encode_attributes(polygons.attributes)
             except LegendError as error:
                 raise LegendError(f"{path}: column {options.attribute!r}: {error}") from error
-        fill = legend.background_index if background else IGNORE
+        with_background = background and not options.only_polygons
+        fill = legend.background_index if with_background else IGNORE
         self._polygons = polygons.geometries, indices
         self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill)
-        if not self._burnt.touches_grid:
-            raise EmptyError(f"{path}: no polygon lies on the raster; are the CRS right?")
-        self.extent = self._burnt.window if fill == IGNORE else grid.window
+        if not may_be_elsewhere:
+            self._burnt.refuse_elsewhere(path)
+        drawn = fill == IGNORE and self._burnt.touches_grid
+        self.extent = self._burnt.window if drawn else grid.window
 
     def polygons_of(self, index: int) -> Any:
         """The polygons of a class, a GeoSeries."""
         geometries, indices = self._polygons
         return geometries[indices == index]
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where no polygon is and the legend says nothing."""
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether no polygon lies on the grid."""
+        return not self._burnt.touches_grid
+
+    def _labels(self, window: Window) -> NDArray[np.uint8]:
         return self._burnt.read(window)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, GeosegError, VectorError
+from geoseg.errors import EmptyError, GeosegError, NoPolygonError, VectorError
 from geoseg.io.numbered import NumberedPolygons, on_grid
 from geoseg.io.reference import RasterReference, ReferenceOptions, VectorReference, open_reference
 
@@ -30,6 +31,7 @@ class References:
         legend: Legend,
         grid: Grid,
         options: ReferenceOptions | None = None,
+        may_be_elsewhere: bool = False,
     ) -> None:
         """Open.
 
@@ -38,39 +40,45 @@ class References:
             legend: Their classes.
             grid: The orthophoto's.
             options: How they are read.
+            may_be_elsewhere: Whether no polygon need lie on the grid.
 
         Raises:
             EmptyError: If none of them shares ground with the grid.
+            NoPolygonError: If they are polygons, which may mean that there is no object.
             GeosegError: What is wrong with one of them.
         """
         self.paths = tuple(paths)
         self._grid = grid
         self._parts: list[RasterReference | VectorReference] = []
+        options = options or ReferenceOptions()
         alone = len(paths) == 1
+        absent: list[EmptyError] = []
         try:
             for path in paths:
-                self._open(path, legend, options, background=alone)
+                try:
+                    part = open_reference(
+                        path,
+                        legend=legend,
+                        grid=grid,
+                        options=options,
+                        background=alone,
+                        may_be_elsewhere=may_be_elsewhere,
+                    )
+                except EmptyError as error:
+                    if alone:
+                        raise
+                    absent.append(error)
+                else:
+                    self._parts.append(part)
         except GeosegError:
             self.close()
             raise
         if not self._parts:
-            listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
-            raise EmptyError(f"{listed}: none overlaps the raster they belong to")
+            _refuse_absent(paths, absent)
         drawn = any(isinstance(part, VectorReference) for part in self._parts)
-        self._background = legend.background_index if drawn and not alone else IGNORE
-
-    def _open(
-        self, path: Path, legend: Legend, options: ReferenceOptions | None, *, background: bool
-    ) -> None:
-        try:
-            part = open_reference(
-                path, legend=legend, grid=self._grid, options=options, background=background
-            )
-        except EmptyError:
-            if background:
-                raise
-        else:
-            self._parts.append(part)
+        filled = drawn and not alone and not options.only_polygons
+        self._background = legend.background_index if filled else IGNORE
+        self._labelled = self._parts[0].labelled
 
     @property
     def used(self) -> tuple[Path, ...]:
@@ -88,7 +96,10 @@ class References:
                 break
             labels = np.where(empty, part.read(window), labels)
         if self._background != IGNORE:
-            labels[labels == IGNORE] = self._background
+            empty = labels == IGNORE
+            if self._labelled is not None:
+                empty &= self._labelled.read(window)
+            labels[empty] = self._background
         return labels
 
     def conflicts(self, window: Window) -> NDArray[np.bool_]:
@@ -129,6 +140,17 @@ class References:
         """Release files."""
         for part in self._parts:
             part.close()
+
+
+def _refuse_absent(paths: Sequence[Path], absent: Sequence[EmptyError]) -> NoReturn:
+    """Say that no reference shares ground with a raster; polygons may be right all the same."""
+    listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
+    message = f"{listed}: none overlaps the raster they belong to"
+    drawn = [error for error in absent if isinstance(error, NoPolygonError)]
+    if len(drawn) < len(absent):
+        raise EmptyError(message)
+    is_plausible = any(error.is_plausible for error in drawn)
+    raise NoPolygonError(message, paths=paths, is_plausible=is_plausible)
 
 
 def _meet(

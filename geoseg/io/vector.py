@@ -15,7 +15,7 @@ from rasterio.features import rasterize
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, OutputError, VectorError
+from geoseg.errors import EmptyError, NoPolygonError, OutputError, VectorError
 from geoseg.io.outputs import staged
 from geoseg.io.paths import VECTOR_SUFFIXES
 
@@ -137,6 +137,31 @@ class BurntPolygons:
         """Whether any polygon lies on the raster."""
         return bool(len(self._tree.query(shapely.box(*self._grid.bounds))))
 
+    def refuse_elsewhere(self, path: Path | None = None, what: str = "polygon") -> None:
+        """See that a polygon lies on the raster.
+
+        Args:
+            path: Of the polygons, for the message.
+            what: They are, for the message.
+
+        Raises:
+            NoPolygonError: If none does.
+        """
+        if self.touches_grid:
+            return
+        where, paths = (f"{path}: ", {path}) if path else ("", set())
+        if not len(self._shapes):
+            raise NoPolygonError(f"{where}holds no polygon", paths=paths, is_plausible=True)
+        extent = shapely.total_bounds(self._shapes)
+        meets = bool(np.isfinite(extent).all()) and shapely.box(*extent).intersects(
+            shapely.box(*self._grid.bounds)
+        )
+        raise NoPolygonError(
+            f"{where}no {what} lies on the raster; are the CRS right?",
+            paths=paths,
+            is_plausible=meets,
+        )
+
     @property
     def window(self) -> Window:
         """The smallest window of the raster that holds all polygons, cut at the raster's edge.
@@ -155,20 +180,24 @@ class BurntPolygons:
 class Area:
     """Ground that counts: an AOI on the grid of a raster."""
 
-    def __init__(self, polygons: Any, grid: Grid) -> None:
+    def __init__(
+        self, polygons: Any, grid: Grid, *, path: Path | None = None, may_be_elsewhere: bool = False
+    ) -> None:
         """Prepare.
 
         Args:
             polygons: GeoSeries; without a CRS it is taken to be the grid's.
             grid: The raster's.
+            path: Of the polygons, for messages.
+            may_be_elsewhere: Whether no polygon need lie on the raster.
 
         Raises:
-            EmptyError: If no polygon lies on the raster.
+            NoPolygonError: If one need, and none does.
         """
         inside = np.ones(len(polygons), np.uint8)
         self._burnt = BurntPolygons(polygons, inside, grid, background=0)
-        if not self._burnt.touches_grid:
-            raise EmptyError("no polygon of the area lies on the raster")
+        if not may_be_elsewhere:
+            self._burnt.refuse_elsewhere(path, "polygon of the area")
 
     @property
     def window(self) -> Window:
@@ -176,17 +205,25 @@ class Area:
         return self._burnt.window
 
     @classmethod
-    def open(cls, path: Path, grid: Grid) -> Self:
+    def open(cls, path: Path, grid: Grid, *, may_be_elsewhere: bool = False) -> Self:
         """The polygons of a file as an area on a raster's grid.
 
+        Args:
+            path: Of the polygons.
+            grid: The raster's.
+            may_be_elsewhere: Whether no polygon need lie on the raster.
+
         Raises:
-            EmptyError: If no polygon lies on the raster.
+            NoPolygonError: If one need, and none does.
             VectorError: If they cannot be read.
         """
-        try:
-            return cls(read_polygons(path).geometries, grid)
-        except EmptyError as error:
-            raise EmptyError(f"{path}: {error}; are the CRS right?") from error
+        polygons = read_polygons(path).geometries
+        return cls(polygons, grid, path=path, may_be_elsewhere=may_be_elsewhere)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether nothing of it lies on the raster."""
+        return not self._burnt.touches_grid
 
     def read(self, window: Window) -> NDArray[np.bool_]:
         """(height, width) bool, True inside."""

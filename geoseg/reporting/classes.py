@@ -14,7 +14,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.legend_map import MergedLegend, map_side
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError
+from geoseg.errors import EmptyError, NoPolygonError
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import Reference, ReferenceOptions, open_reference
 from geoseg.io.vector import Area, is_vector
@@ -43,6 +43,7 @@ class PolygonClasses:
         options: ReferenceOptions,
         *,
         background: bool = True,
+        may_be_elsewhere: bool = False,
     ) -> None:
         """Read.
 
@@ -52,10 +53,14 @@ class PolygonClasses:
             grid: To burn them on.
             options: How they name classes.
             background: Whether ground that none covers is of the legend's background class.
+            may_be_elsewhere: Whether none need lie on the grid.
+
+        Raises:
+            NoPolygonError: If one need, and none does.
         """
         self.title = path.name
         self._path, self._legend, self._grid, self._options = path, legend, grid, options
-        self._background = background
+        self._background, self._may_be_elsewhere = background, may_be_elsewhere
         self._burnt: dict[int, Reference] = {1: self._burn(1)}
 
     def read(self, window: Window, step: int) -> NDArray[np.uint8]:
@@ -71,6 +76,7 @@ class PolygonClasses:
             grid=coarser(self._grid, step),
             options=self._options,
             background=self._background,
+            may_be_elsewhere=self._may_be_elsewhere,
         )
 
     def close(self) -> None:
@@ -191,7 +197,7 @@ def open_references(
         for path in paths:
             try:
                 layer: Layer = (
-                    PolygonClasses(path, legend, grid, options, background=alone)
+                    _polygons(path, legend, grid, reading, alone=alone)
                     if is_vector(path)
                     else RasterClasses(
                         path, legend, grid, title=path.name, coding=options.coding, exact=exact
@@ -203,18 +209,38 @@ def open_references(
             else:
                 stack.callback(layer.close)
                 layers.append(layer)
-        together = layers[0] if alone else _together(layers, legend, paths)
+        together = (
+            layers[0]
+            if alone
+            else _together(layers, legend, paths, filled=not options.only_polygons)
+        )
         shown = ClassesWithin(together, grid, reading.grounds) if reading.grounds else together
         stack.pop_all()
     return shown
 
 
-def _together(layers: Sequence[Layer], legend: Legend, paths: Sequence[Path]) -> Layer:
+def _polygons(
+    path: Path, legend: Legend, grid: Grid, reading: Reading, *, alone: bool
+) -> PolygonClasses:
+    """Polygons of which none need lie on the grid, if that may be right or was evaluated so."""
+    try:
+        return PolygonClasses(path, legend, grid, reading.reference, background=alone)
+    except NoPolygonError as error:
+        if not (alone and (error.is_plausible or reading.by_map_values)):
+            raise
+    return PolygonClasses(
+        path, legend, grid, reading.reference, background=True, may_be_elsewhere=True
+    )
+
+
+def _together(
+    layers: Sequence[Layer], legend: Legend, paths: Sequence[Path], *, filled: bool
+) -> Layer:
     """Several references as one; ground that no polygon covers counts where no file labels it."""
     if not layers:
         raise EmptyError(f"{paths[0]} and {len(paths) - 1} more: none overlaps the map")
     drawn = any(isinstance(each, PolygonClasses) for each in layers)
-    return ClassesTogether(layers, legend.background_index if drawn else IGNORE)
+    return ClassesTogether(layers, legend.background_index if drawn and filled else IGNORE)
 
 
 def coarser(grid: Grid, step: int) -> Grid:

@@ -71,8 +71,8 @@ def read_evaluated(folder: Path, *, references: bool = True) -> Evaluated:
     grounds = []
     if references:
         whole = ": the reference is shown on all ground"
-        if aoi := found(how.get("aoi"), whole):
-            grounds.append(Ground(aoi))
+        areas = (found(how.get(name), whole) for name in ("aoi", "labelled_areas"))
+        grounds += [Ground(path) for path in areas if path]
         if patches := found(how.get("patches"), whole):
             grounds.append(Ground(patches, how.get("split")))
     return Evaluated(maps, _reading(folder, record, grounds), missing)
@@ -94,7 +94,8 @@ def read_record(folder: Path, name: str) -> dict[str, Any]:
 def _reading(folder: Path, record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
     """What the record says of it; that of a sample says nothing."""
     how, legend = record.get("reading") or {}, record.get("legend")
-    options = {each.name: how[each.name] for each in fields(ReferenceOptions) if each.name in how}
+    known = {each.name for each in fields(ReferenceOptions)} - {"labelled_areas"}
+    options = {name: how[name] for name in known if name in how}
     try:
         return Reading(
             legend=None if legend is None else legend_from_dict(legend),

@@ -66,6 +66,7 @@ class Reading:
                 attribute=own.attribute or theirs.attribute,
                 layer=own.layer or theirs.layer,
                 coding=theirs.coding if own.coding == "auto" else own.coding,
+                only_polygons=own.only_polygons or theirs.only_polygons,
             ),
             grounds=self.grounds or other.grounds,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,12 @@ from geoseg.tiling.splits import (
 )
 from geoseg.tiling.survey import Survey
 
+Kind = tuple[int, str]
+"""Bands of an orthophoto and numpy's name of their type."""
+
+Fate = Literal["blank", "outside"] | None
+"""No polygon of the reference lies on an orthophoto, or it lies outside of the areas that count."""
+
 
 @dataclass(frozen=True)
 class SurveyedSource:
@@ -33,6 +40,12 @@ class SurveyedSource:
 
     survey: Survey
     """Its windows."""
+
+    kind: Kind
+    """Bands and type of the orthophoto."""
+
+    fate: Fate = None
+    """Why nothing but background is labelled, if that is known."""
 
 
 @dataclass

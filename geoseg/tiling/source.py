@@ -13,7 +13,7 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, offsets
 from geoseg.io.patch_record import Source
 from geoseg.io.raster import Pixels, RasterReader
-from geoseg.io.reference import Reference, open_reference
+from geoseg.io.reference import RasterReference, VectorReference, open_reference
 from geoseg.io.vector import Area
 from geoseg.tiling.options import TileOptions
 
@@ -29,7 +29,7 @@ class OpenSource:
     """An orthophoto with its reference, to be read from any number of threads."""
 
     ortho: RasterReader
-    reference: Reference
+    reference: RasterReference | VectorReference
     area: Area | None
 
     @property
@@ -61,20 +61,45 @@ class OpenSource:
         pixels = self.ortho.read(window)
         return pixels, self.mask(window, pixels.valid)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether the reference are polygons and none lies on the orthophoto."""
+        return isinstance(self.reference, VectorReference) and self.reference.is_elsewhere
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it lies outside of the AOI or of the labelled areas."""
+        areas = (self.area, self.reference.labelled)
+        return any(area is not None and area.is_elsewhere for area in areas)
+
 
 @contextmanager
-def open_source(source: Source, legend: Legend, options: TileOptions) -> Iterator[OpenSource]:
+def open_source(
+    source: Source, legend: Legend, options: TileOptions, *, may_be_elsewhere: bool = False
+) -> Iterator[OpenSource]:
     """Open a source and see that its parts belong together.
 
+    Args:
+        source: The files.
+        legend: The classes.
+        options: How they are read.
+        may_be_elsewhere: Whether no polygon need lie on the orthophoto.
+
     Raises:
+        NoPolygonError: If one need, and none does.
         GeosegError: What is wrong with the orthophoto, the reference or the AOI.
     """
     with RasterReader(source.ortho, options.read) as ortho:
         reference = open_reference(
-            source.reference, legend=legend, grid=ortho.grid, options=options.reference
+            source.reference,
+            legend=legend,
+            grid=ortho.grid,
+            options=options.reference,
+            may_be_elsewhere=may_be_elsewhere,
         )
         try:
-            area = Area.open(options.aoi, ortho.grid) if options.aoi else None
+            aoi, grid = options.aoi, ortho.grid
+            area = Area.open(aoi, grid, may_be_elsewhere=may_be_elsewhere) if aoi else None
             yield OpenSource(ortho, reference, area)
         finally:
             reference.close()

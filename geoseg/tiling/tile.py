@@ -1,22 +1,29 @@
 """The step: survey the sources, divide the ground, extract the patches."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from geoseg.core.columns import subject
 from geoseg.core.legend import Legend
-from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError
+from geoseg.errors import (
+    EmptyError,
+    GridMismatchError,
+    InputError,
+    LegendError,
+    NoPolygonError,
+)
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patch_files import refuse_unfit_for_png
 from geoseg.io.patch_index import write_index
 from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split
 from geoseg.io.patches import PatchSet
 from geoseg.io.raster import RasterReader
-from geoseg.tiling.divide import SurveyedSource, divide
+from geoseg.tiling.divide import Fate, Kind, SurveyedSource, divide
 from geoseg.tiling.extraction import Extraction, Measured, remove_files
 from geoseg.tiling.options import TileOptions
 from geoseg.tiling.plan import worker_count
@@ -108,29 +115,82 @@ class _Tiling:
     pool: Executor
 
     def survey_all(self, sources: Sequence[Source], progress: Progress) -> list[SurveyedSource]:
-        """Look at all sources; those with a fault are reported and left out."""
-        done: list[SurveyedSource] = []
-        kind: tuple[int, str] | None = None
-        for number, source in enumerate(sources, 1):
+        """Look at all sources; those with a fault are reported and left out.
+
+        An orthophoto on which no polygon lies is judged when all others are known: where there
+        are polygons on another one, it may just be without an object.
+        """
+        done: dict[int, SurveyedSource] = {}
+        absent: dict[int, NoPolygonError] = {}
+        for number, source in enumerate(sources):
             try:
-                with open_source(source, self.legend, self.options) as opened:
-                    kind = _same_kind(opened, kind)
-                    done.append(self._survey(source, opened))
+                done[number] = self._survey(source, _kind_of(done))
+            except NoPolygonError as error:
+                absent[number] = error
             except SOURCE_FAILURES as error:
                 self.report.failures[source.name] = str(error)
-            progress("survey", number, len(sources))
-        if not any(each.survey.windows for each in done):
+            progress("survey", number + 1, len(sources))
+        done |= self._survey_absent(sources, done, absent)
+        if not any(each.survey.windows for each in done.values()):
             self._raise_empty()
-        self._warn_of_mixed_gsd(done)
-        return done
+        in_order = [done[number] for number in sorted(done)]
+        self._warn_of_mixed_gsd(in_order)
+        return in_order
 
-    def _survey(self, source: Source, opened: OpenSource) -> SurveyedSource:
-        todo = runs(opened.grid, self.options)
-        found = survey(opened, todo, len(self.legend), self.pool)
+    def _survey_absent(
+        self,
+        sources: Sequence[Source],
+        done: Mapping[int, SurveyedSource],
+        absent: Mapping[int, NoPolygonError],
+    ) -> dict[int, SurveyedSource]:
+        """Look at orthophotos on which no polygon lies.
+
+        Args:
+            sources: All.
+            done: The others, by number.
+            absent: What was said of each, by number.
+        """
+        areas = {self.options.aoi, self.options.reference.labelled_areas}
+        proven = areas | {each.source.reference for each in done.values()} if done else set()
+        found: dict[int, SurveyedSource] = {}
+        for number, error in absent.items():
+            source = sources[number]
+            try:
+                if not done or not (error.is_plausible or proven.issuperset(error.paths)):
+                    raise error
+                found[number] = self._survey(source, _kind_of(done), may_be_elsewhere=True)
+            except SOURCE_FAILURES as other:
+                self.report.failures[source.name] = str(other)
+        for fate in ("outside", "blank"):
+            names = [each.source.ortho.name for each in found.values() if each.fate == fate]
+            if names:
+                self.report.warnings.append(
+                    f"{subject(names, 'orthophotos')} {self._told_of(fate)}"
+                )
+        return found
+
+    def _told_of(self, fate: Fate) -> str:
+        """What is to be said of orthophotos on which no polygon lies."""
+        if fate == "outside":
+            return "outside of the areas that count: nothing is labelled there"
+        if self.legend.background is None or self.options.reference.only_polygons:
+            return "without a polygon: nothing is labelled there"
+        return f"without a polygon: all ground there is {self.legend.background!r}"
+
+    def _survey(
+        self, source: Source, kind: Kind | None, *, may_be_elsewhere: bool = False
+    ) -> SurveyedSource:
+        with open_source(
+            source, self.legend, self.options, may_be_elsewhere=may_be_elsewhere
+        ) as opened:
+            own = _same_kind(opened, kind)
+            todo = runs(opened.grid, self.options)
+            found = survey(opened, todo, len(self.legend), self.pool)
+            fate: Fate = "outside" if opened.is_outside else "blank" if opened.is_blank else None
         kept = found.only(found.keep(self.options))
         left_out = len(found.windows) - len(kept.windows)
         self.report.drop("too little data or labels", left_out)
-        return SurveyedSource(source, opened.grid, kept)
+        return SurveyedSource(source, opened.grid, kept, own, fate)
 
     def extract_all(
         self,
@@ -167,7 +227,7 @@ class _Tiling:
     def _extract(
         self, each: SurveyedSource, patches: Sequence[Patch], patch_set: PatchSet
     ) -> Measured:
-        with open_source(each.source, self.legend, self.options) as opened:
+        with open_source(each.source, self.legend, self.options, may_be_elsewhere=True) as opened:
             todo = runs(opened.grid, self.options)
             return Extraction(opened, patches, patch_set).run_all(todo, self.pool)
 
@@ -224,7 +284,12 @@ def _patches(each: SurveyedSource, splits: Sequence[Split | None], source: int) 
     ]
 
 
-def _same_kind(opened: OpenSource, first: tuple[int, str] | None) -> tuple[int, str]:
+def _kind_of(surveyed: Mapping[int, SurveyedSource]) -> Kind | None:
+    """Bands and type of the first orthophoto; None if none is known yet."""
+    return surveyed[min(surveyed)].kind if surveyed else None
+
+
+def _same_kind(opened: OpenSource, first: Kind | None) -> Kind:
     """Bands and type of a source, which must be those of the first."""
     own = (opened.ortho.bands, opened.ortho.dtype.name)
     if first is not None and own != first:

@@ -3,7 +3,11 @@ import json
 
 import numpy as np
 import pytest
+from affine import Affine
 from shapely import box
+
+TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
+"""Of the rasters that tests write."""
 
 
 @pytest.fixture
@@ -172,3 +176,66 @@ def test_regions_that_lie_elsewhere_are_refused(geoseg, maps, write_polygons):
 
     assert outcome.code == 1
     assert "no region lies on a map" in outcome.err
+
+
+@pytest.fixture
+def villages(write_raster, write_polygons, tmp_path):
+    """Three maps of 4 x 4 px; the polygons of the first one's reference lie on it alone."""
+    (tmp_path / "legend.toml").write_text(
+        'background = "no"\n[[class]]\nname = "no"\nvalue = 0\n[[class]]\nname = "yes"\nvalue = 1\n'
+    )
+    mapped = np.array([[1, 1, 0, 0]] * 4, np.uint8)
+    for number, name in enumerate("abc"):
+        at = TRANSFORM @ Affine.translation(100 * number, 0)
+        write_raster(f"{name}.tif", mapped, nodata=255, transform=at)
+    write_polygons("a.gpkg", [box(500_000, 5_699_998, 500_001, 5_700_000)])
+    write_polygons("b.gpkg", [])
+    write_polygons("c.gpkg", [box(900_000, 5_699_998, 900_001, 5_700_000)])
+    return tmp_path
+
+
+def test_a_map_without_any_object_is_all_background(geoseg, villages):
+    outcome = geoseg("evaluate", villages / "a.tif", villages / "b.tif",
+                     "-r", villages / "a.gpkg", "-r", villages / "b.gpkg",
+                     "-l", villages / "legend.toml", "--json")  # fmt: skip
+
+    assert outcome.code == 0
+    assert "b.tif is without a polygon: all ground there is 'no'" in outcome.err
+    assert json.loads(outcome.out)["confusion"]["counts"] == [[16, 8], [0, 8]]
+
+
+def test_a_map_far_from_its_polygons_is_a_fault(geoseg, villages):
+    outcome = geoseg("evaluate", villages / "a.tif", villages / "c.tif", "-r", villages / "a.gpkg",
+                     "-r", villages / "c.gpkg", "-l", villages / "legend.toml")  # fmt: skip
+
+    assert outcome.code == 1
+    assert "16 px counted" in outcome.out
+    assert "c.gpkg: no polygon lies on the raster; are the CRS right?" in outcome.err
+
+
+def test_a_single_map_without_any_object_is_refused(geoseg, villages):
+    outcome = geoseg("evaluate", villages / "b.tif", "-r", villages / "b.gpkg",
+                     "-l", villages / "legend.toml")  # fmt: skip
+
+    assert outcome.code == 1
+    assert outcome.err.endswith("b.gpkg: holds no polygon\n")
+
+
+def test_only_labelled_areas_count_and_the_report_shows_them(geoseg, villages, write_polygons):
+    areas = write_polygons("boxes.gpkg", [box(500_000.5, 5_699_999, 500_001.5, 5_700_000)])
+    outcome = geoseg("evaluate", villages / "a.tif", "-r", villages / "a.gpkg", "-l",
+                     villages / "legend.toml", "--labelled-areas", areas, "-o", villages / "report",
+                     "--json")  # fmt: skip
+
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["confusion"]["counts"] == [[2, 0], [0, 2]]
+    page = geoseg("report", villages / "report", "-o", villages / "report.html")
+    assert page.code == 0, page.err
+
+
+def test_ground_between_polygons_counts_only_if_it_is_known(geoseg, villages):
+    outcome = geoseg("evaluate", villages / "a.tif", "-r", villages / "a.gpkg",
+                     "-l", villages / "legend.toml", "--labelled-areas", "polygons",
+                     "--json")  # fmt: skip
+
+    assert json.loads(outcome.out)["confusion"]["counts"] == [[0, 0], [0, 8]]

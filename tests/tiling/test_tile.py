@@ -1,11 +1,13 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import calculate_default_transform
+from shapely import Polygon, box
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
@@ -298,3 +300,133 @@ def test_the_plan_counts_the_windows_that_tiling_looks_at(write_source, tmp_path
     assert planned.sources == 2
     assert planned.windows == sum(report.patches.values()) + sum(report.dropped.values())
     assert planned.pixel_bytes == planned.windows * 16 * 16 * 4
+
+
+BINARY = Legend.from_dict(
+    {
+        "background": "no",
+        "class": [{"value": 0, "name": "no"}, {"value": 1, "name": "yes"}],
+    }
+)
+
+
+@pytest.fixture
+def scenes(write_raster, write_polygons):
+    """A function that pairs two orthophotos of 32 x 32 px, 1 km apart, with polygons."""
+    rng = np.random.default_rng(0)
+    paths = [
+        write_raster(
+            f"{name}.tif",
+            rng.integers(1, 200, (3, 32, 32)).astype(np.uint8),
+            transform=NORTH_UP @ Affine.translation(2000 * number, 0),
+        )
+        for number, name in enumerate("ab")
+    ]
+
+    def pair(*polygons):
+        """Of each orthophoto a file of polygons, or their list."""
+        files = [
+            each if isinstance(each, Path) else write_polygons(f"{number}.gpkg", each)
+            for number, each in enumerate(polygons)
+        ]
+        return [
+            Source(name=path.stem, ortho=path, reference=file)
+            for path, file in zip(paths, files, strict=True)
+        ]
+
+    return pair
+
+
+NONE: list[Polygon] = []
+ON_A = [box(500_000, 5_699_984, 500_008, 5_700_000)]
+FAR = [box(700_000, 5_699_984, 700_008, 5_700_000)]
+AROUND_B = [*ON_A, *FAR]
+
+
+@pytest.mark.parametrize("polygons", [(ON_A, NONE), (ON_A, AROUND_B)])
+def test_an_orthophoto_without_any_object_is_all_background(scenes, tmp_path, run_tile, polygons):
+    report, patches = run_tile(scenes(*polygons), tmp_path / "set", legend=BINARY, split="none")
+
+    assert not report.failures
+    assert report.warnings == ["b.tif is without a polygon: all ground there is 'no'"]
+    of_b = [each for each in patches.patches if each.source == 1]
+    assert len(of_b) == 9
+    assert all(each.class_shares == (1, 0) for each in of_b)
+    assert (patches.read(of_b[0]).mask == 0).all()
+
+
+def test_a_file_with_objects_elsewhere_in_the_batch_is_believed(scenes, tmp_path, run_tile):
+    one, other = scenes(ON_A, NONE)
+    shared = [one, replace(other, reference=one.reference)]
+
+    report, patches = run_tile(shared[::-1], tmp_path / "set", legend=BINARY, split="none")
+
+    assert not report.failures
+    assert [each.source for each in patches.patches] == [0] * 9 + [1] * 9
+
+
+def test_polygons_far_from_their_orthophoto_are_a_fault(scenes, tmp_path, run_tile):
+    report, _ = run_tile(scenes(ON_A, FAR), tmp_path / "set", legend=BINARY, split="none")
+
+    assert list(report.failures) == ["b"]
+    assert "1.gpkg: no polygon lies on the raster; are the CRS right?" in report.failures["b"]
+
+
+@pytest.mark.parametrize("polygons", [(NONE, NONE), (FAR, NONE), (FAR, FAR)])
+def test_without_an_object_on_any_orthophoto_nothing_is_tiled(scenes, tmp_path, run_tile, polygons):
+    with pytest.raises(InputError, match=r"holds no polygon|are the CRS right"):
+        run_tile(scenes(*polygons), tmp_path / "set", legend=BINARY)
+
+    assert not (tmp_path / "set").exists()
+
+
+def test_what_polygons_leave_is_no_object_inside_of_labelled_areas_alone(
+    scenes, write_polygons, tmp_path, run_tile
+):
+    areas = write_polygons("boxes.gpkg", [box(500_004, 5_699_984, 500_012, 5_700_000)])
+    reference = ReferenceOptions(labelled_areas=areas)
+
+    report, patches = run_tile(
+        scenes(ON_A, NONE), tmp_path / "set", legend=BINARY, split="none", reference=reference
+    )
+
+    assert report.warnings == [
+        "b.tif is outside of the areas that count: nothing is labelled there"
+    ]
+    mask = np.full((32, 32), 255, np.uint8)
+    for patch in patches.patches:
+        mask[patch.window.slices] = patches.read(patch).mask
+    expected = np.full((32, 32), 255, np.uint8)
+    expected[:, 8:16], expected[:, 16:24] = 1, 0
+    assert (mask == expected).all()
+
+
+@pytest.mark.parametrize("storage", ["tif", "index"])
+def test_only_polygons_are_labelled_if_that_is_wanted(scenes, tmp_path, run_tile, storage):
+    report, patches = run_tile(
+        scenes(ON_A, NONE),
+        tmp_path / "set",
+        legend=BINARY,
+        split="none",
+        storage=storage,
+        reference=ReferenceOptions(only_polygons=True),
+    )
+
+    assert "b.tif is without a polygon: nothing is labelled there" in report.warnings
+    masks = {int(value) for each in patches.patches for value in np.unique(patches.read(each).mask)}
+    assert masks == {1, 255}
+
+
+def test_an_index_finds_its_labelled_areas_again(scenes, write_polygons, tmp_path, run_tile):
+    areas = write_polygons("boxes.gpkg", [box(500_004, 5_699_984, 500_012, 5_700_000)])
+    options = {
+        "legend": BINARY,
+        "split": "none",
+        "reference": ReferenceOptions(labelled_areas=areas),
+    }
+    _, stored = run_tile(scenes(ON_A, NONE), tmp_path / "stored", **options)
+    _, index = run_tile(scenes(ON_A, NONE), tmp_path / "index", storage="index", **options)
+
+    assert index.record.reference.labelled_areas == areas
+    for one, other in zip(stored.patches, index.patches, strict=True):
+        assert (stored.read(one).mask == index.read(other).mask).all()
