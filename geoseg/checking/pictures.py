@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.checking.findings import Finding
+from geoseg.core.colors import visible_bands
 from geoseg.core.scores import IGNORE
 from geoseg.errors import GeosegError
 from geoseg.io.patches import PatchSet, Sample
@@ -94,21 +95,21 @@ def _draw(axes: NDArray[Any], patch_set: PatchSet, number: int) -> None:
     colors = np.full((IGNORE + 1, 3), GRAY, np.uint8)
     classes = patch_set.record.legend.classes
     colors[: len(classes)] = [each.color for each in classes]
-    axes[0].imshow(in_colors(sample)[::step, ::step], interpolation="nearest")
+    picture = in_colors(sample, patch_set.record.band_names)
+    axes[0].imshow(picture[::step, ::step], interpolation="nearest")
     axes[1].imshow(colors[sample.mask[::step, ::step]], interpolation="nearest")
 
 
-def in_colors(sample: Sample) -> NDArray[np.uint8]:
-    """(height, width, 3): the first three bands, or the first one three times; stretched.
+def in_colors(sample: Sample, names: Sequence[str]) -> NDArray[np.uint8]:
+    """(height, width, 3): red, green and blue, or one band three times; stretched.
 
     What has no data is black.
     """
-    image = sample.image
-    visible = image[:3] if len(image) > 2 else image[[0, 0, 0]]  # noqa: PLR2004
+    visible = visible_bands(sample.image, names)
     visible = np.where(np.isfinite(visible), visible, np.nan)
     known = visible[np.isfinite(visible)]
     if not known.size:
-        return np.zeros((*image.shape[1:], 3), np.uint8)
+        return np.zeros((*visible.shape[1:], 3), np.uint8)
     low, high = np.percentile(known, PERCENTILES)
     stretched = (visible - low) / max(high - low, 1e-9)
     return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.show import ShownBands, ShownNames, band_choice
 
 
 def preview(
@@ -15,11 +16,31 @@ def preview(
     size: Annotated[
         int, typer.Option(min=64, max=4096, help="Longest side of each picture, in pixels.")
     ] = 800,
+    legend: Annotated[
+        str | None,
+        typer.Option(
+            "--legend",
+            "-l",
+            help="Classes of masks that bring none [default: those of a map beside them, else each "
+            "value in a colour of its own].",
+            show_default=False,
+        ),
+    ] = None,
+    bands: ShownBands = None,
+    band_names: ShownNames = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Draw rasters side by side as PNG, class maps in their colours."""
+    """Draw rasters side by side as PNG, class maps and masks in their colours."""
+    from geoseg.io.legends import load_legend
     from geoseg.io.paths import find_rasters
     from geoseg.reporting import draw_preview
 
-    draw_preview(find_rasters(rasters), output, side=size, overwrite=overwrite)
+    draw_preview(
+        find_rasters(rasters),
+        output,
+        side=size,
+        overwrite=overwrite,
+        bands=band_choice(bands, band_names),
+        legend=load_legend(legend) if legend else None,
+    )
     typer.echo(str(output))

@@ -15,7 +15,10 @@ from geoseg.commands.show import (
     NoReference,
     Orthos,
     References,
+    ShownBands,
+    ShownNames,
     Words,
+    band_choice,
     show_options,
 )
 from geoseg.commands.talk import Talk, in_bytes, print_json
@@ -36,6 +39,8 @@ def report(
     labelled_areas: options.LabelledAreas = None,
     coding: Coding = "auto",
     aoi: Aoi = None,
+    bands: ShownBands = None,
+    band_names: ShownNames = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     max_size: Annotated[
         int, typer.Option(min=64, max=16384, help="Longest side of pictures, about, in pixels.")
@@ -64,6 +69,7 @@ def report(
         labelled_areas=labelled_areas,
         coding=coding,
         aoi=aoi,
+        bands=band_choice(bands, band_names),
     )
     done = write_report(
         inputs,

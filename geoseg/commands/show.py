@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from geoseg.commands.legends import legend_map_of
 from geoseg.commands.options import labelled_areas
+from geoseg.commands.parsing import parse_bands
 
 if TYPE_CHECKING:
     from geoseg.reporting import ShowOptions
+    from geoseg.reporting.stretch import BandChoice
+
+SHOWABLE = (1, 3)
+"""How many bands a picture shows."""
 
 Inputs = Annotated[
     list[Path],
@@ -42,6 +47,40 @@ Aoi = Annotated[
 ]
 
 
+ShownBands = Annotated[
+    Any,
+    typer.Option(
+        "--bands",
+        "-b",
+        parser=parse_bands,
+        metavar="3,2,1",
+        help="Bands of orthophotos to show as red, green, blue, from 1; one: in grey [default: by "
+        "their names, else the first three].",
+        show_default=False,
+    ),
+]
+ShownNames = Annotated[
+    str | None,
+    typer.Option("--band-names", metavar="nir,red,green", help="The same, by the files' names."),
+]
+
+
+def band_choice(bands: tuple[int, ...] | None, names: str | None) -> "BandChoice":
+    """Which bands of orthophotos are shown; other than one or three are wrong usage."""
+    from geoseg.reporting.stretch import BandChoice
+
+    if bands and names:
+        raise typer.BadParameter("is another way to say --bands", param_hint="--band-names")
+    listed = tuple(name.strip() for name in names.split(",")) if names is not None else ()
+    if len(bands or listed or (1,)) not in SHOWABLE or "" in listed:
+        told = ",".join(map(str, bands)) if bands else names
+        raise typer.BadParameter(
+            f"{told!r}: name three bands, for red, green and blue, or one",
+            param_hint="--bands" if bands else "--band-names",
+        )
+    return BandChoice(numbers=bands or (), names=listed)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """What the user says of maps and references."""
@@ -69,6 +108,9 @@ class Words:
 
     aoi: Path | None
     """Where references are shown."""
+
+    bands: "BandChoice"
+    """Which bands of orthophotos are shown."""
 
 
 def show_options(
@@ -110,4 +152,5 @@ def show_options(
         references=tuple(truth),
         without_reference=without_reference,
         reading=reading,
+        bands=words.bands,
     )

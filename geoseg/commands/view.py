@@ -15,7 +15,10 @@ from geoseg.commands.show import (
     NoReference,
     Orthos,
     References,
+    ShownBands,
+    ShownNames,
     Words,
+    band_choice,
     show_options,
 )
 from geoseg.commands.talk import Talk
@@ -35,6 +38,8 @@ def view(
     labelled_areas: options.LabelledAreas = None,
     coding: Coding = "auto",
     aoi: Aoi = None,
+    bands: ShownBands = None,
+    band_names: ShownNames = None,
     host: Annotated[
         str, typer.Option(help="Address to serve; other than 127.0.0.1: others can look, too.")
     ] = "127.0.0.1",
@@ -58,6 +63,7 @@ def view(
         labelled_areas=labelled_areas,
         coding=coding,
         aoi=aoi,
+        bands=band_choice(bands, band_names),
     )
     show = show_options(ortho, reference, words, without_reference=no_reference)
     threads = workers or os.cpu_count() or 1

@@ -1,7 +1,12 @@
-"""Colours: how they are written, and which ones classes get that name none."""
+"""Colours: how they are written, which ones classes get that name none, which bands hold them."""
 
 import colorsys
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import LegendError
 
@@ -52,3 +57,62 @@ def is_color(text: object) -> bool:
 def packed(color: Color) -> int:
     """One number of 24 bits."""
     return (color[0] << 16) | (color[1] << 8) | color[2]
+
+
+RGB = ("red", "green", "blue")
+"""Names of the bands that a screen shows."""
+
+
+def color_bands(names: Sequence[str]) -> tuple[int, ...] | None:
+    """Which bands are red, green and blue by their names, from 0; None if one of them is missing.
+
+    >>> color_bands(["Blue", "green", "red", "nir"]), color_bands(["gray"])
+    ((2, 1, 0), None)
+    """
+    known = [name.casefold() for name in names]
+    return tuple(map(known.index, RGB)) if set(RGB) <= set(known) else None
+
+
+def shown_bands(names: Sequence[str]) -> tuple[int, ...]:
+    """Which bands become red, green and blue on a screen, or which one is shown in grey; from 0.
+
+    Those that are named so, in whatever order a file has them; else the first three, or the first.
+
+    >>> shown_bands(["blue", "green", "red", "nir"]), shown_bands(["b1", "b2", "b3", "b4"])
+    ((2, 1, 0), (0, 1, 2))
+    >>> shown_bands(["gray", "height"])
+    (0,)
+    """
+    return color_bands(names) or ((0, 1, 2) if len(names) > 2 else (0,))  # noqa: PLR2004
+
+
+def visible_bands(image: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
+    """(3, height, width): `shown_bands` of an image, one band three times.
+
+    Args:
+        image: (bands, height, width).
+        names: Of its bands.
+    """
+    bands = shown_bands(names)
+    return image[list(bands if len(bands) > 1 else bands * 3)]
+
+
+class ValueColors:
+    """Colours of whole numbers that stand for something: every number has another one.
+
+    >>> ValueColors({7: (0, 0, 0)})(np.array([[[0, 1, 7]]]))[0].tolist()
+    [[215, 127, 0]]
+    """
+
+    def __init__(self, known: Mapping[int, Color] | None = None) -> None:
+        self._known = known or {}
+
+    def of(self, value: int) -> Color:
+        """The colour of a value."""
+        return self._known.get(value) or parse_color(default_color(value % (1 << 16)))
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        """(3, height, width) of (1, height, width) values."""
+        values, places = np.unique(image[0], return_inverse=True)
+        colors = np.array([self.of(value) for value in values.tolist()], np.uint8)
+        return colors[places.reshape(image.shape[1:])].transpose(2, 0, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.colors import to_hex
+from geoseg.core.colors import to_hex, visible_bands
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.window import Window
@@ -138,12 +138,11 @@ def _read_ortho(path: Path, grid: Grid, windows: Sequence[Window]) -> Iterator[P
             )
         for window in windows:
             image, valid = reader.read(window)
-            yield _stretched(image, valid).transpose(1, 2, 0)
+            yield _stretched(visible_bands(image, reader.band_names), valid).transpose(1, 2, 0)
 
 
-def _stretched(image: NDArray[Any], valid: NDArray[np.bool_]) -> Picture:
-    """(3, height, width): three bands, or the first one three times; white without data."""
-    visible = image[:3] if len(image) > 2 else image[[0, 0, 0]]  # noqa: PLR2004
+def _stretched(visible: NDArray[Any], valid: NDArray[np.bool_]) -> Picture:
+    """(3, height, width) bytes; white without data."""
     if visible.dtype != np.uint8 and valid.any():
         low, high = np.percentile(visible[:, valid], STRETCH, axis=1)[..., None, None]
         visible = (255 * ((visible - low) / np.maximum(high - low, 1e-9)).clip(0, 1)).astype("u1")

@@ -16,6 +16,9 @@ LARGE = 25_000_000
 SQUARE = 0.02
 """Share by which the sides of a pixel may differ."""
 
+OF_CLASSES = ("class map", "error map")
+"""Kinds of geoseg's rasters whose values are classes."""
+
 ALPHA_BANDS = (2, 4)
 """Grey or colours, and perhaps alpha."""
 
@@ -30,7 +33,7 @@ def about_raster(path: Path) -> About:
     """
     found = raster_facts(path)
     tags = read_tags(path)
-    legend = Legend.from_dict(tags["legend"]) if "legend" in tags else None
+    legend = Legend.from_dict(tags["legend"]) if tags.get("kind") in OF_CLASSES else None
     lines = {
         "size": f"{found.grid.width} x {found.grid.height} px (width x height)"
         + (f", {_bytes(found.file_bytes)}" if found.file_bytes else ""),
@@ -38,6 +41,7 @@ def about_raster(path: Path) -> About:
         "storage": _storage(found),
         "data": _data(found),
         "classes": _classes(found, tags, legend),
+        "figure": _figure(tags),
         **_provenance(tags),
     }
     return About(
@@ -45,7 +49,7 @@ def about_raster(path: Path) -> About:
         kind=str(tags.get("kind") or ("palette picture" if found.has_palette else "raster")),
         lines=lines,
         facts=_facts(found, tags),
-        tables=() if legend and len(found.bands) == 1 else (_bands(found),),
+        tables=() if legend else (_bands(found),),
         hints=list(_hints(found, known=bool(tags))),
     )
 
@@ -96,13 +100,18 @@ def _data(found: RasterFacts) -> str:
 
 def _classes(found: RasterFacts, tags: dict[str, Any], legend: Legend | None) -> str:
     """Shares of classes: exact ones if the file says so, else those of the sample."""
-    if legend is None or len(found.bands) > 1:
+    if legend is None:
         return ""
     if pixels := tags.get("class_pixels"):
         return shares(pixels)
     names = {each.value: each.name for each in legend.classes}
     seen = zip(found.values, found.value_shares, strict=True)
     return shares({names.get(value, f"value {value}"): share for value, share in seen})
+
+
+def _figure(tags: dict[str, Any]) -> str:
+    """What the values of a confidence raster are."""
+    return f"{tags['figure']} {tags.get('scale', '')}".strip() if "figure" in tags else ""
 
 
 def _provenance(tags: dict[str, Any]) -> dict[str, str]:

@@ -74,18 +74,18 @@ class Layer:
         self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
         self.palette = palette(dataset)
         self._colors = None if self.palette is None or palette_index else _table(self.palette)
-        self._bands = chosen_bands(dataset, options.bands, path)
-        self.dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
+        self.numbers = chosen_bands(dataset, options.bands, path)
+        self.dtype = np.dtype(dataset.dtypes[self.numbers[0] - 1])
         self.nodata = self._nodata(dataset)
         self._empty = None if self.nodata is None else _like(self.nodata, self.dtype)
         self._mask = self._mask_source(dataset)
-        self.band_names = band_names(dataset, self._bands)
-        self.block_shape = block_shape(dataset, self._bands[0])
+        self.band_names = band_names(dataset, self.numbers)
+        self.block_shape = block_shape(dataset, self.numbers[0])
 
     @property
     def bands(self) -> int:
         """How many bands a read gives."""
-        return len(self._bands) if self._colors is None else 3
+        return len(self.numbers) if self._colors is None else 3
 
     @property
     def may_have_invalid_pixels(self) -> bool:
@@ -104,7 +104,7 @@ class Layer:
         try:
             with reading(self.path, window):
                 dataset = self._handles.own
-                image = read_bands(dataset, self._bands, where)
+                image = read_bands(dataset, self.numbers, where)
                 shown = self._mask and read_mask(dataset, self._mask, where)
         except RasterError:
             self._handles.drop()  # a VRT reads 0 where it has failed before

@@ -8,6 +8,7 @@ import numpy as np
 
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
+from geoseg.io.gdal import Bands
 from geoseg.io.layer import Layer, Pixels, ReadOptions, as_floats
 from geoseg.io.stacking import open_stacked, stacked_band_names
 
@@ -51,6 +52,11 @@ class RasterReader:
         self.band_names = (*own.band_names, *stacked_band_names(stacked))
         self.dtype = own.dtype if len(types) == 1 else np.dtype(np.float32)
         self.nodata = None if stacked else own.nodata
+
+    @property
+    def band_numbers(self) -> Bands:
+        """Numbers of its own bands in the file, from 1."""
+        return self._own.numbers
 
     @property
     def may_have_invalid_pixels(self) -> bool:

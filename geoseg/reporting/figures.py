@@ -24,6 +24,9 @@ DRAWN_ELSEWHERE = ("confusion.png", "curves.png")
 MOST_ROWS = 200
 """Rows of a table that a page shows."""
 
+THRESHOLDS = "thresholds.csv"
+"""A table of many rows for each class; a page shows some of each."""
+
 
 class Figure(NamedTuple):
     """A figure that stands above others."""
@@ -119,6 +122,8 @@ def evaluation_section(folder: Path) -> Section:
         if bounds := confidence.get(name):
             title = f"{100 * confidence['level']:g} % intervals of the {name}"
             tables.append(table_of(title, bounds))
+    if scores := record.get("scores"):
+        tables.append(table_of("Scores", scores["classes"]))
     return Section(
         title=folder.name,
         kind="evaluation",
@@ -267,10 +272,27 @@ def _other_tables(folder: Path) -> list[Table]:
     tables = []
     for path in sorted(folder.glob("*.csv")):
         if path.name not in TOLD_ELSEWHERE and (rows := read_csv(path)):
-            title = words(path.stem).capitalize()
-            more = f" (the first {MOST_ROWS} of {len(rows)} rows)" if len(rows) > MOST_ROWS else ""
-            tables.append(table_of(f"{title}{more}", rows[:MOST_ROWS]))
+            title, shown = words(path.stem).capitalize(), rows
+            if len(rows) > MOST_ROWS:
+                by_class = path.name == THRESHOLDS
+                shown = _thinned(rows) if by_class else rows[:MOST_ROWS]
+                which = f"{len(shown)}" if by_class else f"the first {len(shown)}"
+                title += f" ({which} of {len(rows)} rows; all are in {path.name})"
+            tables.append(table_of(title, shown))
     return tables
+
+
+def _thinned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of each class that lie evenly apart, the first and the last among them."""
+    of_class: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        of_class.setdefault(row["class"], []).append(row)
+    most = max(MOST_ROWS // len(of_class), 2)
+    thinned = []
+    for own in of_class.values():
+        count = min(len(own), most)
+        thinned += [own[n * (len(own) - 1) // max(count - 1, 1)] for n in range(count)]
+    return thinned
 
 
 def _pictures(folder: Path) -> list[Picture]:

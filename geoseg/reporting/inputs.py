@@ -16,6 +16,7 @@ from geoseg.reporting.evaluated import EVALUATION, read_evaluated
 from geoseg.reporting.layers import CLASS_MAP
 from geoseg.reporting.on_grid import share_ground
 from geoseg.reporting.reading import Reading
+from geoseg.reporting.stretch import BandChoice
 
 RUN, BUNDLE = "run.json", "geoseg.json"
 """Records by which folders of `geoseg train` and of models are known."""
@@ -40,6 +41,9 @@ class ShowOptions:
     With a legend any raster of one band is a map.
     """
 
+    bands: BandChoice = field(default_factory=BandChoice)
+    """Which bands of orthophotos are shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFiles:
@@ -59,6 +63,9 @@ class SceneFiles:
 
     reading: Reading = field(default_factory=Reading)
     """How map and reference are to be understood."""
+
+    bands: BandChoice = field(default_factory=BandChoice)
+    """Which bands of the pictures are shown."""
 
     @property
     def first(self) -> Path:
@@ -114,7 +121,7 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
     names = unique_names([scene.first for scene in shown])
     return Named(
         scenes=tuple(
-            replace(scene, name=scene.name or name)
+            replace(scene, name=scene.name or name, bands=options.bands)
             for scene, name in zip(shown, names, strict=True)
         ),
         evaluations=folders[EVALUATION],

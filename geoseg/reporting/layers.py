@@ -12,12 +12,11 @@ from geoseg.core.legend_map import MergedLegend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.errors import LegendError
-from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import Coding, encode_as, guess_coding
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.on_grid import OnGrid, shrunk
-from geoseg.reporting.stretch import Stretch, averaged, visible_bands, with_alpha
+from geoseg.reporting.stretch import BandChoice, averaged, painter_of, with_alpha
 
 CLASS_MAP = "class map"
 """What the tag of a class map of geoseg's says that it is."""
@@ -56,7 +55,7 @@ class Layer(Protocol):
 
 
 class PictureLayer:
-    """An orthophoto or any other raster: bytes as they are, other values stretched.
+    """An orthophoto or any other raster in the colours of `painter_of`.
 
     Raises:
         GridMismatchError: If it has no georeference and is not of the grid's size.
@@ -65,20 +64,20 @@ class PictureLayer:
 
     kind: Literal["picture"] = "picture"
 
-    def __init__(self, path: Path, grid: Grid, *, title: str) -> None:
+    def __init__(
+        self, path: Path, grid: Grid, *, title: str, bands: BandChoice | None = None
+    ) -> None:
         self.title = title
-        with RasterReader(path) as reader:
-            is_bytes = reader.dtype == np.uint8
-            self._stretch = None if is_bytes else Stretch.of(sample_values(reader))
-        self._file = OnGrid(path, grid)
+        options = (bands or BandChoice()).options_for(path)
+        with RasterReader(path, options) as reader:
+            self._paint = painter_of(reader, read_tags(path))
+        self._file = OnGrid(path, grid, options)
 
     def read(self, window: Window, step: int) -> NDArray[np.uint8]:
         """(height, width, 4) red, green, blue, alpha."""
         finer = next(side for side in FINER if step % side == 0)
         image, valid = self._file.read(window, step // finer)
-        visible = visible_bands(image)
-        colors = visible if self._stretch is None else self._stretch(visible)
-        return averaged(with_alpha(colors, valid), finer)
+        return averaged(with_alpha(self._paint(image), valid), finer)
 
     def close(self) -> None:
         """Release files."""

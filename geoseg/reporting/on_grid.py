@@ -1,5 +1,6 @@
 """A raster file read on another's grid, at any scale."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,8 +25,16 @@ class OnGrid:
         RasterError: If the file cannot be read.
     """
 
-    def __init__(self, path: Path, grid: Grid, *, palette_index: bool = False) -> None:
-        self._file = Layer(path, ReadOptions(), palette_index=palette_index)
+    def __init__(
+        self,
+        path: Path,
+        grid: Grid,
+        options: ReadOptions | None = None,
+        *,
+        palette_index: bool = False,
+    ) -> None:
+        options = options or ReadOptions()
+        self._file = Layer(path, options, palette_index=palette_index)
         self._place = grid.window
         own = self._file.grid
         if not own.is_georeferenced or not grid.is_georeferenced:
@@ -43,7 +52,8 @@ class OnGrid:
             if own.crs is None or grid.crs is None:
                 self._refuse(path, str(error))
             self._file.close()
-            self._file = Layer(path, ReadOptions(on=grid), palette_index=palette_index)
+            options = replace(options, on=grid)
+            self._file = Layer(path, options, palette_index=palette_index)
 
     def _refuse(self, path: Path, reason: str) -> NoReturn:
         self._file.close()

@@ -1,18 +1,20 @@
-"""A picture of rasters side by side: orthophotos stretched, class maps in their colours."""
+"""A picture of rasters side by side: orthophotos stretched, class maps and masks in colours."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.colors import to_hex
+from geoseg.core.colors import Color, ValueColors, to_hex
 from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
+from geoseg.errors import LegendError
 from geoseg.io.outputs import staged
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import read_tags
-from geoseg.reporting.stretch import Stretch, visible_bands
+from geoseg.reporting.stretch import MOST_VALUES, BandChoice, painter_of, with_alpha
 
 PANEL_INCHES = 5.0
 
@@ -26,26 +28,38 @@ class Panel(NamedTuple):
     picture: NDArray[np.uint8]
     """(height, width, 4) red, green, blue, alpha."""
 
-    legend: Legend | None
-    """Classes, if it is a class map of geoseg's."""
+    keys: dict[str, Color]
+    """What colours mean, if they stand for classes."""
 
 
-def draw_preview(paths: Sequence[Path], output: Path, *, side: int, overwrite: bool) -> None:
+def draw_preview(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    side: int,
+    overwrite: bool,
+    bands: BandChoice | None = None,
+    legend: Legend | None = None,
+) -> None:
     """Draw rasters side by side as PNG.
 
     Args:
-        paths: Orthophotos or class maps.
+        paths: Orthophotos, reference or class maps.
         output: PNG file to write.
         side: Longest side of a panel, in pixels of the rasters.
         overwrite: Whether to replace an existing file.
+        bands: Which bands of orthophotos are shown.
+        legend: Of masks that bring none; None: that of a map beside them, if it fits.
 
     Raises:
+        LegendError: If a mask has a value that is not in the legend.
         RasterError: If a raster cannot be read.
         OutputError: If the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
-    panels = [read_panel(path, side) for path in paths]
+    beside = None if legend else next(filter(None, map(_own_legend, paths)), None)
+    panels = [read_panel(path, side, bands=bands, legend=legend, beside=beside) for path in paths]
     shapes = np.array([panel.picture.shape[:2] for panel in panels])
     heights, widths = (PANEL_INCHES * shapes / shapes.max(axis=1, keepdims=True)).T
     size = (widths.sum(), heights.max() + 0.6)
@@ -55,39 +69,77 @@ def draw_preview(paths: Sequence[Path], output: Path, *, side: int, overwrite: b
         axes.imshow(panel.picture, interpolation="nearest")
         axes.set_title(panel.title)
         axes.set_axis_off()
-    if legend := next((panel.legend for panel in panels if panel.legend), None):
-        figure.legend(handles=_keys(legend), loc="outside lower center", ncols=8, frameon=False)
+    if keys := dict.fromkeys(key for panel in panels for key in panel.keys.items()):
+        figure.legend(handles=_patches(keys), loc="outside lower center", ncols=8, frameon=False)
     with staged(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=side / PANEL_INCHES, metadata={"Software": None})
 
 
-def read_panel(path: Path, side: int) -> Panel:
+def read_panel(
+    path: Path,
+    side: int,
+    *,
+    bands: BandChoice | None = None,
+    legend: Legend | None = None,
+    beside: Legend | None = None,
+) -> Panel:
     """A raster as a picture.
 
     Args:
         path: The raster.
         side: Longest side of the picture, in pixels.
+        bands: Which bands are shown.
+        legend: Of a mask that brings none.
+        beside: A legend that may be its.
+
+    Raises:
+        LegendError: If a mask has a value that is not in the legend.
+        RasterError: If it cannot be read.
     """
-    record = read_tags(path).get("legend")
-    legend = Legend.from_dict(record) if record else None
-    with RasterReader(path) as reader:
+    own = _own_legend(path)
+    with RasterReader(path, (bands or BandChoice()).options_for(path)) as reader:
         image, valid = reader.read_overview(side)
-    colors = _in_colors(image, valid)
-    alpha = np.where(valid, 255, 0).astype(np.uint8)
-    return Panel(path.name, np.concatenate([colors, alpha[None]]).transpose(1, 2, 0), legend)
+        paint = painter_of(reader, read_tags(path))
+    if isinstance(paint, ValueColors):
+        return _masked(path, image, valid, legend or beside, strict=legend is not None)
+    keys = {each.name: each.color for each in own.classes} if own else {}
+    return Panel(path.name, with_alpha(paint(image), valid), keys)
 
 
-def _in_colors(image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    visible = visible_bands(image)
-    if visible.dtype == np.uint8:
-        return visible
-    return Stretch.of(visible[:, valid])(visible)
+def _masked(
+    path: Path,
+    image: NDArray[Any],
+    valid: NDArray[np.bool_],
+    legend: Legend | None,
+    *,
+    strict: bool,
+) -> Panel:
+    """A mask in the colours of its legend, or each value in one of its own."""
+    if legend is not None:
+        try:
+            classes = np.full(valid.shape, IGNORE, np.uint8)
+            classes[valid] = legend.encode_values(image[0][valid])
+        except LegendError as error:
+            if strict:
+                raise LegendError(f"{path}: {error}") from error
+        else:
+            table = np.zeros((IGNORE + 1, 3), np.uint8)
+            table[: len(legend)] = [each.color for each in legend.classes]
+            colors = table[classes].transpose(2, 0, 1)
+            keys = {each.name: each.color for each in legend.classes}
+            return Panel(path.name, with_alpha(colors, classes != IGNORE), keys)
+    colors = ValueColors()
+    seen = np.unique(image[0][valid])[:MOST_VALUES]
+    keys = {str(value): colors.of(value) for value in seen.tolist()}
+    return Panel(path.name, with_alpha(colors(image), valid), keys)
 
 
-def _keys(legend: Legend) -> list[Any]:
+def _own_legend(path: Path) -> Legend | None:
+    record = read_tags(path).get("legend")
+    return Legend.from_dict(record) if record else None
+
+
+def _patches(keys: Iterable[tuple[str, Color]]) -> list[Any]:
     from matplotlib.patches import Patch
 
-    return [
-        Patch(facecolor=to_hex(each.color), edgecolor="#777777", label=each.name)
-        for each in legend.classes
-    ]
+    return [Patch(facecolor=to_hex(color), edgecolor="#777777", label=name) for name, color in keys]

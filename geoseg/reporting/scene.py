@@ -142,7 +142,7 @@ def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
     try:
         for number, path in enumerate(files.pictures, 1):
             role = "picture" if number == 1 else f"picture{number}"
-            layers[role] = PictureLayer(path, grid, title=path.name)
+            layers[role] = PictureLayer(path, grid, title=path.name, bands=files.bands)
         if files.class_map:
             legend = reading.legend_of(files.class_map, compared=bool(files.references))
             layers["map"] = open_map(files.class_map, legend, grid, reading, exact=exact)

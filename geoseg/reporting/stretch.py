@@ -1,10 +1,20 @@
 """Colours of any raster: bytes as they are, other values stretched; and their averages."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from geoseg.core.colors import ValueColors, shown_bands
+from geoseg.errors import RasterError
+from geoseg.io.placement import sample_values
+from geoseg.io.raster import RasterReader, ReadOptions
+
+MOST_VALUES = 32
+"""One band of no more whole numbers than this is a mask of classes, not a grey picture."""
 
 PERCENTILES = (2, 98)
 """Of a band's values: these become black and white."""
@@ -38,9 +48,71 @@ class Stretch:
         return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8)
 
 
-def visible_bands(image: NDArray[Any]) -> NDArray[Any]:
-    """(3, height, width): the first three bands, or the first one three times."""
-    return image[:3] if len(image) > 2 else image[[0, 0, 0]]  # noqa: PLR2004
+@dataclass(frozen=True, kw_only=True)
+class BandChoice:
+    """Which bands of orthophotos are shown as red, green and blue, or which one in grey."""
+
+    numbers: tuple[int, ...] = ()
+    """From 1, as in the file."""
+
+    names: tuple[str, ...] = ()
+    """As the file calls them; with neither, `shown_bands` of its names."""
+
+    def options_for(self, path: Path) -> ReadOptions:
+        """How a raster is read so that its bands are those to be shown.
+
+        A raster of one band, a palette picture's too, has no others.
+
+        Raises:
+            RasterError: If it cannot be read, or has no band of such a name.
+        """
+        with RasterReader(path) as reader:
+            if reader.palette or reader.bands == 1:
+                return ReadOptions()
+            if self.numbers:
+                return ReadOptions(bands=self.numbers)
+            places = self._places(path, reader.band_names) if self.names else None
+            places = places or shown_bands(reader.band_names)
+            return ReadOptions(bands=tuple(reader.band_numbers[place] for place in places))
+
+    def _places(self, path: Path, names: Sequence[str]) -> tuple[int, ...]:
+        known = [name.casefold() for name in names]
+        if missing := [name for name in self.names if name.casefold() not in known]:
+            raise RasterError(
+                f"{path}: has no band {missing[0]!r}; its bands are {', '.join(names)}"
+            )
+        return tuple(known.index(name.casefold()) for name in self.names)
+
+
+def painter_of(reader: RasterReader, tags: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """What turns pixels of a raster into colours: (3, height, width) bytes.
+
+    Bytes stay as they are and other values are stretched. One band of a few whole numbers is
+    a mask whose values stand for classes: black, if it were shown as it is.
+
+    Args:
+        reader: Of the bands that are to be shown.
+        tags: What the raster says of itself, if geoseg wrote it: then it is no foreign mask.
+    """
+    if reader.bands > 1 and reader.dtype == np.uint8:
+        return np.asarray
+    values = sample_values(reader)
+    if reader.bands == 1 and "kind" not in tags and is_value_mask(values):
+        return ValueColors()
+    if reader.dtype == np.uint8:
+        return in_grey
+    stretch = Stretch.of(values)
+    return stretch if reader.bands > 1 else lambda image: stretch(in_grey(image))
+
+
+def is_value_mask(values: NDArray[Any]) -> bool:
+    """Whether the values of a band stand for classes: they are a few whole numbers."""
+    return values.dtype.kind in "iu" and 0 < len(np.unique(values)) <= MOST_VALUES
+
+
+def in_grey(image: NDArray[Any]) -> NDArray[Any]:
+    """(3, height, width) of (1, height, width)."""
+    return image[[0, 0, 0]]
 
 
 def with_alpha(colors: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
 
-SHARES = ("iou", "f1", "dice", "precision", "recall", "accuracy", "kappa", "share", "ap")
+SHARES = (
+    *("iou", "f1", "dice", "precision", "recall", "accuracy", "kappa", "share"),
+    *("ap", "ap50", "ece", "mce", "score"),
+)
 """Words in the names of figures that are told in %."""
 
 NAMES = {
@@ -18,6 +21,8 @@ NAMES = {
     "ci95": "± 95 %",
     "lr": "learning rate",
     "ap": "AP",
+    "ap50": "AP50",
+    "mce": "MCE",
     "ece": "ECE",
     "gsd": "GSD",
     "crs": "CRS",

@@ -1,3 +1,6 @@
+import pytest
+
+
 def test_a_picture_is_drawn_of_rasters_side_by_side(geoseg, world):
     out = world / "preview.png"
 
@@ -6,3 +9,30 @@ def test_a_picture_is_drawn_of_rasters_side_by_side(geoseg, world):
     assert outcome.code == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     assert geoseg("preview", world / "ortho.tif", "-o", out).code == 1
+
+
+def test_bands_are_chosen_by_number_or_by_name(geoseg, world):
+    ortho, out = world / "ortho.tif", world / "preview.png"
+
+    assert geoseg("preview", ortho, "-o", out, "--bands", "3,2,1").code == 0
+    by_number = out.read_bytes()
+    by_name = geoseg("preview", ortho, "-o", out, "--band-names", "blue,green,red", "--overwrite")
+
+    assert by_name.code == 0
+    assert out.read_bytes() == by_number
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--bands", "1,2"], "name three bands"),
+        (["--band-names", "red,,blue"], "name three bands"),
+        (["--bands", "1", "--band-names", "red"], "another way to say --bands"),
+    ],
+)
+@pytest.mark.parametrize("command", ["preview", "report"])
+def test_what_cannot_be_shown_is_wrong_usage(geoseg, world, command, wrong, told):
+    outcome = geoseg(command, world / "ortho.tif", "-o", world / "x.html", *wrong)
+
+    assert outcome.code == 2
+    assert told in " ".join(outcome.err.split())

@@ -61,6 +61,21 @@ def test_a_class_map_tells_its_classes_and_what_made_it(write_raster):
     assert about_raster(path).lines["classes"] == "grass 10.0%, road 90.0%"
 
 
+@pytest.mark.parametrize("kind", ["confidence", "scores", "window scores"])
+def test_a_raster_that_is_no_map_tells_no_classes_though_it_has_a_legend(write_raster, kind):
+    path = write_raster("c.tif", np.array([[0, 1, 1, 254]], np.uint8), nodata=255)
+    tags = {"kind": kind, "legend": {"class": [{"value": 1, "name": "road"}]}}
+    tags |= {"figure": "margin", "scale": "x 254"} if kind == "confidence" else {}
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(**{PROVENANCE: json.dumps(tags)})
+
+    about = about_raster(path)
+
+    assert about.lines["classes"] == ""
+    assert about.lines["figure"] == ("margin x 254" if kind == "confidence" else "")
+    assert about.tables[0].rows[0][-1] == "254"
+
+
 @pytest.mark.parametrize(
     ("image", "profile", "hint"),
     [

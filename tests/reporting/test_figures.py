@@ -97,7 +97,24 @@ def test_a_long_table_is_cut_and_says_so(folder):
     table = evaluation_section(path).tables[1]
 
     assert len(table.rows) == 200
-    assert table.title == "Regions (the first 200 of 300 rows)"
+    assert table.title == "Regions (the first 200 of 300 rows; all are in regions.csv)"
+
+
+@pytest.mark.parametrize("classes", [1, 2, 7, 150])
+def test_thresholds_of_all_classes_are_shown_from_the_first_to_the_last(folder, classes):
+    path = folder("evaluation.json", EVALUATION)
+    levels = [f"{level / 254:.6f}" for level in range(255)]
+    rows = [f"c{number},{level}" for number in range(classes) for level in levels]
+    (path / "thresholds.csv").write_text("\n".join(["class,threshold", *rows]))
+
+    table = evaluation_section(path).tables[1]
+
+    assert len(table.rows) <= max(200, 2 * classes)
+    assert list(dict.fromkeys(row[0] for row in table.rows)) == [f"c{n}" for n in range(classes)]
+    for number in range(classes):
+        own = [row[1] for row in table.rows if row[0] == f"c{number}"]
+        assert (own[0], own[-1]) == ("0", "1")
+    assert f"of {255 * classes} rows" in table.title
 
 
 def test_a_training_has_curves_and_its_best_epoch(folder):

@@ -10,6 +10,7 @@ from geoseg.core.window import Window
 from geoseg.errors import GridMismatchError
 from geoseg.io.raster import RasterReader
 from geoseg.reporting.layers import PictureLayer, RasterClasses, coding_of
+from geoseg.reporting.stretch import BandChoice
 
 LEGEND = Legend.from_dict(
     {
@@ -74,6 +75,23 @@ def test_a_picture_shows_what_gdal_reads_where_it_is_valid(write_raster, bands, 
         shown = file.dataset_mask()
         assert (picture[..., 3] == shown).all()
         assert (picture[..., :3][shown > 0] == file.read()[:3].transpose(1, 2, 0)[shown > 0]).all()
+
+
+def test_a_mask_of_values_is_not_black_but_in_distinct_colours(write_raster):
+    path = write_raster("mask.tif", np.array([[0, 1, 255], [1, 0, 255]], np.uint8))
+
+    picture = read_all(PictureLayer(path, grid_of(path), title=""), grid_of(path))
+
+    assert len(np.unique(picture[..., :3].reshape(-1, 3), axis=0)) == 3
+    assert picture[..., :3].any(axis=-1).all()
+
+
+def test_a_layer_shows_the_bands_that_are_wanted(write_raster):
+    image = np.arange(4, dtype=np.uint8)[:, None, None].repeat(3, 2)
+    path = write_raster("ortho.tif", image, photometric="minisblack", alpha="no")
+    layer = PictureLayer(path, grid_of(path), title="", bands=BandChoice(numbers=(4, 1, 2)))
+
+    assert read_all(layer, grid_of(path))[0, 0].tolist() == [3, 0, 1, 255]
 
 
 def test_classes_seen_from_afar_are_those_of_the_overviews(write_map):

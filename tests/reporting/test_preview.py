@@ -7,9 +7,10 @@ from rasterio.crs import CRS
 from geoseg.core.blend import WindowScores
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.errors import OutputExistsError, RasterError
+from geoseg.errors import LegendError, OutputExistsError, RasterError
 from geoseg.mosaicking import MapOutputs, write_map
 from geoseg.reporting.preview import draw_preview, read_panel
+from geoseg.reporting.stretch import BandChoice
 
 RED, GREEN = (215, 48, 31), (0, 255, 1)
 LEGEND = Legend.from_dict(
@@ -39,10 +40,10 @@ def picture_of(path):
 
 
 def test_a_class_map_has_its_colours_and_no_data_is_transparent(class_map):
-    title, picture, legend = read_panel(class_map, 100)
+    title, picture, keys = read_panel(class_map, 100)
 
     assert title == "map.tif"
-    assert legend == LEGEND
+    assert keys == {"building": RED, "tree": GREEN}
     assert picture[..., :3][[0, 0, 1], [0, 1, 1]].tolist() == [list(RED), list(GREEN), list(RED)]
     assert picture[..., 3].tolist() == [[255, 255], [0, 255]]
 
@@ -55,12 +56,12 @@ def test_bytes_are_shown_as_they_are(write_raster):
 
     assert (panel.picture[..., :3] == image[:3].transpose(1, 2, 0)).all()
     assert (panel.picture[..., 3] == 255).all()
-    assert panel.legend is None
+    assert panel.keys == {}
 
 
 @pytest.mark.parametrize("bands", [1, 2])
 def test_one_or_two_bands_are_shown_in_grey(write_raster, bands):
-    image = np.arange(bands * 4, dtype=np.uint8).reshape(bands, 2, 2)
+    image = np.arange(bands * 49, dtype=np.uint8).reshape(bands, 7, 7)
 
     picture = read_panel(write_raster("ortho.tif", image), 100).picture
 
@@ -95,9 +96,65 @@ def test_no_data_does_not_darken_or_pale_the_rest(write_raster, dtype, nodata):
 
 @pytest.mark.parametrize("value", [0, 7])
 def test_a_flat_picture_is_no_failure(write_raster, value):
-    path = write_raster("flat.tif", np.full((1, 3, 3), value, np.uint16))
+    path = write_raster("flat.tif", np.full((3, 3, 3), value, np.uint16))
 
     assert len(np.unique(read_panel(path, 100).picture[..., :3])) == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32"])
+def test_each_value_of_a_mask_has_a_colour_of_its_own_and_a_key(write_raster, dtype):
+    path = write_raster("mask.tif", np.array([[0, 1, 6], [1, 0, 9]], dtype), nodata=9)
+
+    _, picture, keys = read_panel(path, 100)
+
+    assert list(keys) == ["0", "1", "6"]
+    assert len(set(keys.values())) == 3
+    assert [tuple(pixel) for pixel in picture[0, :, :3].tolist()] == list(keys.values())
+    assert picture[..., 3].tolist() == [[255, 255, 255], [255, 255, 0]]
+
+
+def test_a_mask_has_the_colours_of_its_legend(write_raster):
+    path = write_raster("mask.tif", np.array([[0, 1, 255]], np.uint8))
+
+    _, picture, keys = read_panel(path, 100, legend=LEGEND)
+
+    assert keys == {"building": RED, "tree": GREEN}
+    assert picture[0, :2, :3].tolist() == [list(GREEN), list(RED)]
+    assert picture[0, :, 3].tolist() == [255, 255, 0]
+
+
+def test_a_value_without_a_class_is_named_with_the_mask(write_raster):
+    path = write_raster("mask.tif", np.array([[0, 1, 7]], np.uint8))
+
+    with pytest.raises(LegendError, match=r"mask\.tif: .*7"):
+        read_panel(path, 100, legend=LEGEND)
+
+
+@pytest.mark.parametrize(("value", "shared"), [(1, True), (7, False)])
+def test_a_mask_beside_a_map_shares_its_colours_if_it_has_its_classes(
+    write_raster, class_map, tmp_path, value, shared
+):
+    mask = write_raster("mask.tif", np.full((2, 2), value, np.uint8))
+
+    draw_preview([mask, class_map], tmp_path / "p.png", side=200, overwrite=False)
+
+    picture = picture_of(tmp_path / "p.png")
+    middle = tuple(picture[picture.shape[0] // 2, picture.shape[1] // 4, :3].tolist())
+    assert (middle == RED) == shared
+    assert middle != (0, 0, 0)
+
+
+def test_a_picture_of_blue_green_red_is_shown_in_true_colours(write_raster):
+    image = np.array([200, 100, 10, 50], np.uint8)[:, None, None].repeat(40, 2)
+    path = write_raster("bgrn.tif", image, photometric="minisblack", alpha="no")
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("Blue", "Green", "Red", "NIR")
+
+    shown = read_panel(path, 100).picture[0, 0].tolist()
+    wanted = read_panel(path, 100, bands=BandChoice(numbers=(4, 3, 2))).picture[0, 0].tolist()
+
+    assert shown == [10, 100, 200, 255]
+    assert wanted == [50, 10, 100, 255]
 
 
 def test_a_float_picture_without_any_data_is_empty(write_raster):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import rasterio
 
-from geoseg.reporting.stretch import Stretch, averaged, visible_bands, with_alpha
+from geoseg.errors import RasterError
+from geoseg.reporting.stretch import BandChoice, Stretch, averaged, is_value_mask, with_alpha
 
 
 def pixel(red, alpha):
@@ -46,11 +48,45 @@ def test_nothing_known_is_no_failure():
     assert Stretch.of(np.zeros(0))(np.array([[[0.0, np.nan, 1.0]]])).tolist() == [[[0, 0, 255]]]
 
 
-@pytest.mark.parametrize(("bands", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (4, [0, 1, 2])])
-def test_three_bands_are_seen(bands, shown):
-    image = np.arange(bands)[:, None, None]
+@pytest.mark.parametrize(
+    ("names", "wanted", "shown"),
+    [
+        (("blue", "green", "red", "nir"), {}, (3, 2, 1)),
+        (("coastal", "b2", "b3", "b4"), {}, (1, 2, 3)),
+        (("a", "b"), {}, (1,)),
+        (("blue", "green", "red", "nir"), {"numbers": (4, 3, 2)}, (4, 3, 2)),
+        (("blue", "green", "red", "nir"), {"names": ("NIR", "red", "green")}, (4, 3, 2)),
+        (("a",), {"numbers": (4, 3, 2)}, None),
+    ],
+)
+def test_bands_are_shown_by_name_or_as_the_user_says(write_raster, names, wanted, shown):
+    image = np.zeros((len(names), 2, 2), np.uint8)
+    path = write_raster("ortho.tif", image, photometric="minisblack", alpha="no")
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = names
 
-    assert visible_bands(image).ravel().tolist() == shown
+    assert BandChoice(**wanted).options_for(path).bands == shown
+
+
+def test_a_band_name_that_is_not_there_is_told_with_those_that_are(write_raster):
+    path = write_raster("ortho.tif", np.zeros((3, 2, 2), np.uint8))
+
+    with pytest.raises(RasterError, match=r"ortho\.tif: has no band 'nir'; its bands are red, g"):
+        BandChoice(names=("nir", "red", "green")).options_for(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_mask"),
+    [
+        (np.array([0, 255, 0], np.uint8), True),
+        (np.array([-1, 4, 7], np.int16), True),
+        (np.arange(33, dtype=np.uint8), False),
+        (np.array([0.0, 1.0], np.float32), False),
+        (np.zeros(0, np.uint8), False),
+    ],
+)
+def test_a_few_whole_numbers_are_a_mask(values, is_mask):
+    assert is_value_mask(values) == is_mask
 
 
 def test_what_is_not_valid_is_transparent_black():

@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 from torchvision.transforms.v2.functional import adjust_gamma
 
+from geoseg.core.colors import color_bands
 from geoseg.io.patch_record import PatchSetRecord
 from geoseg.training.augmentation.recipe import Augmentation
 
@@ -49,18 +50,7 @@ class Bands:
             torch.tensor(record.statistics[name], dtype=torch.float32)[:, None, None]
             for name in ("p2", "p98", "mean")
         )
-        return cls(low=low, span=high - low, mean=mean, visible=visible_bands(record.band_names))
-
-
-def visible_bands(names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Which bands are red, green and blue by their names, from 0.
-
-    >>> visible_bands(("Blue", "green", "red", "nir")), visible_bands(("gray",))
-    ((2, 1, 0), None)
-    """
-    known = [name.casefold() for name in names]
-    wanted = ("red", "green", "blue")
-    return tuple(map(known.index, wanted)) if set(wanted) <= set(known) else None
+        return cls(low=low, span=high - low, mean=mean, visible=color_bands(record.band_names))
 
 
 def recolored(

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from geoseg.core.colors import shown_bands
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.io.outputs import staged
@@ -69,12 +70,13 @@ def _maps(
 
 
 def in_view(sample: Sample, patch_set: PatchSet) -> NDArray[np.float32]:
-    """(size, size, 3) 0..1: the first three bands, or the first, as far as they usually go."""
+    """(size, size, 3) 0..1: red, green and blue, or one band, as far as they usually go."""
     statistics = patch_set.record.statistics
-    bands = (0, 1, 2) if len(sample.image) > 2 else (0, 0, 0)  # noqa: PLR2004 red, green, blue
-    low, high = (np.array(statistics[name])[list(bands), None, None] for name in ("p2", "p98"))
-    stretched = (sample.image[list(bands)] - low) / np.maximum(high - low, 1e-9)
-    return np.nan_to_num(stretched, nan=1.0).clip(0, 1).transpose(1, 2, 0).astype(np.float32)
+    bands = list(shown_bands(patch_set.record.band_names))
+    low, high = (np.array(statistics[name])[bands, None, None] for name in ("p2", "p98"))
+    stretched = (sample.image[bands] - low) / np.maximum(high - low, 1e-9)
+    shown = np.nan_to_num(stretched, nan=1.0).clip(0, 1).transpose(1, 2, 0).astype(np.float32)
+    return shown if len(bands) > 1 else shown.repeat(3, axis=2)
 
 
 def colored(classes: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:

@@ -6,13 +6,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from geoseg.training.augmentation.radiometry import (
-    Bands,
-    blurred,
-    dropped,
-    recolored,
-    visible_bands,
-)
+from geoseg.core.colors import color_bands
+from geoseg.training.augmentation.radiometry import Bands, blurred, dropped, recolored
 from geoseg.training.augmentation.recipe import Augmentation
 
 
@@ -117,7 +112,7 @@ def test_saturation_is_that_of_torchvision_up_to_its_grey():
 
 def test_saturation_changes_the_colours_alone_wherever_they_are():
     image = np.float32([[[9]], [[30]], [[20]], [[10]]])
-    known = bands((0,) * 4, (40,) * 4, visible_bands(("nir", "Blue", "green", "red")))
+    known = bands((0,) * 4, (40,) * 4, color_bands(("nir", "Blue", "green", "red")))
 
     found = changed(image, Augmentation(saturation=0.5), known)
 
