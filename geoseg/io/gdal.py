@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
+from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
@@ -88,6 +90,11 @@ def chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
     Raises:
         RasterError: If one is not there.
     """
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise RasterError(
+            f"{path}: holds complex numbers, which are no picture; write their amplitude first, "
+            f"for example with `gdal_calc.py --calc 'abs(A)'`"
+        )
     if wanted is None:
         alpha = {n for n, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha}
         return tuple(n for n in dataset.indexes if n not in alpha) or (1,)
@@ -117,25 +124,111 @@ def block_shape(dataset: Any, band: int) -> tuple[int, int]:
     return height, width
 
 
-def mask_source(dataset: Any) -> Literal["alpha", "mask"] | None:
-    """Which band hides pixels, if one does."""
+MaskSource = Literal["alpha", "mask", "masks"]
+"""What hides pixels: an alpha band, a mask of the whole raster, or a mask of each band's own."""
+
+
+def mask_source(dataset: Any, bands: Bands) -> MaskSource | None:
+    """Which band hides pixels of some bands, if one does."""
     if ColorInterp.alpha in dataset.colorinterp:
         return "alpha"
-    flags = dataset.mask_flag_enums[0]
-    return "mask" if MaskFlags.per_dataset in flags else None
+    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    if any(not each for each in flags):  # neither of all bands, nor alpha, nor by nodata
+        return "masks"
+    return "mask" if any(MaskFlags.per_dataset in each for each in flags) else None
 
 
-def read_bands(dataset: Any, bands: Bands, where: Mapping[str, Any]) -> NDArray[Any]:
-    """(bands, height, width)."""
+def read_bands(
+    dataset: Any, bands: Bands, where: Mapping[str, Any], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """(bands, height, width) of a type that holds the values of all bands."""
     if "out_shape" in where:
         where = {**where, "out_shape": (len(bands), *where["out_shape"])}
-    image: NDArray[Any] = dataset.read(list(bands), **where)
-    return image
+    if len({dataset.dtypes[band - 1] for band in bands}) == 1:
+        image: NDArray[Any] = dataset.read(list(bands), **where)
+        return image
+    if "out_shape" in where:
+        where = {**where, "out_shape": where["out_shape"][1:]}
+    return np.stack([dataset.read(band, **where).astype(dtype, copy=False) for band in bands])
 
 
-def read_mask(dataset: Any, source: str, where: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """(height, width) bool, True where the pixel is shown."""
+def read_mask(
+    dataset: Any, source: MaskSource, bands: Bands, where: Mapping[str, Any]
+) -> NDArray[np.bool_]:
+    """(height, width) bool, True where the pixel is shown in all of the bands."""
+    if source == "alpha":
+        alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        return np.asarray(dataset.read(alpha, **where) > 0)
+    shown = [dataset.read_masks(band, **where) > 0 for band in _masked(dataset, source, bands)]
+    return np.asarray(np.logical_and.reduce(shown))
+
+
+def _masked(dataset: Any, source: MaskSource, bands: Bands) -> Bands:
+    """The bands whose masks are to be read; one of them if they share it."""
+    flags = {band: dataset.mask_flag_enums[band - 1] for band in bands}
     if source == "mask":
-        return np.asarray(dataset.read_masks(1, **where) > 0)
-    alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
-    return np.asarray(dataset.read(alpha, **where) > 0)
+        return next((band,) for band, each in flags.items() if MaskFlags.per_dataset in each)
+    return tuple(band for band, each in flags.items() if not each or MaskFlags.per_dataset in each)
+
+
+def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
+    """A VRT of a raster's bands with one mask: where all bands have data.
+
+    What GDAL resamples may have one nodata value or mask for all bands, and NaN beside a nodata
+    value would be mixed into its neighbours.
+
+    Args:
+        dataset: The raster, without alpha.
+        nodata: The user's, as in `ReadOptions`.
+    """
+    source, bands = dataset.name, dataset.indexes
+    if np.result_type(*dataset.dtypes).kind == "f":
+        source = _nan_view(dataset, nodata)
+    root = _view(dataset)
+    for band, dtype in zip(bands, dataset.dtypes, strict=True):
+        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
+        SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
+        color = dataset.colorinterp[band - 1].name
+        SubElement(target, "ColorInterp").text = color.capitalize()
+        _add_source(target, "SimpleSource", source, str(band))
+    product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
+    mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", product)
+    SubElement(mask, "PixelFunctionType").text = "mul" if len(bands) > 1 else "real"
+    SubElement(mask, "SourceTransferType").text = "Float32"
+    for band in bands:
+        _add_source(mask, "SimpleSource", source, f"mask,{band}")
+    return tostring(root, encoding="unicode")
+
+
+def _nan_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
+    """A VRT of floats that are NaN where a band has no data."""
+    root = _view(dataset)
+    for band, dtype in zip(dataset.indexes, dataset.dtypes, strict=True):
+        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
+        SubElement(target, "NoDataValue").text = "nan"
+        source = _add_source(target, "ComplexSource", dataset.name, str(band))
+        if nodata is None:
+            SubElement(source, "UseMaskBand").text = "true"
+        elif nodata != "none":
+            SubElement(source, "NODATA").text = repr(float(nodata))
+    return tostring(root, encoding="unicode")
+
+
+def _view(dataset: Any) -> Element:
+    """A VRT without bands on the grid of a raster."""
+    root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
+    if dataset.crs:
+        SubElement(root, "SRS").text = dataset.crs.to_wkt()
+    SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
+    return root
+
+
+def _add_source(target: Element, kind: str, file: str, band: str) -> Element:
+    source = SubElement(target, kind)
+    SubElement(source, "SourceFilename", relativeToVRT="0").text = file
+    SubElement(source, "SourceBand").text = band
+    return source
+
+
+def _gdal_type(dtype: str) -> str:
+    return str(typename_fwd[dtype_rev[dtype]])

@@ -1,11 +1,13 @@
 """One raster file: its pixels on its own grid or on another, and where they are valid."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
@@ -15,10 +17,12 @@ from geoseg.core.window import Window
 from geoseg.errors import RasterError
 from geoseg.io.gdal import (
     Bands,
+    MaskSource,
     band_names,
     block_shape,
     chosen_bands,
     mask_source,
+    masked_view,
     opened,
     palette,
     rasterio_window,
@@ -75,9 +79,11 @@ class Layer:
         self.palette = palette(dataset)
         self._colors = None if self.palette is None or palette_index else _table(self.palette)
         self.numbers = chosen_bands(dataset, options.bands, path)
-        self.dtype = np.dtype(dataset.dtypes[self.numbers[0] - 1])
-        self.nodata = self._nodata(dataset)
-        self._empty = None if self.nodata is None else _like(self.nodata, self.dtype)
+        types = [np.dtype(dataset.dtypes[band - 1]) for band in self.numbers]
+        self.dtype = np.result_type(*types)
+        nodata = self._nodata(dataset, self.numbers)
+        self.nodata = nodata[0] if len(set(nodata)) == 1 else None
+        self._empty = _by_value(nodata, types)
         self._mask = self._mask_source(dataset)
         self.band_names = band_names(dataset, self.numbers)
         self.block_shape = block_shape(dataset, self.numbers[0])
@@ -90,7 +96,7 @@ class Layer:
     @property
     def may_have_invalid_pixels(self) -> bool:
         """Whether a pixel inside the raster can be not valid."""
-        return self._empty is not None or self._mask is not None or self.dtype.kind == "f"
+        return bool(self._empty) or self._mask is not None or self.dtype.kind == "f"
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
         """Pixels of a window inside the raster, shrunk to a shape by leaving pixels out.
@@ -104,8 +110,8 @@ class Layer:
         try:
             with reading(self.path, window):
                 dataset = self._handles.own
-                image = read_bands(dataset, self.numbers, where)
-                shown = self._mask and read_mask(dataset, self._mask, where)
+                image = read_bands(dataset, self.numbers, where, self.dtype)
+                shown = self._mask and read_mask(dataset, self._mask, self.numbers, where)
         except RasterError:
             self._handles.drop()  # a VRT reads 0 where it has failed before
             raise
@@ -125,14 +131,21 @@ class Layer:
         stack.callback(dataset.close)
         if self._options.on is None:
             return dataset
-        warped = self._warped(dataset, self._options.on)
+        warped = self._warped(stack, dataset, self._options.on)
         stack.callback(warped.close)
         return warped
 
-    def _warped(self, dataset: Any, grid: Grid) -> WarpedVRT:
-        nodata = self._nodata(dataset)
+    def _warped(self, stack: ExitStack, dataset: Any, grid: Grid) -> WarpedVRT:
         mixable = palette(dataset) is None  # there is nothing between two indices
         with reading(self.path):
+            if mixable and self._needs_view(dataset):
+                dataset = rasterio.open(masked_view(dataset, self._options.nodata))
+                stack.callback(dataset.close)
+                nodata = None
+            else:
+                (nodata, *_) = self._nodata(dataset, dataset.indexes)
+                if nodata is None and np.dtype(dataset.dtypes[0]).kind == "f":
+                    nodata = np.nan
             return WarpedVRT(
                 dataset,
                 src_crs=dataset.crs or grid.crs,
@@ -146,20 +159,37 @@ class Layer:
                 add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
             )
 
-    def _mask_source(self, dataset: Any) -> Literal["alpha", "mask"] | None:
-        """Which band hides pixels; what is resampled has an alpha for what lies outside."""
-        if self._options.nodata is None:
-            return mask_source(dataset)
-        outside = self._options.on is not None and self._options.nodata == "none"
-        return mask_source(dataset) if outside else None
+    def _needs_view(self, dataset: Any) -> bool:
+        """Whether GDAL would mix pixels without data into others: it knows one rule for all bands.
 
-    def _nodata(self, dataset: Any) -> float | None:
-        if self._options.nodata == "none":
+        Of floats it sees either NaN or the nodata value.
+        """
+        if ColorInterp.alpha in dataset.colorinterp:
+            return False
+        nodata = self._nodata(dataset, dataset.indexes)
+        mask = self._options.nodata is None and mask_source(dataset, dataset.indexes)
+        if np.result_type(*dataset.dtypes).kind == "f":
+            return dataset.count > 1 or bool(mask) or nodata != [None]
+        some_alone = dataset.count > 1 and any(value is not None and value < 0 for value in nodata)
+        return mask == "masks" or len(set(nodata)) > 1 or some_alone
+
+    def _mask_source(self, dataset: Any) -> MaskSource | None:
+        """Which band hides pixels; what is resampled has an alpha for what lies outside."""
+        given = self._options.nodata
+        if given is not None and self._options.on is None:
             return None
+        has_alpha = self._options.on and ColorInterp.alpha in dataset.src_dataset.colorinterp
+        if given not in (None, "none") and has_alpha:
+            return None
+        return mask_source(dataset, self.numbers)
+
+    def _nodata(self, dataset: Any, bands: Bands) -> list[float | None]:
+        """The value without data of each band; None also for NaN, which never is data."""
         if self._options.nodata is not None:
-            return self._options.nodata
-        nodata: float | None = dataset.nodata
-        return None if nodata is None or np.isnan(nodata) else nodata
+            value = None if self._options.nodata == "none" else self._options.nodata
+            return [value] * len(bands)
+        own = [dataset.nodatavals[band - 1] for band in bands]
+        return [None if value is None or np.isnan(value) else value for value in own]
 
 
 def as_floats(pixels: Pixels) -> Pixels:
@@ -179,32 +209,55 @@ def _float32(image: NDArray[Any]) -> NDArray[np.float32]:
         return image.astype(np.float32, copy=False)
 
 
-def _with_data(image: NDArray[Any], empty: Any) -> NDArray[np.bool_]:
-    """Where every band is finite, and not every band (of floats: no band) holds the nodata value.
+def _with_data(image: NDArray[Any], empty: Sequence[tuple[Any, Sequence[int]]]) -> Any:
+    """Where every band is finite, and no nodata value stands.
 
     Args:
         image: (bands, height, width).
-        empty: The nodata value, if there is one.
+        empty: Nodata values, each with the bands that must all hold it.
 
     Returns:
-        (height, width).
+        (height, width) bool.
     """
+    valid: Any = None
     if image.dtype.kind == "f":
         valid = np.isfinite(image[0])
         for band in image[1:]:
             valid &= np.isfinite(band)
-        if empty is not None:
-            for band in image:
-                valid &= band != empty
-        return valid
-    if empty is None:
-        return np.ones(image.shape[1:], np.bool_)
-    valid = image[0] != empty
-    for band in image[1:]:
-        if valid.all():
-            break
-        valid |= band != empty
-    return valid
+    for value, bands in empty:
+        found = image[bands[0]] != value
+        for band in bands[1:]:
+            if found.all():
+                break
+            found |= image[band] != value
+        valid = found if valid is None else np.logical_and(valid, found, out=valid)
+    return np.ones(image.shape[1:], np.bool_) if valid is None else valid
+
+
+def _by_value(
+    nodata: Sequence[float | None], types: Sequence[np.dtype[Any]]
+) -> list[tuple[Any, Sequence[int]]]:
+    """Nodata values, each with the bands that must all hold it for a pixel to be hidden.
+
+    >>> _by_value([0, 0, -9999], [np.dtype("int16")] * 3)
+    [(np.int16(0), [0, 1]), (np.int16(-9999), [2])]
+    """
+    together: dict[Any, list[int]] = {}
+    found: list[tuple[Any, Sequence[int]]] = []
+    for band, (value, dtype) in enumerate(zip(nodata, types, strict=True)):
+        if value is None:
+            continue
+        like = _like(value, np.result_type(*types))
+        if _hides_alone(value, dtype):
+            found.append((like, [band]))
+        else:
+            together.setdefault(like, []).append(band)
+    return [*together.items(), *found]
+
+
+def _hides_alone(value: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a nodata value in one band hides the pixel: it cannot be a brightness there."""
+    return dtype.kind == "f" or (value is not None and value < 0)
 
 
 def _like(value: float, dtype: np.dtype[Any]) -> Any:

@@ -18,10 +18,11 @@ __all__ = ["Pixels", "RasterReader", "ReadOptions", "reflected"]
 class RasterReader:
     """A raster open for reading in windows, from any number of threads.
 
-    Not valid is a pixel that the mask band or alpha hides, that is NaN in any band, or
-    that holds the nodata value: in all bands of an integer raster (where the value may be
-    a legal brightness of one of them), in any band of a float raster. A palette picture
-    gives its colours unless `palette_index` is asked for.
+    Not valid is a pixel that a mask band or alpha hides, that is NaN in any band, or
+    that holds the nodata value: in any band of floats or of a negative value, else in all
+    bands of that nodata value (which may be a legal brightness of one of them). Bands may
+    have other nodata values and masks. A palette picture gives its colours unless
+    `palette_index` is asked for.
 
     The bands of stacked rasters follow the raster's own, and a pixel is valid where it is
     in all of them. All are float32 then, unless all rasters are of one type.

@@ -26,6 +26,11 @@ class Normalise(nn.Module):
         return torch.where(torch.isnan(normalised), torch.zeros_like(normalised), normalised)
 
 
+LEAST_WEIGHT = 1e-4
+"""Share of data in a resampled pixel from which it counts; that of a pixel's own is 1/256 at least
+where windows are resampled by a factor of 8."""
+
+
 class Entry(nn.Module):
     """From pixels to what the network takes."""
 
@@ -39,10 +44,34 @@ class Entry(nn.Module):
         normalised: Tensor = self.normalise(images)
         if self.size is None or self.size == int(images.shape[-1]):
             return normalised
-        size = (self.size, self.size)
-        return functional.interpolate(
-            normalised, size, mode="bilinear", align_corners=False, antialias=True
-        )
+        known = (~torch.isnan(images[:, :1])).to(normalised.dtype)
+        return _over_holes(_resampled(normalised * known, self.size), _resampled(known, self.size))
+
+
+def _resampled(images: Tensor, size: int) -> Tensor:
+    return functional.interpolate(
+        images, (size, size), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def _over_holes(sums: Tensor, weights: Tensor) -> Tensor:
+    """Means of the pixels with data, from their weighted sums.
+
+    A pixel without any takes the mean of its neighbours, for scores are mixed with theirs when they
+    are resampled back; one without neighbours is 0, the mean of the band.
+
+    Args:
+        sums: (n, bands, height, width) normalised, 0 where there was no data.
+        weights: (n, 1, height, width) share of data.
+    """
+    ones, zeros = torch.ones_like(weights), torch.zeros_like(weights)
+    weights = torch.where(weights > 1 - LEAST_WEIGHT, ones, weights)  # whole ones stay as they are
+    weights = torch.where(weights < LEAST_WEIGHT, zeros, weights)
+    around = functional.avg_pool2d(weights, 3, stride=1, padding=1)
+    nearby = functional.avg_pool2d(sums * (weights > 0), 3, stride=1, padding=1)
+    filled = torch.where(around > 0, nearby / torch.where(around > 0, around, ones), zeros)
+    means = sums / torch.where(weights > 0, weights, ones)
+    return torch.where(weights > 0, means, filled)
 
 
 def to_scores(logits: Tensor, size: int) -> Tensor:

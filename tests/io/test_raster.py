@@ -90,6 +90,163 @@ def test_nodata_in_one_band_of_a_float_raster_hides_the_pixel(write_raster):
     assert pixels.valid.tolist() == [[False, False, True]]
 
 
+def test_a_negative_nodata_value_is_no_brightness_and_hides_from_any_band(write_raster):
+    image = np.array([[[-9999, 1, 2]], [[3, 4, -9999]]], np.int16)
+
+    pixels = read(write_raster("a.tif", image, nodata=-9999))
+
+    assert pixels.valid.tolist() == [[False, True, False]]
+
+
+@pytest.fixture
+def separate(tmp_path, write_raster):
+    """A function that joins bands, (height, width), to a VRT, each with a nodata value or mask."""
+
+    def join(*bands, nodata=None, masks=None):
+        rows = []
+        for number, band in enumerate(bands, 1):
+            kind = TYPES[band.dtype.name]
+            write_raster(f"{number}.tif", band)
+            hidden = "" if nodata is None else f"<NoDataValue>{nodata[number - 1]}</NoDataValue>"
+            if masks is not None:
+                write_raster(f"m{number}.tif", np.where(masks[number - 1], 255, 0).astype(np.uint8))
+                source = SOURCE.format(f"m{number}")
+                hidden = (
+                    f'<MaskBand><VRTRasterBand dataType="Byte">{source}</VRTRasterBand></MaskBand>'
+                )
+            rows.append(
+                f'<VRTRasterBand dataType="{kind}" band="{number}">{hidden}'
+                f"{SOURCE.format(number)}</VRTRasterBand>"
+            )
+        height, width = bands[0].shape
+        path = tmp_path / "separate.vrt"
+        path.write_text(
+            f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>EPSG:32632</SRS>'
+            f"<GeoTransform>500000, 0.5, 0, 5700000, 0, -0.5</GeoTransform>{''.join(rows)}"
+            f"</VRTDataset>"
+        )
+        return path
+
+    return join
+
+
+TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
+SOURCE = (
+    '<SimpleSource><SourceFilename relativeToVRT="1">{}.tif</SourceFilename>'
+    "<SourceBand>1</SourceBand></SimpleSource>"
+)
+FIRST = np.array([[0, 5, 6, 7]])
+SECOND = np.array([[1, -9999, 0, 3]])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_each_band_of_a_vrt_has_its_own_nodata_value(separate, dtype):
+    path = separate(FIRST.astype(dtype), SECOND.astype(dtype), nodata=(0, -9999))
+
+    with RasterReader(path) as reader:
+        assert reader.nodata is None
+        assert reader.read(reader.grid.window).valid.tolist() == [[False, False, True, True]]
+        assert np.isnan(reader.read_floats(reader.grid.window).image[:, 0, :2]).all()
+
+
+def test_bands_that_share_a_nodata_value_hide_a_pixel_together(separate):
+    bands = np.array([[[0, 0, 9]], [[0, 5, 9]], [[-9999, 4, -9999]]], np.int16)
+
+    pixels = read(separate(*bands, nodata=(0, 0, -9999)))
+
+    assert pixels.valid.tolist() == [[False, True, False]]
+
+
+def test_only_the_bands_that_are_read_hide_pixels(separate):
+    path = separate(*np.stack([FIRST, SECOND]).astype(np.float32), nodata=(0, -9999))
+
+    assert read(path, ReadOptions(bands=(2,))).valid.tolist() == [[True, False, True, True]]
+
+
+def test_each_band_of_a_vrt_has_its_own_mask(separate):
+    masks = np.array([[[1, 0, 1, 1]], [[1, 1, 1, 0]]], bool)
+    path = separate(*np.stack([FIRST, SECOND]).astype(np.int16), masks=masks)
+
+    with RasterReader(path) as reader:
+        assert reader.may_have_invalid_pixels
+        assert reader.read(reader.grid.window).valid.tolist() == [[True, False, True, False]]
+
+
+HOLES = ["nodata", "mask", "masks", "nodata of each"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "how"),
+    [*(("int16", how) for how in HOLES), *(("float32", how) for how in [*HOLES, "nan"])],
+)
+def test_a_hole_keeps_its_rim_however_it_is_marked(write_raster, separate, how, dtype):
+    """Nothing is mixed into what lies between 100 and 120, and the hole is as large as it was."""
+    bands = np.random.default_rng(0).integers(100, 121, (2, 12, 12)).astype(dtype)
+    shown = np.ones((2, 12, 12), bool)
+    shown[0, 3:6, 3:6] = shown[1, 7:10, 6:9] = False
+    values = {"nan": (np.nan, np.nan), "nodata": (-9999, -9999), "nodata of each": (0, -9999)}
+    if how in values:
+        hidden = np.array(values[how], dtype)[:, None, None]
+        bands = np.where(shown, bands, hidden)
+    match how:
+        case "mask":
+            shown[:] = shown.all(axis=0)
+            path = write_raster("a.tif", bands, mask=shown[0])
+        case "masks":
+            path = separate(*bands, masks=shown)
+        case "nodata of each":
+            path = separate(*bands, nodata=values[how])
+        case _:
+            path = write_raster("a.tif", bands, nodata=values[how][0])
+    with RasterReader(path) as reader:
+        finer = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 24, 24)
+
+    image, valid = read(path, ReadOptions(on=finer, resampling="bilinear"))
+
+    assert 100 <= image[:, valid].min() < image[:, valid].max() <= 120
+    assert (valid == np.kron(shown.all(axis=0), np.ones((2, 2), bool))).all()
+
+
+def test_nan_beside_a_nodata_value_does_not_spread_when_resampled(write_raster):
+    image = np.full((1, 6, 6), 5, np.float32)
+    image[0, 1:3, 1:3], image[0, 4, 4] = np.nan, -9999
+    path = write_raster("a.tif", image, nodata=-9999)
+    with RasterReader(path) as reader:
+        finer = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 12, 12)
+
+    image, valid = read(path, ReadOptions(on=finer, resampling="bilinear"))
+
+    assert (image[:, valid] == 5).all()
+    assert (~valid).sum() == 4 * 4 + 2 * 2
+
+
+def test_a_users_nodata_value_hides_what_is_resampled(write_raster):
+    image = np.full((2, 6, 6), 5, np.float32)
+    image[1, 2, 2] = -1
+    path = write_raster("a.tif", image)
+    with RasterReader(path) as reader:
+        wider = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 12, 13)
+
+    image, valid = read(path, ReadOptions(on=wider, resampling="bilinear", nodata=-1))
+
+    assert (image[:, valid] == 5).all()
+    assert (~valid).sum() == 2 * 2 + 12
+
+
+def test_bands_of_several_types_come_in_one_that_holds_all(separate):
+    bands = [np.array([[255, 0]], np.uint8), np.array([[-300, 7]], np.int16)]
+
+    pixels = read(separate(*bands))
+
+    assert pixels.image.dtype == np.int16
+    assert pixels.image[:, 0].tolist() == [[255, 0], [-300, 7]]
+
+
+def test_complex_numbers_are_refused(write_raster):
+    with pytest.raises(RasterError, match=r"a\.tif: holds complex numbers, .*abs"):
+        RasterReader(write_raster("a.tif", np.ones((2, 2), np.complex64)))
+
+
 @pytest.mark.parametrize("nodata", [None, np.nan, -1])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_in_any_band_hides_the_pixel(write_raster, nodata, hole):

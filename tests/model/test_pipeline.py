@@ -6,7 +6,7 @@ from torch.nn import functional
 from geoseg.errors import BundleError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.network import load_network
-from geoseg.model.pipeline import Normalise, load_pipeline, to_scores
+from geoseg.model.pipeline import Entry, Normalise, load_pipeline, to_scores
 
 
 def test_normalisation_centres_and_what_is_missing_becomes_the_mean():
@@ -49,3 +49,16 @@ def test_missing_pixels_at_the_edge_do_not_spread_when_resampled(bundle):
     images[:, :, :8] = np.nan
 
     assert torch.isfinite(load_pipeline(bundle, 32)(torch.from_numpy(images))).all()
+
+
+@pytest.mark.parametrize("network_size", [20, 32, 80, 100])
+def test_the_rim_of_a_hole_keeps_its_value_when_windows_are_resampled(network_size):
+    """A network that gives its input back: what is 7 beside a hole comes back as 7."""
+    images = torch.full((1, 2, 64, 64), 7.0)
+    images[:, :, 9:30, 21:43] = float("nan")
+    entry = Entry(Normalisation(mean=(5.0, 3.0), std=(1.0, 2.0)), network_size)
+
+    back = functional.interpolate(entry(images), (64, 64), mode="bilinear")
+
+    assert torch.allclose(back[~torch.isnan(images)], torch.tensor(2.0))
+    assert entry(torch.full_like(images, float("nan"))).abs().max() == 0
