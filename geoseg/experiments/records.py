@@ -20,6 +20,9 @@ SUMMARY = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f
 PER_CLASS = ("iou", "f1", "precision", "recall")
 """Figures of a class."""
 
+DIVERGENCE = "divergence"
+"""What run.json says has ended a training whose weights were no numbers any more."""
+
 Row = dict[str, str]
 
 
@@ -168,12 +171,16 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         best_epoch=int(best["epoch"]) if best else None,
         seconds=sum(float(row["seconds"]) for row in rows),
         parameters=record.get("parameters"),
-        unfinished="" if record.get("ended") else _done(options, rows),
+        unfinished=_unfinished(record.get("ended"), options, rows),
     )
 
 
-def _done(options: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """What a training has done before it was interrupted, or until now."""
+def _unfinished(ended: str | None, options: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """What a training has done before it diverged or was interrupted, or until now."""
+    if ended == DIVERGENCE:
+        return f"diverged after {len(rows)} epochs"
+    if ended:
+        return ""
     if not rows:
         return "no epoch is complete"
     most = options.get("epochs")

@@ -170,7 +170,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     best = dict(bundle.training.get("best_epoch", {})) if bundle else {}
     done, most = len(history), options.get("epochs")
     state = _state(history, record.get("ended"))
-    resumable = state != FINISHED and (path / "last.ckpt").is_file()
+    resumable = state == UNFINISHED and (path / "last.ckpt").is_file()
     lines = {
         **_setting(record, changed, f"{record.get('parameters', 0):,} numbers trained"),
         "epochs": f"{done}{f' of {most}' if most else ''} in "
@@ -245,6 +245,8 @@ def _state(history: list[dict[str, str]], ended: str | None) -> str:
     """Whether a training has come to its end."""
     if not history:
         return "no epoch is complete"
+    if ended == "divergence":
+        return f"diverged after {len(history)} epochs"
     return UNFINISHED if ended is None else FINISHED
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from torch import nn
 
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.memory import keep_freed_memory
-from geoseg.errors import TrainingError
+from geoseg.errors import GeosegError, TrainingError
 from geoseg.io.outputs import staged, writing
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
@@ -34,7 +35,7 @@ from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine
 from geoseg.training.records.callbacks import Patience, Progress, Record
 from geoseg.training.records.history import Row
 from geoseg.training.records.loggers import make_loggers
-from geoseg.training.records.run_folder import check_checkpoint, versions
+from geoseg.training.records.run_folder import ANEW, check_checkpoint, versions
 from geoseg.training.task import SegmentationTask
 from geoseg.training.trainer import course_callbacks, explaining, make_trainer
 
@@ -105,6 +106,7 @@ class Training:
             monitor=f"val_{options.monitor}",
             save_model=self._save_model,
             begins_anew=lambda: self.averaging is not None and self.averaging.has_begun,
+            is_finite=self._is_finite,
         )
         validates = bool(self.val_patches)
         self.patience = Patience(self.record, int(options.early_stopping or 0) * validates)
@@ -171,9 +173,8 @@ class Training:
         trainer = make_trainer(self.options, self.device, callbacks, loggers=loggers)
         checkpoint = self.record.checkpoint
         found = resume and checkpoint.exists()
-        if found:
-            check_checkpoint(checkpoint)
-        loaders = self._loaders()
+        done = check_checkpoint(checkpoint, self.task) if found else 0
+        loaders = self._loaders(first_epoch=done)
         if self.options.compile:
             self.network.compile()
         try:
@@ -186,6 +187,15 @@ class Training:
                 )
         except KeyboardInterrupt:
             return True
+        except (GeosegError, MemoryError):
+            raise
+        except Exception as error:
+            if not found or self.record.is_running:
+                raise
+            # Lightning takes the parts of a checkpoint on trust: each has errors of its own
+            raise TrainingError(
+                f"{checkpoint}: is not the checkpoint of this training; {ANEW}"
+            ) from error
         return False
 
     def _task(self) -> SegmentationTask:
@@ -204,7 +214,7 @@ class Training:
             count=None if validate is None else lambda scores: validate(scores, bundle, patch_set),
         )
 
-    def _loaders(self) -> tuple[Any, Any]:
+    def _loaders(self, *, first_epoch: int = 0) -> tuple[Any, Any]:
         options = self.options
         workers = options.workers
         if workers is None:
@@ -212,7 +222,7 @@ class Training:
         common: dict[str, Any] = {"batch_size": own_batch_size(options), "workers": workers}
         val_set = PatchDataset(self.patch_set, self.val_patches, augment="none", seed=0)
         return (
-            self.samples.loader(**common),
+            self.samples.loader(first_epoch=first_epoch, **common),
             make_loader(val_set, shuffle=False, turn=(rank(), options.devices), **common)
             if self.val_patches
             else None,
@@ -225,6 +235,14 @@ class Training:
             return MovingAverage()
         loader = self.samples.loader(batch_size=int(self.options.batch_size or 1), workers=0)
         return StochasticAverage(task.progress, lambda: islice(loader, STATISTICS_BATCHES))
+
+    def _is_finite(self) -> bool:
+        """Whether weights and batch statistics are numbers, their averages as well."""
+        finite = _all_finite(self.network)
+        if self.averaging is not None:
+            with self.averaging.applied(self.task):
+                finite = finite and _all_finite(self.network)
+        return finite
 
     def _save_model(self, row: Row) -> None:
         """Put the network as it is now into the bundle."""
@@ -241,3 +259,7 @@ class Training:
             with self.averaging.applied(self.task) if self.averaging else nullcontext():
                 save_network(self.network, folder)
             replace(self.bundle, training=summary).write_record(folder)
+
+
+def _all_finite(network: nn.Module) -> bool:
+    return all(bool(value.isfinite().all()) for value in network.state_dict().values())

@@ -71,6 +71,8 @@ class SegmentationTask(lightning.LightningModule):
         self.augmentation = Augmentation.parse(options.augment)
         self.lr = options.lr or LOWEST
         self.confusion = ConfusionMatrix.zeros(classes)
+        self.scores_are_finite = True
+        self._not_finite = torch.zeros(())
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, bands, size, size) in units of the file to (n, classes, size, size) logits."""
@@ -128,11 +130,13 @@ class SegmentationTask(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
         self.confusion = ConfusionMatrix.zeros(self.classes)
+        self._not_finite = torch.zeros((), device=self.device)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Loss and confusion of a batch."""
         images, target = batch
         logits = self(images)
+        self._not_finite += ~logits.isfinite().all()
         loss = self.loss(logits, target)
         filled = (~images.isnan()).flatten(1).any(1).sum()  # others may be there to fill up
         self._log("val_loss", loss, int(sum_over_processes(filled)))
@@ -148,6 +152,8 @@ class SegmentationTask(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Figures of all validation ground together; an undefined mean counts as 0 here."""
+        bad = self.trainer.strategy.reduce(self._not_finite, reduce_op="sum")
+        self.scores_are_finite = not bool(bad)
         if self.count is not None and self.trainer.is_global_zero:
             self.confusion = self.count(self.scores)
         counts = torch.from_numpy(self.confusion.counts).to(self.device)

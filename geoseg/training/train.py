@@ -13,6 +13,7 @@ from geoseg.training.new_bundle import resolve
 from geoseg.training.optimization.schedules import check_course
 from geoseg.training.options import TrainOptions
 from geoseg.training.ranks import check_launched, is_first, own_batch_size
+from geoseg.training.records.callbacks import Record
 from geoseg.training.records.history import Row, draw_curves
 from geoseg.training.records.loggers import check_loggers
 from geoseg.training.records.pictures import draw_validation
@@ -77,7 +78,8 @@ def train(
         quiet: No progress bar.
 
     Raises:
-        TrainingError: If the options do not fit each other or the patches.
+        TrainingError: If the options do not fit each other or the patches, or the training
+            diverged; the best model before is kept.
         PatchSetError: If the patch set is damaged.
         OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced, or another
             process is training in it.
@@ -108,9 +110,15 @@ def train(
 
 def _end(training: Training) -> str:
     """What has ended a training that nobody interrupted."""
+    if training.record.diverged:
+        return "divergence"
     if training.limit is not None and training.limit.reached:
         return "time"
     return "patience" if training.patience.is_over else "epochs"
+
+
+def _advice(record: Record) -> str:
+    return ". Use a lower --lr, or --clip 1" if record.diverged else ""
 
 
 def _check_possible(options: TrainOptions) -> None:
@@ -135,17 +143,23 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
     run, record = training.run, training.record
     if record.best is None and interrupted:
         raise KeyboardInterrupt
-    if record.best is None:
-        raise TrainingError(
-            f"{run}: stopped before the first epoch was complete; there is no model"
-        )
     ended = None if interrupted else _end(training)
+    if record.best is None:
+        if record.diverged and is_first():
+            update_record(run, ended=ended)
+        state = record.diverged or "stopped before the first epoch was complete"
+        raise TrainingError(f"{run}: the training {state}; there is no model{_advice(record)}")
     if is_first():
         update_record(run, ended=ended)
         draw_curves(run / "curves.png", record.rows)
         training.network.load_state_dict(load_network(run / "model").state_dict())
         draw_validation(
             run / "validation.png", training.task, training.patch_set, training.val_patches
+        )
+    if record.diverged:
+        raise TrainingError(
+            f"{run}: the training {record.diverged}; the model of epoch {record.best['epoch']}, "
+            f"the best before, is kept in {run / 'model'}{_advice(record)}"
         )
     return TrainReport(
         run / "model",

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -23,7 +25,7 @@ from geoseg.io.lock import locked
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
-from geoseg.training import train
+from geoseg.training import TrainOptions, train
 from geoseg.training.data.dataset import TrainingSamples
 from geoseg.training.optimization import pacing
 from geoseg.training.records.callbacks import Progress, Record
@@ -112,6 +114,7 @@ def interrupted_in_the_third_epoch(monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [
+        {"workers": 2},
         {"schedule": "constant", "optimizer": "asgd", "accumulate": 2, "max_time": 3600.0},
         {"schedule": "plateau", "lr": 0.03, "encoder_lr": 0.1, "clip": 0.5},
         {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd", "average": "ema"},
@@ -162,7 +165,7 @@ train(Path(sys.argv[1]), Path(sys.argv[2]), options=options, quiet=True)
 
 
 def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(patches, tmp_path, quick):
-    options = replace(quick, epochs=12, early_stopping=0)
+    options = replace(quick, epochs=5, early_stopping=0, workers=None)
     (tmp_path / "script.py").write_text(SCRIPT)
     words = ["script.py", patches, tmp_path / "killed", asdict(options)]
     process = subprocess.Popen([sys.executable, *map(str, words)], cwd=tmp_path)
@@ -176,7 +179,7 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(patches, 
     train(patches, tmp_path / "killed", options=options, resume=True, quiet=True)
     train(patches, tmp_path / "whole", options=options, quiet=True)
 
-    assert 1 <= done < 12
+    assert 1 <= done < 5
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     ours, theirs = (last_weights(tmp_path / name) for name in ("killed", "whole"))
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
@@ -251,11 +254,45 @@ def test_a_resumed_training_stops_early_where_an_uninterrupted_one_does(
     assert record["ended"] == "patience"
 
 
-def test_a_training_that_diverges_says_so_and_keeps_no_such_model(patches, tmp_path, quick):
+def test_a_training_that_diverges_at_once_says_so_and_leaves_no_model(patches, tmp_path, quick):
     options = replace(quick, optimizer="sgd", lr=1e12, epochs=4, schedule="constant")
 
-    with pytest.raises(TrainingError, match=r"has diverged in epoch .*lower --lr"):
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1 .*there is no model.*lower --lr"):
         train(patches, tmp_path / "run", options=options, quiet=True)
+
+    assert not (tmp_path / "run" / "model").exists()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ended"] == "divergence"
+
+
+@pytest.mark.parametrize(
+    ("value", "change", "reason"),
+    [
+        (float("nan"), {}, "its weights are not finite"),
+        (float("nan"), {"average": "ema"}, "its weights are not finite"),
+        (3e38, {}, "its scores of validation ground are not finite"),
+    ],
+    ids=str,
+)
+def test_what_diverges_in_the_last_step_of_an_epoch_keeps_the_best_model_before(
+    patches, tmp_path, quick, value, change, reason, monkeypatch
+):
+    def diverge(_, trainer, module, *__):
+        """The loss of the epoch is known by then, and finite."""
+        if trainer.current_epoch == 1 and trainer.is_last_batch:
+            with torch.no_grad():
+                for each in module.network.parameters():
+                    each.fill_(value)
+
+    monkeypatch.setattr(Progress, "on_train_batch_end", diverge)
+    run = tmp_path / "run"
+
+    with pytest.raises(TrainingError, match=rf"diverged in epoch 2 \({reason}\); .*of epoch 1"):
+        train(patches, run, options=replace(quick, **change), quiet=True)
+
+    kept = safetensors.torch.load_file(run / "model" / WEIGHTS)
+    assert all(each.isfinite().all() for each in kept.values())
+    assert [row["epoch"] for row in rows(run)] == ["1"]
+    assert json.loads((run / "run.json").read_text())["ended"] == "divergence"
 
 
 def test_two_trainings_do_not_write_to_the_same_folder(patches, tmp_path, quick):
@@ -482,10 +519,31 @@ def test_a_training_is_not_resumed_with_other_patches(make_patches, patches, tmp
         train(make_patches(val=0.5), tmp_path / "run", options=quick, resume=True, quiet=True)
 
 
+@pytest.fixture(scope="module")
+def trained(patches, tmp_path_factory):
+    """A run folder after one epoch, and its options."""
+    options = TrainOptions(arch="pspnet", encoder="mobilenet_v2", epochs=1, device="cpu", workers=0)
+    run = tmp_path_factory.mktemp("trained") / "run"
+    train(patches, run, options=options, quiet=True)
+    return run, options
+
+
+@pytest.mark.parametrize("part", ["optimizer_states", "lr_schedulers", "loops"])
+def test_a_checkpoint_that_lacks_a_state_is_not_resumed(patches, tmp_path, trained, part):
+    run, options = trained
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {part: {"fit_loop": {}} if part == "loops" else []}, path)
+
+    with pytest.raises(TrainingError, match=r"last\.ckpt: is not the checkpoint of this training"):
+        train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True)
+
+
 @pytest.mark.parametrize("name", ["run.json", "last.ckpt"])
-def test_a_damaged_run_is_not_resumed_and_the_file_is_named(patches, tmp_path, quick, name):
-    options = replace(quick, epochs=1)
-    train(patches, tmp_path / "run", options=options, quiet=True)
+def test_a_damaged_run_is_not_resumed_and_the_file_is_named(patches, tmp_path, trained, name):
+    run, options = trained
+    shutil.copytree(run, tmp_path / "run")
     path = tmp_path / "run" / name
     path.write_bytes(path.read_bytes()[:100])
 

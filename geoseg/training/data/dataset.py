@@ -131,6 +131,7 @@ class EpochSampler(Sampler[Ticket]):
         samples: int | None = None,
         likely: Chances | None = None,
         turn: tuple[int, int] = (0, 1),
+        first_epoch: int = 0,
     ) -> None:
         """Say what is drawn.
 
@@ -143,6 +144,9 @@ class EpochSampler(Sampler[Ticket]):
             turn: Number of this process, and how many there are. In training all get equally
                 many, and what is left over is left out; in validation it is filled up with
                 patches of nothing.
+            first_epoch: Epoch of the first iteration. Lightning begins to iterate before it
+                sets the epoch, and reading processes fetch at once: a resumed training
+                would begin with samples of epoch 0.
         """
         self.turn = turn
         self.count = count
@@ -150,7 +154,7 @@ class EpochSampler(Sampler[Ticket]):
         self.shuffle = shuffle
         self.samples = samples
         self.likely = likely
-        self.epoch = 0
+        self.epoch = first_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before every epoch."""
@@ -198,8 +202,10 @@ class TrainingSamples:
         self._samples = options.samples_per_epoch
         self._turn = (rank(), options.devices)
 
-    def loader(self, *, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Batches of them."""
+    def loader(
+        self, *, batch_size: int, workers: int, first_epoch: int = 0
+    ) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches of them, from an epoch on."""
         return make_loader(
             self.dataset,
             batch_size=batch_size,
@@ -208,6 +214,7 @@ class TrainingSamples:
             samples=self._samples,
             likely=self._likely,
             turn=self._turn,
+            first_epoch=first_epoch,
         )
 
 
@@ -220,6 +227,7 @@ def make_loader(
     samples: int | None = None,
     likely: Chances | None = None,
     turn: tuple[int, int] = (0, 1),
+    first_epoch: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of a split; in training a last one that is not full is left out."""
     sampler = EpochSampler(
@@ -229,6 +237,7 @@ def make_loader(
         samples=samples,
         likely=likely,
         turn=turn,
+        first_epoch=first_epoch,
     )
     return DataLoader(
         dataset,

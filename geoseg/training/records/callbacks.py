@@ -13,7 +13,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
-from geoseg.errors import TrainingError
 from geoseg.io.outputs import staged
 from geoseg.training.options import UNLIMITED
 from geoseg.training.records.history import Row, write_history
@@ -34,6 +33,7 @@ class Record(Callback):
         monitor: str,
         save_model: Callable[[Row], None],
         begins_anew: Callable[[], bool] = lambda: False,
+        is_finite: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take what to ask.
 
@@ -43,20 +43,39 @@ class Record(Callback):
             monitor: The figure that makes an epoch the best.
             save_model: Keeps the model as it is now.
             begins_anew: Whether models before this epoch are not to be kept, however good.
+            is_finite: Whether all weights of the model as it is now are numbers.
         """
         self.folder = folder
         self.names = names
         self.monitor = monitor
         self.save_model = save_model
         self.begins_anew = begins_anew
+        self.is_finite = is_finite
         self.rows: list[Row] = []
         self.best: Row | None = None
+        self.diverged = ""
+        self.is_running = False
         self._started = time.monotonic()
 
     @property
     def checkpoint(self) -> Path:
         """State of the training after the last complete epoch."""
         return self.folder / "last.ckpt"
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """See that all was resumed: Lightning passes over what a checkpoint lacks.
+
+        Raises:
+            LookupError: If it was not.
+        """
+        schedules = [each.scheduler for each in trainer.lr_scheduler_configs]
+        if self.rows and not (
+            trainer.current_epoch == len(self.rows)
+            and trainer.optimizers[0].state
+            and all(each.last_epoch for each in schedules)
+        ):
+            raise LookupError("the checkpoint lacks a state")
+        self.is_running = True
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
@@ -65,15 +84,14 @@ class Record(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Write down the epoch; keep the model if it is the best so far.
 
-        Raises:
-            TrainingError: If the loss is no number any more.
+        An epoch that diverged ends the training. Nothing of it is kept: a model that scores
+        NaN may well have the best mean IoU, as its argmax is a class.
         """
         row = self._row(trainer, module)
-        if not math.isfinite(row["train_loss"]):
-            raise TrainingError(
-                f"{self.folder}: the training has diverged in epoch {row['epoch']} (its loss is "
-                f"{row['train_loss']}): use a lower --lr, or --clip 1"
-            )
+        if what := self._not_finite(row, module):
+            self.diverged = f"has diverged in epoch {row['epoch']} ({what})"
+            trainer.should_stop = True
+            return
         self.rows.append(row)
         earlier = None if self.begins_anew() else self.best
         best = earlier is None or self._rank(row) < self._rank(earlier)
@@ -86,6 +104,14 @@ class Record(Callback):
             self.save_model(row)
         with staged(self.checkpoint, overwrite=True) as partial:
             trainer.save_checkpoint(partial)
+
+    def _not_finite(self, row: Row, task: SegmentationTask) -> str:
+        """What is no number any more; empty: nothing."""
+        if not math.isfinite(row["train_loss"]):
+            return f"its loss is {row['train_loss']}"
+        if not self.is_finite():
+            return "its weights are not finite"
+        return "" if task.scores_are_finite else "its scores of validation ground are not finite"
 
     def _rank(self, row: Row) -> float:
         """Lower is better; what is not finite is worst. Without validation the last is best."""

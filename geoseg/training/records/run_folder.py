@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import math
 import pickle
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import geoseg
 from geoseg.errors import TrainingError
@@ -31,6 +33,17 @@ MAY_CHANGE = {
     "loggers",
 }
 """Options that a resumed training may have otherwise."""
+
+PARTS = {"callbacks", "loops", "lr_schedulers", "optimizer_states"}
+"""Of Lightning's checkpoints, besides the network."""
+
+UNREADABLE = (
+    *(AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    pickle.UnpicklingError,
+)
+"""What files raise that are no checkpoints; `RecursionError` is a `RuntimeError`."""
+
+ANEW = "the training cannot be resumed, begin anew with --overwrite"
 
 
 def start_folder(run: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -60,17 +73,49 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
     }
 
 
+def read_run(run: Path) -> dict[str, Any]:
+    """The record of a training.
+
+    Raises:
+        TrainingError: If there is none, or it is damaged.
+    """
+    path = run / RUN
+    if not path.is_file():
+        raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainingError(f"{path}: is damaged; {ANEW}") from error
+    kinds = {"options": dict, "patch_set": str, "found": dict}
+    if not isinstance(record, dict) or not all(
+        isinstance(record.get(name, {} if name == "found" else None), kind)
+        for name, kind in kinds.items()
+    ):
+        raise TrainingError(f"{path}: is not as geoseg writes it; {ANEW}")
+    return record
+
+
 def with_found(run: Path, options: TrainOptions) -> TrainOptions:
-    """Options with what a training had found for itself before it was interrupted."""
-    found = json.loads((run / RUN).read_text(encoding="utf-8")).get("found", {})
-    names = {field.name for field in fields(options)}
-    return replace(options, **{name: value for name, value in found.items() if name in names})
+    """Options with what a training had found for itself before it was interrupted.
+
+    Raises:
+        TrainingError: If that is damaged.
+    """
+    found = read_run(run).get("found", {})
+    size, lr = (found.get(name, getattr(options, name)) for name in ("batch_size", "lr"))
+    is_size = size is None or (type(size) is int and size > 0)
+    if not is_size or not (lr is None or (isinstance(lr, float) and 0 < lr < math.inf)):
+        raise TrainingError(f"{run / RUN}: `found` is not as geoseg writes it; {ANEW}")
+    return replace(options, batch_size=size, lr=lr)
 
 
 def update_record(run: Path, **news: Any) -> None:
-    """Keep in the record what has become of a training."""
-    record = json.loads((run / RUN).read_text(encoding="utf-8")) | news
-    write_text(run / RUN, json.dumps(record, indent=1) + "\n")
+    """Keep in the record what has become of a training.
+
+    Raises:
+        TrainingError: If the record is damaged.
+    """
+    write_text(run / RUN, json.dumps(read_run(run) | news, indent=1) + "\n")
 
 
 def check_resumable(
@@ -88,13 +133,8 @@ def check_resumable(
         TrainingError: If there is none, its record is damaged, or it had other options or
             other patches.
     """
-    if not (run / RUN).is_file():
-        raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
-    try:
-        earlier = json.loads((run / RUN).read_text(encoding="utf-8"))
-        before, identity = earlier["options"], earlier["patch_set"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise TrainingError(f"{run / RUN}: is damaged, the training cannot be resumed") from error
+    earlier = read_run(run)
+    before = earlier["options"]
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
         for name, value in asdict(options).items()
@@ -104,22 +144,38 @@ def check_resumable(
         changed.append(f"folds was {earlier.get('folds')} and is {folds}")
     if changed:
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
-    if identity != _identity(patch_set):
+    if earlier["patch_set"] != _identity(patch_set):
         raise TrainingError(f"{run}: cannot be resumed with other patches than it began with")
 
 
-def check_checkpoint(path: Path) -> None:
-    """See that a checkpoint can be read.
+def check_checkpoint(path: Path, network: nn.Module) -> int:
+    """See that a checkpoint is whole, and of this training.
+
+    Args:
+        path: The checkpoint.
+        network: What Lightning will fill with its weights.
+
+    Returns:
+        Epochs that were complete.
 
     Raises:
-        TrainingError: If it is damaged.
+        TrainingError: If it is damaged, or of another network.
     """
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(
-            f"{path}: is damaged, the training cannot be resumed; begin anew with --overwrite"
-        ) from error
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        shapes = {name: value.shape for name, value in content["state_dict"].items()}
+        done = content["epoch"] + 1
+        rows = content["callbacks"]["Record"]["rows"]
+        whole = set(content) >= PARTS and len(rows) == done and all(map(_is_row, rows))
+    except UNREADABLE as error:
+        raise TrainingError(f"{path}: is damaged; {ANEW}") from error
+    if not whole or shapes != {name: value.shape for name, value in network.state_dict().items()}:
+        raise TrainingError(f"{path}: is not the checkpoint of this training; {ANEW}")
+    return int(done)
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("epoch"), int) and "train_loss" in row
 
 
 def _identity(patch_set: PatchSet) -> str:

@@ -83,6 +83,20 @@ def test_the_order_of_an_epoch_does_not_depend_on_earlier_ones():
     assert tickets(went_on, 3) == tickets(resumed, 3)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reading_processes_that_fetch_before_the_epoch_is_set_take_its_samples(workers):
+    common = {"batch_size": 3, "shuffle": True, "workers": workers}
+    resumed = make_loader(dataset(12), first_epoch=3, **common)
+    whole = make_loader(dataset(12), **{**common, "workers": 0})
+    whole.sampler.set_epoch(3)
+
+    fetching = iter(resumed)  # as Lightning does, which sets the epoch afterwards
+    resumed.sampler.set_epoch(3)
+
+    for ours, theirs in zip(fetching, whole, strict=True):
+        assert torch.equal(ours[0], theirs[0])
+
+
 def test_validation_keeps_the_order_of_the_patches():
     sampler = EpochSampler(4, seed=0, shuffle=False)
 
