@@ -1,7 +1,11 @@
 """The typer app, and the one place where a `GeosegError` becomes an exit code."""
 
+import errno
+import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -25,7 +29,8 @@ from geoseg.commands import (
     train,
     view,
 )
-from geoseg.errors import GeosegError
+from geoseg.commands.talk import complain, echo
+from geoseg.errors import GeosegError, InputError
 
 app = typer.Typer(
     name="geoseg",
@@ -56,7 +61,7 @@ app.command("view")(view.view)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"geoseg {__version__}")
+        echo(f"geoseg {__version__}")
         raise typer.Exit
 
 
@@ -69,6 +74,18 @@ def _root(
 ) -> None:
     """Semantic segmentation of large orthophotos: tile, train, predict, mosaic, evaluate."""
 
+
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
+"""Errors of a process, or system, that has too many files open."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
+"""Errors of a stream that takes no more; files of ours are named in their errors."""
+
+ENOUGH_FILES, LEAST_FILES = 1024, 64
+"""Files that may be open at a time: as many as are asked of the system, and least ones."""
+
+PROGRAM = Path(__file__).parent
+"""Where the program's own files are."""
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code, as shells give it to what was ended by this signal."""
@@ -85,8 +102,96 @@ def main() -> None:
     typer itself sees to wrong usage and Ctrl-C. A traceback is a bug.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    _make_streams_usable()
     try:
-        app()
+        try:
+            _allow_open_files()
+            app()
+        finally:
+            sys.stdout.flush()  # what typer has printed, too
     except GeosegError as error:
-        typer.echo(f"geoseg: {error}", err=True)
+        _fail(str(error))
+    except BrokenPipeError:  # whoever read, as `head`, has seen enough
+        _forget_stdout()
         sys.exit(1)
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+        if (refusal := _refusal(error)) is None:
+            raise
+        _fail(refusal)
+
+
+def _fail(message: str) -> NoReturn:
+    complain(f"geoseg: {message}")
+    _forget_stdout()
+    sys.exit(1)
+
+
+def _refusal(error: BaseException) -> str | None:
+    """What the system has refused, on one line; None: it is a bug, and keeps its traceback.
+
+    Files of the program itself that cannot be read are no user's business, unless there are
+    too many open ones.
+    """
+    text, reason = str(error), getattr(error, "strerror", None)
+    if getattr(error, "errno", None) in TOO_MANY or os.strerror(errno.EMFILE) in text:
+        return f"too many open files ({text}); allow more, as with `ulimit -n {ENOUGH_FILES}`"
+    if isinstance(error, MemoryError):
+        return f"out of memory{f': {text}' if text else ''}"
+    if "Symlink loop" in text:  # pathlib's, before Python 3.13
+        return f"{text.partition(' from ')[2]}: a link to itself"
+    name = getattr(error, "filename", None)
+    if isinstance(error, OSError) and name is None and error.errno in FULL:
+        return f"stdout: cannot be written: {reason}"
+    if not isinstance(name, str | bytes) or Path(os.fsdecode(name)).is_relative_to(PROGRAM):
+        return None
+    return f"{os.fsdecode(name)}: {reason}"
+
+
+def _allow_open_files() -> None:
+    """See that as many files can be open as the commands need.
+
+    Raises:
+        InputError: If the system does not allow it: loader processes would wait for ever.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not 0 <= now < ENOUGH_FILES:
+        return
+    wanted = ENOUGH_FILES if most == resource.RLIM_INFINITY else min(most, ENOUGH_FILES)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        now = wanted
+    if now < LEAST_FILES:
+        raise InputError(
+            f"the system allows no more than {now} open files, which are too few; allow more, "
+            f"as with `ulimit -n {ENOUGH_FILES}`"
+        )
+
+
+def _make_streams_usable() -> None:
+    """See that all text can be printed, and that no file of ours takes the place of a stream.
+
+    Where a stream is closed, what is opened first would be written to by whatever prints.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number; writing to it fails
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _forget_stdout() -> None:
+    """Keep Python from trying, as it ends, to write what nobody can read."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from subprocess import PIPE
 
 import geopandas as gpd
 import numpy as np
@@ -157,6 +158,98 @@ def test_what_needs_no_network_does_its_work_without_torch(words, folder, tmp_pa
 
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "imported: []"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("words", ["info ortho.tif", "--help"])
+def test_a_result_that_cannot_be_written_is_a_failure_of_one_line(words, folder):
+    with Path("/dev/full").open("w") as full:
+        done = run(*words.split(), cwd=folder, capture_output=False, stdout=full, stderr=PIPE)
+
+    assert done.returncode == 1
+    assert done.stderr == "geoseg: stdout: cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of Unix")
+def test_a_reader_that_has_seen_enough_ends_a_command_in_silence(folder):
+    script = "import sys; sys.stdin.read(); from geoseg.cli import main; main()"
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "info", "ortho.tif"],
+        cwd=folder, stdin=PIPE, stdout=write_end, stderr=PIPE,
+    )  # fmt: skip
+    os.close(write_end)
+    os.close(read_end)  # as `head` does, before a line is there
+    _, err = process.communicate(b"")
+
+    assert (process.returncode, err) == (1, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs streams that can be closed")
+def test_with_stdout_closed_no_file_of_ours_takes_its_place(folder):
+    closed = (
+        "import os; os.close(1); import sys; sys.stdout = None; from geoseg.cli import main; main()"
+    )
+
+    done = run("info", "ortho.tif", code=closed, cwd=folder)
+
+    assert done.returncode == 1
+    assert done.stderr == "geoseg: stdout: cannot be written: Bad file descriptor\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_too_few_open_files_are_said_at_once(folder):
+    few = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16)); "
+        "from geoseg.cli import main; main()"
+    )
+    done = run("info", "ortho.tif", code=few, cwd=folder)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no more than 16 open files" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file", "a\nb.tif"), r"a\nb.tif: No such file"),
+        (PermissionError(13, "Permission denied", b"x"), "x: Permission denied"),
+        (OSError(24, "Too many open files"), "too many open files"),
+        (MemoryError("8 EiB"), "out of memory: 8 EiB"),
+        (RuntimeError("Symlink loop from '/a/loop'"), "'/a/loop': a link to itself"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_a_failure_of_one_line(error, line, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "app", lambda: raising(error))
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 1
+    [shown] = capsys.readouterr().err.splitlines()
+    assert shown.startswith(f"geoseg: {line}")
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        KeyError("x"),
+        RuntimeError("x"),
+        ImportError("no module"),
+        OSError("x"),
+        FileNotFoundError(2, "No such file", str(Path(geoseg.__file__).with_name("lost.toml"))),
+    ],
+)
+def test_a_bug_keeps_its_traceback(bug, monkeypatch):
+    monkeypatch.setattr(cli, "app", lambda: raising(bug))
+
+    with pytest.raises(type(bug)):
+        cli.main()
+
+
+def raising(error):
+    raise error
 
 
 def test_a_command_that_is_terminated_leaves_nothing_behind(monkeypatch, tmp_path):

@@ -15,6 +15,9 @@ from geoseg.errors import (
 )
 from geoseg.io.outputs import write_text
 
+MOST_REASONS = 3
+"""Failures that are told once more at the end."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -96,10 +99,12 @@ class Batch:
             BatchError: If there are any.
         """
         if self.failures:
-            raise BatchError(
-                f"{len(self.failures)} of {self._count} inputs failed: "
-                f"{'; '.join(self.failures.values())}"
-            )
+            reasons = list(self.failures.values())
+            told = "; ".join(reasons[:MOST_REASONS])
+            if (more := len(reasons) - MOST_REASONS) > 0:
+                kept = f" and {self._record}" if self._record else ""
+                told += f"; and {more} more, each in a warning above{kept}"
+            raise BatchError(f"{len(reasons)} of {self._count} inputs failed: {told}")
 
     def _fail(self, name: str, error: GeosegError) -> None:
         """Note why an input failed.

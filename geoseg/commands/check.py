@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, print_json, styled, wrapped
+from geoseg.commands.talk import Talk, echo, print_json, styled, wrapped
 
 if TYPE_CHECKING:
     from geoseg.checking import CheckReport
@@ -93,26 +93,26 @@ def _tell(report: "CheckReport", output: Path | None) -> None:
         f"{content['patches']}: {len(report.patch_set.patches)} patches of {record.size} px "
         f"({counts}), {record.bands} bands of {record.dtype}"
     )
-    typer.echo(wrapped(head, indent=0))
+    echo(wrapped(head, indent=0))
     _tell_shares(content["class_shares"])
     for finding in report.findings:
-        mark = styled(finding.severity, fg="red" if finding.severity == "error" else "yellow")
-        typer.echo(f"\n{mark} {styled(finding.kind, bold=True)}")
-        typer.echo(wrapped(f"{finding.what}.", indent=2))
+        mark = styled(finding.severity, "red" if finding.severity == "error" else "yellow")
+        echo(f"\n{mark} {styled(finding.kind, 'bold')}")
+        echo(wrapped(f"{finding.what}.", indent=2))
         for line in finding.details[:MOST_DETAILS]:
-            typer.echo(wrapped(f"- {line}", indent=2))
+            echo(wrapped(f"- {line}", indent=2))
         if (more := len(finding.details) - MOST_DETAILS) > 0:
-            typer.echo(f"  … and {more} more (in --json and the report)")
-        typer.echo(wrapped(f"-> {finding.advice}", indent=2))
-    typer.echo(f"\n{report.counted}")
+            echo(f"  … and {more} more (in --json and the report)")
+        echo(wrapped(f"-> {finding.advice}", indent=2))
+    echo(f"\n{report.counted}")
     if output is not None:
-        typer.echo(str(output))
+        echo(str(output))
 
 
 def _tell_shares(splits: dict[str, dict[str, float]]) -> None:
     names = list(next(iter(splits.values()), {}))
     width = max(map(len, names), default=0)
-    typer.echo(" " * (width + 2) + "".join(f"{split:>8}" for split in splits))
+    echo(" " * (width + 2) + "".join(f"{split:>8}" for split in splits))
     for name in names:
         shares = "".join(f"{own[name]:>8.2%}" for own in splits.values())
-        typer.echo(f"  {name:<{width}}{shares}")
+        echo(f"  {name:<{width}}{shares}")

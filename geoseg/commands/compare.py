@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.talk import echo
 
 
 def compare(
@@ -59,4 +60,4 @@ def screen_width() -> int | None:
 
 def print_table(text: str) -> None:
     """A table on stdout."""
-    typer.echo(text.rstrip("\n"))
+    echo(text.rstrip("\n"))

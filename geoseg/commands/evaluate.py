@@ -21,7 +21,7 @@ from geoseg.commands.legends import (
 )
 from geoseg.commands.parsing import parse_distance
 from geoseg.commands.survey import Errors, match_orthos
-from geoseg.commands.talk import Talk, print_json, width_of_terminal
+from geoseg.commands.talk import Talk, echo, print_json, width_of_terminal
 from geoseg.core.columns import subject
 from geoseg.errors import NoPolygonError
 
@@ -347,4 +347,4 @@ def _tell(report: Any, table: Callable[[Any], str], *, json: bool) -> None:
     if json:
         print_json(report.to_dict())
     else:
-        typer.echo(table(report))
+        echo(table(report))

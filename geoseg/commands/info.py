@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import columns, print_json, styled, wrapped
+from geoseg.commands.talk import columns, echo, print_json, styled, wrapped
 
 
 def info(
@@ -27,16 +27,16 @@ def info(
     if json:
         print_json(about.to_dict())
         return
-    typer.echo(f"{styled(str(about.path), bold=True)}: {about.kind}")
+    echo(f"{styled(str(about.path), 'bold')}: {about.kind}")
     lines = {name: line for name, line in about.lines.items() if line}
     width = max(map(len, lines), default=0)
     for name, line in lines.items():
-        typer.echo(wrapped(f"{name:<{width}}  {line}", indent=2, hanging=width + 2))
+        echo(wrapped(f"{name:<{width}}  {line}", indent=2, hanging=width + 2))
     for table in about.tables:
-        typer.echo("")
-        typer.echo(columns([table.head, *table.rows], indent=2))
+        echo("")
+        echo(columns([table.head, *table.rows], indent=2))
     for hint in about.hints:
-        typer.echo(wrapped(f"{styled('!', fg='yellow')} {hint}", indent=2))
+        echo(wrapped(f"{styled('!', 'yellow')} {hint}", indent=2))
 
 
 def _defaults_of_train() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.talk import echo
 
 
 def legend(
@@ -26,7 +27,7 @@ def legend(
         refuse_existing(output, overwrite=overwrite)
     found = derive_legend(reference, attribute=attribute, layer=layer)
     if output is None:
-        typer.echo(to_toml(found), nl=False)
+        echo(to_toml(found), end="")
     else:
         write_text(output, to_toml(found))
-        typer.echo(f"{output}: {len(found)} classes")
+        echo(f"{output}: {len(found)} classes")

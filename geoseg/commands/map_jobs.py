@@ -12,7 +12,7 @@ import typer
 
 from geoseg.commands.batch import Batch
 from geoseg.commands.options import TIFF
-from geoseg.commands.talk import Talk, in_bytes, print_json
+from geoseg.commands.talk import Talk, echo, in_bytes, print_json
 
 if TYPE_CHECKING:
     from geoseg.chains import LoadedModels, PredictOptions, PredictPlan
@@ -87,7 +87,7 @@ class MapJobs:
             print_json({str(path): plan.summary for path, plan in plans.items()})
             return
         for path, plan in plans.items():
-            typer.echo(f"{path}: {_sentence(plan)}")
+            echo(f"{path}: {_sentence(plan)}")
 
     def run(self, *, json: bool) -> None:
         """Predict all, and say how it went.
@@ -227,7 +227,7 @@ def predict_set(
     if json:
         print_json([asdict(report) | {"path": str(report.path)} for report in reports])
     else:
-        typer.echo(f"{output}: {len(reports)} patches")
+        echo(f"{output}: {len(reports)} patches")
 
 
 def _targets(paths: Sequence[Path], output: Path, part: tuple[int, int] | None) -> list[Path]:
@@ -291,6 +291,4 @@ def _tell_maps(reports: "Sequence[MapReport]", *, json: bool) -> None:
         print_json([asdict(report) | {"path": str(report.path)} for report in reports])
         return
     for report in reports:
-        typer.echo(
-            f"{report.path}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}"
-        )
+        echo(f"{report.path}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}")

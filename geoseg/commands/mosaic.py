@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.talk import Talk, echo, print_json
 
 NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
 """Parameters that mean nothing where parts are joined."""
@@ -82,4 +82,4 @@ def mosaic(
     if json:
         print_json(asdict(report) | {"path": str(report.path)})
     else:
-        typer.echo(f"{output}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}")
+        echo(f"{output}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}")

@@ -10,7 +10,7 @@ import typer
 from geoseg.commands import options
 from geoseg.commands.legends import OwnLegend, legend_of
 from geoseg.commands.parsing import parse_distance
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.talk import Talk, echo, print_json
 
 T = TypeVar("T")
 
@@ -122,8 +122,8 @@ def postprocess(
         )
         return
     for name, count in report.changed.items():
-        typer.echo(f"{name}: {count} px changed")
-    typer.echo(f"{output}: {report.pixels} px, {report.shares}")
+        echo(f"{name}: {count} px changed")
+    echo(f"{output}: {report.pixels} px, {report.shares}")
 
 
 def _parsed(option: str, words: Sequence[str] | None, parse: Callable[[str], T]) -> tuple[T, ...]:

@@ -7,6 +7,7 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.show import ShownBands, ShownNames, band_choice
+from geoseg.commands.talk import echo
 
 
 def preview(
@@ -43,4 +44,4 @@ def preview(
         bands=band_choice(bands, band_names),
         legend=load_legend(legend) if legend else None,
     )
-    typer.echo(str(output))
+    echo(str(output))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.talk import Talk, echo, print_json
 
 
 def quantize(
@@ -52,7 +52,7 @@ def quantize(
         print_json(asdict(report) | {"folder": str(report.folder)})
         return
     change = 100 * (proof.miou_int8 - proof.miou_fp32)
-    typer.echo(
+    echo(
         f"{report.folder}: {proof.agreement:.2%} of the pixels as in fp32; mean IoU "
         f"{proof.miou_fp32:.4f} -> {proof.miou_int8:.4f} ({change:+.2f} points); "
         f"{report.speed:.1f} times as fast here"

@@ -21,7 +21,7 @@ from geoseg.commands.show import (
     band_choice,
     show_options,
 )
-from geoseg.commands.talk import Talk, in_bytes, print_json
+from geoseg.commands.talk import Talk, echo, in_bytes, print_json
 
 
 def report(
@@ -88,4 +88,4 @@ def report(
         return
     shown = f"{done.maps} scene(s), {done.sections} section(s) of figures"
     beside = f", tiles in {done.folder}" if done.folder else ""
-    typer.echo(f"{output}: {shown}, {in_bytes(done.bytes)}{beside}")
+    echo(f"{output}: {shown}, {in_bytes(done.bytes)}{beside}")

@@ -7,7 +7,7 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.legends import OwnLegend, legend_of
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.talk import Talk, echo, print_json
 
 
 def sample_points(
@@ -53,4 +53,4 @@ def sample_points(
         print_json({"output": str(output), "points": sum(by_class.values()), "classes": by_class})
         return
     told = ", ".join(f"{name} {count}" for name, count in by_class.items())
-    typer.echo(f"{output}: {sum(by_class.values())} points ({told}); fill in column 'reference'")
+    echo(f"{output}: {sum(by_class.values())} points ({told}); fill in column 'reference'")

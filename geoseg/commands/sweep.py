@@ -9,7 +9,7 @@ from typer.models import OptionInfo
 
 from geoseg.commands import options
 from geoseg.commands.compare import print_table, screen_width
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.talk import Talk, echo, print_json
 from geoseg.errors import BatchError
 
 INTERRUPTED = 130
@@ -143,9 +143,9 @@ def _trainer(patches: Path, *, quiet: bool) -> Callable[..., Any]:
 def _say_plan(plan: Any) -> None:
     if plan.search:
         spaces = "; ".join(f"{name} in {space}" for name, space in plan.search.items())
-        typer.echo(f"{plan.trials} trainings, chosen to maximize {plan.maximize}: {spaces}")
+        echo(f"{plan.trials} trainings, chosen to maximize {plan.maximize}: {spaces}")
         return
     runs = plan.runs()
     for name in runs:
-        typer.echo(name)
-    typer.echo(f"{len(runs)} trainings")
+        echo(name)
+    echo(f"{len(runs)} trainings")

@@ -1,17 +1,82 @@
 """How commands talk: results on stdout; progress, messages and warnings on stderr."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
-
-import typer
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 
 from geoseg.core.undefined import without_nan
+from geoseg.errors import OutputError
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdd3]")
+"""What a terminal obeys rather than shows, what turns text around, and halves of characters."""
+
+STYLES = {
+    "bold": ("\ufdd0", "\x1b[1m"),
+    "red": ("\ufdd1", "\x1b[31m"),
+    "yellow": ("\ufdd2", "\x1b[33m"),
+}
+"""Styles of ours: how they are marked until they are printed, and what a terminal obeys."""
+
+PLAIN = ("\ufdd3", "\x1b[0m")
+"""The end of a style. Marks are noncharacters of Unicode, which texts do not hold."""
+
+
+def clean(text: str) -> str:
+    r"""Text from files on one line, with what a terminal would obey made visible.
+
+    >>> clean("road\x1b[2J")
+    'road\\x1b[2J'
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def echo(text: str, *, end: str = "\n") -> None:
+    """Print a result on stdout.
+
+    Lines and our own styles stay; what else a terminal would obey is made visible.
+
+    Raises:
+        OutputError: If stdout is closed or full.
+        BrokenPipeError: If nobody reads it any more.
+    """
+    text = "\n".join(map(_obeyed, text.split("\n")))
+    try:
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:  # a stream that is closed is a ValueError
+        if isinstance(error, OSError) and error.errno == errno.EINVAL:  # Windows' broken pipe
+            raise BrokenPipeError from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"stdout: cannot be written: {reason}") from error
+
+
+MARKS = dict((*STYLES.values(), PLAIN))
+
+
+def _obeyed(line: str) -> str:
+    """A line of ours, with what is to be obeyed for our marks."""
+    return CONTROL.sub(lambda found: MARKS.get(found[0]) or clean(found[0]), line)
+
+
+def _marked(text: str) -> str:
+    """Text as `clean` gives it, but for our marks."""
+    return CONTROL.sub(lambda found: found[0] if found[0] in MARKS else clean(found[0]), text)
+
+
+def complain(text: str) -> None:
+    """Print a message on stderr, on one line; if nobody can hear it, work goes on."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.flush()
 
 
 class Talk:
@@ -24,23 +89,23 @@ class Talk:
     def say(self, message: str) -> None:
         """A message, unless the user wants quiet."""
         if not self.quiet:
-            typer.echo(message, err=True)
+            complain(message)
 
     def detail(self, message: str) -> None:
         """A message for those who want to know more."""
         if self.verbose:
-            typer.echo(message, err=True)
+            complain(message)
 
     def warn(self, message: str) -> None:
         """Something that may spoil the result; said even if the user wants quiet."""
-        typer.echo(f"warning: {message}", err=True)
+        complain(f"warning: {message}")
 
     def watch(self, label: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
         """A function that gives items on, with a bar on a terminal."""
         from tqdm import tqdm
 
         def given_on(items: Iterable[Any], total: int) -> Iterable[Any]:
-            return tqdm(items, total=total, desc=label, disable=self._no_bar, leave=False)
+            return tqdm(items, total=total, desc=clean(label), disable=self._no_bar, leave=False)
 
         return given_on
 
@@ -54,7 +119,7 @@ class Talk:
             def tell(label: str, done: int, total: int) -> None:
                 if done == 1:
                     bar.reset(total)
-                bar.set_description(label, refresh=False)
+                bar.set_description(clean(label), refresh=False)
                 bar.update(done - bar.n)
 
             yield tell
@@ -64,15 +129,17 @@ class Talk:
         return True if self.quiet else not sys.stderr.isatty()
 
 
-def styled(text: str, **style: Any) -> str:
-    """Text in colour or bold where a terminal shows it and the user has not set NO_COLOR.
+def styled(text: str, style: Literal["bold", "red", "yellow"]) -> str:
+    """Text in a style where a terminal shows it and the user has not set NO_COLOR.
+
+    `echo` turns the marks into what the terminal obeys.
 
     Source: https://no-color.org
     """
     plain = (
         not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     )
-    return text if plain else typer.style(text, **style)
+    return clean(text) if plain else f"{STYLES[style][0]}{clean(text)}{PLAIN[0]}"
 
 
 def wrapped(text: str, *, indent: int, hanging: int = 2) -> str:
@@ -83,6 +150,7 @@ def wrapped(text: str, *, indent: int, hanging: int = 2) -> str:
         indent: Of all lines, in characters.
         hanging: Of further lines, in addition.
     """
+    text = _marked(text)
     width = width_of_terminal()
     if width is None:
         return " " * indent + text
@@ -104,6 +172,7 @@ def columns(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
         rows: Of the same length, the headings first.
         indent: Of all lines, in characters.
     """
+    rows = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     fitting = _fitting(widths, indent)
     to_the_right = [all(map(_is_figure, cells)) for cells in zip(*rows[1:], strict=True)]
@@ -139,7 +208,7 @@ def width_of_terminal() -> int | None:
 
 def print_json(content: Any) -> None:
     """A result for programs; what is undefined (NaN) is null."""
-    typer.echo(json.dumps(without_nan(content), indent=1))
+    echo(json.dumps(without_nan(content), indent=1))
 
 
 def in_bytes(count: float) -> str:

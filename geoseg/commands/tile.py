@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, in_bytes, print_json
+from geoseg.commands.talk import Talk, echo, in_bytes, print_json
 
 if TYPE_CHECKING:
     from geoseg.io.patch_record import Source
@@ -165,7 +165,7 @@ def _tell_plan(sources: "list[Source]", choices: "TileOptions", *, json: bool) -
         print_json(asdict(plan))
         return
     pixels = "no pixels" if choices.storage == "index" else in_bytes(plan.pixel_bytes)
-    typer.echo(
+    echo(
         f"{plan.sources} orthophotos, {plan.windows} windows of {choices.patch_size} px at "
         f"stride {choices.step}: {pixels} before compression, about {in_bytes(plan.memory)} "
         f"of memory"
@@ -181,9 +181,9 @@ def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) 
         print_json(asdict(report))
     else:
         counts = ", ".join(f"{number} {name}" for name, number in report.patches.items())
-        typer.echo(f"{output}: {sum(report.patches.values())} patches ({counts})")
+        echo(f"{output}: {sum(report.patches.values())} patches ({counts})")
         for reason, number in report.dropped.items():
-            typer.echo(f"  {number} windows dropped: {reason}")
+            echo(f"  {number} windows dropped: {reason}")
     if report.split_block:
         talk.detail(f"spatial blocks of {report.split_block} px")
     if report.failures:

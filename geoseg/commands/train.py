@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.parsing import parse_count, parse_duration, parse_loggers, parse_rate
-from geoseg.commands.talk import Talk, print_json
+from geoseg.commands.talk import Talk, echo, print_json
 from geoseg.errors import TrainingError
 from geoseg.model.hub import DEFAULT_ENCODER, check_hub
 
@@ -313,7 +313,7 @@ def _say_what_to_know(report: "TrainReport", talk: Talk) -> None:
 
 def _say_drawn(preview: Path, talk: Talk, *, alone: bool) -> None:
     if alone:
-        typer.echo(str(preview))
+        echo(str(preview))
     else:
         talk.say(f"{preview}: samples as the training sees them")
 
@@ -323,9 +323,9 @@ def _print(reports: Sequence["TrainReport"], together: "FoldsReport | None", *, 
         print_json(_as_json(reports[0]) if together is None else _folds_as_json(together))
         return
     for report in reports:
-        typer.echo(_line(report))
+        echo(_line(report))
     if together is not None:
-        typer.echo(_mean_line(together))
+        echo(_mean_line(together))
 
 
 def _line(report: "TrainReport") -> str:

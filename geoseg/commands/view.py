@@ -21,7 +21,7 @@ from geoseg.commands.show import (
     band_choice,
     show_options,
 )
-from geoseg.commands.talk import Talk
+from geoseg.commands.talk import Talk, echo
 
 
 def view(
@@ -73,7 +73,7 @@ def view(
     ):
         if not server.is_local:
             talk.warn(f"{host}: everybody who reaches this computer can look at these files")
-        typer.echo(server.url)
+        echo(server.url)
         talk.say("Ctrl-C ends it")
         if open_browser:
             webbrowser.open(server.url)

@@ -55,3 +55,20 @@ def test_a_record_that_is_damaged_is_begun_anew(run, tmp_path):
     (tmp_path / "failed.json").write_text('{"a": ')
 
     assert run("ab", bad="b") == ("a", {"b": "b is bad"})
+
+
+def test_many_failures_are_counted_and_a_few_are_named(tmp_path):
+    record = tmp_path / "failed.json"
+    many = Batch(Talk(), record=record)
+
+    def fail(word):
+        raise RasterError(f"{word}: is bad")
+
+    many.run([f"{number}.tif" for number in range(300)], fail)
+    with pytest.raises(BatchError) as failure:
+        many.finish()
+
+    assert str(failure.value) == (
+        "300 of 300 inputs failed: 0.tif: is bad; 1.tif: is bad; 2.tif: is bad; "
+        f"and 297 more, each in a warning above and {record}"
+    )

@@ -19,15 +19,41 @@ def terminal(monkeypatch):
     return make
 
 
-def test_colours_are_for_terminals_and_for_those_who_want_them(terminal, monkeypatch):
-    assert talk.styled("word", fg="red") == "word"
+def test_colours_are_for_terminals_and_for_those_who_want_them(terminal, monkeypatch, capsys):
+    def shown():
+        talk.echo(talk.styled("word", "red"))
+        return capsys.readouterr().out
+
+    assert shown() == "word\n"
     terminal(80)
-    assert talk.styled("word", fg="red") == "\x1b[31mword\x1b[0m"
+    assert shown() == "\x1b[31mword\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert talk.styled("word", fg="red") == "word"
+    assert shown() == "word\n"
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
-    assert talk.styled("word", fg="red") == "word"
+    assert shown() == "word\n"
+
+
+HOSTILE = "a\x1b[31mb\x07\x9b2J\u202ec\r\udcffd"
+SHOWN = r"a\x1b[31mb\x07\x9b2J\u202ec\r\udcffd"
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_a_terminal_obeys_nothing_that_comes_from_files(on_terminal, terminal, capsys):
+    if on_terminal:
+        terminal(200)
+    loud = talk.Talk()
+
+    talk.echo(HOSTILE)
+    talk.echo(talk.wrapped(HOSTILE, indent=0))
+    talk.echo(talk.columns([("name",), (HOSTILE,)]))
+    talk.echo(talk.styled(HOSTILE, "bold").strip("\ufdd0\ufdd3"))
+    loud.say(HOSTILE)
+    loud.warn(f"{HOSTILE}\nof two lines")
+
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [SHOWN, SHOWN, "name", SHOWN, SHOWN]
+    assert err.splitlines() == [SHOWN, rf"warning: {SHOWN}\nof two lines"]
 
 
 def test_text_is_wrapped_on_terminals_only(terminal):
