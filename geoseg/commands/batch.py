@@ -81,13 +81,13 @@ class Batch:
             else:
                 self._keep(name(item), None)
         others = list(results.values())
-        for number, error in absent.items():
+        for number, reason in absent.items():
             try:
                 if once_more is None:
-                    raise error
-                results[number] = once_more(todo[number], error, others)
-            except GeosegError as other:
-                self._fail(name(todo[number]), other)
+                    raise reason
+                results[number] = once_more(todo[number], reason, others)
+            except GeosegError as error:
+                self._fail(name(todo[number]), error)
             else:
                 self._keep(name(todo[number]), None)
         return [results[number] for number in sorted(results)]

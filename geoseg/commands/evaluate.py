@@ -245,7 +245,7 @@ def evaluate(
     report = evaluation.Evaluation(
         dict(done), classes, measures, reading=_reading(choices, aoi, patches, split)
     )
-    _warn(report, talk)
+    _warn(report, choices, talk)
     report, panels = errors.survey(report, reading, talk, workers=threads)
     if output is not None:
         evaluation.write_report(output, report, overwrite=overwrite, panels=panels)
@@ -319,8 +319,8 @@ def _reading(
     }
 
 
-def _warn(report: Any, talk: Talk) -> None:
-    """What may spoil the figures.
+def _warn(report: Any, reading: Any, talk: Talk) -> None:
+    """What may spoil the figures, and what the user may not have thought of.
 
     Raises:
         EmptyError: If regions are wanted and there are none.
@@ -330,6 +330,10 @@ def _warn(report: Any, talk: Talk) -> None:
     from geoseg.errors import EmptyError
 
     pooled, measures = report.pooled, report.measures
+    for warning in evaluation.warnings_of(report):
+        talk.warn(warning)
+    for hint in _hints(report, reading):
+        talk.say(f"hint: {hint}")
     if measures.by and not pooled.regions:
         raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
     if measures.bootstrap is None:
@@ -340,6 +344,20 @@ def _warn(report: Any, talk: Talk) -> None:
             f"only {blocks} blocks of {measures.bootstrap.block}: their bounds are rough, and "
             f"mostly too narrow"
         )
+
+
+def _hints(report: Any, reading: Any) -> list[str]:
+    """What is to be said if polygons cover little of the ground, and the rest is background."""
+    from geoseg.io.class_shares import hint_at_few_polygons
+    from geoseg.io.vector import is_vector
+
+    legend, confusion = report.legend, report.pooled.confusion
+    drawn = any(is_vector(path) for pair in report.comparisons for path in pair.references)
+    told = reading.labelled_areas is not None or reading.only_polygons
+    if not drawn or told or legend.background is None:
+        return []
+    covered = 1 - confusion.support[legend.background_index] / confusion.total
+    return hint_at_few_polygons(covered, legend.background)
 
 
 def _tell(report: Any, table: Callable[[Any], str], *, json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, echo, in_bytes, print_json
+from geoseg.commands.talk import Talk, echo, in_bytes, print_json, width_of_terminal
 
 if TYPE_CHECKING:
     from geoseg.io.patch_record import Source
@@ -177,11 +177,16 @@ def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) 
 
     for warning in report.warnings:
         talk.warn(warning)
+    for hint in report.hints:
+        talk.say(f"hint: {hint}")
     if json:
-        print_json(asdict(report))
+        classes = report.classes.to_dict() if report.classes else {}
+        print_json(asdict(report) | {"classes": classes})
     else:
         counts = ", ".join(f"{number} {name}" for name, number in report.patches.items())
         echo(f"{output}: {sum(report.patches.values())} patches ({counts})")
+        for line in report.classes.lines(width_of_terminal()) if report.classes else ():
+            echo(f"  {line}")
         for reason, number in report.dropped.items():
             echo(f"  {number} windows dropped: {reason}")
     if report.split_block:

@@ -277,6 +277,7 @@ def train(
         "resume": resume,
         "overwrite": overwrite,
         "quiet": quiet,
+        "warn": talk.warn,
     }
     if folds:
         together = training.train_folds(patches, output, folds=folds, **common)
@@ -286,8 +287,8 @@ def train(
         reports = (training.train(patches, output, **common),)
     if not training.is_first():
         return  # the first of several processes speaks for all
-    for report in reports:
-        _say_what_to_know(report, talk)
+    for note in (note for report in reports for note in report.notes):
+        talk.say(note)
     _print(reports, together, json=json)
     if reports[-1].interrupted:
         talk.say("interrupted; the best model so far is kept, --resume goes on")
@@ -302,13 +303,6 @@ def _check_augment(text: str) -> None:
         Augmentation.parse(text)
     except TrainingError as error:
         raise typer.BadParameter(str(error), param_hint="--augment") from error
-
-
-def _say_what_to_know(report: "TrainReport", talk: Talk) -> None:
-    for note in report.notes:
-        talk.say(note)
-    for warning in report.warnings:
-        talk.warn(warning)
 
 
 def _say_drawn(preview: Path, talk: Talk, *, alone: bool) -> None:

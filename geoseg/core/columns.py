@@ -77,3 +77,13 @@ def subject(names: Sequence[str], kind: str) -> str:
         return f"{names[0]} is"
     listed = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")  # noqa: PLR2004
     return f"{len(names)} {kind} ({listed}) are"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a sentence, of which the first are told.
+
+    >>> listed(["car", "water"]), listed(["a", "b", "c"], most=2)
+    ("'car', 'water'", "'a', 'b' and 1 more")
+    """
+    told = ", ".join(map(repr, names[:most]))
+    return told if len(names) <= most else f"{told} and {len(names) - most} more"

@@ -5,7 +5,7 @@ from geoseg.evaluation.compare import compare, pair_maps
 from geoseg.evaluation.comparison import Comparison, Measures, Pair, RegionSource
 from geoseg.evaluation.confidence import count_blocks
 from geoseg.evaluation.errors import ErrorOptions, survey_errors
-from geoseg.evaluation.figures import Evaluation
+from geoseg.evaluation.figures import Evaluation, warnings_of
 from geoseg.evaluation.quicklooks import read_panels
 from geoseg.evaluation.regions import parse_source
 from geoseg.evaluation.report import write_report
@@ -37,6 +37,7 @@ __all__ = [
     "sample_table",
     "survey_errors",
     "table_of",
+    "warnings_of",
     "write_report",
     "write_sample_report",
 ]

@@ -97,6 +97,9 @@ class Comparison:
     without_reference: int = 0
     """Pixels of the map that are unlabelled in the reference."""
 
+    mapped: int = 0
+    """Pixels of the map with data, also on ground that does not count."""
+
     borders: BorderCounts | None = None
     """Along the borders."""
 

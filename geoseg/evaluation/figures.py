@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.core.borders import BorderCounts
+from geoseg.core.columns import listed
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.legend import Legend
 from geoseg.core.legend_map import MergedLegend
@@ -18,6 +19,7 @@ from geoseg.evaluation.error_legend import ErrorLegend
 from geoseg.evaluation.per_map import per_map
 from geoseg.evaluation.score_figures import score_figures
 from geoseg.evaluation.worst import WorstWindow, worst_rows
+from geoseg.io.class_shares import LITTLE
 
 SUMMARY = {
     "overall_accuracy": "overall accuracy",
@@ -141,6 +143,8 @@ def figures_of(
     rows = zip(*columns.values(), strict=True)
     return {
         "pixels": confusion.total,
+        "share_of_map": confusion.total / comparison.mapped if comparison.mapped else np.nan,
+        "classes_counted": int(np.count_nonzero(confusion.support)),
         "dropped": {
             "without_map": comparison.without_map,
             "without_reference": comparison.without_reference,
@@ -275,3 +279,21 @@ def _objects(name: str, counts: ObjectCounts) -> dict[str, Any]:
         "ap": counts.ap,
         "ap_with_scores": counts.detections.scored,
     }
+
+
+def warnings_of(evaluation: Evaluation) -> list[str]:
+    """What spoils the figures: classes without a reference, little ground."""
+    comparison, names = evaluation.pooled, evaluation.legend.names
+    support = comparison.confusion.support.tolist()
+    absent = [name for name, pixels in zip(names, support, strict=True) if not pixels]
+    found = []
+    if len(absent) == len(names) - 1 > 0:
+        only = next(name for name, pixels in zip(names, support, strict=True) if pixels)
+        found.append(f"the reference holds one class only, {only!r}: its figures say little")
+    elif absent:
+        them = "it" if len(absent) == 1 else "them"
+        found.append(f"no pixel of {listed(absent)} in the reference: the means leave {them} out")
+    share = comparison.confusion.total / comparison.mapped if comparison.mapped else 1.0
+    if share < LITTLE:
+        found.append(f"only {100 * share:.2g} % of the map is counted")
+    return found

@@ -32,7 +32,7 @@ def table_of(evaluation: Evaluation, width: int | None = None) -> str:
     """
     figures = evaluation.to_dict()
     lines = [*laid_out(_class_rows(figures["classes"]), width), ""]
-    for text in (_summary_line(figures), *_border_lines(figures), *_map_lines(figures)):
+    for text in (_headline(figures), *_border_lines(figures), *_map_lines(figures)):
         lines += sentence(text, width)
     lines += _sections(figures, width)
     if figures["top_confusions"]:
@@ -89,11 +89,20 @@ def _map_lines(figures: dict[str, Any]) -> list[str]:
     if not figures["per_map"]:
         return []
     mean = f"mean of the maps' own: Dice {percent(figures['per_map']['mean_dice'])}"
-    return [mean, "", *(f"{name}: {_summary_line(own)}" for name, own in figures["maps"].items())]
+    return [mean, "", *(f"{name}: {_headline(own)}" for name, own in figures["maps"].items())]
 
 
 def _summary_line(figures: dict[str, Any]) -> str:
     return ", ".join(f"{title} {percent(figures[name])}" for name, title in SUMMARY.items())
+
+
+def _headline(figures: dict[str, Any]) -> str:
+    """The summary, and over what it was counted."""
+    classes, ground = len(figures["classes"]), figures["share_of_map"]
+    counted = figures["classes_counted"]
+    of_all = f"all {classes}" if counted == classes else f"{counted} of {classes}"
+    share = "" if math.isnan(ground) else f" and {100 * ground:.3g} % of the map"
+    return f"over {of_all} classes{share}: {_summary_line(figures)}"
 
 
 def _border_lines(figures: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from geoseg.core.borders import BorderCounts, near_border
 from geoseg.core.confusion import ConfusionMatrix, count_pairs
 from geoseg.core.grid import Grid
+from geoseg.core.scores import IGNORE
 from geoseg.core.squares import Squares
 from geoseg.evaluation.block import Block, Tally
 from geoseg.evaluation.comparison import Comparison, Measures
@@ -75,20 +76,23 @@ class PixelTally:
 
     def __init__(self, classes: int) -> None:
         self._pairs: NDArray[np.int64] = np.zeros((classes + 1, classes + 1), np.int64)
+        self._mapped = 0
 
-    def look(self, block: Block) -> NDArray[np.int64]:
-        """(classes + 1, classes + 1) counts, as from `count_pairs`."""
-        return count_pairs(block.reference, block.mapped, len(self._pairs) - 1)
+    def look(self, block: Block) -> tuple[NDArray[np.int64], int]:
+        """(classes + 1, classes + 1) counts, as from `count_pairs`, and pixels with data."""
+        mapped = int(np.count_nonzero(block.all_mapped[block.inner] != IGNORE))
+        return count_pairs(block.reference, block.mapped, len(self._pairs) - 1), mapped
 
-    def add(self, looked: NDArray[np.int64]) -> None:
+    def add(self, looked: tuple[NDArray[np.int64], int]) -> None:
         """Sum up."""
-        self._pairs += looked
+        self._pairs += looked[0]
+        self._mapped += looked[1]
 
     def result(self) -> dict[str, Any]:
         """Fields of the comparison."""
         counted = Comparison.of_pairs(self._pairs)
         names = ("confusion", "without_map", "without_reference")
-        return {name: getattr(counted, name) for name in names}
+        return {name: getattr(counted, name) for name in names} | {"mapped": self._mapped}
 
 
 class BorderTally:

@@ -203,6 +203,7 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     notes = []
     if "pixels" in record:
         dropped = {"without_reference": 0, "without_map": 0} | record.get("dropped", {})
+        notes += _extent_notes(record)
         notes.append(
             f"{record['pixels']:,} px counted; dropped: {dropped['without_reference']:,} px "
             f"unlabelled in the reference, {dropped['without_map']:,} px without data in the map."
@@ -226,6 +227,14 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
             figures = {key: part[key] for key in ("distance", "mean_iou", "mean_f1") if key in part}
             notes.append(f"{name.capitalize()}: {told(figures)}.")
     return notes
+
+
+def _extent_notes(record: Mapping[str, Any]) -> list[str]:
+    """Over how many classes and which share of the map it was counted, if the record says so."""
+    if (share := record.get("share_of_map")) is None:
+        return []
+    counted, classes = record["classes_counted"], len(record["classes"])
+    return [f"Counted over {counted} of {classes} classes and {100 * share:.3g} % of the map."]
 
 
 def _matrix(confusion: Mapping[str, Any] | None) -> Matrix | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.core.blocks import default_block
 from geoseg.core.grid import Grid
@@ -40,6 +41,9 @@ class SurveyedSource:
 
     survey: Survey
     """Its windows."""
+
+    totals: NDArray[np.float64]
+    """(1 + classes,) how many windows' ground has data, and each class, of all windows."""
 
     kind: Kind
     """Bands and type of the orthophoto."""

@@ -17,12 +17,15 @@ from geoseg.errors import (
     LegendError,
     NoPolygonError,
 )
+from geoseg.io.class_shares import ClassShares, hint_at_few_polygons, warn_of_few_labels
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patch_files import refuse_unfit_for_png
 from geoseg.io.patch_index import write_index
-from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split
+from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split
+from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
 from geoseg.io.raster import RasterReader
+from geoseg.io.vector import is_vector
 from geoseg.tiling.divide import Fate, Kind, SurveyedSource, divide
 from geoseg.tiling.extraction import Extraction, Measured, remove_files
 from geoseg.tiling.options import TileOptions
@@ -55,6 +58,12 @@ class TileReport:
 
     warnings: list[str] = field(default_factory=list)
     """What the user should know."""
+
+    hints: list[str] = field(default_factory=list)
+    """What the user may not have thought of."""
+
+    classes: ClassShares | None = None
+    """What each split holds."""
 
     split_block: int | None = None
     """Side of a spatial block, in pixels."""
@@ -190,7 +199,8 @@ class _Tiling:
         kept = found.only(found.keep(self.options))
         left_out = len(found.windows) - len(kept.windows)
         self.report.drop("too little data or labels", left_out)
-        return SurveyedSource(source, opened.grid, kept, own, fate)
+        totals = np.array([found.valid.sum(), *found.classes.sum(axis=0)])
+        return SurveyedSource(source, opened.grid, kept, totals, own, fate)
 
     def extract_all(
         self,
@@ -216,13 +226,30 @@ class _Tiling:
             progress("write", number + 1, len(surveyed))
         if not kept:
             self._raise_empty()
-        self.report.patches = dict(Counter(patch.split for patch in kept))
+        counts = Counter(patch.split for patch in kept)
+        self.report.patches = {split: counts[split] for split in SPLITS if split in counts}
+        table = PatchTable.of(kept, size=patch_set.record.size)
+        self.report.classes = ClassShares.of(table, self.legend)
+        self.report.warnings += self.report.classes.warnings()
+        self._tell_of_labels(surveyed)
         record = replace(
             patch_set.record,
             statistics=total.bands.figures,
             class_pixels=tuple(total.classes.tolist()),
         )
         write_index(folder, record, kept, [each.grid for each in surveyed])
+
+    def _tell_of_labels(self, surveyed: Sequence[SurveyedSource]) -> None:
+        """Say if little of the ground is labelled, or covered by polygons."""
+        valid, *classes = np.sum([each.totals for each in surveyed], axis=0).tolist()
+        labelled = sum(classes)
+        self.report.warnings += warn_of_few_labels(labelled / valid)
+        reference, background = self.options.reference, self.legend.background
+        drawn = any(is_vector(each.source.reference) for each in surveyed)
+        told = reference.labelled_areas is not None or reference.only_polygons
+        if drawn and background is not None and not told:
+            covered = labelled - classes[self.legend.background_index]
+            self.report.hints += hint_at_few_polygons(covered / labelled, background)
 
     def _extract(
         self, each: SurveyedSource, patches: Sequence[Patch], patch_set: PatchSet

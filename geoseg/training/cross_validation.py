@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def train_folds(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> FoldsReport:
     """Train a network for every fold of a patch set, each in a folder of its own.
 
@@ -65,6 +66,7 @@ def train_folds(
         resume: Go on where earlier trainings in ``run`` ended.
         overwrite: Replace earlier trainings.
         quiet: No progress bars.
+        warn: Is told what the user should know of each, before it begins.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches.
@@ -89,11 +91,24 @@ def train_folds(
         begun = (own / RUN).is_file()
         seeded = replace(options, seed=options.seed + number)
         reports.append(
-            train(part, own, options=seeded, validate=validate, resume=begun, quiet=quiet)
+            train(
+                part,
+                own,
+                options=seeded,
+                validate=validate,
+                resume=begun,
+                quiet=quiet,
+                warn=_naming(own.name, warn),
+            )
         )
         if reports[-1].interrupted:
             break
     return _together(run, reports)
+
+
+def _naming(fold: str, warn: Callable[[str], None]) -> Callable[[str], None]:
+    """The same with the name of a fold."""
+    return lambda warning: warn(f"{fold}: {warning}")
 
 
 def _together(run: Path, reports: Sequence[TrainReport]) -> FoldsReport:

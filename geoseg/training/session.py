@@ -15,6 +15,7 @@ from torch import nn
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import GeosegError, TrainingError
+from geoseg.io.class_shares import ClassShares, warn_of_few_labels
 from geoseg.io.outputs import staged, writing
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
@@ -45,6 +46,20 @@ STATISTICS_BATCHES = 50
 
 Validation = Callable[[Segmenter, ModelBundle, PatchSet], ConfusionMatrix]
 """Counts confusion on the validation ground of a patch set in its own way."""
+
+
+def class_warnings(patch_set: PatchSet, options: TrainOptions) -> list[str]:
+    """What is to be said of the classes of a patch set, before it is trained on.
+
+    Raises:
+        TrainingError: If the weights of classes are wrong.
+    """
+    record = patch_set.record
+    names = record.legend.names
+    weights = class_weights(options.class_weights, names, record.class_pixels).tolist()
+    counted = [name for name, weight in zip(names, weights, strict=True) if weight]
+    shares = ClassShares.of(patch_set.patches, record.legend)
+    return [*shares.warnings(counted), *warn_of_few_labels(shares.labelled)]
 
 
 class Training:
@@ -93,6 +108,7 @@ class Training:
             self.warnings.append(
                 "the patch set has no validation split; the model of the last epoch is kept"
             )
+        self.warnings += class_warnings(patch_set, options)
         if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
             self.warnings.append("the encoder is frozen with random weights")
         self.samples = TrainingSamples(patch_set, self.train_patches, options)

@@ -1,5 +1,6 @@
 """The step: a patch set in, a run folder with a model bundle out."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> TrainReport:
     """Train a network on a patch set.
 
@@ -76,6 +78,7 @@ def train(
         resume: Go on after the last complete epoch of an earlier training in ``run``.
         overwrite: Replace an earlier training.
         quiet: No progress bar.
+        warn: Is told what the user should know, before the training begins.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches, or the training
@@ -96,6 +99,8 @@ def train(
     chosen = with_found(run, options) if resume else options
     _check_possible(chosen)
     training = Training(patch_set, run, chosen, validate=validate)
+    for warning in training.warnings if is_first() else ():
+        warn(warning)
     with locked(run) if is_first() else nullcontext():
         if resume and is_first():
             update_record(run, options=asdict(options), ended=None)

@@ -239,3 +239,44 @@ def test_ground_between_polygons_counts_only_if_it_is_known(geoseg, villages):
                      "--json")  # fmt: skip
 
     assert json.loads(outcome.out)["confusion"]["counts"] == [[0, 0], [0, 8]]
+
+
+def test_the_headline_says_over_what_it_was_counted(geoseg, maps, write_polygons):
+    aoi = write_polygons("aoi.gpkg", [box(500_000, 5_699_999, 500_001, 5_700_000)])
+    same = ("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif",
+            "-l", maps / "legend.toml")  # fmt: skip
+
+    assert "over all 2 classes and 100 % of the map: overall accuracy" in geoseg(*same).out
+    part = geoseg(*same, "--aoi", aoi)
+    assert "over all 2 classes and 50 % of the map: overall accuracy" in part.out
+    figures = json.loads(geoseg(*same, "--aoi", aoi, "--json").out)
+    assert (figures["classes_counted"], figures["share_of_map"]) == (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("truth", "warning"),
+    [
+        ([5, 9, 5, 9], ""),
+        ([9, 9, 9, 255], "the reference holds one class only, 'bright': its figures say little"),
+        ([5, 9] + [255] * 46, "only 4.2 % of the map is counted"),
+    ],
+)
+def test_what_spoils_figures_is_told(geoseg, maps, write_raster, truth, warning):
+    reference = write_raster("t.tif", np.array([truth], np.uint8))
+    dark = write_raster("m.tif", np.full((1, len(truth)), 5, np.uint8))
+
+    outcome = geoseg("evaluate", dark, "-r", reference, "-l", maps / "legend.toml")
+
+    assert outcome.code == 0
+    assert outcome.err == (f"warning: {warning}\n" if warning else "")
+
+
+def test_classes_without_a_reference_are_told(geoseg, maps):
+    legend = maps / "three.toml"
+    legend.write_text((maps / "legend.toml").read_text() + '[[class]]\nvalue = 1\nname = "sea"\n')
+
+    outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif",
+                     "-l", legend)  # fmt: skip
+
+    assert outcome.err == "warning: no pixel of 'sea' in the reference: the means leave it out\n"
+    assert "over 2 of 3 classes and 100 % of the map" in outcome.out

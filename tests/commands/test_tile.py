@@ -126,3 +126,12 @@ def test_bad_input_gets_one_line_and_leaves_nothing(tile, world, changes, words,
     assert reason in outcome.err
     assert outcome.err.count("\n") == 1
     assert sorted(world.iterdir()) == before
+
+
+def test_there_is_a_line_for_each_class(tile):
+    outcome = tile()
+
+    rows = [line.split()[0] for line in outcome.out.splitlines() if line.endswith(("%", "-"))]
+    assert rows == ["dark", "bright", "(unlabelled)"]
+    splits = json.loads(tile("--overwrite", "--json").out)["classes"]
+    assert sum(splits["train"].values()) == pytest.approx(1)

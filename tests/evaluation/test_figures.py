@@ -176,8 +176,8 @@ def test_the_table_has_a_line_for_each_of_several_maps(evaluate):
     lines = table_of(evaluate(COUNTS, ABSENT)).splitlines()
 
     assert [line[:20] for line in lines if line[:3] in ("a: ", "b: ")] == [
-        "a: overall accuracy ",
-        "b: overall accuracy ",
+        "a: over all 3 classe",
+        "b: over 2 of 3 class",
     ]
     assert not [line for line in table_of(evaluate(COUNTS)).splitlines() if line[:3] == "a: "]
 

@@ -430,3 +430,39 @@ def test_an_index_finds_its_labelled_areas_again(scenes, write_polygons, tmp_pat
     assert index.record.reference.labelled_areas == areas
     for one, other in zip(stored.patches, index.patches, strict=True):
         assert (stored.read(one).mask == index.read(other).mask).all()
+
+
+def test_what_the_splits_lack_is_told(write_source, tmp_path, run_tile):
+    legend = Legend.from_dict({"class": [{"value": v, "name": f"c{v}"} for v in (3, 7, 1, 250)]})
+    report, _ = run_tile([write_source()], tmp_path / "set", legend=legend)
+
+    assert report.classes.splits.keys() == {"train", "val"}
+    assert report.warnings == ["no pixel of 'c250' in any split"]
+
+
+def test_few_labels_are_told_of_all_ground_and_not_of_patches_alone(
+    write_source, write_raster, tmp_path, run_tile
+):
+    truth = np.full((96, 112), 255, np.uint8)
+    truth[40:56, 40:48], truth[40:56, 48:56] = 3, 7
+    source = replace(write_source(), reference=write_raster("few.tif", truth))
+
+    report, _ = run_tile([source], tmp_path / "set", split="none")
+
+    assert report.classes.labelled > 0.1
+    assert "labels cover 2." in "; ".join(report.warnings)
+
+
+@pytest.mark.parametrize("told", [{}, {"only_polygons": True}])
+def test_a_few_polygons_may_not_be_all_objects(scenes, tmp_path, run_tile, told):
+    tiny = [box(500_000, 5_699_998, 500_002, 5_700_000)]
+    report, _ = run_tile(
+        scenes(tiny, NONE),
+        tmp_path / "set",
+        legend=BINARY,
+        split="none",
+        reference=ReferenceOptions(**told),
+    )
+
+    assert bool(report.hints) != bool(told)
+    assert all("polygons cover 0." in each and "--labelled-areas" in each for each in report.hints)

@@ -549,3 +549,21 @@ def test_a_damaged_run_is_not_resumed_and_the_file_is_named(patches, tmp_path, t
 
     with pytest.raises(TrainingError, match=name):
         train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True)
+
+
+class ToldError(Exception):
+    """Ends a training before it begins."""
+
+
+def test_what_spoils_a_training_is_told_before_it_begins(patches, quick, tmp_path):
+    patch_set = PatchSet.open(patches)
+    table = patch_set.patches
+    dark = np.stack([table.class_shares.sum(axis=1), np.zeros(len(table))], axis=1)
+    one_class = PatchSet(patches, patch_set.record, replace(table, class_shares=dark))
+
+    def warn(warning):
+        raise ToldError(warning)
+
+    with pytest.raises(ToldError, match="no pixel of 'bright' in any split"):
+        train(one_class, tmp_path / "run", options=quick, warn=warn)
+    assert not (tmp_path / "run").exists()
