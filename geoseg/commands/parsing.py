@@ -84,17 +84,19 @@ def parse_loggers(text: str) -> tuple[str, ...]:
     return names
 
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+UNITS = {"B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def parse_size(text: str) -> int:
-    """A number of bytes.
+    """A number of bytes; a number without its unit could be any.
 
     >>> parse_size("500MB"), parse_size("1.5g")
     (500000000, 1500000000)
     """
-    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)B?", text.strip().upper())
-    if found is None or not (size := round(float(found[1]) * UNITS[found[2]])):
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(?:([KMGT])B?|(B))?", text.strip().upper())
+    if found is not None and found[2] is found[3] is None and float(found[1]):
+        raise typer.BadParameter(f"{text!r} has no unit; write {found[1]}MB or {found[1]}GB")
+    if found is None or not (size := round(float(found[1]) * UNITS[found[2] or found[3] or "B"])):
         raise typer.BadParameter(f"{text!r} is no size such as 500MB or 2GB")
     return size
 
@@ -142,16 +144,22 @@ def parse_part(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds.
+    """Seconds; a number without its unit could be any.
 
-    >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("90")
+    >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("90s")
     (600.0, 5400.0, 90.0)
     """
     found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([smh]?)", text.strip().lower())
-    if found is None or not (seconds := float(found[1]) * SECONDS[found[2]]):
+    if found is not None and not found[2] and float(found[1]):
+        number = found[1]
+        raise typer.BadParameter(
+            f"{text!r} has no unit; write {number}s, {number}m or {number}h, for seconds, minutes "
+            f"or hours"
+        )
+    if found is None or not (seconds := float(found[1]) * SECONDS.get(found[2], 0)):
         raise typer.BadParameter(f"{text!r} is no time such as 90s, 10m or 1.5h")
     return seconds

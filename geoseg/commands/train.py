@@ -55,7 +55,9 @@ def train(
     ] = "auto",
     init_from: Annotated[
         Path | None,
-        typer.Option(help="Bundle to begin with; other classes and bands are adapted."),
+        typer.Option(
+            help="Bundle to begin with; classes and bands are found by name, others are new."
+        ),
     ] = None,
     freeze_encoder: Annotated[
         int, typer.Option(min=0, metavar="N", help="Epochs in which the encoder does not learn.")

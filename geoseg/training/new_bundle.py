@@ -12,7 +12,7 @@ from geoseg.model.hub import DEFAULT_ENCODER
 from geoseg.model.network import build_network, size_divisor
 from geoseg.model.weights import ImagenetNormalisation, packaged_encoder, usual_weights
 from geoseg.training.options import PATIENCE, TrainOptions
-from geoseg.training.transfer import check_architecture, start_from
+from geoseg.training.transfer import check_architecture, matched_bands, start_from
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,12 @@ def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
     _check_size(network, record.size, options)
     if origin is None:
         return Beginning(network, _new_bundle(record, options, _normalisation(record, wanted)), ())
-    notes = start_from(network, origin, bands=record.bands, names=names)
-    normalisation = origin.normalisation
-    if (origin.bands, origin.dtype) != (record.bands, record.dtype):
-        normalisation = _normalisation(record, None)
-        notes += (f"{origin.folder}: the normalisation is that of the patches",)
-    if record.band_names != origin.band_names:
-        ours, theirs = ", ".join(record.band_names), ", ".join(origin.band_names)
-        notes += (f"{origin.folder}: was trained on {theirs}; {ours} take their places in order",)
+    notes = start_from(network, origin, band_names=record.band_names, names=names)
+    normalisation = _normalisation(record, None)
+    if origin.dtype == record.dtype:
+        normalisation = _of_known_bands(origin, record, normalisation)
+    else:
+        notes += (f"{origin.folder}: the normalisation is that of the patches, of {record.dtype}",)
     return Beginning(network, _new_bundle(record, options, normalisation), notes)
 
 
@@ -120,6 +118,18 @@ def _normalisation(record: PatchSetRecord, wanted: ImagenetNormalisation | None)
     return Normalisation(
         mean=tuple(wanted.mean[band % 3] * top for band in bands),
         std=tuple(wanted.std[band % 3] * top for band in bands),
+    )
+
+
+def _of_known_bands(
+    origin: ModelBundle, record: PatchSetRecord, own: Normalisation
+) -> Normalisation:
+    """The normalisation of a bundle for the bands that it knows, the patches' for the others."""
+    theirs = origin.normalisation
+    bands = list(enumerate(matched_bands(origin.band_names, record.band_names)))
+    return Normalisation(
+        mean=tuple(own.mean[n] if old is None else theirs.mean[old] for n, old in bands),
+        std=tuple(own.std[n] if old is None else theirs.std[old] for n, old in bands),
     )
 
 

@@ -1,5 +1,6 @@
 """A network begins with the weights of a bundle, for other classes or bands as well."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import WEIGHTS, ModelBundle
-from geoseg.model.weights import with_bands
+from geoseg.model.network import build_network
 
 HEAD = "segmentation_head."
+
+NAMELESS = re.compile(r"(band|channel|b)?[ _-]?\d*")
+"""What files call bands whose names they do not know."""
 
 
 def check_architecture(folder: Path, bundle: ModelBundle, arch: str, encoder: str) -> None:
@@ -27,17 +31,52 @@ def check_architecture(folder: Path, bundle: ModelBundle, arch: str, encoder: st
         )
 
 
+def matched_bands(old: Sequence[str], new: Sequence[str]) -> tuple[int | None, ...]:
+    """Which band of a bundle each band of the patches is; None: one that it did not have.
+
+    Names decide. Where one of two bands in the same place has no name of its own they are the
+    same, and where no name is found all are taken in order. Gray has no band among colours, nor
+    colours in gray.
+
+    Args:
+        old: Names of the bundle's bands.
+        new: Names of the patches' bands.
+
+    >>> matched_bands(["red", "green", "blue"], ["nir", "red", "green", "blue"])
+    (None, 0, 1, 2)
+    >>> matched_bands(["red", "green", "blue"], ["band 1", "band 2", "band 3", "band 4"])
+    (0, 1, 2, None)
+    """
+    theirs, ours = _known(old), _known(new)
+    found = [theirs.index(name) if name and name in theirs else None for name in ours]
+    for band, name in enumerate(ours[: len(old)]):
+        if found[band] is None and band not in found and not (name and theirs[band]):
+            found[band] = band
+    if any(each is not None for each in found):
+        return tuple(found)
+    if 1 in {len(old), len(new)} and len(old) != len(new):
+        return (None,) * len(new)
+    return tuple(band if band < len(old) else None for band in range(len(new)))
+
+
+def _known(names: Sequence[str]) -> list[str]:
+    """Names to find bands by; empty where a band has none of its own."""
+    plain = [name.strip().casefold() for name in names]
+    return ["" if NAMELESS.fullmatch(n) or plain.count(n) > 1 else n for n in plain]
+
+
 def start_from(
-    network: nn.Module, bundle: ModelBundle, *, bands: int, names: Sequence[str]
+    network: nn.Module, bundle: ModelBundle, *, band_names: Sequence[str], names: Sequence[str]
 ) -> tuple[str, ...]:
     """Put the weights of a bundle into a network of the same architecture.
 
-    Classes are found by name; new ones keep the weights that they have.
+    Classes and bands are found by name. New classes keep the weights that they have; new bands
+    weigh nothing, so that the network scores as it did until it learns.
 
     Args:
         network: Takes them.
         bundle: Loaded from a folder.
-        bands: Of the network's input.
+        band_names: (bands,) of the network's input.
         names: (classes,) of the network's output.
 
     Returns:
@@ -51,19 +90,49 @@ def start_from(
     state = safetensors.torch.load_file(bundle.folder / WEIGHTS)
     own = network.state_dict()
     rows = _rows(bundle.legend.names, names)
+    bands = matched_bands(bundle.band_names, band_names)
+    inputs = set() if bands == tuple(range(bundle.bands)) else _input_weights(bundle, len(bands))
     adapted = {}
     for key, value in state.items():
         if key.startswith(HEAD) and value.ndim and len(value) == len(bundle.legend):
             adapted[key] = _with_classes(value, own.get(key), rows)
         else:
-            adapted[key] = with_bands(value, own.get(key), bands)
+            adapted[key] = _with_bands(value, bands) if key in inputs else value
     try:
         network.load_state_dict(adapted)
     except RuntimeError as error:
         raise TrainingError(
             f"--init-from {bundle.folder}: does not fit: {' '.join(str(error).split())[:300]}"
         ) from error
-    return _notes(bundle, bands, names)
+    notes = *_notes(bundle, names), *_band_notes(bundle.band_names, band_names, bands)
+    return tuple(f"{bundle.folder}: {note}" for note in notes)
+
+
+def _input_weights(bundle: ModelBundle, bands: int) -> set[str]:
+    """Names of the weights that have an axis for the bands: those of another shape with others."""
+    few, many = (
+        build_network(
+            *(bundle.arch, bundle.encoder),
+            bands=count,
+            classes=len(bundle.legend),
+            encoder_weights="none",
+        )[0].state_dict()
+        for count in sorted({bands, bundle.bands, bundle.bands + 1})[:2]
+    )
+    return {key for key, value in few.items() if value.shape != many[key].shape}
+
+
+def _with_bands(weight: Tensor, bands: Sequence[int | None]) -> Tensor:
+    """A weight, (out, bands, ...), for other bands: those that it did not know weigh nothing."""
+    if not any(each is not None for each in bands):  # gray of colours, or colours of gray
+        return weight.sum(1, keepdim=True).repeat(1, len(bands), *[1] * (weight.ndim - 2)) / len(
+            bands
+        )
+    result = weight.new_zeros(weight.shape[0], len(bands), *weight.shape[2:])
+    for here, there in enumerate(bands):
+        if there is not None:
+            result[:, here] = weight[:, there]
+    return result
 
 
 def _rows(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
@@ -81,13 +150,29 @@ def _with_classes(value: Tensor, own: Tensor | None, rows: list[tuple[int, int]]
     return result
 
 
-def _notes(bundle: ModelBundle, bands: int, names: Sequence[str]) -> tuple[str, ...]:
+def _notes(bundle: ModelBundle, names: Sequence[str]) -> list[str]:
     old = bundle.legend.names
     found = {
         "classes that are new": [name for name in names if name not in old],
         "classes that were dropped": [name for name in old if name not in names],
     }
-    notes = [f"{what}: {', '.join(which)}" for what, which in found.items() if which]
-    if bands != bundle.bands:
-        notes.append(f"the first convolution was adapted from {bundle.bands} to {bands} bands")
-    return tuple(f"{bundle.folder}: {note}" for note in notes)
+    return [f"{what}: {', '.join(which)}" for what, which in found.items() if which]
+
+
+def _band_notes(old: Sequence[str], new: Sequence[str], bands: Sequence[int | None]) -> list[str]:
+    """What became of the bands, where it is not plain."""
+    kept = [(ours, old[there]) for ours, there in zip(new, bands, strict=True) if there is not None]
+    if not kept:
+        return [f"{', '.join(new)} together take the place of {', '.join(old)}"]
+    fresh = [ours for ours, there in zip(new, bands, strict=True) if there is None]
+    gone = [name for band, name in enumerate(old) if band not in bands]
+    other = [pair for pair in kept if pair[0].strip().casefold() != pair[1].strip().casefold()]
+    notes = []
+    if other:
+        ours, theirs = (", ".join(names) for names in zip(*other, strict=True))
+        notes.append(f"{ours} take the places of {theirs}, in order")
+    if fresh:
+        notes.append(f"bands that are new and weigh nothing yet: {', '.join(fresh)}")
+    if gone:
+        notes.append(f"bands that were dropped: {', '.join(gone)}")
+    return notes

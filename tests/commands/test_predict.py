@@ -252,6 +252,7 @@ def test_bounds_cut_the_map(geoseg, world, model):
         ["--part", "3/2"],
         ["--part", "half"],
         ["--memory", "much"],
+        ["--memory", "500"],
         ["--bounds", "1,2,3"],
         ["--bounds", "3,2,1,4"],
         ["--batch-size", "0"],

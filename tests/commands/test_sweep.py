@@ -87,6 +87,7 @@ def test_a_dry_run_names_the_trainings(geoseg, world, grid, made):
         ("[grid]\nepochs = [0]", "epochs = 0: is less than 1"),
         ("[grid]\nsamples-per-epoch = [0]", "samples_per_epoch = 0: is less than 1"),
         ("[grid]\nlabel-smoothing = [1.0]", "label_smoothing = 1.0: is more than 0.99"),
+        ("[grid]\nmax_time = [600]", "max_time = 600: '600' has no unit; write 600s, 600m or 600h"),
         ("[fixed]\nmax_time = 0\n[grid]\nlr = [1]", "max_time = 0: '0' is no time such as"),
         ("[search]\ntrials = 2\nlr = {low = 0, high = 1}", "lr = 0: '0' is neither a number above"),
         ("[fixed]\ndevices = 2\n[grid]\nlr = [1]", "make a sweep for each device"),

@@ -99,11 +99,19 @@ def test_a_model_of_other_classes_is_gone_on_with_in_the_time_that_there_is(
     assert outcome.out.endswith("(the time was over)\n")
 
 
-def test_a_time_that_is_none_is_wrong_usage(geoseg, world, patches):
-    outcome = geoseg("train", patches, "-o", world / "run", "--max-time", "soon")
+@pytest.mark.parametrize(
+    ("time", "reason"),
+    [
+        ("soon", "'soon' is no time such as 90s, 10m or 1.5h"),
+        ("0m", "'0m' is no time such as 90s, 10m or 1.5h"),
+        ("10", "'10' has no unit; write 10s, 10m or 10h"),
+    ],
+)
+def test_a_time_that_is_none_or_has_no_unit_is_wrong_usage(geoseg, world, patches, time, reason):
+    outcome = geoseg("train", patches, "-o", world / "run", "--max-time", time)
 
     assert outcome.code == 2
-    assert "is no time such as 90s, 10m or 1.5h" in outcome.err
+    assert reason in outcome.err
 
 
 @pytest.mark.parametrize(

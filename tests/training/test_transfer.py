@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,13 +8,16 @@ from safetensors.torch import load_file
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, TrainingError
 from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
-from geoseg.model.network import build_network, save_network
-from geoseg.training import train
-from geoseg.training.transfer import start_from
+from geoseg.model.network import build_network, load_network, save_network
+from geoseg.training import TrainOptions, train
+from geoseg.training.new_bundle import begin
+from geoseg.training.transfer import _band_notes, matched_bands, start_from
 
 ARCH, ENCODER = "pspnet", "mobilenet_v2"
 HEAD = "segmentation_head.0.weight"
 STEM = "encoder.features.0.0.weight"
+COLORS = ("red", "green", "blue")
+MEAN, STD = (70.0, 80.0, 90.0), (10.0, 20.0, 30.0)
 
 
 def network(bands, classes, seed=0):
@@ -25,7 +29,8 @@ def network(bands, classes, seed=0):
 def make_bundle(tmp_path):
     """A function that writes a bundle with classes of the given names."""
 
-    def make(*names, bands=3):
+    def make(*names, band_names=COLORS):
+        bands = len(band_names)
         classes = [{"value": value, "name": name} for value, name in enumerate(names)]
         folder = tmp_path / "origin"
         folder.mkdir()
@@ -35,10 +40,10 @@ def make_bundle(tmp_path):
             encoder=ENCODER,
             legend=Legend.from_dict({"class": classes}),
             bands=bands,
-            band_names=tuple(map(str, range(bands))),
+            band_names=band_names,
             dtype="uint8",
             value_range=(0.0, 255.0),
-            normalisation=Normalisation(mean=(7.0,) * bands, std=(9.0,) * bands),
+            normalisation=Normalisation(mean=MEAN[:bands], std=STD[:bands]),
             patch_size=32,
             gsd=0.5,
         ).write_record(folder)
@@ -50,7 +55,7 @@ def make_bundle(tmp_path):
 def test_with_the_same_bands_and_classes_all_weights_are_taken_and_nothing_is_said(make_bundle):
     bundle, ours = make_bundle("dark", "bright"), network(3, 2)
 
-    assert start_from(ours, bundle, bands=3, names=["dark", "bright"]) == ()
+    assert start_from(ours, bundle, band_names=COLORS, names=["dark", "bright"]) == ()
 
     theirs = load_file(bundle.folder / WEIGHTS)
     assert all(torch.equal(value, theirs[key]) for key, value in ours.state_dict().items())
@@ -60,7 +65,7 @@ def test_classes_are_found_by_name_and_new_ones_keep_what_they_have(make_bundle)
     bundle, ours = make_bundle("dark", "bright", "sea"), network(3, 3)
     before = ours.state_dict()[HEAD].clone()
 
-    notes = start_from(ours, bundle, bands=3, names=["bright", "moss", "dark"])
+    notes = start_from(ours, bundle, band_names=COLORS, names=["bright", "moss", "dark"])
 
     after, theirs = ours.state_dict()[HEAD], load_file(bundle.folder / WEIGHTS)[HEAD]
     assert torch.equal(after[0], theirs[1])
@@ -72,20 +77,96 @@ def test_classes_are_found_by_name_and_new_ones_keep_what_they_have(make_bundle)
     ]
 
 
-@pytest.mark.parametrize("bands", [1, 4])
-def test_other_bands_adapt_the_first_convolution(make_bundle, bands):
-    bundle, ours = make_bundle("dark", "bright"), network(bands, 2)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (("red", "green", "blue", "nir", "dsm"), (0, 1, 2)),  # more
+        (("nir", "Blue", "Green", "Red"), (3, 2, 1)),  # in another order
+        (("blue", "green", "red"), (2, 1, 0)),
+        (("band 1", "band 2", "band 3", "band 4"), (0, 1, 2)),  # without names: in order
+        (("red", "green", "blue", "band 4"), (0, 1, 2)),
+    ],
+)
+def test_bands_are_found_by_name_and_new_ones_change_no_score(make_bundle, ours, theirs):
+    bundle, adapted = make_bundle("dark", "bright"), network(len(ours), 2)
+    image = torch.rand(1, len(ours), 32, 32)
 
-    [note] = start_from(ours, bundle, bands=bands, names=["dark", "bright"])
+    start_from(adapted, bundle, band_names=ours, names=["dark", "bright"])
 
-    theirs = load_file(bundle.folder / WEIGHTS)[STEM]
-    gray = torch.ones(1, 1, 3, 3)
-    ours_on_gray = (ours.state_dict()[STEM] * gray).sum(1)
-    assert f"from 3 to {bands} bands" in note
-    if bands == 1:
-        assert torch.allclose(ours_on_gray, (theirs * gray).sum(1), atol=1e-6)
-    else:
-        assert torch.allclose(ours.state_dict()[STEM][:, 3], theirs[:, 0] * 3 / 4)
+    origin = load_network(bundle.folder)
+    assert torch.allclose(adapted.eval()(image), origin(image[:, theirs]), atol=1e-6)
+
+
+def test_a_band_that_is_left_out_is_as_if_it_had_its_mean_everywhere(make_bundle):
+    bundle, adapted = make_bundle("dark", "bright"), network(2, 2)
+    image = torch.rand(1, 3, 32, 32)
+    image[:, 1] = 0
+
+    [note] = start_from(adapted, bundle, band_names=["red", "blue"], names=["dark", "bright"])
+
+    origin = load_network(bundle.folder)
+    assert torch.allclose(adapted.eval()(image[:, [0, 2]]), origin(image), atol=1e-5)
+    assert note.endswith("bands that were dropped: green")
+
+
+def test_gray_has_the_filters_of_all_colours_and_colours_share_those_of_gray(make_bundle):
+    bundle, adapted = make_bundle("dark", "bright"), network(1, 2)
+    image = torch.rand(1, 1, 32, 32)
+
+    [note] = start_from(adapted, bundle, band_names=["gray"], names=["dark", "bright"])
+
+    origin = load_network(bundle.folder)
+    assert torch.allclose(adapted.eval()(image), origin(image.expand(-1, 3, -1, -1)), atol=1e-5)
+    assert note.endswith("gray together take the place of red, green, blue")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "notes"),
+    [
+        (COLORS, COLORS, []),
+        (COLORS, ("green", "blue", "red"), []),
+        (COLORS, ("band 1", "b2", ""), ["band 1, b2,  take the places of red, green, blue"]),
+        (
+            COLORS,
+            ("nir", "red", "green"),
+            ["bands that are new and weigh nothing yet: nir", "bands that were dropped: blue"],
+        ),
+        (("red", "red", "dsm"), ("dsm", "red"), ["bands that were dropped: red"]),
+        (COLORS, ("nir", "swir"), ["nir, swir take the places of red, green", "dropped: blue"]),
+    ],
+)
+def test_what_becomes_of_bands_is_said(old, new, notes):
+    said = _band_notes(old, new, matched_bands(old, new))
+
+    assert len(said) == len(notes)
+    assert all(part in line for part, line in zip(notes, said, strict=True))
+
+
+def test_known_bands_keep_their_normalisation_and_new_ones_have_that_of_the_patches(
+    make_bundle, tmp_path
+):
+    origin = make_bundle("dark")
+    statistics = {"mean": [1.0, 2.0], "std": [3.0, 4.0], "p2": [0, 0], "p98": [9, 9]}
+    record = SimpleNamespace(
+        legend=origin.legend,
+        statistics=statistics,
+        bands=2,
+        band_names=("nir", "green"),
+        dtype="uint8",
+        size=32,
+        gsd=None,
+    )
+    options = TrainOptions(
+        arch=ARCH, encoder=ENCODER, encoder_weights="none", init_from=str(origin.folder)
+    )
+
+    same = begin(record, options)
+    record.dtype = "uint16"
+    other = begin(record, options)
+
+    assert same.bundle.normalisation == Normalisation(mean=(1.0, 80.0), std=(3.0, 20.0))
+    assert other.bundle.normalisation == Normalisation(mean=(1.0, 2.0), std=(3.0, 4.0))
+    assert other.notes[-1].endswith("the normalisation is that of the patches, of uint16")
 
 
 def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
