@@ -4,9 +4,11 @@ import errno
 import os
 import signal
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -30,7 +32,7 @@ from geoseg.commands import (
     view,
 )
 from geoseg.commands.talk import complain, echo
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError, GeosegWarning, InputError
 
 app = typer.Typer(
     name="geoseg",
@@ -106,7 +108,8 @@ def main() -> None:
     try:
         try:
             _allow_open_files()
-            app()
+            with _warnings_told():
+                app()
         finally:
             sys.stdout.flush()  # what typer has printed, too
     except GeosegError as error:
@@ -145,6 +148,25 @@ def _refusal(error: BaseException) -> str | None:
     if not isinstance(name, str | bytes) or Path(os.fsdecode(name)).is_relative_to(PROGRAM):
         return None
     return f"{os.fsdecode(name)}: {reason}"
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Print our own warnings as all messages are; those of others are left to whom they concern."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        told: set[str] = set()
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, GeosegWarning):
+                others(message, category, *place, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                complain(f"warning: {message}")
+
+        warnings.simplefilter("always", GeosegWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _allow_open_files() -> None:

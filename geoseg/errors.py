@@ -100,3 +100,7 @@ class OutputExistsError(OutputError):
 
 class BatchError(GeosegError):
     """Some of several inputs failed; the others are done."""
+
+
+class GeosegWarning(UserWarning):
+    """Something that may spoil the result; commands say each once, on one line."""

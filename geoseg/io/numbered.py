@@ -5,11 +5,21 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj.exceptions import CRSError, ProjError
+from rasterio._err import CPLE_BaseError
 from rasterio.features import rasterize
+from rasterio.warp import transform_bounds
 
 from geoseg.core.grid import Grid
 from geoseg.core.objects import Labels
 from geoseg.core.window import Window
+from geoseg.errors import VectorError
+
+BEYOND = 0.05
+"""What is cut off lies this far beyond a raster at least, as a share of its circumference."""
+
+LARGE = 20
+"""Polygons longer than so many circumferences of the raster are cut before they are moved."""
 
 
 class NumberedPolygons:
@@ -52,7 +62,31 @@ class NumberedPolygons:
 
 
 def on_grid(polygons: Any, grid: Grid) -> Any:
-    """Polygons in the CRS of a grid, a GeoSeries; without a CRS they are taken to have it."""
+    """Geometries in the CRS of a grid, a GeoSeries; without a CRS they are taken to have it.
+
+    What is far larger than the grid, or reaches beyond what its CRS can tell of, is cut to the
+    grid's ground first; what lies wholly beyond becomes empty.
+
+    Raises:
+        VectorError: If there is no way from one CRS to the other.
+    """
     if polygons.crs is None or grid.crs is None:
         return polygons
-    return polygons.to_crs(grid.crs.to_wkt())
+    try:
+        ground = shapely.box(
+            *transform_bounds(grid.crs, polygons.crs.to_wkt(), *grid.bounds, densify_pts=21)
+        )
+        near = ground.buffer(BEYOND * ground.length)
+        west, south, east, north = shapely.bounds(polygons.values).T
+        large = np.fmax(east - west, north - south) > LARGE * ground.length
+        if large.any():  # the edges of what is far larger than the raster would bend
+            polygons = polygons.where(~large, polygons.intersection(near))
+        moved = polygons.to_crs(grid.crs.to_wkt())
+        beyond = ~np.isfinite(shapely.bounds(moved.values)).all(axis=1) & ~moved.is_empty
+        if beyond.any():
+            moved[beyond] = polygons[beyond].intersection(near).to_crs(grid.crs.to_wkt())
+    except (ProjError, CRSError, CPLE_BaseError) as error:
+        raise VectorError(
+            f"the polygons cannot be brought into the CRS of the raster: {error}"
+        ) from error
+    return moved

@@ -15,6 +15,9 @@ from geoseg.io.paths import VECTOR_SUFFIXES
 from geoseg.io.plots import Plots
 from geoseg.io.vector import read_layer, write_layer
 
+FAR = 2**40
+"""A pixel that no raster has."""
+
 LAYER = "points"
 """Name of the layer that is written."""
 
@@ -76,8 +79,11 @@ def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points |
     columns = {str(name): list(known[name]) for name in known.columns}
     if kinds != {"Point"}:
         return Plots(np.asarray(places.values), columns, grid)
-    cols, rows = _apply(~grid.transform, places.x.to_numpy(), places.y.to_numpy())
-    return Points(np.floor(rows).astype(np.int64), np.floor(cols).astype(np.int64), columns)
+    cols, rows = (
+        np.floor(np.nan_to_num(each, nan=-1, posinf=-1, neginf=-1)).clip(-1, FAR).astype(np.int64)
+        for each in _apply(~grid.transform, places.x.to_numpy(), places.y.to_numpy())
+    )
+    return Points(rows, cols, columns)
 
 
 def _apply(transform: Affine, first: NDArray[Any], second: NDArray[Any]) -> Any:

@@ -4,6 +4,7 @@ geopandas is imported where a file is read or written: it takes longer than all 
 commands that are given rasters alone never need it.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,12 +16,29 @@ from rasterio.features import rasterize
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, NoPolygonError, OutputError, VectorError
+from geoseg.errors import (
+    EmptyError,
+    GeosegWarning,
+    NoPolygonError,
+    OutputError,
+    VectorError,
+)
+from geoseg.io.numbered import on_grid
 from geoseg.io.outputs import staged
 from geoseg.io.paths import VECTOR_SUFFIXES
 
 TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """What a GeoPackage says of its age, so that the same features give the same bytes."""
+
+
+MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
+"""Types of geometries, as GEOS numbers them: polygons and multi-polygons are polygonal."""
+
+NOWHERE = 1e30
+"""No place in any CRS has such a coordinate, and squares of it are still numbers."""
+
+AT_A_TIME = 100_000
+"""Geometries whose coordinates are looked at at a time."""
 
 
 class Polygons(NamedTuple):
@@ -43,30 +61,44 @@ def read_polygons(
 ) -> Polygons:
     """All polygons of a layer. Rows without a geometry are passed over.
 
+    Rings that cross themselves are mended (every second time around is outside, as they are
+    burnt), which is said.
+
     Raises:
-        VectorError: If the file cannot be read, holds other geometries, lacks the column,
-            or has several layers and none is named.
+        VectorError: If the file cannot be read, holds other geometries or broken ones, lacks
+            the column, or has several layers and none is named.
     """
+    import geopandas as gpd
+
     frame = read_layer(path, layer)
     if attribute is not None and attribute not in frame.columns:
         columns = [name for name in frame.columns if name != frame.geometry.name]
         raise VectorError(f"{path}: has no column {attribute!r}; its columns are {columns}")
-    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
-    others = frame.geometry[~frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    shapes = np.array([_united(each) for each in frame.geometry], object)
+    kinds = shapely.get_type_id(shapes)
+    others = np.flatnonzero(~np.isin(kinds, [*POLYGONAL, MISSING]) & ~shapely.is_empty(shapes))
     if len(others):
-        kinds = sorted(set(others.geom_type))
-        raise VectorError(f"{path}: polygons are needed, and {len(others)} rows are {kinds}")
+        found = sorted({shapes[each].geom_type for each in others})
+        raise VectorError(
+            f"{path}: polygons are needed, and {len(others)} rows are {found}, the first of them "
+            f"feature {others[0] + 1}"
+        )
+    frame = frame.set_geometry(gpd.GeoSeries(_mended(shapes, path), frame.index, frame.crs))
+    frame = frame[_have_shape(frame, path)]
     values = [None] * len(frame) if attribute is None else list(frame[attribute])
     return Polygons(frame.geometry, values)
 
 
 def read_layer(path: Path, layer: str | None = None) -> Any:
-    """A layer of a vector file, a GeoDataFrame.
+    """A layer of a vector file, a GeoDataFrame in two dimensions.
 
     Raises:
-        VectorError: If the file cannot be read, or has several layers and none is named.
+        VectorError: If the file cannot be read, holds broken geometries, or has several layers
+            and none is named.
     """
-    return _read(path, _layer(path, layer))
+    frame = _read(path, _layer(path, layer))
+    _refuse_endless(np.asarray(frame.geometry.values), path)
+    return frame
 
 
 def write_layer(path: Path, frame: Any, layer: str, *, overwrite: bool) -> None:
@@ -107,10 +139,8 @@ class BurntPolygons:
             grid: The raster's.
             background: What to burn where no polygon is.
         """
-        if polygons.crs is not None and grid.crs is not None:
-            polygons = polygons.to_crs(grid.crs.to_wkt())
         order = np.argsort(indices, kind="stable")
-        self._shapes = np.asarray(polygons.values)[order]
+        self._shapes = np.asarray(on_grid(polygons, grid).values)[order]
         self._indices = indices[order]
         self._tree = shapely.STRtree(self._shapes)
         self._grid = grid
@@ -236,7 +266,9 @@ def _layer(path: Path, wanted: str | None) -> str:
     if not path.exists():
         raise VectorError(f"{path}: no such file")
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     except pyogrio.errors.DataSourceError as error:
         raise VectorError(f"{path}: cannot be read: {error}") from error
     if wanted is None and len(layers) == 1:
@@ -252,9 +284,83 @@ def _read(path: Path, layer: str) -> Any:
     import pyogrio
 
     try:
-        frame = gpd.read_file(path, layer=layer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is said below, and of curves made straight
+            frame = gpd.read_file(path, layer=layer, force_2d=True)
+    except shapely.errors.GEOSException as error:
+        closed = "a ring is not closed, or its coordinates are no numbers"
+        reason = closed if "closed" in str(error) else str(error).strip()
+        raise VectorError(
+            f"{path}: {_broken(path, layer)}: {reason}; mend or remove it in a GIS"
+        ) from error
     except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
         raise VectorError(f"{path}: cannot be read: {error}") from error
     if not isinstance(frame, gpd.GeoDataFrame):
         raise VectorError(f"{path}: layer {layer!r} holds no geometries")
     return frame
+
+
+def _broken(path: Path, layer: str) -> str:
+    """Which feature of a layer no geometry can be made of."""
+    import pyogrio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, _, stored, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True)
+        shapes = shapely.from_wkb(stored, on_invalid="ignore")
+    lost = [n for n, each in enumerate(stored) if each is not None and shapes[n] is None]
+    more = f" and {len(lost) - 1} more are broken" if len(lost) > 1 else " is broken"
+    return f"feature {lost[0] + 1}{more}" if lost else "a feature is broken"
+
+
+def _refuse_endless(shapes: NDArray[Any], path: Path) -> None:
+    """See that all coordinates are numbers."""
+    for start in range(0, len(shapes), AT_A_TIME):
+        few = shapes[start : start + AT_A_TIME]
+        points, owners = shapely.get_coordinates(few, return_index=True)
+        if len(lost := owners[~(np.abs(points) < NOWHERE).all(axis=1)]):
+            raise VectorError(
+                f"{path}: feature {start + lost[0] + 1} has coordinates that are no finite "
+                f"numbers, or are beyond all measure; remove it, or draw it again"
+            )
+
+
+def _have_shape(frame: Any, path: Path) -> Any:
+    """Which rows have a geometry."""
+    bare = frame.geometry.isna() | frame.geometry.is_empty
+    if bare.any():
+        first = int(np.flatnonzero(bare)[0]) + 1
+        warnings.warn(
+            f"{path}: {bare.sum()} rows have no geometry and are passed over, the first of them "
+            f"feature {first}",
+            GeosegWarning,
+            stacklevel=3,
+        )
+    return ~bare
+
+
+def _united(shape: Any) -> Any:
+    """A collection of nothing but polygons as one multi-polygon; all else as it is."""
+    if shapely.get_type_id(shape) != COLLECTION:
+        return shape
+    parts = shapely.get_parts(shapely.get_parts(shape))  # of multi-polygons among them
+    polygons = [each for each in parts if each.geom_type == "Polygon"]
+    return shapely.MultiPolygon(polygons) if len(polygons) == len(parts) else shape
+
+
+def _mended(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Polygons whose rings do not cross."""
+    crossing = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
+    if not len(crossing):
+        return shapes
+    shapes = shapes.copy()
+    for each in crossing:
+        parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shapes[each])))
+        shapes[each] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
+    warnings.warn(
+        f"{path}: rings of {len(crossing)} polygons crossed or collapsed and were mended, the "
+        f"first of them feature {crossing[0] + 1}",
+        GeosegWarning,
+        stacklevel=3,
+    )
+    return shapes

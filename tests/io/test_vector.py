@@ -1,3 +1,5 @@
+import json
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from rasterio.features import rasterize
 from geoseg.core.grid import Grid
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, sliding_windows
-from geoseg.errors import EmptyError, VectorError
+from geoseg.errors import EmptyError, GeosegWarning, VectorError
 from geoseg.io.vector import Area, BurntPolygons, is_vector, read_polygons
 
 UTM = CRS.from_epsg(32632)
@@ -52,7 +54,8 @@ def test_polygons_come_with_their_attribute(write_polygons, name):
 def test_rows_without_a_geometry_are_passed_over(write_polygons):
     path = write_polygons("a.gpkg", [None, box(0, 0, 1, 1), shapely.Polygon()], kind=[1, 2, 3])
 
-    assert read_polygons(path, attribute="kind").attributes == [2]
+    with pytest.warns(GeosegWarning, match="2 rows have no geometry .* feature 1"):
+        assert read_polygons(path, attribute="kind").attributes == [2]
 
 
 def test_a_missing_column_is_refused_with_the_columns(write_polygons):
@@ -186,3 +189,77 @@ def test_an_area_elsewhere_is_refused(write_polygons):
 
     with pytest.raises(EmptyError, match=r"aoi\.gpkg: no polygon of the area lies on the raster"):
         Area.open(path, grid())
+
+
+HOUSE = [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]
+AT_FEATURE_2 = [
+    (HOUSE[:-1], "a ring is not closed"),
+    (HOUSE[:2], "a ring is not closed"),
+    (HOUSE[:1], "must contain 0 or >1"),
+    ([[float("nan")] * 2] * 4, "its coordinates are no numbers"),
+    ([*HOUSE[:2], [float("nan"), 4], *HOUSE[3:]], "no finite numbers"),
+    ([*HOUSE[:2], [float("inf"), 4], *HOUSE[3:]], "no finite numbers"),
+    ([*HOUSE[:2], [1e300, 4], *HOUSE[3:]], "beyond all measure"),
+]
+
+
+@pytest.fixture
+def write_geojson(tmp_path):
+    """A function that writes a house, and a geometry after it, as no library would."""
+
+    def write(geometry):
+        geometries = [{"type": "Polygon", "coordinates": [HOUSE]}, geometry]
+        features = [{"type": "Feature", "properties": {}, "geometry": each} for each in geometries]
+        path = tmp_path / "odd.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(("ring", "reason"), AT_FEATURE_2)
+def test_a_ring_that_is_none_is_refused_by_its_number(ring, reason, write_geojson):
+    path = write_geojson({"type": "Polygon", "coordinates": [ring]})
+
+    with pytest.raises(VectorError, match=rf"odd.geojson: feature 2 .*{reason}"):
+        read_polygons(path)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "area"),
+    [
+        ([[[0, 0], [4, 4], [4, 0], [0, 4], [0, 0]]], 8),  # a bow-tie
+        ([HOUSE, [[2, 2], [6, 2], [6, 6], [2, 6], [2, 2]]], 24),  # a hole that reaches outside
+    ],
+)
+def test_rings_that_cross_are_mended_and_counted(coordinates, area, write_geojson):
+    path = write_geojson({"type": "Polygon", "coordinates": coordinates})
+
+    with pytest.warns(GeosegWarning, match="rings of 1 polygons crossed .* feature 2"):
+        mended = read_polygons(path).geometries
+
+    assert mended.is_valid.all()
+    assert shapely.area(mended.values).tolist() == [16, area]
+
+
+def test_a_collection_of_polygons_is_polygons(write_geojson):
+    house = {"type": "Polygon", "coordinates": [HOUSE]}
+    point = {"type": "Point", "coordinates": [0, 0]}
+
+    whole = read_polygons(write_geojson({"type": "GeometryCollection", "geometries": [house]}))
+    assert whole.geometries.geom_type.tolist() == ["Polygon", "MultiPolygon"]
+    with pytest.raises(VectorError, match="first of them feature 2"):
+        read_polygons(write_geojson({"type": "GeometryCollection", "geometries": [house, point]}))
+
+
+def test_heights_are_left_out(write_polygons):
+    path = write_polygons("z.gpkg", [shapely.Polygon([(0, 0, 5), (4, 0, 5), (4, 4, 5)])])
+
+    assert not read_polygons(path).geometries.has_z.any()
+
+
+def test_the_whole_world_covers_a_raster_whose_crs_does_not_reach_that_far():
+    place = grid()
+    world = gpd.GeoSeries([shapely.box(-180, -90, 180, 90)], crs="EPSG:4326")
+
+    assert Area(world, place).read(place.window).all()
