@@ -66,7 +66,7 @@ class Choices:
                 return None
             value = _of_type(kind, value)
             self._check_bounds(name, value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{name} = {written!r}: {error}") from error
         return value
 

@@ -22,6 +22,9 @@ RANGE_KEYS = {"low", "high", "log", "step"}
 MIOU, IOU = "val_miou", "iou_"
 """Figures that grow as a model gets better, as history.csv calls them; the second of a class."""
 
+MOST_RUNS = 10_000
+"""Trainings of a grid."""
+
 LONGEST_NAME = 100
 """Of a run folder, in characters."""
 
@@ -97,8 +100,10 @@ def read_plan(path: Path, choices: Choices) -> Plan:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not a TOML file: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path}: not a plan: it is nested too deeply") from None
     try:
         return _plan(content, choices)
     except ValueError as error:
@@ -148,6 +153,8 @@ def _plan(content: Mapping[str, Any], choices: Choices) -> Plan:
             raise ValueError(f"[{name}] names no option")
         if both := sorted(set(table) & set(fixed)):
             raise ValueError(f"{both[0]!r} is both in [fixed] and in [{name}]")
+    if (count := math.prod(map(len, varied["grid"].values()))) > MOST_RUNS:
+        raise ValueError(f"[grid] has {count:.3g} combinations; at most {MOST_RUNS} are made")
     return Plan(
         fixed=fixed,
         grid=varied["grid"],

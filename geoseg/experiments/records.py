@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
@@ -19,6 +20,11 @@ SUMMARY = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f
 
 PER_CLASS = ("iou", "f1", "precision", "recall")
 """Figures of a class."""
+
+HISTORY = "history.csv"
+
+WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, csv.Error)
+"""What values of other types or sizes than ours raise."""
 
 DIVERGENCE = "divergence"
 """What run.json says has ended a training whose weights were no numbers any more."""
@@ -84,6 +90,8 @@ def read_record(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is damaged: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path}: is damaged: it is nested too deeply") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: is damaged: it holds no table")
     return content
@@ -134,12 +142,12 @@ def _record(folder: Path) -> Path:
 
 def _entry(folder: Path, name: str) -> Entry:
     path = _record(folder)
-    record = read_record(path)
+    record, rows = read_record(path), _history(folder / HISTORY)
     try:
         if path.name == EVALUATION:
             return _evaluation(record, name)
-        return _training(record, _history(folder), name)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return _training(record, rows, name)
+    except WRONG as error:
         raise InputError(f"{path}: is not as geoseg writes it: {error!r}") from error
 
 
@@ -168,9 +176,9 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         figures={title: number(best[key]) for key, title in titles.items() if key in best},
         classes={each: {"iou": iou, "f1": 2 * iou / (1 + iou)} for each, iou in ious.items()},
         epochs_done=len(rows),
-        best_epoch=int(best["epoch"]) if best else None,
+        best_epoch=int(float(best["epoch"])) if best else None,
         seconds=sum(float(row["seconds"]) for row in rows),
-        parameters=record.get("parameters"),
+        parameters=None if (count := record.get("parameters")) is None else operator.index(count),
         unfinished=_unfinished(record.get("ended"), options, rows),
     )
 
@@ -203,12 +211,24 @@ def best_row(rows: Sequence[Row], monitor: str) -> Row:
     return min(rows, key=rank, default={})
 
 
-def _history(folder: Path) -> list[Row]:
-    path = folder / "history.csv"
+def _history(path: Path) -> list[Row]:
+    """The rows of history.csv; none if it is not there.
+
+    Raises:
+        InputError: If a figure is none.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            figures = {name: number(value) for name, value in row.items()}
+            if not (math.isfinite(figures["epoch"]) and math.isfinite(figures["seconds"])):
+                raise ValueError(f"epoch {row['epoch']}, seconds {row['seconds']}")
+    except (*WRONG, OSError) as error:
+        raise InputError(f"{path}: is not as geoseg writes it: {error!r}") from error
+    return rows
 
 
 def number(value: Any) -> float:

@@ -1,5 +1,6 @@
 """A search with Optuna, whose study outlives the process."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,12 @@ class Search:
         OutputError: If the study cannot be written or read.
     """
 
-    def __init__(self, folder: Path, plan: Plan, *, told: int) -> None:
+    def __init__(self, folder: Path, plan: Plan) -> None:
         """Open the study, or begin one.
 
         Args:
             folder: Where it is kept, as SQLite.
             plan: What is searched.
-            told: How many trainings it knows already; they seed its chance.
         """
         try:
             import optuna
@@ -34,6 +34,7 @@ class Search:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
+        self._folder = folder
         self._spaces = {name: self._space(space) for name, space in plan.search.items()}
         self._fixed = dict(plan.fixed)
         path = folder / STUDY
@@ -42,22 +43,46 @@ class Search:
                 storage=f"sqlite:///{path.absolute().as_posix()}",
                 study_name=NAME,
                 direction="maximize",
-                sampler=optuna.samplers.TPESampler(seed=told),
                 load_if_exists=True,
             )
         except Exception as error:  # of SQLAlchemy, which geoseg does not import
             raise OutputError(f"{path}: cannot be written or is damaged: {error}") from error
         self._refuse_changed(folder)
 
-    def ask(self) -> tuple[int, dict[str, Any]]:
-        """Number and options of the next training."""
-        trial = self._study.ask(self._spaces)
-        return trial.number, self._fixed | dict(trial.params)
+    def ask(self, known: Collection[int]) -> tuple[int, dict[str, Any]]:
+        """Number and options of the next training.
+
+        They depend on the trainings before it alone, so that a search that was killed and goes on
+        makes the same ones.
+
+        Args:
+            known: Numbers of trainings that the sweep knows. What it was killed before it could
+                note comes first.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.number not in known and not trial.state.is_finished():
+                if set(trial.params) == set(self._spaces):
+                    return trial.number, self._fixed | dict(trial.params)
+                self.tell(trial.number, None)  # killed while it was asked
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=len(trials))
+        asked = self._study.ask(self._spaces)
+        return asked.number, self._fixed | dict(asked.params)
 
     def tell(self, number: int, figure: float | None) -> None:
-        """What a training came to; None: it failed. What was told once stays."""
+        """What a training came to; None: it failed. What was told once stays.
+
+        Raises:
+            InputError: If the study does not know the training.
+        """
         failed = None if figure is not None else self._optuna.trial.TrialState.FAIL
-        self._study.tell(number, figure, state=failed, skip_if_finished=True)
+        try:
+            self._study.tell(number, figure, state=failed, skip_if_finished=True)
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"{self._folder / STUDY}: does not know trial {number} of sweep.json; name another "
+                f"folder, or start anew with --overwrite"
+            ) from error
 
     def _refuse_changed(self, folder: Path) -> None:
         """Optuna's trials of a study choose from the same lists, and from ranges of one kind."""

@@ -132,14 +132,17 @@ class _Sweep:
         todo = {name: run for name, run in self.runs.items() if run["state"] in again}
         self.skipped = sum(run["state"] == FINISHED for run in self.runs.values())
         self.folder.mkdir(parents=True, exist_ok=True)
-        search = Search(self.folder, self.plan, told=len(self.runs))
+        search = Search(self.folder, self.plan)
+        for run in self.runs.values():  # one may have ended that the study was not told of
+            if run["state"] != BEGUN:
+                search.tell(run["number"], run.get("figure"))
         while todo or len(self.runs) < self.plan.trials:
             if todo:
                 name = next(iter(todo))
                 run = todo.pop(name)
                 number, options = run["number"], run["options"]
             else:
-                number, options = search.ask()
+                number, options = search.ask({run["number"] for run in self.runs.values()})
                 name = f"trial_{number:03}"
             self.tell(f"{name}, of {self.plan.trials}: {_said(options, self.plan)}")
             state = self._make(name, options, number=number)
@@ -221,8 +224,28 @@ def _earlier(
         raise InputError(f"{folder}: is a sweep over {record.get('patches')}, not {patches}")
     if plan.search and record.get(MAXIMIZE, plan.maximize) != plan.maximize:
         raise InputError(f"{folder}: maximizes {record[MAXIMIZE]}, not {plan.maximize}")
+    _refuse_damaged(folder, runs)
     _refuse_changed(folder, runs, plan)
     return runs
+
+
+def _refuse_damaged(folder: Path, runs: Mapping[str, Any]) -> None:
+    """What an earlier sweep has noted of its runs must be of the types that it notes."""
+    kinds = {
+        "options": dict,
+        "state": str,
+        "number": int | None,
+        "reason": str | None,
+        "figure": float | int | None,
+    }
+    for name, run in runs.items():
+        wrong = [key for key, kind in kinds.items() if not isinstance(run.get(key), kind)]
+        if not wrong and run["state"] not in (BEGUN, FINISHED, FAILED):
+            wrong = ["state"]
+        if not wrong and run["state"] == FAILED and "reason" not in run:
+            wrong = ["reason"]
+        if wrong:
+            raise InputError(f"{folder / SWEEP}: is damaged: {name} has no valid {wrong[0]!r}")
 
 
 def _refuse_changed(folder: Path, runs: Mapping[str, Any], plan: Plan) -> None:

@@ -110,6 +110,13 @@ def test_a_search_has_ranges_and_lists(read):
         ("[grid]\ndevices = [1, 2]", "devices: the trainings of a sweep are made one after"),
         ("[search]\ntrials = 3\ndevices = {low = 1, high = 2}", "devices: .* one process"),
         ("[grid", "not a TOML file"),
+        ("a = " + "[" * 20_000, "nested too deeply"),
+        ("[grid]\nepochs = [" + "9" * 5_000 + "]", "not a TOML file"),
+        ("[grid]\nlr = [1" + "0" * 400 + "]", "lr = 1"),
+        ("[grid]\nlr = 2020-01-01", "is no list of values"),
+        ("[[grid]]\nlr = [1]", "options stand in"),
+        ("grid = 3", "options stand in"),
+        (f"[grid]\nlr = {list(range(1, 102))}\nepochs = {list(range(1, 101))}", "1.01e.04 comb"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_file(read, text, reason):

@@ -86,6 +86,12 @@ def test_patterns_are_expanded_and_names_tell_runs_apart(make_run, tmp_path):
         ("run.json", "[]", "is damaged"),
         ("run.json", "{}", "not as geoseg writes it"),
         ("evaluation.json", "{}", "not as geoseg writes it"),
+        ("run.json", '{"options":' + "[" * 100_000, "is damaged: it is nested too deeply"),
+        ("run.json", '{"options": [3], "patches": "p"}', "not as geoseg writes it"),
+        ("run.json", '{"options": {}, "patches": "p", "parameters": "many"}', "not as geoseg"),
+        ("evaluation.json", '{"classes": 3}', "not as geoseg writes it"),
+        ("evaluation.json", '{"classes": [], "kappa": 1' + "0" * 400 + "}", "not as geoseg"),
+        ("sweep.json", "[]", "is damaged"),
         ("other.json", "{}", "holds no run"),
     ],
 )
@@ -94,6 +100,28 @@ def test_what_is_no_record_is_refused(tmp_path, name, content, reason):
 
     with pytest.raises(InputError, match=reason):
         read_entries([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"epoch,val_loss,seconds\n1,low,2.0\n",
+        b"epoch,val_loss,seconds\n1,0.5,inf\n",
+        b"epoch,val_loss,seconds\nfirst,0.5,2.0\n",
+        b"epoch,val_loss,seconds\n1,0.5,2.0,9\n",
+        b"epoch,val_loss\n1,0.5\n",
+        b"epoch,val_loss,seconds\n1,\x00,2.0\n",
+        b"epoch\xff\n1\n",
+        b"epoch,seconds\n" + b"9" * 200_000,
+    ],
+    ids=range(8),
+)
+def test_a_history_of_other_values_is_named(make_run, content):
+    folder = make_run("run")
+    (folder / "history.csv").write_bytes(content)
+
+    with pytest.raises(InputError, match=r"history\.csv: is not as geoseg writes it"):
+        read_entries([folder])
 
 
 @pytest.mark.parametrize("name", ["nowhere", "no*"])

@@ -8,6 +8,8 @@ import pytest
 from geoseg.errors import InputError, OutputError, OutputExistsError, TrainingError
 from geoseg.experiments import Plan, sweep
 from geoseg.experiments.plans import Range
+from geoseg.experiments.search import Search
+from geoseg.experiments.sweep import _Sweep
 
 GRID = Plan(fixed={"epochs": 5}, grid={"lr": (0.1, 0.2, 0.3)})
 NAMES = ["lr=0.1", "lr=0.2", "lr=0.3"]
@@ -237,6 +239,77 @@ def test_an_interrupted_search_goes_on_with_the_same_options(run, tmp_path):
     assert second.made[0] == (name, rate, True)
     assert (len(second.made), report.skipped) == (2, 2)
     assert states(tmp_path / "out") == ["finished"] * 4
+
+
+class Killed(BaseException):
+    """What no code of ours takes notice of, as SIGKILL."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "call"),
+    [
+        (_Sweep, "_make"),  # asked, and not noted
+        (Search, "tell"),  # trained, and not told
+        (Search, "ask"),  # told, and not asked
+    ],
+)
+def test_a_search_that_was_killed_makes_the_trainings_of_an_undisturbed_one(
+    run, tmp_path, monkeypatch, owner, call
+):
+    pytest.importorskip("optuna")
+    whole = Trainer()
+    sweep(Path("patches"), tmp_path / "whole", SEARCH, train=whole)
+    real, calls = getattr(owner, call), []
+
+    def killed_in_the_third(*args, **more):
+        calls.append(args)
+        if len(calls) == 3:
+            raise Killed
+        return real(*args, **more)
+
+    first, second = Trainer(), Trainer()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, killed_in_the_third)
+        with pytest.raises(Killed):
+            run(first, SEARCH)
+
+    run(second, SEARCH, resume=True)
+
+    made = {name: rate for name, rate, _ in first.made + second.made}
+    assert made == {name: rate for name, rate, _ in whole.made}
+    assert states(tmp_path / "out") == ["finished"] * 4
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"options": [1]},
+        {"state": "done"},
+        {"state": 3},
+        {"state": "failed"},
+        {"number": "first"},
+        {"figure": "high"},
+    ],
+    ids=str,
+)
+def test_a_record_of_other_types_is_named(run, tmp_path, damage):
+    run(Trainer())
+    path = tmp_path / "out" / "sweep.json"
+    record = json.loads(path.read_text())
+    record["runs"]["lr=0.2"] |= damage
+    path.write_text(json.dumps(record))
+
+    with pytest.raises(InputError, match=r"sweep\.json: is damaged: lr=0\.2 has no valid"):
+        run(Trainer(), resume=True)
+
+
+def test_a_search_whose_study_is_gone_is_not_begun_anew_in_silence(run, tmp_path):
+    pytest.importorskip("optuna")
+    run(Trainer(), SEARCH)
+    (tmp_path / "out" / "study.db").unlink()
+
+    with pytest.raises(InputError, match=r"study\.db: does not know trial 0 of sweep\.json"):
+        run(Trainer(), SEARCH, resume=True)
 
 
 def test_a_failure_whose_second_try_is_interrupted_goes_on(run, tmp_path):
