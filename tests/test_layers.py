@@ -41,7 +41,7 @@ ONLY_IN = {
     "torch": {"model", "training"},
     "torchvision": {"model", "training"},
     "segmentation_models_pytorch": {"model", "training"},
-    "timm": {"training"},
+    "timm": {"model", "training"},
     "safetensors": {"model", "training"},
     "openvino": {"model"},
     "nncf": {"model"},

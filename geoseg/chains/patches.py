@@ -16,6 +16,7 @@ from geoseg.io.patch_record import Patch, Split
 from geoseg.io.patches import PatchSet
 from geoseg.model.fit import check_patches
 from geoseg.mosaicking import MapOutputs, MapReport, write_map
+from geoseg.prediction import check_scores
 
 T = TypeVar("T")
 
@@ -42,7 +43,8 @@ def predict_patches(
         watch: Shows progress.
 
     Raises:
-        BundleError: If the patches are not what the model was made for.
+        BundleError: If the patches are not what the model was made for, or scores are no
+            numbers.
         EmptyError: If the split has no patch.
         OutputExistsError: If a map is there already and is not to be replaced.
     """
@@ -61,7 +63,9 @@ def predict_patches(
     reports = []
     for batch in _batched(watch(jobs, len(jobs)), batch_size or runtime.batch_size):
         images = np.stack([patch_set.read(patch).image for patch, _ in batch])
-        for (patch, outputs), image, scores in zip(batch, images, runtime(images), strict=True):
+        found = runtime(images)
+        check_scores(found, images, [patch.window for patch, _ in batch])
+        for (patch, outputs), image, scores in zip(batch, images, found, strict=True):
             grid = patch_set.grid_of(patch)
             strip = WindowScores(grid.window, scores, ~np.isnan(image).any(axis=0))
             reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=provenance))

@@ -215,14 +215,17 @@ class _Job:
         )
 
     def _scores(self, ortho: Ortho, rest: Window) -> Generator[WindowScores]:
-        return score(
-            ortho,
-            self.runtime,
-            self.plan.lattice.windows(rest),
-            batch_size=batch_size_of(self.plan, self.runtime),
-            streams=self.runtime.streams,
-            ground=self.area,
-        )
+        try:
+            yield from score(
+                ortho,
+                self.runtime,
+                self.plan.lattice.windows(rest),
+                batch_size=batch_size_of(self.plan, self.runtime),
+                streams=self.runtime.streams,
+                ground=self.area,
+            )
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {error}") from error
 
     def _loss_tags(self, reader: TolerantReader) -> dict[str, Any] | None:
         """What could not be read. A part names the blocks, as others may name the same."""

@@ -1,5 +1,6 @@
 """What is told of a file or folder: for people and for programs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,13 +50,14 @@ class About:
         }
 
 
-def number(value: float | None) -> str:
-    """A figure for people; a dash for what is undefined.
+def number(value: object) -> str:
+    """A figure for people; a dash for what is undefined, which some records have as "".
 
-    >>> number(0.13204), number(7.0), number(None)
-    ('0.132', '7', '-')
+    >>> number(0.13204), number(7.0), number(None), number("")
+    ('0.132', '7', '-', '-')
     """
-    return "-" if value is None or value != value else f"{value:.4g}"  # noqa: PLR0124 NaN
+    defined = isinstance(value, int | float) and not math.isnan(value)
+    return f"{value:.4g}" if defined else "-"
 
 
 def counted(count: int, word: str) -> str:

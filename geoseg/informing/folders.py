@@ -87,7 +87,7 @@ def about_bundle(path: Path) -> About:
         BundleError: If it is incomplete or damaged.
     """
     bundle = ModelBundle.load(path)
-    best = bundle.training.get("best_epoch", {})
+    best = _table(bundle.training.get("best_epoch"))
     low, high = bundle.value_range
     proof = bundle.quantized
     lines = {
@@ -130,6 +130,11 @@ def _proof(proof: Quantized | None) -> str:
     )
 
 
+def _table(entry: object) -> dict[str, Any]:
+    """A part of a record; nothing if that is no table."""
+    return dict(entry) if isinstance(entry, Mapping) else {}
+
+
 def _trained_on(training: Mapping[str, Any]) -> str:
     if "training_patches" not in training:
         return ""
@@ -167,7 +172,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         return _about_folds(path, record, changed)
     history = _read_history(path / "history.csv")
     bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
-    best = dict(bundle.training.get("best_epoch", {})) if bundle else {}
+    best = _table(bundle.training.get("best_epoch")) if bundle else {}
     done, most = len(history), options.get("epochs")
     state = _state(history, record.get("ended"))
     resumable = state == UNFINISHED and (path / "last.ckpt").is_file()

@@ -11,7 +11,7 @@ model/
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -23,12 +23,25 @@ from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, LegendError
 from geoseg.io.outputs import write_text
 from geoseg.model.cache import file_sha256
+from geoseg.model.fields import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
+from geoseg.model.files import CONFIG, MAX_BANDS, WEIGHTS, check_config, check_weights
 
 RECORD = "geoseg.json"
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 INT8 = "int8"
+INT8_FILES = ("model.xml", "model.bin")
 FORMAT = 1
+
+MAX_SIZE = 16_384
+"""Side of a window, in pixels: a larger one of three bands alone takes 3 GB."""
+
+LOWEST_STD, LOWEST_GSD = 1e-30, 1e-9
+"""Normal numbers in float32, so that dividing by them gives finite ones."""
+
+PIXEL_TYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64"),
+)
+"""numpy's names of the types that orthophotos have."""
 
 GSD_TOLERANCE = 0.2
 """Share by which the GSD of an orthophoto may differ from the model's."""
@@ -141,28 +154,20 @@ class ModelBundle:
         if missing := [n for n in (RECORD, CONFIG, WEIGHTS) if not (folder / n).is_file()]:
             raise BundleError(f"{folder}: no complete model bundle, {', '.join(missing)} missing")
         try:
-            content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            if (found := content.pop("format", None)) != FORMAT:
-                raise BundleError(f"{folder}: format {found}, this geoseg reads {FORMAT}")
-            expected = content.pop("weights_sha256")
-            bundle = cls(
-                **content
-                | {
-                    "legend": Legend.from_dict(content["legend"]),
-                    "normalisation": Normalisation(
-                        mean=tuple(content["normalisation"]["mean"]),
-                        std=tuple(content["normalisation"]["std"]),
-                    ),
-                    "band_names": tuple(content["band_names"]),
-                    "value_range": tuple(content["value_range"]),
-                    "quantized": _quantized(content.get("quantized")),
-                    "folder": folder,
-                }
-            )
+            content = read_object(folder / RECORD)
+            if (found := content.get("format")) != FORMAT or isinstance(found, bool):
+                raise BundleError(f"{folder}: format {found!r}, this geoseg reads {FORMAT}")
+            bundle = cls(**_checked(content), folder=folder)
+            expected = Fields(content).text("weights_sha256")
         except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
-            raise BundleError(f"{folder}: {RECORD} is damaged: {error!r}") from error
-        if bundle.weights_sha256 != expected:
-            raise BundleError(f"{folder}: {WEIGHTS} is damaged or of another model")
+            raise BundleError(f"{folder}: {RECORD} is damaged: {error}") from error
+        try:
+            if bundle.weights_sha256 != expected:
+                raise BundleError(f"{folder}: {WEIGHTS} is damaged or of another model")
+        except OSError as error:
+            raise BundleError(f"{folder}: {WEIGHTS} cannot be read: {error.strerror}") from error
+        check_config(folder, classes=len(bundle.legend), bands=bundle.bands)
+        check_weights(folder, classes=len(bundle.legend))
         return bundle
 
     def write_record(self, folder: Path) -> None:
@@ -261,8 +266,70 @@ class ModelBundle:
             )
 
 
-def _quantized(content: Mapping[str, Any] | None) -> Quantized | None:
-    return Quantized(**content) if content else None
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a record, by the names of a bundle's fields.
+
+    Raises:
+        ValueError: If one is missing, unknown, or of a wrong type, length or size.
+        LegendError: If the legend is wrong.
+    """
+    known = {each.name for each in fields(ModelBundle)} - {"folder"}
+    refuse_unknown(content, known | {"format", "weights_sha256"})
+    own = Fields(content)
+    bands = own.whole("bands", 1, MAX_BANDS)
+    low, high = own.numbers("value_range", 2, -FLOAT64_MAX, FLOAT64_MAX)
+    if low > high:
+        raise ValueError(f"value_range falls: {low:g} to {high:g}")
+    normalisation = Fields(own.value("normalisation"), "normalisation")
+    return {
+        "arch": own.text("arch"),
+        "encoder": own.text("encoder"),
+        "legend": Legend.from_dict(own.table("legend")),
+        "bands": bands,
+        "band_names": own.texts("band_names", bands),
+        "dtype": _pixel_type(own.text("dtype")),
+        "value_range": (low, high),
+        "normalisation": Normalisation(
+            mean=normalisation.numbers("mean", bands, -FLOAT32_MAX, FLOAT32_MAX),
+            std=normalisation.numbers("std", bands, LOWEST_STD, FLOAT32_MAX),
+        ),
+        "patch_size": own.whole("patch_size", 1, MAX_SIZE),
+        "gsd": own.number("gsd", LOWEST_GSD, FLOAT32_MAX) if own.has("gsd") else None,
+        "training": own.table("training") if own.has("training") else {},
+        "quantized": _quantized(own.value("quantized")) if own.has("quantized") else None,
+    }
+
+
+def _pixel_type(name: str) -> str:
+    """Numpy's name of a type that pixels have."""
+    if name not in PIXEL_TYPES:
+        raise ValueError(f"dtype is one of {', '.join(PIXEL_TYPES)}, got {name[:40]!r}")
+    return name
+
+
+def _quantized(content: object) -> Quantized:
+    """The proof of a quantised network.
+
+    Raises:
+        ValueError: If an entry is missing, unknown or wrong.
+    """
+    own = Fields(content, "quantized")
+    hashes = Fields(own.value("sha256"), "quantized.sha256")
+    versions = Fields(own.value("versions"), "quantized.versions")
+    refuse_unknown(own.entries, {each.name for each in fields(Quantized)})
+    refuse_unknown(hashes.entries, set(INT8_FILES))
+    return Quantized(
+        agreement=own.number("agreement", 0, 1),
+        miou_fp32=own.number("miou_fp32", 0, 1),
+        miou_int8=own.number("miou_int8", 0, 1),
+        validation_patches=own.whole("validation_patches", 0, 2**53),
+        samples=own.whole("samples", 0, 2**53),
+        forced=own.flag("forced"),
+        patch_size=own.whole("patch_size", 1, MAX_SIZE),
+        any_size=own.flag("any_size"),
+        sha256={name: hashes.text(name) for name in INT8_FILES},
+        versions={name: versions.text(name) for name in versions.entries},
+    )
 
 
 def bundle_folders(path: Path) -> list[Path]:

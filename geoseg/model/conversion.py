@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from geoseg.model.bundle import CONFIG, ModelBundle
+from geoseg.model.bundle import ModelBundle
 from geoseg.model.cache import cached
+from geoseg.model.files import CONFIG
 from geoseg.model.shape import IR, ONNX, Shape
 
 CONVERTER = 1

@@ -1,22 +1,40 @@
 """Networks of segmentation-models-pytorch: build, save, load."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, cast
 
 import safetensors.torch
 import segmentation_models_pytorch as smp
+import timm
+import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle import CONFIG, WEIGHTS
-from geoseg.model.weights import ImagenetNormalisation, load_encoder_weights
+from geoseg.model.fields import Fields, read_object
+from geoseg.model.files import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
+from geoseg.model.weights import TIMM, ImagenetNormalisation, load_encoder_weights
 
 ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """smp's names."""
+
+NAMED_PARAMETERS = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+PLAIN_NAME = re.compile(r"[\w.+-]+", re.ASCII)
+"""Names of timm's own models, without the colons and slashes of other places."""
+
+FAILURES = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, MemoryError),
+)
+"""What constructors of networks raise of arguments that do not suit them."""
 
 
 def build_network(
@@ -41,6 +59,7 @@ def build_network(
     if arch not in ARCHITECTURES:
         raise TrainingError(f"--arch {arch}: unknown; known are {', '.join(ARCHITECTURES)}")
     with _explaining(f"--arch {arch} --encoder {encoder}"):
+        refuse_foreign_encoder(encoder)
         network = smp.create_model(
             arch, encoder, encoder_weights=None, in_channels=bands, classes=classes
         )
@@ -66,19 +85,162 @@ def save_network(network: nn.Module, folder: Path) -> None:
 def load_network(folder: Path) -> nn.Module:
     """The network of a bundle, ready to predict.
 
+    ``config.json`` may come from anybody: it names a class and what `save_network` writes, and
+    is held against the shapes of the weights before anything of their size is allocated.
+
     Raises:
         BundleError: If it cannot be loaded.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind = getattr(smp, config.pop("_model_class"))
-        network: nn.Module = kind(**config)
+        kind, choices = _read_config(folder)
+        _check_shapes(kind, choices, read_shapes(folder))
+        network = kind(**choices)
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-        raise BundleError(f"{folder}: the network cannot be loaded: {error}") from error
+    except FAILURES as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(f"{folder}: the network cannot be loaded: {reason}") from error
     except SafetensorError as error:
         raise BundleError(f"{folder}: {WEIGHTS} is damaged: {error}") from error
     return network.eval()
+
+
+def _read_config(folder: Path) -> tuple[type[nn.Module], dict[str, Any]]:
+    """The class of a network, and the arguments of its constructor.
+
+    Raises:
+        ValueError: If it is no class or argument that may be named there.
+    """
+    config = read_object(folder / CONFIG)
+    kind = _class_named(Fields(config).text("_model_class"))
+    choices = {key: value for key, value in config.items() if key != "_model_class"}
+    taken = {
+        name for name, each in signature(kind).parameters.items() if each.kind in NAMED_PARAMETERS
+    }
+    if unknown := sorted(set(choices) - taken):  # others would be handed on to timm
+        raise ValueError(f"{CONFIG} has unknown entries: {', '.join(unknown)[:100]}")
+    if choices.get("encoder_weights") is not None:
+        raise ValueError(f"{CONFIG}: encoder_weights is null, as the weights are in {WEIGHTS}")
+    for output in ("activation", "aux_params"):
+        if choices.get(output) is not None:
+            raise ValueError(f"{CONFIG}: {output} is null, as geoseg expects plain logits")
+    if "encoder_weights" in taken:
+        choices["encoder_weights"] = None  # smp's default is to fetch some
+    if "in_channels" in choices:  # smp's stems take memory for them before all else
+        Fields(choices).whole("in_channels", 1, MAX_BANDS)
+    if "encoder_name" in choices:
+        refuse_foreign_encoder(choices["encoder_name"])
+    return kind, choices
+
+
+def _class_named(name: str) -> type[nn.Module]:
+    """An architecture of smp's list, or a class of networks that was added to the module.
+
+    Functions of the module, such as ``from_pretrained``, are none.
+    """
+    listed = {each.__name__: each for each in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+    kind = listed.get(name) or getattr(smp, name, None)
+    if name.startswith("_") or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"{name[:60]!r} is no architecture of {', '.join(listed)}")
+    return kind
+
+
+def refuse_foreign_encoder(name: object) -> None:
+    """See that an encoder is one of smp's or timm's own.
+
+    Both also take names of the hub and of local folders, from which they read code and weights.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"encoder_name is a text, got {name!r}"[:100])
+    if name in smp.encoders.get_encoder_names():
+        return
+    inside = name.removeprefix("timm-").removeprefix(TIMM)
+    if inside == name or not PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"Wrong encoder name {name[:60]!r}: it is none of smp's or timm's")
+    if name.startswith(TIMM) and not timm.is_model(inside):
+        raise ValueError(f"Wrong encoder name {name[:60]!r}: timm has no such model")
+
+
+def _check_shapes(kind: type[nn.Module], choices: dict[str, Any], found: Shapes) -> None:
+    """See that a network has the weights that a file has, before either is in memory.
+
+    Raises:
+        ValueError: If one of them has another shape, is missing, or is left over.
+    """
+    expected = _shapes_of(kind.__name__, json.dumps(choices, sort_keys=True))
+    if expected is None:
+        _refuse_other_than_ours(kind, choices)
+        return
+    for key, shape in found.items():
+        if key in expected and shape != expected[key]:
+            raise ValueError(
+                f"{key} in {WEIGHTS} is of {_text(shape)}, that of {CONFIG} of "
+                f"{_text(expected[key])}: one of them is of another model"
+            )
+    if different := sorted(expected.keys() ^ found.keys()):
+        where = WEIGHTS if different[0] in found else CONFIG
+        raise ValueError(
+            f"{WEIGHTS} and {CONFIG} are of different networks: {different[0]} is in {where} "
+            f"alone (of {len(different)} such weights)"
+        )
+
+
+@lru_cache(maxsize=8)
+def _shapes_of(name: str, choices: str) -> Shapes | None:
+    """The shapes of a network's weights, found without memory for them.
+
+    Args:
+        name: Of its class.
+        choices: Arguments of the constructor, as JSON.
+
+    Returns:
+        None for a network that computes with values while it is built.
+    """
+    try:
+        with torch.device("meta"), _RangesOnCpu():
+            state = _class_named(name)(**json.loads(choices)).state_dict()
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta" not in str(error):
+            raise
+        return None
+    return {key: tuple(own.shape) for key, own in state.items()}
+
+
+class _RangesOnCpu(TorchFunctionMode):
+    """Within it, ranges have values on the device "meta" too: some encoders are built by them."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, on the CPU if it makes a range."""
+        where = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **(kwargs or {}) | where)
+
+
+def _refuse_other_than_ours(kind: type[nn.Module], choices: dict[str, Any]) -> None:
+    """See that a network whose size is unknown is one that `build_network` makes.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    for key, each in signature(kind).parameters.items():
+        ours = each.default if each.default is not Parameter.empty else None
+        value = choices.get(key, ours)
+        plain = list(ours) if isinstance(ours, tuple) else ours
+        if key not in {"encoder_name", "encoder_weights", "in_channels", "classes"} and (
+            value != plain and each.kind in NAMED_PARAMETERS
+        ):
+            raise ValueError(f"{CONFIG}: {key} is not smp's default, {plain!r}")
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,5 +1,5 @@
 """An orthophoto and a segmenter become a stream of window scores. Knows no torch."""
 
-from geoseg.prediction.score import Ortho, score
+from geoseg.prediction.score import Ortho, check_scores, score
 
-__all__ = ["Ortho", "score"]
+__all__ = ["Ortho", "check_scores", "score"]

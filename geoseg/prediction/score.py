@@ -1,6 +1,6 @@
 """Read windows ahead, score them in batches, in reading order."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -13,6 +13,7 @@ from geoseg.core.blend import WindowScores
 from geoseg.core.parallel import map_in_order
 from geoseg.core.prefetch import prefetch
 from geoseg.core.window import Window
+from geoseg.errors import BundleError
 from geoseg.io.raster import Pixels
 from geoseg.model.segmenter import Segmenter
 
@@ -68,10 +69,13 @@ def score(
 
     Raises:
         RasterError: If the orthophoto cannot be read.
+        BundleError: If the segmenter gives scores that are no numbers.
     """
 
     def work(batch: _Batch) -> Iterator[WindowScores]:
-        return map(WindowScores, batch.windows, segmenter(batch.images), batch.valid)
+        scores = segmenter(batch.images)
+        check_scores(scores, batch.images, batch.windows)
+        return map(WindowScores, batch.windows, scores, batch.valid)
 
     batches = prefetch(_batches(ortho, windows, batch_size, ground), AHEAD)
     with (
@@ -81,6 +85,31 @@ def score(
     ):
         for parts in scored:
             yield from parts
+
+
+def check_scores(
+    scores: NDArray[np.float32], images: NDArray[np.float32], windows: Sequence[Window]
+) -> None:
+    """See that scores are finite: of others the first class would become the map.
+
+    Args:
+        scores: (n, classes, size, size) of the windows, and of what a batch was filled up with.
+        images: (n, bands, size, size) that they are the scores of.
+        windows: At most n, for the message.
+
+    Raises:
+        BundleError: If any is NaN or infinite.
+    """
+    if np.isfinite(scores).all():
+        return
+    for window, own, image in zip(windows, scores, images, strict=False):
+        if not np.isfinite(own).all():
+            raise BundleError(
+                f"the network's scores are not finite (NaN) in the window at row "
+                f"{window.row_off}, column {window.col_off}, where pixels are "
+                f"{np.nanmin(image):.6g} to {np.nanmax(image):.6g}: declare values that are none "
+                f"with --nodata; if all are as in training, the model is damaged"
+            )
 
 
 def _batches(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
-from geoseg.model.bundle import WEIGHTS, ModelBundle
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.files import WEIGHTS
 from geoseg.model.network import build_network
 
 HEAD = "segmentation_head."

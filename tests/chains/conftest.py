@@ -5,7 +5,8 @@ import rasterio
 from rules import LEGEND, Rule, brightest_band
 
 from geoseg.chains import PredictOptions, predict_map
-from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
+from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.files import WEIGHTS
 from geoseg.mosaicking import MapOutputs
 
 

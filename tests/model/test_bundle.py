@@ -1,17 +1,16 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from geoseg.core.legend import Legend
 from geoseg.errors import BundleError
-from geoseg.model.bundle import (
-    CONFIG,
-    RECORD,
-    WEIGHTS,
-    ModelBundle,
-    Normalisation,
-    bundle_folders,
-)
+from geoseg.model.bundle import RECORD, ModelBundle, Normalisation, bundle_folders
+from geoseg.model.cache import file_sha256
+from geoseg.model.files import CONFIG, WEIGHTS
 
 HERE = Path("ortho.tif")
 
@@ -43,6 +42,138 @@ def test_a_damaged_record_is_refused(bundle, text):
 
     with pytest.raises(BundleError, match=r"damaged|format"):
         ModelBundle.load(bundle.folder)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A bundle whose record and config are right, and whose network is a single weight."""
+    save_file({"weight": np.zeros(1, np.float32)}, tmp_path / WEIGHTS)
+    (tmp_path / CONFIG).write_text('{"_model_class": "Unet"}')
+    ModelBundle(
+        arch="unet",
+        encoder="none",
+        legend=Legend.from_dict({"class": [{"name": "a"}, {"name": "b"}]}),
+        bands=3,
+        band_names=("red", "green", "blue"),
+        dtype="uint8",
+        value_range=(10.0, 200.0),
+        normalisation=Normalisation(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0)),
+        patch_size=32,
+        gsd=0.5,
+    ).write_record(tmp_path)
+    return tmp_path
+
+
+def test_the_smallest_bundle_is_whole(small):
+    assert ModelBundle.load(small).normalisation.std == (4.0, 5.0, 6.0)
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"a":' * 100_000, "null", "[]", '"x"', ""])
+@pytest.mark.parametrize("name", [RECORD, CONFIG])
+def test_a_file_that_holds_no_record_is_refused_in_one_line(small, name, text):
+    (small / name).write_text(text)
+
+    with pytest.raises(BundleError, match=f"{name} is damaged") as caught:
+        ModelBundle.load(small)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+NAN, HUGE = float("nan"), 10**40
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        *(("arch", value) for value in (None, 7, "", [])),
+        *(("bands", value) for value in (0, -1, 2, 4, 3.0, "3", True, HUGE)),
+        *(("band_names", value) for value in ("rgb", ["a", "b"], [1, 2, 3], None)),
+        *(("dtype", value) for value in (5, "x", "complex64", "object", None)),
+        *(("value_range", value) for value in ([1], [5, 1], [NAN, 1], ["a", "b"], 7)),
+        *(("patch_size", value) for value in (0, -64, 64.0, "64", 10**9, HUGE, None, True)),
+        *(("gsd", value) for value in (0, -1, NAN, float("inf"), "0.5", [], True)),
+        *(("legend", value) for value in (7, [], {}, {"class": []})),
+        *(("training", value) for value in (7, [1], "x")),
+        *(("normalisation", value) for value in (7, {}, {"mean": [1, 2, 3]})),
+        *(("normalisation.std", value) for value in ([0, 1, 1], [NAN] * 3, [1, 1], [-1, 1, 1])),
+        *(("normalisation.std", value) for value in ([1] * 4, ["1"] * 3, [1e-320] * 3, 7)),
+        *(("normalisation.mean", value) for value in ([NAN] * 3, [1, 1], [1e39] * 3, None)),
+        *(("quantized", value) for value in (7, [], {"agreement": 1})),
+        *(("surprise", value) for value in (1,)),
+    ],
+)
+def test_an_entry_of_a_wrong_type_length_or_size_is_refused_by_name(small, entry, value):
+    path = small / RECORD
+    record = json.loads(path.read_text())
+    *tables, key = entry.split(".")
+    at = record[tables[0]] if tables else record
+    at[key] = value
+    path.write_text(json.dumps(record))
+
+    with pytest.raises(BundleError, match=RECORD) as caught:
+        ModelBundle.load(small)
+
+    assert key.rstrip("s") in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_with_their_name(bundle, value):
+    state = load_file(bundle.folder / WEIGHTS)
+    state["segmentation_head.0.bias"][1] = value
+    rewrite(bundle.folder, state)
+
+    with pytest.raises(BundleError, match=r"segmentation_head\.0\.bias .* not finite"):
+        ModelBundle.load(bundle.folder)
+
+
+def rewrite(folder, state):
+    """Other weights, and a record that says they are the right ones."""
+    (folder / WEIGHTS).unlink()  # it may be mapped
+    save_file(state, folder / WEIGHTS)
+    record = json.loads((folder / RECORD).read_text())
+    record["weights_sha256"] = file_sha256(folder / WEIGHTS)
+    (folder / RECORD).write_text(json.dumps(record))
+
+
+def test_a_legend_that_is_one_class_short_of_the_network_is_refused(bundle):
+    replace(bundle, legend=Legend(classes=bundle.legend.classes[:2])).write_record(bundle.folder)
+
+    with pytest.raises(BundleError, match=r"the network has 3 classes, geoseg\.json describes 2"):
+        ModelBundle.load(bundle.folder)
+
+    edit_config(bundle.folder, classes=2)
+    with pytest.raises(BundleError, match=r"the network has 3 classes, the legend .* 2"):
+        ModelBundle.load(bundle.folder)
+
+
+def test_bands_that_are_not_the_networks_are_refused(bundle):
+    edit_config(bundle.folder, in_channels=4)
+
+    with pytest.raises(BundleError, match=r"the network has 4 bands, geoseg\.json describes 3"):
+        ModelBundle.load(bundle.folder)
+
+
+def edit_config(folder, **changes):
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | changes))
+
+
+def test_a_record_as_the_first_version_wrote_it_is_read(small):
+    """Its entries, and no others: bundles that are in use must stay in use."""
+    bundle, path = ModelBundle.load(small), small / RECORD
+    record = json.loads(path.read_text())
+    first = {
+        *("arch", "encoder", "legend", "bands", "band_names", "dtype", "value_range"),
+        *("normalisation", "patch_size", "gsd", "training", "format", "weights_sha256"),
+    }
+    path.write_text(json.dumps({key: record[key] for key in first}))
+
+    assert ModelBundle.load(small) == bundle
 
 
 def test_weights_of_another_model_are_refused(bundle):

@@ -1,9 +1,12 @@
+import json
+import os
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle import CONFIG, WEIGHTS
+from geoseg.model.files import CONFIG, WEIGHTS
 from geoseg.model.network import (
     ARCHITECTURES,
     build_network,
@@ -91,6 +94,106 @@ def test_every_architecture_is_loaded_as_it_was_saved_and_by_smp_too(arch, tmp_p
         expected = network(images)
         assert torch.equal(load_network(tmp_path)(images), expected)
         assert torch.equal(smp.from_pretrained(str(tmp_path)).eval()(images), expected)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, network):
+    """The files of the network, written once."""
+    folder = tmp_path_factory.mktemp("network")
+    save_network(network, folder)
+    return folder
+
+
+@pytest.fixture
+def saved(weights, tmp_path):
+    """A folder with the network, whose config may be edited."""
+    (tmp_path / CONFIG).write_bytes((weights / CONFIG).read_bytes())
+    os.link(weights / WEIGHTS, tmp_path / WEIGHTS)
+    return tmp_path
+
+
+def edit_config(folder, **changes):
+    config = json.loads((folder / CONFIG).read_text()) | changes
+    (folder / CONFIG).write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"_model_class": "from_pretrained"}, "no architecture"),
+        ({"_model_class": "create_model"}, "no architecture"),
+        ({"_model_class": "losses"}, "no architecture"),
+        ({"_model_class": "_torch"}, "no architecture"),
+        ({"encoder_name": "tu-hf-hub:evil/repo"}, "Wrong encoder name"),
+        ({"encoder_name": "tu-local-dir:/tmp"}, "Wrong encoder name"),
+        ({"encoder_name": "timm-hf-hub:evil/repo"}, "Wrong encoder name"),
+        ({"encoder_name": "tu-no_such_model"}, "Wrong encoder name"),
+        ({"encoder_name": 7}, "encoder_name is a text"),
+        ({"encoder_weights": "imagenet"}, "encoder_weights is null"),
+        ({"aux_params": {"classes": 3}}, "aux_params is null"),
+        ({"activation": "softmax"}, "activation is null"),
+        ({"pretrained_model_name_or_path": "evil/repo"}, "unknown entries: pretrained_model"),
+        ({"checkpoint_path": "evil.pth"}, "unknown entries: checkpoint_path"),
+        ({"classes": 10**12}, "is of 3, that of config.json of 1000000000000"),
+        ({"in_channels": 4}, "is of 64 x 3 x 7 x 7, that of config.json of 64 x 4"),
+        ({"in_channels": 10**12}, r"in_channels is a whole number in 1\.\.10000"),
+        ({"decoder_channels": [10**7] * 5}, "one of them is of another model"),
+        ({"decoder_channels": "many"}, "cannot be loaded"),
+        ({"encoder_depth": 3}, "cannot be loaded"),
+        ({"decoder_attention_type": "scse"}, r"is in config\.json alone"),
+    ],
+)
+def test_a_config_loads_nothing_from_elsewhere_and_allocates_nothing(
+    saved, monkeypatch, changes, reason
+):
+    edit_config(saved, **changes)
+    monkeypatch.setattr("socket.socket", None)  # whoever opens one fails
+
+    with pytest.raises(BundleError, match=reason) as caught:
+        load_network(saved)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_never_fetched_even_if_the_config_does_not_say_so(saved, network):
+    config = json.loads((saved / CONFIG).read_text())
+    del config["encoder_weights"]
+    (saved / CONFIG).write_text(json.dumps(config))
+
+    assert load_network(saved).state_dict().keys() == network.state_dict().keys()
+
+
+class Plugged(torch.nn.Module):
+    """A network that somebody adds to smp's module."""
+
+    requires_divisible_input_shape = False
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.head = torch.nn.Conv2d(3, classes, 1)
+
+
+def test_a_class_of_networks_that_was_added_to_the_module_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(smp, "Plugged", Plugged, raising=False)
+    network = Plugged(classes=3)
+    network.config = {"classes": 3}
+    save_network(network, tmp_path)
+
+    edit_config(tmp_path, encoder_weights=None)
+    with pytest.raises(BundleError, match="unknown entries: encoder_weights"):
+        load_network(tmp_path)
+    (tmp_path / CONFIG).write_text('{"_model_class": "Plugged", "classes": 3}')
+
+    assert torch.equal(load_network(tmp_path).head.weight, network.head.weight)
+
+
+def test_the_encoders_of_segformer_are_measured_before_they_are_built(tmp_path):
+    network, _ = build_network("segformer", "mit_b0", **SMALL)
+    save_network(network, tmp_path)
+    edit_config(tmp_path, decoder_segmentation_channels=10**6)
+
+    with pytest.raises(BundleError, match="one of them is of another model"):
+        load_network(tmp_path)
 
 
 def test_damaged_weights_are_refused(bundle):

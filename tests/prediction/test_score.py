@@ -7,7 +7,7 @@ import pytest
 from geoseg.core.blend import blend
 from geoseg.core.lattice import Lattice
 from geoseg.core.window import Window, sliding_windows
-from geoseg.errors import RasterError
+from geoseg.errors import BundleError, RasterError
 from geoseg.io.raster import RasterReader
 from geoseg.prediction import score
 
@@ -261,6 +261,24 @@ def test_the_reading_thread_ends_when_the_stream_is_closed(write_raster):
 
     assert first.window == Window(row_off=0, col_off=0, height=8, width=8)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_not_finite_stop_with_the_place_and_the_values_there(write_raster, value):
+    image = random_ortho(16, 16, holes=0)
+    image[:, 12, 3] = 9
+
+    def overflows(images):
+        scores = its_input(images)
+        scores[scores == 9] = value
+        return scores
+
+    path = write_raster("o.tif", image)
+    with (
+        RasterReader(path) as ortho,
+        pytest.raises(BundleError, match=r"not finite .* row 8, column 0, .* to 9:"),
+    ):
+        list(score(ortho, overflows, windows_of(Lattice(16, 16, 8, 8)), batch_size=3))
 
 
 def test_a_failure_of_the_segmenter_ends_the_stream(write_raster):

@@ -23,7 +23,8 @@ from geoseg.errors import (
 )
 from geoseg.io.lock import locked
 from geoseg.io.patches import PatchSet
-from geoseg.model.bundle import WEIGHTS, ModelBundle
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.files import WEIGHTS
 from geoseg.model.torch_runtime import TorchSegmenter
 from geoseg.training import TrainOptions, train
 from geoseg.training.data.dataset import TrainingSamples

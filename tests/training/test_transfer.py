@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
+from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.files import WEIGHTS
 from geoseg.model.network import build_network, load_network, save_network
 from geoseg.training import TrainOptions, train
 from geoseg.training.new_bundle import begin

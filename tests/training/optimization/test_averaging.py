@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from geoseg.core.confusion import ConfusionMatrix
-from geoseg.model.bundle import WEIGHTS
+from geoseg.model.files import WEIGHTS
 from geoseg.training import train
 from geoseg.training.optimization.averaging import (
     StochasticAverage,
