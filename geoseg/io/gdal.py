@@ -21,6 +21,7 @@ from geoseg.core.colors import Color
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
 from geoseg.io import DEFAULT_CACHE
+from geoseg.io.sources import refuse_foreign_pixels, refuse_special_file, service_of
 
 Bands = tuple[int, ...]
 """Band numbers as in rasterio: from 1."""
@@ -50,8 +51,23 @@ def opened(path: Path) -> Any:
     """
     if "://" not in str(path) and not str(path).startswith("/vsi") and not path.exists():
         raise RasterError(f"{path}: no such file")
-    with reading(path):
-        dataset = rasterio.open(path)
+    refuse_special_file(path)
+    try:
+        with reading(path):
+            dataset = rasterio.open(path)
+    except RasterError as error:
+        if (service := service_of(path)) is not None:
+            raise RasterError(
+                f"{path}: describes a service on the network ({service}); geoseg reads files: "
+                f"fetch it first, for example with gdal_translate"
+            ) from error
+        raise
+    try:
+        with reading(path):
+            refuse_foreign_pixels(dataset, path)
+    except RasterError:
+        dataset.close()
+        raise
     if dataset.count == 0:
         raise RasterError(
             f"{path}: holds several rasters and none of its own; name one of them: "

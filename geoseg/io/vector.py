@@ -5,7 +5,8 @@ commands that are given rasters alone never need it.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -26,10 +27,14 @@ from geoseg.errors import (
 from geoseg.io.numbered import on_grid
 from geoseg.io.outputs import staged
 from geoseg.io.paths import VECTOR_SUFFIXES
+from geoseg.io.sources import refuse_special_file
 
 TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """What a GeoPackage says of its age, so that the same features give the same bytes."""
 
+
+ALONE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
+"""A way to the network that leads nowhere."""
 
 MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
 """Types of geometries, as GEOS numbers them: polygons and multi-polygons are polygonal."""
@@ -109,15 +114,35 @@ def write_layer(path: Path, frame: Any, layer: str, *, overwrite: bool) -> None:
     """
     import pyogrio
 
-    before = {key: pyogrio.get_gdal_config_option(key) for key in TIMELESS}
-    with staged(path, overwrite=overwrite) as partial:
-        pyogrio.set_gdal_config_options(TIMELESS)
+    with staged(path, overwrite=overwrite) as partial, _options(TIMELESS):
         try:
             frame.to_file(partial, engine="pyogrio", layer=layer)
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
             raise OutputError(f"{path}: cannot be written: {error}") from error
-        finally:
-            pyogrio.set_gdal_config_options(before)
+
+
+@contextmanager
+def read_alone() -> Iterator[None]:
+    """Read a file without asking servers that it names, and without warnings of libraries.
+
+    GeoJSON may say that its CRS is to be fetched.
+    """
+    with warnings.catch_warnings(), _options(ALONE):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _options(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Options of GDAL, for a while."""
+    import pyogrio
+
+    before = {key: pyogrio.get_gdal_config_option(key) for key in wanted}
+    pyogrio.set_gdal_config_options(wanted)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
 
 
 class BurntPolygons:
@@ -265,9 +290,9 @@ def _layer(path: Path, wanted: str | None) -> str:
 
     if not path.exists():
         raise VectorError(f"{path}: no such file")
+    refuse_special_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with read_alone():
             layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     except pyogrio.errors.DataSourceError as error:
         raise VectorError(f"{path}: cannot be read: {error}") from error
@@ -284,8 +309,7 @@ def _read(path: Path, layer: str) -> Any:
     import pyogrio
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is said below, and of curves made straight
+        with read_alone():
             frame = gpd.read_file(path, layer=layer, force_2d=True)
     except shapely.errors.GEOSException as error:
         closed = "a ring is not closed, or its coordinates are no numbers"
@@ -304,8 +328,7 @@ def _broken(path: Path, layer: str) -> str:
     """Which feature of a layer no geometry can be made of."""
     import pyogrio
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with read_alone():
         _, _, stored, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True)
         shapes = shapely.from_wkb(stored, on_invalid="ignore")
     lost = [n for n, each in enumerate(stored) if each is not None and shapes[n] is None]

@@ -8,6 +8,8 @@ from typing import Any
 import pyogrio
 
 from geoseg.errors import VectorError
+from geoseg.io.sources import refuse_special_file
+from geoseg.io.vector import read_alone
 
 MOST_ROWS = 200_000
 """Rows of a layer whose columns are looked at."""
@@ -50,9 +52,11 @@ def vector_facts(path: Path) -> list[LayerFacts]:
     """
     if not path.exists():
         raise VectorError(f"{path}: no such file")
+    refuse_special_file(path)
     try:
-        layers = pyogrio.list_layers(path)
-        return [_layer(path, name) for name, kind in layers if kind is not None]
+        with read_alone():
+            layers = pyogrio.list_layers(path)
+            return [_layer(path, name) for name, kind in layers if kind is not None]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
         raise VectorError(f"{path}: cannot be read: {error}") from error
 

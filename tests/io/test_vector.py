@@ -1,4 +1,6 @@
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import geopandas as gpd
 import numpy as np
@@ -263,3 +265,29 @@ def test_the_whole_world_covers_a_raster_whose_crs_does_not_reach_that_far():
     world = gpd.GeoSeries([shapely.box(-180, -90, 180, 90)], crs="EPSG:4326")
 
     assert Area(world, place).read(place.window).all()
+
+
+def test_nobody_is_asked_for_a_crs(tmp_path):
+    asked = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        crs = {"type": "link", "properties": {"href": f"http://127.0.0.1:{server.server_port}/"}}
+        feature = {"geometry": {"type": "Polygon", "coordinates": [HOUSE]}, "properties": {}}
+        collection = {"type": "FeatureCollection", "crs": crs, "features": [
+            {"type": "Feature", **feature}]}  # fmt: skip
+        path = tmp_path / "x.geojson"
+        path.write_text(json.dumps(collection))
+        read_polygons(path)
+        server.shutdown()
+
+    assert asked == []
