@@ -1,11 +1,14 @@
 """What GDAL knows of a file, in geoseg's terms; its failures as ours."""
 
+import logging
 import os
+import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
@@ -76,15 +79,84 @@ def opened(path: Path) -> Any:
     return dataset
 
 
+SERIAL = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
+"""GDAL's own threads lose the failures of remote sources, and read zeros in their place."""
+
+FAULTS = (
+    RasterioError,
+    CPLE_BaseError,
+    OSError,
+    SystemError,
+    MemoryError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+)
+"""What rasterio raises of damaged files."""
+
+LONGEST_REASON = 300
+"""Characters of what GDAL says."""
+
+
+class _Hearing(logging.Handler):
+    """What GDAL says without failing, by thread; nothing of it reaches the terminal."""
+
+    DAMAGE = re.compile(r"(Corrupt JPEG data(?!: \d+ extraneous)|Premature end of JPEG)")
+    """Warnings of decoders that have made pixels up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._local = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a failure."""
+        said = record.getMessage()
+        if record.levelno >= logging.ERROR or self.DAMAGE.search(said):
+            self.failures.append(said)
+
+    @property
+    def failures(self) -> list[str]:
+        """Of this thread."""
+        if not hasattr(self._local, "failures"):
+            self._local.failures = []
+        return cast(list[str], self._local.failures)
+
+    @contextmanager
+    def apart(self) -> Iterator[list[str]]:
+        """What is heard meanwhile, apart from what was before."""
+        before, self._local.failures = self.failures, []
+        try:
+            yield self._local.failures
+        finally:
+            self._local.failures = before
+
+
+_hearing = _Hearing()
+logging.getLogger("rasterio").addHandler(_hearing)
+
+
 @contextmanager
 def reading(path: Path, window: Window | None = None) -> Iterator[None]:
-    """Turn failures of GDAL and the system into a `RasterError` that says where."""
+    """Turn failures of GDAL and the system into a `RasterError` that says where.
+
+    While pixels of a window are read, whatever GDAL calls a failure is one, even where it goes on:
+    what it gives then is made up.
+    """
     try:
-        yield
-    except (RasterioError, CPLE_BaseError, OSError, SystemError, UnicodeError) as error:
-        where = "" if window is None else f" in {window}"
-        reason = str(error.__cause__ or error).removeprefix(f"{path}: ")
-        raise RasterError(f"{path}: cannot be read{where}: {reason}") from error
+        with rasterio.Env(**SERIAL), _hearing.apart() as failures:
+            yield
+            if window is not None and failures:
+                raise RasterError(_reason(path, window, failures[0]))
+    except FAULTS as error:
+        raise RasterError(_reason(path, window, str(error.__cause__ or error))) from error
+
+
+def _reason(path: Path, window: Window | None, said: str) -> str:
+    """One line of what is wrong."""
+    where = "" if window is None else f" in {window}"
+    reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL says no more"
+    return f"{path}: cannot be read{where}: {reason[:LONGEST_REASON]}"
 
 
 def rasterio_window(window: Window) -> RasterioWindow:

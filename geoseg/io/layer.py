@@ -74,19 +74,20 @@ class Layer:
         self.path = path
         self._options = options
         self._handles = Handles(self._open)
-        dataset = self._handles.own
-        self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
-        self.palette = palette(dataset)
-        self._colors = None if self.palette is None or palette_index else _table(self.palette)
-        self.numbers = chosen_bands(dataset, options.bands, path)
-        types = [np.dtype(dataset.dtypes[band - 1]) for band in self.numbers]
-        self.dtype = np.result_type(*types)
-        nodata = self._nodata(dataset, self.numbers)
-        self.nodata = nodata[0] if len(set(nodata)) == 1 else None
-        self._empty = _by_value(nodata, types)
-        self._mask = self._mask_source(dataset)
-        self.band_names = band_names(dataset, self.numbers)
-        self.block_shape = block_shape(dataset, self.numbers[0])
+        with reading(path):
+            dataset = self._handles.own
+            self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+            self.palette = palette(dataset)
+            self._colors = None if self.palette is None or palette_index else _table(self.palette)
+            self.numbers = chosen_bands(dataset, options.bands, path)
+            types = [np.dtype(dataset.dtypes[band - 1]) for band in self.numbers]
+            self.dtype = np.result_type(*types)
+            nodata = self._nodata(dataset, self.numbers)
+            self.nodata = nodata[0] if len(set(nodata)) == 1 else None
+            self._empty = _by_value(nodata, types)
+            self._mask = self._mask_source(dataset)
+            self.band_names = band_names(dataset, self.numbers)
+            self.block_shape = block_shape(dataset, self.numbers[0])
 
     @property
     def bands(self) -> int:

@@ -509,6 +509,21 @@ def test_a_torn_png_is_refused_even_when_it_is_read_whole(write_raster):
         read(path)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_a_jpeg_whose_decoder_makes_pixels_up_is_refused(write_raster, name, capfd):
+    noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    profile = {"compress": "jpeg"} if name == "a.tif" else {"driver": "JPEG"}
+    path = write_raster(name, noise, **profile)
+    content = bytearray(path.read_bytes())
+    for at in range(len(content) // 2, len(content) // 2 + 100, 7):
+        content[at] ^= 0x55
+    path.write_bytes(content)
+
+    with pytest.raises(RasterError, match=r"cannot be read in Window\(row_off=0"):
+        read(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_block_is_as_the_file_stores_it(write_raster):
     tiles = {"tiled": True, "blockxsize": 32, "blockysize": 16}
 
