@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+from geoseg.core.progress import ProgressLines
 from geoseg.core.undefined import without_nan
 from geoseg.errors import OutputError
 
@@ -101,22 +102,34 @@ class Talk:
         complain(f"warning: {message}")
 
     def watch(self, label: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
-        """A function that gives items on, with a bar on a terminal."""
+        """A function that gives items on, with a bar on a terminal, elsewhere a line a minute."""
         from tqdm import tqdm
 
         def given_on(items: Iterable[Any], total: int) -> Iterable[Any]:
-            return tqdm(items, total=total, desc=clean(label), disable=self._no_bar, leave=False)
+            if self._no_bar:
+                return self._in_lines(items, label, total)
+            return tqdm(items, total=total, desc=clean(label), leave=False)
 
         return given_on
+
+    def _in_lines(self, items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
+        lines = ProgressLines(self.say)
+        for done, item in enumerate(items, start=1):
+            yield item
+            lines.tell(label, done, total)
 
     @contextmanager
     def steps(self) -> Iterator[Callable[[str, int, int], None]]:
         """A function to be told of progress: what is done, how many of how many."""
         from tqdm import tqdm
 
+        lines = ProgressLines(self.say)
         with tqdm(disable=self._no_bar, leave=False) as bar:
 
             def tell(label: str, done: int, total: int) -> None:
+                if self._no_bar:
+                    lines.tell(label, done, total)
+                    return
                 if done == 1:
                     bar.reset(total)
                 bar.set_description(clean(label), refresh=False)
@@ -125,8 +138,8 @@ class Talk:
             yield tell
 
     @property
-    def _no_bar(self) -> bool | None:
-        return True if self.quiet else not sys.stderr.isatty()
+    def _no_bar(self) -> bool:
+        return self.quiet or not sys.stderr.isatty()
 
 
 def styled(text: str, style: Literal["bold", "red", "yellow"]) -> str:

@@ -184,7 +184,8 @@ class Training:
         validates = bool(self.val_patches)
         middle = course_callbacks(self.task, self.record, self.limit, validates=validates)
         averaging = [] if self.averaging is None else [self.averaging]
-        callbacks = [Progress(quiet=quiet), *middle, *averaging, self.record, self.patience]
+        callbacks = [Progress(self.run.name, quiet=quiet), *middle, *averaging]
+        callbacks += [self.record, self.patience]
         loggers = make_loggers(self.options, self.run) if is_first() else []
         trainer = make_trainer(self.options, self.device, callbacks, loggers=loggers)
         checkpoint = self.record.checkpoint

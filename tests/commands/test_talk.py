@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from geoseg.commands import talk
+from geoseg.core import progress
 
 
 @pytest.fixture
@@ -101,6 +102,23 @@ def test_there_are_no_bars_where_nobody_looks(quiet, capsys):
         tell("label", 1, 1)
 
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_log_has_plain_lines_instead_of_bars(quiet, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0.0)
+    speaker = talk.Talk(quiet=quiet)
+
+    assert list(speaker.watch("map.tif")("ab", 2)) == ["a", "b"]
+    with speaker.steps() as tell:
+        tell("tile", 30, 4000)
+
+    lines = [] if quiet else [
+        "map.tif: 1 of 2 (50%) after 0 min",
+        "map.tif: 2 of 2 (100%) after 0 min",
+        "tile: 30 of 4,000 (1%) after 0 min",
+    ]  # fmt: skip
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_a_quiet_terminal_has_no_bars(terminal, capsys):

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -64,6 +65,16 @@ def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp
     assert record["options"]["encoder"] == "mobilenet_v2"
     assert torch.__version__.startswith(record["versions"]["torch"])
     assert not report.interrupted
+
+
+def test_where_no_terminal_is_every_epoch_is_a_plain_line(patches, tmp_path, quick, capsys):
+    train(patches, tmp_path / "run", options=quick)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for number, line in enumerate(lines, start=1):
+        figures = r"train_loss \d\.\d+, val_loss \d+\.\d+, val_miou 0\.\d+, \d+ s"
+        assert re.fullmatch(rf"run, epoch {number} of 2: {figures}", line)
 
 
 def test_the_bundle_opens_with_smp_and_scores_windows(patches, tmp_path, quick):

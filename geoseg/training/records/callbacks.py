@@ -4,15 +4,16 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
+from geoseg.core.progress import ProgressLines
 from geoseg.io.outputs import staged
 from geoseg.training.options import UNLIMITED
 from geoseg.training.records.history import Row, write_history
@@ -175,36 +176,56 @@ class Patience(Callback):
 
 
 class Progress(Callback):
-    """A bar per training with loss and validation mIoU, on stderr."""
+    """Progress on stderr: a bar on a terminal, elsewhere a line per epoch, in long ones per minute.
 
-    def __init__(self, *, quiet: bool) -> None:
+    Of several processes the first speaks.
+    """
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        """Take what to call the training."""
+        self._name = name
         self._quiet = quiet
         self._bar: tqdm[Any] | None = None
+        self._lines: ProgressLines | None = None
+        self._began = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Open the bar where a resumed training stands."""
+        if self._quiet or not trainer.is_global_zero:
+            return
+        if not sys.stderr.isatty():
+            self._lines = ProgressLines(_write)
+            return
         timed = trainer.max_epochs == UNLIMITED
         total = None if timed else int(trainer.estimated_stepping_batches)
-        hidden = True if self._quiet else None
-        self._bar = tqdm(
-            total=total, initial=trainer.global_step, file=sys.stderr, disable=hidden, desc="train"
-        )
+        self._bar = tqdm(total=total, initial=trainer.global_step, file=sys.stderr, desc="train")
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, _: Any, outputs: Any, *__: Any
+        self, trainer: lightning.Trainer, _: Any, outputs: Any, __: Any, number: int
     ) -> None:
         """One step on."""
-        bar = cast("tqdm[Any]", self._bar)
-        bar.set_postfix(self._figures(trainer, float(outputs["loss"])), refresh=False)
-        bar.update(trainer.global_step - bar.n)
+        if self._bar is not None:
+            loss = float(outputs["loss"])
+            figures = {"epoch": str(trainer.current_epoch + 1), "loss": f"{loss:.3f}"}
+            figures |= _figures(trainer, "val_loss", "val_miou")
+            self._bar.set_postfix(figures, refresh=False)
+            self._bar.update(trainer.global_step - self._bar.n)
+        if self._lines is not None:
+            steps = int(trainer.num_training_batches)
+            self._lines.tell(f"{self._name}, {_epoch(trainer)}, steps", number + 1, steps)
 
-    def _figures(self, trainer: lightning.Trainer, loss: float) -> dict[str, str]:
-        metrics = trainer.callback_metrics
-        figures = {"epoch": str(trainer.current_epoch + 1), "loss": f"{loss:.3f}"}
-        for name in ("val_loss", "val_miou"):
-            if isinstance(metrics.get(name), torch.Tensor):
-                figures[name] = f"{float(metrics[name]):.3f}"
-        return figures
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Write a line, where there is no bar."""
+        if self._lines is None:
+            return
+        figures = _figures(trainer, "train_loss", "val_loss", "val_miou")
+        told = [f"{name} {value}" for name, value in figures.items()]
+        seconds = time.monotonic() - self._began
+        _write(f"{self._name}, {_epoch(trainer)}: {', '.join((*told, f'{seconds:.0f} s'))}")
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
@@ -217,3 +238,20 @@ class Progress(Callback):
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _figures(trainer: lightning.Trainer, *names: str) -> dict[str, str]:
+    metrics = trainer.callback_metrics
+    return {name: f"{float(metrics[name]):.3f}" for name in names if name in metrics}
+
+
+def _epoch(trainer: lightning.Trainer) -> str:
+    of = "" if trainer.max_epochs == UNLIMITED else f" of {trainer.max_epochs}"
+    return f"epoch {trainer.current_epoch + 1}{of}"
+
+
+def _write(line: str) -> None:
+    """Write a line; a log that is full or closed does not end a training."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
