@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from geoseg.chains.options import MULTIPLE
 from geoseg.errors import BundleError
+from geoseg.io.training_ground import TrainingGround
 from geoseg.model.bundle import GSD_TOLERANCE, ModelBundle
 from geoseg.model.ensemble import Augmentation, Augmented, Ensemble
 from geoseg.model.runtimes import open_runtime
@@ -23,6 +24,11 @@ class Models(Protocol):
     @property
     def record(self) -> dict[str, Any]:
         """What a map says of them."""
+        ...
+
+    @property
+    def training_ground(self) -> TrainingGround | None:
+        """Where they were trained; None if that is not known of any."""
         ...
 
     def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
@@ -85,6 +91,18 @@ class LoadedModels:
         if self._augmentation:
             record["test_time_augmentation"] = self._augmentation
         return record
+
+    @property
+    def training_ground(self) -> TrainingGround | None:
+        """The ground that one of them at least was trained on; None if it is not known of any."""
+        grounds = [each.training_ground for each in self._bundles]
+        known = [each for each in grounds if each is not None]
+        if not known:
+            return None
+        together = known[0] if len(known) == len(grounds) else known[0].joined(None)
+        for other in known[1:]:
+            together = together.joined(other)
+        return together
 
     def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
         """The models, running; those of the last sizes asked for stay open.

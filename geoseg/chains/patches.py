@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from geoseg.chains.models import Models
-from geoseg.chains.provenance import provenance_of
+from geoseg.chains.provenance import provenance_of, training_ground_of
 from geoseg.chains.watch import Watch
 from geoseg.core.blend import WindowScores
 from geoseg.errors import EmptyError
@@ -68,8 +68,17 @@ def predict_patches(
         for (patch, outputs), image, scores in zip(batch, images, found, strict=True):
             grid = patch_set.grid_of(patch)
             strip = WindowScores(grid.window, scores, ~np.isnan(image).any(axis=0))
-            reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=provenance))
+            own = provenance | _ground_of(models, patch_set, patch)
+            reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=own))
     return reports
+
+
+def _ground_of(models: Models, patch_set: PatchSet, patch: Patch) -> dict[str, Any]:
+    """What of a patch's ground trained the models, if that is known."""
+    source = patch_set.record.sources[patch.source]
+    if source.grid is None:
+        return {}
+    return training_ground_of(models, source.grid, patch.window, lambda: source.content)
 
 
 def _patch_outputs(patch_set: PatchSet, patch: Patch, folder: Path, overwrite: bool) -> MapOutputs:

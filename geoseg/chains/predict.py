@@ -156,7 +156,9 @@ class _Job:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the map will be made of."""
-        return provenance_of_map(self.path, self.models, self.runtime, self.plan, self.options)
+        return provenance_of_map(
+            self.path, self.models, self.runtime, self.plan, self.options, grid=self.ortho.grid
+        )
 
     def found(self, outputs: MapOutputs) -> MapReport | None:
         """The report of a map that is there already.

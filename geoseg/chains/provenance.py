@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import geoseg
 from geoseg.chains.models import Models
 from geoseg.chains.options import PredictOptions
 from geoseg.chains.plan import PredictPlan
+from geoseg.core.grid import Grid
+from geoseg.core.window import Window
+from geoseg.io.training_ground import TAG, content_of
 from geoseg.model.segmenter import Runtime
 from geoseg.mosaicking import REGION, MapOutputs
 
@@ -21,7 +25,7 @@ BLENDS = {
 
 
 def provenance_of(source: Path, models: Models, runtime: Runtime) -> dict[str, Any]:
-    """What any prediction is made of."""
+    """What any prediction is made of, but for `training_ground_of` its map."""
     return {
         "geoseg": geoseg.__version__,
         "source": source.name,
@@ -31,10 +35,40 @@ def provenance_of(source: Path, models: Models, runtime: Runtime) -> dict[str, A
     }
 
 
-def provenance_of_map(
-    source: Path, models: Models, runtime: Runtime, plan: PredictPlan, options: PredictOptions
+def training_ground_of(
+    models: Models, grid: Grid, region: Window, content: Callable[[], str | None]
 ) -> dict[str, Any]:
-    """What the map of an orthophoto is made of; options that were not used are left out."""
+    """What of the ground of a map trained its models; nothing if that is not known.
+
+    Args:
+        models: The models.
+        grid: Of the orthophoto.
+        region: The map, on the orthophoto's pixels.
+        content: Gives what the orthophoto's pixels are known by.
+    """
+    ground = models.training_ground
+    return {} if ground is None else {TAG: ground.on(grid, region, content())}
+
+
+def provenance_of_map(
+    source: Path,
+    models: Models,
+    runtime: Runtime,
+    plan: PredictPlan,
+    options: PredictOptions,
+    *,
+    grid: Grid,
+) -> dict[str, Any]:
+    """What the map of an orthophoto is made of; options that were not used are left out.
+
+    Args:
+        source: The orthophoto.
+        models: What scored it.
+        runtime: On which they ran.
+        plan: What was planned.
+        options: As the user chose them.
+        grid: The orthophoto's.
+    """
     batch_size = batch_size_of(plan, runtime)
     whole, lattice = plan.whole, plan.lattice
     corner_and_size = [whole.row_off, whole.col_off, whole.height, whole.width]
@@ -54,6 +88,7 @@ def provenance_of_map(
         "window_stride": lattice.stride,
         "blend": BLENDS[lattice.taper],
         **{name: value for name, value in _as_json(chosen).items() if value not in (None, [])},
+        **_as_json(training_ground_of(models, grid, whole, partial(content_of, source))),
     }
 
 

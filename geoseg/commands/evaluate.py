@@ -169,6 +169,7 @@ def evaluate(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Compute per-class figures of class maps against reference maps, or a sample of points."""
     from geoseg import evaluation
@@ -182,7 +183,7 @@ def evaluate(
         refuse_existing(output, overwrite=overwrite)
     paths = find_rasters(maps)
     classes = legend_of(legend, paths[0])
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     if sample is not None:
         others = (patches, boundary, erode, objects, scores, labelled_areas)
         if len(paths) > 1 or any(others) or confidence or by or error_map or worst:
@@ -332,6 +333,11 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
     pooled, measures = report.pooled, report.measures
     for warning in evaluation.warnings_of(report):
         talk.warn(warning)
+    if pooled.unknown_ground:
+        talk.detail(
+            f"{pooled.unknown_ground} of {len(report.comparisons)} map(s) do not say, or not in "
+            f"full, which ground trained their model"
+        )
     for hint in _hints(report, reading):
         talk.say(f"hint: {hint}")
     if measures.by and not pooled.regions:

@@ -19,13 +19,14 @@ from geoseg.evaluation.comparison import Comparison, Measures, Pair
 from geoseg.evaluation.conflicts import ConflictTally
 from geoseg.evaluation.object_squares import ObjectSquares
 from geoseg.evaluation.objects import match_objects
-from geoseg.evaluation.tallies import squares_of, tallies_of
+from geoseg.evaluation.tallies import TrainedTally, squares_of, tallies_of
 from geoseg.io.gdal import limit_block_cache
 from geoseg.io.matching import match_by_name, match_by_order
 from geoseg.io.paths import unique_names
 from geoseg.io.reference import Reference, ReferenceOptions
 from geoseg.io.references import References
 from geoseg.io.score_map import ScoreMap
+from geoseg.io.training_ground import TrainedGround
 
 Watch = Callable[[Iterable[Window], int], Iterable[Window]]
 """Shows progress: gives the blocks on and knows how many there are."""
@@ -132,6 +133,8 @@ def compare(
         squares = squares_of(measures, mapped.grid)
         tallies = tallies_of(measures, mapped.grid, len(legend), squares=squares, scores=scores)
         tallies += [ConflictTally(truth)] if pair.further else []
+        trained = TrainedGround.of_map(pair.class_map, mapped.grid)
+        tallies += [TrainedTally(trained, len(legend))] if trained else []
         pass_by(mapped, truth, tallies, workers=workers, watch=watch)
         counted = {name: found for tally in tallies for name, found in tally.result().items()}
         polygons = {i: truth.polygons_of(i) for i in measures.objects if measures.polygons}
@@ -145,7 +148,8 @@ def compare(
             objects={index: ObjectSquares.of(each, squares) for index, each in matches.items()},
         )
     objects = {index: each.counts for index, each in matches.items()}
-    comparison = Comparison(**counted, objects=objects or None)
+    is_known = trained is not None and trained.is_complete
+    comparison = Comparison(**counted, objects=objects or None, unknown_ground=int(not is_known))
     if not comparison.confusion.total:
         raise EmptyError(
             f"{pair.class_map}: no pixel is known to both the map and {pair.reference}"

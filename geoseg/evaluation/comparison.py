@@ -100,6 +100,12 @@ class Comparison:
     mapped: int = 0
     """Pixels of the map with data, also on ground that does not count."""
 
+    trained: ConfusionMatrix | None = None
+    """Of the pixels on ground that trained the model; None: that is not known of any map."""
+
+    unknown_ground: int = 0
+    """Maps of which it is not known, or not all of it."""
+
     borders: BorderCounts | None = None
     """Along the borders."""
 

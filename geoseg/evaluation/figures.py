@@ -16,6 +16,7 @@ from geoseg.core.objects import ObjectCounts
 from geoseg.evaluation.comparison import Comparison, Measures, Pair
 from geoseg.evaluation.confidence import Figures, confidence_of, curve_bounds
 from geoseg.evaluation.error_legend import ErrorLegend
+from geoseg.evaluation.lines import share_of
 from geoseg.evaluation.per_map import per_map
 from geoseg.evaluation.score_figures import score_figures
 from geoseg.evaluation.worst import WorstWindow, worst_rows
@@ -152,6 +153,7 @@ def figures_of(
         "labelled_differently": comparison.conflicts,
         **{name: getattr(confusion, name) for name in SUMMARY},
         "means_over": "classes present in the reference",
+        "training_ground": _training_ground(comparison, legend),
         "boundary": _boundary(comparison.borders, measures),
         "eroded": _eroded(comparison.eroded, measures),
         "objects": [
@@ -166,6 +168,20 @@ def figures_of(
             "names": legend.names,
             "counts": confusion.counts.tolist(),
         },
+    }
+
+
+def _training_ground(comparison: Comparison, legend: Legend) -> dict[str, Any] | None:
+    """How much of the ground trained the model, and the figures of the rest; None if unknown."""
+    if (trained := comparison.trained) is None:
+        return None
+    confusion = comparison.confusion
+    elsewhere = Comparison(ConfusionMatrix(confusion.counts - trained.counts))
+    return {
+        "pixels": trained.total,
+        "share": trained.total / confusion.total if confusion.total else np.nan,
+        "is_complete": not comparison.unknown_ground,
+        "elsewhere": _brief({}, elsewhere, legend),
     }
 
 
@@ -282,7 +298,20 @@ def _objects(name: str, counts: ObjectCounts) -> dict[str, Any]:
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:
-    """What spoils the figures: classes without a reference, little ground."""
+    """What spoils the figures: training ground, classes without a reference, little ground."""
+    return [*_of_training(evaluation.pooled), *_of_reference(evaluation)]
+
+
+def _of_training(comparison: Comparison) -> list[str]:
+    if comparison.trained is None or not comparison.trained.total:
+        return []
+    share = share_of(comparison.trained.total / comparison.confusion.total)
+    least = "at least " if comparison.unknown_ground else ""
+    honest = "honest: --patches PATCHES --split test (or val)"
+    return [f"{least}{share} of this ground trained the model; {honest}"]
+
+
+def _of_reference(evaluation: Evaluation) -> list[str]:
     comparison, names = evaluation.pooled, evaluation.legend.names
     support = comparison.confusion.support.tolist()
     absent = [name for name, pixels in zip(names, support, strict=True) if not pixels]

@@ -1,4 +1,4 @@
-"""Figures of objects, scores and merged classes in words."""
+"""Figures of training ground, objects, scores and merged classes in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +7,39 @@ import numpy as np
 
 OVERALL = ("ece", "mce", "mean_top_score", "accuracy_of_top_score")
 """Figures of the top score."""
+
+
+def ground_lines(figures: Mapping[str, Any], summary: Mapping[str, str]) -> list[str]:
+    """How much of the ground trained the model, and the figures of the rest; nothing if unknown.
+
+    Args:
+        figures: Of an evaluation.
+        summary: Names and titles of the figures that are told.
+    """
+    ground = figures["training_ground"]
+    if ground is None or not (ground["pixels"] or ground["is_complete"]):
+        return []
+    if not ground["pixels"]:
+        return ["none of this ground trained the model"]
+    rest = ground["elsewhere"]
+    if not rest["pixels"]:
+        return ["all of this ground trained the model: there are no figures of other ground"]
+    least = "" if ground["is_complete"] else "at least "
+    trained = f"{least}{share_of(ground['share'])} of this ground trained the model"
+    told = ", ".join(f"{title} {in_percent(rest[name])}" for name, title in summary.items())
+    return [f"{trained}; on the rest ({rest['pixels']} px): {told}"]
+
+
+def share_of(value: float) -> str:
+    """A share of ground; neither none nor all of it if it is not.
+
+    >>> share_of(0.6213), share_of(0.99996), share_of(0.00001)
+    ('62 %', '>99 %', '<1 %')
+    """
+    rounded = round(100 * value)
+    if rounded == 100 and value < 1:  # noqa: PLR2004
+        return ">99 %"
+    return "<1 %" if not rounded and value else f"{rounded} %"
 
 
 def object_lines(row: Mapping[str, Any]) -> list[str]:

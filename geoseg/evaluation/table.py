@@ -6,7 +6,7 @@ from typing import Any
 from geoseg.core.columns import NOTE, laid_out, sentence
 from geoseg.evaluation.bound_lines import confidence_lines, interval
 from geoseg.evaluation.figures import PER_CLASS, SUMMARY, Evaluation
-from geoseg.evaluation.lines import merged_lines, object_lines, score_lines
+from geoseg.evaluation.lines import ground_lines, merged_lines, object_lines, score_lines
 from geoseg.evaluation.sections import region_lines, worst_lines
 
 BORDER_COLUMNS = {
@@ -32,7 +32,12 @@ def table_of(evaluation: Evaluation, width: int | None = None) -> str:
     """
     figures = evaluation.to_dict()
     lines = [*laid_out(_class_rows(figures["classes"]), width), ""]
-    for text in (_headline(figures), *_border_lines(figures), *_map_lines(figures)):
+    for text in (
+        _headline(figures),
+        *ground_lines(figures, SUMMARY),
+        *_border_lines(figures),
+        *_map_lines(figures),
+    ):
         lines += sentence(text, width)
     lines += _sections(figures, width)
     if figures["top_confusions"]:

@@ -17,6 +17,7 @@ from geoseg.evaluation.regions import Region, RegionTally
 from geoseg.evaluation.score_squares import ScoreTally
 from geoseg.evaluation.squares import Kinds, SquareTally
 from geoseg.io.score_map import ScoreMap
+from geoseg.io.training_ground import TrainedGround
 
 
 def squares_of(measures: Measures, grid: Grid) -> Squares | None:
@@ -150,3 +151,30 @@ class ErodedTally:
     def result(self) -> dict[str, Any]:
         """Fields of the comparison."""
         return {"eroded": self._counts}
+
+
+class TrainedTally:
+    """Pairs of classes on ground that trained the model of a map."""
+
+    halo = 0
+
+    def __init__(self, ground: TrainedGround, classes: int) -> None:
+        self._ground = ground
+        self._counts = ConfusionMatrix.zeros(classes)
+
+    def look(self, block: Block) -> ConfusionMatrix:
+        """Counts of the block."""
+        return ConfusionMatrix.count(
+            block.reference,
+            block.mapped,
+            valid=block.known & self._ground.read(block.window),
+            classes=len(self._counts.counts),
+        )
+
+    def add(self, looked: ConfusionMatrix) -> None:
+        """Sum up."""
+        self._counts += looked
+
+    def result(self) -> dict[str, Any]:
+        """Fields of the comparison."""
+        return {"trained": self._counts}

@@ -205,6 +205,7 @@ def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:
         "ortho": _relative(source.ortho, folder),
         "reference": _relative(source.reference, folder),
         "split": source.split,
+        "content": source.content,
         "grid": grid
         and {
             "crs": grid.crs.to_wkt() if grid.crs else None,

@@ -37,6 +37,9 @@ class Source:
     grid: Grid | None = None
     """The orthophoto's when it was tiled; None: not tiled yet."""
 
+    content: str | None = None
+    """By which the orthophoto's pixels are known; None: they are not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:

@@ -5,6 +5,7 @@ model/
   config.json         smp's own: `smp.from_pretrained(folder)` opens the folder
   model.safetensors   the weights
   geoseg.json         bands, normalisation, GSD, patch size, legend, training summary
+  ground.json         where it was trained: windows of every source, by split
   int8/               the quantised network, once `geoseg quantize` has been there
 ```
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, LegendError
 from geoseg.io.outputs import write_text
+from geoseg.io.training_ground import TrainingGround
 from geoseg.model.cache import file_sha256
 from geoseg.model.fields import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
 from geoseg.model.files import CONFIG, MAX_BANDS, WEIGHTS, check_config, check_weights
@@ -178,6 +180,11 @@ class ModelBundle:
             del content["quantized"]
         content["weights_sha256"] = file_sha256(folder / WEIGHTS)
         write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
+
+    @cached_property
+    def training_ground(self) -> TrainingGround | None:
+        """Where it was trained; None if that is not known."""
+        return None if self.folder is None else TrainingGround.read(self.folder)
 
     @cached_property
     def weights_sha256(self) -> str:

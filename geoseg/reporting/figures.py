@@ -203,7 +203,7 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     notes = []
     if "pixels" in record:
         dropped = {"without_reference": 0, "without_map": 0} | record.get("dropped", {})
-        notes += _extent_notes(record)
+        notes += [*_extent_notes(record), *_ground_notes(record)]
         notes.append(
             f"{record['pixels']:,} px counted; dropped: {dropped['without_reference']:,} px "
             f"unlabelled in the reference, {dropped['without_map']:,} px without data in the map."
@@ -235,6 +235,19 @@ def _extent_notes(record: Mapping[str, Any]) -> list[str]:
         return []
     counted, classes = record["classes_counted"], len(record["classes"])
     return [f"Counted over {counted} of {classes} classes and {100 * share:.3g} % of the map."]
+
+
+def _ground_notes(record: Mapping[str, Any]) -> list[str]:
+    """How much of the ground trained the model, and the figures of the rest, if that is known."""
+    ground = record.get("training_ground")
+    if not ground or not ground["pixels"]:
+        return []
+    rest, least = ground["elsewhere"], "" if ground["is_complete"] else "At least "
+    note = f"{least}{100 * ground['share']:.3g} % of this ground trained the model"
+    if not rest["pixels"]:
+        return [f"{note}: there are no figures of other ground."]
+    figures = (f"{words(name)} {told(rest[name], name)}" for name in HEADLINES)
+    return [f"{note}; on the other {rest['pixels']:,} px: {', '.join(figures)}."]
 
 
 def _matrix(confusion: Mapping[str, Any] | None) -> Matrix | None:

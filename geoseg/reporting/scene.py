@@ -16,6 +16,7 @@ from geoseg.core.parallel import map_in_order
 from geoseg.core.window import Window, blocks
 from geoseg.errors import GeosegError
 from geoseg.io.raster import RasterReader
+from geoseg.io.training_ground import TAG
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.classes import open_map, open_references
 from geoseg.reporting.frame import TILE, Frame
@@ -159,7 +160,7 @@ def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
         frame=Frame(grid=grid) if size is None else Frame.about(grid, size),
         layers=layers,
         legend=legend,
-        provenance=tags.get("provenance", {}),
+        provenance={k: v for k, v in tags.get("provenance", {}).items() if k != TAG},
     )
 
 

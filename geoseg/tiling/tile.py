@@ -25,6 +25,7 @@ from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
 from geoseg.io.raster import RasterReader
+from geoseg.io.training_ground import content_of
 from geoseg.io.vector import is_vector
 from geoseg.tiling.divide import Fate, Kind, SurveyedSource, divide
 from geoseg.tiling.extraction import Extraction, Measured, remove_files
@@ -200,7 +201,8 @@ class _Tiling:
         left_out = len(found.windows) - len(kept.windows)
         self.report.drop("too little data or labels", left_out)
         totals = np.array([found.valid.sum(), *found.classes.sum(axis=0)])
-        return SurveyedSource(source, opened.grid, kept, totals, own, fate)
+        known = replace(source, content=content_of(source.ortho))
+        return SurveyedSource(known, opened.grid, kept, totals, own, fate)
 
     def extract_all(
         self,

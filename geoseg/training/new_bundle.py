@@ -28,6 +28,9 @@ class Beginning:
     notes: tuple[str, ...]
     """What became of the weights of another model."""
 
+    origin: ModelBundle | None = None
+    """That model, if there is one."""
+
 
 def resolve(options: TrainOptions) -> TrainOptions:
     """Options with the encoder, the weights and the patience that they mean.
@@ -90,7 +93,7 @@ def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
         normalisation = _of_known_bands(origin, record, normalisation)
     else:
         notes += (f"{origin.folder}: the normalisation is that of the patches, of {record.dtype}",)
-    return Beginning(network, _new_bundle(record, options, normalisation), notes)
+    return Beginning(network, _new_bundle(record, options, normalisation), notes, origin)
 
 
 def _new_bundle(

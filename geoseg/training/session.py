@@ -18,6 +18,7 @@ from geoseg.errors import GeosegError, TrainingError
 from geoseg.io.class_shares import ClassShares, warn_of_few_labels
 from geoseg.io.outputs import staged, writing
 from geoseg.io.patches import PatchSet
+from geoseg.io.training_ground import TrainingGround
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import save_network
 from geoseg.model.segmenter import Segmenter
@@ -100,6 +101,10 @@ class Training:
         if options.devices > 1 and self.device.type == "cuda":
             self.network = sharing_on_gpus(self.network)
         self.notes = list(beginning.notes)
+        ground = TrainingGround.of(record, patch_set.patches)
+        self.ground = (
+            ground if beginning.origin is None else ground.joined(beginning.origin.training_ground)
+        )
         self.train_patches = patch_set.in_split("train")
         self.val_patches = patch_set.in_split("val")
         if not self.train_patches:
@@ -275,6 +280,7 @@ class Training:
             folder.mkdir()
             with self.averaging.applied(self.task) if self.averaging else nullcontext():
                 save_network(self.network, folder)
+            self.ground.write(folder)
             replace(self.bundle, training=summary).write_record(folder)
 
 

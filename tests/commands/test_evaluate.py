@@ -1,10 +1,15 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from shapely import box
+
+from geoseg.io.patches import PatchSet
+from geoseg.io.training_ground import TrainingGround
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 """Of the rasters that tests write."""
@@ -280,3 +285,83 @@ def test_classes_without_a_reference_are_told(geoseg, maps):
 
     assert outcome.err == "warning: no pixel of 'sea' in the reference: the means leave it out\n"
     assert "over 2 of 3 classes and 100 % of the map" in outcome.out
+
+
+@pytest.fixture
+def trained_map(geoseg, world, patches, model):
+    """The map of a copy of the orthophoto, made by a model that knows where it was trained."""
+    patch_set = PatchSet.open(patches)
+    TrainingGround.of(patch_set.record, patch_set.patches).write(model)
+    copy = shutil.copy(world / "ortho.tif", world / "renamed.tif")
+    outcome = geoseg("predict", model, copy, "-o", world / "map.tif", "--runtime", "torch")
+    assert outcome.code == 0, outcome.err
+    return world / "map.tif"
+
+
+def test_figures_of_training_ground_and_of_the_rest_are_both_told(
+    geoseg, world, patches, trained_map
+):
+    inputs = ("-r", world / "reference.tif")
+    outcome = geoseg("evaluate", trained_map, *inputs, "-o", world / "report")
+    figures = json.loads((world / "report" / "evaluation.json").read_text())
+
+    trained = np.zeros((96, 112), bool)
+    for patch in PatchSet.open(patches).in_split("train"):
+        trained[patch.window.slices] = True
+    with rasterio.open(trained_map) as one, rasterio.open(world / "reference.tif") as other:
+        mapped, truth = one.read(1), other.read(1)
+    seen, new = trained & (mapped != 255), ~trained & (mapped != 255)
+    ground = figures["training_ground"]
+    assert ground["pixels"] == seen.sum()
+    assert ground["share"] == pytest.approx(seen.sum() / (mapped != 255).sum())
+    assert ground["elsewhere"]["pixels"] == new.sum()
+    assert ground["elsewhere"]["overall_accuracy"] == pytest.approx((mapped == truth)[new].mean())
+    share = f"{100 * ground['share']:.0f} % of this ground trained the model"
+    assert f"{share}; on the rest ({new.sum()} px): overall accuracy" in outcome.out
+    assert f"warning: {share}; honest: --patches PATCHES --split test" in outcome.err
+    page = geoseg("report", world / "report", "-o", world / "page.html")
+    assert page.code == 0
+    assert "of this ground trained the model; on the other" in (world / "page.html").read_text()
+
+
+def test_ground_that_did_not_train_is_said_to_be_honest(geoseg, world, patches, trained_map):
+    same = ("evaluate", trained_map, "-r", world / "reference.tif", "--patches", patches)
+
+    val, train = (geoseg(*same, "--split", split) for split in ("val", "train"))
+
+    assert "none of this ground trained the model" in val.out
+    assert "trained the model" not in val.err
+    assert "all of this ground trained the model: there are no figures of other" in train.out
+    assert "warning: 100 % of this ground trained the model" in train.err
+
+
+def test_what_is_made_of_a_map_knows_its_training_ground(geoseg, world, trained_map):
+    def pixels(path):
+        told = geoseg("evaluate", path, "-r", world / "reference.tif", "--json", "-l",
+                      world / "legend.toml")  # fmt: skip
+        return json.loads(told.out)["training_ground"]["pixels"]
+
+    geoseg("postprocess", trained_map, "-o", world / "clean.tif", "--min-area", "9px")
+    geoseg("mosaic", trained_map, world / "clean.tif", "-o", world / "both.tif")
+    with rasterio.open(trained_map) as file:
+        tags, values, profile = file.tags(), file.read(1), file.profile
+    cut = {"driver": "GTiff", "height": 60, "width": 112, "count": 1, "dtype": "uint8"}
+    cut |= {"crs": profile["crs"], "transform": profile["transform"], "nodata": 255}
+    with rasterio.open(world / "cut.tif", "w", **cut) as file:
+        file.write(values[:60], 1)
+        file.update_tags(**tags)
+
+    whole = pixels(trained_map)
+    assert pixels(world / "clean.tif") == pixels(world / "both.tif") == whole
+    assert 0 < pixels(world / "cut.tif") < whole
+
+
+def test_a_map_of_a_model_that_does_not_know_its_ground_says_nothing(geoseg, world, model):
+    geoseg("predict", model, world / "ortho.tif", "-o", world / "map.tif", "--runtime", "torch")
+    same = ("evaluate", world / "map.tif", "-r", world / "reference.tif")
+
+    quiet, verbose = geoseg(*same), geoseg(*same, "-v")
+
+    assert "trained" not in quiet.out + quiet.err
+    assert "1 of 1 map(s) do not say, or not in full, which ground trained" in verbose.err
+    assert json.loads(geoseg(*same, "--json").out)["training_ground"] is None

@@ -60,6 +60,10 @@ class Rule:
     def record(self):
         return {"model": "rule", "weights_sha256": self.bundle.weights_sha256}
 
+    @property
+    def training_ground(self):
+        return self.bundle.training_ground
+
     def open(self, window_size, network_size, batch_size=None):  # noqa: ARG002 as models do
         return self
 

@@ -55,6 +55,13 @@ def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp
     bundle = ModelBundle.load(report.model)
     assert bundle.legend == PatchSet.open(patches).record.legend
     assert bundle.patch_size == 32
+    assert bundle.training_ground is not None
+    assert bundle.training_ground.is_complete
+    (source,) = bundle.training_ground.sources
+    of_split = PatchSet.open(patches).in_split("train")
+    assert sum(each.height * each.width for each in source.windows["train"]) == 32**2 * len(
+        of_split
+    )
     assert bundle.gsd == pytest.approx(0.5, rel=0.01)
     assert [row["epoch"] for row in rows(run)] == ["1", "2"]
     assert {"train_loss", "val_loss", "val_miou", "iou_dark", "iou_bright", "lr"} <= set(

@@ -182,6 +182,8 @@ def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
     ours, theirs = load_file(report.model / WEIGHTS), load_file(origin.folder / WEIGHTS)
     assert bundle.encoder == ENCODER
     assert bundle.normalisation == origin.normalisation
+    assert bundle.training_ground is not None
+    assert not bundle.training_ground.is_complete  # where the origin was trained nobody knows
     assert torch.allclose(ours[STEM], theirs[STEM], atol=1e-6)
     assert "classes that are new: bright" in report.notes[0]
     assert "classes that were dropped: sea" in report.notes[1]
