@@ -7,7 +7,8 @@
     - VectorError          polygons cannot be read, or not understood
     - PatchSetError        a patch set is incomplete or damaged
   - GridMismatchError      two rasters that must share a grid do not
-  - LegendError            a legend is wrong, or a pixel value has no class in it
+  - LegendError            a legend is wrong
+    - UnknownCodeError     values, colours or attributes of a source have no class in it
   - BundleError            a model bundle is incomplete, or made for other input
   - TrainingError          a training cannot start, or has come to nothing
   - EmptyError             a step would produce nothing (no patches, no valid pixels)
@@ -19,8 +20,16 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+
+LISTED = 5
+"""So many codes without a class are named."""
+
+MAP_THEM = (
+    "Add them to a class of the legend (`values`, `colors` or `attributes`), or to its `ignore` "
+    "list if they are unlabelled"
+)
 
 
 class GeosegError(Exception):
@@ -58,7 +67,26 @@ class GridMismatchError(GeosegError):
 
 
 class LegendError(GeosegError):
-    """A legend is wrong, or a pixel value has no class in it."""
+    """A legend is wrong."""
+
+
+class UnknownCodeError(LegendError):
+    """Values, colours or attributes of a source have no class in the legend.
+
+    Args:
+        kind: What they are, in the plural.
+        counts: How often each occurs.
+        advice: The way out.
+    """
+
+    def __init__(self, kind: str, counts: Mapping[str, int], advice: str = "") -> None:
+        self.kind = kind
+        self.counts = dict(counts)
+        most = sorted(self.counts.items(), key=lambda each: (-each[1], each[0]))
+        listed = ", ".join(f"{code} ({count}x)" for code, count in most[:LISTED])
+        rest = sum(count for _, count in most[LISTED:])
+        more = f" and {len(most) - LISTED} more ({rest}x)" if rest else ""
+        super().__init__(f"{kind} without a class: {listed}{more}. {advice or MAP_THEM}")
 
 
 class BundleError(GeosegError):

@@ -18,7 +18,7 @@ from geoseg.io.gdal import limit_block_cache
 from geoseg.io.outputs import writing
 from geoseg.io.pieces import Pieces
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import ReferenceOptions, open_reference
+from geoseg.io.reference import open_class_map
 from geoseg.io.unfinished import scratch
 from geoseg.io.window_scores import read_tags
 from geoseg.io.writer import BLOCK
@@ -78,10 +78,9 @@ def postprocess_map(
     """
     outputs.refuse_existing()
     with RasterReader(path, palette_index=True) as reader:
-        grid, bands = reader.grid, reader.bands
+        grid = reader.grid
     operations = plan(options, legend, grid)
-    coding = ReferenceOptions(coding="colors" if bands >= 3 else "map")  # noqa: PLR2004
-    source = open_reference(path, legend=legend, grid=grid, options=coding)
+    source = open_class_map(path, legend=legend, grid=grid)
     changed: dict[str, int] = {}
     with closing(source), scratch(outputs.class_map) as folder:
         limit_block_cache(CACHED_ROWS * grid.width)

@@ -67,6 +67,7 @@ def evaluate(
         Literal["auto", "values", "colors", "map"],
         typer.Option(help="How a raster reference names classes."),
     ] = "auto",
+    color_tolerance: options.ColorTolerance = 0,
     sample: Annotated[
         Path | None,
         typer.Option(
@@ -212,6 +213,7 @@ def evaluate(
         coding=coding,
         resample=resample,
         **options.labelled_areas(labelled_areas),
+        color_tolerance=color_tolerance,
     )
     numbers = class_indices(objects or [], classes)
     drawn = reference_objects == "polygons"
@@ -331,7 +333,7 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
     from geoseg.errors import EmptyError
 
     pooled, measures = report.pooled, report.measures
-    for warning in evaluation.warnings_of(report):
+    for warning in (*evaluation.warnings_of(report), *dict.fromkeys(pooled.notes)):
         talk.warn(warning)
     if pooled.unknown_ground:
         talk.detail(

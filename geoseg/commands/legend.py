@@ -1,4 +1,4 @@
-"""``geoseg legend``: a legend file from what a reference holds."""
+"""``geoseg legend``: a legend file from a preset, or from what a reference holds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,14 @@ from geoseg.commands.talk import echo
 
 
 def legend(
-    reference: Annotated[Path, typer.Argument(help="Raster of values or colours, or polygons.")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REFERENCE|PRESET",
+            help="Raster of values or colours, polygons, or a preset: isprs, isprs-1to6, voc, "
+            "landcover-ai, binary:NAME.",
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="TOML file to write [default: stdout].")
     ] = None,
@@ -19,15 +26,17 @@ def legend(
     layer: options.Layer = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Derive a legend from a reference's values, colours or attribute, to be edited."""
-    from geoseg.io.legends import derive_legend, to_toml
+    """Write the legend of a preset, or of a reference's values, colours or attribute, to edit."""
+    from geoseg.io.legends import find_legend, to_toml
     from geoseg.io.outputs import refuse_existing, write_text
 
     if output is not None:
         refuse_existing(output, overwrite=overwrite)
-    found = derive_legend(reference, attribute=attribute, layer=layer)
+    found = find_legend(reference, attribute=attribute, layer=layer)
     if output is None:
-        echo(to_toml(found), end="")
-    else:
-        write_text(output, to_toml(found))
-        echo(f"{output}: {len(found)} classes")
+        echo(to_toml(*found), end="")
+        return
+    write_text(output, to_toml(*found))
+    echo(f"{output}: {len(found.legend)} classes")
+    for line in found.about:
+        echo(f"  {line}")

@@ -19,7 +19,8 @@ LegendName = Annotated[
     typer.Option(
         "--legend",
         "-l",
-        help="TOML file, or a preset: isprs, voc, landcover-ai, binary:NAME.",
+        help="TOML file, or a preset (geoseg legend PRESET prints it): isprs (values 0-5), "
+        "isprs-1to6 (1-6, 0 = border), voc, landcover-ai, binary:NAME.",
         show_default=False,
     ),
 ]
@@ -77,6 +78,17 @@ Stride = Annotated[
 ]
 ResampleReference = Annotated[
     bool, typer.Option("--resample", help="Resample (nearest) references on another grid.")
+]
+ColorTolerance = Annotated[
+    float,
+    typer.Option(
+        "--color-tolerance",
+        min=0,
+        max=441,
+        metavar="DISTANCE",
+        help="Colours of a reference that are so near to a class's in red, green and blue mean it: "
+        "for labels that were saved as JPEG. Also for values that lie as far apart.",
+    ),
 ]
 ScoreType = Annotated[Literal["uint8", "float32"], typer.Option(help="uint8 holds score x 254.")]
 Workers = Annotated[

@@ -38,6 +38,7 @@ def report(
     layer: options.Layer = None,
     labelled_areas: options.LabelledAreas = None,
     coding: Coding = "auto",
+    color_tolerance: options.ColorTolerance = 0,
     aoi: Aoi = None,
     bands: ShownBands = None,
     band_names: ShownNames = None,
@@ -68,6 +69,7 @@ def report(
         layer=layer,
         labelled_areas=labelled_areas,
         coding=coding,
+        color_tolerance=color_tolerance,
         aoi=aoi,
         bands=band_choice(bands, band_names),
     )

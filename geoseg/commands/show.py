@@ -106,6 +106,9 @@ class Words:
     coding: Literal["auto", "values", "colors", "map"]
     """How rasters name classes."""
 
+    color_tolerance: float
+    """How far their colours may be from those of classes."""
+
     aoi: Path | None
     """Where references are shown."""
 
@@ -143,7 +146,11 @@ def show_options(
             coding=words.coding,
         ),
         reference=ReferenceOptions(
-            attribute=words.attribute, layer=words.layer, coding=words.coding, **areas
+            attribute=words.attribute,
+            layer=words.layer,
+            coding=words.coding,
+            color_tolerance=words.color_tolerance,
+            **areas,
         ),
         grounds=tuple(Ground(path) for path in (words.aoi, labelled) if path),
     )

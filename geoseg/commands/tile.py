@@ -81,6 +81,7 @@ def tile(
         Literal["auto", "values", "colors"],
         typer.Option(help="Whether a raster reference names classes by values or by colours."),
     ] = "auto",
+    color_tolerance: options.ColorTolerance = 0,
     resample: options.ResampleReference = False,
     workers: options.Workers = None,
     overwrite: options.Overwrite = False,
@@ -118,6 +119,7 @@ def tile(
             layer=layer,
             coding=coding,
             resample=resample,
+            color_tolerance=color_tolerance,
             **options.labelled_areas(labelled_areas),
         ),
     )
@@ -185,6 +187,9 @@ def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) 
     else:
         counts = ", ".join(f"{number} {name}" for name, number in report.patches.items())
         echo(f"{output}: {sum(report.patches.values())} patches ({counts})")
+        for meaning, number in report.meanings.items():
+            which = f" (of {number} references)" if len(report.meanings) > 1 else ""
+            echo(f"  labels{which}: {meaning}")
         for line in report.classes.lines(width_of_terminal()) if report.classes else ():
             echo(f"  {line}")
         for reason, number in report.dropped.items():

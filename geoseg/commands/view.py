@@ -37,6 +37,7 @@ def view(
     layer: options.Layer = None,
     labelled_areas: options.LabelledAreas = None,
     coding: Coding = "auto",
+    color_tolerance: options.ColorTolerance = 0,
     aoi: Aoi = None,
     bands: ShownBands = None,
     band_names: ShownNames = None,
@@ -62,6 +63,7 @@ def view(
         layer=layer,
         labelled_areas=labelled_areas,
         coding=coding,
+        color_tolerance=color_tolerance,
         aoi=aoi,
         bands=band_choice(bands, band_names),
     )

@@ -1,20 +1,24 @@
 """The classes of a map: index, value in files, name and colour, and what sources call them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.colors import Color, default_color, is_color, packed, parse_color, to_hex
-from geoseg.core.lookup import UNKNOWN, look_up, unknown_message
+from geoseg.core.lookup import UNKNOWN, counted, look_up, nearest
 from geoseg.core.scores import IGNORE
-from geoseg.errors import LegendError
+from geoseg.errors import LegendError, UnknownCodeError
 
 MAX_CLASSES = 254
 """Indices 254 and 255 are taken."""
+
+NULLS = ("", "nan", "<na>", "nat")
+"""Texts, in lower case, that stand for no value at all in a column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,9 @@ class LegendClass:
     attributes: tuple[str, ...] = ()
     """Attribute values of polygons that mean this class; empty: the name and the values."""
 
+    alternative: int | None = None
+    """Value that means this class in reference rasters that hold none of `values`."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.value < IGNORE:
             raise LegendError(
@@ -50,6 +57,11 @@ class LegendClass:
     def source_values(self) -> tuple[int, ...]:
         """Values that mean this class in a reference raster."""
         return self.values or (self.value,)
+
+    @property
+    def known_values(self) -> tuple[int, ...]:
+        """`source_values`, and the value that may stand for them."""
+        return self.source_values + (() if self.alternative is None else (self.alternative,))
 
     @property
     def source_colors(self) -> tuple[Color, ...]:
@@ -84,7 +96,7 @@ class Legend:
         _refuse_duplicates("value", (c.value for c in self.classes))
         _refuse_duplicates("name", self.names)
         _refuse_duplicates("colour", (to_hex(c.color) for c in self.classes))
-        _refuse_duplicates("source value", (v for c in self.classes for v in c.source_values))
+        _refuse_duplicates("source value", (v for c in self.classes for v in c.known_values))
         _refuse_duplicates("colour", (to_hex(v) for c in self.classes for v in c.source_colors))
         _refuse_duplicates("attribute", (v for c in self.classes for v in c.attributes))
         if self.background is not None and self.background not in self.names:
@@ -110,21 +122,63 @@ class Legend:
         """Colours that mean unlabelled."""
         return tuple(parse_color(i) for i in self.ignore if is_color(i))
 
-    def encode_values(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Class indices of a reference raster's values.
+    @cached_property
+    def ignored_values(self) -> tuple[int, ...]:
+        """Values that mean unlabelled."""
+        return tuple(i for i in self.ignore if isinstance(i, int))
+
+    @cached_property
+    def values(self) -> dict[int, int]:
+        """Class index of each value of a source."""
+        pairs = {v: i for i, c in enumerate(self.classes) for v in c.known_values}
+        return dict.fromkeys(self.ignored_values, IGNORE) | pairs
+
+    def encode_values(self, values: NDArray[Any], *, tolerance: float = 0) -> NDArray[np.uint8]:
+        """Class indices of a reference raster's values; 255 is one like others.
 
         Args:
             values: Any shape, integers (of a float type, perhaps).
+            tolerance: A value so near to one of a class means that class.
 
         Returns:
             The same shape; `IGNORE` where the value is to be ignored.
 
         Raises:
-            LegendError: If a value has no class and is not to be ignored.
+            UnknownCodeError: If a value has no class and is not to be ignored.
         """
-        pairs = {v: i for i, c in enumerate(self.classes) for v in c.source_values}
-        ignored = {v: IGNORE for v in self.ignore if isinstance(v, int)}
-        return look_up(values, {IGNORE: IGNORE} | ignored | pairs)
+        return look_up(values, self._values_within(tolerance) if tolerance else self.values)
+
+    def spacing(self) -> float:
+        """The least difference of two values of different meaning; infinite if there is one."""
+        known = sorted(self._apart().items())
+        steps = [high - low for (low, one), (high, other) in pairwise(known) if one != other]
+        return min(steps, default=float("inf"))
+
+    def _apart(self) -> dict[int, int]:
+        """Class index of each value, of alternatives only the one that lies farther off."""
+        firm = {
+            v: i
+            for i, c in enumerate(self.classes)
+            for v in (c.source_values if c.alternative is None else (c.alternative,))
+        }
+        return dict.fromkeys(self.ignored_values, IGNORE) | firm
+
+    def _values_within(self, tolerance: float) -> dict[int, int]:
+        known = self._apart()
+        near = range(-int(tolerance), int(tolerance) + 1)
+        return {v + step: index for v, index in known.items() for step in near} | known
+
+    def of_maps(self) -> Self:
+        """The legend whose sources are class maps of another program: `value` and no other."""
+        firsts = {each.value for each in self.classes}
+        others = [None if c.alternative in firsts else c.alternative for c in self.classes]
+        classes = tuple(
+            replace(each, values=(), alternative=other)
+            for each, other in zip(self.classes, others, strict=True)
+        )
+        own = {value for each in classes for value in each.known_values}
+        ignore = tuple(each for each in self.ignore if each not in own)
+        return replace(self, classes=classes, ignore=ignore)
 
     def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Class indices of a class map that geoseg wrote; `decode_map` is its inverse.
@@ -140,54 +194,83 @@ class Legend:
         table[: len(self)] = [each.value for each in self.classes]
         return table[indices]
 
-    def encode_colors(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def encode_colors(self, image: NDArray[np.uint8], *, tolerance: float = 0) -> NDArray[np.uint8]:
         """Class indices of a reference picture.
 
         Args:
             image: (3, height, width) red, green, blue.
+            tolerance: A colour without a class means the nearest one that is not farther off in
+                the cube of red, green and blue.
 
         Returns:
             (height, width); `IGNORE` where the colour is to be ignored.
 
         Raises:
-            LegendError: If a colour has no class and is not to be ignored.
+            UnknownCodeError: If a colour has no class and is not to be ignored.
         """
-        red, green, blue = image[:3].astype(np.uint32)
+        red, green, blue = as_bytes(image[:3]).astype(np.uint32)
         indices = self._color_table[(red << 16) | (green << 8) | blue]
         if (unknown := indices == UNKNOWN).any():
-            found, counts = np.unique(image[:3, unknown], axis=1, return_counts=True)
-            listed = [to_hex((int(r), int(g), int(b))) for r, g, b in found.T]
-            raise LegendError(unknown_message("colours", listed, counts))
+            found, place, counts = np.unique(
+                np.stack([red, green, blue])[:, unknown],
+                axis=1,
+                return_inverse=True,
+                return_counts=True,
+            )
+            best = self._nearest(found.T.astype(np.uint8), tolerance)
+            if (far := best == UNKNOWN).any():
+                listed = [to_hex((int(r), int(g), int(b))) for r, g, b in found.T[far]]
+                raise UnknownCodeError("colours", counted(listed, counts[far]))
+            indices[unknown] = best[place.reshape(-1)]
         return indices
+
+    def _nearest(self, colors: NDArray[np.uint8], tolerance: float) -> NDArray[np.uint8]:
+        """(n,) class indices of (n, 3) colours; `UNKNOWN` where none is near enough."""
+        known = np.array(list(self.known_colors), np.uint8)
+        means = np.array([*self.known_colors.values(), UNKNOWN], np.uint8)
+        found: NDArray[np.uint8] = means[nearest(colors, known, tolerance)]
+        return found
+
+    @cached_property
+    def known_colors(self) -> dict[Color, int]:
+        """Class index of each colour of a source.
+
+        White and black stand for 255 and 0 in a picture of a legend in which one of these may
+        stand for another value.
+        """
+        pairs = {color: i for i, c in enumerate(self.classes) for color in c.source_colors}
+        pairs |= {color: IGNORE for color in self.ignored_colors if color not in pairs}
+        if any(each.alternative is not None for each in self.classes):
+            ends = {v: i for v, i in self.values.items() if v in (0, 255)}
+            pairs |= {(v, v, v): i for v, i in ends.items() if (v, v, v) not in pairs}
+        return pairs
 
     @cached_property
     def _color_table(self) -> NDArray[np.uint8]:
         """(2**24,) class index by colour."""
         table = np.full(1 << 24, UNKNOWN, np.uint8)
-        for color in self.ignored_colors:
-            table[packed(color)] = IGNORE
-        for index, each in enumerate(self.classes):
-            for color in each.source_colors:
-                table[packed(color)] = index
+        for color, index in self.known_colors.items():
+            table[packed(color)] = index
         return table
 
     def encode_attributes(self, attributes: Sequence[object]) -> NDArray[np.uint8]:
-        """Class indices of polygons by their attribute: numbers or strings.
+        """Class indices of polygons by their attribute: numbers or strings; nulls have none.
 
         Raises:
-            LegendError: If a value has no class and is not to be ignored.
+            UnknownCodeError: If a value has no class and is not to be ignored.
         """
         classes = list(enumerate(self.classes))
-        ignored = {str(value): IGNORE for value in self.ignore}
+        ignored = {as_text(value): IGNORE for value in self.ignore}
+        ignored |= {as_text(value): IGNORE for value in attributes if is_null(value)}
         implied = {value: i for i, each in classes for value in each.source_attributes}
+        names = {each.name: i for i, each in classes if not each.attributes}
         named = {value: i for i, each in classes for value in each.attributes}
-        pairs = ignored | implied | named
+        pairs = ignored | implied | names | named
         texts = [as_text(value) for value in attributes]
         if unknown := [text for text in texts if text not in pairs]:
             found, counts = np.unique(unknown, return_counts=True)
-            raise LegendError(
-                unknown_message("attribute values", [repr(str(f)) for f in found], counts)
-            )
+            listed = [repr(str(each)) for each in found]
+            raise UnknownCodeError("attribute values", counted(listed, counts))
         return np.array([pairs[text] for text in texts], np.uint8)
 
     def fits_palette(self, palette: Mapping[int, Color]) -> bool:
@@ -218,7 +301,7 @@ class Legend:
             classes=classes,
             name=str(record.get("name", "")),
             background=record.get("background"),
-            ignore=tuple(_list(record, "ignore")),
+            ignore=_read_ignored(record, classes),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -231,6 +314,7 @@ class Legend:
                 "values": list(each.values),
                 "colors": [to_hex(color) for color in each.colors],
                 "attributes": list(each.attributes),
+                "alternative": each.alternative,
             }
             for each in self.classes
         ]
@@ -243,22 +327,49 @@ class Legend:
         return _without_empty(record)
 
 
+def as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture of any type as bytes.
+
+    Raises:
+        LegendError: If it holds other values.
+    """
+    found = image.astype(np.uint8)
+    if image.dtype != np.uint8 and (found != image).any():
+        raise LegendError(
+            f"colours are of 8 bits, and the picture holds {image.dtype} from {image.min()} to "
+            f"{image.max()}; convert it (gdal_translate -ot Byte -scale)"
+        )
+    return found
+
+
 def as_text(value: object) -> str:
     """Attribute values compare as text: 4, 4.0 and "4" are the same."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
 
 
+def is_null(value: object) -> bool:
+    """Whether a cell of a column holds no value: null, NaN or nothing but space.
+
+    >>> [is_null(each) for each in (None, float("nan"), " ", "NaN", 0, False, "None")]
+    [True, True, True, True, False, False, False]
+    """
+    return value is None or as_text(value).lower() in NULLS
+
+
 def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
     where = f"[[class]] number {number + 1}"
-    known = {"value", "name", "color", "values", "colors", "attributes"}
+    known = {"value", "name", "color", "values", "colors", "attributes", "alternative"}
     _refuse_unknown_keys(table, known, where)
     value = table.get("value", number)
     if not isinstance(value, int) or isinstance(value, bool):
         raise LegendError(f"{where}: value is a whole number, got {value!r}")
-    if not isinstance(name := table.get("name"), str) or not name:
+    if not isinstance(name := table.get("name"), str) or not name.strip():
         raise LegendError(f"{where}: name is missing")
+    other = table.get("alternative")
+    if other is not None and (not isinstance(other, int) or isinstance(other, bool)):
+        raise LegendError(f"{where}: alternative is a whole number, got {other!r}")
     try:
         return LegendClass(
             value=value,
@@ -267,9 +378,28 @@ def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
             values=tuple(int(each) for each in _list(table, "values")),
             colors=tuple(parse_color(color) for color in _list(table, "colors")),
             attributes=tuple(as_text(each) for each in _list(table, "attributes")),
+            alternative=other,
         )
     except (TypeError, ValueError) as error:
         raise LegendError(f"{where}: {error}") from error
+
+
+def _read_ignored(
+    record: Mapping[str, Any], classes: Sequence[LegendClass]
+) -> tuple[int | str, ...]:
+    """What means unlabelled: whole numbers and texts, none of which means a class."""
+    found = []
+    for each in _list(record, "ignore"):
+        whole = isinstance(each, float) and each.is_integer()
+        if isinstance(each, bool) or not (whole or isinstance(each, int | str)):
+            raise LegendError(f"ignore lists whole numbers and texts, got {each!r}")
+        found.append(int(each) if whole else each)
+    for one in classes:
+        colors = {to_hex(color) for color in one.source_colors}
+        both = [i for i in found if i in one.known_values or str(i).lower() in colors]
+        if both:
+            raise LegendError(f"{both[0]!r} means class {one.name!r} and is in `ignore` as well")
+    return tuple(found)
 
 
 def _list(table: Mapping[str, Any], key: str) -> list[Any]:

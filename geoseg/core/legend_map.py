@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.colors import Color, is_color, parse_color, to_hex
 from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.lookup import look_up
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 
@@ -87,12 +88,12 @@ class MergedLegend(Legend):
         }
 
     def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Class indices of the map's values.
+        """Class indices of a map that geoseg wrote.
 
         Raises:
-            LegendError: If a value has no class and is not 255.
+            UnknownCodeError: If a value has no class and is not 255.
         """
-        return self.map_side.encode_values(values)
+        return look_up(values, {IGNORE: IGNORE} | self.map_side.values)
 
     def fits_palette(self, palette: Mapping[int, Color]) -> bool:
         """Whether the values of a palette picture can be read as the reference's values."""
@@ -117,8 +118,8 @@ def legend_from_dict(record: Mapping[str, Any]) -> Legend:
 
 
 def map_side(legend: Legend) -> Legend:
-    """The legend whose source colours are those of class maps."""
-    return legend.map_side if isinstance(legend, MergedLegend) else legend
+    """The legend whose sources are class maps of other programs."""
+    return legend.map_side if isinstance(legend, MergedLegend) else legend.of_maps()
 
 
 def bands_of(legend: Legend) -> tuple[tuple[str, int], ...]:
@@ -158,14 +159,19 @@ def merge_legends(
     merged_into = {each.name: index for index, group in enumerate(kept) for each in group.ours}
     background = (reference or own).background
     names = [group.name for group in kept]
+    firsts = {side: _values_of(groups, side) for side in ("ours", "theirs")}
+
+    def classes(side: str) -> tuple[LegendClass, ...]:
+        return tuple(group.merged(i, side, firsts[side]) for i, group in enumerate(kept))
+
     return MergedLegend(
         name=own.name,
-        classes=tuple(group.merged(index, "theirs") for index, group in enumerate(kept)),
+        classes=classes("theirs"),
         background=next((g.name for g in kept if background in [c.name for c in g.theirs]), None),
         ignore=(*(reference or own).ignore, *_ignored(left, "theirs")),
         map_side=Legend(
-            classes=tuple(group.merged(index, "ours") for index, group in enumerate(kept)),
-            ignore=tuple(_ignored(left, "ours")),
+            classes=classes("ours"),
+            ignore=(*own.ignored_values, *_ignored(left, "ours")),
         ),
         bands=tuple((name, merged_into.get(name, IGNORE)) for name in own.names),
         table=tuple(
@@ -209,8 +215,14 @@ class _Group:
         short = self.ours if len(self.ours) == 1 < len(self.theirs) else self.theirs
         return " + ".join(each.name for each in short)
 
-    def merged(self, index: int, side: str) -> LegendClass:
-        """The class, with the sources of one side."""
+    def merged(self, index: int, side: str, taken: set[int]) -> LegendClass:
+        """The class, with the sources of one side.
+
+        Args:
+            index: Of the class.
+            side: ``ours`` or ``theirs``.
+            taken: Values that rows name, so that they are no alternatives.
+        """
         parts: list[LegendClass] = getattr(self, side)
         values = tuple(dict.fromkeys(value for c in parts for value in c.source_values))
         return LegendClass(
@@ -220,7 +232,14 @@ class _Group:
             values=values or (NOWHERE - index,),
             colors=tuple(dict.fromkeys(color for c in parts for color in c.source_colors)),
             attributes=tuple(dict.fromkeys(text for c in parts for text in c.source_attributes)),
+            alternative=next(iter({c.alternative for c in parts} - {None} - taken), None),
         )
+
+
+def _values_of(groups: Iterable[_Group], side: str) -> set[int]:
+    """Values that the classes of one side have first of all."""
+    classes: list[LegendClass] = [each for group in groups for each in getattr(group, side)]
+    return {value for each in classes for value in each.source_values}
 
 
 def _groups(

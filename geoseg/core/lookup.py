@@ -1,12 +1,12 @@
 """Values of a source become class indices by a table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import LegendError
+from geoseg.errors import UnknownCodeError
 
 UNKNOWN = 254
 """Index of pixels that the table does not name; it leaves `geoseg.core` only as an error."""
@@ -35,7 +35,7 @@ def look_up(values: NDArray[Any], pairs: Mapping[int, int]) -> NDArray[np.uint8]
         indices = np.where(known[nearest] == values, order[nearest], np.uint8(UNKNOWN))
     if (unknown := indices == UNKNOWN).any():
         found, counts = np.unique(values[unknown], return_counts=True)
-        raise LegendError(unknown_message("values", [str(value) for value in found], counts))
+        raise UnknownCodeError("values", counted(map(str, found), counts))
     return indices
 
 
@@ -68,12 +68,27 @@ def _subtracted(values: Bytes, table: Bytes) -> Bytes | None:
     return indices.reshape(values.shape)
 
 
-def unknown_message(kind: str, found: list[str], counts: NDArray[np.int64]) -> str:
-    """Says which values, colours or attributes of a source have no class, and what to do."""
-    most = np.argsort(-counts)[:5]
-    listed = ", ".join(f"{found[i]} ({counts[i]}x)" for i in most)
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
-    return (
-        f"{kind} without a class: {listed}{more}. Add them to a class of the legend "
-        f"(`values`, `colors` or `attributes`) or to its `ignore` list"
-    )
+def counted(codes: Iterable[str], counts: NDArray[np.int64]) -> dict[str, int]:
+    """How often each code occurs."""
+    return dict(zip(codes, counts.tolist(), strict=True))
+
+
+def nearest(
+    points: NDArray[np.uint8], codes: NDArray[np.uint8], tolerance: float
+) -> NDArray[np.int64]:
+    """The nearest code of each point, or -1 where the nearest is farther than the tolerance.
+
+    Of codes that are equally near it is the first.
+
+    Args:
+        points: (n, 3) colours.
+        codes: (codes, 3) colours.
+        tolerance: Largest distance in the cube of red, green and blue.
+
+    >>> nearest(np.array([[250, 3, 0], [9, 9, 9]]), np.array([[0, 0, 255], [255, 0, 0]]), 8)
+    array([ 1, -1])
+    """
+    steps = points[:, None].astype(np.int32) - codes.astype(np.int32)
+    squares = (steps**2).sum(axis=2)
+    best = squares.argmin(axis=1)
+    return np.where(squares.min(axis=1) <= tolerance**2, best, -1)

@@ -1,10 +1,13 @@
 """Legends that many data sets share."""
 
+from typing import Any, NamedTuple
+
 from geoseg.core.legend import Legend
+from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 
 BINARY = "binary:"
-"""``binary:building``: 0 is other, 1 is building, and so is every polygon."""
+"""``binary:building``: 0 is other, 1 (or else 255) is building, and so is every polygon."""
 
 Row = tuple[int, str, str]
 
@@ -52,12 +55,46 @@ VOC: list[Row] = [
 ]
 """PASCAL VOC 2012."""
 
-PRESETS: dict[str, tuple[list[Row], tuple[int | str, ...]]] = {
-    "isprs": (ISPRS, ("#000000",)),
-    "landcover-ai": (LANDCOVER_AI, ()),
-    "voc": (VOC, (255, "#e0e0c0")),
+ISPRS_1TO6: list[Row] = [(value + 1, name, color) for value, name, color in ISPRS]
+
+
+class Preset(NamedTuple):
+    """A legend by name, and what to know of it."""
+
+    rows: list[Row]
+    """Value, name and colour of each class."""
+
+    ignore: tuple[int | str, ...]
+    """What is unlabelled."""
+
+    about: str
+    """For people, in lines."""
+
+
+PRESETS: dict[str, Preset] = {
+    "isprs": Preset(
+        ISPRS,
+        ("#000000",),
+        "ISPRS 2D semantic labelling (Vaihingen, Potsdam): the colours, or values 0 to 5.\n"
+        "Black is the border of the eroded references. Of values 1 to 6 with 0 = border: "
+        "isprs-1to6.",
+    ),
+    "isprs-1to6": Preset(
+        ISPRS_1TO6,
+        (0, "#000000"),
+        "ISPRS 2D semantic labelling (Vaihingen, Potsdam): the colours, or values 1 to 6.\n"
+        "0 and black are the border of the eroded references. Of values 0 to 5: isprs.",
+    ),
+    "landcover-ai": Preset(LANDCOVER_AI, (), "LandCover.ai, values of version 1."),
+    "voc": Preset(VOC, (255, "#e0e0c0"), "PASCAL VOC 2012; 255 and #e0e0c0 are contours."),
 }
-"""Classes, and what is unlabelled (ISPRS: eroded borders; VOC: contours)."""
+"""Presets by name."""
+
+BINARY_ABOUT = (
+    "One class and all else: 0 is other, 1 the class, and so is 255 in a raster without 1.\n"
+    "Of 255 = unlabelled: take the alternative out, and write ignore = [255] above the classes.\n"
+    "In a picture white is the class and black other. Of polygons, each is of the class."
+)
 
 
 def preset(name: str) -> Legend | None:
@@ -67,27 +104,25 @@ def preset(name: str) -> Legend | None:
         LegendError: If ``binary:`` names no class.
     """
     if name.startswith(BINARY):
-        return _binary(name.removeprefix(BINARY))
+        return _binary(name.removeprefix(BINARY).strip())
     if name not in PRESETS:
         return None
-    rows, ignore = PRESETS[name]
-    return _legend(name, rows, ignore=ignore)
+    rows, ignore, _ = PRESETS[name]
+    return Legend.from_dict({"name": name, "ignore": list(ignore), "class": _tables(rows)})
+
+
+def about_preset(name: str) -> str:
+    """What to know of a preset."""
+    return BINARY_ABOUT if name.startswith(BINARY) else PRESETS[name].about
 
 
 def _binary(name: str) -> Legend:
     if not name or name == "other":
         raise LegendError("name the class, as in `binary:building`")
-    rows = [(0, "other", "#d9d9d9"), (1, name, "#d7301f")]
-    return _legend(name, rows, background="other")
+    other, own = _tables([(0, "other", "#d9d9d9"), (1, name, "#d7301f")])
+    own["alternative"] = IGNORE
+    return Legend.from_dict({"name": name, "background": "other", "class": [other, own]})
 
 
-def _legend(
-    name: str,
-    rows: list[Row],
-    *,
-    ignore: tuple[int | str, ...] = (),
-    background: str | None = None,
-) -> Legend:
-    tables = [{"value": value, "name": each, "color": color} for value, each, color in rows]
-    record = {"name": name, "class": tables, "ignore": list(ignore)}
-    return Legend.from_dict(record | ({"background": background} if background else {}))
+def _tables(rows: list[Row]) -> list[dict[str, Any]]:
+    return [{"value": value, "name": name, "color": color} for value, name, color in rows]

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.legend import Legend
-from geoseg.core.legend_map import map_side
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import ReferenceOptions, open_reference
+from geoseg.io.reference import open_class_map
 from geoseg.io.vector import Area
 
 ROWS, COLUMNS = 512, 4096
@@ -38,13 +37,15 @@ class ClassMap:
         """
         self.path = path
         with RasterReader(path, palette_index=True) as reader:
-            self.grid, bands = reader.grid, reader.bands
-        in_colors = bands >= 3  # noqa: PLR2004 red, green, blue
-        options = ReferenceOptions(coding="colors" if in_colors else "map")
-        legend = map_side(legend) if in_colors else legend
+            self.grid = reader.grid
         self._areas = [Area.open(aoi, self.grid)] if aoi else []
         self._areas += [Area(ground, self.grid)] if ground is not None else []
-        self._map = open_reference(path, legend=legend, grid=self.grid, options=options)
+        self._map = open_class_map(path, legend=legend, grid=self.grid)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        return self._map.notes
 
     def blocks(self) -> list[Window]:
         """Windows that cover the map without overlap."""

@@ -141,6 +141,7 @@ def compare(
         matches = match_objects(
             mapped, truth, measures.objects, polygons=polygons, scores=scores, watch=watch
         )
+        counted["notes"] = tuple(dict.fromkeys((*mapped.notes, *truth.notes)))
     if squares is not None:
         counted["squares"] = replace(
             counted["squares"],

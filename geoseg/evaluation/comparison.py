@@ -133,6 +133,9 @@ class Comparison:
     outside_regions: "Comparison | None" = None
     """Of the ground outside all regions."""
 
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the files were read."""
+
     @classmethod
     def of_pairs(cls, pairs: NDArray[np.int64]) -> Self:
         """From (classes + 1, classes + 1) counts, as from `count_pairs`."""

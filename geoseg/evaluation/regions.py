@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from geoseg.core.confusion import count_pairs
 from geoseg.core.grid import Grid
-from geoseg.core.legend import as_text
+from geoseg.core.legend import as_text, is_null
 from geoseg.core.squares import Squares, SquareTable, Tallied
 from geoseg.core.window import Window
+from geoseg.errors import EmptyError
 from geoseg.evaluation.block import Block
 from geoseg.evaluation.comparison import Comparison, RegionSource
 from geoseg.io.numbered import on_grid
 from geoseg.io.vector import BurntPolygons, is_vector, read_polygons
+
+NAMELESS = "(no name)"
+"""Region of the polygons without a name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +46,16 @@ class Region:
             VectorError: If they cannot be read, or there is no such column.
         """
         geometries, values = read_polygons(source.path, attribute=source.column)
+        if not len(geometries):
+            raise EmptyError(f"{source.path}: the layer is empty: it holds no polygon")
         geometries = on_grid(geometries, grid)
         numbered = source.column is None
         names = np.array(
-            [str(n) if numbered else as_text(v) for n, v in enumerate(values, 1)], object
+            [
+                str(n) if numbered else NAMELESS if is_null(v) else as_text(v)
+                for n, v in enumerate(values, 1)
+            ],
+            object,
         )
         found = []
         for name in dict.fromkeys(names.tolist()):

@@ -212,6 +212,23 @@ def block_shape(dataset: Any, band: int) -> tuple[int, int]:
     return height, width
 
 
+def lossy_compression(dataset: Any) -> str | None:
+    """The compression of a file, if it changes pixels: ``JPEG`` or another; else None."""
+    facts = dataset.tags(ns="IMAGE_STRUCTURE")
+    name = str(facts.get("COMPRESSION", ""))
+    lossy = dataset.driver == "JPEG" or "JPEG" in name.upper().replace("JPEG2000", "")
+    lossy |= facts.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
+    return (name or str(dataset.driver)) if lossy else None
+
+
+def hides_top(dataset: Any) -> bool:
+    """Whether 255 is transparent in a palette, as in masks that geoseg writes as PNG."""
+    if ColorInterp.palette not in dataset.colorinterp:
+        return False
+    colors = dataset.colormap(1)
+    return 255 in colors and colors[255][3] == 0  # noqa: PLR2004
+
+
 MaskSource = Literal["alpha", "mask", "masks"]
 """What hides pixels: an alpha band, a mask of the whole raster, or a mask of each band's own."""
 

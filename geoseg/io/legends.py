@@ -1,20 +1,24 @@
 """Legends in TOML files, from presets, and from what a reference itself says."""
 
 import json
+import re
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from geoseg.core.colors import to_hex
-from geoseg.core.legend import Legend, as_text
-from geoseg.core.presets import PRESETS, preset
+from geoseg.core.legend import Legend, as_bytes, as_text, is_null
+from geoseg.core.presets import PRESETS, about_preset, preset
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import blocks
-from geoseg.errors import LegendError
+from geoseg.errors import EmptyError, LegendError
+from geoseg.io.gdal import hides_top, lossy_compression, opened, reading
 from geoseg.io.raster import RasterReader
 from geoseg.io.vector import is_vector, read_polygons
+from geoseg.io.window_scores import read_tags
 
 MOST_DERIVED = 100
 """More different values than this are no classes."""
@@ -41,33 +45,72 @@ def load_legend(name: str) -> Legend:
         raise LegendError(f"{path}: {error}") from error
 
 
-def derive_legend(
-    reference: Path, *, attribute: str | None = None, layer: str | None = None
-) -> Legend:
-    """A legend from the values, colours or attribute values that a reference holds.
+class Derived(NamedTuple):
+    """A legend that was found in a reference or by name, to be edited."""
 
-    The value 255 is taken for unlabelled.
+    legend: Legend
+    """The classes."""
+
+    about: tuple[str, ...]
+    """What to know of it, in lines."""
+
+
+def find_legend(name: str, *, attribute: str | None = None, layer: str | None = None) -> Derived:
+    """The legend of a preset, of a class map of geoseg's, or one derived from a reference.
+
+    Args:
+        name: Of the preset, or the path of the raster or polygons.
+        attribute: Column of the polygons.
+        layer: Of the polygons.
 
     Raises:
-        LegendError: If these are too many to be classes.
+        LegendError: If the reference has too many values to be classes, or none.
+    """
+    if found := preset(name):
+        return Derived(found, tuple(about_preset(name).splitlines()))
+    path = Path(name)
+    if not path.exists() and not path.suffix:
+        raise LegendError(
+            f"{name}: no such file, and no preset ({', '.join(PRESETS)}, binary:NAME)"
+        )
+    return derive_legend(path, attribute=attribute, layer=layer)
+
+
+def derive_legend(
+    reference: Path, *, attribute: str | None = None, layer: str | None = None
+) -> Derived:
+    """A legend from the values, colours or attribute values that a reference holds.
+
+    Raises:
+        LegendError: If these are too many to be classes, or none.
+        EmptyError: If there are no polygons.
+        RasterError: If a raster cannot be read.
+        VectorError: If polygons cannot be read.
     """
     if is_vector(reference):
-        tables = _tables_of_attribute(reference, attribute, layer)
+        tables, about = _tables_of_attribute(reference, attribute, layer)
+    elif carried := read_tags(reference).get("legend"):
+        return Derived(Legend.from_dict(carried), (f"The legend that {reference.name} carries.",))
     else:
-        tables = _tables_of_raster(reference)
-    if len(tables) > MOST_DERIVED:
-        raise LegendError(f"{reference}: {len(tables)} different values are no classes")
-    classes = [table for table in tables if table["value"] != IGNORE]
-    ignored = [IGNORE] if len(classes) < len(tables) else []
-    return Legend.from_dict({"name": reference.stem, "ignore": ignored, "class": classes})
+        tables, about = _tables_of_raster(reference)
+    try:
+        legend = Legend.from_dict({"name": reference.stem, "class": tables})
+    except LegendError as error:
+        raise LegendError(f"{reference}: {error}") from error
+    return Derived(legend, tuple(about))
 
 
-def to_toml(legend: Legend) -> str:
-    """The TOML file that `load_legend` reads."""
+def to_toml(legend: Legend, about: Sequence[str] = ()) -> str:
+    """The TOML file that `load_legend` reads.
+
+    Args:
+        legend: The classes.
+        about: Comments above them.
+    """
     record = legend.to_dict()
     tables = record.pop("class")
-    head = [_assignment(key, value) for key, value in record.items()]
-    lines = [*head]
+    lines = [f"# {line}" for line in about]
+    lines += [_assignment(key, value) for key, value in record.items()]
     for table in tables:
         lines += ["", "[[class]]", *(_assignment(key, value) for key, value in table.items())]
     return "\n".join(lines).lstrip("\n") + "\n"
@@ -77,54 +120,123 @@ def _assignment(key: str, value: Any) -> str:
     return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # for these types also TOML
 
 
-def _tables_of_attribute(path: Path, attribute: str | None, layer: str | None) -> list[Any]:
+def _tables_of_attribute(
+    path: Path, attribute: str | None, layer: str | None
+) -> tuple[list[Any], list[str]]:
     if attribute is None:
         raise LegendError(f"{path}: name the column that holds the class with --attribute")
     column = read_polygons(path, layer=layer, attribute=attribute).attributes
-    names = sorted({as_text(value) for value in column})
-    if all(name.isdecimal() and int(name) <= IGNORE for name in names):
-        numbers = sorted(map(int, names))
-        return [{"value": value, "name": f"class {value}"} for value in numbers]
-    return [{"value": value, "name": name} for value, name in enumerate(names)]
+    if not column:
+        raise EmptyError(f"{path}: the layer is empty: it holds no polygon")
+    texts = {as_text(value) for value in column if not is_null(value)}
+    nulls = sum(map(is_null, column))
+    if not texts:
+        raise LegendError(f"{path}: column {attribute!r} is empty: null for all {nulls} polygons")
+    _refuse_many(path, len(texts))
+    about = [f"{nulls} polygons have no value in {attribute!r}: unlabelled."] if nulls else []
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,9}", text) for text in texts):
+        numbers = sorted(map(int, texts))
+        tables = _tables_of_numbers(numbers, "attributes", as_text)
+        return tables, about + _of_top(numbers)
+    return [{"value": value, "name": name} for value, name in enumerate(sorted(texts))], about
 
 
-def _tables_of_raster(path: Path) -> list[Any]:
+def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
+    with opened(path) as dataset, reading(path):
+        lossy, hidden = lossy_compression(dataset), {IGNORE} if hides_top(dataset) else set()
     with RasterReader(path, palette_index=True) as reader:
-        if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
-            return _tables_of_colors(reader)
-        values = _distinct(reader, reader.nodata)
-        palette = reader.palette or {}
-    fit = all(0 <= value <= IGNORE for value in values)
+        in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
+        codes = _colors(reader) if in_colors else _values(reader)
+        palette, nodata = reader.palette or {}, reader.nodata
+    found = sorted(codes - hidden)
+    _refuse_many(path, len(found), lossy)
+    if not found:
+        raise LegendError(f"{path}: no pixel has data")
+    about = [] if nodata is None else [f"The file's nodata, {nodata:g}, is unlabelled."]
+    if lossy:
+        about.append(
+            f"The file is {lossy}, which changes {'colours' if in_colors else 'values'}: keep the "
+            f"true ones, and read the file with --color-tolerance."
+        )
+    if in_colors:
+        tables = [
+            {"value": number, "name": f"class {number}", "color": f"#{color:06x}"}
+            for number, color in enumerate(found)
+        ]
+        return tables, about
+    tables = _tables_of_numbers(found, "values", int)
     taken: set[str] = set()
-    tables: list[Any] = []
-    for number, value in enumerate(values):
-        table = {"value": value if fit else number, "name": f"class {value}"}
-        table |= {} if fit else {"values": [value]}
+    for value, table in zip(found, tables, strict=True):
         color = to_hex(palette[value]) if value in palette else None
         if color is not None and color not in taken:
             table["color"] = color
             taken.add(color)
+    return tables, about + _of_top(found)
+
+
+def _tables_of_numbers(
+    numbers: Sequence[int], key: str, code: Callable[[int], int | str]
+) -> list[dict[str, Any]]:
+    """A class for each number; those that a class map cannot hold get another value.
+
+    Args:
+        numbers: In order.
+        key: What names the number where the value is another.
+        code: How it is named there.
+    """
+    own = {number for number in numbers if 0 <= number < IGNORE}
+    after = range(max(own, default=-1) + 1, IGNORE)
+    free = iter([value for value in (*after, *range(IGNORE)) if value not in own])
+    tables: list[dict[str, Any]] = []
+    for number in numbers:
+        table: dict[str, Any] = {"value": number, "name": f"class {number}"}
+        if number not in own:
+            table |= {"value": next(free), key: [code(number)]}
         tables.append(table)
     return tables
 
 
-def _tables_of_colors(reader: RasterReader) -> list[Any]:
-    colors: set[int] = set()
-    for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
-        image, valid = reader.read(window)
-        red, green, blue = image[:3, valid].astype(np.uint32)
-        colors |= set(np.unique((red << 16) | (green << 8) | blue).tolist())
-    return [
-        {"value": number, "name": f"class {number}", "color": f"#{color:06x}"}
-        for number, color in enumerate(sorted(colors))
-    ]
+def _of_top(numbers: Sequence[int]) -> list[str]:
+    """What to know of the value 255, if it is there."""
+    if IGNORE not in numbers:
+        return []
+    line = (
+        f"{IGNORE} is a class here. If it means unlabelled: take the class out, and write "
+        f"ignore = [{IGNORE}] above the others."
+    )
+    return [line]
 
 
-def _distinct(reader: RasterReader, nodata: float | None) -> list[int]:
+def _refuse_many(path: Path, count: int, lossy: str | None = None) -> None:
+    if count > MOST_DERIVED:
+        why = f"; the file is {lossy}, which changes them: use lossless labels" if lossy else ""
+        raise LegendError(f"{path}: more than {MOST_DERIVED} different values are no classes{why}")
+
+
+def _colors(reader: RasterReader) -> set[int]:
     found: set[int] = set()
     for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
         image, valid = reader.read(window)
-        found |= {int(value) for value in np.unique(image[0][valid]) if value != nodata}
+        try:
+            red, green, blue = as_bytes(image[:3, valid]).astype(np.uint32)
+        except LegendError as error:
+            raise LegendError(f"{reader.path}: {error}") from error
+        found |= set(np.unique((red << 16) | (green << 8) | blue).tolist())
         if len(found) > MOST_DERIVED:
             break
-    return sorted(found)
+    return found
+
+
+def _values(reader: RasterReader) -> set[int]:
+    found: set[float] = set()
+    for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
+        image, valid = reader.read(window)
+        found |= set(np.unique(image[0][valid]).tolist())
+        if broken := [value for value in found if value != int(value)]:
+            raise LegendError(
+                f"{reader.path}: holds {broken[0]:g}, and classes are whole numbers: is it a "
+                f"raster of scores or heights?"
+            )
+        if len(found) > MOST_DERIVED:
+            break
+    return set(map(int, found))

@@ -3,27 +3,20 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
-from geoseg.core.legend import Legend
+from geoseg.core.legend import Legend, is_null
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, GridMismatchError, LegendError, VectorError
+from geoseg.errors import EmptyError, GridMismatchError, LegendError, UnknownCodeError, VectorError
+from geoseg.io.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.io.placement import window_on
 from geoseg.io.raster import RasterReader, ReadOptions
 from geoseg.io.vector import Area, BurntPolygons, is_vector, read_polygons
-
-Coding = Literal["auto", "values", "colors", "map"]
-"""How the pixels of a reference name classes.
-
-By the legend's source values, by its source colours, or (a class map of geoseg's own) by
-the values of class maps. ``auto``: colours where there are three bands or a palette with
-other values than the legend's.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +40,8 @@ class ReferenceOptions:
 
     only_polygons: bool = False
     """Whether ground that no polygon covers is unlabelled, whatever the legend says."""
+    color_tolerance: float = 0
+    """How far a colour may be from that of a class, in the cube of red, green and blue."""
 
 
 class Reference(Protocol):
@@ -102,9 +97,25 @@ def open_reference(
             may_be_elsewhere=may_be_elsewhere,
         )
     else:
-        reference = RasterReference(path, legend=legend, grid=grid, options=options)
+        tolerance = options.color_tolerance
+        classes = PixelClasses(path, legend, options.coding, tolerance=tolerance)
+        reference = RasterReference(classes, grid=grid, resample=options.resample)
     reference.labelled = labelled
     return reference
+
+
+def open_class_map(path: Path, *, legend: Legend, grid: Grid) -> "RasterReference":
+    """Open a class map of any program: geoseg's own, or one with the legend's map values.
+
+    Args:
+        path: The raster; values, or colours.
+        legend: The classes.
+        grid: The map's own.
+
+    Raises:
+        RasterError: If it cannot be read.
+    """
+    return RasterReference(PixelClasses.of_map(path, legend), grid=grid)
 
 
 class _Labelled(ABC):
@@ -135,16 +146,29 @@ class _Labelled(ABC):
 class RasterReference(_Labelled):
     """A raster of class values or colours."""
 
-    def __init__(
-        self, path: Path, *, legend: Legend, grid: Grid, options: ReferenceOptions
-    ) -> None:
-        self.path = path
-        self._legend = legend
-        auto = options.coding == "auto"
-        self._coding = guess_coding(path, legend) if auto else options.coding
-        by_index = self._coding != "colors"
-        self._reader = RasterReader(path, palette_index=by_index)
-        self._window = self._place(grid, resample=options.resample, palette_index=by_index)
+    def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
+        """Open.
+
+        Args:
+            classes: What the raster's pixels mean.
+            grid: To read it on.
+            resample: Whether it is resampled if it lies on another grid.
+        """
+        self.path = classes.path
+        self._classes = classes
+        by_index = classes.by_index
+        self._reader = RasterReader(self.path, palette_index=by_index)
+        self._window = self._place(grid, resample=resample, palette_index=by_index)
+
+    @property
+    def meaning(self) -> Meaning:
+        """How it names classes."""
+        return self._classes.meaning
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        return self._classes.notes
 
     def _place(self, grid: Grid, *, resample: bool, palette_index: bool) -> Window:
         """Where the grid lies on the reference; on request the reference is resampled first."""
@@ -188,29 +212,7 @@ class RasterReference(_Labelled):
 
     def _read(self, window: Window) -> NDArray[np.uint8]:
         """Class indices of a window of the raster."""
-        image, valid = self._reader.read(window)
-        try:
-            return self._encode(image, valid)
-        except LegendError as error:
-            raise LegendError(f"{self.path}: {error}") from error
-
-    def _encode(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        if valid.all():
-            return self._encode_all(image)
-        if not valid.any():
-            return np.full(valid.shape, IGNORE, np.uint8)
-        row, col = np.unravel_index(int(valid.argmax()), valid.shape)
-        first = image[:, row, col]
-        try:
-            mask = self._encode_all(np.where(valid, image, first[:, None, None]))
-        except LegendError:
-            self._encode_all(image[:, valid][:, None])  # says how many pixels there really are
-            raise
-        mask[~valid] = IGNORE
-        return mask
-
-    def _encode_all(self, image: NDArray[Any]) -> NDArray[np.uint8]:
-        return encode_as(self._coding, image, self._legend)
+        return self._classes.encode(*self._reader.read(window))
 
     def close(self) -> None:
         """Release files."""
@@ -231,14 +233,23 @@ class VectorReference(_Labelled):
         may_be_elsewhere: bool = False,
     ) -> None:
         self.path = path
+        self._legend, self._column = legend, options.attribute
+        self._only_polygons = options.only_polygons
         polygons = read_polygons(path, layer=options.layer, attribute=options.attribute)
+        count = len(polygons.geometries)
+        self._nulls = sum(map(is_null, polygons.attributes)) if options.attribute else 0
         if options.attribute is None:
-            indices = np.full(len(polygons.geometries), _only_class(path, legend), np.uint8)
+            indices = np.full(count, _only_class(path, legend), np.uint8)
+        elif count and self._nulls == count:
+            raise LegendError(
+                f"{path}: column {options.attribute!r} is empty: null for all {count} polygons"
+            )
         else:
             try:
                 indices = legend.encode_attributes(polygons.attributes)
-            except LegendError as error:
-                raise LegendError(f"{path}: column {options.attribute!r}: {error}") from error
+            except UnknownCodeError as error:
+                what = f"{path}: column {options.attribute!r}: {error.kind}"
+                raise UnknownCodeError(what, error.counts) from error
         with_background = background and not options.only_polygons
         fill = legend.background_index if with_background else IGNORE
         self._polygons = polygons.geometries, indices
@@ -247,6 +258,34 @@ class VectorReference(_Labelled):
             self._burnt.refuse_elsewhere(path)
         drawn = fill == IGNORE and self._burnt.touches_grid
         self.extent = self._burnt.window if drawn else grid.window
+
+    @property
+    def meaning(self) -> Meaning:
+        """How it names classes."""
+        legend, column = self._legend, self._column
+        classes = {c.name: c.source_attributes if column else () for c in legend.classes}
+        if column is None:
+            classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
+        ground, background = "ground without a polygon", None
+        if not self._only_polygons and legend.background is not None:
+            background = legend.background
+            classes[background] = (*classes[background], ground)
+        nulls = ("null",) if self._nulls else ()
+        ignored = (*nulls, *map(str, legend.ignore if column else ()))
+        rest = () if background else (ground,)
+        return Meaning(f"column {column!r}" if column else "polygons", classes, ignored + rest)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        if not self._nulls:
+            return []
+        count = len(self._polygons[1])
+        note = (
+            f"{self.path}: {self._nulls} of {count} polygons have no value in column "
+            f"{self._column!r} (null or empty): the ground that they cover is unlabelled"
+        )
+        return [note]
 
     def polygons_of(self, index: int) -> Any:
         """The polygons of a class, a GeoSeries."""
@@ -263,38 +302,6 @@ class VectorReference(_Labelled):
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def guess_coding(path: Path, legend: Legend) -> Coding:
-    """How the pixels of a reference raster name classes: by colour, or by value.
-
-    Raises:
-        RasterError: If it cannot be read.
-    """
-    with RasterReader(path, palette_index=True) as reader:
-        if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
-            return "colors"
-        if reader.palette and not legend.fits_palette(reader.palette):
-            return "colors"
-    return "values"
-
-
-def encode_as(coding: Coding, image: NDArray[Any], legend: Legend) -> NDArray[np.uint8]:
-    """Class indices of pixels.
-
-    Args:
-        coding: How they name classes; not ``auto``.
-        image: (bands, height, width).
-        legend: The classes.
-
-    Raises:
-        LegendError: If a value or colour has no class in the legend.
-    """
-    if coding == "colors":
-        return legend.encode_colors(image)
-    if coding == "map":
-        return legend.encode_map(image[0])
-    return legend.encode_values(image[0])
 
 
 def _only_class(path: Path, legend: Legend) -> int:

@@ -85,6 +85,11 @@ class References:
         """The files that share ground with the grid."""
         return tuple(part.path for part in self._parts)
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        return [note for part in self._parts for note in part.notes]
+
     def read(self, window: Window) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 where no file says anything."""
         if len(self.paths) == 1:

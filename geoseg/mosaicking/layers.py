@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from geoseg.core.blend import WindowScores
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE, SCORE_NODATA, classify, confidence, encode_scores
+from geoseg.io.pixel_classes import CLASS_MAP
 from geoseg.io.style import colormap
 from geoseg.io.writer import RasterFormat
 from geoseg.mosaicking.outputs import MapOutputs
 
-CLASS_MAP = "class map"
+__all__ = ["CLASS_MAP", "CONFIDENCE", "SCORES", "layer_formats", "layer_pixels"]
+
 SCORES = "scores"
 CONFIDENCE = "confidence"
 

@@ -13,6 +13,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE, decode_scores
 from geoseg.core.window import Window, blocks
 from geoseg.errors import GridMismatchError, LegendError
+from geoseg.io.pixel_classes import PixelClasses
 from geoseg.io.placement import cover
 from geoseg.io.raster import RasterReader, ReadOptions
 from geoseg.mosaicking.methods import Layer
@@ -28,7 +29,8 @@ class Scene:
     reader: RasterReader
     window: Window
     legend: Legend
-    is_class_map: bool
+    classes: PixelClasses | None
+    """What its pixels mean; None: they are scores."""
 
     def read(self, block: Window) -> Layer | None:
         """What the scene says of a block of the mosaic, or None if it does not reach there."""
@@ -36,21 +38,15 @@ class Scene:
         if part is None:
             return None
         image, valid = self.reader.read(part.relative_to(self.window))
-        if self.is_class_map:
-            scores, valid = self._one_hot(image[0], valid)
+        if self.classes is not None:
+            scores, valid = self._one_hot(self.classes.encode(image, valid))
         elif self.reader.dtype == np.uint8:
             scores = decode_scores(image)
         else:
             scores = np.where(valid, image, 0).astype(np.float32)
         return Layer(part.relative_to(block), scores, valid, self._distance(part))
 
-    def _one_hot(
-        self, values: NDArray[np.uint8], valid: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        try:
-            indices = self.legend.encode_map(np.where(valid, values, IGNORE))
-        except LegendError as error:
-            raise LegendError(f"{self.reader.path}: {error}") from error
+    def _one_hot(self, indices: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         classes = np.arange(len(self.legend))[:, None, None]
         return (indices == classes).astype(np.float32), indices != IGNORE
 
@@ -113,9 +109,14 @@ def open_scenes(
                     f"{len(legend)} classes"
                 )
         yield Scenes(
-            [Scene(each, grid.window_of(each.grid), legend, class_maps) for each in readers],
+            [_scene(each, grid, legend, class_maps=class_maps) for each in readers],
             grid,
         )
+
+
+def _scene(reader: RasterReader, grid: Grid, legend: Legend, *, class_maps: bool) -> Scene:
+    classes = PixelClasses.of_map(reader.path, legend) if class_maps else None
+    return Scene(reader, grid.window_of(reader.grid), legend, classes)
 
 
 def _union(readers: Sequence[RasterReader]) -> Grid:

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.core.legend_map import MergedLegend, map_side
+from geoseg.core.legend_map import MergedLegend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, NoPolygonError
-from geoseg.io.raster import RasterReader
+from geoseg.io.pixel_classes import PixelClasses
 from geoseg.io.reference import Reference, ReferenceOptions, open_reference
 from geoseg.io.vector import Area, is_vector
-from geoseg.io.window_scores import read_tags
-from geoseg.reporting.layers import CLASS_MAP, Layer, RasterClasses
+from geoseg.reporting.layers import Layer, RasterClasses
 from geoseg.reporting.on_grid import shrunk
 from geoseg.reporting.reading import Ground, Reading
 
@@ -131,7 +130,7 @@ class ClassesWithin:
             self._areas = {1: self._burn(1)}
         except EmptyError as error:
             told = ", ".join(str(each.path) for each in grounds)
-            raise EmptyError(f"{told}: {error}; are the CRS right?") from error
+            raise EmptyError(f"{told}: {error}") from error
 
     def read(self, window: Window, step: int) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 outside."""
@@ -164,15 +163,9 @@ def open_map(
     Raises:
         GeosegError: What is wrong with the file.
     """
-    with RasterReader(path, palette_index=True) as reader:
-        in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
-    own = reading.by_map_values or isinstance(legend, MergedLegend)
-    if in_colors:
-        legend = map_side(legend)
-        return RasterClasses(path, legend, grid, title=path.name, coding="colors", exact=exact)
-    known = own or read_tags(path).get("kind") == CLASS_MAP
-    coding: Literal["map", "auto"] = "map" if known else "auto"
-    return RasterClasses(path, legend, grid, title=path.name, coding=coding, exact=exact)
+    by_map_values = reading.by_map_values or isinstance(legend, MergedLegend)
+    classes = PixelClasses.of_map if by_map_values else PixelClasses
+    return RasterClasses(classes(path, legend), grid, exact=exact)
 
 
 def open_references(
@@ -200,7 +193,11 @@ def open_references(
                     _polygons(path, legend, grid, reading, alone=alone)
                     if is_vector(path)
                     else RasterClasses(
-                        path, legend, grid, title=path.name, coding=options.coding, exact=exact
+                        PixelClasses(
+                            path, legend, options.coding, tolerance=options.color_tolerance
+                        ),
+                        grid,
+                        exact=exact,
                     )
                 )
             except EmptyError:

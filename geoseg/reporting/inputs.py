@@ -9,11 +9,11 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.errors import InputError
 from geoseg.io.paths import find_rasters, unique_names
+from geoseg.io.pixel_classes import CLASS_MAP
 from geoseg.io.raster import RasterReader
 from geoseg.io.vector import is_vector
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.evaluated import EVALUATION, read_evaluated
-from geoseg.reporting.layers import CLASS_MAP
 from geoseg.reporting.on_grid import share_ground
 from geoseg.reporting.reading import Reading
 from geoseg.reporting.stretch import BandChoice

@@ -7,19 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
-from geoseg.core.legend import Legend
-from geoseg.core.legend_map import MergedLegend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
-from geoseg.errors import LegendError
+from geoseg.io.pixel_classes import PixelClasses
 from geoseg.io.raster import RasterReader
-from geoseg.io.reference import Coding, encode_as, guess_coding
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.on_grid import OnGrid, shrunk
 from geoseg.reporting.stretch import BandChoice, averaged, painter_of, with_alpha
-
-CLASS_MAP = "class map"
-"""What the tag of a class map of geoseg's says that it is."""
 
 FINER = (4, 2, 1)
 """A pixel of a shrunk picture is the mean of so many along a side, where that comes out even."""
@@ -96,29 +90,22 @@ class RasterClasses:
 
     def __init__(
         self,
-        path: Path,
-        legend: Legend,
+        classes: PixelClasses,
         grid: Grid,
         *,
-        title: str,
-        coding: Coding = "auto",
         exact: bool = False,
     ) -> None:
         """Open.
 
         Args:
-            path: The raster.
-            legend: Its classes.
+            classes: What the raster's pixels mean.
             grid: To read it on.
-            title: What the page calls it.
-            coding: How pixels name classes.
             exact: Take the pixel in the middle of each square, rather than what overviews
                 hold: slower, and two maps then differ only where their pixels do.
         """
-        self.title = title
-        self._path, self._legend, self._exact = path, legend, exact
-        self._coding = coding_of(path, legend) if coding == "auto" else coding
-        self._file = OnGrid(path, grid, palette_index=self._coding != "colors")
+        self.title = classes.path.name
+        self._classes, self._exact = classes, exact
+        self._file = OnGrid(classes.path, grid, palette_index=classes.by_index)
 
     def read(self, window: Window, step: int) -> NDArray[np.uint8]:
         """(height, width) class indices.
@@ -147,24 +134,8 @@ class RasterClasses:
         return indices
 
     def _indices(self, window: Window, step: int) -> NDArray[np.uint8]:
-        image, valid = self._file.read(window, step)
-        try:
-            if valid.all():
-                return encode_as(self._coding, image, self._legend)
-            indices = np.full(valid.shape, IGNORE, np.uint8)
-            pixels = np.stack([band[valid] for band in image])[:, None]
-            indices[valid] = encode_as(self._coding, pixels, self._legend)[0]
-        except LegendError as error:
-            raise LegendError(f"{self._path}: {error}") from error
-        return indices
+        return self._classes.encode(*self._file.read(window, step))
 
     def close(self) -> None:
         """Release files."""
         self._file.close()
-
-
-def coding_of(path: Path, legend: Legend) -> Coding:
-    """How the pixels of a reference name classes: as a map of geoseg's, by colour, or by value."""
-    if read_tags(path).get("kind") == CLASS_MAP and not isinstance(legend, MergedLegend):
-        return "map"
-    return guess_coding(path, legend)

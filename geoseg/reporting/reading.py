@@ -67,6 +67,7 @@ class Reading:
                 layer=own.layer or theirs.layer,
                 coding=theirs.coding if own.coding == "auto" else own.coding,
                 only_polygons=own.only_polygons or theirs.only_polygons,
+                color_tolerance=own.color_tolerance or theirs.color_tolerance,
             ),
             grounds=self.grounds or other.grounds,
         )

@@ -25,6 +25,7 @@ from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
 from geoseg.io.raster import RasterReader
+from geoseg.io.reference import RasterReference, VectorReference
 from geoseg.io.training_ground import content_of
 from geoseg.io.vector import is_vector
 from geoseg.tiling.divide import Fate, Kind, SurveyedSource, divide
@@ -68,6 +69,9 @@ class TileReport:
 
     split_block: int | None = None
     """Side of a spatial block, in pixels."""
+
+    meanings: dict[str, int] = field(default_factory=dict)
+    """How references name classes, in words, and how many of them do."""
 
     def drop(self, reason: str, count: int) -> None:
         """Count windows that are left out."""
@@ -196,6 +200,7 @@ class _Tiling:
             own = _same_kind(opened, kind)
             todo = runs(opened.grid, self.options)
             found = survey(opened, todo, len(self.legend), self.pool)
+            self._tell_meaning(opened.reference)
             fate: Fate = "outside" if opened.is_outside else "blank" if opened.is_blank else None
         kept = found.only(found.keep(self.options))
         left_out = len(found.windows) - len(kept.windows)
@@ -203,6 +208,14 @@ class _Tiling:
         totals = np.array([found.valid.sum(), *found.classes.sum(axis=0)])
         known = replace(source, content=content_of(source.ortho))
         return SurveyedSource(known, opened.grid, kept, totals, own, fate)
+
+    def _tell_meaning(self, reference: RasterReference | VectorReference) -> None:
+        """Note how a reference that was read to its end names classes."""
+        said = str(reference.meaning)
+        self.report.meanings[said] = self.report.meanings.get(said, 0) + 1
+        self.report.warnings += [
+            note for note in reference.notes if note not in self.report.warnings
+        ]
 
     def extract_all(
         self,

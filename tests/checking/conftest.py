@@ -15,7 +15,7 @@ from geoseg.io.patches import PatchSet
 from geoseg.io.raster import ReadOptions
 from geoseg.io.reference import ReferenceOptions
 
-LEGEND = Legend.from_dict({"class": [{"name": "a"}, {"name": "b"}]})
+LEGEND = Legend.from_dict({"ignore": [255], "class": [{"name": "a"}, {"name": "b"}]})
 
 
 @pytest.fixture

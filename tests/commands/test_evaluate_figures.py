@@ -11,7 +11,7 @@ def maps(world, write_raster):
     write_raster("map.tif", np.array([[5, 5, 9, 9], [5, 9, 9, 5]], np.uint8), nodata=255)
     dark = np.array([[250, 200, 10, 60], [200, 100, 90, 240]], np.uint8)
     write_raster("scores.tif", np.stack([dark, 254 - dark]), nodata=255)
-    write_raster("west.tif", np.array([[5, 5, 255, 255], [5, 5, 255, 255]], np.uint8))
+    write_raster("west.tif", np.array([[5, 5, 0, 0], [5, 5, 0, 0]], np.uint8), nodata=0)
     write_raster("rest.tif", np.array([[5, 9, 9, 9], [5, 5, 9, 9]], np.uint8))
     return world
 

@@ -21,14 +21,30 @@ def test_without_an_output_it_goes_to_stdout(geoseg, world, write_raster):
     assert '"#000000"' in outcome.out
 
 
-def test_string_codes_keep_their_numbers_and_255_is_ignored(geoseg, world, write_polygons):
-    squares = [shapely.box(n, 0, n + 1, 1) for n in range(3)]
-    polygons = write_polygons("cover.gpkg", squares, code=["1", "4", "255"])
+def test_a_mask_of_0_and_255_has_two_classes(geoseg, write_raster):
+    mask = write_raster("mask.png", np.array([[0, 255], [0, 0]], np.uint8))
 
-    found = geoseg("legend", polygons, "--attribute", "code").out
+    found = geoseg("legend", mask).out
 
-    assert "value = 4" in found
-    assert "ignore = [255]" in found
+    assert found.count("[[class]]") == 2
+    assert "values = [255]" in found
+    assert not [line for line in found.splitlines() if line.startswith("ignore")]
+
+
+def test_presets_are_printed_with_the_other_coding(geoseg):
+    outcome = geoseg("legend", "isprs")
+
+    assert outcome.out.count("[[class]]") == 6
+    assert "isprs-1to6" in outcome.out.splitlines()[1]
+    assert "ignore = [0," in geoseg("legend", "isprs-1to6").out
+    assert "alternative = 255" in geoseg("legend", "binary:roof").out
+
+
+def test_what_is_neither_file_nor_preset_is_refused_with_the_presets(geoseg):
+    outcome = geoseg("legend", "ispr")
+
+    assert outcome.code == 1
+    assert "isprs-1to6" in outcome.err
 
 
 def test_polygons_need_a_column(geoseg, world, write_polygons):

@@ -74,7 +74,7 @@ def compared(world, write_raster, write_polygons):
     kinds = write_polygons("kinds.gpkg", [west, east], kind=["dark", "bright"], layer="kinds")
     half = write_polygons("half.gpkg", [west], kind=["dark"])
     strip = write_polygons("aoi.geojson", [box(500_000, 5_699_999.5, 500_002, 5_700_000)])
-    rest = write_raster("rest.tif", np.array([[255, 5, 5, 9], [9, 5, 9, 9]], np.uint8))
+    rest = write_raster("rest.tif", np.array([[0, 5, 5, 9], [9, 5, 9, 9]], np.uint8), nodata=0)
     stored = write_raster("stored.tif", np.array([[5, 9, 9, 9], [9, 9, 5, 5]], np.uint8))
     other = write_raster("other.tif", np.array([[1, 2, 3, 3], [1, 2, 2, 7]], np.uint8))
     legend = world / "legend.toml"

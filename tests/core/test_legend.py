@@ -25,7 +25,7 @@ def legend(*tables, **head):
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "int32", "int64", "float32", "float64"])
 def test_source_values_become_indices(dtype):
-    values = np.array([[10, 3, 500, 30], [0, 9, 255, 10]], dtype)
+    values = np.array([[10, 3, 500, 30], [0, 9, 9, 10]], dtype)
 
     assert COVER.encode_values(values).tolist() == [
         [0, 1, 1, 2],
@@ -34,7 +34,7 @@ def test_source_values_become_indices(dtype):
 
 
 def test_bytes_become_indices():
-    values = np.array([[10, 3, 30], [0, 9, 255]], np.uint8)
+    values = np.array([[10, 3, 30], [0, 9, 9]], np.uint8)
 
     assert COVER.encode_values(values).tolist() == [[0, 1, 2], [IGNORE, IGNORE, IGNORE]]
 
@@ -72,6 +72,60 @@ def test_no_pixels_are_no_classes(shape, dtype):
     assert COVER.encode_values(np.zeros(shape, dtype)).shape == shape
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_255_is_a_value_like_others(dtype):
+    values = np.array([10, 255, 255], dtype)
+
+    with pytest.raises(LegendError, match=r"255(\.0)? \(2x\)"):
+        COVER.encode_values(values)
+    assert legend({"name": "a", "value": 10}, ignore=[255]).encode_values(values).tolist() == [
+        *(0, IGNORE, IGNORE)
+    ]
+
+
+def test_an_alternative_means_the_class_too():
+    either = legend({"name": "no"}, {"name": "yes", "alternative": 255})
+
+    assert either.encode_values(np.array([0, 1, 255], np.uint8)).tolist() == [0, 1, 1]
+    assert Legend.from_dict(either.to_dict()) == either
+    with pytest.raises(LegendError, match="source value 255 belongs to two"):
+        legend({"name": "no", "values": [255]}, {"name": "yes", "alternative": 255})
+
+
+def test_values_near_enough_to_those_of_a_class_mean_it():
+    either = legend({"name": "no"}, {"name": "yes", "alternative": 255})
+    values = np.array([0, 1, 60, 195, 254, 255], np.uint8)
+
+    assert either.encode_values(values, tolerance=60).tolist() == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(LegendError, match=r"61 \(1x\)"):
+        either.encode_values(np.array([0, 61], np.uint8), tolerance=60)
+
+
+@pytest.mark.parametrize(
+    ("tables", "ignore", "spacing"),
+    [
+        ([{"name": "a"}, {"name": "b"}], [], 1),
+        ([{"name": "a"}, {"name": "b", "alternative": 255}], [], 255),
+        ([{"name": "a", "values": [0, 1]}, {"name": "b", "values": [100]}], [150], 50),
+        ([{"name": "a", "values": [0, 1]}], [], float("inf")),
+    ],
+)
+def test_how_far_values_of_different_meaning_lie_apart(tables, ignore, spacing):
+    assert legend(*tables, ignore=ignore).spacing() == spacing
+
+
+def test_class_maps_of_others_hold_values_and_no_source_values():
+    theirs = legend(
+        {"name": "a", "value": 1, "values": [7]},
+        {"name": "b", "value": 2, "values": [1], "alternative": 255},
+        ignore=[2, 9],
+    ).of_maps()
+
+    assert theirs.encode_values(np.array([1, 2, 255, 9])).tolist() == [0, 1, 1, IGNORE]
+    with pytest.raises(LegendError, match=r"7 \(1x\)"):
+        theirs.encode_values(np.array([7]))
+
+
 def test_a_class_map_holds_the_legends_values_and_comes_back():
     indices = np.array([[0, 1], [2, IGNORE]], np.uint8)
 
@@ -106,6 +160,31 @@ def legend_with_colors():
     )
 
 
+def test_colours_near_enough_to_that_of_a_class_mean_it():
+    image = np.array([[(255, 0, 0), (240, 9, 9), (3, 4, 0)]], np.uint8).transpose(2, 0, 1)
+
+    assert legend_with_colors().encode_colors(image, tolerance=20).tolist() == [[0, 0, IGNORE]]
+    with pytest.raises(LegendError, match=r"#f00909 \(1x\)"):
+        legend_with_colors().encode_colors(image, tolerance=19)
+
+
+def test_white_and_black_are_255_and_0_where_255_may_be_a_class():
+    image = np.array([[[0, 255, 0]]] * 3, np.uint8)
+    either = legend({"name": "no"}, {"name": "yes", "alternative": 255})
+
+    assert either.encode_colors(image).tolist() == [[0, 1, 0]]
+    with pytest.raises(LegendError, match=r"#000000 \(2x\), #ffffff"):
+        legend({"name": "no"}, {"name": "yes"}).encode_colors(image)
+
+
+@pytest.mark.parametrize("value", [256, 65535, -1, 0.5])
+def test_colours_beyond_a_byte_are_refused(value):
+    image = np.full((3, 1, 2), value, np.array(value).dtype)
+
+    with pytest.raises(LegendError, match="colours are of 8 bits"):
+        legend_with_colors().encode_colors(image)
+
+
 def test_unknown_colours_are_refused_with_a_list():
     image = np.array([[(255, 0, 0), (1, 2, 3), (1, 2, 3)]], np.uint8).transpose(2, 0, 1)
 
@@ -124,9 +203,33 @@ def test_attributes_of_a_class_that_lists_them_replace_its_name():
         COVER.encode_attributes(["building"])
 
 
+def test_a_name_counts_before_the_value_of_another_class():
+    named = legend({"name": "1"}, {"name": "2"}, {"name": "x"})  # values 0, 1, 2
+
+    assert named.encode_attributes(["1", "2", "x", 0]).tolist() == [0, 1, 2, 0]
+
+
 def test_unknown_attributes_are_refused_with_a_list():
-    with pytest.raises(LegendError, match=r"'None' \(1x\), 'shed' \(2x\)|'shed' \(2x\), 'None'"):
-        COVER.encode_attributes(["shed", "tree", None, "shed"])
+    with pytest.raises(LegendError, match=r"'shed' \(2x\), 'None' \(1x\)"):
+        COVER.encode_attributes(["shed", "tree", "None", "shed"])
+
+
+@pytest.mark.parametrize(
+    "value", [None, float("nan"), np.float32("nan"), "", "  ", "nan", "NaN", "<NA>"]
+)
+def test_polygons_without_a_value_are_unlabelled(value):
+    assert COVER.encode_attributes(["tree", value]).tolist() == [1, IGNORE]
+
+
+def test_a_class_may_be_called_what_else_stands_for_no_value():
+    named = legend({"name": "a", "attributes": ["nan"]}, {"name": "b"})
+
+    assert named.encode_attributes(["nan", float("nan"), None]).tolist() == [0, 0, IGNORE]
+
+
+@pytest.mark.parametrize("value", [4, 4.0, np.float32(4), np.int16(4), "4", " 4 "])
+def test_codes_compare_as_text_whatever_their_type(value):
+    assert legend({"name": "a", "value": 4}).encode_attributes([value]).tolist() == [0]
 
 
 def test_no_polygon_has_no_class():
@@ -168,6 +271,14 @@ def test_more_classes_than_colours_of_our_own_are_told_apart():
         ({"class": [{"name": "a", "color": "red"}]}, "#rrggbb.*red"),
         ({"class": [{"name": "a", "value": "1"}]}, "whole number"),
         ({"class": [{"name": "a", "value": True}]}, "whole number"),
+        ({"class": [{"name": "a", "alternative": "x"}]}, "alternative is a whole number"),
+        ({"class": [{"name": " "}]}, "name is missing"),
+        ({"class": [{"name": "a"}], "ignore": [0]}, "0 means class 'a' and is in `ignore`"),
+        (
+            {"class": [{"name": "a", "color": "#00FF00"}], "ignore": ["#00ff00"]},
+            "'#00ff00' means class 'a' and is in `ignore`",
+        ),
+        ({"class": [{"name": "a"}], "ignore": [1.5]}, "ignore lists whole numbers"),
         ({"class": [{"name": "a", "value": 255}]}, "holds 0..254"),
         ({"class": [{"name": "a", "value": -1}]}, "holds 0..254"),
         ({"class": [{"name": "a", "values": 3}]}, "values is a list"),

@@ -125,9 +125,9 @@ def test_references_fill_each_other_and_what_none_labels_is_background(
     write_raster, write_polygons
 ):
     """A raster labels the first two rows, polygons the left half; far.tif nothing here."""
-    values = np.full((8, 8), 255, np.uint8)
+    values = np.full((8, 8), 99, np.uint8)
     values[:2] = 0
-    first = write_raster("first.tif", values)
+    first = write_raster("first.tif", values, nodata=99)
     far = write_raster("far.tif", np.zeros((2, 2), np.uint8), crs="EPSG:3857")
     rest = write_polygons("rest.gpkg", [WEST], kind=["building"])
     reading = Reading(reference=ReferenceOptions(attribute="kind"))

@@ -8,8 +8,9 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.errors import GridMismatchError
+from geoseg.io.pixel_classes import PixelClasses
 from geoseg.io.raster import RasterReader
-from geoseg.reporting.layers import PictureLayer, RasterClasses, coding_of
+from geoseg.reporting.layers import PictureLayer, RasterClasses
 from geoseg.reporting.stretch import BandChoice
 
 LEGEND = Legend.from_dict(
@@ -34,7 +35,7 @@ def read_all(layer, grid, step=1):
 def test_exactly_the_pixel_in_the_middle_stands_for_its_square(write_map):
     values = np.random.default_rng(0).integers(0, 2, (23, 31))
     path = write_map("map.tif", values)
-    layer = RasterClasses(path, LEGEND, grid_of(path), title="map", exact=True)
+    layer = RasterClasses(PixelClasses(path, LEGEND), grid_of(path), exact=True)
 
     whole, shrunk = (read_all(layer, grid_of(path), step) for step in (1, 3))
 
@@ -100,7 +101,7 @@ def test_classes_seen_from_afar_are_those_of_the_overviews(write_map):
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4], Resampling.mode)
 
-    layer = RasterClasses(path, LEGEND, grid_of(path), title="map")
+    layer = RasterClasses(PixelClasses(path, LEGEND), grid_of(path))
 
     with rasterio.open(path) as file:
         for step in (2, 4):
@@ -131,15 +132,3 @@ def test_a_part_is_read_as_it_is_in_the_whole(write_raster):
     part = layer.read(window, 2)
 
     assert (part == read_all(layer, grid_of(path), 2)[4:12, 8:18]).all()
-
-
-@pytest.mark.parametrize(
-    ("bands", "coding"),
-    [(np.zeros((3, 2, 2), np.uint8), "colors"), (np.zeros((2, 2), np.uint8), "values")],
-)
-def test_how_pixels_name_classes_is_seen_in_the_file(write_raster, bands, coding):
-    assert coding_of(write_raster("r.tif", bands), LEGEND) == coding
-
-
-def test_a_map_of_geosegs_own_says_so(write_map):
-    assert coding_of(write_map("map.tif", [[1]]), LEGEND) == "map"

@@ -10,7 +10,10 @@ from geoseg.io.patches import PatchSet
 from geoseg.tiling import TileOptions, tile
 
 LEGEND = Legend.from_dict(
-    {"class": [{"value": 3, "name": "a"}, {"value": 7, "name": "b"}, {"value": 1, "name": "c"}]}
+    {
+        "ignore": [255],
+        "class": [{"value": 3, "name": "a"}, {"value": 7, "name": "b"}, {"value": 1, "name": "c"}],
+    }
 )
 SMALL = {"patch_size": 16, "stride": 8, "split_block": 32, "workers": 2, "val": 0.3}
 

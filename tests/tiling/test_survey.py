@@ -18,7 +18,7 @@ from geoseg.tiling import source as source_module
 from geoseg.tiling.source import open_source, region, runs
 from geoseg.tiling.survey import Survey, survey
 
-LEGEND = Legend.from_dict({"class": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
+LEGEND = Legend.from_dict({"ignore": [255], "class": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
 
 
 def surveyed(ortho, reference, options):

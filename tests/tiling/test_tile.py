@@ -19,7 +19,9 @@ from geoseg.tiling import TileOptions, plan, tile
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 RGBI = {"photometric": "minisblack", "alpha": "no"}
-LEGEND = Legend.from_dict({"class": [{"value": value, "name": f"{value}"} for value in (1, 3, 7)]})
+LEGEND = Legend.from_dict(
+    {"ignore": [255], "class": [{"value": value, "name": f"{value}"} for value in (1, 3, 7)]}
+)
 
 
 def contents(folder):

@@ -36,7 +36,7 @@ def source(tmp_path_factory):
     return Source(
         name="town",
         ortho=write(folder / "ortho.tif", image, nodata=0),
-        reference=write(folder / "truth.tif", values[None]),
+        reference=write(folder / "truth.tif", values[None], nodata=255),
     )
 
 
