@@ -105,6 +105,7 @@ def evaluate(
             "so that those that touch stay apart."
         ),
     ] = "components",
+    connectivity: options.ConnectivityName = "4",
     scores: Annotated[
         list[Path] | None,
         typer.Option(
@@ -222,6 +223,7 @@ def evaluate(
         erode=erode,
         objects=numbers,
         polygons=drawn,
+        connectivity=8 if connectivity == "8" else 4,
         by=evaluation.parse_source(by) if by else None,
         bootstrap=_bootstrap(confidence, block, bootstrap, seed),
     )

@@ -68,6 +68,12 @@ LabelledAreas = Annotated[
         "the legend's background.",
     ),
 ]
+ConnectivityName = Annotated[
+    Literal["4", "8"],
+    typer.Option(
+        "--connectivity", help="8: pixels that touch only at a corner are one region or object."
+    ),
+]
 Layer = Annotated[str | None, typer.Option("--layer", help="Layer of a vector reference.")]
 PatchSize = Annotated[
     int, typer.Option("--patch-size", min=1, help="Side of a patch or window, in pixels.")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -70,10 +70,7 @@ def postprocess(
             "or 5m2, for one class building=10m2; may be repeated.",
         ),
     ] = None,
-    connectivity: Annotated[
-        Literal["4", "8"],
-        typer.Option(help="8: pixels that touch only at a corner are one region."),
-    ] = "4",
+    connectivity: options.ConnectivityName = "4",
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

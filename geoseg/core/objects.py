@@ -1,6 +1,6 @@
 """Objects: connected pixels of a class, and which of a map are those of its reference."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,20 @@ __all__ = [
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
+Connectivity = Literal[4, 8]
+"""Whether pixels that touch only at a corner are connected (8) or not (4)."""
+
+CONNECTIVITY: Connectivity = 4
+"""Of objects and regions, unless the user says otherwise."""
+
 LEAST_IOU = 0.5
 """Of an object in the map and one of the reference, so that they are the same object."""
 
-MAX_REACH = 3
-"""Pixels of a row that a pixel of the next touches: above, and aslant on either side."""
+ABOVE = {4: (1,), 8: (0, 1, 2)}
+"""Pixels of a row that a pixel of the next touches: aslant to the left (0), above, to the right."""
+
+STRUCTURES = {4: ndimage.generate_binary_structure(2, 1), 8: np.ones((3, 3))}
+"""Which of its neighbours a pixel touches."""
 
 
 class Labels(NamedTuple):
@@ -53,11 +62,12 @@ class Objects(Protocol):
 class Components:
     """Connected pixels of a mask that comes in strips.
 
-    Pixels that touch at a corner are connected. A strip's numbers are provisional; what
-    turns out to be connected further down is joined at the end.
+    A strip's numbers are provisional; what turns out to be connected further down is joined at
+    the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connectivity: Connectivity = CONNECTIVITY) -> None:
+        self._connectivity = connectivity
         self._next = 1
         self._last: Numbers | None = None
         self._joints = [np.empty((0, 2), np.int64)]
@@ -68,13 +78,13 @@ class Components:
         Args:
             strip: (height, width) bool; the width never changes.
         """
-        local, count = ndimage.label(strip, structure=np.ones((3, 3)))
+        local, count = ndimage.label(strip, structure=STRUCTURES[self._connectivity])
         numbers = np.arange(self._next - 1, self._next + count)
         numbers[0] = 0
         first, last = numbers[local[0]], numbers[local[-1]]
         if self._last is not None:
             padded = np.pad(self._last, 1)
-            for shift in range(MAX_REACH):
+            for shift in ABOVE[self._connectivity]:
                 above = padded[shift : shift + len(first)]
                 touching = (above > 0) & (first > 0)
                 joints = np.stack([above[touching], first[touching]], axis=1)
@@ -130,14 +140,17 @@ class ObjectMatcher:
     same from an IoU of 0.5 on, and each is matched once, the best pairs first.
     """
 
-    def __init__(self, reference: Objects | None = None) -> None:
+    def __init__(
+        self, reference: Objects | None = None, connectivity: Connectivity = CONNECTIVITY
+    ) -> None:
         """Begin.
 
         Args:
             reference: How the objects of the reference are told; connected pixels if not given.
+            connectivity: What is connected.
         """
-        self._reference = reference or Components()
-        self._mapped = Components()
+        self._reference = reference or Components(connectivity)
+        self._mapped = Components(connectivity)
         self._areas = _Sums(), _Sums()
         self._firsts = _Firsts(), _Firsts()
         self._scores = _Sums()

@@ -139,7 +139,13 @@ def compare(
         counted = {name: found for tally in tallies for name, found in tally.result().items()}
         polygons = {i: truth.polygons_of(i) for i in measures.objects if measures.polygons}
         matches = match_objects(
-            mapped, truth, measures.objects, polygons=polygons, scores=scores, watch=watch
+            mapped,
+            truth,
+            measures.objects,
+            polygons=polygons,
+            scores=scores,
+            connectivity=measures.connectivity,
+            watch=watch,
         )
         counted["notes"] = tuple(dict.fromkeys((*mapped.notes, *truth.notes)))
     if squares is not None:

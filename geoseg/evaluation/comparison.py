@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.core.borders import BorderCounts
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.distance import Distance
-from geoseg.core.objects import ObjectCounts
+from geoseg.core.objects import CONNECTIVITY, Connectivity, ObjectCounts
 from geoseg.evaluation.bootstrap import Bootstrap
 from geoseg.evaluation.calibration import ScoreCounts
 from geoseg.evaluation.score_squares import ScoreSquares
@@ -72,6 +72,9 @@ class Measures:
 
     polygons: bool = False
     """Whether the reference's objects are its polygons rather than connected pixels."""
+
+    connectivity: Connectivity = CONNECTIVITY
+    """Whether pixels of an object may touch only at a corner (8) or not (4)."""
 
     by: RegionSource | None = None
     """Regions whose figures are wanted, too."""

@@ -157,7 +157,8 @@ def figures_of(
         "boundary": _boundary(comparison.borders, measures),
         "eroded": _eroded(comparison.eroded, measures),
         "objects": [
-            _objects(legend.names[i], each) for i, each in (comparison.objects or {}).items()
+            _objects(legend.names[i], each, measures)
+            for i, each in (comparison.objects or {}).items()
         ],
         "scores": score_figures(comparison.scores, legend) if comparison.scores else None,
         "classes": [dict(zip(columns, row, strict=True)) for row in rows],
@@ -280,9 +281,10 @@ def _eroded(confusion: ConfusionMatrix | None, options: Measures | None) -> dict
     }
 
 
-def _objects(name: str, counts: ObjectCounts) -> dict[str, Any]:
+def _objects(name: str, counts: ObjectCounts, options: Measures | None) -> dict[str, Any]:
     return {
         "name": name,
+        "connectivity": (options or Measures()).connectivity,
         "reference": counts.reference,
         "map": counts.mapped,
         "matched": counts.matched,

@@ -62,6 +62,15 @@ def object_lines(row: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def connectivity_line(objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What an object is, if there are any."""
+    if not objects:
+        return []
+    if objects[0]["connectivity"] == 4:  # noqa: PLR2004
+        return ["an object is pixels that touch along a side; at a corner too: --connectivity 8"]
+    return ["an object is pixels that touch along a side or at a corner"]
+
+
 def score_lines(figures: Mapping[str, Any]) -> list[str]:
     """What is to be said of scores, shares in %."""
     known = {name: in_percent(figures[name]) for name in OVERALL}

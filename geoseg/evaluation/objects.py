@@ -6,7 +6,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.objects import Labels, Matches, Numbered, ObjectMatcher
+from geoseg.core.objects import (
+    CONNECTIVITY,
+    Connectivity,
+    Labels,
+    Matches,
+    Numbered,
+    ObjectMatcher,
+)
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.evaluation.class_map import COLUMNS, ROWS, ClassMap
@@ -25,6 +32,7 @@ def match_objects(
     *,
     polygons: Mapping[int, NumberedPolygons] | None = None,
     scores: ScoreMap | None = None,
+    connectivity: Connectivity = CONNECTIVITY,
     watch: Callable[[Iterable[Window], int], Iterable[Window]] = lambda rows, _: rows,
 ) -> dict[int, Matches]:
     """Objects of a class in the map and in the reference that are the same.
@@ -38,6 +46,7 @@ def match_objects(
         classes: Indices of the classes whose objects are wanted.
         polygons: The reference's objects of each of these classes, if they are polygons.
         scores: Of the map; an object's score is the mean of its class's over its pixels.
+        connectivity: Whether pixels that touch only at a corner are connected.
         watch: Shows progress over rows.
 
     Raises:
@@ -46,7 +55,10 @@ def match_objects(
     if not classes:
         return {}
     drawn = polygons or {}
-    matchers = {i: ObjectMatcher(Numbered() if i in drawn else None) for i in classes}
+    matchers = {
+        index: ObjectMatcher(Numbered() if index in drawn else None, connectivity)
+        for index in classes
+    }
     height, width = mapped.grid.height, mapped.grid.width
     slabs = list(blocks(height, width, rows=ROWS, cols=width))
     for slab in watch(slabs, len(slabs)):

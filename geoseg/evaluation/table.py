@@ -6,7 +6,13 @@ from typing import Any
 from geoseg.core.columns import NOTE, laid_out, sentence
 from geoseg.evaluation.bound_lines import confidence_lines, interval
 from geoseg.evaluation.figures import PER_CLASS, SUMMARY, Evaluation
-from geoseg.evaluation.lines import ground_lines, merged_lines, object_lines, score_lines
+from geoseg.evaluation.lines import (
+    connectivity_line,
+    ground_lines,
+    merged_lines,
+    object_lines,
+    score_lines,
+)
 from geoseg.evaluation.sections import region_lines, worst_lines
 
 BORDER_COLUMNS = {
@@ -124,6 +130,7 @@ def _border_lines(figures: dict[str, Any]) -> list[str]:
             f"({eroded['pixels']} px counted): {_summary_line(eroded)}"
         )
     lines += [line for each in figures["objects"] for line in object_lines(each)]
+    lines += connectivity_line(figures["objects"])
     return lines + (score_lines(figures["scores"]) if figures["scores"] else [])
 
 

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from geoseg.core.distance import Distance
 from geoseg.core.grid import Grid
+from geoseg.core.objects import CONNECTIVITY, Connectivity
 from geoseg.errors import InputError
-from geoseg.postprocessing.regions import Connectivity
 
 NEAREST = "nearest"
 NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?"
@@ -171,5 +171,5 @@ class PostprocessOptions:
     min_area: tuple[ClassArea, ...] = ()
     """Regions that are smaller go to a neighbour."""
 
-    connectivity: Connectivity = 4
+    connectivity: Connectivity = CONNECTIVITY
     """Whether pixels that touch only at a corner are one region (8) or not (4)."""

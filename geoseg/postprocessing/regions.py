@@ -6,14 +6,13 @@ same parts, so that no label needs to be kept: only a number per part.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Connectivity = Literal[4, 8]
-"""Whether pixels that touch only at a corner are connected (8) or not (4)."""
+from geoseg.core.objects import Connectivity
 
 Values = NDArray[np.uint8]
 Numbers = NDArray[np.int64]

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.objects import Connectivity
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.postprocessing.regions import Connectivity, Survey
+from geoseg.postprocessing.regions import Survey
 from geoseg.postprocessing.strips import Change, Indices, MapStrips
 
 OUTSIDE, WITHIN = 0, 1

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.objects import Connectivity
 from geoseg.core.scores import IGNORE
-from geoseg.postprocessing.regions import Connectivity, Numbers, Regions, Survey, Values, joined
+from geoseg.postprocessing.regions import Numbers, Regions, Survey, Values, joined
 from geoseg.postprocessing.strips import Change, MapStrips
 
 VALUES = 256

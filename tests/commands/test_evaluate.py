@@ -365,3 +365,15 @@ def test_a_map_of_a_model_that_does_not_know_its_ground_says_nothing(geoseg, wor
     assert "trained" not in quiet.out + quiet.err
     assert "1 of 1 map(s) do not say, or not in full, which ground trained" in verbose.err
     assert json.loads(geoseg(*same, "--json").out)["training_ground"] is None
+
+
+@pytest.mark.parametrize(("words", "objects"), [((), 2), (("--connectivity", 8), 1)])
+def test_what_an_object_is_can_be_chosen_and_is_said(geoseg, maps, write_raster, words, objects):
+    corner = write_raster("corner.tif", np.array([[9, 5], [5, 9]], np.uint8))
+    same = ("evaluate", corner, "-r", corner, "-l", maps / "legend.toml", "--objects", "bright")
+
+    (row,) = json.loads(geoseg(*same, *words, "--json").out)["objects"]
+
+    assert (row["reference"], row["map"]) == (objects, objects)
+    assert row["connectivity"] == (4 if objects == 2 else 8)
+    assert "an object is pixels that touch along a side" in geoseg(*same, *words).out

@@ -5,15 +5,16 @@ import pytest
 from scipy import ndimage
 
 from geoseg.core.detections import ObjectCounts
-from geoseg.core.objects import Labels, Numbered, ObjectMatcher
+from geoseg.core.objects import STRUCTURES, Labels, Numbered, ObjectMatcher
+from geoseg.postprocessing.regions import Survey
 
 
 def mask(rows):
     return np.array([[mark == "#" for mark in row] for row in rows])
 
 
-def match(reference, mapped, rows=100):
-    matcher = ObjectMatcher()
+def match(reference, mapped, rows=100, connectivity=8):
+    matcher = ObjectMatcher(connectivity=connectivity)
     for start in range(0, len(reference), rows):
         matcher.add(reference[start : start + rows], mapped[start : start + rows])
     return matcher.result()
@@ -32,6 +33,27 @@ def test_objects_of_a_small_map_written_out(rows):
     assert counted.mean_iou == pytest.approx((1 + 0.5) / 2)
     assert (counted.precision, counted.recall) == (2 / 3, 2 / 4)
     assert counted.f1 == pytest.approx(4 / 7)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 6])
+@pytest.mark.parametrize(("connectivity", "objects"), [(4, 5), (8, 4)])
+def test_squares_that_touch_at_a_corner_are_one_object_only_if_wanted(rows, connectivity, objects):
+    counted = match(TRUTH, TRUTH, rows, connectivity)
+
+    assert (counted.reference, counted.mapped, counted.matched) == (objects,) * 3
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_objects_are_the_regions_of_postprocessing(connectivity):
+    mapped = np.random.default_rng(0).random((40, 30)) < 0.5
+    survey = Survey(connectivity)
+    for start in range(0, 40, 7):
+        survey.add(mapped[start : start + 7].astype(np.uint8))
+
+    regions = int(np.count_nonzero(survey.result().values))
+
+    assert match(mapped, mapped, 9, connectivity).mapped == regions
+    assert regions == ndimage.label(mapped, STRUCTURES[connectivity])[1]
 
 
 def test_an_object_may_be_joined_further_down():
@@ -56,14 +78,16 @@ def test_no_objects_give_no_figures():
     assert math.isnan(counted.mean_iou)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_matches_are_those_of_all_pairs_of_scipys_labels(seed):
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("seed", range(2))
+def test_matches_are_those_of_all_pairs_of_scipys_labels(seed, connectivity):
     rng = np.random.default_rng(seed)
     reference = ndimage.binary_opening(rng.random((60, 50)) < 0.7)
     mapped = reference ^ (rng.random((60, 50)) < 0.03)
-    truth, found = (ndimage.label(each, np.ones((3, 3))) for each in (reference, mapped))
+    structure = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)
+    truth, found = (ndimage.label(each, structure) for each in (reference, mapped))
 
-    counted = match(reference, mapped, rows=7)
+    counted = match(reference, mapped, rows=7, connectivity=connectivity)
 
     ious = []
     for one in range(1, truth[1] + 1):
@@ -103,7 +127,7 @@ def test_numbered_objects_stay_apart_where_they_touch():
 @pytest.mark.parametrize("rows", [1, 2, 3, 6])
 def test_objects_are_where_their_first_pixel_is_and_matches_where_the_reference_is(rows):
     found = mask([".#..#.", "##....", "......", "##....", "##....", "......"])
-    matcher = ObjectMatcher()
+    matcher = ObjectMatcher(connectivity=8)
     for start in range(0, 6, rows):
         matcher.add(TRUTH[start : start + rows], found[start : start + rows])
 
