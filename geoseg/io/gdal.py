@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.core.colors import Color
@@ -257,6 +257,37 @@ def read_bands(
     return np.stack([dataset.read(band, **where).astype(dtype, copy=False) for band in bands])
 
 
+class Distrust:
+    """Whether a VRT of this process has failed: what GDAL gives of VRTs may be zeros since then.
+
+    It keeps files that it could not open, for all VRTs that refer to them, and gives zeros for them
+    from the second time on without a word.
+    """
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def note(self, dataset: Any) -> None:
+        """A dataset has failed."""
+        self._failed |= dataset.driver == "VRT"
+
+    def check(self, dataset: Any, bands: Bands, window: Window) -> None:
+        """See that a window that was read can be: of checksums GDAL says what fails.
+
+        Raises:
+            OSError: If it cannot.
+        """
+        if self._failed and dataset.driver == "VRT":
+            try:
+                for band in bands:
+                    dataset.checksum(band, rasterio_window(window))
+            except RasterioIOError as error:
+                raise OSError("a file that it refers to cannot be opened") from error
+
+
+distrust = Distrust()
+
+
 def read_mask(
     dataset: Any, source: MaskSource, bands: Bands, where: Mapping[str, Any]
 ) -> NDArray[np.bool_]:
@@ -286,46 +317,39 @@ def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
         dataset: The raster, without alpha.
         nodata: The user's, as in `ReadOptions`.
     """
-    source, bands = dataset.name, dataset.indexes
-    if np.result_type(*dataset.dtypes).kind == "f":
-        source = _nan_view(dataset, nodata)
-    root = _view(dataset)
-    for band, dtype in zip(bands, dataset.dtypes, strict=True):
-        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
-        SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
-        color = dataset.colorinterp[band - 1].name
-        SubElement(target, "ColorInterp").text = color.capitalize()
-        _add_source(target, "SimpleSource", source, str(band))
-    product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
-    mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", product)
-    SubElement(mask, "PixelFunctionType").text = "mul" if len(bands) > 1 else "real"
-    SubElement(mask, "SourceTransferType").text = "Float32"
-    for band in bands:
-        _add_source(mask, "SimpleSource", source, f"mask,{band}")
-    return tostring(root, encoding="unicode")
-
-
-def _nan_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
-    """A VRT of floats that are NaN where a band has no data."""
-    root = _view(dataset)
-    for band, dtype in zip(dataset.indexes, dataset.dtypes, strict=True):
-        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
-        SubElement(target, "NoDataValue").text = "nan"
-        source = _add_source(target, "ComplexSource", dataset.name, str(band))
-        if nodata is None:
-            SubElement(source, "UseMaskBand").text = "true"
-        elif nodata != "none":
-            SubElement(source, "NODATA").text = repr(float(nodata))
-    return tostring(root, encoding="unicode")
-
-
-def _view(dataset: Any) -> Element:
-    """A VRT without bands on the grid of a raster."""
     root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
     if dataset.crs:
         SubElement(root, "SRS").text = dataset.crs.to_wkt()
     SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
-    return root
+    for band, dtype in zip(dataset.indexes, dataset.dtypes, strict=True):
+        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
+        SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
+        color = dataset.colorinterp[band - 1].name
+        SubElement(target, "ColorInterp").text = color.capitalize()
+        _add_source(target, "SimpleSource", dataset.name, str(band))
+    product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
+    mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", product)
+    SubElement(mask, "PixelFunctionType").text = "mul"
+    SubElement(mask, "SourceTransferType").text = "Float32"
+    for band in dataset.indexes:
+        _add_known(mask, dataset.name, str(band), "nan")
+        if nodata is None:
+            _add_source(mask, "SimpleSource", dataset.name, f"mask,{band}")
+        else:
+            value = "nan" if nodata == "none" else repr(float(nodata))
+            _add_known(mask, dataset.name, str(band), value)
+    return tostring(root, encoding="unicode")
+
+
+def _add_known(target: Element, file: str, band: str, nodata: str) -> None:
+    """Add a source that is 1 where a band has data.
+
+    It is 0 x value + 1. That is NaN, which a byte holds as 0, where the value is NaN or infinite;
+    where it is the nodata value, 0 is left. (Without one GDAL fills it in without looking.)
+    """
+    source = _add_source(target, "ComplexSource", file, band)
+    for name, value in (("ScaleOffset", "1"), ("ScaleRatio", "0"), ("NODATA", nodata)):
+        SubElement(source, name).text = value
 
 
 def _add_source(target: Element, kind: str, file: str, band: str) -> Element:

@@ -21,6 +21,7 @@ from geoseg.io.gdal import (
     band_names,
     block_shape,
     chosen_bands,
+    distrust,
     mask_source,
     masked_view,
     opened,
@@ -113,7 +114,9 @@ class Layer:
                 dataset = self._handles.own
                 image = read_bands(dataset, self.numbers, where, self.dtype)
                 shown = self._mask and read_mask(dataset, self._mask, self.numbers, where)
+                distrust.check(dataset, self.numbers, window)
         except RasterError:
+            distrust.note(self._handles.own)
             self._handles.drop()  # a VRT reads 0 where it has failed before
             raise
         valid = _with_data(image, self._empty)

@@ -220,9 +220,10 @@ def test_nan_beside_a_nodata_value_does_not_spread_when_resampled(write_raster):
     assert (~valid).sum() == 4 * 4 + 2 * 2
 
 
-def test_a_users_nodata_value_hides_what_is_resampled(write_raster):
-    image = np.full((2, 6, 6), 5, np.float32)
-    image[1, 2, 2] = -1
+@pytest.mark.parametrize("bands", [1, 2])
+def test_a_users_nodata_value_hides_what_is_resampled(write_raster, bands):
+    image = np.full((bands, 6, 6), 5, np.float32)
+    image[-1, 2, 2] = -1
     path = write_raster("a.tif", image)
     with RasterReader(path) as reader:
         wider = Grid(reader.grid.crs, reader.grid.transform @ Affine.scale(0.5), 12, 13)
@@ -515,8 +516,8 @@ def test_a_jpeg_whose_decoder_makes_pixels_up_is_refused(write_raster, name, cap
     profile = {"compress": "jpeg"} if name == "a.tif" else {"driver": "JPEG"}
     path = write_raster(name, noise, **profile)
     content = bytearray(path.read_bytes())
-    for at in range(len(content) // 2, len(content) // 2 + 100, 7):
-        content[at] ^= 0x55
+    middle = len(content) // 2
+    content[middle : middle + 2] = b"\xff\xd9"  # says that the picture ends here
     path.write_bytes(content)
 
     with pytest.raises(RasterError, match=r"cannot be read in Window\(row_off=0"):

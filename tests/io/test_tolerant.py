@@ -161,10 +161,17 @@ def test_the_other_files_of_a_mosaic_are_read(deserted):
     assert reader.failed == [block(0, 1, SIDE, SIDE)]
 
 
-def test_a_file_that_is_gone_is_missed_every_time(deserted):
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_file_that_is_gone_is_missed_every_time(deserted, nested):
+    """Also where a VRT of a VRT has been read: GDAL remembers the file, and no longer complains."""
+    if nested:
+        outer = deserted.with_name("outer.vrt")
+        outer.write_text(deserted.read_text().replace("left.tif", "both.vrt"))
+        with RasterReader(outer) as reader:
+            reader.read(block(0, 0, SIDE, 32))
     with RasterReader(deserted) as reader:
         for _ in range(3):
-            with pytest.raises(RasterError, match=r"right\.tif: No such file"):
+            with pytest.raises(RasterError, match=r"both\.vrt: cannot be read in Window"):
                 reader.read(block(0, 1, SIDE, SIDE))
 
 
