@@ -235,3 +235,16 @@ def in_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def in_time(seconds: float) -> str:
+    """A time for people.
+
+    >>> in_time(75), in_time(5400), in_time(4.2)
+    ('1 min 15 s', '1 h 30 min', '4.2 s')
+    """
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

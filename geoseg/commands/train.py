@@ -9,12 +9,12 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.parsing import parse_count, parse_duration, parse_loggers, parse_rate
-from geoseg.commands.talk import Talk, echo, print_json
+from geoseg.commands.talk import Talk, echo, in_bytes, in_time, print_json
 from geoseg.errors import TrainingError
 from geoseg.model.hub import DEFAULT_ENCODER, check_hub
 
 if TYPE_CHECKING:
-    from geoseg.training import FoldsReport, TrainReport
+    from geoseg.training import FoldsReport, TrainPlan, TrainReport
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -214,16 +214,20 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last complete epoch.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Make a few steps; say how many there are, their time and memory; write nothing.",
+        ),
+    ] = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Train a segmentation network on a patch set."""
-    if resume and overwrite:
-        raise typer.BadParameter("contradicts --overwrite", param_hint="--resume")
-    if output is None and preview is None:
-        raise typer.BadParameter("name the run folder to write", param_hint="--output")
+    _refuse_contradictions(output, preview, resume=resume, overwrite=overwrite, dry_run=dry_run)
     if encoder_weights == "imagenet":
         check_hub(encoder or DEFAULT_ENCODER)
     from geoseg import chains, training
@@ -268,6 +272,16 @@ def train(
     )
     talk = Talk(quiet=quiet, verbose=verbose)
     talk.detail(str(choices))
+    if dry_run:
+        plan = training.rehearse(
+            *(patches, output),
+            options=choices,
+            folds=folds,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        _print_plan(plan, talk, json=json)
+        return
     if preview is not None and training.is_first():
         training.draw_samples(patches, preview, options=choices, overwrite=overwrite or resume)
         _say_drawn(preview, talk, alone=output is None)
@@ -295,6 +309,45 @@ def train(
     if reports[-1].interrupted:
         talk.say("interrupted; the best model so far is kept, --resume goes on")
         raise typer.Exit(INTERRUPTED)
+
+
+def _refuse_contradictions(
+    output: Path | None, preview: Path | None, *, resume: bool, overwrite: bool, dry_run: bool
+) -> None:
+    if resume and overwrite:
+        raise typer.BadParameter("contradicts --overwrite", param_hint="--resume")
+    if dry_run and preview is not None:
+        raise typer.BadParameter("draws, and --dry-run writes nothing", param_hint="--preview")
+    if output is None and preview is None and not dry_run:
+        raise typer.BadParameter("name the run folder to write", param_hint="--output")
+
+
+def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:
+    for note in plan.notes:
+        talk.say(note)
+    for warning in plan.warnings:
+        talk.warn(warning)
+    if json:
+        print_json(asdict(plan))
+        return
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in plan.classes.items())
+    folds = f"{plan.trainings} trainings of " if plan.trainings > 1 else ""
+    epochs = "epochs until the time is over" if plan.epochs is None else f"{plan.epochs} epochs"
+    times = (
+        f"{plan.seconds_per_step:.2g} s a step, {plan.seconds_per_validation:.2g} s a validation"
+    )
+    memory = f"{in_bytes(plan.memory)}, of {in_bytes(plan.free_memory)} that were free"
+    lines = {
+        "patches": f"{plan.training_patches:,} to train, {plan.validation_patches:,} to validate",
+        "classes": f"{shares} of the labelled pixels to train on",
+        "network": f"{plan.network}, {plan.parameters:,} parameters",
+        "machine": f"{plan.device} in {plan.precision}",
+        "steps": f"{folds}{epochs}, {plan.steps_per_epoch:,} each, batches of {plan.batch_size}",
+        "time": f"{times}, at most {in_time(plan.seconds)} in all",
+        "memory": memory,
+    }
+    for title, line in lines.items():
+        echo(f"{title + ':':<9}{line}")
 
 
 def _check_augment(text: str) -> None:

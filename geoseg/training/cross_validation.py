@@ -15,10 +15,9 @@ from geoseg.io.patches import PatchSet
 from geoseg.training.data.folds import fold
 from geoseg.training.new_bundle import resolve
 from geoseg.training.options import TrainOptions
-from geoseg.training.ranks import check_launched
 from geoseg.training.records.run_folder import RUN, check_resumable, run_record, start_folder
 from geoseg.training.session import Validation
-from geoseg.training.train import TrainReport, train
+from geoseg.training.train import TrainReport, prepare, train
 
 NAME = "fold{}"
 """Of a run folder, from 1."""
@@ -73,17 +72,12 @@ def train_folds(
         PatchSetError: If the patch set is damaged.
         OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
     """
-    if options.devices > 1:
-        raise TrainingError("--folds trains one model after the other: leave --devices out")
-    check_launched(options.devices)
-    patch_set = PatchSet.open(patches)
+    parts = check_folds(
+        patches, run, options=options, folds=folds, resume=resume, overwrite=overwrite
+    )
     options = resolve(options)
-    parts = [fold(patch_set, number, folds, seed=options.seed) for number in range(folds)]
-    if resume:
-        check_resumable(run, options, patch_set, folds=folds)
-    else:
-        refuse_existing(run, overwrite=overwrite)
-        record = run_record(patch_set, options, 0) | {"folds": folds}
+    if not resume:
+        record = run_record(PatchSet.open(patches), options, 0) | {"folds": folds}
         start_folder(run, record, overwrite=overwrite)
     reports: list[TrainReport] = []
     for number, part in enumerate(parts):
@@ -109,6 +103,45 @@ def train_folds(
 def _naming(fold: str, warn: Callable[[str], None]) -> Callable[[str], None]:
     """The same with the name of a fold."""
     return lambda warning: warn(f"{fold}: {warning}")
+
+
+def check_folds(
+    patches: Path,
+    run: Path | None,
+    *,
+    options: TrainOptions,
+    folds: int,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> list[PatchSet]:
+    """See that a training for every fold can begin; nothing is written.
+
+    Args:
+        patches: Folder of the patch set.
+        run: Folder that will be written; None: that is not to be looked at.
+        options: Of every training.
+        folds: How many.
+        resume: Whether earlier trainings are gone on with.
+        overwrite: Whether earlier trainings are replaced.
+
+    Returns:
+        The patches of each fold.
+
+    Raises:
+        TrainingError: If the options do not fit each other or the patches.
+        PatchSetError: If the patch set is damaged.
+        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+    """
+    if options.devices > 1:
+        raise TrainingError("--folds trains one model after the other: leave --devices out")
+    patch_set = PatchSet.open(patches)
+    parts = [fold(patch_set, number, folds, seed=options.seed) for number in range(folds)]
+    if run is not None and resume:
+        check_resumable(run, resolve(options), patch_set, folds=folds)
+    elif run is not None:
+        refuse_existing(run, overwrite=overwrite)
+    prepare(parts[0], None, options=options)
+    return parts
 
 
 def _together(run: Path, reports: Sequence[TrainReport]) -> FoldsReport:

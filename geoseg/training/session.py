@@ -143,20 +143,29 @@ class Training:
         Raises:
             TrainingError: If nothing fits, or no time is left.
         """
-        found: dict[str, Any] = {}
-        if self.options.batch_size is None:
-            found["batch_size"] = fitting_batch_size(
-                self.task,
-                bands=self.patch_set.record.bands,
-                size=self.patch_set.record.size,
-                device=self.device,
-                patches=self.options.samples_per_epoch or len(self.train_patches),
-            )
-            self._take(batch_size=found["batch_size"])
+        found = self.find_batch_size()
         if self.options.lr is None:
             found["lr"], found["lr_seconds"] = self._find_lr()
             self._take(lr=found["lr"])
         return found
+
+    def find_batch_size(self) -> dict[str, Any]:
+        """Find what fits into memory, if the options leave it to be found.
+
+        Raises:
+            TrainingError: If nothing fits.
+        """
+        if self.options.batch_size is not None:
+            return {}
+        size = fitting_batch_size(
+            self.task,
+            bands=self.patch_set.record.bands,
+            size=self.patch_set.record.size,
+            device=self.device,
+            patches=self.options.samples_per_epoch or len(self.train_patches),
+        )
+        self._take(batch_size=size)
+        return {"batch_size": size}
 
     def _take(self, **found: Any) -> None:
         self.options = self.task.options = replace(self.options, **found)
@@ -168,7 +177,7 @@ class Training:
         with explaining(self.options):
             lr = find_lr(
                 self.task,
-                self._loaders()[0],
+                self.loaders()[0],
                 self.options,
                 self.device,
                 picture=self.run / "lr_finder.png",
@@ -196,7 +205,7 @@ class Training:
         checkpoint = self.record.checkpoint
         found = resume and checkpoint.exists()
         done = check_checkpoint(checkpoint, self.task) if found else 0
-        loaders = self._loaders(first_epoch=done)
+        loaders = self.loaders(first_epoch=done)
         if self.options.compile:
             self.network.compile()
         try:
@@ -236,7 +245,8 @@ class Training:
             count=None if validate is None else lambda scores: validate(scores, bundle, patch_set),
         )
 
-    def _loaders(self, *, first_epoch: int = 0) -> tuple[Any, Any]:
+    def loaders(self, *, first_epoch: int = 0) -> tuple[Any, Any]:
+        """Batches of training, from an epoch on, and of validation if there is any."""
         options = self.options
         workers = options.workers
         if workers is None:

@@ -88,17 +88,10 @@ def train(
             process is training in it.
         KeyboardInterrupt: If the user stops it before its first epoch is complete.
     """
-    patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
-    options = resolve(options)
-    check_launched(options.devices)
-    check_course(options)
-    if resume:
-        check_resumable(run, options, patch_set)
-    elif is_first():
-        refuse_existing(run, overwrite=overwrite)
-    chosen = with_found(run, options) if resume else options
-    _check_possible(chosen)
-    training = Training(patch_set, run, chosen, validate=validate)
+    training, options = prepare(
+        patches, run, options=options, validate=validate, resume=resume, overwrite=overwrite
+    )
+    patch_set = training.patch_set
     for warning in training.warnings if is_first() else ():
         warn(warning)
     with locked(run) if is_first() else nullcontext():
@@ -111,6 +104,47 @@ def train(
             update_record(run, found=found)
         interrupted = training.fit(resume=resume, quiet=quiet)
         return _report(training, interrupted=interrupted)
+
+
+def prepare(
+    patches: Path | PatchSet,
+    run: Path | None,
+    *,
+    options: TrainOptions,
+    validate: Validation | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> tuple[Training, TrainOptions]:
+    """See that a training can begin, and put it together; nothing is written.
+
+    Args:
+        patches: The patch set, or its folder.
+        run: Folder that will be written; None: that is not to be looked at.
+        options: How.
+        validate: How to count confusion on validation ground, if not window by window.
+        resume: Whether an earlier training is gone on with.
+        overwrite: Whether an earlier training is replaced.
+
+    Returns:
+        The training, and the options as resolved, without what it had found for itself.
+
+    Raises:
+        TrainingError: If the options do not fit each other or the patches.
+        PatchSetError: If the patch set is damaged.
+        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+    """
+    patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
+    options = resolve(options)
+    check_launched(options.devices)
+    check_course(options)
+    chosen = options
+    if run is not None and resume:
+        check_resumable(run, options, patch_set)
+        chosen = with_found(run, options)
+    elif run is not None and is_first():
+        refuse_existing(run, overwrite=overwrite)
+    _check_possible(chosen)
+    return Training(patch_set, run or Path(), chosen, validate=validate), options
 
 
 def _end(training: Training) -> str:

@@ -175,3 +175,24 @@ def test_ctrl_c_exits_130_and_leaves_a_model_that_predicts_and_can_be_resumed(
     more = ["--resume", "--schedule", "constant", "--json"]
     again = geoseg(*words[:-1], done + 1, *more)
     assert json.loads(again.out)["epochs"] == done + 1
+
+
+def test_a_dry_run_says_what_a_training_takes_and_writes_nothing(geoseg, world, patches):
+    words = ["--arch", "pspnet", "--encoder", "mobilenet_v2", "--workers", 0, "--device", "cpu"]
+
+    outcome = geoseg("train", patches, "-o", world / "run", *words, "--dry-run")
+    told = geoseg("train", patches, *words, "--dry-run", "--json", "--max-time", "5m")
+
+    assert outcome.code == 0, outcome.err
+    titles = ["patches", "classes", "network", "machine", "steps", "time", "memory"]
+    assert [line.split(":")[0] for line in outcome.out.splitlines()] == titles
+    assert "dark " in outcome.out
+    assert (json.loads(told.out)["epochs"], json.loads(told.out)["seconds"]) == (None, 300)
+    assert not (world / "run").exists()
+
+
+def test_a_dry_run_draws_no_picture(geoseg, world, patches):
+    outcome = geoseg("train", patches, "--dry-run", "--preview", world / "samples.png")
+
+    assert outcome.code == 2
+    assert "--preview: draws, and --dry-run writes nothing" in outcome.err
