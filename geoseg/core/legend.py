@@ -14,6 +14,9 @@ from geoseg.core.lookup import UNKNOWN, counted, look_up, nearest
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError, UnknownCodeError
 
+MOST = 2**53
+"""Values of rasters are less, one way or the other: they are compared as 64 bits and floats."""
+
 MAX_CLASSES = 254
 """Indices 254 and 255 are taken."""
 
@@ -292,6 +295,8 @@ class Legend:
         Raises:
             LegendError: If a key is unknown, missing or of the wrong type.
         """
+        if not isinstance(record, Mapping):
+            raise LegendError(f"a legend is a table with [[class]] tables, got {record!r:.60}")
         _refuse_unknown_keys(record, {"name", "background", "ignore", "class"}, "the legend")
         tables = record.get("class")
         if not isinstance(tables, list) or not tables:
@@ -360,6 +365,8 @@ def is_null(value: object) -> bool:
 
 def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
     where = f"[[class]] number {number + 1}"
+    if not isinstance(table, Mapping):
+        raise LegendError(f"{where}: is a table with value and name, got {table!r:.60}")
     known = {"value", "name", "color", "values", "colors", "attributes", "alternative"}
     _refuse_unknown_keys(table, known, where)
     value = table.get("value", number)
@@ -367,17 +374,20 @@ def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
         raise LegendError(f"{where}: value is a whole number, got {value!r}")
     if not isinstance(name := table.get("name"), str) or not name.strip():
         raise LegendError(f"{where}: name is missing")
+    if len(name.splitlines()) > 1:
+        raise LegendError(f"{where}: name {name!r} is of more than one line")
     other = table.get("alternative")
     if other is not None and (not isinstance(other, int) or isinstance(other, bool)):
         raise LegendError(f"{where}: alternative is a whole number, got {other!r}")
     try:
+        texts = _list(table, "attributes")
         return LegendClass(
             value=value,
             name=name,
             color=parse_color(table.get("color", default_color(number))),
-            values=tuple(int(each) for each in _list(table, "values")),
+            values=tuple(_whole(each) for each in _list(table, "values")),
             colors=tuple(parse_color(color) for color in _list(table, "colors")),
-            attributes=tuple(as_text(each) for each in _list(table, "attributes")),
+            attributes=tuple(as_text(_scalar(each, "attributes")) for each in texts),
             alternative=other,
         )
     except (TypeError, ValueError) as error:
@@ -388,18 +398,31 @@ def _read_ignored(
     record: Mapping[str, Any], classes: Sequence[LegendClass]
 ) -> tuple[int | str, ...]:
     """What means unlabelled: whole numbers and texts, none of which means a class."""
-    found = []
-    for each in _list(record, "ignore"):
-        whole = isinstance(each, float) and each.is_integer()
-        if isinstance(each, bool) or not (whole or isinstance(each, int | str)):
-            raise LegendError(f"ignore lists whole numbers and texts, got {each!r}")
-        found.append(int(each) if whole else each)
+    found = [_scalar(each, "ignore") for each in _list(record, "ignore")]
     for one in classes:
         colors = {to_hex(color) for color in one.source_colors}
         both = [i for i in found if i in one.known_values or str(i).lower() in colors]
         if both:
             raise LegendError(f"{both[0]!r} means class {one.name!r} and is in `ignore` as well")
     return tuple(found)
+
+
+def _whole(value: object, key: str = "values") -> int:
+    """A value of a raster, which is a whole number that its types can hold."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= MOST:
+        raise LegendError(f"{key} lists whole numbers, got {value!r:.60}")
+    return value
+
+
+def _scalar(value: Any, key: str) -> Any:
+    """A value that a source may hold."""
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        raise LegendError(f"{key} lists whole numbers and texts, got {value!r:.60}")
+    if isinstance(value, str):
+        return value
+    return _whole(value, key) if key == "ignore" else value
 
 
 def _list(table: Mapping[str, Any], key: str) -> list[Any]:

@@ -1,7 +1,6 @@
 """What folders say of trainings and evaluations."""
 
 import csv
-import json
 import math
 import operator
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.errors import InputError
+from geoseg.io.records import read_record
 
 RUN, EVALUATION, SWEEP = "run.json", "evaluation.json", "sweep.json"
 RECORDS = (RUN, EVALUATION, SWEEP)
@@ -78,23 +78,6 @@ def read_entries(named: Sequence[Path]) -> list[Entry]:
     folders = list(dict.fromkeys(folder for path in named for folder in _expanded(path)))
     names = short_names(folders)
     return [_entry(folder, name) for folder, name in zip(folders, names, strict=True)]
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A record in JSON.
-
-    Raises:
-        InputError: If it is damaged or not to be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is damaged: {error}") from error
-    except RecursionError:
-        raise InputError(f"{path}: is damaged: it is nested too deeply") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: is damaged: it holds no table")
-    return content
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

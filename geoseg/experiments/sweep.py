@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from geoseg.errors import GeosegError, InputError, OutputError, OutputExistsError
 from geoseg.experiments.plans import MAXIMIZE, Plan
-from geoseg.experiments.records import RUN, SWEEP, read_record
+from geoseg.experiments.records import RUN, SWEEP
 from geoseg.experiments.search import STUDY, Search
 from geoseg.io.lock import locked
 from geoseg.io.outputs import write_text
+from geoseg.io.records import read_record
 
 BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
 

@@ -1,7 +1,6 @@
 """Patch sets, model bundles, trainings, evaluations."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from geoseg.errors import InputError
 from geoseg.informing.about import About, Table, counted, number, shares
 from geoseg.io.patch_record import SPLITS, Split
 from geoseg.io.patches import PatchSet
+from geoseg.io.records import read_record
 from geoseg.model.bundle import INT8, ModelBundle, Quantized, bundle_folders
 
 FINISHED, UNFINISHED = "finished", "not finished (interrupted, or still running)"
@@ -161,7 +161,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     Raises:
         InputError: If its record is damaged.
     """
-    record = _read_record(path / "run.json")
+    record = read_record(path / "run.json")
     options = dict(record.get("options", {}))
     changed = {
         name: value
@@ -198,7 +198,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
 def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, Any]) -> About:
     """What a cross-validation is, and how far it has come."""
     folds = int(record["folds"])
-    begun = [_read_record(each) for each in path.glob("fold*/run.json")]
+    begun = [read_record(each) for each in path.glob("fold*/run.json")]
     done = sum(own.get("ended") is not None for own in begun)
     state = FINISHED if done == folds else UNFINISHED
     parameters = begun[0].get("parameters", 0) if begun else 0
@@ -261,7 +261,7 @@ def about_evaluation(path: Path) -> About:
     Raises:
         InputError: If its record is damaged.
     """
-    content = _read_record(path / "evaluation.json")
+    content = read_record(path / "evaluation.json")
     classes = content.get("classes", [])
     figures = [
         name for name in ("iou", "f1", "precision", "recall") if classes and name in classes[0]
@@ -296,7 +296,7 @@ def about_check(path: Path) -> About:
     Raises:
         InputError: If its record is damaged.
     """
-    content = _read_record(path / "check.json")
+    content = read_record(path / "check.json")
     found = Counter({each["kind"]: len(each["patches"]) for each in content["findings"]})
     return About(
         path=path,
@@ -309,18 +309,11 @@ def about_check(path: Path) -> About:
     )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: is damaged: {error}") from error
-    raise InputError(f"{path}: is damaged: it holds no record")
-
-
 def _read_history(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: is damaged: {error}") from error

@@ -17,6 +17,7 @@ from geoseg.informing.folders import (
 from geoseg.informing.rasters import about_raster
 from geoseg.io.legends import load_legend
 from geoseg.io.paths import RASTER_SUFFIXES
+from geoseg.io.records import understanding
 from geoseg.io.vector import is_vector
 from geoseg.io.vector_facts import LayerFacts, vector_facts
 
@@ -44,9 +45,11 @@ def inform(path: Path, *, defaults: Mapping[str, Any]) -> About:
     if path.is_dir():
         for record, about in FOLDERS.items():
             if (path / record).is_file():
-                return about(path)
+                with understanding(path / record):
+                    return about(path)
         if (path / RUN).is_file():
-            return about_run(path, defaults=defaults)
+            with understanding(path / RUN):
+                return about_run(path, defaults=defaults)
         return _about_folder(path)
     if path.suffix.lower() == ".toml":
         return _about_legend(path)

@@ -1,7 +1,6 @@
 """Legend maps: tables of the classes of a map and of a reference that mean the same."""
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from geoseg.core.legend import Legend, as_text
 from geoseg.core.legend_map import Correspondence, MergedLegend, merge_legends
 from geoseg.errors import LegendError
+from geoseg.io.records import parse_json
 
 KEYS = ("from", "to", "name")
 """Columns: class of the map, class of the reference and, if wanted, what both are called."""
@@ -50,7 +50,7 @@ def load_legend_map(path: Path) -> list[Correspondence]:
         raise LegendError(f"{path}: no such file")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        records = json.loads(text) if path.suffix.lower() == ".json" else _table(text)
+        records = parse_json(text) if path.suffix.lower() == ".json" else _table(text)
         rows = _rows(records)
     except (ValueError, csv.Error) as error:  # UnicodeDecodeError and JSONDecodeError are such
         raise LegendError(f"{path}: not a table in CSV or JSON: {error}") from error

@@ -38,9 +38,11 @@ def load_legend(name: str) -> Legend:
             f"{name}: no such file, and no preset ({', '.join(PRESETS)}, binary:NAME)"
         )
     try:
-        return Legend.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Legend.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LegendError(f"{path}: not a TOML file: {error}") from error
+    except (ValueError, RecursionError) as error:  # numbers and tables beyond all measure
+        raise LegendError(f"{path}: not a legend: {error}") from error
     except LegendError as error:
         raise LegendError(f"{path}: {error}") from error
 

@@ -1,6 +1,7 @@
 """The record and the footprints of a patch set, as files."""
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -16,19 +17,25 @@ import pyogrio
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.errors import LegendError, PatchSetError
+from geoseg.errors import InputError, LegendError, PatchSetError
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import ReadOptions
+from geoseg.io.records import check_types, read_record
 from geoseg.io.reference import ReferenceOptions
+from geoseg.io.vector import read_alone
 
 RECORD = "patches.json"
 FOOTPRINTS = "patches.gpkg"
 LAYER = "patches"
 FORMAT = 1
+
+MOST = 2**31 - 1
+"""Pixels of a side, or bands: more are in no file."""
 
 
 def write_index(
@@ -101,13 +108,25 @@ def read_index(folder: Path) -> tuple[PatchSetRecord, PatchTable]:
     Raises:
         PatchSetError: If it is incomplete or damaged.
     """
+    damage = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, LegendError)
     try:
-        record = _record_from_json((folder / RECORD).read_text(encoding="utf-8"), folder)
-        return record, _read_patches(folder / FOOTPRINTS, record)
-    except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
-        raise PatchSetError(f"{folder}: {RECORD} is damaged: {error!r}") from error
-    except (pyogrio.errors.DataSourceError, OSError) as error:
+        record = _record_from_json(read_record(folder / RECORD), folder)
+        _check(record)
+    except (*damage, CRSError) as error:
+        missing = " is missing" if isinstance(error, KeyError) else ""
+        raise PatchSetError(f"{folder}: {RECORD} is damaged: {error}{missing}") from error
+    except InputError as error:
+        raise PatchSetError(str(error)) from error
+    try:
+        with read_alone():
+            return record, _read_patches(folder / FOOTPRINTS, record)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
         raise PatchSetError(f"{folder}: {FOOTPRINTS} cannot be read: {error}") from error
+    except damage as error:
+        missing = " is missing" if isinstance(error, KeyError) else ""
+        raise PatchSetError(
+            f"{folder}: {RECORD} is damaged, or {FOOTPRINTS}: {error}{missing}"
+        ) from error
 
 
 def _footprint(grid: Grid) -> Any:
@@ -167,8 +186,48 @@ def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def _record_from_json(text: str, folder: Path) -> PatchSetRecord:
-    content = json.loads(text)
+def _check(record: PatchSetRecord) -> None:
+    """See that the entries of a record are ones that a patch set can have.
+
+    Raises:
+        TypeError: If one is of another type.
+        ValueError: If one is beyond its bounds, or two do not fit together.
+    """
+    for part in (record, record.read, record.reference, *record.sources):
+        check_types(part)
+    for name in ("size", "stride", "bands"):
+        if not 0 < getattr(record, name) <= MOST:
+            raise ValueError(f"{name} is {getattr(record, name)}")
+    if record.gsd is not None and not 0 < record.gsd < math.inf:
+        raise ValueError(f"gsd is {record.gsd}")
+    if np.dtype(record.dtype).kind not in "biuf":
+        raise ValueError(f"dtype is {record.dtype!r}")
+    _check_figures(record)
+    for grid in (each.grid for each in record.sources if each.grid):
+        _check_grid(grid)
+
+
+def _check_figures(record: PatchSetRecord) -> None:
+    for name, figures in record.statistics.items():
+        if not np.isfinite(np.array(figures, float)).all() or len(figures) != record.bands:
+            raise ValueError(f"statistics: {name} is {figures!r:.60}")
+    pixels = record.class_pixels
+    if len(pixels) != len(record.legend) or min(pixels) < 0 or max(pixels) > MOST**2:
+        raise ValueError(f"class_pixels are {pixels!r:.60}")
+
+
+def _check_grid(grid: Grid) -> None:
+    if not (_is_length(grid.height) and _is_length(grid.width)):
+        raise ValueError(f"a source has {grid.height!r:.20} x {grid.width!r:.20} px")
+    if not np.isfinite(grid.transform[:6]).all() or not grid.transform.determinant:
+        raise ValueError(f"the transform of a source is {tuple(grid.transform[:6])}")
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST
+
+
+def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
     if (found := content.pop("format", None)) != FORMAT:
         raise PatchSetError(f"{folder}: written in format {found}, this geoseg reads {FORMAT}")
     folder = folder.resolve()
@@ -246,4 +305,6 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _absolute(path: str, folder: Path) -> Path:
     """The path that `_relative` made relative."""
+    if not isinstance(path, str) or "\0" in path:
+        raise TypeError(f"{path!r:.60} is no path")
     return Path(os.path.normpath(folder / path))

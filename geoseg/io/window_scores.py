@@ -1,28 +1,35 @@
 """Scores of single windows as GeoTIFFs: written by ``predict --windows``, read by ``mosaic``."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from geoseg.core.blend import WindowScores
 from geoseg.core.grid import Grid
-from geoseg.core.lattice import Lattice
+from geoseg.core.lattice import Lattice, Taper
 from geoseg.core.legend import Legend
+from geoseg.core.legend_map import legend_from_dict
 from geoseg.core.window import Window
-from geoseg.errors import InputError
+from geoseg.errors import InputError, LegendError, RasterError
 from geoseg.io.gdal import opened, reading
 from geoseg.io.outputs import writing
 from geoseg.io.raster import RasterReader
+from geoseg.io.records import parse_json
 from geoseg.io.writer import PROVENANCE, RasterFormat, create
 
 KIND = "window scores"
 RECORD = "windows.json"
+
+LONGEST = 2**31
+"""No side of a raster has so many pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +62,16 @@ class WindowLayout:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """From JSON."""
-        lattice = Lattice(*record["lattice"])
+        height, width, size, stride, *taper = record["lattice"]
+        for length in (height, width, size, stride):
+            if not isinstance(length, int) or not 0 < length < LONGEST:
+                raise ValueError(f"lattice {record['lattice']} is none")
+        if taper and taper[0] not in get_args(Taper):
+            raise ValueError(f"{taper[0]!r} is no taper")
+        lattice = Lattice(height, width, size, stride, *taper)
         crs = CRS.from_wkt(record["crs"]) if record["crs"] else None
+        if not all(map(math.isfinite, record["transform"])):
+            raise ValueError("its transform is not finite")
         return cls(
             grid=Grid(crs, Affine(*record["transform"]), lattice.height, lattice.width),
             lattice=lattice,
@@ -124,10 +139,25 @@ def read_windows(paths: Sequence[Path], layout: WindowLayout) -> Iterator[Window
 
     Raises:
         RasterError: If a file cannot be read.
+        InputError: If one holds a window that is not of the map, or is there twice.
     """
     size = layout.lattice.size
     places = sorted((read_tags(path)["window"], path) for path in paths)
-    for (row_off, col_off), path in places:
+    starts = [
+        {step.start for step in steps}
+        for steps in (
+            layout.lattice.rows(layout.lattice.whole),
+            layout.lattice.cols(layout.lattice.whole),
+        )
+    ]
+    before: list[int] = []
+    for place, path in places:
+        if place == before or any(
+            off not in known for off, known in zip(place, starts, strict=True)
+        ):
+            why = "is there twice" if place == before else "is none of the map's"
+            raise InputError(f"{path}: its window at row {place[0]}, column {place[1]} {why}")
+        row_off, col_off = before = place
         with RasterReader(path) as reader:
             image, valid = reader.read(reader.grid.window)
         window = Window(row_off=row_off, col_off=col_off, height=size, width=size)
@@ -143,7 +173,34 @@ def read_tags(path: Path) -> dict[str, Any]:
     with opened(path) as dataset, reading(path):
         text = dataset.tags().get(PROVENANCE, "{}")
     try:
-        tags = json.loads(text)
+        tags = parse_json(text)
     except ValueError:
-        tags = {}
-    return tags if isinstance(tags, dict) else {}
+        return {}
+    if not isinstance(tags, dict):
+        return {}
+    try:
+        _check(tags)
+    except (ValueError, LookupError, TypeError, AttributeError, LegendError, CRSError) as error:
+        raise RasterError(f"{path}: its tag {PROVENANCE} is damaged: {error}") from error
+    return tags
+
+
+def _check(tags: Mapping[str, Any]) -> None:
+    """See that entries are of the types that `create` is given.
+
+    Raises:
+        ValueError, LookupError, TypeError, LegendError: If one is not.
+    """
+    kinds = {"kind": str, "legend": dict, "provenance": dict, "class_pixels": dict}
+    for name, kind in kinds.items():
+        if not isinstance(tags.get(name, kind()), kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if "legend" in tags:
+        legend_from_dict(tags["legend"])
+    if not all(isinstance(each, int | float) for each in tags.get("class_pixels", {}).values()):
+        raise TypeError("class_pixels are no numbers")
+    if tags.get("kind") == KIND:
+        WindowLayout.from_dict(tags)
+        row_off, col_off = tags["window"]
+        if not (isinstance(row_off, int) and isinstance(col_off, int)):
+            raise TypeError(f"window is {tags['window']!r:.60}")

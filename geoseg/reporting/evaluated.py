@@ -1,6 +1,5 @@
 """What an evaluation tells of its maps: their files, and how it has read them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from geoseg.core.legend_map import legend_from_dict
 from geoseg.errors import GeosegError, InputError
+from geoseg.io.records import read_record, understanding
 from geoseg.io.reference import ReferenceOptions
 from geoseg.reporting.reading import Ground, Reading
 
@@ -51,7 +51,12 @@ def read_evaluated(folder: Path, *, references: bool = True) -> Evaluated:
     Raises:
         InputError: If the record cannot be read.
     """
-    record = read_record(folder, EVALUATION)
+    record = read_record(folder / EVALUATION)
+    with understanding(folder / EVALUATION):
+        return _evaluated(folder, record, references=references)
+
+
+def _evaluated(folder: Path, record: Mapping[str, Any], *, references: bool) -> Evaluated:
     missing: list[str] = []
 
     def found(name: str | None, what: str = "") -> Path | None:
@@ -76,19 +81,6 @@ def read_evaluated(folder: Path, *, references: bool = True) -> Evaluated:
         if patches := found(how.get("patches"), whole):
             grounds.append(Ground(patches, how.get("split")))
     return Evaluated(maps, _reading(folder, record, grounds), missing)
-
-
-def read_record(folder: Path, name: str) -> dict[str, Any]:
-    """A record of geoseg's in a folder.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    try:
-        record: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / name}: cannot be read: {error}") from error
-    return record
 
 
 def _reading(folder: Path, record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:

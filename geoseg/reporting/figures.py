@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
+from geoseg.io.records import read_record, understanding
 from geoseg.reporting.charts import Chart, chart
-from geoseg.reporting.evaluated import EVALUATION, read_record
+from geoseg.reporting.evaluated import EVALUATION
 from geoseg.reporting.inputs import BUNDLE, RUN
 from geoseg.reporting.tables import Table, is_share, read_csv, table_of, told, words
 
@@ -113,7 +114,32 @@ def evaluation_section(folder: Path) -> Section:
     Raises:
         InputError: If the folder cannot be read.
     """
-    record = read_record(folder, EVALUATION)
+    with understanding(folder / EVALUATION):
+        return _of_evaluation(folder)
+
+
+def run_section(folder: Path) -> Section:
+    """How a training went.
+
+    Raises:
+        InputError: If the folder cannot be read.
+    """
+    with understanding(folder / RUN):
+        return _of_run(folder)
+
+
+def bundle_section(folder: Path) -> Section:
+    """What a model is.
+
+    Raises:
+        InputError: If the folder cannot be read.
+    """
+    with understanding(folder / BUNDLE):
+        return _of_bundle(folder)
+
+
+def _of_evaluation(folder: Path) -> Section:
+    record = read_record(folder / EVALUATION)
     confidence = record.get("confidence") or {}
     tables = []
     for name in ("classes", "objects"):
@@ -139,16 +165,11 @@ def evaluation_section(folder: Path) -> Section:
     )
 
 
-def run_section(folder: Path) -> Section:
-    """How a training went.
-
-    Raises:
-        InputError: If the folder cannot be read.
-    """
-    record = read_record(folder, RUN)
+def _of_run(folder: Path) -> Section:
+    record = read_record(folder / RUN)
     history = read_csv(folder / "history.csv") if (folder / "history.csv").is_file() else []
     bundle = folder / "model"
-    model = read_record(bundle, BUNDLE) if (bundle / BUNDLE).is_file() else {}
+    model = read_record(bundle / BUNDLE) if (bundle / BUNDLE).is_file() else {}
     best = model.get("training", {}).get("best_epoch") or {}
     headlines = _headlines(best, ("epoch", "val_miou", "val_loss", "train_loss"))
     headlines = [each._replace(title=f"best {each.title}") for each in headlines]
@@ -164,13 +185,8 @@ def run_section(folder: Path) -> Section:
     )
 
 
-def bundle_section(folder: Path) -> Section:
-    """What a model is.
-
-    Raises:
-        InputError: If the folder cannot be read.
-    """
-    record = read_record(folder, BUNDLE)
+def _of_bundle(folder: Path) -> Section:
+    record = read_record(folder / BUNDLE)
     best = record.get("training", {}).get("best_epoch") or {}
     return Section(
         title=folder.name,

@@ -344,3 +344,24 @@ def test_a_colour_survives_its_text(color):
 def test_what_is_no_colour_is_refused(text):
     with pytest.raises(LegendError, match="#rrggbb"):
         parse_color(text)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        {"class": [7]},
+        {"class": [{"value": 1, "name": "of\ntwo lines"}]},
+        {"class": [{"value": 1, "name": "a", "values": [1.5]}]},
+        {"class": [{"value": 1, "name": "a", "values": ["1"]}]},
+        {"class": [{"value": 1, "name": "a", "values": [True]}]},
+        {"class": [{"value": 1, "name": "a", "values": [10**30]}]},
+        {"class": [{"value": 1, "name": "a", "attributes": [[]]}]},
+        {"class": [{"value": 1, "name": "a"}], "ignore": [{}]},
+        {"class": [{"value": 1, "name": "a"}], "ignore": [0.5]},
+        {"class": [{"value": 1, "name": "a"}], "background": 7},
+    ],
+)
+def test_a_legend_of_other_types_is_refused(record):
+    with pytest.raises(LegendError):
+        Legend.from_dict(record)

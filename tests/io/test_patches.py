@@ -107,7 +107,8 @@ def test_stacked_rasters_are_found_again_where_the_sources_are(tmp_path, source,
     folder = tmp_path / "set"
     folder.mkdir()
     read = ReadOptions(bands=(1,), stacked=(dsm, dsm))
-    write_index(folder, record(source(), read=read, bands=3), [patch(2, 2)], [grid()])
+    three = record(source(), read=read, bands=3, statistics={"mean": [1.5, 2.5, 3.5]})
+    write_index(folder, three, [patch(2, 2)], [grid()])
     shutil.move(tmp_path / "data", tmp_path / "elsewhere" / "data")
     shutil.move(folder, tmp_path / "elsewhere" / "set")
 
@@ -354,6 +355,24 @@ def test_a_set_without_footprints_is_refused(index):
         lambda content: content.update(legend={}),
         lambda content: content.update(sources=[]),
         lambda content: content["sources"][0].pop("ortho"),
+        lambda content: content["sources"][0].update(ortho=7),
+        lambda content: content["sources"][0].update(ortho="a\0b"),
+        lambda content: content["sources"][0]["grid"].update(height=-1),
+        lambda content: content["sources"][0]["grid"].update(transform=[0] * 6),
+        lambda content: content["sources"][0]["grid"].update(crs="nowhere"),
+        lambda content: content.update(size="64"),
+        lambda content: content.update(size=0),
+        lambda content: content.update(stride=True),
+        lambda content: content.update(bands=10**30),
+        lambda content: content.update(storage="jpg"),
+        lambda content: content.update(dtype="complex64"),
+        lambda content: content.update(dtype="x"),
+        lambda content: content.update(gsd=-1),
+        lambda content: content.update(statistics={"mean": ["x"]}),
+        lambda content: content.update(class_pixels=[-1]),
+        lambda content: content["read"].update(nodata=[]),
+        lambda content: content["reference"].update(coding="x"),
+        lambda content: content["reference"].update(attribute=7),
     ],
 )
 def test_a_damaged_record_is_refused(index, change):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -164,3 +166,39 @@ def test_the_same_scores_give_the_same_bytes(kept):
     one, other = (kept(layout_of(model="m"), name)[1] for name in ("one", "other"))
 
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": 7}, "kind is no str"),
+        ({"legend": {"class": [{"value": "x", "name": "a"}]}}, "value is a whole number"),
+        ({"provenance": []}, "provenance is no dict"),
+        ({"lattice": [9, 11, 0, 3]}, "lattice"),
+        ({"lattice": [9, 11, 4, 3, "bell"]}, "'bell' is no taper"),
+        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "transform is not finite"),
+        ({"window": [0, "x"]}, "window is"),
+        ({"window": None}, "NoneType"),
+    ],
+)
+def test_a_tag_of_ours_with_other_types_is_damaged(kept, change, reason):
+    _, paths = kept(layout_of())
+    with rasterio.open(paths[0], "r+") as dataset:
+        tags = json.loads(dataset.tags()["GEOSEG"]) | change
+        dataset.update_tags(GEOSEG=json.dumps(tags))
+
+    with pytest.raises(RasterError, match=f"its tag GEOSEG is damaged: .*{reason}"):
+        read_tags(paths[0])
+
+
+def test_a_window_that_is_none_of_the_map_or_there_twice_is_named(kept):
+    layout = layout_of()
+    _, paths = kept(layout)
+    with pytest.raises(InputError, match="is there twice"):
+        list(read_windows([*paths, paths[1]], layout))
+
+    with rasterio.open(paths[0], "r+") as dataset:
+        tags = json.loads(dataset.tags()["GEOSEG"]) | {"window": [1, 0]}
+        dataset.update_tags(GEOSEG=json.dumps(tags))
+    with pytest.raises(InputError, match="row 1, column 0 is none of the map's"):
+        list(read_windows(paths, layout))
