@@ -47,7 +47,7 @@ def training_ground_of(
         content: Gives what the orthophoto's pixels are known by.
     """
     ground = models.training_ground
-    return {} if ground is None else {TAG: ground.on(grid, region, content())}
+    return {} if ground is None else {TAG: ground.on(grid, region, content)}
 
 
 def provenance_of_map(

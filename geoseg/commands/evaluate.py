@@ -279,8 +279,9 @@ def _compare_all(
         proven = {path for other, _ in others for path in other.references}
         if not others or not (error.is_plausible or proven.issuperset(error.paths)):
             raise error
+        found = work(replace(pair, may_be_elsewhere=True))
         blank.append(pair.class_map.name)
-        return work(replace(pair, may_be_elsewhere=True))
+        return found
 
     return batch.run(pairs, work, once_more=without_polygons), blank
 

@@ -7,7 +7,7 @@ model has seen from ground that it has not, whatever becomes of the bundle or th
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -95,17 +95,24 @@ class TrainingGround:
             is_complete=self.is_complete and other.is_complete,
         )
 
-    def on(self, grid: Grid, region: Window, content: str | None) -> dict[str, Any]:
+    def on(self, grid: Grid, region: Window, content: Callable[[], str | None]) -> dict[str, Any]:
         """What the map of a part of an orthophoto says of it, for JSON.
+
+        Of pictures without a place nothing is known but whether they are one of the sources.
 
         Args:
             grid: The orthophoto's.
             region: The map, on the orthophoto's pixels.
-            content: `content_of` the orthophoto.
+            content: Gives `content_of` the orthophoto; only asked if it is as large as a source.
         """
+        size = (grid.height, grid.width)
+        alike = [(each.grid.height, each.grid.width) == size for each in self.sources]
+        found = content() if any(alike) else None
+        is_source = found is not None and any(found == each.content for each in self.sources)
+        is_placed = grid.crs is not None and all(each.grid.crs for each in self.sources)
         parts, places = [], []
         for source in self.sources:
-            same = content is not None and content == source.content
+            same = found is not None and found == source.content
             own = grid if same else source.grid
             inside = region if same else _shared(source.grid, grid.part(region))
             cut = [each.intersection(inside) for each in source.windows["train"] if inside]
@@ -115,7 +122,8 @@ class TrainingGround:
         crs = sorted({place for place in places if place})
         for part, place in zip(parts, places, strict=True):
             part["crs"] = None if place is None else crs.index(place)
-        return {"is_complete": self.is_complete, "crs": crs, "parts": parts}
+        is_complete = self.is_complete and (is_source or is_placed)
+        return {"is_complete": is_complete, "crs": crs, "parts": parts}
 
     def write(self, folder: Path) -> None:
         """Write it into a bundle."""

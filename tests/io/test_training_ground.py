@@ -46,10 +46,14 @@ def ground(on=None, *, content=None, is_complete=True):
     return TrainingGround(sources=(source,), is_complete=is_complete)
 
 
+def unknown():
+    """Nothing is known of an orthophoto's pixels."""
+
+
 def read(of, ortho, region=None, *, on=None, content=None):
     """What of a map trained its model, once the map's tag was written and read."""
     region = region or ortho.window
-    record = json.loads(json.dumps(of.on(ortho, region, content)))
+    record = json.loads(json.dumps(of.on(ortho, region, lambda: content)))
     mapped = on or ortho.part(region)
     trained = TrainedGround(record, mapped)
     return trained.read(mapped.window), trained.is_complete
@@ -63,7 +67,7 @@ def test_the_training_split_alone_is_ground_that_trained():
 
 
 def test_windows_of_a_map_are_parts_of_it():
-    trained = TrainedGround(ground().on(grid(), WHOLE, None), grid())
+    trained = TrainedGround(ground().on(grid(), WHOLE, unknown), grid())
 
     for row in range(8):
         for col in range(10):
@@ -134,7 +138,7 @@ def test_the_ground_is_found_in_another_crs(crs):
 def test_other_ground_trained_nothing():
     away = grid(transform=UTM @ Affine.translation(10, 0))
 
-    record = ground().on(away, WHOLE, None)
+    record = ground().on(away, WHOLE, unknown)
 
     assert record["parts"] == []
     assert not TrainedGround(record, away).read(WHOLE).any()
@@ -147,8 +151,26 @@ def test_a_picture_without_a_place_is_known_by_its_pixels():
 
     assert (read(of, picture, content="abc")[0] == PAINTED).all()
     assert (read(of, picture, part, content="abc")[0] == PAINTED[2:7, 1:7]).all()
-    assert not read(of, picture, content="other")[0].any()
-    assert not read(of, picture, content=None)[0].any()
+    assert read(of, picture, content="abc")[1]
+
+
+@pytest.mark.parametrize("content", ["other", None])
+def test_of_an_unknown_picture_without_a_place_nothing_is_known(content):
+    picture = grid(transform=Affine.identity(), crs=None)
+
+    for source, other in ((picture, picture), (picture, grid()), (grid(), picture)):
+        found, is_complete = read(ground(source, content="abc"), other, content=content)
+        assert not found.any()
+        assert not is_complete
+
+
+def test_an_orthophoto_of_another_size_need_not_be_read():
+    def never():
+        raise AssertionError("was read")
+
+    assert ground(content="abc").on(grid(9, 10), WHOLE, never)["parts"]
+    with pytest.raises(AssertionError, match="was read"):
+        ground(content="abc").on(grid(8, 10), WHOLE, never)
 
 
 def test_the_same_pixels_with_another_place_are_the_same_ground():
@@ -222,7 +244,7 @@ def test_further_training_has_the_ground_of_both():
 
 def test_a_map_of_maps_has_the_ground_of_all():
     away = grid(transform=UTM @ Affine.translation(10, 0), crs="EPSG:25832")
-    one, other = ground().on(grid(), WHOLE, None), ground(away).on(away, WHOLE, None)
+    one, other = ground().on(grid(), WHOLE, unknown), ground(away).on(away, WHOLE, unknown)
 
     together = merged_records([one, other])
 
