@@ -13,6 +13,8 @@ import typer
 from geoseg.commands.batch import Batch
 from geoseg.commands.options import TIFF
 from geoseg.commands.talk import Talk, echo, in_bytes, print_json
+from geoseg.core.columns import subject
+from geoseg.errors import NoPolygonError
 
 if TYPE_CHECKING:
     from geoseg.chains import LoadedModels, PredictOptions, PredictPlan
@@ -106,7 +108,20 @@ class MapJobs:
             retry_failed=self._wishes.retry_failed,
         )
         jobs = zip(self._paths, self._outputs, strict=True)
-        reports = batch.run(jobs, self._predict, name=lambda job: str(job[0]))
+        outside: list[str] = []
+
+        def pass_over(job: "tuple[Path, MapOutputs]", error: NoPolygonError, others: Any) -> None:
+            """An orthophoto outside of the AOI, if others are inside, is no failure."""
+            if not others:
+                raise error
+            outside.append(job[0].name)
+
+        found: list[MapReport | None] = batch.run(
+            jobs, self._predict, name=lambda job: str(job[0]), once_more=pass_over
+        )
+        reports = [report for report in found if report is not None]
+        if outside:
+            self._talk.say(f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made")
         for note in self._models.notes:
             self._talk.say(note)
         _tell_maps(reports, json=json)

@@ -1,6 +1,7 @@
 """``geoseg sweep``: a grid of trainings, or a search."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -63,7 +64,7 @@ def sweep(
         patches,
         output,
         plan,
-        train=_trainer(patches, quiet=quiet),
+        train=_trainer(patches, talk, quiet=quiet),
         resume=resume,
         retry_failed=retry_failed,
         overwrite=overwrite,
@@ -122,9 +123,11 @@ def _strict(parser: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse
 
 
-def _trainer(patches: Path, *, quiet: bool) -> Callable[..., Any]:
-    """Train as `geoseg train` does."""
+def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
+    """Train as `geoseg train` does; what several trainings warn of is told once."""
     from geoseg import chains, training
+
+    warn = cache(talk.warn)
 
     def train(run: Path, chosen: Mapping[str, Any], *, resume: bool) -> Any:
         given: dict[str, Any] = {
@@ -134,7 +137,7 @@ def _trainer(patches: Path, *, quiet: bool) -> Callable[..., Any]:
         choices = training.TrainOptions(**given)
         stitched = chains.stitched_confusion if choices.validate_stitched else None
         return training.train(
-            patches, run, options=choices, validate=stitched, resume=resume, quiet=quiet
+            patches, run, options=choices, validate=stitched, resume=resume, quiet=quiet, warn=warn
         )
 
     return train

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
+from shapely import box
 
 
 def read(path):
@@ -331,3 +332,23 @@ def test_those_who_want_to_know_more_are_told_plan_runtime_and_time(geoseg, worl
     assert "1 windows of 128 px at stride 112" in outcome.err
     assert "torch fp32" in outcome.err
     assert "1 windows with data scored in " in outcome.err
+
+
+def test_an_orthophoto_outside_of_the_aoi_is_no_failure(
+    geoseg, world, model, write_raster, write_polygons
+):
+    with rasterio.open(world / "ortho.tif") as file:
+        moved = file.transform @ file.transform.translation(9999, 0)
+        write_raster("away.tif", file.read(), transform=moved, nodata=0)
+    aoi = write_polygons("aoi.gpkg", [box(500_005, 5_699_960, 500_020, 5_699_990)])
+    words = ("--aoi", aoi, "--runtime", "torch")
+
+    both = geoseg("predict", model, world / "ortho.tif", world / "away.tif",
+                  "-o", world / "maps", *words)  # fmt: skip
+    alone = geoseg("predict", model, world / "away.tif", "-o", world / "map.tif", *words)
+
+    assert both.code == 0
+    assert both.err == "away.tif is outside of the AOI: no map is made\n"
+    assert [path.name for path in (world / "maps").glob("*.tif")] == ["ortho.tif"]
+    assert alone.code == 1
+    assert "no polygon of the area lies on the raster; are the CRS right?" in alone.err
