@@ -36,6 +36,10 @@ def preview(
     from geoseg.io.paths import find_rasters
     from geoseg.reporting import draw_preview
 
+    if output.suffix.lower() != ".png":
+        raise typer.BadParameter(
+            f"{output}: pictures are written as PNG; end the name in .png", param_hint="--output"
+        )
     draw_preview(
         find_rasters(rasters),
         output,

@@ -1,5 +1,7 @@
 """Orthophotos, class maps, scores."""
 
+import math
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,10 +56,16 @@ def about_raster(path: Path) -> About:
     )
 
 
+def _sides(grid: Grid) -> tuple[float, float]:
+    """Width and height of a pixel in units of the CRS, however it is turned."""
+    a, b, _, d, e, _ = grid.transform[:6]
+    return math.hypot(a, d), math.hypot(b, e)
+
+
 def _place(grid: Grid) -> dict[str, str]:
     if not grid.is_georeferenced:
         return {"place": "none: a picture without georeference"}
-    pixel = f"{abs(grid.transform.a):.6g} x {abs(grid.transform.e):.6g}"
+    pixel = "{:.6g} x {:.6g}".format(*_sides(grid))
     unit = grid.crs.linear_units if grid.crs and not grid.crs.is_geographic else "degrees"
     bounds = ", ".join(f"{edge:.10g}" for edge in grid.bounds)
     return {
@@ -197,7 +205,7 @@ def _hints_of_place(grid: Grid) -> Iterator[str]:
         yield "no CRS: GSD, areas and places on the ground are unknown; gdal_edit -a_srs"
     elif grid.crs.is_geographic:
         yield "in degrees: pixels are not square on the ground; gdalwarp -t_srs to a projected CRS"
-    elif abs(abs(grid.transform.a / grid.transform.e) - 1) > SQUARE:
+    elif abs(operator.truediv(*_sides(grid)) - 1) > SQUARE:
         yield "the pixels are not square: gdalwarp -tr"
     if grid.transform.b or grid.transform.d:
         yield "the raster is turned against its CRS: some programs ignore this; gdalwarp"

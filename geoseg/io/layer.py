@@ -1,5 +1,6 @@
 """One raster file: its pixels on its own grid or on another, and where they are valid."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rasterio.vrt import WarpedVRT
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.errors import RasterError
+from geoseg.errors import GeosegWarning, RasterError
 from geoseg.io.gdal import (
     Bands,
     MaskSource,
@@ -85,6 +86,14 @@ class Layer:
             self.dtype = np.result_type(*types)
             nodata = self._nodata(dataset, self.numbers)
             self.nodata = nodata[0] if len(set(nodata)) == 1 else None
+            if not _possible(self.nodata, self.dtype):
+                warnings.warn(
+                    f"{path}: no pixel can be {self.nodata:g}, for its values are {self.dtype}: "
+                    f"this nodata value hides nothing",
+                    GeosegWarning,
+                    stacklevel=2,
+                )
+                self.nodata, nodata = None, [None] * len(nodata)
             self._empty = _by_value(nodata, types)
             self._mask = self._mask_source(dataset)
             self.band_names = band_names(dataset, self.numbers)
@@ -194,6 +203,14 @@ class Layer:
             return [value] * len(bands)
         own = [dataset.nodatavals[band - 1] for band in bands]
         return [None if value is None or np.isnan(value) else value for value in own]
+
+
+def _possible(nodata: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a value of a type can be the nodata value."""
+    if nodata is None or dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return limits.min <= nodata <= limits.max and float(nodata).is_integer()
 
 
 def as_floats(pixels: Pixels) -> Pixels:

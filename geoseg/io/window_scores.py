@@ -22,7 +22,7 @@ from geoseg.errors import InputError, LegendError, RasterError
 from geoseg.io.gdal import opened, reading
 from geoseg.io.outputs import writing
 from geoseg.io.raster import RasterReader
-from geoseg.io.records import parse_json
+from geoseg.io.records import parse_json, understanding
 from geoseg.io.writer import PROVENANCE, RasterFormat, create
 
 KIND = "window scores"
@@ -127,10 +127,12 @@ def window_layout(paths: Sequence[Path]) -> WindowLayout | None:
     first = read_tags(paths[0])
     if first.get("kind") != KIND:
         return None
+    _check_window(paths[0], first)
     for path in paths[1:]:
         other = read_tags(path)
         if {**other, "window": None} != {**first, "window": None}:
             raise InputError(f"{path}: is not of the same map and model as {paths[0]}")
+        _check_window(path, other)
     return WindowLayout.from_dict(first)
 
 
@@ -199,7 +201,15 @@ def _check(tags: Mapping[str, Any]) -> None:
         legend_from_dict(tags["legend"])
     if not all(isinstance(each, int | float) for each in tags.get("class_pixels", {}).values()):
         raise TypeError("class_pixels are no numbers")
-    if tags.get("kind") == KIND:
+
+
+def _check_window(path: Path, tags: Mapping[str, Any]) -> None:
+    """See that a file of scores of a window says what `write_window` writes.
+
+    Raises:
+        InputError: If it does not.
+    """
+    with understanding(path):
         WindowLayout.from_dict(tags)
         row_off, col_off = tags["window"]
         if not (isinstance(row_off, int) and isinstance(col_off, int)):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ AREAS = re.compile(r"/areas/([0-9]{1,4})")
 
 KEPT = 1024
 """Tiles that are kept, encoded: some tens of megabytes."""
+
+PATIENCE = 60
+"""Seconds that a connection may be silent, or slow to take an answer."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 """By which a browser on this computer calls it."""
@@ -119,6 +123,12 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # a page asks for many tiles at a time, from several tabs
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Browsers break off what they no longer want; all else is a bug, and told as one."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def __init__(self, place: tuple[str, int], viewer: Viewer) -> None:
         if ":" in place[0]:
@@ -141,6 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Sends what a viewer answers."""
 
     protocol_version = "HTTP/1.1"
+    timeout = PATIENCE
     server: Server
 
     def __init__(self, viewer: Viewer, *arguments: object) -> None:

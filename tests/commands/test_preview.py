@@ -1,5 +1,7 @@
 import pytest
 
+ENDS = {"preview": ".png", "report": ".html"}
+
 
 def test_a_picture_is_drawn_of_rasters_side_by_side(geoseg, world):
     out = world / "preview.png"
@@ -9,6 +11,15 @@ def test_a_picture_is_drawn_of_rasters_side_by_side(geoseg, world):
     assert outcome.code == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     assert geoseg("preview", world / "ortho.tif", "-o", out).code == 1
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.tif", "x", "x.png.part"])
+def test_a_picture_is_a_png(name, geoseg, world):
+    outcome = geoseg("preview", world / "ortho.tif", "-o", world / name)
+
+    assert outcome.code == 2
+    assert "end the name in .png" in outcome.err
+    assert not (world / name).exists()
 
 
 def test_bands_are_chosen_by_number_or_by_name(geoseg, world):
@@ -30,9 +41,9 @@ def test_bands_are_chosen_by_number_or_by_name(geoseg, world):
         (["--bands", "1", "--band-names", "red"], "another way to say --bands"),
     ],
 )
-@pytest.mark.parametrize("command", ["preview", "report"])
+@pytest.mark.parametrize("command", ENDS)
 def test_what_cannot_be_shown_is_wrong_usage(geoseg, world, command, wrong, told):
-    outcome = geoseg(command, world / "ortho.tif", "-o", world / "x.html", *wrong)
+    outcome = geoseg(command, world / "ortho.tif", "-o", world / (command + ENDS[command]), *wrong)
 
     assert outcome.code == 2
     assert told in " ".join(outcome.err.split())

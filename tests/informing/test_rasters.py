@@ -83,6 +83,8 @@ def test_a_raster_that_is_no_map_tells_no_classes_though_it_has_a_legend(write_r
         (RGB, {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 9, 0, -1e-5, 51)}, "in degrees"),
         (RGB, {"transform": Affine(0.5, 0, 0, 0, -0.7, 0)}, "not square"),
         (RGB, {"transform": Affine(0.4, 0.3, 0, 0.3, -0.4, 0)}, "turned"),
+        (RGB, {"transform": Affine(0, 0.5, 0, 0.5, 0, 0)}, "turned"),
+        (RGB, {"transform": Affine(0, 0.5, 0, 1.5, 0, 0)}, "not square"),
         (RGB.astype(np.uint16), {}, "8-bit data"),
         (RGB, {"nodata": 255}, "brightest white"),
         (np.zeros((3, 4, 4), np.uint8), {"nodata": 0}, "no pixel with data"),

@@ -10,7 +10,7 @@ from rasterio.warp import reproject
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.errors import RasterError
+from geoseg.errors import GeosegWarning, RasterError
 from geoseg.io.raster import RasterReader, ReadOptions
 
 RGBA = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
@@ -268,11 +268,16 @@ def test_the_users_nodata_goes_before_the_files(write_raster, nodata, valid):
     assert read(path, ReadOptions(nodata=nodata)).valid.tolist() == [valid]
 
 
-@pytest.mark.parametrize("nodata", [-9999.0, 300.0, 0.5])
+@pytest.mark.parametrize("nodata", [-9999.0, 300.0, 0.5, float("nan")])
 def test_a_nodata_value_that_the_type_cannot_hold_hides_nothing(write_raster, nodata):
     path = write_raster("a.tif", np.array([[0, 7, 255]], np.uint8))
 
-    assert read(path, ReadOptions(nodata=nodata)).valid.all()
+    with pytest.warns(GeosegWarning, match=f"no pixel can be {nodata:g}, for its values are uint8"):
+        reader = RasterReader(path, ReadOptions(nodata=nodata))
+
+    with reader:
+        assert reader.nodata is None
+        assert reader.read(reader.grid.window).valid.all()
 
 
 @pytest.mark.parametrize(

@@ -174,11 +174,6 @@ def test_the_same_scores_give_the_same_bytes(kept):
         ({"kind": 7}, "kind is no str"),
         ({"legend": {"class": [{"value": "x", "name": "a"}]}}, "value is a whole number"),
         ({"provenance": []}, "provenance is no dict"),
-        ({"lattice": [9, 11, 0, 3]}, "lattice"),
-        ({"lattice": [9, 11, 4, 3, "bell"]}, "'bell' is no taper"),
-        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "transform is not finite"),
-        ({"window": [0, "x"]}, "window is"),
-        ({"window": None}, "NoneType"),
     ],
 )
 def test_a_tag_of_ours_with_other_types_is_damaged(kept, change, reason):
@@ -189,6 +184,27 @@ def test_a_tag_of_ours_with_other_types_is_damaged(kept, change, reason):
 
     with pytest.raises(RasterError, match=f"its tag GEOSEG is damaged: .*{reason}"):
         read_tags(paths[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"lattice": [9, 11, 0, 3]}, "lattice"),
+        ({"lattice": [9, 11, 4, 3, "bell"]}, "'bell' is no taper"),
+        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "transform is not finite"),
+        ({"window": [0, "x"]}, "window is"),
+        ({"window": None}, "NoneType"),
+        ({"crs": "nowhere"}, "WKT"),
+    ],
+)
+def test_a_window_that_says_something_else_is_damaged(kept, change, reason):
+    _, paths = kept(layout_of())
+    with rasterio.open(paths[0], "r+") as dataset:
+        tags = json.loads(dataset.tags()["GEOSEG"]) | change
+        dataset.update_tags(GEOSEG=json.dumps(tags))
+
+    with pytest.raises(InputError, match=f"damaged: .*{reason}"):
+        window_layout(paths)
 
 
 def test_a_window_that_is_none_of_the_map_or_there_twice_is_named(kept):

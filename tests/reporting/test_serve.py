@@ -1,4 +1,6 @@
 import json
+import socket
+import struct
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from io import BytesIO
@@ -10,7 +12,7 @@ from PIL import Image
 
 from geoseg.errors import InputError
 from geoseg.reporting import ShowOptions
-from geoseg.reporting.serve import serving
+from geoseg.reporting.serve import Server, serving
 
 
 @contextmanager
@@ -111,3 +113,27 @@ def test_a_port_that_is_taken_is_named(files):
         serving([files["map"]], ShowOptions(), place=place, threads=1, warn=print),
     ):
         pass
+
+
+def test_a_browser_that_breaks_off_is_no_news(files, capfd):
+    with running([files["map"]]) as place:
+        for _ in range(20):
+            with socket.create_connection(place) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        status, _, _ = ask(place, "/")
+
+    assert status == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_says_nothing_is_let_go(files, monkeypatch, capfd):
+    monkeypatch.setattr("geoseg.reporting.serve._Handler.timeout", 0.05)
+    with running([files["map"]]) as place, socket.create_connection(place, timeout=10) as silent:
+        assert silent.recv(1) == b""
+
+    assert capfd.readouterr().err == ""
+
+
+def test_many_clients_may_wait_at_a_time():
+    assert Server.request_queue_size >= 100
