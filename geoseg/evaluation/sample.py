@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.area_estimates import Z_95, AreaEstimates
-from geoseg.core.legend import Legend, as_text
+from geoseg.core.legend import Legend, as_text, is_null
 from geoseg.core.legend_map import MergedLegend, bands_of
 from geoseg.core.scores import IGNORE
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
@@ -204,7 +204,7 @@ def _truth(
     if column not in columns:
         raise VectorError(f"{sample}: has no column {column!r}; it has {list(columns)}")
     known = _known(legend) | {as_text(each): IGNORE for each in ("", *legend.ignore)}
-    texts = ["" if value is None else as_text(value) for value in columns[column]]
+    texts = ["" if is_null(value) else as_text(value) for value in columns[column]]
     if unknown := sorted(set(texts) - set(known)):
         raise LegendError(
             f"{sample}: column {column!r} holds {unknown}, and the classes are {legend.names}"

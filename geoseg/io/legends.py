@@ -135,7 +135,7 @@ def _tables_of_attribute(
     if not texts:
         raise LegendError(f"{path}: column {attribute!r} is empty: null for all {nulls} polygons")
     _refuse_many(path, len(texts))
-    about = [f"{nulls} polygons have no value in {attribute!r}: unlabelled."] if nulls else []
+    about = [f"{attribute!r} is null or empty for {nulls} polygon(s): unlabelled."] if nulls else []
     if all(re.fullmatch(r"0|-?[1-9][0-9]{0,9}", text) for text in texts):
         numbers = sorted(map(int, texts))
         tables = _tables_of_numbers(numbers, "attributes", as_text)

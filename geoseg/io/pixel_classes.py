@@ -64,9 +64,14 @@ class Meaning(NamedTuple):
 
     def __str__(self) -> str:
         """One line, such as ``values 0 = other, 255 = building; unlabelled: nodata 7``."""
-        told = [f"{' or '.join(codes)} = {name}" for name, codes in self.classes.items() if codes]
+        told = [f"{_either(codes)} = {name}" for name, codes in self.classes.items() if codes]
         ignored = f"; unlabelled: {', '.join(self.unlabelled)}" if self.unlabelled else ""
         return f"{self.coding} {', '.join(told)}{ignored}"
+
+
+def _either(codes: Sequence[str]) -> str:
+    more = f" or {len(codes) - LISTED} more" if len(codes) > LISTED else ""
+    return " or ".join(codes[:LISTED]) + more
 
 
 class PixelClasses:
@@ -95,7 +100,7 @@ class PixelClasses:
             self._is_own = self._own is not None or hides_top(dataset)
         with RasterReader(path, palette_index=True) as reader:
             self.coding = self._guess(reader) if coding == "auto" else coding
-            self._nodata = reader.nodata
+            self._nodata, self._bands = reader.nodata, reader.bands
         self._tolerance = self._tolerance_of(tolerance)
         self._given_tolerance = tolerance
         self._seen: set[int] = set()
@@ -157,8 +162,11 @@ class PixelClasses:
         """What means what, by the values that were seen where these tell codings apart."""
         legend = self.legend
         if self.coding == "colors":
-            classes = {c.name: tuple(map(to_hex, c.source_colors)) for c in legend.classes}
-            ignored = tuple(map(to_hex, legend.ignored_colors))
+            of_index: dict[int, list[str]] = {}
+            for color, index in legend.known_colors.items():
+                of_index.setdefault(index, []).append(to_hex(color))
+            classes = {name: tuple(of_index.get(i, ())) for i, name in enumerate(legend.names)}
+            ignored = tuple(of_index.get(IGNORE, ()))
             return Meaning(f"colours{self._within}", classes, (*self._no_data, *ignored))
         if self.coding == "map":
             classes = {each.name: (str(each.value),) for each in legend.classes}
@@ -245,6 +253,12 @@ class PixelClasses:
         return () if self._nodata is None else (f"nodata {self._nodata:g}",)
 
     def _notes(self) -> Iterator[str]:
+        if (read := min(self._bands, 3 if self.coding == "colors" else 1)) < self._bands:
+            first = "first band is" if read == 1 else "first three bands are"
+            yield (
+                f"{self.path}: has {self._bands} bands, of which the {first} read; if the last is "
+                f"an alpha, declare it (gdal_edit.py -colorinterp_{self._bands} alpha)"
+            )
         if self.coding != "values" or self._is_own:
             return
         for each in self.legend.classes if self._nodata is not None else ():

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
-from geoseg.core.legend import Legend, is_null
+from geoseg.core.legend import Legend, as_text, is_null
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, GridMismatchError, LegendError, UnknownCodeError, VectorError
@@ -252,26 +253,37 @@ class VectorReference(_Labelled):
                 raise UnknownCodeError(what, error.counts) from error
         with_background = background and not options.only_polygons
         fill = legend.background_index if with_background else IGNORE
-        self._polygons = polygons.geometries, indices
+        self._attributes, self._polygons = polygons.attributes, (polygons.geometries, indices)
         self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill)
         if not may_be_elsewhere:
             self._burnt.refuse_elsewhere(path)
         drawn = fill == IGNORE and self._burnt.touches_grid
         self.extent = self._burnt.window if drawn else grid.window
 
+    @cached_property
+    def _texts(self) -> dict[str, int]:
+        """Class index of each value of the column."""
+        if self._column is None:
+            return {}
+        pairs = zip(self._attributes, self._polygons[1].tolist(), strict=True)
+        return {as_text(value): index for value, index in pairs if not is_null(value)}
+
     @property
     def meaning(self) -> Meaning:
         """How it names classes."""
         legend, column = self._legend, self._column
-        classes = {c.name: c.source_attributes if column else () for c in legend.classes}
+        classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
         if column is None:
             classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
+        for text, index in self._texts.items():
+            if index != IGNORE:
+                classes[legend.names[index]] += (text,)
         ground, background = "ground without a polygon", None
         if not self._only_polygons and legend.background is not None:
             background = legend.background
             classes[background] = (*classes[background], ground)
         nulls = ("null",) if self._nulls else ()
-        ignored = (*nulls, *map(str, legend.ignore if column else ()))
+        ignored = (*nulls, *(text for text, index in self._texts.items() if index == IGNORE))
         rest = () if background else (ground,)
         return Meaning(f"column {column!r}" if column else "polygons", classes, ignored + rest)
 
@@ -282,8 +294,8 @@ class VectorReference(_Labelled):
             return []
         count = len(self._polygons[1])
         note = (
-            f"{self.path}: {self._nulls} of {count} polygons have no value in column "
-            f"{self._column!r} (null or empty): the ground that they cover is unlabelled"
+            f"{self.path}: column {self._column!r} is null or empty for {self._nulls} of {count} "
+            f"polygons: the ground that they cover is unlabelled"
         )
         return [note]
 

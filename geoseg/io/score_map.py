@@ -97,18 +97,13 @@ class ScoreMap:
                 if index != IGNORE:
                     part[index] += band
         np.copyto(scores, 0, where=~valid)
-        self._refuse_others(scores)
+        refuse_others(scores, self.path)
         return Pixels(scores.clip(max=1, out=scores), valid)
 
     def _decoded(self, image: NDArray[Any]) -> NDArray[np.float32]:
         if image.dtype == np.uint8:
             return decode_scores(image)
         return image.astype(np.float32, copy=False)
-
-    def _refuse_others(self, scores: NDArray[np.float32]) -> None:
-        if (lowest := scores.min()) < -SLACK or (highest := scores.max()) > 1 + SLACK:
-            found = lowest if lowest < -SLACK else highest
-            raise RasterError(f"{self.path}: holds {found:g}, and scores are from 0 to 1")
 
     def close(self) -> None:
         """Release files."""
@@ -119,6 +114,21 @@ class ScoreMap:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def refuse_others(scores: NDArray[np.float32], path: Path) -> None:
+    """See that pixels hold scores.
+
+    Args:
+        scores: Any shape; 0 without data.
+        path: Where they come from.
+
+    Raises:
+        RasterError: If one is not from 0 to 1, as 255 in bytes that are not score x 254.
+    """
+    if (lowest := scores.min()) < -SLACK or (highest := scores.max()) > 1 + SLACK:
+        found = lowest if lowest < -SLACK else highest
+        raise RasterError(f"{path}: holds {found:g}, and scores are from 0 to 1 (bytes: x 254)")
 
 
 def _is_unnamed(name: str) -> bool:

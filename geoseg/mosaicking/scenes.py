@@ -16,6 +16,7 @@ from geoseg.errors import GridMismatchError, LegendError
 from geoseg.io.pixel_classes import PixelClasses
 from geoseg.io.placement import cover
 from geoseg.io.raster import RasterReader, ReadOptions
+from geoseg.io.score_map import refuse_others
 from geoseg.mosaicking.methods import Layer
 
 ROWS, COLUMNS = 512, 4096
@@ -40,10 +41,11 @@ class Scene:
         image, valid = self.reader.read(part.relative_to(self.window))
         if self.classes is not None:
             scores, valid = self._one_hot(self.classes.encode(image, valid))
-        elif self.reader.dtype == np.uint8:
-            scores = decode_scores(image)
         else:
-            scores = np.where(valid, image, 0).astype(np.float32)
+            stored = np.where(valid, image, 0)
+            is_bytes = self.reader.dtype == np.uint8
+            scores = decode_scores(stored) if is_bytes else stored.astype(np.float32)
+            refuse_others(scores, self.reader.path)
         return Layer(part.relative_to(block), scores, valid, self._distance(part))
 
     def _one_hot(self, indices: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

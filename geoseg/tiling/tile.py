@@ -24,6 +24,7 @@ from geoseg.io.patch_index import write_index
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
+from geoseg.io.pixel_classes import Meaning
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import RasterReference, VectorReference
 from geoseg.io.training_ground import content_of
@@ -127,6 +128,8 @@ class _Tiling:
     options: TileOptions
     report: TileReport
     pool: Executor
+    meanings: list[Meaning] = field(default_factory=list)
+    """How references name classes, one each."""
 
     def survey_all(self, sources: Sequence[Source], progress: Progress) -> list[SurveyedSource]:
         """Look at all sources; those with a fault are reported and left out.
@@ -149,6 +152,7 @@ class _Tiling:
             self._raise_empty()
         in_order = [done[number] for number in sorted(done)]
         self._warn_of_mixed_gsd(in_order)
+        self._tell_of_codings()
         return in_order
 
     def _survey_absent(
@@ -211,11 +215,32 @@ class _Tiling:
 
     def _tell_meaning(self, reference: RasterReference | VectorReference) -> None:
         """Note how a reference that was read to its end names classes."""
+        self.meanings.append(reference.meaning)
         said = str(reference.meaning)
         self.report.meanings[said] = self.report.meanings.get(said, 0) + 1
         self.report.warnings += [
             note for note in reference.notes if note not in self.report.warnings
         ]
+
+    def _tell_of_codings(self) -> None:
+        """Say if references code a class differently, and of the other ISPRS coding."""
+        by_value = [each for each in self.meanings if each.coding == "values"]
+        for one in self.legend.classes:
+            if one.alternative is None:
+                continue
+            first, other = str(one.value), str(one.alternative)
+            count = Counter(each.classes[one.name] for each in by_value)
+            if count[(first,)] and count[(other,)]:
+                self.report.warnings.append(
+                    f"{one.name!r} is {first} in {count[(first,)]} references and {other} in "
+                    f"{count[(other,)]}; if {other} is unlabelled there, write a legend with "
+                    f"ignore = [{other}]"
+                )
+        if self.legend.name == "isprs" and by_value:
+            self.report.hints.append(
+                "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border: "
+                "--legend isprs-1to6"
+            )
 
     def extract_all(
         self,

@@ -135,3 +135,49 @@ def test_there_is_a_line_for_each_class(tile):
     assert rows == ["dark", "bright", "(unlabelled)"]
     splits = json.loads(tile("--overwrite", "--json").out)["classes"]
     assert sum(splits["train"].values()) == pytest.approx(1)
+
+
+@pytest.fixture
+def binary(geoseg, world, write_raster):
+    """A function that tiles the world with masks of 0 and the given values."""
+    shape = (96, 112)
+
+    def run(*tops, legend="binary:roof"):
+        words = []
+        for number, top in enumerate(tops):
+            write_raster(f"o{number}.tif", np.full((1, *shape), 7 + number, np.uint8))
+            mask = np.where(np.arange(112) % 20 < 9, top, 0) * np.ones((96, 1), int)
+            write_raster(f"m{number}.tif", mask.astype(np.uint8))
+        orthos = [world / f"o{number}.tif" for number in range(len(tops))]
+        words = [w for number in range(len(tops)) for w in ("-r", world / f"m{number}.tif")]
+        return geoseg("tile", *orthos, *words, "-l", legend, "-o", world / "set", "--patch-size",
+                      32, "--split", "none", "--index-only")  # fmt: skip
+
+    return run
+
+
+def test_a_mask_of_0_and_255_is_tiled_and_what_means_what_is_printed(binary):
+    outcome = binary(255)
+
+    assert outcome.code == 0
+    assert "labels: values 0 = other, 255 = roof\n" in outcome.out
+
+
+def test_masks_of_1_and_of_255_in_one_set_are_told(binary):
+    outcome = binary(1, 255)
+
+    assert outcome.code == 0
+    assert "'roof' is 1 in 1 references and 255 in 1; if 255 is unlabelled" in outcome.err
+
+
+def test_a_mask_without_the_class_says_nothing_of_its_coding(binary):
+    assert "references and 255" not in binary(0, 255).err
+
+
+@pytest.mark.parametrize(("legend", "told"), [("isprs", True), ("isprs-1to6", False)])
+def test_the_other_coding_of_isprs_is_named(binary, legend, told):
+    outcome = binary(5, legend=legend)
+
+    assert outcome.code == 0
+    assert ("isprs-1to6" in outcome.err) == told
+    assert ("unlabelled: 0" in outcome.out) != told

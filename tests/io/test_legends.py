@@ -165,7 +165,7 @@ def test_polygons_without_a_value_make_no_class(write_polygons, nulls):
     found = derive_legend(path, attribute="kind")
 
     assert found.legend.names == ["roof"]
-    assert found.about == ("2 polygons have no value in 'kind': unlabelled.",)
+    assert found.about == ("'kind' is null or empty for 2 polygon(s): unlabelled.",)
 
 
 def test_numbers_with_gaps_stay_numbers(write_polygons):

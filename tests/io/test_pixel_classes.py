@@ -215,6 +215,11 @@ def test_black_and_white_pictures_are_binary_masks(write_mask):
         (ROOF, [0, 1], "values 0 = other, 1 = roof"),
         (ROOF, [0, 0], "values 0 = other, 1 or 255 = roof"),
         (WITH_IGNORE, [0, 1], "values 0 = a, 1 = b, 2 = c; unlabelled: 255"),
+        (
+            ROOF,
+            [(0, 0, 0), (255, 255, 255)],
+            "colours #d9d9d9 or #000000 = other, #d7301f or #ffffff = roof",
+        ),
     ],
 )
 def test_what_a_mask_means_is_said(write_mask, legend, values, told):
@@ -272,3 +277,17 @@ def test_values_that_lie_near_one_another_are_told_apart_exactly_in_spite_of_a_t
     path = write_mask([0, 1, 2])
 
     assert indices(path, TOWN, tolerance=30) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("bands", "told"), [(1, None), (2, "first band is"), (3, None), (4, "three")]
+)
+def test_bands_that_are_not_read_are_told(write_raster, bands, told):
+    path = write_raster("mask.tif", np.zeros((bands, 2, 2), np.uint8), photometric="minisblack")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [rasterio.enums.ColorInterp.gray] * bands
+
+    notes = PixelClasses(path, ROOF).notes
+
+    assert bool(notes) == bool(told)
+    assert all(told in note for note in notes)

@@ -241,3 +241,32 @@ def test_polygons_elsewhere_are_refused(write_polygons):
 
     with pytest.raises(EmptyError, match="are the CRS right"):
         read(path, attribute="kind")
+
+
+def test_polygons_without_a_value_are_unlabelled_and_counted(write_polygons):
+    background = Legend.from_dict(LEGEND.to_dict() | {"background": "tree"})
+    shapes = [box(0, 0, 1, 1), box(0, 1, 1, 1), box(1, 0, 1, 1)]
+    path = write_polygons("a.gpkg", shapes, kind=["building", None, " "])
+    options = ReferenceOptions(attribute="kind")
+
+    reference = open_reference(path, legend=background, grid=grid(), options=options)
+
+    assert reference.read(grid().window).tolist() == [[0, U, 1], [U, 1, 1]]
+    assert "column 'kind' is null or empty for 2 of 3 polygons" in reference.notes[0]
+    assert str(reference.meaning) == (
+        "column 'kind' building = building, ground without a polygon = tree; unlabelled: null"
+    )
+
+
+def test_a_column_without_any_value_is_refused(write_polygons):
+    path = write_polygons("a.gpkg", [box(0, 0, 1, 1)] * 2, kind=[None, ""])
+
+    with pytest.raises(LegendError, match=r"a\.gpkg: column 'kind' is empty: null for all 2"):
+        read(path, attribute="kind")
+
+
+def test_a_layer_without_polygons_is_no_matter_of_the_crs(write_polygons):
+    path = write_polygons("a.gpkg", [], kind=[])
+
+    with pytest.raises(EmptyError, match=r"a\.gpkg: holds no polygon$"):
+        read(path, attribute="kind")

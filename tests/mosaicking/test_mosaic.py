@@ -308,3 +308,17 @@ def test_progress_is_told_for_every_block(make_scene, tmp_path):
     mosaic([scene], MapOutputs(class_map=tmp_path / "m.tif"), watch=watch)
 
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_255_is_a_value_of_others_class_maps(write_raster, bring_together, legend):
+    path = write_raster("foreign.tif", np.array([[1, 255]], np.uint8))
+
+    with pytest.raises(LegendError, match=r"foreign\.tif: values without a class: 255 \(1x\)"):
+        bring_together([path], legend=legend)
+
+
+def test_bytes_that_are_no_scores_of_geosegs_are_refused(write_raster, bring_together, legend):
+    path = write_raster("foreign.tif", np.array([[[255]], [[0]], [[0]]], np.uint8))
+
+    with pytest.raises(RasterError, match=r"foreign\.tif: holds 1\.00394, and scores"):
+        bring_together([path], legend=legend)

@@ -435,7 +435,8 @@ def test_an_index_finds_its_labelled_areas_again(scenes, write_polygons, tmp_pat
 
 
 def test_what_the_splits_lack_is_told(write_source, tmp_path, run_tile):
-    legend = Legend.from_dict({"class": [{"value": v, "name": f"c{v}"} for v in (3, 7, 1, 250)]})
+    classes = [{"value": v, "name": f"c{v}"} for v in (3, 7, 1, 250)]
+    legend = Legend.from_dict({"ignore": [255], "class": classes})
     report, _ = run_tile([write_source()], tmp_path / "set", legend=legend)
 
     assert report.classes.splits.keys() == {"train", "val"}
