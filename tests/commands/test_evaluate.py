@@ -267,7 +267,7 @@ def test_the_headline_says_over_what_it_was_counted(geoseg, maps, write_polygons
     ],
 )
 def test_what_spoils_figures_is_told(geoseg, maps, write_raster, truth, warning):
-    reference = write_raster("t.tif", np.array([truth], np.uint8))
+    reference = write_raster("t.tif", np.array([truth], np.uint8), nodata=255)
     dark = write_raster("m.tif", np.full((1, len(truth)), 5, np.uint8))
 
     outcome = geoseg("evaluate", dark, "-r", reference, "-l", maps / "legend.toml")
