@@ -190,7 +190,7 @@ def patches_of(patches: Path, split: str = "train") -> int:
     """How many patches a set has in a split."""
     import pyogrio
 
-    table = pyogrio.read_dataframe(patches / "patches.gpkg", read_geometry=False)
+    table = pyogrio.read_dataframe(patches / "patches.gpkg", layer="patches", read_geometry=False)
     return int((table["split"] == split).sum())
 
 

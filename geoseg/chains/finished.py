@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from geoseg.core.legend import Legend
+from geoseg.io.outputs import write_text
 from geoseg.io.style import sidecars, write_sidecars
 from geoseg.io.window_scores import read_tags
-from geoseg.mosaicking import MapOutputs, MapReport, partly_read
+from geoseg.mosaicking import MapOutputs, MapReport, partly_read, raster_styles
 
 
 def finished_before(
@@ -40,6 +41,10 @@ def finished_before(
     counts = {name: tags["class_pixels"][name] for name in legend.names}
     if outputs.sidecars and not all(each.exists() for each in sidecars(path)):
         write_sidecars(path, legend, np.array(list(counts.values())))
+    if outputs.sidecars:
+        for style, text in raster_styles(legend, outputs).items():
+            if not style.exists():
+                write_text(style, text)
     if lost := tags.get("unreadable_pixels"):
         raise partly_read(path, lost, "found in an earlier run")
     return MapReport(path, tags["pixels"], counts)

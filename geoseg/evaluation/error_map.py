@@ -17,7 +17,7 @@ from geoseg.evaluation.block import Block
 from geoseg.evaluation.error_legend import ErrorLegend
 from geoseg.io.gdal import rasterio_window
 from geoseg.io.outputs import refuse_existing, staged
-from geoseg.io.style import colormap, sidecars, write_sidecars
+from geoseg.io.style import attribute_table, colormap, sidecars, write_sidecars
 from geoseg.io.writer import RasterFormat, copy_as_cog, create
 
 KIND = "error map"
@@ -52,8 +52,8 @@ def error_map(
 ) -> Iterator[ErrorMapTally]:
     """A tally that writes an error map, which is there once the block ends well.
 
-    It is a cloud-optimised GeoTIFF with a colour table; the names of its classes are in
-    ``.aux.xml`` and ``.qml`` beside it.
+    It is a cloud-optimised GeoTIFF with a colour table and the names of its classes, which are
+    in ``.aux.xml`` and ``.qml`` beside it, too.
 
     Args:
         path: To write.
@@ -72,6 +72,7 @@ def error_map(
         band_names=("agreement",),
         overviews="mode",
         tags={"kind": KIND, "legend": errors.legend.to_dict()},
+        attribute_table=attribute_table(errors.legend),
     )
     with (
         staged(path, overwrite=overwrite) as partial,

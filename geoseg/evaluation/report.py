@@ -17,8 +17,12 @@ from geoseg.evaluation.score_figures import calibration_rows, threshold_rows
 from geoseg.evaluation.worst import BOUNDS
 from geoseg.io.outlines import write_outlines
 from geoseg.io.outputs import staged
+from geoseg.io.style import Symbol, vector_qml
 
 RECORD = "evaluation.json"
+
+WORST = Symbol(label="often wrong", color=(227, 26, 28))
+"""How QGIS shows windows that are often wrong."""
 
 
 def write_report(
@@ -75,7 +79,8 @@ def _write_worst(
     places = [(each.grid, each.window) for each in evaluation.worst]
     if all(grid.is_georeferenced for grid, _ in places):
         columns = {name: [row[name] for row in rows] for name in rows[0] if name not in BOUNDS}
-        write_outlines(folder / "worst.gpkg", places, columns, overwrite=False)
+        style = vector_qml([WORST], points=False, label='"rank"')
+        write_outlines(folder / "worst.gpkg", places, columns, overwrite=False, style=style)
     if panels:
         path = folder / "worst.png"
         draw_quicklooks(path, evaluation.worst, panels, evaluation.legend, evaluation.error_legend)

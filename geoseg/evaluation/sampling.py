@@ -15,9 +15,16 @@ from geoseg.errors import EmptyError, InputError
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
 from geoseg.io.points import Points, write_points
+from geoseg.io.style import Symbol, vector_qml
 
 MAP_VALUE, MAP_CLASS, REFERENCE = "map_value", "map_class", "reference"
 """Columns of a sample; `REFERENCE` is for the interpreter to fill in."""
+
+SYMBOLS = (
+    Symbol(rule=f"coalesce(\"{REFERENCE}\", '') = ''", label="to fill in", color=(255, 196, 0)),
+    Symbol(label="filled in", color=(26, 150, 65), opacity=1),
+)
+"""How QGIS shows the points: none tells what the map says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +105,9 @@ def sample_points(
             MAP_CLASS: [legend.names[index] for index in indices],
             REFERENCE: [""] * len(indices),
         }
-        write_points(output, Points(rows, cols, columns), class_map.grid, overwrite=overwrite)
+        style = vector_qml(SYMBOLS, points=True, label='"id"')
+        points = Points(rows, cols, columns)
+        write_points(output, points, class_map.grid, overwrite=overwrite, style=style)
     return Sampling(given, mapped)
 
 

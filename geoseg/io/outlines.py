@@ -22,6 +22,7 @@ def write_outlines(
     columns: Mapping[str, Sequence[Any]],
     *,
     overwrite: bool,
+    style: str | None = None,
 ) -> None:
     """Write windows as polygons, in the CRS of the first one's raster.
 
@@ -30,6 +31,7 @@ def write_outlines(
         places: Each window and the grid that it lies on.
         columns: What is known of each.
         overwrite: Whether to replace an existing file.
+        style: How QGIS is to show them.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -43,7 +45,7 @@ def write_outlines(
     ]
     shapes = np.concatenate([np.asarray(each.values) for each in outlines])
     frame = gpd.GeoDataFrame(dict(columns), geometry=shapes, crs=_wkt(first))
-    write_layer(path, frame, LAYER, overwrite=overwrite)
+    write_layer(path, frame, LAYER, overwrite=overwrite, style=style)
 
 
 def _wkt(grid: Grid) -> str | None:

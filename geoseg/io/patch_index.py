@@ -22,11 +22,12 @@ from rasterio.errors import CRSError
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.errors import InputError, LegendError, PatchSetError
-from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source
+from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, patch_name
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import ReadOptions
 from geoseg.io.records import check_types, read_record
 from geoseg.io.reference import ReferenceOptions
+from geoseg.io.style import Symbol, vector_qml, write_vector_style
 from geoseg.io.vector import read_alone
 
 RECORD = "patches.json"
@@ -36,6 +37,16 @@ FORMAT = 1
 
 MOST = 2**31 - 1
 """Pixels of a side, or bands: more are in no file."""
+
+PATHS = ("image", "mask")
+"""Columns of the footprints that say where a patch's files are."""
+
+SYMBOLS = (
+    Symbol(rule="\"split\" = 'train'", label="train", color=(31, 120, 180), opacity=0.15),
+    Symbol(rule="\"split\" = 'val'", label="val", color=(255, 127, 0), opacity=0.3),
+    Symbol(rule="\"split\" = 'test'", label="test", color=(227, 26, 28), opacity=0.3),
+)
+"""How QGIS shows the footprints."""
 
 
 def write_index(
@@ -72,6 +83,7 @@ def write_index(
 def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
     text = _record_to_json(record, folder.resolve())
     (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
+    table = _with_paths(table, record, folder.resolve())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
         pyogrio.write_dataframe(
@@ -81,6 +93,30 @@ def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
             driver="GPKG",
             dataset_options={"VERSION": "1.2"},  # what older readers know
         )
+    write_vector_style(folder / FOOTPRINTS, vector_qml(SYMBOLS, points=False))
+
+
+def _with_paths(table: Any, record: PatchSetRecord, folder: Path) -> Any:
+    """Footprints with where each patch's image and mask are, from the folder of the set.
+
+    Of an index these are orthophotos and references: the window says where in them.
+    """
+    if record.storage == "index":
+        known = {
+            source.name: [_relative(path, folder) for path in (source.ortho, source.reference)]
+            for source in record.sources
+        }
+        paths = [known[name] for name in table["source"]]
+    else:
+        pixels = f"{_relative(record.pixels, folder)}/" if record.pixels else ""
+        names = map(patch_name, table["source"], table["row_off"], table["col_off"])
+        files = [f"{name}.{record.storage}" for name in names]
+        paths = [[f"{pixels}images/{file}", f"{pixels}masks/{file}"] for file in files]
+    images, masks = zip(*paths, strict=True)
+    table = table.drop(columns=[name for name in PATHS if name in table])
+    for place, (name, column) in enumerate(zip(PATHS, (images, masks), strict=True)):
+        table.insert(table.columns.get_loc("col_off") + 1 + place, name, column)
+    return table
 
 
 def write_part(folder: Path, whole: Path, record: PatchSetRecord, kept: Sequence[int]) -> None:
@@ -155,7 +191,7 @@ def _share_columns(legend: Legend) -> list[str]:
 
 def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
     """Column by column: a row as an object of its own would be a hundred times as large."""
-    found, _, _, values = pyogrio.raw.read(path, read_geometry=False)
+    found, _, _, values = pyogrio.raw.read(path, layer=LAYER, read_geometry=False)
     columns = dict(zip(found["fields"], values, strict=True))
     numbers = {source.name: number for number, source in enumerate(record.sources)}
     shares = [columns[name].astype(float) for name in _share_columns(record.legend)]

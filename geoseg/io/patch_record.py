@@ -41,6 +41,15 @@ class Source:
     """By which the orthophoto's pixels are known; None: they are not."""
 
 
+def patch_name(source: str, row_off: int, col_off: int) -> str:
+    """Name of a patch's files, unique in a set.
+
+    >>> patch_name("town", 256, 0)
+    'town_r000256_c000000'
+    """
+    return f"{source}_r{row_off:06d}_c{col_off:06d}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
     """A window of a source, and what is known of it."""

@@ -22,7 +22,7 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import GridMismatchError, PatchSetError
 from geoseg.io.patch_index import FOOTPRINTS, LAYER, RECORD, read_index
-from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split
+from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split, patch_name
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import Reference, open_reference
@@ -84,7 +84,7 @@ class PatchSet:
     def name_of(self, patch: Patch) -> str:
         """Name of a patch's files, unique in the set."""
         source = self.record.sources[patch.source].name
-        return f"{source}_r{patch.window.row_off:06d}_c{patch.window.col_off:06d}"
+        return patch_name(source, patch.window.row_off, patch.window.col_off)
 
     @property
     def _pixels(self) -> Path:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.io.writer import PROVENANCE, TILES, RasterFormat, copy_as_cog
+from geoseg.io.writer import TILES, RasterFormat, copy_as_cog
 
 GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
 """GDAL's names of the types that maps are stored in."""
@@ -156,9 +156,10 @@ def mosaic_vrt(grid: Grid, kind: RasterFormat, sources: Mapping[Path, Window]) -
     if grid.is_georeferenced:
         place = grid.transform.to_gdal()
         SubElement(root, "GeoTransform").text = ", ".join(repr(float(n)) for n in place)
-    if kind.tags:
+    if kind.metadata:
         metadata = SubElement(root, "Metadata")
-        SubElement(metadata, "MDI", key=PROVENANCE).text = json.dumps(kind.tags, sort_keys=True)
+        for key, value in kind.metadata.items():
+            SubElement(metadata, "MDI", key=key).text = value
     for number in range(1, kind.bands + 1):
         band = _band(root, kind, number)
         for path, window in sources.items():

@@ -35,7 +35,9 @@ class Points(NamedTuple):
     """Values of each column, None where there is none."""
 
 
-def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> None:
+def write_points(
+    path: Path, points: Points, grid: Grid, *, overwrite: bool, style: str | None = None
+) -> None:
     """Write points at the centres of their pixels.
 
     Args:
@@ -43,6 +45,7 @@ def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> 
         points: Where they are and what is known of them.
         grid: The raster's.
         overwrite: Whether to replace an existing file.
+        style: How QGIS is to show them.
 
     Raises:
         OutputError: If the file cannot be written, or its suffix means no vector format.
@@ -57,7 +60,7 @@ def write_points(path: Path, points: Points, grid: Grid, *, overwrite: bool) -> 
         geometry=gpd.points_from_xy(xs, ys),
         crs=grid.crs.to_wkt() if grid.crs else None,
     )
-    write_layer(path, frame, LAYER, overwrite=overwrite)
+    write_layer(path, frame, LAYER, overwrite=overwrite, style=style)
 
 
 def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points | Plots:

@@ -25,9 +25,10 @@ from geoseg.errors import (
     VectorError,
 )
 from geoseg.io.numbered import on_grid
-from geoseg.io.outputs import staged
+from geoseg.io.outputs import staged, writing
 from geoseg.io.paths import VECTOR_SUFFIXES
 from geoseg.io.sources import refuse_special_file
+from geoseg.io.style import write_vector_style
 
 TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """What a GeoPackage says of its age, so that the same features give the same bytes."""
@@ -106,8 +107,17 @@ def read_layer(path: Path, layer: str | None = None) -> Any:
     return frame
 
 
-def write_layer(path: Path, frame: Any, layer: str, *, overwrite: bool) -> None:
+def write_layer(
+    path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
+) -> None:
     """Write a GeoDataFrame as the one layer of a file; the same one gives the same bytes.
+
+    Args:
+        path: The file.
+        frame: What it is to hold.
+        layer: Its name.
+        overwrite: Whether to replace an existing file.
+        style: How QGIS is to show it; written beside it.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -116,9 +126,14 @@ def write_layer(path: Path, frame: Any, layer: str, *, overwrite: bool) -> None:
 
     with staged(path, overwrite=overwrite) as partial, _options(TIMELESS):
         try:
-            frame.to_file(partial, engine="pyogrio", layer=layer)
+            old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
+            known = old if path.suffix.lower() == ".gpkg" else {}
+            frame.to_file(partial, engine="pyogrio", layer=layer, **known)
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
             raise OutputError(f"{path}: cannot be written: {error}") from error
+    if style is not None:
+        with writing(path):
+            write_vector_style(path, style)
 
 
 @contextmanager
@@ -293,9 +308,10 @@ def _layer(path: Path, wanted: str | None) -> str:
     refuse_special_file(path)
     try:
         with read_alone():
-            layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+            found = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
     except pyogrio.errors.DataSourceError as error:
         raise VectorError(f"{path}: cannot be read: {error}") from error
+    layers = [name for name, kind in found if kind is not None] or [name for name, _ in found]
     if wanted is None and len(layers) == 1:
         return layers[0]
     if wanted not in layers:

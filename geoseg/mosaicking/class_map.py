@@ -14,12 +14,19 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.errors import EmptyError
-from geoseg.io.outputs import writing
+from geoseg.io.outputs import write_text, writing
 from geoseg.io.pieces import Pieces
 from geoseg.io.style import sidecars, write_sidecars
 from geoseg.io.unfinished import put_in_place, scratch
 from geoseg.io.writer import BLOCK
-from geoseg.mosaicking.layers import CLASS_MAP, CONFIDENCE, SCORES, layer_formats, layer_pixels
+from geoseg.mosaicking.layers import (
+    CLASS_MAP,
+    CONFIDENCE,
+    SCORES,
+    layer_formats,
+    layer_pixels,
+    raster_styles,
+)
 from geoseg.mosaicking.outputs import MapOutputs, MapReport
 
 DECODED = 1 << 18
@@ -195,7 +202,7 @@ class MapWriter:
 
 
 def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: list[int]) -> None:
-    """Give the layers of a map that lie in a folder their names, and sidecars to the class map.
+    """Give the layers of a map that lie in a folder their names, and sidecars.
 
     Raises:
         OutputError: If a file cannot be moved.
@@ -206,5 +213,10 @@ def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: lis
     if outputs.sidecars:
         own = folder / target.name
         write_sidecars(own, legend, np.array(pixels))
-        made = dict(zip(sidecars(target), sidecars(own), strict=True)) | made
+        for number, (path, style) in enumerate(raster_styles(legend, outputs).items()):
+            file = folder / f"style{number}.qml"
+            write_text(file, style)
+            made = {path: file} | made
+        made |= dict(zip(sidecars(target), sidecars(own), strict=True))
+        made[target] = made.pop(target)  # last: when it is there, all are
     put_in_place(made, folder, guarded=outputs.paths, overwrite=outputs.overwrite)

@@ -1,6 +1,7 @@
 """The layers of a map: how each is stored, and how it comes from scores."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,27 @@ from numpy.typing import NDArray
 
 from geoseg.core.blend import WindowScores
 from geoseg.core.legend import Legend
-from geoseg.core.scores import IGNORE, SCORE_NODATA, classify, confidence, encode_scores
+from geoseg.core.scores import (
+    IGNORE,
+    SCORE_NODATA,
+    SCORE_STEPS,
+    classify,
+    confidence,
+    encode_scores,
+)
 from geoseg.io.pixel_classes import CLASS_MAP
-from geoseg.io.style import colormap
+from geoseg.io.style import attribute_table, colormap, confidence_qml, score_qml
 from geoseg.io.writer import RasterFormat
 from geoseg.mosaicking.outputs import MapOutputs
 
-__all__ = ["CLASS_MAP", "CONFIDENCE", "SCORES", "layer_formats", "layer_pixels"]
+__all__ = [
+    "CLASS_MAP",
+    "CONFIDENCE",
+    "SCORES",
+    "layer_formats",
+    "layer_pixels",
+    "raster_styles",
+]
 
 SCORES = "scores"
 CONFIDENCE = "confidence"
@@ -31,6 +46,7 @@ def layer_formats(
             band_names=("class",),
             overviews="mode",
             tags=dict(tags) | {"kind": CLASS_MAP},
+            attribute_table=attribute_table(legend),
         )
     }
     if outputs.scores:
@@ -50,6 +66,17 @@ def layer_formats(
             | {"kind": CONFIDENCE, "scale": "x 254", "figure": outputs.confidence_kind},
         )
     return formats
+
+
+def raster_styles(legend: Legend, outputs: MapOutputs) -> dict[Path, str]:
+    """QGIS styles of scores and confidence, by the files that they are written to."""
+    top = 1 if outputs.score_type == "float32" else SCORE_STEPS
+    styles = {}
+    if outputs.scores:
+        styles[outputs.scores.with_suffix(".qml")] = score_qml(legend, top)
+    if outputs.confidence:
+        styles[outputs.confidence.with_suffix(".qml")] = confidence_qml(SCORE_STEPS)
+    return styles
 
 
 def layer_pixels(part: WindowScores, outputs: MapOutputs) -> dict[str, NDArray[Any]]:

@@ -31,7 +31,7 @@ class MapOutputs:
     """Which figure."""
 
     sidecars: bool = True
-    """Whether ``.aux.xml`` and ``.qml`` are written."""
+    """Whether ``.aux.xml`` is written beside the class map, and ``.qml`` beside all."""
 
     overwrite: bool = False
     """Whether existing files are replaced."""

@@ -125,9 +125,9 @@ def _masked(
         else:
             table = np.zeros((IGNORE + 1, 3), np.uint8)
             table[: len(legend)] = [each.color for each in legend.classes]
-            colors = table[classes].transpose(2, 0, 1)
+            painted = table[classes].transpose(2, 0, 1)
             keys = {each.name: each.color for each in legend.classes}
-            return Panel(path.name, with_alpha(colors, classes != IGNORE), keys)
+            return Panel(path.name, with_alpha(painted, classes != IGNORE), keys)
     colors = ValueColors()
     seen = np.unique(image[0][valid])[:MOST_VALUES]
     keys = {str(value): colors.of(value) for value in seen.tolist()}

@@ -4,6 +4,7 @@ import pickle
 import shutil
 from dataclasses import replace
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
@@ -407,3 +408,37 @@ def test_the_same_set_has_the_same_bytes(tmp_path, source):
 
     for file in ("patches.json", "patches.gpkg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def columns_of(folder):
+    """Where the footprints say that images and masks are, as paths."""
+    frame = gpd.read_file(folder / "patches.gpkg")
+    return [[(folder / path).resolve() for path in frame[name]] for name in ("image", "mask")]
+
+
+def test_the_footprints_of_an_index_name_orthophotos_and_references(index):
+    images, masks = columns_of(index)
+
+    [own] = PatchSet.open(index).record.sources
+    assert images == [own.ortho.resolve()] * 3
+    assert masks == [own.reference.resolve()] * 3
+
+
+@pytest.mark.parametrize("pixels", [None, "other"])
+def test_the_footprints_of_stored_patches_name_their_files(tmp_path, source, pixels):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    about = record(source(), storage="tif", pixels=pixels and tmp_path / pixels)
+    write_index(folder, about, [patch(0, 0), patch(0, 2, split="val")], [grid()])
+
+    images, masks = columns_of(folder)
+
+    patch_set = PatchSet.open(folder)
+    assert images == [patch_set.image_path(each).resolve() for each in patch_set.patches]
+    assert masks == [patch_set.mask_path(each).resolve() for each in patch_set.patches]
+
+
+def test_footprints_have_a_style_by_split(index):
+    style = (index / "patches.qml").read_text(encoding="utf-8")
+
+    assert [f"'{split}'" in style for split in ("train", "val", "test")] == [True] * 3

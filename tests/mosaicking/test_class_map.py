@@ -193,6 +193,14 @@ def test_sidecars_are_written_unless_they_are_not_wanted(write, tmp_path, sideca
     assert sorted(path.name for path in tmp_path.iterdir()) == beside
 
 
+def test_scores_and_confidence_have_styles_of_their_own(write, tmp_path):
+    write(scores=tmp_path / "s.tif", confidence=tmp_path / "c.tif")
+
+    styles = {path.name: path.read_text() for path in tmp_path.glob("*.qml")}
+    assert sorted(styles) == ["c.qml", "map.qml", "s.qml"]
+    assert len(set(styles.values())) == 3
+
+
 def test_nothing_is_left_when_the_scores_fail(tmp_path, legend, make_grid):
     def break_down():
         yield WindowScores(
