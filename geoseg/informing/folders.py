@@ -8,7 +8,8 @@ from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.informing.about import About, Table, counted, number, shares
-from geoseg.io.patch_record import SPLITS, Split
+from geoseg.io.class_shares import ClassShares
+from geoseg.io.patch_record import SPLITS
 from geoseg.io.patches import PatchSet
 from geoseg.io.records import read_record
 from geoseg.model.bundle import INT8, ModelBundle, Quantized, bundle_folders
@@ -26,17 +27,8 @@ def about_patch_set(path: Path) -> About:
     patch_set = PatchSet.open(path)
     record = patch_set.record
     counts = {split: len(patch_set.in_split(split)) for split in SPLITS}
-    per_split = {
-        split: dict(
-            zip(
-                record.legend.names,
-                patch_set.in_split(split).class_shares.sum(axis=0).tolist(),
-                strict=True,
-            )
-        )
-        for split in SPLITS
-        if counts[split]
-    }
+    classes = ClassShares.of(patch_set.patches, record.legend)
+    head, *_ = rows = classes.rows()
     is_index = record.storage == "index"
     storage = "an index: pixels stay in the orthophotos" if is_index else f"{record.storage} files"
     missing = [source.ortho for source in record.sources if not source.ortho.exists()]
@@ -60,24 +52,15 @@ def about_patch_set(path: Path) -> About:
             "dtype": record.dtype,
             "gsd": record.gsd,
             "classes": record.legend.names,
-            "class_shares": per_split,
+            "class_shares": classes.to_dict(),
             "statistics": dict(record.statistics),
             "sources": [str(source.ortho) for source in record.sources],
         },
-        tables=[_share_table(record.legend.names, per_split)],
+        tables=[Table(head=tuple(head), rows=[tuple(row.values()) for row in rows])],
         hints=[f"{path}: an orthophoto is no longer there" for path in missing[:3]]
         if is_index
         else [],
     )
-
-
-def _share_table(names: list[str], per_split: Mapping[Split, Mapping[str, float]]) -> Table:
-    totals = {split: sum(own.values()) or 1 for split, own in per_split.items()}
-    rows = [
-        (name, *(f"{own[name] / totals[split]:.2%}" for split, own in per_split.items()))
-        for name in names
-    ]
-    return Table(head=("class", *per_split), rows=rows)
 
 
 def about_bundle(path: Path) -> About:

@@ -50,17 +50,20 @@ class ClassShares:
         """The largest share of labelled ground that a split has."""
         return max((1 - shares[UNLABELLED] for shares in self.splits.values()), default=0.0)
 
+    def rows(self) -> list[dict[str, str]]:
+        """A row of a table for each class and for unlabelled ground, shares in %."""
+        return [
+            {"class": name, **{split: _percent(own[name]) for split, own in self.splits.items()}}
+            for name in (*self.names, UNLABELLED)
+        ]
+
     def lines(self, width: int | None = None) -> list[str]:
-        """A table with a row for each class.
+        """The same as text.
 
         Args:
             width: Characters of a line; None: as many as are needed.
         """
-        rows = [
-            {"class": name, **{split: _percent(own[name]) for split, own in self.splits.items()}}
-            for name in (*self.names, UNLABELLED)
-        ]
-        return laid_out(rows, width)
+        return laid_out(self.rows(), width)
 
     def warnings(self, counted: Sequence[str] | None = None) -> list[str]:
         """What spoils a training or its figures.

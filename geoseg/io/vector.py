@@ -287,7 +287,11 @@ class Area:
             NoPolygonError: If one need, and none does.
             VectorError: If they cannot be read.
         """
-        polygons = read_polygons(path).geometries
+        try:
+            polygons = read_polygons(path).geometries
+        except VectorError as error:  # which advises the option for references
+            advice = "an area is a file of one layer"
+            raise VectorError(str(error).replace("name one with --layer", advice)) from error
         return cls(polygons, grid, path=path, may_be_elsewhere=may_be_elsewhere)
 
     @property

@@ -216,7 +216,9 @@ class _Tiling:
     def _tell_meaning(self, reference: RasterReference | VectorReference) -> None:
         """Note how a reference that was read to its end names classes."""
         self.meanings.append(reference.meaning)
-        said = str(reference.meaning)
+        areas = [path for path in (self.options.reference.labelled_areas, self.options.aoi) if path]
+        outside = "".join(f"; nothing is labelled outside of {path.name}" for path in areas)
+        said = f"{reference.meaning}{outside}"
         self.report.meanings[said] = self.report.meanings.get(said, 0) + 1
         self.report.warnings += [
             note for note in reference.notes if note not in self.report.warnings

@@ -469,3 +469,18 @@ def test_a_few_polygons_may_not_be_all_objects(scenes, tmp_path, run_tile, told)
 
     assert bool(report.hints) != bool(told)
     assert all("polygons cover 0." in each and "--labelled-areas" in each for each in report.hints)
+
+
+def test_an_area_of_several_layers_is_refused_with_what_cures(
+    scenes, write_polygons, tmp_path, run_tile
+):
+    areas = write_polygons("two.gpkg", ON_A, layer="one")
+    write_polygons("two.gpkg", ON_A, layer="other")
+
+    with pytest.raises(InputError, match="several layers; an area is a file of one layer"):
+        run_tile(
+            scenes(ON_A, NONE),
+            tmp_path / "set",
+            legend=BINARY,
+            reference=ReferenceOptions(labelled_areas=areas),
+        )
