@@ -2,9 +2,10 @@
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from geoseg.chains.plan import Load, PredictPlan, column_bands, make_plan
 from geoseg.chains.provenance import batch_size_of, fingerprint, provenance_of_map
 from geoseg.chains.watch import Watch
 from geoseg.core.blend import WindowScores, blend
+from geoseg.core.colors import find_bands, misplaced_bands
 from geoseg.core.window import Window
-from geoseg.errors import BundleError, EmptyError, PartlyReadError
+from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.io.gdal import limit_block_cache
 from geoseg.io.outputs import staged, write_text
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader
+from geoseg.io.raster_facts import doubts_of
 from geoseg.io.tolerant import TolerantReader
 from geoseg.io.unfinished import KEPT, resumable
 from geoseg.io.vector import Area
@@ -69,6 +72,7 @@ def predict_map(
     """
     if not options.resume:
         outputs.refuse_existing()
+    options = with_named_bands(path, models.bundle, options)
     with RasterReader(path, options.read) as ortho:
         area = open_area(options, ortho.grid)
         layer_bytes = _layer_bytes(models.bundle, outputs)
@@ -79,6 +83,8 @@ def predict_map(
         limit_block_cache(plan.cache)
         tolerant = options.on_error == "nodata"
         check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
+        for doubt in [] if tolerant else doubts_of(path, options.read):
+            warnings.warn(doubt, GeosegWarning, stacklevel=2)
         runtime = models.open(plan.lattice.size, plan.network_size, plan.batch_size)
         plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
         job = _Job(path, ortho, models, runtime, plan, options, area)
@@ -111,6 +117,7 @@ def plan_map(
         BundleError: If the orthophoto is not what the model was made for.
         RasterError: If it cannot be read.
     """
+    options = with_named_bands(path, bundle, options)
     with RasterReader(path, options.read) as ortho:
         check_input(ortho, bundle, options=options)
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
@@ -118,6 +125,46 @@ def plan_map(
             planned = partial(planned, layer_bytes=_layer_bytes(bundle, outputs))
         streams = os.cpu_count() or 1
         return planned(load=Load(planned().batch_size or 1, streams))
+
+
+def with_named_bands(path: Path, bundle: ModelBundle, options: PredictOptions) -> PredictOptions:
+    """Choose the bands of an orthophoto by the names of the model's, and say so.
+
+    Where the user has named none, and the file has them in another order, or others besides.
+
+    Raises:
+        BundleError: If some of the model's bands are in other places, and not all are found.
+        RasterError: If the orthophoto cannot be read.
+    """
+    if options.read.bands is not None:
+        return options
+    with RasterReader(path, options.read) as ortho:
+        own = len(ortho.band_numbers)
+        stacked = ortho.band_names[own:]
+        wanted = bundle.band_names[: bundle.bands - len(stacked)]
+        if ortho.palette or not wanted or stacked != bundle.band_names[len(wanted) :]:
+            return options
+        named = (ortho.band_names[:own], ortho.band_colors)
+        found = next((each for names in named if (each := find_bands(names, wanted))), None)
+        if found is None:
+            if misplaced := misplaced_bands(ortho.band_names[:own], wanted):
+                raise BundleError(
+                    f"{path}: its bands are {', '.join(ortho.band_names)}, the model takes "
+                    f"{', '.join(bundle.band_names)}: {', '.join(misplaced)} in other places; "
+                    f"name them in the model's order with --bands"
+                )
+            return options
+        bands = tuple(ortho.band_numbers[place] for place in found)
+        if bands == tuple(ortho.band_numbers):
+            return options
+    numbers = ",".join(map(str, bands))
+    warnings.warn(
+        f"{path}: bands {numbers} are taken, which are the model's {', '.join(wanted)} by name; "
+        f"--bands chooses others",
+        GeosegWarning,
+        stacklevel=2,
+    )
+    return replace(options, read=replace(options.read, bands=bands))
 
 
 def check_input(

@@ -73,6 +73,39 @@ def color_bands(names: Sequence[str]) -> tuple[int, ...] | None:
     return tuple(map(known.index, RGB)) if set(RGB) <= set(known) else None
 
 
+NAMELESS = re.compile(r"((band|channel|b)[ _-]?\d*|gr[ae]y|undefined)?")
+"""What bands are called whose names nobody knows."""
+
+
+def find_bands(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
+    """Where bands are by their names, from 0; None if one is not found, or has no name of its own.
+
+    >>> find_bands(["Blue", "green", "red", "nir"], ["red", "green", "blue"])
+    (2, 1, 0)
+    >>> find_bands(["blue", "green", "red"], ["band 1", "band 2", "band 3"])
+    """
+    known, sought = ([name.strip().casefold() for name in each] for each in (names, wanted))
+    if any(NAMELESS.fullmatch(name) or known.count(name) != 1 for name in sought):
+        return None
+    return tuple(map(known.index, sought))
+
+
+def misplaced_bands(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Names of bands that stand in other places than they are wanted in.
+
+    >>> misplaced_bands(["blue", "green", "red", "band 4"], ["red", "green", "blue", "nir"])
+    ['blue', 'red']
+    """
+    known, sought = ([name.strip().casefold() for name in each] for each in (names, wanted))
+    return [
+        name
+        for place, name in enumerate(known)
+        if not NAMELESS.fullmatch(name)
+        and known.count(name) == sought.count(name) == 1
+        and sought.index(name) != place
+    ]
+
+
 def shown_bands(names: Sequence[str]) -> tuple[int, ...]:
     """Which bands become red, green and blue on a screen, or which one is shown in grey; from 0.
 

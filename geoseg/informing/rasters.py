@@ -39,7 +39,7 @@ def about_raster(path: Path) -> About:
     lines = {
         "size": f"{found.grid.width} x {found.grid.height} px (width x height)"
         + (f", {_bytes(found.file_bytes)}" if found.file_bytes else ""),
-        **_place(found.grid),
+        **_place(found.grid, found.missing_place),
         "storage": _storage(found),
         "data": _data(found),
         "classes": _classes(found, tags, legend),
@@ -62,9 +62,9 @@ def _sides(grid: Grid) -> tuple[float, float]:
     return math.hypot(a, d), math.hypot(b, e)
 
 
-def _place(grid: Grid) -> dict[str, str]:
+def _place(grid: Grid, missing: str | None) -> dict[str, str]:
     if not grid.is_georeferenced:
-        return {"place": "none: a picture without georeference"}
+        return {"place": f"none: {missing or 'a picture without georeference'}"}
     pixel = "{:.6g} x {:.6g}".format(*_sides(grid))
     unit = grid.crs.linear_units if grid.crs and not grid.crs.is_geographic else "degrees"
     bounds = ", ".join(f"{edge:.10g}" for edge in grid.bounds)
@@ -218,12 +218,12 @@ def _hints_of_bands(found: RasterFacts) -> Iterator[str]:
     top = bands[-1]
     if len(bands) in ALPHA_BANDS and top.role == "alpha":
         yield f"band {len(bands)} is alpha: it hides pixels and is no band of the image"
-    elif len(bands) in ALPHA_BANDS and {top.low, top.high} <= {0, BYTE} and top.dtype == "uint8":
-        yield f"band {len(bands)} looks like an alpha that is not declared: choose bands by --bands"
     if len({band.dtype for band in bands}) > 1:
         yield "the bands are of different types"
+    yield from found.doubts
     wide = bands[0].dtype in {"uint16", "int16", "uint32", "int32"}
-    if wide and len(bands) > 1 and max(band.high for band in bands) <= BYTE:
+    highest, lowest = max(band.high for band in bands), min(band.low for band in bands)
+    if wide and len(bands) > 1 and lowest >= 0 and highest <= BYTE:
         yield f"{bands[0].dtype}, but no value above {BYTE} was seen: 8-bit data"
     if bands[0].nodata == BYTE and bands[0].dtype != "float32" and len(bands) > 1:
         yield "nodata is 255, which is also the brightest white: --nodata none, if so"

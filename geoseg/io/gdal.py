@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.dtypes import dtype_rev, typename_fwd
@@ -21,6 +22,7 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.core.colors import Color
+from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
 from geoseg.io import DEFAULT_CACHE
@@ -162,6 +164,32 @@ def _reason(path: Path, window: Window | None, said: str) -> str:
 def rasterio_window(window: Window) -> RasterioWindow:
     """The same window in rasterio's terms."""
     return RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+
+
+def grid_of(dataset: Any) -> Grid:
+    """Where the pixels of a raster lie.
+
+    Without a geotransform they have no place, whatever the CRS: 0, 0 is none.
+    """
+    placed = dataset.transform != Affine.identity()
+    return Grid(dataset.crs if placed else None, dataset.transform, dataset.height, dataset.width)
+
+
+def missing_place(dataset: Any) -> str | None:
+    """What a raster without a geotransform has in its place, and the way out; None: nothing."""
+    if dataset.transform != Affine.identity():
+        return None
+    points, _ = dataset.gcps
+    if points:
+        return f"is placed by {len(points)} ground control points only, which `gdalwarp` applies"
+    if dataset.rpcs:
+        return (
+            "is placed by a camera model only (RPC), which `gdalwarp -rpc` applies, with a terrain "
+            "model for -to RPC_DEM"
+        )
+    if dataset.crs:
+        return "has a CRS and no geotransform, which `gdal_edit.py -a_ullr` gives it"
+    return None
 
 
 def palette(dataset: Any) -> dict[int, Color] | None:

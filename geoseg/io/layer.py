@@ -23,8 +23,10 @@ from geoseg.io.gdal import (
     block_shape,
     chosen_bands,
     distrust,
+    grid_of,
     mask_source,
     masked_view,
+    missing_place,
     opened,
     palette,
     rasterio_window,
@@ -78,7 +80,13 @@ class Layer:
         self._handles = Handles(self._open)
         with reading(path):
             dataset = self._handles.own
-            self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+            self.grid = grid_of(dataset)
+            if missing := missing_place(dataset):
+                warnings.warn(
+                    f"{path}: {missing}; until then it is a picture without a place",
+                    GeosegWarning,
+                    stacklevel=2,
+                )
             self.palette = palette(dataset)
             self._colors = None if self.palette is None or palette_index else _table(self.palette)
             self.numbers = chosen_bands(dataset, options.bands, path)
@@ -97,6 +105,7 @@ class Layer:
             self._empty = _by_value(nodata, types)
             self._mask = self._mask_source(dataset)
             self.band_names = band_names(dataset, self.numbers)
+            self.colors = tuple(dataset.colorinterp[band - 1].name for band in self.numbers)
             self.block_shape = block_shape(dataset, self.numbers[0])
 
     @property

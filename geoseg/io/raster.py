@@ -60,6 +60,11 @@ class RasterReader:
         return self._own.numbers
 
     @property
+    def band_colors(self) -> tuple[str, ...]:
+        """What GDAL takes its own bands for, by number: ``red``, ``undefined``."""
+        return self._own.colors
+
+    @property
     def may_have_invalid_pixels(self) -> bool:
         """Whether a pixel inside the raster can be not valid."""
         return any(layer.may_have_invalid_pixels for layer in self._layers)

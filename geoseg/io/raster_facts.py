@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.io.gdal import opened, reading
+from geoseg.io.gdal import grid_of, missing_place, opened, reading
 from geoseg.io.raster import Pixels, RasterReader, ReadOptions
 
 SAMPLE_SIDE = 1024
@@ -65,6 +65,9 @@ class RasterFacts:
     grid: Grid
     """Where it lies."""
 
+    missing_place: str | None
+    """What it has in place of a geotransform; None: it has one, or nothing."""
+
     bands: tuple[Band, ...]
     """All, alpha too."""
 
@@ -95,6 +98,9 @@ class RasterFacts:
     is_sampled: bool
     """Whether the figures are those of a part of the raster."""
 
+    doubts: tuple[str, ...]
+    """What its bands may be besides what it says."""
+
     values: tuple[int, ...]
     """Values of the sample's first band, if these are a few whole numbers."""
 
@@ -114,13 +120,14 @@ def raster_facts(path: Path) -> RasterFacts:
         RasterError: If it is missing or cannot be read.
     """
     with opened(path) as dataset, reading(path):
-        grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+        grid = grid_of(dataset)
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
         overviews = tuple(dataset.overviews(1))
         roles = [each.name for each in dataset.colorinterp]
         known: dict[str, Any] = {
             "driver": dataset.driver,
             "grid": grid,
+            "missing_place": missing_place(dataset),
             "mask": _mask(dataset),
             "has_palette": ColorInterp.palette in dataset.colorinterp,
             "block_shape": tuple(dataset.block_shapes[0]),
@@ -142,6 +149,7 @@ def raster_facts(path: Path) -> RasterFacts:
         file_bytes=path.stat().st_size if path.is_file() else None,
         valid_share=float(valid.mean()),
         is_sampled=is_sampled,
+        doubts=tuple(band_doubts(path, ReadOptions())),
         values=values,
         value_shares=shares,
         **known,
@@ -218,3 +226,132 @@ def _few_values(pixels: NDArray[Any]) -> tuple[tuple[int, ...], tuple[float, ...
     if len(values) > most:
         return (), ()
     return tuple(values.tolist()), tuple((counts / counts.sum()).tolist())
+
+
+SOFT = 0.25
+"""Share of half-transparent pixels from which a band is hardly an alpha: soft edges are narrow."""
+
+SENTINEL = -999
+"""Values from here down may stand for no data; real ones beside them are far away."""
+
+HUGE = 1e9
+"""Floats from here on may stand for no data."""
+
+LEAST_SHARE = 5e-4
+"""Share of a band's pixels that have the same value, if that stands for no data."""
+
+
+def doubts_of(path: Path, read: ReadOptions) -> list[str]:
+    """What bands of a raster, and of those stacked on it, may be besides what the files say.
+
+    Raises:
+        RasterError: If a file cannot be read.
+    """
+    stacked = (band_doubts(each, ReadOptions(), own=False) for each in read.stacked)
+    return [*band_doubts(path, read), *(each for doubts in stacked for each in doubts)]
+
+
+def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]:
+    """What bands of a raster may be besides what the file says of them, and the way out.
+
+    A band of the picture that is tagged alpha, an alpha that is not declared, a value without data
+    that is not declared. Judged by a sample.
+
+    Args:
+        path: The raster.
+        read: How the user has it read.
+        own: Whether it is the orthophoto, which options of the command are of.
+
+    Raises:
+        RasterError: If the file cannot be read.
+    """
+    with opened(path) as dataset, reading(path):
+        roles = [each.name for each in dataset.colorinterp]
+        nodata = dataset.nodatavals
+        if "palette" in roles:
+            return []
+    every = ReadOptions(bands=tuple(range(1, len(roles) + 1)), nodata="none")
+    with RasterReader(path, every) as reader:
+        parts = [reader.read(window) for window in _squares(reader.grid)]
+    image = np.concatenate([part.image.reshape(len(roles), -1) for part in parts], axis=1)
+    asked = read.bands or tuple(n for n, role in enumerate(roles, 1) if role != "alpha")
+    doubts = []
+    if "alpha" in roles and read.nodata is None:
+        doubts += _alpha_that_is_none(roles.index("alpha") + 1, image)
+    undeclared: dict[str, list[int]] = {}
+    for band in asked:
+        values = image[band - 1][np.isfinite(image[band - 1])]
+        if len(asked) > 1 and roles[band - 1] in UNTOLD and _is_alpha(values, image, band):
+            others = ",".join(str(other) for other in asked if other != band)
+            doubts.append(
+                f"band {band} holds nothing but 0 and {_top(values)}: an alpha that is not "
+                f"declared? --bands {others} leaves it out; declared (gdal_edit.py "
+                f"-colorinterp_{band} alpha), it hides ground without data, which counts now"
+            )
+        elif read.nodata is None and (value := _undeclared(values, nodata[band - 1])) is not None:
+            undeclared.setdefault(value, []).append(band)
+    for value, bands in undeclared.items():
+        option = f"--nodata {value} leaves it out, or " if own else ""
+        doubts.append(
+            f"band {', '.join(map(str, bands))} holds {value} beside values that are far from it: "
+            f"no data, and not declared? {option}gdal_edit.py -a_nodata {value} declares it"
+        )
+    return [f"{path}: {each}" for each in doubts]
+
+
+UNTOLD = ("undefined", "gray")
+"""Roles of bands of which the file says nothing."""
+
+
+def _alpha_that_is_none(band: int, image: NDArray[Any]) -> list[str]:
+    """What is to be said of a band that is tagged alpha and holds a picture."""
+    values = image[band - 1]
+    between = float(((values > 0) & (values < _top(values))).mean())
+    hidden = float((values == 0).mean())
+    if between < SOFT:
+        return []
+    every = ",".join(map(str, range(1, len(image) + 1)))
+    said = (
+        f"band {band} is tagged alpha and holds values as a picture does (near infrared?): where "
+        f"it is 0 ({hidden:.1%} of a sample) ground is without data; --bands {every} --nodata none "
+        f"reads it as a band"
+    )
+    return [said]
+
+
+def _top(values: NDArray[Any]) -> int:
+    """What is opaque: the highest value of a type, of 8 bits in wider ones."""
+    highest = int(np.nanmax(values)) if values.size else 0
+    return max(BYTE, highest)
+
+
+BYTE = 255
+
+
+def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
+    """Whether the pixels of a band are all or nothing, and those of the others are a picture."""
+    if values.dtype.kind not in "iu" or not values.size:
+        return False
+    found = set(np.unique(values).tolist())
+    most = (BYTE, np.iinfo(values.dtype).max)
+    others = np.delete(image, band - 1, axis=0)
+    has_picture = any(len(np.unique(other)) > len({0, BYTE}) for other in others)
+    return has_picture and any(found <= {0, top} and top in found for top in most)
+
+
+def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
+    """A value that many pixels have and all others are far from."""
+    if nodata is not None:
+        values = values[values != values.dtype.type(nodata)] if np.isfinite(nodata) else values
+    if values.size < 2 or values.dtype == np.uint8:  # noqa: PLR2004
+        return None
+    top = HUGE if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    low, high = values.min(), values.max()
+    for value, suspect in ((low, low <= SENTINEL), (high, high >= top)):
+        others = values[values != value].astype(np.float64)
+        if not suspect or not others.size or 1 - others.size / values.size < LEAST_SHARE:
+            continue
+        gap = np.abs(others - float(value)).min()
+        if gap > others.max() - others.min():
+            return str(value)
+    return None

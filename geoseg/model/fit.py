@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from geoseg.core.colors import misplaced_bands
+from geoseg.errors import BundleError
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
 
@@ -13,10 +15,16 @@ def check_patches(patch_set: PatchSet, bundle: ModelBundle) -> None:
     """See that patches are what a model was made for.
 
     Raises:
-        BundleError: If bands, GSD or the range of values are others.
+        BundleError: If bands or their order, GSD or the range of values are others.
     """
     record, where = patch_set.record, patch_set.folder
     bundle.check_bands(record.bands, where)
+    if misplaced := misplaced_bands(record.band_names, bundle.band_names):
+        raise BundleError(
+            f"{where}: its bands are {', '.join(record.band_names)}, the model takes "
+            f"{', '.join(bundle.band_names)}: {', '.join(misplaced)} in other places; tile again "
+            f"with --bands"
+        )
     bundle.check_gsd(record.gsd, where)
     if record.dtype != bundle.dtype:
         few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]

@@ -22,7 +22,7 @@ from geoseg.tiling.splits import (
 )
 from geoseg.tiling.survey import Survey
 
-Kind = tuple[int, str]
+Kind = tuple[int, str, tuple[str, ...]]
 """Bands of an orthophoto and numpy's name of their type."""
 
 Fate = Literal["blank", "outside"] | None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoseg.core.colors import misplaced_bands
 from geoseg.core.columns import subject
 from geoseg.core.legend import Legend
 from geoseg.errors import (
@@ -26,6 +27,7 @@ from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
 from geoseg.io.pixel_classes import Meaning
 from geoseg.io.raster import RasterReader
+from geoseg.io.raster_facts import doubts_of
 from geoseg.io.reference import RasterReference, VectorReference
 from geoseg.io.training_ground import content_of
 from geoseg.io.vector import is_vector
@@ -202,6 +204,7 @@ class _Tiling:
             source, self.legend, self.options, may_be_elsewhere=may_be_elsewhere
         ) as opened:
             own = _same_kind(opened, kind)
+            self.report.warnings += doubts_of(source.ortho, self.options.read)
             todo = runs(opened.grid, self.options)
             found = survey(opened, todo, len(self.legend), self.pool)
             self._tell_meaning(opened.reference)
@@ -360,10 +363,16 @@ def _kind_of(surveyed: Mapping[int, SurveyedSource]) -> Kind | None:
 
 def _same_kind(opened: OpenSource, first: Kind | None) -> Kind:
     """Bands and type of a source, which must be those of the first."""
-    own = (opened.ortho.bands, opened.ortho.dtype.name)
-    if first is not None and own != first:
+    own = (opened.ortho.bands, opened.ortho.dtype.name, opened.ortho.band_names)
+    if first is not None and own[:2] != first[:2]:
         raise InputError(
             f"{opened.ortho.path}: has {own[0]} bands of {own[1]}, the first orthophoto "
             f"{first[0]} of {first[1]}; choose bands with --bands, or tile them apart"
+        )
+    if first is not None and (misplaced := misplaced_bands(own[2], first[2])):
+        raise InputError(
+            f"{opened.ortho.path}: its bands are {', '.join(own[2])}, those of the first "
+            f"orthophoto {', '.join(first[2])}: {', '.join(misplaced)} in other places; bring "
+            f"them into one order, for example with `gdal_translate -b 3 -b 2 -b 1`"
         )
     return own

@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rules import VALUES, brightest_band, like_a_network, random_image
 
 from geoseg.chains import PredictOptions, plan_map
 from geoseg.core.scores import decode_scores
-from geoseg.errors import BundleError, EmptyError, OutputExistsError, RasterError
+from geoseg.errors import (
+    BundleError,
+    EmptyError,
+    GeosegWarning,
+    OutputExistsError,
+    RasterError,
+)
 from geoseg.io.raster import ReadOptions
 from geoseg.mosaicking import MapOutputs, mosaic
 
@@ -308,3 +315,36 @@ def test_a_model_that_fails_half_way_leaves_nothing(write_raster, predict, tmp_p
         predict(ortho, failing, windows=tmp_path / "windows")
 
     assert files(tmp_path) == before
+
+
+BGR = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+
+
+def test_bands_are_those_of_the_models_names_and_it_is_said(write_raster, predict, tmp_path, read):
+    """In another order, or among others."""
+    image = random_image(9, 11)
+    more = np.concatenate([image[:1] // 2, image[::-1]])
+    expected = VALUES[image.argmax(axis=0)]
+
+    for bands, colors in ((image[::-1], BGR), (more, [ColorInterp.undefined, *BGR])):
+        ortho = write_raster("ortho.tif", bands, colorinterp=colors, photometric="minisblack")
+        with pytest.warns(GeosegWarning, match="bands .* are taken, which are the model's red, gr"):
+            predict(ortho, more={"overwrite": True})
+        assert (read(tmp_path / "out/map.tif") == expected).all()
+
+
+def test_bands_that_the_user_names_are_taken_as_they_are(write_raster, predict, tmp_path, read):
+    image = random_image(9, 11)
+    ortho = write_raster("ortho.tif", image, colorinterp=BGR)
+
+    predict(ortho, read=ReadOptions(bands=(1, 2, 3)))
+
+    assert (read(tmp_path / "out/map.tif") == VALUES[image.argmax(axis=0)]).all()
+
+
+def test_bands_in_other_places_that_cannot_be_found_are_refused(write_raster, predict):
+    colors = [ColorInterp.blue, ColorInterp.green, ColorInterp.undefined]
+    ortho = write_raster("ortho.tif", random_image(9, 11), colorinterp=colors)
+
+    with pytest.raises(BundleError, match=r"ortho\.tif: its bands are blue, .* --bands"):
+        predict(ortho)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.rpc import RPC
 from rasterio.warp import reproject
 
 from geoseg.core.grid import Grid
@@ -318,6 +320,30 @@ def test_a_picture_without_georeference_is_welcome(write_raster, name):
     with RasterReader(path) as reader:
         assert not reader.grid.is_georeferenced
         assert reader.read(reader.grid.window).image.shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("how", ["points", "camera", "nothing"])
+def test_without_a_geotransform_a_raster_has_no_place_and_it_is_said(write_raster, how):
+    path = write_raster("a.tif", numbers(3, 8, 8), crs="EPSG:32632", transform=None)
+    with rasterio.open(path, "r+") as file:
+        if how == "points":
+            corners = ((0, 0), (0, 8), (8, 8))
+            points = [GroundControlPoint(*at, 5e5 + at[1], 6e6 - at[0]) for at in corners]
+            file.gcps = points, CRS.from_epsg(32632)
+        if how == "camera":
+            axes = ("height", "lat", "line", "long", "samp")
+            scales = {f"{axis}_{what}": 1.0 for axis in axes for what in ("off", "scale")}
+            kinds = ("line_num", "line_den", "samp_num", "samp_den")
+            file.rpcs = RPC(**scales, **{f"{kind}_coeff": [1.0] * 20 for kind in kinds})
+    said = {"points": "3 ground control points only, which `gdalwarp`", "camera": "gdalwarp -rpc"}
+
+    with pytest.warns(GeosegWarning, match=said.get(how, "CRS and no geotransform.*-a_ullr")):
+        reader = RasterReader(path)
+
+    with reader:
+        assert not reader.grid.is_georeferenced
+        assert reader.grid.gsd is None
+        assert reader.read(reader.grid.window).valid.all()
 
 
 def test_beyond_the_edge_stands_the_reflection_and_is_not_valid(write_raster):
