@@ -66,7 +66,7 @@ def experiment(lab: Lab, ortho: Path, reference: Path, legend: str, name: str) -
         seconds[start] += lab.run(*train, "--epochs", 2 * half, "--resume")
         lab.run("predict", run, ortho, "-o", maps, "--scores", "--score-type", "float32")
         test = ["--patches", patches, "--split", "test", "--objects", name]
-        test += ["--scores", lab.path(f"{start}_scores.tif"), "-o", lab.path(f"{start}-report")]
+        test += ["--score-map", lab.path(f"{start}_scores.tif"), "-o", lab.path(f"{start}-report")]
         lab.run("evaluate", maps, "-r", reference, "-l", legend, *test)
     return seconds
 

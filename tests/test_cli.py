@@ -160,6 +160,22 @@ def test_what_needs_no_network_does_its_work_without_torch(words, folder, tmp_pa
     assert done.stderr.splitlines()[-1] == "imported: []"
 
 
+@pytest.mark.parametrize(
+    ("shell", "asked"),
+    [
+        ("bash", {"COMP_WORDS": "geoseg evaluate --int", "COMP_CWORD": "2"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "geoseg evaluate --int"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "geoseg evaluate --int",
+                  "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)  # fmt: skip
+def test_shells_complete_words(shell, asked):
+    calls = {**os.environ, **asked, "_GEOSEG_COMPLETE": f"complete_{shell}"}
+    code = "import sys; sys.argv = ['geoseg']; from geoseg.cli import main; main()"
+
+    assert "--intervals" in run(code=code, env=calls).stdout
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 @pytest.mark.parametrize("words", ["info ortho.tif", "--help"])
 def test_a_result_that_cannot_be_written_is_a_failure_of_one_line(words, folder):

@@ -106,7 +106,7 @@ def evaluate(
         ),
     ] = "components",
     connectivity: options.ConnectivityName = "4",
-    scores: Annotated[
+    score_map: Annotated[
         list[Path] | None,
         typer.Option(
             help="Scores of `geoseg predict --scores`, of each map: calibration, figures over "
@@ -115,7 +115,7 @@ def evaluate(
     ] = None,
     legend_map: LegendMapFile = None,
     reference_legend: ReferenceLegend = None,
-    confidence: Annotated[
+    intervals: Annotated[
         float | None,
         typer.Option(
             min=50,
@@ -130,13 +130,13 @@ def evaluate(
         typer.Option(
             parser=parse_distance,
             metavar="256px|50m",
-            help="Side of the blocks of --confidence [default: 256px]; what lies nearer together "
+            help="Side of the blocks of --intervals [default: 256px]; what lies nearer together "
             "may be right or wrong together.",
             show_default=False,
         ),
     ] = None,
     bootstrap: Annotated[
-        int, typer.Option(min=100, max=100_000, help="How often blocks are drawn for --confidence.")
+        int, typer.Option(min=100, max=100_000, help="How often blocks are drawn for --intervals.")
     ] = 1000,
     seed: options.Seed = 0,
     by: Annotated[
@@ -187,11 +187,11 @@ def evaluate(
     classes = legend_of(legend, paths[0])
     talk = Talk(quiet=quiet, verbose=verbose)
     if sample is not None:
-        others = (patches, boundary, erode, objects, scores, labelled_areas)
-        if len(paths) > 1 or any(others) or confidence or by or error_map or worst:
+        others = (patches, boundary, erode, objects, score_map, labelled_areas)
+        if len(paths) > 1 or any(others) or intervals or by or error_map or worst:
             raise typer.BadParameter(
                 "it is of one map, and without --patches, --boundary, --erode, --objects, "
-                "--scores, --labelled-areas, --confidence, --by, --error-map, --worst",
+                "--score-map, --labelled-areas, --intervals, --by, --error-map, --worst",
                 param_hint="--sample",
             )
         classes = merged_legend(classes, legend_map, reference_legend)
@@ -204,7 +204,7 @@ def evaluate(
         _tell(estimates, evaluation.sample_table, json=json)
         return
     references = find_references(reference or [])
-    rasters = find_rasters(scores or [])
+    rasters = find_rasters(score_map or [])
     pairs = evaluation.pair_maps(paths, references, by=pair, scores=rasters)
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
     ground = _ground(patches, split) if patches else None
@@ -225,7 +225,7 @@ def evaluate(
         polygons=drawn,
         connectivity=8 if connectivity == "8" else 4,
         by=evaluation.parse_source(by) if by else None,
-        bootstrap=_bootstrap(confidence, block, bootstrap, seed),
+        bootstrap=_bootstrap(intervals, block, bootstrap, seed),
     )
     errors = Errors(
         pairs,
@@ -306,7 +306,7 @@ def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> An
 
     if level is None:
         if block is not None:
-            raise typer.BadParameter("is for --confidence", param_hint="--block")
+            raise typer.BadParameter("is for --intervals", param_hint="--block")
         return None
     own = {} if block is None else {"block": block}
     return Bootstrap(level=level / 100, resamples=resamples, seed=seed, **own)

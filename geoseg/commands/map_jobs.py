@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from geoseg.commands.batch import Batch
-from geoseg.commands.options import TIFF
+from geoseg.commands.options import TIFF, beside
 from geoseg.commands.talk import Talk, echo, in_bytes, print_json
 from geoseg.core.columns import subject
 from geoseg.errors import NoPolygonError
@@ -173,9 +173,9 @@ class MapJobs:
         return [
             MapOutputs(
                 class_map=target,
-                scores=_beside(target, "scores") if wishes.scores else None,
+                scores=beside(target, "scores") if wishes.scores else None,
                 score_type=wishes.score_type,
-                confidence=_beside(target, "confidence") if wishes.confidence else None,
+                confidence=beside(target, "confidence") if wishes.confidence else None,
                 confidence_kind=wishes.confidence or "margin",
                 overwrite=wishes.overwrite,
             )
@@ -285,10 +285,6 @@ def _refuse_inputs(all_outputs: "Iterable[MapOutputs]", inputs: Iterable[Path]) 
         if path.resolve() in places:
             raise typer.BadParameter(f"--output: {path} is an input or another output as well")
         places.add(path.resolve())
-
-
-def _beside(target: Path, what: str) -> Path:
-    return target.with_name(f"{target.stem}_{what}.tif")
 
 
 def _sentence(plan: "PredictPlan") -> str:

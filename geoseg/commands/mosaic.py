@@ -15,7 +15,7 @@ NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
 
 def mosaic(
     ctx: typer.Context,
-    scores: Annotated[
+    inputs: Annotated[
         list[Path],
         typer.Argument(
             help="Windows of `predict --windows`, score rasters, or class maps of scenes: files, "
@@ -32,14 +32,9 @@ def mosaic(
         str | None,
         typer.Option("--legend", "-l", help="Classes, where the files do not name them."),
     ] = None,
-    with_scores: Annotated[
-        Path | None, typer.Option("--scores", help="Write the blended scores here as well.")
-    ] = None,
+    scores: options.Scores = False,
     score_type: options.ScoreType = "uint8",
-    with_confidence: Annotated[
-        Path | None,
-        typer.Option("--confidence", help="Write the confidence (margin) here as well."),
-    ] = None,
+    confidence: options.Confidence = None,
     parts: Annotated[
         bool,
         typer.Option("--parts", help="Join the parts that `predict --part` has written."),
@@ -53,8 +48,6 @@ def mosaic(
 ) -> None:
     """Blend windows, score rasters or class maps into one georeferenced map."""
     options.refuse_other_formats("--output", output)
-    options.refuse_other_formats("--scores", with_scores)
-    options.refuse_other_formats("--confidence", with_confidence)
     if parts:
         options.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
     from geoseg import mosaicking
@@ -63,16 +56,17 @@ def mosaic(
 
     outputs = mosaicking.MapOutputs(
         class_map=output,
-        scores=with_scores,
+        scores=options.beside(output, "scores") if scores else None,
         score_type=score_type,
-        confidence=with_confidence,
+        confidence=options.beside(output, "confidence") if confidence else None,
+        confidence_kind=confidence or "margin",
         overwrite=overwrite,
     )
     if parts:
-        report = mosaicking.join_parts(find_rasters(scores), outputs)
+        report = mosaicking.join_parts(find_rasters(inputs), outputs)
     else:
         report = mosaicking.mosaic(
-            find_rasters(scores),
+            find_rasters(inputs),
             outputs,
             method=method,
             legend=load_legend(legend) if legend else None,

@@ -79,14 +79,9 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    scores: Annotated[
-        bool, typer.Option("--scores", help="Write class scores beside the map as well.")
-    ] = False,
+    scores: options.Scores = False,
     score_type: options.ScoreType = "uint8",
-    confidence: Annotated[
-        Literal["score", "margin", "entropy"] | None,
-        typer.Option(help="Write a confidence raster beside the map as well."),
-    ] = None,
+    confidence: options.Confidence = None,
     windows: Annotated[
         Path | None,
         typer.Option(help="Folder to keep every window's scores in, for `geoseg mosaic`."),

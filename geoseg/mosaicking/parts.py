@@ -131,6 +131,11 @@ def _as_parts(layers: Mapping[str, Sequence[Part]], outputs: MapOutputs) -> MapO
     """The outputs, stored as the parts are."""
     scale = layers[SCORES][0].tags["scale"] if outputs.scores else ""
     figure: Any = layers[CONFIDENCE][0].tags["figure"] if outputs.confidence else "margin"
+    if outputs.confidence and figure != outputs.confidence_kind:
+        raise InputError(
+            f"{layers[CONFIDENCE][0].path}: the parts hold confidence by {figure}, not by "
+            f"{outputs.confidence_kind}: --confidence {figure}"
+        )
     return replace(
         outputs,
         score_type="float32" if scale == "score" else "uint8",

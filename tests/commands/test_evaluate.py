@@ -117,7 +117,7 @@ def test_bounds_regions_and_errors_are_told_on_request(geoseg, maps, write_raste
     truth = write_raster("truth.tif", rng.choice([5, 9], (64, 64)).astype(np.uint8))
     town = write_polygons("towns.gpkg", [box(500_000, 5_699_990, 500_010, 5_700_000)], town=["old"])
     outcome = geoseg("evaluate", mapped, "-r", truth, "-l", maps / "legend.toml",
-                     "--confidence", 90, "--block", "16px", "--bootstrap", 100, "--seed", 3,
+                     "--intervals", 90, "--block", "16px", "--bootstrap", 100, "--seed", 3,
                      "--by", f"{town}:town", "--error-map", maps / "errors.tif", "--worst", 2,
                      "--window", 16, "--ortho", truth, "--workers", 2,
                      "-o", maps / "report", "--json")  # fmt: skip
@@ -150,10 +150,10 @@ def test_error_maps_of_several_maps_are_in_a_folder(geoseg, maps):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--block", "16px"], "is for --confidence"),
+        (["--block", "16px"], "is for --intervals"),
         (["--ortho", "o.tif"], "is for --worst with --output"),
         (["--error-map", "errors.png"], "rasters are written as GeoTIFF"),
-        (["--confidence", 10], "50"),
+        (["--intervals", 10], "50"),
     ],
 )
 def test_options_without_sense_are_wrong_usage(geoseg, maps, write_raster, words, complaint):

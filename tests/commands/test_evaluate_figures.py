@@ -25,7 +25,7 @@ def run(geoseg, maps):
 
 
 def test_scores_are_judged(run, maps):
-    words = ("-r", maps / "rest.tif", "--scores", maps / "scores.tif", "--objects", "dark")
+    words = ("-r", maps / "rest.tif", "--score-map", maps / "scores.tif", "--objects", "dark")
 
     figures = json.loads(run(*words, "--json").out)
 
@@ -87,7 +87,7 @@ def test_options_that_do_not_go_together_are_wrong_usage(run, maps, words, reaso
 
 
 def test_scores_of_another_map_are_refused_in_one_line(run, maps):
-    outcome = run("-r", maps / "rest.tif", "--scores", maps / "map.tif")
+    outcome = run("-r", maps / "rest.tif", "--score-map", maps / "map.tif")
 
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
@@ -101,4 +101,4 @@ def test_a_sample_may_be_of_polygons(run, maps, write_polygons):
     figures = json.loads(run("--sample", sample, "--json").out)
 
     assert (figures["units"], figures["points"]) == ("polygons", 2)
-    assert run("--sample", sample, "--scores", maps / "scores.tif").code == 2
+    assert run("--sample", sample, "--score-map", maps / "scores.tif").code == 2

@@ -59,7 +59,7 @@ def test_files_that_do_not_name_their_classes_need_a_legend(geoseg, world, write
     ("words", "reason"),
     [
         (["-o", "map.png"], "--output"),
-        (["-o", "map.tif", "--scores", "scores.jpg"], "--scores"),
+        (["-o", "map.tif", "--confidence", "much"], "--confidence"),
         (["-o", "map.tif", "--parts", "--method", "max"], "is not for --parts"),
         (["-o", "map.tif", "--parts", "--resample"], "is not for --parts"),
     ],
