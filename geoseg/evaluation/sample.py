@@ -20,6 +20,7 @@ from geoseg.evaluation.sample_units import look_up, majorities
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE
 from geoseg.io.plots import Plots
 from geoseg.io.points import Points, read_sample
+from geoseg.io.training_ground import TrainedGround
 
 SQUARE_METRES = 10_000
 """In a hectare."""
@@ -59,6 +60,12 @@ class SampleEvaluation:
     purity: float = 1.0
     """Mean share of a unit that has the class that it counts as in the map."""
 
+    trained_share: float | None = None
+    """Share of the sampled ground that trained the map's model; None: that is not known."""
+
+    knows_all_ground: bool = False
+    """Whether no more of it did."""
+
     def to_dict(self) -> dict[str, Any]:
         """All figures, with standard errors (``_se``) and half 95 % intervals (``_ci95``)."""
         estimates, names = self.estimates, self.legend.names
@@ -87,6 +94,9 @@ class SampleEvaluation:
             "without_map": self.without_map,
             "pixels": pixels,
             "pixel_area_m2": self.pixel_area,
+            "training_ground": None
+            if self.trained_share is None
+            else {"share": self.trained_share, "is_complete": self.knows_all_ground},
             **{
                 key: float(each) for key, each in _with_errors("overall_accuracy", *overall).items()
             },
@@ -138,7 +148,8 @@ def evaluate_sample(
     with ClassMap(path, own, aoi=aoi) as class_map:
         drawn = read_sample(sample, class_map.grid, layer=layer)
         truth = _truth(drawn.columns, column or REFERENCE, legend, sample)
-        mapped, seen = look_up(class_map, drawn, len(own), watch)
+        trained = TrainedGround.of_map(path, class_map.grid)
+        mapped, seen, trained_pixels = look_up(class_map, drawn, len(own), trained, watch)
         if isinstance(drawn, Plots):
             seen = majorities(class_map, drawn, class_of)
         pixel_area = class_map.grid.pixel_area
@@ -163,6 +174,8 @@ def evaluate_sample(
         without_map=int((~kept).sum()),
         units=units,
         purity=float(seen.shares[known].mean()),
+        trained_share=None if trained is None else trained_pixels / int(mapped.sum()),
+        knows_all_ground=trained is not None and trained.is_complete,
     )
 
 

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from geoseg.evaluation.lines import merged_lines
+from geoseg.evaluation.lines import merged_lines, share_of
 from geoseg.evaluation.report import matrix_rows, merged_rows, write_csv, write_record
 from geoseg.evaluation.sample import SampleEvaluation
 from geoseg.io.outputs import staged
@@ -68,6 +68,11 @@ def sample_table(evaluation: SampleEvaluation) -> str:
         f"{evaluation.units}; {figures['without_reference']} without a reference left out"
     )
     lines += ["", overall]
+    if evaluation.trained_share:
+        least = "" if evaluation.knows_all_ground else "at least "
+        share = f"{least}{share_of(evaluation.trained_share)}"
+        honest = "honest: a sample of other ground (--aoi)"
+        lines.append(f"{share} of this ground trained the model; {honest}")
     if evaluation.without_map:
         lines.append(f"{evaluation.without_map} in classes of the map that are left out")
     lines += merged_lines(figures["merged_classes"] or [])

@@ -11,6 +11,7 @@ from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
 from geoseg.io.plots import Plots
 from geoseg.io.points import Points
+from geoseg.io.training_ground import TrainedGround
 
 BLOCK = 2048
 """Side of the parts in which a large plot is read, in pixels."""
@@ -30,27 +31,34 @@ class Seen(NamedTuple):
 
 
 def look_up(
-    class_map: ClassMap, sample: Points | Plots, classes: int, watch: Watch
-) -> tuple[NDArray[np.int64], Seen]:
-    """Pixels of each class in the map, and its class at each point.
+    class_map: ClassMap,
+    sample: Points | Plots,
+    classes: int,
+    trained: TrainedGround | None,
+    watch: Watch,
+) -> tuple[NDArray[np.int64], Seen, int]:
+    """Pixels of each class in the map, its class at each point, and pixels that trained its model.
 
     Args:
         class_map: Open.
         sample: Of polygons only the pixels of the map are counted; see `majorities`.
         classes: How many the map has.
+        trained: What of the map's ground trained its model, if that is known.
         watch: Shows progress over the blocks.
     """
-    mapped = np.zeros(classes, np.int64)
+    mapped, seen = np.zeros(classes, np.int64), 0
     points = sample if isinstance(sample, Points) else NOWHERE
     found = np.full(len(points.rows), IGNORE, np.uint8)
     blocks = class_map.blocks()
     for block in watch(blocks, len(blocks)):
         labels = class_map.read_counted(block)
         mapped += np.bincount(labels[labels != IGNORE], minlength=classes)
+        if trained is not None:
+            seen += int(np.count_nonzero(trained.read(block) & (labels != IGNORE)))
         rows, cols = points.rows - block.row_off, points.cols - block.col_off
         here = (rows >= 0) & (rows < block.height) & (cols >= 0) & (cols < block.width)
         found[here] = labels[rows[here], cols[here]]
-    return mapped, Seen(found, np.ones(len(found)))
+    return mapped, Seen(found, np.ones(len(found))), seen
 
 
 def majorities(class_map: ClassMap, plots: Plots, class_of: NDArray[np.int64]) -> Seen:

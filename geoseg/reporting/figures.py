@@ -256,10 +256,12 @@ def _extent_notes(record: Mapping[str, Any]) -> list[str]:
 def _ground_notes(record: Mapping[str, Any]) -> list[str]:
     """How much of the ground trained the model, and the figures of the rest, if that is known."""
     ground = record.get("training_ground")
-    if not ground or not ground["pixels"]:
+    if not ground or not ground["share"]:
         return []
-    rest, least = ground["elsewhere"], "" if ground["is_complete"] else "At least "
+    rest, least = ground.get("elsewhere"), "" if ground["is_complete"] else "At least "
     note = f"{least}{100 * ground['share']:.3g} % of this ground trained the model"
+    if rest is None:  # of a sample
+        return [f"{note}."]
     if not rest["pixels"]:
         return [f"{note}: there are no figures of other ground."]
     figures = (f"{words(name)} {told(rest[name], name)}" for name in HEADLINES)

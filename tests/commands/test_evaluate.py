@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -377,3 +378,30 @@ def test_what_an_object_is_can_be_chosen_and_is_said(geoseg, maps, write_raster,
     assert (row["reference"], row["map"]) == (objects, objects)
     assert row["connectivity"] == (4 if objects == 2 else 8)
     assert "an object is pixels that touch along a side" in geoseg(*same, *words).out
+
+
+def test_a_sample_of_training_ground_is_told(geoseg, world, patches, trained_map):
+    geoseg("sample-points", trained_map, "-o", world / "points.gpkg", "--points", 20,
+           "--min-per-class", 5)  # fmt: skip
+    points = gpd.read_file(world / "points.gpkg")
+    points["reference"] = "dark"
+    points.to_file(world / "points.gpkg")
+
+    same = ("evaluate", trained_map, "--sample", world / "points.gpkg")
+    ground = json.loads(geoseg(*same, "--json").out)["training_ground"]
+
+    area = sum(
+        each.height * each.width
+        for each in TrainingGround.of(PatchSet.open(patches).record, PatchSet.open(patches).patches)
+        .sources[0]
+        .windows["train"]
+    )
+    with rasterio.open(trained_map) as file:
+        valid = int((file.read(1) != 255).sum())
+    assert ground["share"] == pytest.approx(area / valid, abs=100 / valid)  # the hole is 10 x 10
+    assert ground["is_complete"]
+    assert "of this ground trained the model; honest: a sample of other ground" in geoseg(*same).out
+    outcome = geoseg(*same, "-o", world / "sampled")
+    page = geoseg("report", world / "sampled", "-o", world / "page.html")
+    assert (outcome.code, page.code) == (0, 0), page.err
+    assert "of this ground trained the model." in (world / "page.html").read_text()
