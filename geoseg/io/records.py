@@ -97,7 +97,8 @@ def understanding(path: Path) -> Iterator[None]:
     try:
         yield
     except GeosegError as error:
-        if str(path) in str(error):
+        folder = str(path.parent)
+        if str(path) in str(error) or (folder != "." and folder in str(error)):
             raise
         raise InputError(f"{path}: is damaged: {error}") from error
     except KeyError as error:
