@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 import geoseg
-from geoseg.errors import TrainingError
+from geoseg.errors import InputError, TrainingError
 from geoseg.io.outputs import staged, write_text
 from geoseg.io.patch_record import SPLITS
 from geoseg.io.patches import PatchSet
+from geoseg.io.records import read_record
 from geoseg.training.options import TrainOptions
 
 RUN = "run.json"
@@ -83,14 +84,11 @@ def read_run(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise TrainingError(f"{run}: there is no training to resume, {RUN} is missing")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TrainingError(f"{path}: is damaged; {ANEW}") from error
-    kinds = {"options": dict, "patch_set": str, "found": dict}
-    if not isinstance(record, dict) or not all(
-        isinstance(record.get(name, {} if name == "found" else None), kind)
-        for name, kind in kinds.items()
-    ):
+        record = read_record(path)
+    except InputError as error:
+        raise TrainingError(f"{error}; {ANEW}") from error
+    whole = isinstance(record.get("options"), dict) and isinstance(record.get("patch_set"), str)
+    if not whole or not isinstance(record.get("found", {}), dict):
         raise TrainingError(f"{path}: is not as geoseg writes it; {ANEW}")
     return record
 
