@@ -1,9 +1,11 @@
 """The georeference of a raster as a value: CRS, transform and size."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
-from math import ceil, floor
-from typing import Self
+from functools import cache, cached_property
+from math import ceil, floor, hypot, isfinite
+from typing import Any, Self
 
 from affine import Affine
 from rasterio.crs import CRS
@@ -67,18 +69,17 @@ class Grid:
         """Ground sampling distance at the centre, in metres per pixel; None without a CRS.
 
         Measured on the ellipsoid, so that it is right for degrees, for feet and for Web
-        Mercator (where a pixel of 1.0 m covers 0.5 m of ground at 60 degrees north).
+        Mercator (where a pixel of 1.0 m covers 0.5 m of ground at 60 degrees north). A CRS
+        without an ellipsoid has metres of its own.
         """
         if self.crs is None:
             return None
-        from pyproj import Geod, Transformer  # not needed by most commands
-
-        to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
         col, row = self.width / 2, self.height / 2
         xs, ys = zip(*(self.transform @ (col + k, row + k) for k in (0, 1)), strict=True)
-        lons, lats = to_degrees.transform(xs, ys)
-        diagonal = Geod(ellps="WGS84").inv(lons[0], lats[0], lons[1], lats[1])[2]
-        return float(diagonal / 2**0.5)
+        if (place := self._on_ellipsoid(xs, ys)) is None:
+            return hypot(xs[1] - xs[0], ys[1] - ys[0]) * self._unit / 2**0.5
+        lons, lats, geod = place
+        return float(geod.inv(lons[0], lats[0], lons[1], lats[1])[2] / 2**0.5)
 
     @cached_property
     def pixel_area(self) -> float | None:
@@ -88,9 +89,6 @@ class Grid:
         """
         if self.crs is None:
             return None
-        from pyproj import Geod, Transformer
-
-        to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
         steps = [step / OUTLINE_STEPS for step in range(OUTLINE_STEPS)]
         sides = [
             *((step, 0.0) for step in steps),
@@ -100,9 +98,42 @@ class Grid:
         ]
         outline = [self.transform @ (col * self.width, row * self.height) for col, row in sides]
         xs, ys = zip(*outline, strict=True)
-        lons, lats = to_degrees.transform(xs, ys)
-        area = Geod(ellps="WGS84").polygon_area_perimeter(lons, lats)[0]
+        if (place := self._on_ellipsoid(xs, ys)) is None:
+            return abs(self.transform.determinant) * self._unit**2
+        lons, lats, geod = place
+        area = geod.polygon_area_perimeter(lons, lats)[0]
         return float(abs(area) / (self.height * self.width))
+
+    def _on_ellipsoid(
+        self, xs: Sequence[float], ys: Sequence[float]
+    ) -> tuple[Any, Any, Any] | None:
+        """Degrees of points and the ellipsoid that they are on: the Earth's, or that of the CRS.
+
+        None of a CRS that has no ellipsoid, or of points beyond its reach.
+        """
+        from pyproj import Geod, Transformer  # not needed by most commands
+        from pyproj.exceptions import ProjError
+
+        own = _horizontal(self.crs.to_wkt()) if self.crs else None
+        if own is None:
+            return None
+        for target, geod in (
+            ("EPSG:4326", Geod(ellps="WGS84")),
+            (own.geodetic_crs, own.get_geod()),  # the Moon's, and those of other planets
+        ):
+            if target is None or geod is None:
+                continue
+            with suppress(ProjError):
+                place = Transformer.from_crs(own, target, always_xy=True).transform(xs, ys)
+                if all(map(isfinite, (*place[0], *place[1]))):
+                    return place[0], place[1], geod
+        return None
+
+    @property
+    def _unit(self) -> float:
+        """Metres of a unit of the CRS."""
+        axes = _horizontal(self.crs.to_wkt()).axis_info if self.crs else []
+        return float(axes[0].unit_conversion_factor) if axes else 1.0
 
     def part(self, window: Window) -> Self:
         """The grid of a window of this one."""
@@ -134,8 +165,8 @@ class Grid:
             GridMismatchError: If the CRS or pixel size differ, or the pixels of the two
                 grids do not fall on each other.
         """
-        if part.crs != self.crs:
-            raise GridMismatchError(f"the CRS differ: {_name(self.crs)} and {_name(part.crs)}")
+        if not same_crs(part.crs, self.crs):
+            raise GridMismatchError(_difference(self.crs, part.crs))
         to_self = ~self.transform @ part.transform
         col_off, row_off = (round(offset) for offset in to_self @ (0, 0))
         window = Window(row_off=row_off, col_off=col_off, height=part.height, width=part.width)
@@ -181,5 +212,60 @@ def _drift(to_self: Affine, window: Window) -> float:
     )
 
 
-def _name(crs: CRS | None) -> str:
-    return crs.to_string() if crs else "none"
+def same_crs(one: CRS | None, other: CRS | None) -> bool:
+    """Whether coordinates mean the same ground; heights are of no matter.
+
+    A compound CRS is the same as its horizontal part; neither names nor the order of axes matter.
+    """
+    if one is None or other is None:
+        return one is other
+    if one == other:
+        return True
+    first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    return bool(first.equals(second, ignore_axis_order=True))
+
+
+@cache
+def _horizontal(wkt: str) -> Any:
+    """Pyproj's CRS without heights, and without a shift of nothing to WGS 84."""
+    import pyproj
+
+    crs = pyproj.CRS.from_wkt(wkt)
+    while crs.is_compound or crs.is_bound:
+        if crs.is_bound and any(crs.coordinate_operation.towgs84 or [1]):
+            break
+        crs = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs
+    return crs.to_2d()
+
+
+def _difference(one: CRS | None, other: CRS | None) -> str:
+    """What differs between two CRS, in words."""
+    if one is None or other is None:
+        known = _name(_horizontal((one or other).to_wkt())) if one or other else ""
+        return f"one has no CRS, the other {known}"
+    first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    parts = zip(_parts(first).items(), _parts(second).values(), strict=True)
+    told = [f"{name} {mine} and {theirs}" for (name, mine), theirs in parts if mine != theirs]
+    what = f" ({'; '.join(told[:3])})" if told else ""
+    return f"the CRS differ: {_name(first)} and {_name(second)}{what}"
+
+
+def _parts(crs: Any) -> dict[str, str]:
+    """What makes a CRS, for people."""
+    operation = crs.coordinate_operation
+    values = (
+        [] if operation is None else [f"{each.name} {each.value:g}" for each in operation.params]
+    )
+    return {
+        "datum": str(crs.datum and crs.datum.name),
+        "ellipsoid": str(crs.ellipsoid and crs.ellipsoid.name),
+        "unit": str(crs.axis_info[0].unit_name if crs.axis_info else None),
+        "projection": "none" if operation is None else str(operation.method_name),
+        "parameters": ", ".join(values),
+    }
+
+
+def _name(crs: Any) -> str:
+    """Code and name of pyproj's CRS; the code only where it is certain."""
+    code = crs.to_authority(min_confidence=100)
+    return f"{':'.join(code)} ({crs.name})" if code else f"{crs.name!r}"

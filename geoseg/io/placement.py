@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from geoseg.core.grid import Grid
+from geoseg.core.grid import Grid, same_crs
 from geoseg.core.window import Window
 from geoseg.errors import GridMismatchError
 from geoseg.io.raster import RasterReader
@@ -40,7 +40,7 @@ def cover(grid: Grid, lattice: Grid) -> Grid:
     Raises:
         GridMismatchError: If one of them has no CRS and the other has.
     """
-    if grid.crs == lattice.crs:
+    if same_crs(grid.crs, lattice.crs):
         bounds = grid.bounds
     elif grid.crs and lattice.crs:
         bounds = transform_bounds(grid.crs, lattice.crs, *grid.bounds, densify_pts=21)
@@ -57,7 +57,7 @@ def window_on(grid: Grid, other: Grid) -> Window | None:
         other: Of any CRS; without one it is taken to have the same.
     """
     bounds = other.bounds
-    if other.crs is not None and grid.crs is not None and other.crs != grid.crs:
+    if other.crs and grid.crs and not same_crs(other.crs, grid.crs):
         bounds = transform_bounds(other.crs, grid.crs, *bounds, densify_pts=21)
     if not np.isfinite(bounds).all():  # a CRS may not reach that far
         return grid.window

@@ -8,7 +8,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.core.blocks import Boxes, touched_blocks
-from geoseg.core.grid import Grid
+from geoseg.core.grid import Grid, same_crs
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError
 from geoseg.io.patch_record import SPLITS
@@ -90,7 +90,7 @@ def boxes_in_frame(windows: Sequence[Window], grid: Grid, frame: Grid) -> Boxes:
         return np.stack([rows[:, 0], cols[:, 0], rows[:, 2], cols[:, 1]], axis=1)
     xs, ys = _apply(grid.transform, cols, rows)
     margin = 0
-    if grid.crs != frame.crs and grid.crs and frame.crs:
+    if grid.crs and frame.crs and not same_crs(grid.crs, frame.crs):
         from pyproj import Transformer
 
         into = Transformer.from_crs(grid.crs.to_wkt(), frame.crs.to_wkt(), always_xy=True)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from affine import Affine
 from rasterio.crs import CRS
@@ -147,3 +148,58 @@ def test_bounds_that_are_hardly_numbers_any_more_hold_the_raster():
     window = grid.window_around((-1e308, -1e308, 1e308, 1e308))
 
     assert window.intersection(grid.window) == grid.window
+
+
+MOON = (
+    'GEOGCS["Moon",DATUM["D_Moon",SPHEROID["Moon",1737400,0]],PRIMEM["Reference",0],'
+    'UNIT["degree",0.0174532925199433]]'
+)
+MOON_METRES = (
+    f'PROJCS["Moon plane",{MOON},PROJECTION["Equirectangular"],'
+    'PARAMETER["standard_parallel_1",0],PARAMETER["central_meridian",0],UNIT["metre",1]]'
+)
+FEET = 'LOCAL_CS["site",UNIT["US survey foot",0.304800609601219]]'
+
+
+@pytest.mark.parametrize(
+    ("wkt", "step", "gsd"),
+    [
+        (MOON_METRES, 0.5, 0.5),
+        (MOON, 0.001, 0.001 * np.pi / 180 * 1_737_400),
+        ('LOCAL_CS["site",UNIT["metre",1]]', 0.5, 0.5),
+        (FEET, 2.0, 2 * 0.304800609601219),
+    ],
+)
+def test_ground_that_is_not_the_earths_is_measured_in_its_own_metres(wkt, step, gsd):
+    grid = Grid(CRS.from_wkt(wkt), Affine(step, 0, 0, 0, -step, 0), 4, 6)
+
+    assert grid.gsd == pytest.approx(gsd, rel=1e-6)
+    assert grid.pixel_area == pytest.approx(gsd**2, rel=1e-3)
+
+
+COMPOUND = CRS.from_user_input("EPSG:25833+7837")
+PLAIN = CRS.from_epsg(25833)
+NAMELESS = CRS.from_proj4("+proj=utm +zone=33 +ellps=GRS80 +units=m +no_defs")
+
+
+@pytest.mark.parametrize(("one", "other"), [(PLAIN, COMPOUND), (COMPOUND, PLAIN)])
+def test_heights_make_no_other_ground(one, other):
+    grid = Grid(one, NORTH_UP, 4, 6)
+
+    assert grid.window_of(Grid(other, NORTH_UP, 4, 6)) == grid.window
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        (PLAIN, NAMELESS, r"datum European Terrestrial .* and Unknown based on GRS 1980"),
+        (PLAIN, CRS.from_epsg(25832), r"EPSG:25833 .* and EPSG:25832 .*parameters .*origin 15"),
+        (COMPOUND, CRS.from_epsg(3857), r"EPSG:25833 \(ETRS89 / UTM zone 33N\) and EPSG:3857"),
+        (PLAIN, None, r"one has no CRS, the other EPSG:25833"),
+    ],
+)
+def test_what_differs_between_two_crs_is_named(one, other, difference):
+    with pytest.raises(GridMismatchError, match=difference) as caught:
+        Grid(one, NORTH_UP, 4, 6).window_of(Grid(other, NORTH_UP, 4, 6))
+
+    assert len(str(caught.value)) < 400
