@@ -77,6 +77,8 @@ def read_polygons(
     import geopandas as gpd
 
     frame = read_layer(path, layer)
+    if not len(frame):
+        attribute = None  # a layer without features may well have no columns
     if attribute is not None and attribute not in frame.columns:
         columns = [name for name in frame.columns if name != frame.geometry.name]
         raise VectorError(f"{path}: has no column {attribute!r}; its columns are {columns}")

@@ -270,3 +270,27 @@ def test_a_layer_without_polygons_is_no_matter_of_the_crs(write_polygons):
 
     with pytest.raises(EmptyError, match=r"a\.gpkg: holds no polygon$"):
         read(path, attribute="kind")
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson"])
+def test_an_empty_layer_needs_no_column(write_polygons, tmp_path, name):
+    if name.endswith("json"):
+        path = tmp_path / name
+        path.write_text('{"type": "FeatureCollection", "features": []}')
+    else:
+        path = write_polygons(name, [])
+    legend = Legend.from_dict({"background": "no", "class": [{"name": "no"}, {"name": "yes"}]})
+    options = ReferenceOptions(attribute="kind")
+
+    with pytest.raises(EmptyError, match="holds no polygon"):
+        open_reference(path, legend=legend, grid=grid(), options=options)
+    blank = open_reference(path, legend=legend, grid=grid(), options=options, may_be_elsewhere=True)
+    assert blank.read(grid().window).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert blank.is_elsewhere
+
+
+def test_outside_of_labelled_areas_a_raster_is_unlabelled_too(write_raster, write_polygons):
+    path = write_raster("a.tif", np.array([[1, 2, 1], [2, 2, 1]], np.uint8))
+    areas = write_polygons("boxes.gpkg", [box(0, 1, 1, 1), box(1, 1, 1, 9)])
+
+    assert read(path, labelled_areas=areas) == [[U, 0, U], [U, 0, 1]]
