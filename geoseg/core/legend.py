@@ -212,19 +212,18 @@ class Legend:
             UnknownCodeError: If a colour has no class and is not to be ignored.
         """
         red, green, blue = as_bytes(image[:3]).astype(np.uint32)
-        indices = self._color_table[(red << 16) | (green << 8) | blue]
+        codes = (red << 16) | (green << 8) | blue
+        indices = self._color_table[codes]
         if (unknown := indices == UNKNOWN).any():
             found, place, counts = np.unique(
-                np.stack([red, green, blue])[:, unknown],
-                axis=1,
-                return_inverse=True,
-                return_counts=True,
+                codes[unknown], return_inverse=True, return_counts=True
             )
-            best = self._nearest(found.T.astype(np.uint8), tolerance)
+            channels = np.stack([found >> 16, found >> 8, found], axis=1).astype(np.uint8)
+            best = self._nearest(channels, tolerance)
             if (far := best == UNKNOWN).any():
-                listed = [to_hex((int(r), int(g), int(b))) for r, g, b in found.T[far]]
+                listed = [f"#{code:06x}" for code in found[far]]
                 raise UnknownCodeError("colours", counted(listed, counts[far]))
-            indices[unknown] = best[place.reshape(-1)]
+            indices[unknown] = best[place]
         return indices
 
     def _nearest(self, colors: NDArray[np.uint8], tolerance: float) -> NDArray[np.uint8]:

@@ -111,6 +111,7 @@ class Evaluation:
             "confidence": self.confidence,
             "regions": region_figures(self.pooled, self.legend, self.measures),
             "worst": worst_rows(self.worst, self.legend.names),
+            "notes": list(dict.fromkeys(self.pooled.notes)),
             "merged_classes": merged_classes(self.legend),
             "legend": self.legend.to_dict(),
             "reading": dict(self.reading),

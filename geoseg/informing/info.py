@@ -81,7 +81,8 @@ def _about_legend(path: Path) -> About:
             str(each.value),
             each.name,
             "#{:02x}{:02x}{:02x}".format(*each.color),
-            ", ".join(map(str, each.source_values)),
+            ", ".join(map(str, each.source_values))
+            + ("" if each.alternative is None else f" or else {each.alternative}"),
         )
         for each in legend.classes
     ]

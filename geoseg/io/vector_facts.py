@@ -7,9 +7,13 @@ from typing import Any
 
 import pyogrio
 
+from geoseg.core.legend import as_text, is_null
 from geoseg.errors import VectorError
 from geoseg.io.sources import refuse_special_file
 from geoseg.io.vector import read_alone
+
+NULL = "(null)"
+"""What stands for cells without a value."""
 
 MOST_ROWS = 200_000
 """Rows of a layer whose columns are looked at."""
@@ -78,7 +82,7 @@ def _layer(path: Path, name: str) -> LayerFacts:
 
 def _values(column: Any) -> dict[str, int]:
     """How often each value occurs; nothing if there are many, or a row for each."""
-    counts = Counter(map(str, column))
+    counts = Counter(NULL if is_null(value) else as_text(value) for value in column)
     if len(counts) > MOST_VALUES or len(counts) == len(column) > 1:
         return {}
     return dict(counts.most_common())

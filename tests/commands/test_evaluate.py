@@ -405,3 +405,52 @@ def test_a_sample_of_training_ground_is_told(geoseg, world, patches, trained_map
     page = geoseg("report", world / "sampled", "-o", world / "page.html")
     assert (outcome.code, page.code) == (0, 0), page.err
     assert "of this ground trained the model." in (world / "page.html").read_text()
+
+
+@pytest.fixture
+def masks(geoseg, write_raster):
+    """A function that evaluates a map of others by a mask of others, with a binary legend."""
+
+    def run(mapped, truth, *words, **profile):
+        paths = [
+            write_raster(f"{name}.tif", np.array([values], np.uint8), **own)
+            for name, values, own in (("map", mapped, {}), ("mask", truth, profile))
+        ]
+        legend = () if "-l" in words else ("-l", "binary:roof")
+        return geoseg("evaluate", paths[0], "-r", paths[1], *legend, *words)
+
+    return run
+
+
+@pytest.mark.parametrize("mapped", [[0, 0, 1, 1], [0, 0, 255, 255]])
+@pytest.mark.parametrize("truth", [[0, 1, 1, 1], [0, 255, 255, 255]])
+def test_masks_of_0_and_255_are_evaluated_like_those_of_0_and_1(masks, mapped, truth):
+    figures = json.loads(masks(mapped, truth, "--json").out)
+
+    assert figures["pixels"] == 4
+    assert figures["confusion"]["counts"] == [[1, 0], [1, 2]]
+
+
+def test_a_map_without_a_roof_is_no_perfect_one(masks):
+    figures = json.loads(masks([0, 0, 0, 0], [0, 255, 255, 0], "--json").out)
+
+    assert figures["overall_accuracy"] == 0.5
+
+
+def test_255_in_no_class_is_refused_on_either_side(masks, world):
+    legend = ("-l", world / "legend.toml")
+
+    for mapped, truth, name in (([5, 255], [5, 5], "map"), ([5, 5], [5, 255], "mask")):
+        outcome = masks(mapped, truth, *legend)
+
+        assert outcome.code == 1
+        assert f"{name}.tif: values without a class: 255 (1x)" in outcome.err
+
+
+def test_nodata_that_means_a_class_is_told(masks):
+    outcome = masks([0, 1, 1], [0, 1, 1], nodata=0)
+
+    assert "mask.tif: its nodata is 0, which means 'other' in the legend" in outcome.err
+    assert (
+        "its nodata is 0" in json.loads(masks([0, 1], [0, 1], "--json", nodata=0).out)["notes"][0]
+    )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from shapely import box
 
-from geoseg.errors import VectorError
+from geoseg.errors import EmptyError, VectorError
 from geoseg.evaluation import (
     Evaluation,
     Measures,
@@ -77,6 +77,17 @@ def test_regions_that_cross_blocks_are_whole(write_pair, write_polygons, legend)
     for workers in (1, 3):
         counted = compare(pair, legend, measures=measures, workers=workers)
         assert counted.regions["half"].confusion.total == 1030 * 2
+
+
+def test_polygons_without_a_name_are_one_region_of_their_own(evaluated, write_polygons):
+    regions = write_polygons("r.gpkg", [LEFT, TOP, TOP], town=["left", None, ""])
+
+    assert list(evaluated(regions).pooled.regions) == ["left", "(no name)"]
+
+
+def test_regions_of_an_empty_layer_are_refused(evaluated, write_polygons):
+    with pytest.raises(EmptyError, match=r"r\.gpkg: the layer is empty"):
+        evaluated(write_polygons("r.gpkg", [], town=[]))
 
 
 def test_without_a_column_polygons_have_numbers(evaluated, write_polygons):

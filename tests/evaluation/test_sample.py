@@ -60,6 +60,12 @@ def test_points_that_nobody_looked_at_are_left_out_and_counted(estimate):
     assert (figures["points"], figures["without_reference"]) == (3, 3)
 
 
+def test_text_that_stands_for_no_value_is_no_class(estimate):
+    figures = estimate(["building", "nan", "  ", "<NA>", "tree", "building"]).to_dict()
+
+    assert (figures["points"], figures["without_reference"]) == (3, 3)
+
+
 def test_the_table_gives_intervals(estimate):
     lines = [" ".join(line.split()) for line in sample_table(estimate()).splitlines()]
 

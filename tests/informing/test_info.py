@@ -155,3 +155,10 @@ def test_what_is_missing_or_unknown_is_refused(tmp_path, name, error):
 
     with pytest.raises(error):
         about(tmp_path / name)
+
+
+def test_cells_without_a_value_are_shown_as_null(write_polygons):
+    squares = [shapely.box(n, 0, n + 1, 1) for n in range(5)]
+    path = write_polygons("a.gpkg", squares, kind=["a", "a", None, "", "nan"])
+
+    assert about(path).lines["column kind"] == "(null) (3), a (2)"
