@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.columns import in_short
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
 from geoseg.errors import BundleError, EmptyError
@@ -245,6 +246,6 @@ def _check(bundle: ModelBundle, patch_set: PatchSet) -> None:
     record, where = patch_set.record, patch_set.folder
     if record.legend.names != bundle.legend.names:
         raise BundleError(
-            f"{where}: its classes are {', '.join(record.legend.names)}, the model has "
-            f"{', '.join(bundle.legend.names)}; give the patches that it was trained on"
+            f"{where}: its classes are {in_short(record.legend.names)}, the model has "
+            f"{in_short(bundle.legend.names)}; give the patches that it was trained on"
         )

@@ -2,7 +2,6 @@
 
 from geoseg.chains.options import PredictOptions
 from geoseg.core.grid import Grid
-from geoseg.errors import VectorError
 from geoseg.io.vector import Area, read_polygons
 
 
@@ -20,8 +19,6 @@ def open_area(options: PredictOptions, grid: Grid) -> Area | None:
     path = options.aoi
     if path is None:
         return None
-    try:
-        polygons = read_polygons(path, layer=options.aoi_layer).geometries
-    except VectorError as error:  # which advises the option for references
-        raise VectorError(str(error).replace(" --layer", " --aoi-layer")) from error
+    advice = "name one with --aoi-layer"
+    polygons = read_polygons(path, layer=options.aoi_layer, advice=advice).geometries
     return Area(polygons, grid, path=path)

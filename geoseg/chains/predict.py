@@ -19,6 +19,7 @@ from geoseg.chains.provenance import batch_size_of, fingerprint, provenance_of_m
 from geoseg.chains.watch import Watch
 from geoseg.core.blend import WindowScores, blend
 from geoseg.core.colors import find_bands, misplaced_bands
+from geoseg.core.columns import in_short
 from geoseg.core.window import Window
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.io.gdal import limit_block_cache
@@ -149,8 +150,8 @@ def with_named_bands(path: Path, bundle: ModelBundle, options: PredictOptions) -
         if found is None:
             if misplaced := misplaced_bands(ortho.band_names[:own], wanted):
                 raise BundleError(
-                    f"{path}: its bands are {', '.join(ortho.band_names)}, the model takes "
-                    f"{', '.join(bundle.band_names)}: {', '.join(misplaced)} in other places; "
+                    f"{path}: its bands are {in_short(ortho.band_names)}, the model takes "
+                    f"{in_short(bundle.band_names)}: {in_short(misplaced)} in other places; "
                     f"name them in the model's order with --bands"
                 )
             return options
@@ -178,8 +179,8 @@ def check_input(
     if options.read.stacked and ortho.bands != bundle.bands:
         raise BundleError(
             f"{ortho.path}: has {ortho.bands} bands with those of --with "
-            f"({', '.join(ortho.band_names)}), the model takes {bundle.bands} "
-            f"({', '.join(bundle.band_names)}); choose the orthophoto's own with --bands"
+            f"({in_short(ortho.band_names)}), the model takes {bundle.bands} "
+            f"({in_short(bundle.band_names)}); choose the orthophoto's own with --bands"
         )
     bundle.check_bands(ortho.bands, ortho.path)
     if not options.resample:

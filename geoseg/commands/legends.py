@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geoseg.core.columns import in_short
 from geoseg.errors import LegendError
 
 if TYPE_CHECKING:
@@ -132,5 +133,7 @@ def class_indices(names: Sequence[str], legend: "Legend") -> tuple[int, ...]:
     """
     for name in names:
         if name not in legend.names:
-            raise LegendError(f"no class {name!r} in the legend; its classes are {legend.names}")
+            raise LegendError(
+                f"no class {name!r} in the legend; its classes are {in_short(legend.names)}"
+            )
     return tuple(dict.fromkeys(legend.names.index(name) for name in names))

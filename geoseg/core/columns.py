@@ -10,6 +10,25 @@ NOTE = ""
 """Title of a column of remarks, which has no heading and stands to the left."""
 
 
+MOST_NAMES, LONGEST_NAME = 12, 40
+"""Names that a message lists, and their characters: a camera has 200 bands, a file long names."""
+
+
+def in_short(names: Sequence[str]) -> str:
+    """Names for a message, in a length that can be read.
+
+    >>> in_short(["red", "green"])
+    'red, green'
+    >>> in_short([*"abcdefghijklmno"])
+    'a, b, c, d, e, f, g, h, i, j, k, l and 3 more'
+    >>> len(in_short(["x" * 1000]))
+    40
+    """
+    more = len(names) - MOST_NAMES
+    shown = ", ".join(_cut(name, LONGEST_NAME) for name in names[:MOST_NAMES])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def laid_out(rows: Sequence[Mapping[str, str]], width: int | None = None) -> list[str]:
     """Lines of a table; its columns, if they are too many for the width, below each other.
 
@@ -85,5 +104,5 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     >>> listed(["car", "water"]), listed(["a", "b", "c"], most=2)
     ("'car', 'water'", "'a', 'b' and 1 more")
     """
-    told = ", ".join(map(repr, names[:most]))
+    told = ", ".join(_cut(repr(name), LONGEST_NAME) for name in names[:most])
     return told if len(names) <= most else f"{told} and {len(names) - most} more"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.colors import Color, is_color, parse_color, to_hex
+from geoseg.core.columns import in_short
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.core.lookup import look_up
 from geoseg.core.scores import IGNORE
@@ -273,7 +274,9 @@ def _find(token: str, legend: Legend, side: str) -> LegendClass:
         known = {str(each.value)} if side == "map" else _texts(each)
         if token in known:
             return _in_files(each) if side == "map" else each
-    raise LegendError(f"{token!r} is no class of the {side}; its classes are {legend.names}")
+    raise LegendError(
+        f"{token!r} is no class of the {side}; its classes are {in_short(legend.names)}"
+    )
 
 
 def _in_files(each: LegendClass) -> LegendClass:

@@ -45,7 +45,9 @@ class Region:
         Raises:
             VectorError: If they cannot be read, or there is no such column.
         """
-        geometries, values = read_polygons(source.path, attribute=source.column)
+        geometries, values = read_polygons(
+            source.path, attribute=source.column, advice="regions are a file of one layer"
+        )
         if not len(geometries):
             raise EmptyError(f"{source.path}: the layer is empty: it holds no polygon")
         geometries = on_grid(geometries, grid)

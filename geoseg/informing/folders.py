@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from geoseg.core.columns import in_short
 from geoseg.errors import InputError
 from geoseg.informing.about import About, Table, counted, number, shares
 from geoseg.io.class_shares import ClassShares
@@ -38,7 +39,7 @@ def about_patch_set(path: Path) -> About:
         lines={
             "patches": f"{sum(counts.values())} of {record.size} px at stride {record.stride}",
             "splits": ", ".join(f"{count} {split}" for split, count in counts.items() if count),
-            "bands": f"{', '.join(record.band_names)} ({record.dtype})",
+            "bands": f"{in_short(record.band_names)} ({record.dtype})",
             "GSD": f"{number(record.gsd)} m" if record.gsd else "unknown",
             "storage": storage + (f" of {record.pixels}" if record.pixels else ""),
             "sources": counted(len(record.sources), "orthophoto"),
@@ -75,8 +76,8 @@ def about_bundle(path: Path) -> About:
     proof = bundle.quantized
     lines = {
         "network": f"{bundle.arch} on {bundle.encoder}",
-        "classes": ", ".join(bundle.legend.names),
-        "bands": f"{', '.join(bundle.band_names)} ({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
+        "classes": in_short(bundle.legend.names),
+        "bands": f"{in_short(bundle.band_names)} ({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
         "GSD": f"{number(bundle.gsd)} m" if bundle.gsd else "unknown: any is taken",
         "patch size": f"{bundle.patch_size} px",
         "trained on": _trained_on(bundle.training),

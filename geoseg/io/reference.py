@@ -321,7 +321,9 @@ def _only_class(path: Path, legend: Legend) -> int:
     others = [name for name in legend.names if name != legend.background]
     if len(others) != 1:
         raise VectorError(
-            f"{path}: the legend has several classes; name the column that holds them "
-            f"with --attribute"
+            f"{path}: the legend has several classes, and the polygons do not say of which they "
+            f"are: name the column that holds them with --attribute; if all are of one class, "
+            f"tile with --legend binary:NAME, and evaluate with --legend-map and "
+            f"--reference-legend binary:NAME"
         )
     return legend.names.index(others[0])

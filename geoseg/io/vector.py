@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
+from geoseg.core.columns import in_short
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import (
@@ -40,6 +41,9 @@ ALONE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
 MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
 """Types of geometries, as GEOS numbers them: polygons and multi-polygons are polygonal."""
 
+NAME_LAYER = "name one with --layer"
+"""The way out of a file of several layers, where it is a reference."""
+
 NOWHERE = 1e30
 """No place in any CRS has such a coordinate, and squares of it are still numbers."""
 
@@ -63,12 +67,22 @@ def is_vector(path: Path) -> bool:
 
 
 def read_polygons(
-    path: Path, *, layer: str | None = None, attribute: str | None = None
+    path: Path,
+    *,
+    layer: str | None = None,
+    attribute: str | None = None,
+    advice: str = NAME_LAYER,
 ) -> Polygons:
     """All polygons of a layer. Rows without a geometry are passed over.
 
     Rings that cross themselves are mended (every second time around is outside, as they are
     burnt), which is said.
+
+    Args:
+        path: The file.
+        layer: Of it; not needed if there is only one.
+        attribute: Column whose values are wanted, too.
+        advice: What the user is told of a file of several layers.
 
     Raises:
         VectorError: If the file cannot be read, holds other geometries or broken ones, lacks
@@ -76,12 +90,14 @@ def read_polygons(
     """
     import geopandas as gpd
 
-    frame = read_layer(path, layer)
+    frame = read_layer(path, layer, advice)
     if not len(frame):
         attribute = None  # a layer without features may well have no columns
     if attribute is not None and attribute not in frame.columns:
         columns = [name for name in frame.columns if name != frame.geometry.name]
-        raise VectorError(f"{path}: has no column {attribute!r}; its columns are {columns}")
+        raise VectorError(
+            f"{path}: has no column {attribute!r}; its columns are {in_short(columns)}"
+        )
     shapes = np.array([_united(each) for each in frame.geometry], object)
     kinds = shapely.get_type_id(shapes)
     others = np.flatnonzero(~np.isin(kinds, [*POLYGONAL, MISSING]) & ~shapely.is_empty(shapes))
@@ -97,14 +113,14 @@ def read_polygons(
     return Polygons(frame.geometry, values)
 
 
-def read_layer(path: Path, layer: str | None = None) -> Any:
+def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -> Any:
     """A layer of a vector file, a GeoDataFrame in two dimensions.
 
     Raises:
         VectorError: If the file cannot be read, holds broken geometries, or has several layers
             and none is named.
     """
-    frame = _read(path, _layer(path, layer))
+    frame = _read(path, _layer(path, layer, advice))
     _refuse_endless(np.asarray(frame.geometry.values), path)
     return frame
 
@@ -289,11 +305,7 @@ class Area:
             NoPolygonError: If one need, and none does.
             VectorError: If they cannot be read.
         """
-        try:
-            polygons = read_polygons(path).geometries
-        except VectorError as error:  # which advises the option for references
-            advice = "an area is a file of one layer"
-            raise VectorError(str(error).replace("name one with --layer", advice)) from error
+        polygons = read_polygons(path, advice="an area is a file of one layer").geometries
         return cls(polygons, grid, path=path, may_be_elsewhere=may_be_elsewhere)
 
     @property
@@ -306,7 +318,7 @@ class Area:
         return self._burnt.read(window) == 1
 
 
-def _layer(path: Path, wanted: str | None) -> str:
+def _layer(path: Path, wanted: str | None, advice: str) -> str:
     import pyogrio
 
     if not path.exists():
@@ -322,7 +334,7 @@ def _layer(path: Path, wanted: str | None) -> str:
         return layers[0]
     if wanted not in layers:
         missing = "several layers" if wanted is None else f"no layer {wanted!r}"
-        raise VectorError(f"{path}: has {missing}; name one with --layer: {layers}")
+        raise VectorError(f"{path}: has {missing}; {advice}: {layers}")
     return wanted
 
 

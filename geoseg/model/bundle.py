@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.columns import in_short
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, LegendError
 from geoseg.io.outputs import write_text
@@ -226,8 +227,15 @@ class ModelBundle:
             )
         return folder
 
-    def check_bands(self, bands: int, where: Path) -> None:
+    def check_bands(
+        self, bands: int, where: Path, advice: str = "choose them with --bands"
+    ) -> None:
         """See that an orthophoto has as many bands as the model takes.
+
+        Args:
+            bands: How many there are.
+            where: The orthophoto, or what else has them.
+            advice: The way out.
 
         Raises:
             BundleError: If it has not.
@@ -235,11 +243,21 @@ class ModelBundle:
         if bands != self.bands:
             raise BundleError(
                 f"{where}: has {bands} bands, the model takes {self.bands} "
-                f"({', '.join(self.band_names)}); choose them with --bands"
+                f"({in_short(self.band_names)}); {advice}"
             )
 
-    def check_gsd(self, gsd: float | None, where: Path) -> None:
+    def check_gsd(
+        self,
+        gsd: float | None,
+        where: Path,
+        advice: str = "resample to the model's GSD with --resample",
+    ) -> None:
         """See that an orthophoto's GSD is near the model's; unknown ones pass.
+
+        Args:
+            gsd: Metres per pixel.
+            where: The orthophoto, or what else has it.
+            advice: The way out.
 
         Raises:
             BundleError: If they differ by more than `GSD_TOLERANCE`.
@@ -247,7 +265,7 @@ class ModelBundle:
         if gsd and self.gsd and abs(gsd / self.gsd - 1) > GSD_TOLERANCE:
             raise BundleError(
                 f"{where}: GSD is {gsd:.3g} m/px, the model was trained at {self.gsd:.3g} m/px; "
-                f"resample to the model's GSD with --resample"
+                f"{advice}"
             )
 
     def check_values(self, sample: NDArray[Any], where: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoseg.core.columns import listed
 from geoseg.core.distance import Distance
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
@@ -170,7 +171,9 @@ def _looked_up(strips: MapStrips, table: Indices) -> Iterator[Change]:
 
 def _index(name: str, legend: Legend) -> int:
     if name not in legend.names:
-        raise LegendError(f"no class {name!r} in the legend; its classes are {legend.names}")
+        raise LegendError(
+            f"no class {name!r} in the legend; its classes are {listed(legend.names)}"
+        )
     return legend.names.index(name)
 
 

@@ -32,7 +32,7 @@ class Ground(NamedTuple):
         """
         if self.split is not None:
             return PatchSet.open(self.path).footprints(self.split)
-        return read_polygons(self.path).geometries
+        return read_polygons(self.path, advice="an area is a file of one layer").geometries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.colors import ValueColors, shown_bands
+from geoseg.core.columns import in_short
 from geoseg.errors import RasterError
 from geoseg.io.placement import sample_values
 from geoseg.io.raster import RasterReader, ReadOptions
@@ -79,7 +80,7 @@ class BandChoice:
         known = [name.casefold() for name in names]
         if missing := [name for name in self.names if name.casefold() not in known]:
             raise RasterError(
-                f"{path}: has no band {missing[0]!r}; its bands are {', '.join(names)}"
+                f"{path}: has no band {missing[0]!r}; its bands are {in_short(names)}"
             )
         return tuple(known.index(name.casefold()) for name in self.names)
 

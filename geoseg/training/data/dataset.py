@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from geoseg.core.columns import in_short
 from geoseg.core.scores import IGNORE
 from geoseg.errors import TrainingError
 from geoseg.io.patch_record import Patch, PatchSetRecord
@@ -102,7 +103,7 @@ def _known_bands(own: Augmentation, record: PatchSetRecord) -> Bands:
     if own.saturation and bands.visible is None and "saturation" not in own.unasked:
         raise TrainingError(
             f"--augment saturation: needs bands named red, green and blue, and the patches have "
-            f"{', '.join(record.band_names)}"
+            f"{in_short(record.band_names)}"
         )
     return bands
 

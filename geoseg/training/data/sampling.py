@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.columns import in_short
 from geoseg.errors import TrainingError
 
 MOST_OFTEN = 10.0
@@ -70,7 +71,7 @@ def _factors(text: str, names: Sequence[str]) -> NDArray[np.float64]:
             )
         if name not in factors:
             raise TrainingError(
-                f"--oversample {text}: no class is named {name!r}; they are {', '.join(names)}"
+                f"--oversample {text}: no class is named {name!r}; they are {in_short(names)}"
             )
         factors[name] = _number(word, text)
     return np.array(list(factors.values()))

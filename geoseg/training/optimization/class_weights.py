@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from geoseg.core.columns import in_short
 from geoseg.errors import TrainingError
 
 MOST = 100.0
@@ -40,7 +41,7 @@ def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Ten
             )
         if name not in weights:
             raise TrainingError(
-                f"--class-weights {text}: no class is named {name!r}; they are {', '.join(names)}"
+                f"--class-weights {text}: no class is named {name!r}; they are {in_short(names)}"
             )
         weights[name] = _number(weight, text)
     if not any(weights.values()):
