@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from geoseg.chains.options import MULTIPLE
 from geoseg.errors import BundleError
 from geoseg.io.training_ground import TrainingGround
-from geoseg.model.bundle import GSD_TOLERANCE, ModelBundle
+from geoseg.model.bundle import GSD_TOLERANCE, MULTIPLE, ModelBundle
 from geoseg.model.ensemble import Augmentation, Augmented, Ensemble
 from geoseg.model.runtimes import open_runtime
 from geoseg.model.segmenter import Runtime
@@ -72,6 +71,8 @@ class LoadedModels:
         self._open: dict[tuple[int, int, int | None], Runtime] = {}
         for other in bundles[1:]:
             _check_agreement(self.bundle, other)
+        if len(bundles) > 1:
+            self.bundle = replace(self.bundle, sizes=_common_sizes(bundles))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -139,8 +140,33 @@ class LoadedModels:
         """Side of a window as one of the networks sees it."""
         if network_size == window_size or not self.bundle.gsd or not bundle.gsd:
             return network_size
+        if bundle.gsd == self.bundle.gsd:
+            return network_size
         own = network_size * self.bundle.gsd / bundle.gsd
-        return network_size if bundle.gsd == self.bundle.gsd else round(own / MULTIPLE) * MULTIPLE
+        if bundle.sizes:
+            return min(bundle.sizes, key=lambda size: abs(size - own))
+        return round(own / MULTIPLE) * MULTIPLE
+
+
+def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:
+    """Sides of windows that all networks take, as `ModelBundle.sizes` has them.
+
+    Raises:
+        BundleError: If there are none.
+    """
+    particular = [set(each.sizes) for each in bundles if each.sizes]
+    if not particular:
+        return bundles[0].sizes
+    least = (
+        max(each.patch_size for each in bundles if not each.sizes)
+        if any(not each.sizes for each in bundles)
+        else 0
+    )
+    common = {size for size in set.intersection(*particular) if size >= least}
+    if not common:
+        folders = ", ".join(str(each.folder) for each in bundles)
+        raise BundleError(f"{folders} cannot be averaged: they take no windows of the same size")
+    return tuple(sorted(common))
 
 
 def _settings_sha256(bundle: ModelBundle) -> str:

@@ -7,12 +7,12 @@ from typing import Literal
 from geoseg.core.lattice import Lattice, Taper
 from geoseg.errors import InputError
 from geoseg.io.raster import ReadOptions
-from geoseg.model.bundle import ModelBundle
+from geoseg.model.bundle import LARGEST, MULTIPLE, ModelBundle
 
 Bounds = tuple[float, float, float, float]
 """``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
 
-SIZES = (512, 640, 768, 896, 1024)
+SIZES = (512, 640, 768, 896, LARGEST)
 """Sides of windows to choose from, in pixels; see docs/overlap.md."""
 
 LARGE = 768
@@ -23,9 +23,6 @@ SPARE = 1.05
 
 DEFAULT_OVERLAP = 8
 """Windows overlap by an eighth of their side unless the user says otherwise."""
-
-MULTIPLE = 32
-"""Sides that every network can take are multiples of this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +77,24 @@ class PredictOptions:
         Unless the user has chosen, it is the largest of `SIZES` up to `LARGE` that computes
         little more than the cheapest of them all does, or a larger one if none does; one
         window, if that is enough for the orthophoto; never less than a training patch, nor
-        than the stride or overlap takes.
+        than the stride or overlap takes. A network that does not take any size has its own
+        instead of `SIZES`.
 
         Args:
             bundle: The model.
             height: Rows of the orthophoto as the network sees it, in pixels.
             width: Columns.
+
+        Raises:
+            BundleError: If the network does not take windows of the size that the user has chosen.
         """
         if self.patch_size:
+            bundle.check_size(self.patch_size)
             return self.patch_size
         enough = -(-max(height, width) // MULTIPLE) * MULTIPLE
         sizes = {max(min(size, enough), bundle.patch_size) for size in (*SIZES, enough)}
-        sizes = {size for size in sizes if size <= max(SIZES[-1], bundle.patch_size)}
+        sizes = {size for size in sizes if size <= max(LARGEST, bundle.patch_size)}
+        sizes = set(bundle.sizes or sizes)
         fitting = [size for size in sizes if 1 <= self._stride(size) <= size]
         costs = {size: self._cost(size, height, width) for size in fitting or [max(sizes)]}
         good = [size for size, cost in costs.items() if cost <= SPARE * min(costs.values())]

@@ -11,7 +11,7 @@ model/
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,12 @@ RECORD = "geoseg.json"
 INT8 = "int8"
 INT8_FILES = ("model.xml", "model.bin")
 FORMAT = 1
+
+MULTIPLE = 32
+"""Sides that nearly every network can take are multiples of this, in pixels."""
+
+LARGEST = 1024
+"""Side of the largest window that a prediction chooses by itself, in pixels."""
 
 MAX_SIZE = 16_384
 """Side of a window, in pixels: a larger one of three bands alone takes 3 GB."""
@@ -136,6 +142,10 @@ class ModelBundle:
     gsd: float | None
     """Metres per pixel of the training orthophotos; None without georeference."""
 
+    sizes: tuple[int, ...] | None = None
+    """Sides of windows that the network takes, in pixels; empty: every multiple of `MULTIPLE` from
+    the patch size on; None: not known, as of bundles that do not say it."""
+
     training: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained and how well it did."""
 
@@ -177,8 +187,9 @@ class ModelBundle:
         """Write ``geoseg.json`` beside weights that are already there."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
         del content["folder"]
-        if self.quantized is None:
-            del content["quantized"]
+        for name in ("quantized", "sizes"):
+            if getattr(self, name) is None:
+                del content[name]
         content["weights_sha256"] = file_sha256(folder / WEIGHTS)
         write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
@@ -193,6 +204,35 @@ class ModelBundle:
         if self.folder is None:
             raise ValueError("a bundle that was not loaded has no weights")
         return file_sha256(self.folder / WEIGHTS)
+
+    def surely_takes(self, size: int) -> bool:
+        """Whether the network is known to take windows of a size, in pixels."""
+        if self.sizes:
+            return size in self.sizes
+        fits = size == self.patch_size or (size > self.patch_size and size % MULTIPLE == 0)
+        return self.sizes is not None and fits
+
+    def check_size(self, size: int) -> None:
+        """See that windows of a size are not known to be impossible.
+
+        Raises:
+            BundleError: If they are.
+        """
+        if self.sizes and size not in self.sizes:
+            raise BundleError(self.wrong_size(size, self.sizes))
+
+    def wrong_size(self, size: int, possible: Sequence[int]) -> str:
+        """What is said of windows that the network does not take.
+
+        Args:
+            size: Their side, in pixels.
+            possible: Sides that it takes; none if none is known.
+        """
+        sides = " or ".join(f"--patch-size {each}" for each in possible[:4])
+        return (
+            f"{self.folder}: {self.arch} with {self.encoder} does not take windows of {size} px"
+            + (f"; choose {sides}" if possible else "")
+        )
 
     def int8_folder(self, size: int) -> Path:
         """Where the quantised network is.
@@ -320,9 +360,17 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
         ),
         "patch_size": own.whole("patch_size", 1, MAX_SIZE),
         "gsd": own.number("gsd", LOWEST_GSD, FLOAT32_MAX) if own.has("gsd") else None,
+        "sizes": _sizes(own) if own.has("sizes") else None,
         "training": own.table("training") if own.has("training") else {},
         "quantized": _quantized(own.value("quantized")) if own.has("quantized") else None,
     }
+
+
+def _sizes(own: Fields) -> tuple[int, ...]:
+    sizes = own.items("sizes")
+    if not all(type(size) is int and 1 <= size <= MAX_SIZE for size in sizes):
+        raise ValueError(f"sizes is a list of whole numbers in 1..{MAX_SIZE}")
+    return tuple(sorted(set(sizes)))
 
 
 def _pixel_type(name: str) -> str:

@@ -7,6 +7,7 @@ from torch.nn import functional
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.network import load_network, size_divisor
+from geoseg.model.sizes import refusal, some_sizes
 
 
 class Normalise(nn.Module):
@@ -113,11 +114,26 @@ def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipel
     if bundle.folder is None:
         raise ValueError("the bundle was not loaded from a folder")
     network = load_network(bundle.folder)
-    divisor = size_divisor(network)
-    if network_size is not None and network_size % divisor:
-        raise BundleError(
-            f"--patch-size {network_size}: {bundle.arch} with {bundle.encoder} needs a "
-            f"multiple of {divisor}"
-        )
+    if network_size is not None and not bundle.surely_takes(network_size):
+        _check_size(network, bundle, network_size)
     pipeline = Pipeline(Entry(bundle.normalisation, network_size), network)
     return pipeline.eval()
+
+
+def _check_size(network: nn.Module, bundle: ModelBundle, size: int) -> None:
+    """Try a size of which the bundle does not know whether the network takes it.
+
+    Raises:
+        BundleError: If it does not.
+    """
+    divisor = size_divisor(network)
+    if size % divisor:
+        raise BundleError(
+            f"--patch-size {size}: {bundle.arch} with {bundle.encoder} needs a "
+            f"multiple of {divisor}"
+        )
+    if refusal(network, bundle.bands, size, weightless=True) is None:
+        return
+    if (reason := refusal(network, bundle.bands, size)) is not None:
+        possible = bundle.sizes or some_sizes(network, bundle.bands, size)
+        raise BundleError(f"{bundle.wrong_size(size, possible)} ({reason})")

@@ -12,6 +12,7 @@ from torch import Tensor
 from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
+from geoseg.model.layout import spare_narrow_layers
 from geoseg.model.pipeline import load_pipeline
 from geoseg.model.segmenter import Precision
 
@@ -104,6 +105,7 @@ class TorchSegmenter:
         self.versions: Mapping[str, str] = {"torch": torch.__version__}
         model: Any = load_pipeline(bundle, network_size).to(self.device)
         self._model = model.to(memory_format=torch.channels_last)
+        spare_narrow_layers(self._model)
         self._fits: int | None = None
         self._thread = threading.local()
 

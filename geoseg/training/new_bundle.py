@@ -10,6 +10,7 @@ from geoseg.io.patch_record import PatchSetRecord
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.hub import DEFAULT_ENCODER
 from geoseg.model.network import build_network, size_divisor
+from geoseg.model.sizes import find_sizes, refusal, some_sizes
 from geoseg.model.weights import ImagenetNormalisation, packaged_encoder, usual_weights
 from geoseg.training.options import PATIENCE, TrainOptions
 from geoseg.training.transfer import check_architecture, matched_bands, start_from
@@ -84,20 +85,25 @@ def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
         classes=len(names),
         encoder_weights=options.encoder_weights,
     )
-    _check_size(network, record.size, options)
+    _check_size(network, record, options)
+    sizes = find_sizes(network, record.bands, record.size)
     if origin is None:
-        return Beginning(network, _new_bundle(record, options, _normalisation(record, wanted)), ())
+        normalisation = _normalisation(record, wanted)
+        return Beginning(network, _new_bundle(record, options, normalisation, sizes), ())
     notes = start_from(network, origin, band_names=record.band_names, names=names)
     normalisation = _normalisation(record, None)
     if origin.dtype == record.dtype:
         normalisation = _of_known_bands(origin, record, normalisation)
     else:
         notes += (f"{origin.folder}: the normalisation is that of the patches, of {record.dtype}",)
-    return Beginning(network, _new_bundle(record, options, normalisation), notes, origin)
+    return Beginning(network, _new_bundle(record, options, normalisation, sizes), notes, origin)
 
 
 def _new_bundle(
-    record: PatchSetRecord, options: TrainOptions, normalisation: Normalisation
+    record: PatchSetRecord,
+    options: TrainOptions,
+    normalisation: Normalisation,
+    sizes: tuple[int, ...],
 ) -> ModelBundle:
     return ModelBundle(
         arch=options.arch,
@@ -110,6 +116,7 @@ def _new_bundle(
         normalisation=normalisation,
         patch_size=record.size,
         gsd=record.gsd,
+        sizes=sizes,
     )
 
 
@@ -136,11 +143,22 @@ def _of_known_bands(
     )
 
 
-def _check_size(network: nn.Module, size: int, options: TrainOptions) -> None:
-    divisor = size_divisor(network)
+def _check_size(network: nn.Module, record: PatchSetRecord, options: TrainOptions) -> None:
+    """Try the network once on a patch, before anything is written.
+
+    Raises:
+        TrainingError: If it does not take patches of that size.
+    """
+    size, divisor = record.size, size_divisor(network)
+    what = f"the patches are {size} px, and {options.arch} with {options.encoder}"
     if size % divisor:
         near = sorted({max(size // divisor, 1) * divisor, (size // divisor + 1) * divisor})
-        raise TrainingError(
-            f"the patches are {size} px, and {options.arch} with {options.encoder} needs a "
-            f"multiple of {divisor}: tile with --patch-size {' or '.join(map(str, near))}"
-        )
+        raise TrainingError(f"{what} needs a multiple of {divisor}: {_tile(near)}")
+    if (reason := refusal(network, record.bands, size)) is not None:
+        near = some_sizes(network, record.bands, size)
+        advice = _tile(near) if near else "choose another --arch or --encoder"
+        raise TrainingError(f"{what} does not take them ({reason}): {advice}")
+
+
+def _tile(sizes: list[int]) -> str:
+    return f"tile with --patch-size {' or '.join(map(str, sizes))}"

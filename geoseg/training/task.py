@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
 from geoseg.model.bundle import Normalisation
+from geoseg.model.layout import spare_narrow_layers
 from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
 from geoseg.training.augmentation.mixing import mix
@@ -61,6 +62,7 @@ class SegmentationTask(lightning.LightningModule):
         """
         super().__init__()
         self.network = network
+        spare_narrow_layers(network)
         self.normalise = Normalise(normalisation)
         self.loss = loss
         self.classes = classes

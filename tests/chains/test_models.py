@@ -61,6 +61,14 @@ def test_members_of_other_gsd_see_the_same_ground(load):
     assert [asked["network_size"] for asked in opened] == [512, 576]
 
 
+def test_models_that_are_averaged_get_windows_that_all_of_them_take(load):
+    models, _ = load({"sizes": (224, 448)}, {"sizes": (448, 896)})
+
+    assert models.bundle.sizes == (448,)
+    with pytest.raises(BundleError, match="no windows of the same size"):
+        load({"sizes": (224,)}, {"sizes": (256,)})
+
+
 def test_a_map_names_all_models_and_their_views(load):
     alone, _ = load()
     several, _ = load({"encoder": "other"}, augmentation="d4")

@@ -8,7 +8,7 @@ from rules import random_image
 
 from geoseg.chains import PredictOptions, plan_map
 from geoseg.core.window import Window
-from geoseg.errors import EmptyError, InputError
+from geoseg.errors import BundleError, EmptyError, InputError
 from geoseg.mosaicking import MapOutputs
 
 
@@ -50,6 +50,28 @@ def test_windows_are_never_smaller_than_training_patches(write_raster, bundle):
     large = replace(bundle, patch_size=2048)
 
     assert plan_map(ortho, large, PredictOptions()).lattice.size == 2048
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side", "chosen"),
+    [
+        ((224,), 100, 224),
+        ((224,), 3000, 224),
+        ((224, 448, 672, 896), 200, 224),
+        ((224, 448, 672, 896), 440, 448),
+        ((), 3000, 512),
+        (None, 3000, 512),
+    ],
+)
+def test_windows_are_of_a_size_that_the_network_takes(bundle, sizes, side, chosen):
+    particular = replace(bundle, patch_size=sizes[0] if sizes else 8, sizes=sizes)
+
+    assert PredictOptions().size(particular, side, side) == chosen
+
+
+def test_a_size_that_the_network_does_not_take_is_refused_with_those_that_it_does(bundle):
+    with pytest.raises(BundleError, match="windows of 300 px; choose --patch-size 224"):
+        PredictOptions(patch_size=300).size(replace(bundle, sizes=(224,)), 900, 900)
 
 
 def test_stride_and_overlap_say_the_same(plan):

@@ -67,6 +67,23 @@ def small(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("sizes", [None, (), (224, 448)])
+def test_sizes_of_windows_come_back_as_they_were_written(small, sizes):
+    replace(ModelBundle.load(small), sizes=sizes).write_record(small)
+
+    assert ModelBundle.load(small).sizes == sizes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"),
+    [(None, []), ((), [45, 64, 96, 992]), ((45, 90), [45, 90])],
+)
+def test_only_what_is_known_is_surely_taken(small, sizes, taken):
+    bundle = replace(ModelBundle.load(small), patch_size=45, sizes=sizes)
+
+    assert [n for n in (32, 45, 46, 64, 90, 96, 992) if bundle.surely_takes(n)] == taken
+
+
 def test_the_smallest_bundle_is_whole(small):
     assert ModelBundle.load(small).normalisation.std == (4.0, 5.0, 6.0)
 
@@ -103,6 +120,7 @@ NAN, HUGE = float("nan"), 10**40
         *(("normalisation.std", value) for value in ([1] * 4, ["1"] * 3, [1e-320] * 3, 7)),
         *(("normalisation.mean", value) for value in ([NAN] * 3, [1, 1], [1e39] * 3, None)),
         *(("quantized", value) for value in (7, [], {"agreement": 1})),
+        *(("sizes", value) for value in (7, [0], ["64"], [True], [10**9])),
         *(("surprise", value) for value in (1,)),
     ],
 )
