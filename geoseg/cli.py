@@ -159,7 +159,8 @@ def _warnings_told() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if not issubclass(category, GeosegWarning):
-                others(message, category, *place, **more)
+                if sys.warnoptions:  # whoever develops has asked for them
+                    others(message, category, *place, **more)
             elif str(message) not in told:
                 told.add(str(message))
                 complain(f"warning: {message}")

@@ -24,6 +24,9 @@ PIECES = 3
 WAITING = 5
 """Batches that are in memory at a time, read or scored, besides those in the network."""
 
+MOST_RESAMPLED = 8
+"""GSD of an orthophoto and a model differ by less than this factor."""
+
 NARROWEST = 4
 """Windows beside each other in a band, at least: its neighbours compute one of them again."""
 
@@ -177,13 +180,20 @@ def scale_of(ortho: RasterReader, bundle: ModelBundle) -> float:
     """Pixels of the orthophoto in a pixel of the model's.
 
     Raises:
-        BundleError: If a GSD is unknown.
+        BundleError: If a GSD is unknown, or they are too far apart.
     """
     gsd = ortho.grid.gsd
     if not gsd or not bundle.gsd:
         which = "the orthophoto" if not gsd else "the model"
         raise BundleError(f"{ortho.path}: --resample needs a GSD, and {which} has none")
-    return bundle.gsd / gsd
+    scale = bundle.gsd / gsd
+    if not 1 / MOST_RESAMPLED < scale < MOST_RESAMPLED:
+        raise BundleError(
+            f"{ortho.path}: GSD is {gsd:.4g} m/px, the model was trained at {bundle.gsd:.4g} m/px: "
+            f"a factor of {max(scale, 1 / scale):.3g}, and --resample takes less than "
+            f"{MOST_RESAMPLED}; what the model knows is not to be seen there"
+        )
+    return scale
 
 
 def _default_memory() -> int:

@@ -230,7 +230,7 @@ def _horizontal(wkt: str) -> Any:
     """Pyproj's CRS without heights, and without a shift of nothing to WGS 84."""
     import pyproj
 
-    crs = pyproj.CRS.from_wkt(wkt)
+    crs: Any = pyproj.CRS.from_wkt(wkt)
     while crs.is_compound or crs.is_bound:
         if crs.is_bound and any(crs.coordinate_operation.towgs84 or [1]):
             break
@@ -241,8 +241,8 @@ def _horizontal(wkt: str) -> Any:
 def _difference(one: CRS | None, other: CRS | None) -> str:
     """What differs between two CRS, in words."""
     if one is None or other is None:
-        known = _name(_horizontal((one or other).to_wkt())) if one or other else ""
-        return f"one has no CRS, the other {known}"
+        known = one or other
+        return f"one has no CRS, the other {known and _name(_horizontal(known.to_wkt()))}"
     first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
     parts = zip(_parts(first).items(), _parts(second).values(), strict=True)
     told = [f"{name} {mine} and {theirs}" for (name, mine), theirs in parts if mine != theirs]

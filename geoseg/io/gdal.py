@@ -16,6 +16,8 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
+from rasterio._path import _parse_path as parse_path
+from rasterio._path import _vsi_path as vsi_path
 from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError, RasterioIOError
@@ -26,6 +28,7 @@ from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
 from geoseg.io import DEFAULT_CACHE
+from geoseg.io.paths import gdal_name, is_gdal_name
 from geoseg.io.sources import refuse_foreign_pixels, refuse_special_file, service_of
 
 Bands = tuple[int, ...]
@@ -54,12 +57,12 @@ def opened(path: Path) -> Any:
     Raises:
         RasterError: If the file is missing or is no raster.
     """
-    if "://" not in str(path) and not str(path).startswith("/vsi") and not path.exists():
+    if not path.exists() and not is_gdal_name(path):
         raise RasterError(f"{path}: no such file")
     refuse_special_file(path)
     try:
         with reading(path):
-            dataset = rasterio.open(path)
+            dataset = rasterio.open(gdal_name(path))
     except RasterError as error:
         if (service := service_of(path)) is not None:
             raise RasterError(
@@ -76,7 +79,7 @@ def opened(path: Path) -> Any:
     if dataset.count == 0:
         raise RasterError(
             f"{path}: holds several rasters and none of its own; name one of them: "
-            f"{', '.join(dataset.subdatasets[:3])}"
+            f"{', '.join(map(repr, dataset.subdatasets[:3]))}"
         )
     return dataset
 
@@ -345,6 +348,7 @@ def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
         dataset: The raster, without alpha.
         nodata: The user's, as in `ReadOptions`.
     """
+    name = vsi_path(parse_path(dataset.name))
     root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
     if dataset.crs:
         SubElement(root, "SRS").text = dataset.crs.to_wkt()
@@ -354,18 +358,18 @@ def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
         SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
         color = dataset.colorinterp[band - 1].name
         SubElement(target, "ColorInterp").text = color.capitalize()
-        _add_source(target, "SimpleSource", dataset.name, str(band))
+        _add_source(target, "SimpleSource", name, str(band))
     product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
     mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", product)
     SubElement(mask, "PixelFunctionType").text = "mul"
     SubElement(mask, "SourceTransferType").text = "Float32"
     for band in dataset.indexes:
-        _add_known(mask, dataset.name, str(band), "nan")
+        _add_known(mask, name, str(band), "nan")
         if nodata is None:
-            _add_source(mask, "SimpleSource", dataset.name, f"mask,{band}")
+            _add_source(mask, "SimpleSource", name, f"mask,{band}")
         else:
             value = "nan" if nodata == "none" else repr(float(nodata))
-            _add_known(mask, dataset.name, str(band), value)
+            _add_known(mask, name, str(band), value)
     return tostring(root, encoding="unicode")
 
 

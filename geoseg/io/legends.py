@@ -17,7 +17,7 @@ from geoseg.core.window import blocks
 from geoseg.errors import EmptyError, LegendError
 from geoseg.io.gdal import hides_top, lossy_compression, opened, reading
 from geoseg.io.raster import RasterReader
-from geoseg.io.vector import is_vector, read_polygons
+from geoseg.io.vector import is_vector, read_layer, read_polygons
 from geoseg.io.window_scores import read_tags
 
 MOST_DERIVED = 100
@@ -126,7 +126,12 @@ def _tables_of_attribute(
     path: Path, attribute: str | None, layer: str | None
 ) -> tuple[list[Any], list[str]]:
     if attribute is None:
-        raise LegendError(f"{path}: name the column that holds the class with --attribute")
+        frame = read_layer(path, layer)
+        columns = [str(name) for name in frame.columns if name != frame.geometry.name]
+        raise LegendError(
+            f"{path}: name the column that holds the class with --attribute; its columns are "
+            f"{columns}"
+        )
     column = read_polygons(path, layer=layer, attribute=attribute).attributes
     if not column:
         raise EmptyError(f"{path}: the layer is empty: it holds no polygon")

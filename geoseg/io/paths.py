@@ -1,6 +1,7 @@
 """What a user names on the command line becomes a list of files."""
 
 import os
+import re
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
@@ -10,8 +11,67 @@ from geoseg.errors import InputError
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
 """What is taken from a folder of orthophotos."""
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
+WRITABLE_VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
+"""What vectors of our own are written as."""
+
+VECTOR_SUFFIXES = (
+    *WRITABLE_VECTORS,
+    *(".geojsonl", ".geojsons", ".parquet", ".geoparquet", ".gdb", ".tab", ".mif", ".shz"),
+    *(".kmz", ".sqlite", ".dxf"),
+)
 """What is taken for polygons rather than a raster."""
+
+ZIPPED_VECTORS = (".gdb.zip", ".shp.zip")
+"""Archives that are read as polygons."""
+
+GDAL_NAME = re.compile(r"(/vsi\w+/|[a-zA-Z][\w+]+:)")
+"""How names begin that only GDAL knows: of subdatasets, archives and servers. C: is a drive."""
+
+URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!/)")
+"""Beginnings of addresses that pathlib has taken a slash from."""
+
+
+def is_gdal_name(path: Path) -> bool:
+    """Whether a path is no file of this machine, but a name that GDAL knows."""
+    return bool(GDAL_NAME.match(path.as_posix())) and not path.exists()
+
+
+def gdal_name(path: Path) -> str:
+    """A path as GDAL is to be told of it.
+
+    pathlib makes one slash of two, which stand in addresses, before absolute paths in archives
+    and in HDF5 groups.
+
+    >>> gdal_name(Path("http://host//a.tif")), gdal_name(Path("/vsicurl/https://host/a.tif"))
+    ('http://host/a.tif', '/vsicurl/https://host/a.tif')
+    >>> gdal_name(Path('HDF5:"a.h5"://group/data')), gdal_name(Path("zip://a.zip!b.tif"))
+    ('HDF5:"a.h5"://group/data', 'zip://a.zip!b.tif')
+    """
+    if not is_gdal_name(path):
+        return str(path)
+    text = URL.sub(r"\1://", path.as_posix())
+    if text.startswith("HDF5:"):
+        return re.sub(r'(":|\.\w+:)/(?!/)', r"\1//", text)
+    for scheme, start in (("/vsi", ""), ("zip:/", "/"), ("tar:/", "/"), ("gzip:/", "/")):
+        if text.startswith(scheme):
+            return _with_archive(text, start)
+    return text
+
+
+def _with_archive(text: str, start: str) -> str:
+    """The name of a file in an archive, whose path is absolute if there is such a file.
+
+    Args:
+        text: The name.
+        start: What follows its beginning in any case.
+    """
+    found = re.match(r"(/vsi\w+/|\w+:/)(?!/)(.*)", text)
+    if found is None or found[2].startswith("vsi"):
+        return text
+    archive = re.match(r".*?\.(zip|tar|tgz|gz|kmz|7z|rar)", found[2], re.IGNORECASE)
+    name = archive[0] if archive else found[2]
+    absolute = not Path(name).exists() and Path(f"/{name}").exists()
+    return f"{found[1]}{start}{'/' if absolute else ''}{found[2]}"
 
 
 def find_rasters(named: Sequence[Path]) -> list[Path]:
@@ -42,12 +102,19 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     >>> unique_names([Path("a/x.tif"), Path("b/x.tif"), Path("b/y.tif")])
     ['a_x', 'b_x', 'b_y']
     """
-    parts = [(*path.parent.parts, path.stem) for path in paths]
+    parts = [(*path.parent.parts, path.stem) for path in map(_as_file, paths)]
     for depth in range(1, max(map(len, parts), default=1) + 1):
         names = ["_".join(part[-depth:]).replace(os.sep, "") for part in parts]
         if len(set(names)) == len(names):
             return names
     return [f"{part[-1]}_{number}" for number, part in enumerate(parts, 1)]
+
+
+def _as_file(path: Path) -> Path:
+    """A path that files can be called after."""
+    if not is_gdal_name(path):
+        return path
+    return Path(re.sub(r"[^\w-]+", "_", path.as_posix()).strip("_"))
 
 
 def check_name(path: Path) -> None:
@@ -70,7 +137,9 @@ def _expand(named: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
 
 
 def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    if path.is_dir():
+    if is_gdal_name(path):
+        return [path]
+    if path.is_dir() and path.suffix.lower() not in VECTOR_SUFFIXES:
         files = [each for each in path.iterdir() if each.suffix.lower() in suffixes]
         if not files:
             raise InputError(f"{path}: the folder holds none of {', '.join(suffixes)}")

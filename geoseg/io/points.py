@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.core.grid import Grid
 from geoseg.errors import OutputError, VectorError
 from geoseg.io.numbered import on_grid
-from geoseg.io.paths import VECTOR_SUFFIXES
+from geoseg.io.paths import WRITABLE_VECTORS
 from geoseg.io.plots import Plots
 from geoseg.io.vector import read_layer, write_layer
 
@@ -52,8 +52,8 @@ def write_points(
     """
     import geopandas as gpd
 
-    if path.suffix.lower() not in VECTOR_SUFFIXES:
-        raise OutputError(f"{path}: the name must end in one of {', '.join(VECTOR_SUFFIXES)}")
+    if path.suffix.lower() not in WRITABLE_VECTORS:
+        raise OutputError(f"{path}: the name must end in one of {', '.join(WRITABLE_VECTORS)}")
     xs, ys = _apply(grid.transform, points.cols + 0.5, points.rows + 0.5)
     frame = gpd.GeoDataFrame(
         dict(points.columns),

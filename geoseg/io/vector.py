@@ -4,9 +4,10 @@ geopandas is imported where a file is read or written: it takes longer than all 
 commands that are given rasters alone never need it.
 """
 
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -27,7 +28,7 @@ from geoseg.errors import (
 )
 from geoseg.io.numbered import on_grid
 from geoseg.io.outputs import staged, writing
-from geoseg.io.paths import VECTOR_SUFFIXES
+from geoseg.io.paths import VECTOR_SUFFIXES, ZIPPED_VECTORS
 from geoseg.io.sources import refuse_special_file
 from geoseg.io.style import write_vector_style
 
@@ -63,7 +64,21 @@ class Polygons(NamedTuple):
 
 def is_vector(path: Path) -> bool:
     """Whether a file is read as polygons rather than as a raster."""
-    return path.suffix.lower() in VECTOR_SUFFIXES
+    name = path.name.lower()
+    if not name.endswith((*VECTOR_SUFFIXES, *ZIPPED_VECTORS)):
+        return False
+    return path.suffix.lower() != ".gpkg" or not _holds_only_rasters(path)
+
+
+def _holds_only_rasters(path: Path) -> bool:
+    """Whether a GeoPackage has tiles and no features."""
+    if not path.is_file():
+        return False
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as file:
+        kinds = {row[0] for row in file.execute("SELECT data_type FROM gpkg_contents")}
+        return bool(kinds) and "features" not in kinds
+    return False
 
 
 def read_polygons(

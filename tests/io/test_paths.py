@@ -1,9 +1,14 @@
 from pathlib import Path
+from zipfile import ZipFile
 
+import numpy as np
 import pytest
+from shapely import box
 
 from geoseg.errors import InputError
 from geoseg.io.paths import find_rasters, find_references, unique_names
+from geoseg.io.raster import RasterReader
+from geoseg.io.vector import is_vector
 
 
 @pytest.fixture
@@ -84,3 +89,42 @@ def test_names_are_short_and_unique(paths, expected):
 def test_a_name_that_gdal_cannot_be_told_is_refused(tmp_path):
     with pytest.raises(InputError, match="the name is not UTF-8; rename it"):
         find_rasters([tmp_path / "o\udcff.tif"])
+
+
+def test_names_of_archives_and_servers_are_no_globs_and_no_missing_files(tmp_path, write_raster):
+    tile = write_raster("a.tif", np.ones((3, 4, 4), np.uint8))
+    archive = tmp_path / "a.zip"
+    with ZipFile(archive, "w") as file:
+        file.write(tile, "inside/a.tif")
+
+    for name in (f"/vsizip/{archive}/inside/a.tif", f"zip://{archive}!inside/a.tif"):
+        [found] = find_rasters([Path(name)])
+        with RasterReader(found) as reader:
+            assert reader.bands == 3
+    address = Path("http://host/a.tif?key=1")
+    assert find_rasters([address]) == [address]
+    assert unique_names([Path("netcdf:a.nc:one"), Path("netcdf:a.nc:two")]) == [
+        "netcdf_a_nc_one",
+        "netcdf_a_nc_two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("a.geojsonl", True),
+        ("a.PARQUET", True),
+        ("a.gdb.zip", True),
+        ("a.tab", True),
+        ("a.zip", False),
+    ],
+)
+def test_polygons_are_known_by_many_suffixes(name, is_one):
+    assert is_vector(Path(name)) == is_one
+
+
+def test_a_geopackage_of_tiles_is_a_raster(tmp_path, write_raster, write_polygons):
+    tiles = write_raster("a.gpkg", np.ones((3, 8, 8), np.uint8), driver="GPKG")
+
+    assert not is_vector(tiles)
+    assert is_vector(write_polygons("b.gpkg", [box(0, 0, 1, 1)]))
