@@ -15,6 +15,7 @@
     - NoPolygonError       no polygon of a file lies on a raster
   - OutputError            an output cannot be written
     - OutputExistsError    an output is already there and --overwrite was not given
+    - OutputConflictError  an output is, holds or lies in an input or another output
   - BatchError             some of several inputs failed; the others are done
 
 Anything else that escapes is a bug and keeps its traceback.
@@ -124,6 +125,10 @@ class OutputError(GeosegError):
 
 class OutputExistsError(OutputError):
     """An output is already there and ``--overwrite`` was not given."""
+
+
+class OutputConflictError(OutputError):
+    """An output is, holds or lies in an input or another output."""
 
 
 class BatchError(GeosegError):

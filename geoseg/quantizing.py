@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from geoseg.core.columns import in_short
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
-from geoseg.errors import BundleError, EmptyError
-from geoseg.io.outputs import refuse_existing, staged
+from geoseg.errors import BundleError, EmptyError, OutputExistsError
+from geoseg.io.folders import MODEL, named
+from geoseg.io.outputs import staged
 from geoseg.io.patch_record import Patch
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import INT8, ModelBundle, Quantized
@@ -85,8 +86,7 @@ def quantize(
     """
     bundle, patch_set = ModelBundle.load(model), PatchSet.open(patches)
     folder = model / INT8
-    if not options.overwrite:
-        refuse_existing(folder, overwrite=False)
+    _refuse_earlier(model, overwrite=options.overwrite)
     _check(bundle, patch_set)
     samples = Images(patch_set, choose_samples(patch_set, options), tell)
     from geoseg.model.quantization import Quantisation, versions
@@ -115,6 +115,22 @@ def quantize(
     )
     replace(bundle, quantized=proof).write_record(model)
     return QuantizeReport(folder, proof, found.speed)
+
+
+def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
+    """See that an int8 network may be replaced, and nothing else is lost with it.
+
+    Raises:
+        OutputExistsError: If it may not.
+    """
+    folder = model / INT8
+    if not overwrite and folder.exists():
+        raise OutputExistsError(f"{folder} exists; use --overwrite to replace it")
+    if foreign := [each for each in MODEL.foreign(model) if each.split("/")[0] == INT8]:
+        raise OutputExistsError(
+            f"{folder} holds what geoseg did not write there, and is not replaced: "
+            f"{named(foreign)}; move that elsewhere"
+        )
 
 
 @dataclass(frozen=True)

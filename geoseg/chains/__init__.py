@@ -5,7 +5,7 @@ Steps never import each other; this package, above them and below the commands, 
 
 from geoseg.chains.models import LoadedModels, Models
 from geoseg.chains.options import PredictOptions
-from geoseg.chains.patches import predict_patches
+from geoseg.chains.patches import patch_maps, predict_patches
 from geoseg.chains.plan import PredictPlan
 from geoseg.chains.predict import plan_map, predict_map
 from geoseg.chains.stitched import stitched_confusion
@@ -15,6 +15,7 @@ __all__ = [
     "Models",
     "PredictOptions",
     "PredictPlan",
+    "patch_maps",
     "plan_map",
     "predict_map",
     "predict_patches",

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from geoseg.errors import BundleError
@@ -73,6 +74,11 @@ class LoadedModels:
             _check_agreement(self.bundle, other)
         if len(bundles) > 1:
             self.bundle = replace(self.bundle, sizes=_common_sizes(bundles))
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the bundles were loaded from."""
+        return [each.folder for each in self._bundles if each.folder]
 
     @property
     def record(self) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def predict_patches(
     patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
     if not patches:
         raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")
-    jobs = [(patch, _patch_outputs(patch_set, patch, folder, overwrite)) for patch in patches]
+    jobs = [
+        (patch, _patch_outputs(patch_set, patch, folder, overwrite=overwrite)) for patch in patches
+    ]
     for _, outputs in jobs:
         outputs.refuse_existing()
     if batch_size:
@@ -81,7 +83,15 @@ def _ground_of(models: Models, patch_set: PatchSet, patch: Patch) -> dict[str, A
     return training_ground_of(models, source.grid, patch.window, lambda: source.content)
 
 
-def _patch_outputs(patch_set: PatchSet, patch: Patch, folder: Path, overwrite: bool) -> MapOutputs:
+def patch_maps(patch_set: PatchSet, folder: Path, split: Split | None) -> list[Path]:
+    """The maps that `predict_patches` writes."""
+    wanted = (patch for patch in patch_set.patches if split in (None, patch.split))
+    return [_patch_outputs(patch_set, patch, folder, overwrite=False).class_map for patch in wanted]
+
+
+def _patch_outputs(
+    patch_set: PatchSet, patch: Patch, folder: Path, *, overwrite: bool
+) -> MapOutputs:
     name = f"{patch_set.name_of(patch)}.tif"
     return MapOutputs(class_map=folder / name, sidecars=False, overwrite=overwrite)
 

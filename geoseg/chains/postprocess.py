@@ -15,11 +15,10 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError
 from geoseg.io.gdal import limit_block_cache
-from geoseg.io.outputs import writing
+from geoseg.io.outputs import scratch, writing
 from geoseg.io.pieces import Pieces
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import open_class_map
-from geoseg.io.unfinished import scratch
 from geoseg.io.window_scores import read_tags
 from geoseg.io.writer import BLOCK
 from geoseg.mosaicking import MapOutputs, MapReport

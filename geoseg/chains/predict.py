@@ -22,6 +22,7 @@ from geoseg.core.colors import find_bands, misplaced_bands
 from geoseg.core.columns import in_short
 from geoseg.core.window import Window
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
+from geoseg.io.folders import WINDOWS
 from geoseg.io.gdal import limit_block_cache
 from geoseg.io.outputs import staged, write_text
 from geoseg.io.placement import sample_values
@@ -96,7 +97,7 @@ def predict_map(
             resumable(
                 outputs.class_map,
                 fingerprint(path, job.provenance, plan, options, outputs),
-                guarded=outputs.paths,
+                guarded=outputs.files,
                 resume=options.resume,
                 overwrite=outputs.overwrite,
                 note=KEPT if windows is None else KEPT_OF_THE_MAP,
@@ -310,7 +311,7 @@ def _window_folder(
     if windows is None:
         yield None
         return
-    with staged(windows, overwrite=overwrite) as folder:
+    with staged(windows, overwrite=overwrite, kind=WINDOWS) as folder:
         start_window_folder(folder, layout)
         yield folder
 

@@ -18,6 +18,7 @@ from geoseg.checking.same_ground import SameGround, same_ground, too_many
 from geoseg.checking.survey import Survey, survey
 from geoseg.checking.values import values
 from geoseg.errors import EmptyError
+from geoseg.io.folders import CHECK, KIND
 from geoseg.io.patch_ground import Grounds, patch_footprints
 from geoseg.io.patches import PatchSet
 
@@ -70,6 +71,7 @@ class CheckReport:
         names = [self.patch_set.name_of(patch) for patch in patches]
         legend = self.patch_set.record.legend.names
         return {
+            KIND: CHECK.name,
             "patches": str(self.patch_set.folder),
             "counts": dict(Counter(patch.split for patch in patches)),
             "class_shares": {

@@ -11,9 +11,10 @@ from geoseg.checking.findings import Finding
 from geoseg.checking.pictures import draw_sheet
 from geoseg.core.undefined import without_nan
 from geoseg.errors import InputError
+from geoseg.io.folders import CHECK, PATCH_SET
 from geoseg.io.outputs import staged
 
-RECORD = "check.json"
+RECORD = CHECK.record
 PAGE = "report.html"
 
 STYLE = """
@@ -34,7 +35,7 @@ def write_report(folder: Path, report: CheckReport, *, overwrite: bool) -> None:
         OutputError: If it cannot be written.
     """
     refuse_own_folder(folder, report)
-    with staged(folder, overwrite=overwrite) as partial:
+    with staged(folder, overwrite=overwrite, kind=CHECK) as partial:
         fill(partial, report)
 
 
@@ -59,7 +60,7 @@ def write_cleaned_set(
     """
     refuse_own_folder(folder, report)
     kept = report.without(kinds)
-    with staged(folder, overwrite=overwrite) as partial:
+    with staged(folder, overwrite=overwrite, kind=PATCH_SET) as partial:
         partial.mkdir()
         write_cleaned(partial, report.patch_set, kept)
         fill(partial / "check", report)

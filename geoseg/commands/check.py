@@ -28,6 +28,7 @@ def _parse_findings(text: str) -> tuple[str, ...]:
 
 
 def check(
+    ctx: typer.Context,
     patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
     output: Annotated[
         Path | None,
@@ -62,14 +63,15 @@ def check(
     leave them out.
     """
     from geoseg import checking
-    from geoseg.io.outputs import refuse_existing
+    from geoseg.commands.outputs import Output, reserve
+    from geoseg.io.folders import CHECK, PATCH_SET
 
     if drop and output is None:
         raise typer.BadParameter(
             "says what to leave out; --output where to write", param_hint="--drop"
         )
-    if output is not None:
-        refuse_existing(output, overwrite=overwrite)
+    outputs = [Output(output, PATCH_SET if drop else CHECK)] if output is not None else []
+    reserve(ctx, outputs, [patches], overwrite=overwrite)
     report = checking.check(patches, workers=workers, watch=Talk(quiet=quiet).watch)
     if output is not None and drop:
         count = checking.write_cleaned_set(output, report, drop, overwrite=overwrite)

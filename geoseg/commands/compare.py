@@ -36,7 +36,8 @@ def compare(
 ) -> None:
     """Print options that differ, figures of the best epoch, time and size of trainings."""
     from geoseg import experiments
-    from geoseg.io.outputs import refuse_existing, write_text
+    from geoseg.commands.outputs import Output, check
+    from geoseg.io.outputs import write_text
 
     if output is not None:
         if output.suffix.lower() not in experiments.SUFFIXES:
@@ -44,7 +45,7 @@ def compare(
                 f"{output}: a table is written as {', '.join(experiments.SUFFIXES)}",
                 param_hint="--output",
             )
-        refuse_existing(output, overwrite=overwrite)
+        check([Output(output)], [runs], overwrite=overwrite)
     table = experiments.comparison(
         experiments.read_entries(runs), per_class=per_class, best_first=best_first
     )

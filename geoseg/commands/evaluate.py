@@ -34,6 +34,7 @@ MOST_THREADS = 4
 
 
 def evaluate(
+    ctx: typer.Context,
     maps: Annotated[list[Path], typer.Argument(help="Class maps: files, folders or quoted globs.")],
     reference: Annotated[
         list[Path] | None,
@@ -175,17 +176,18 @@ def evaluate(
 ) -> None:
     """Compute per-class figures of class maps against reference maps, or a sample of points."""
     from geoseg import evaluation
-    from geoseg.io.outputs import refuse_existing
+    from geoseg.commands.outputs import Output, reserve
+    from geoseg.io.folders import EVALUATION
     from geoseg.io.paths import find_rasters, find_references
     from geoseg.io.reference import ReferenceOptions
 
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
-    if output is not None:
-        refuse_existing(output, overwrite=overwrite)
     paths = find_rasters(maps)
     classes = legend_of(legend, paths[0])
     talk = Talk(quiet=quiet, verbose=verbose)
+    outputs = [] if output is None else [Output(output, EVALUATION)]
+    named = [paths, legend, legend_map, reference_legend, aoi, labelled_areas, patches, sample]
     if sample is not None:
         others = (patches, boundary, erode, objects, score_map, labelled_areas)
         if len(paths) > 1 or any(others) or intervals or by or error_map or worst:
@@ -194,6 +196,7 @@ def evaluate(
                 "--score-map, --labelled-areas, --intervals, --by, --error-map, --worst",
                 param_hint="--sample",
             )
+        reserve(ctx, outputs, named, overwrite=overwrite)
         classes = merged_legend(classes, legend_map, reference_legend)
         watch = talk.watch(paths[0].name)
         estimates = evaluation.evaluate_sample(
@@ -217,12 +220,11 @@ def evaluate(
         color_tolerance=color_tolerance,
     )
     numbers = class_indices(objects or [], classes)
-    drawn = reference_objects == "polygons"
     measures = evaluation.Measures(
         boundary=boundary,
         erode=erode,
         objects=numbers,
-        polygons=drawn,
+        polygons=reference_objects == "polygons",
         connectivity=8 if connectivity == "8" else 4,
         by=evaluation.parse_source(by) if by else None,
         bootstrap=_bootstrap(intervals, block, bootstrap, seed),
@@ -236,7 +238,13 @@ def evaluate(
         with_report=output is not None,
         overwrite=overwrite,
     )
-    errors.check()
+    named += [
+        references,
+        rasters,
+        measures.by.path if measures.by else None,
+        [*errors.orthos.values()],
+    ]
+    reserve(ctx, [*outputs, *map(Output, errors.outputs())], named, overwrite=overwrite)
     reading: dict[str, Any] = {"options": choices, "aoi": aoi, "ground": ground}
     threads = workers or min(os.cpu_count() or 1, MOST_THREADS)
     batch = Batch(talk)

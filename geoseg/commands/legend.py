@@ -27,11 +27,12 @@ def legend(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the legend of a preset, or of a reference's values, colours or attribute, to edit."""
+    from geoseg.commands.outputs import Output, check
     from geoseg.io.legends import find_legend, to_toml
-    from geoseg.io.outputs import refuse_existing, write_text
+    from geoseg.io.outputs import write_text
 
     if output is not None:
-        refuse_existing(output, overwrite=overwrite)
+        check([Output(output)], [reference], overwrite=overwrite)
     found = find_legend(reference, attribute=attribute, layer=layer)
     if output is None:
         echo(to_toml(*found), end="")

@@ -12,9 +12,12 @@ import typer
 
 from geoseg.commands.batch import Batch
 from geoseg.commands.options import TIFF, beside
+from geoseg.commands.outputs import Output, check
 from geoseg.commands.talk import Talk, echo, in_bytes, print_json
 from geoseg.core.columns import subject
 from geoseg.errors import NoPolygonError
+from geoseg.io.folders import WINDOWS
+from geoseg.io.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from geoseg.chains import LoadedModels, PredictOptions, PredictPlan
@@ -64,32 +67,54 @@ class MapJobs:
         wishes: Wishes,
         talk: Talk,
     ) -> None:
-        """Prepare.
-
-        Raises:
-            BadParameter: If the maps cannot be called so.
-        """
         self._paths = paths
         self._models = models
         self._choices = choices
         self._wishes = wishes
         self._talk = talk
-        _refuse_inputs(self._outputs, self._inputs)
 
     def tell_plans(self, *, json: bool) -> None:
-        """Say what would be done."""
-        from geoseg import chains
+        """Say what would be done.
 
-        bundle = self._models.bundle
-        pairs = zip(self._paths, self._outputs, strict=True)
-        plans = {
-            path: chains.plan_map(path, bundle, self._choices, outputs) for path, outputs in pairs
-        }
+        Raises:
+            GeosegError: If it cannot be done.
+        """
+        self._check_outputs()
+        batch = Batch(self._talk)
+        jobs = zip(self._paths, self._outputs, strict=True)
+        plans = dict(batch.run(jobs, self._plan, name=lambda job: str(job[0])))
         if json:
             print_json({str(path): plan.summary for path, plan in plans.items()})
-            return
-        for path, plan in plans.items():
-            echo(f"{path}: {_sentence(plan)}")
+        else:
+            for path, plan in plans.items():
+                echo(f"{path}: {_sentence(plan)}")
+        batch.finish()
+
+    def _plan(self, job: "tuple[Path, MapOutputs]") -> "tuple[Path, PredictPlan]":
+        """What would be done with an orthophoto, for which the network is opened as well."""
+        from geoseg import chains
+
+        path, outputs = job
+        plan = chains.plan_map(path, self._models.bundle, self._choices, outputs)
+        self._models.open(plan.lattice.size, plan.network_size, plan.batch_size)
+        if not (self._choices.resume or outputs.overwrite):
+            refuse_unfinished(outputs.class_map)
+        return path, plan
+
+    def _check_outputs(self) -> None:
+        """See that the outputs may be written.
+
+        Raises:
+            BadParameter: If one is, holds or lies in an input or another output.
+            OutputExistsError: If one exists and is neither to be resumed nor replaced.
+        """
+        wishes, several = self._wishes, len(self._paths) > 1
+        outputs = [Output(file) for each in self._outputs for file in each.files[::-1]]
+        if wishes.windows is not None:
+            names = [each.class_map.stem for each in self._outputs] if several else ["."]
+            outputs += [Output(wishes.windows / name, WINDOWS) for name in names]
+        read = [self._paths, self._choices.read.stacked, self._choices.aoi, self._models.folders]
+        check(outputs, read, overwrite=wishes.overwrite or self._choices.resume)
 
     def run(self, *, json: bool) -> None:
         """Predict all, and say how it went.
@@ -97,10 +122,8 @@ class MapJobs:
         Raises:
             GeosegError: If something went wrong.
         """
-        resume = self._choices.resume
-        for outputs in [] if resume else self._outputs:
-            outputs.refuse_existing()
-        output = self._wishes.output
+        self._check_outputs()
+        output, resume = self._wishes.output, self._choices.resume
         batch = Batch(
             self._talk,
             record=None if _is_tiff(output) else output / FAILURES,
@@ -158,11 +181,6 @@ class MapJobs:
     @property
     def _several(self) -> bool:
         return len(self._paths) > 1
-
-    @property
-    def _inputs(self) -> list[Path]:
-        aoi = self._choices.aoi
-        return [*self._paths, *self._choices.read.stacked, *([aoi] if aoi else [])]
 
     @cached_property
     def _outputs(self) -> "list[MapOutputs]":
@@ -236,6 +254,8 @@ def predict_set(
             f"{output}: name a folder for the maps of patches", param_hint="--output"
         )
     watch = talk.watch("predict")
+    maps = [Output(path) for path in chains.patch_maps(patch_set, output, given["split"])]
+    check(maps, [patch_set.folder, models.folders], overwrite=given["overwrite"])
     reports = chains.predict_patches(patch_set, models, output, watch=watch, **given)
     for note in models.notes:
         talk.say(note)
@@ -276,15 +296,6 @@ def _is_other_file(output: Path) -> bool:
 
     suffixes = {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} - {*TIFF}
     return output.suffix.lower() in suffixes and not output.is_dir()
-
-
-def _refuse_inputs(all_outputs: "Iterable[MapOutputs]", inputs: Iterable[Path]) -> None:
-    """An output that is an input, or another output, would destroy it."""
-    places = {path.resolve() for path in inputs}
-    for path in (path for outputs in all_outputs for path in outputs.paths):
-        if path.resolve() in places:
-            raise typer.BadParameter(f"--output: {path} is an input or another output as well")
-        places.add(path.resolve())
 
 
 def _sentence(plan: "PredictPlan") -> str:

@@ -51,6 +51,7 @@ def mosaic(
     if parts:
         options.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
     from geoseg import mosaicking
+    from geoseg.commands.outputs import Output, reserve
     from geoseg.io.legends import load_legend
     from geoseg.io.paths import find_rasters
 
@@ -62,11 +63,14 @@ def mosaic(
         confidence_kind=confidence or "margin",
         overwrite=overwrite,
     )
+    paths = find_rasters(inputs)
+    own = [Output(path) for path in outputs.files[::-1]]
+    reserve(ctx, own, [paths, inputs, legend], overwrite=overwrite)
     if parts:
-        report = mosaicking.join_parts(find_rasters(inputs), outputs)
+        report = mosaicking.join_parts(paths, outputs)
     else:
         report = mosaicking.mosaic(
-            find_rasters(inputs),
+            paths,
             outputs,
             method=method,
             legend=load_legend(legend) if legend else None,

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 
 def postprocess(
+    ctx: typer.Context,
     class_map: Annotated[Path, typer.Argument(metavar="MAP", help="Class map.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Class map to write (GeoTIFF).")],
     *,
@@ -78,14 +79,13 @@ def postprocess(
     """Clean a class map: --fill, --majority, --rule, --fill-holes, --min-area, in this order."""
     from geoseg import postprocessing
     from geoseg.chains.postprocess import postprocess_map
+    from geoseg.commands.outputs import Output, reserve
     from geoseg.mosaicking import MapOutputs
 
     if not (fill or majority or rule or fill_holes or min_area):
         raise typer.BadParameter(
             "nothing to do: give --fill, --majority, --rule, --fill-holes or --min-area"
         )
-    if output.resolve() == class_map.resolve():
-        raise typer.BadParameter(f"{output} is the map itself", param_hint="--output")
     areas = postprocessing.ClassArea.parse
     fills = _parsed("--fill", fill, postprocessing.Fill.parse)
     if max_distance and not any(each.by == postprocessing.NEAREST for each in fills):
@@ -103,7 +103,8 @@ def postprocess(
     _refuse_twice("--fill-holes", (each.name for each in choices.fill_holes))
     _refuse_twice("--min-area", (each.name for each in choices.min_area))
     outputs = MapOutputs(class_map=output, overwrite=overwrite)
-    outputs.refuse_existing()
+    own = [Output(path) for path in outputs.files[::-1]]
+    reserve(ctx, own, [class_map, legend], overwrite=overwrite)
     with Talk(quiet=quiet).steps() as tell:
         report = postprocess_map(
             class_map, legend_of(legend, class_map), outputs, options=choices, tell=tell

@@ -32,6 +32,7 @@ def preview(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw rasters side by side as PNG, class maps and masks in their colours."""
+    from geoseg.commands.outputs import Output, check
     from geoseg.io.legends import load_legend
     from geoseg.io.paths import find_rasters
     from geoseg.reporting import draw_preview
@@ -40,8 +41,10 @@ def preview(
         raise typer.BadParameter(
             f"{output}: pictures are written as PNG; end the name in .png", param_hint="--output"
         )
+    paths = find_rasters(rasters)
+    check([Output(output)], [paths, legend], overwrite=overwrite)
     draw_preview(
-        find_rasters(rasters),
+        paths,
         output,
         side=size,
         overwrite=overwrite,

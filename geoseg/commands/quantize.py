@@ -11,6 +11,7 @@ from geoseg.commands.talk import Talk, echo, print_json
 
 
 def quantize(
+    ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="Model folder: RUN/model of `geoseg train`.")],
     patches: Annotated[Path, typer.Argument(help="Patch set that it was trained on.")],
     *,
@@ -28,8 +29,11 @@ def quantize(
 ) -> None:
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
     from geoseg import quantizing
+    from geoseg.io.lock import kept
+    from geoseg.model.bundle import INT8
 
     talk = Talk(quiet=quiet, verbose=verbose)
+    ctx.with_resource(kept(model / INT8))
     with talk.steps() as tell:
         report = quantizing.quantize(
             model,

@@ -25,6 +25,7 @@ from geoseg.commands.talk import Talk, echo, in_bytes, print_json
 
 
 def report(
+    ctx: typer.Context,
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
     *,
@@ -56,7 +57,9 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Write maps, evaluations and trainings as one HTML page that needs no network."""
-    from geoseg.reporting import ReportOptions, write_report
+    from geoseg.commands.outputs import Output, reserve
+    from geoseg.io.folders import TILES
+    from geoseg.reporting import ReportOptions, folder_of_tiles, write_report
 
     if output.suffix.lower() not in {".html", ".htm"}:
         raise typer.BadParameter("name a file that ends in .html", param_hint="--output")
@@ -73,10 +76,16 @@ def report(
         aoi=aoi,
         bands=band_choice(bands, band_names),
     )
+    show = show_options(ortho, reference, words, without_reference=no_reference)
+    outputs = [Output(output)]
+    outputs += [Output(folder_of_tiles(output), TILES)] if tiles else []
+    named = [inputs, show.orthos, show.references, legend, legend_map, reference_legend, aoi]
+    named += [labelled_areas]
+    reserve(ctx, outputs, named, overwrite=overwrite)
     done = write_report(
         inputs,
         output,
-        show_options(ortho, reference, words, without_reference=no_reference),
+        show,
         ReportOptions(
             title=title, size=max_size, tiles=tiles, threads=workers or os.cpu_count() or 1
         ),

@@ -33,9 +33,10 @@ def sample_points(
 ) -> None:
     """Draw a random sample within each class of a map, for `evaluate --sample`."""
     from geoseg import evaluation
-    from geoseg.io.outputs import refuse_existing
+    from geoseg.commands.outputs import Output, check
+    from geoseg.io.vector import layer_files
 
-    refuse_existing(output, overwrite=overwrite)
+    check(map(Output, layer_files(output)), [class_map, legend, aoi], overwrite=overwrite)
     classes = legend_of(legend, class_map)
     drawn = evaluation.sample_points(
         class_map,

@@ -39,22 +39,19 @@ class Errors:
     overwrite: bool
     """Whether existing outputs are replaced."""
 
-    def check(self) -> None:
-        """Refuse what cannot be, before any work.
+    def outputs(self) -> list[Path]:
+        """The files that will be written, once what is wanted is seen to be possible.
 
         Raises:
-            OutputExistsError: If an error map is in the way.
+            BadParameter: If it is not.
         """
-        from geoseg.io.outputs import refuse_existing
         from geoseg.io.style import sidecars
 
         if self.orthos and not (self.worst and self.with_report):
             raise typer.BadParameter("is for --worst with --output", param_hint="--ortho")
-        for pair, path in self._maps().items():
-            options.refuse_other_formats("--error-map", path)
-            if path in (pair.class_map, pair.reference):
-                raise typer.BadParameter(f"{path} is an input", param_hint="--error-map")
-            refuse_existing(path, *sidecars(path), overwrite=self.overwrite)
+        paths = list(self._maps().values())
+        options.refuse_other_formats("--error-map", *paths)
+        return [file for path in paths for file in (path, *sidecars(path))]
 
     def survey(
         self, report: "Evaluation", reading: Mapping[str, Any], talk: Talk, *, workers: int

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.models import OptionInfo
@@ -11,9 +11,16 @@ from typer.models import OptionInfo
 from geoseg.commands import options
 from geoseg.commands.compare import print_table, screen_width
 from geoseg.commands.talk import Talk, echo, print_json
-from geoseg.errors import BatchError
+from geoseg.errors import BatchError, GeosegError
+
+if TYPE_CHECKING:
+    from geoseg.io.patches import PatchSet
+    from geoseg.training import TrainOptions
 
 INTERRUPTED = 130
+
+WRITTEN = ("sweep.json", "table.csv")
+"""Files that lie in the folder of a sweep, besides its runs."""
 
 
 def sweep(
@@ -49,16 +56,22 @@ def sweep(
     if retry_failed and not resume:
         raise typer.BadParameter("goes with --resume", param_hint="--retry-failed")
     from geoseg import experiments
+    from geoseg.commands.outputs import Output, check
     from geoseg.io.outputs import write_text
     from geoseg.io.patches import PatchSet
-    from geoseg.training import TrainOptions
+    from geoseg.training import TrainOptions as Known
 
-    choices = experiments.Choices(TrainOptions, parsers(), bounds())
+    choices = experiments.Choices(Known, parsers(), bounds())
     plan = experiments.read_plan(grid, choices)
+    check([Output(output / each) for each in WRITTEN], [patches, grid], overwrite=True)
+    patch_set = PatchSet.open(patches)
+    experiments.check_figure(plan, patch_set)
     if dry_run:
+        earlier = {"resume": resume, "overwrite": overwrite}
+        experiments.check_sweep(patches, output, plan, **earlier)
         _say_plan(plan)
+        _refuse_impossible(plan, patch_set)
         return
-    experiments.check_figure(plan, PatchSet.open(patches))
     talk = Talk(quiet=quiet)
     report = experiments.sweep(
         patches,
@@ -130,17 +143,41 @@ def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
     warn = cache(talk.warn)
 
     def train(run: Path, chosen: Mapping[str, Any], *, resume: bool) -> Any:
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in chosen.items()
-        }
-        choices = training.TrainOptions(**given)
+        choices = _train_options(chosen)
         stitched = chains.stitched_confusion if choices.validate_stitched else None
         return training.train(
             patches, run, options=choices, validate=stitched, resume=resume, quiet=quiet, warn=warn
         )
 
     return train
+
+
+def _train_options(chosen: Mapping[str, Any]) -> "TrainOptions":
+    from geoseg import training
+
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
+    }
+    return training.TrainOptions(**given)
+
+
+def _refuse_impossible(plan: Any, patch_set: "PatchSet") -> None:
+    """See that every training could begin.
+
+    Raises:
+        BatchError: If one could not.
+    """
+    from geoseg import training
+
+    failures = {}
+    for name, chosen in plan.examples().items():
+        try:
+            training.prepare(patch_set, None, options=_train_options(chosen))
+        except GeosegError as error:
+            failures[name] = str(error)
+    if failures:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise BatchError(f"{len(failures)} trainings would fail: {told}")
 
 
 def _say_plan(plan: Any) -> None:

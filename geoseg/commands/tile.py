@@ -1,5 +1,6 @@
 """``geoseg tile``: orthophotos and reference maps become a patch set."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,11 +11,13 @@ from geoseg.commands import options
 from geoseg.commands.talk import Talk, echo, in_bytes, print_json, width_of_terminal
 
 if TYPE_CHECKING:
+    from geoseg.core.legend import Legend
     from geoseg.io.patch_record import Source
     from geoseg.tiling import TileOptions, TileReport
 
 
 def tile(
+    ctx: typer.Context,
     orthos: Annotated[
         list[Path] | None,
         typer.Argument(help="Orthophotos: files, folders or quoted globs.", show_default=False),
@@ -92,6 +95,8 @@ def tile(
 ) -> None:
     """Cut orthophotos and reference maps into patches for training."""
     from geoseg import tiling
+    from geoseg.commands.outputs import Output, check, reserve
+    from geoseg.io.folders import PATCH_SET
     from geoseg.io.legends import load_legend
     from geoseg.io.raster import ReadOptions
     from geoseg.io.reference import ReferenceOptions
@@ -126,9 +131,20 @@ def tile(
     talk = Talk(quiet=quiet, verbose=verbose)
     sources = _sources(orthos, reference, pairs, pair)
     classes = load_legend(legend)
+    named = [
+        pairs,
+        legend,
+        aoi,
+        labelled_areas,
+        stacked,
+        *([each.ortho, each.reference] for each in sources),
+    ]
+    outputs = [Output(output, PATCH_SET)]
     if dry_run:
-        _tell_plan(sources, choices, json=json)
+        check(outputs, named, overwrite=overwrite)
+        _tell_plan(sources, classes, choices, json=json)
         return
+    reserve(ctx, outputs, named, overwrite=overwrite)
     with talk.steps() as progress:
         report = tiling.tile(
             sources,
@@ -159,12 +175,15 @@ def _sources(
     return join(find_rasters(orthos), find_references(references))
 
 
-def _tell_plan(sources: "list[Source]", choices: "TileOptions", *, json: bool) -> None:
+def _tell_plan(
+    sources: "list[Source]", classes: "Legend", choices: "TileOptions", *, json: bool
+) -> None:
     from geoseg import tiling
 
-    plan = tiling.plan(sources, choices)
+    plan = tiling.plan(sources, classes, choices)
     if json:
         print_json(asdict(plan))
+        _refuse_failures(plan.failures)
         return
     pixels = "no pixels" if choices.storage == "index" else in_bytes(plan.pixel_bytes)
     echo(
@@ -172,11 +191,10 @@ def _tell_plan(sources: "list[Source]", choices: "TileOptions", *, json: bool) -
         f"stride {choices.step}: {pixels} before compression, about {in_bytes(plan.memory)} "
         f"of memory"
     )
+    _refuse_failures(plan.failures)
 
 
 def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) -> None:
-    from geoseg.errors import BatchError
-
     for warning in report.warnings:
         talk.warn(warning)
     for hint in report.hints:
@@ -196,8 +214,14 @@ def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) 
             echo(f"  {number} windows dropped: {reason}")
     if report.split_block:
         talk.detail(f"spatial blocks of {report.split_block} px")
-    if report.failures:
+    _refuse_failures(report.failures)
+
+
+def _refuse_failures(failures: Mapping[str, str]) -> None:
+    """End with the orthophotos that have a fault."""
+    from geoseg.errors import BatchError
+
+    if failures:
         raise BatchError(
-            f"{len(report.failures)} of the orthophotos left out: "
-            + "; ".join(report.failures.values())
+            f"{len(failures)} of the orthophotos left out: {'; '.join(failures.values())}"
         )

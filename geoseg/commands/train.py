@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.outputs import Output, check
 from geoseg.commands.parsing import parse_count, parse_duration, parse_loggers, parse_rate
 from geoseg.commands.talk import Talk, echo, in_bytes, in_time, print_json
 from geoseg.errors import TrainingError
+from geoseg.io.folders import TRAINING
 from geoseg.model.hub import DEFAULT_ENCODER, check_hub
 
 if TYPE_CHECKING:
@@ -272,6 +274,8 @@ def train(
     )
     talk = Talk(quiet=quiet, verbose=verbose)
     talk.detail(str(choices))
+    outputs = _outputs(output, preview, resume=resume)
+    check(outputs, [patches, init_from, encoder_weights], overwrite=overwrite or resume)
     if dry_run:
         plan = training.rehearse(
             *(patches, output),
@@ -348,6 +352,16 @@ def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:
     }
     for title, line in lines.items():
         echo(f"{title + ':':<9}{line}")
+
+
+def _outputs(run: Path | None, preview: Path | None, *, resume: bool) -> list[Output]:
+    """What the first of several processes writes; a run that is resumed is added to."""
+    from geoseg.training import is_first
+
+    if not is_first():
+        return []
+    runs = [] if run is None or resume else [Output(run, TRAINING)]
+    return runs if preview is None else [*runs, Output(preview)]
 
 
 def _check_augment(text: str) -> None:

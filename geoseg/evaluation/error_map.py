@@ -1,6 +1,5 @@
 """A raster of where a map is right, and of what it takes for what."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from geoseg.core.window import Window
 from geoseg.evaluation.block import Block
 from geoseg.evaluation.error_legend import ErrorLegend
 from geoseg.io.gdal import rasterio_window
-from geoseg.io.outputs import refuse_existing, staged
+from geoseg.io.outputs import put_in_place, refuse_existing, scratch, writing
 from geoseg.io.style import attribute_table, colormap, sidecars, write_sidecars
 from geoseg.io.writer import RasterFormat, copy_as_cog, create
 
@@ -65,7 +64,7 @@ def error_map(
     Raises:
         OutputError: If it cannot be written.
     """
-    refuse_existing(*sidecars(path), overwrite=overwrite)
+    refuse_existing(path, *sidecars(path), overwrite=overwrite)
     kind = RasterFormat(
         nodata=IGNORE,
         colormap=colormap(errors.legend),
@@ -74,12 +73,12 @@ def error_map(
         tags={"kind": KIND, "legend": errors.legend.to_dict()},
         attribute_table=attribute_table(errors.legend),
     )
-    with (
-        staged(path, overwrite=overwrite) as partial,
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder,
-    ):
-        raw = Path(folder) / "raw.tif"
+    with scratch(path) as folder, writing(path):
+        raw, whole = folder / "raw.tif", folder / "cog" / path.name
+        whole.parent.mkdir()
         with create(raw, grid, kind, compress="zstd", zstd_level=1) as dataset:
             yield ErrorMapTally(dataset, errors)
-        copy_as_cog(raw, partial, kind)
-    write_sidecars(path, errors.legend, errors.pixels(confusion))
+        copy_as_cog(raw, whole, kind)
+        write_sidecars(whole, errors.legend, errors.pixels(confusion))
+        made = dict(zip(sidecars(path), sidecars(whole), strict=True)) | {path: whole}
+        put_in_place(made, folder, overwrite=overwrite)

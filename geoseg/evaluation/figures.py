@@ -21,6 +21,7 @@ from geoseg.evaluation.per_map import per_map
 from geoseg.evaluation.score_figures import score_figures
 from geoseg.evaluation.worst import WorstWindow, worst_rows
 from geoseg.io.class_shares import LITTLE
+from geoseg.io.folders import EVALUATION, KIND
 
 SUMMARY = {
     "overall_accuracy": "overall accuracy",
@@ -105,6 +106,7 @@ class Evaluation:
         several = len(own) > 1
         each_map = [comparison.confusion for comparison in self.comparisons.values()]
         return {
+            KIND: EVALUATION.name,
             **figures_of(self.pooled, self.legend, self.measures),
             "per_map": per_map(each_map, self.legend.names) if several else None,
             "maps": own if several else {},

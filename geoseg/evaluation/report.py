@@ -15,11 +15,12 @@ from geoseg.evaluation.figures import Evaluation
 from geoseg.evaluation.quicklooks import Panels, draw_quicklooks
 from geoseg.evaluation.score_figures import calibration_rows, threshold_rows
 from geoseg.evaluation.worst import BOUNDS
+from geoseg.io.folders import EVALUATION
 from geoseg.io.outlines import write_outlines
 from geoseg.io.outputs import staged
 from geoseg.io.style import Symbol, vector_qml
 
-RECORD = "evaluation.json"
+RECORD = EVALUATION.record
 
 WORST = Symbol(label="often wrong", color=(227, 26, 28))
 """How QGIS shows windows that are often wrong."""
@@ -47,7 +48,7 @@ def write_report(
     """
     content = evaluation.to_dict()
     bounds = content["confidence"] or {}
-    with staged(folder, overwrite=overwrite) as partial:
+    with staged(folder, overwrite=overwrite, kind=EVALUATION) as partial:
         partial.mkdir()
         write_record(partial, content)
         write_csv(partial / "classes.csv", class_rows(content))

@@ -18,6 +18,7 @@ from geoseg.evaluation.compare import Watch
 from geoseg.evaluation.figures import merged_classes
 from geoseg.evaluation.sample_units import look_up, majorities
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE
+from geoseg.io.folders import EVALUATION, KIND
 from geoseg.io.plots import Plots
 from geoseg.io.points import Points, read_sample
 from geoseg.io.training_ground import TrainedGround
@@ -85,6 +86,7 @@ class SampleEvaluation:
         rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
         overall = np.float64(estimates.overall), np.float64(estimates.overall_error)
         return {
+            KIND: EVALUATION.name,
             "design": "stratified random by map class (Olofsson et al. 2014)",
             "units": self.units,
             "purity": self.purity,

@@ -7,6 +7,7 @@ from typing import Any
 from geoseg.evaluation.lines import merged_lines, share_of
 from geoseg.evaluation.report import matrix_rows, merged_rows, write_csv, write_record
 from geoseg.evaluation.sample import SampleEvaluation
+from geoseg.io.folders import EVALUATION
 from geoseg.io.outputs import staged
 
 LEGEND_OF_TABLE = "estimates +- half their 95 % interval; accuracies in %"
@@ -33,7 +34,7 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
         OutputError: If it cannot be written.
     """
     content = evaluation.to_dict()
-    with staged(folder, overwrite=overwrite) as partial:
+    with staged(folder, overwrite=overwrite, kind=EVALUATION) as partial:
         partial.mkdir()
         write_record(partial, content)
         write_csv(partial / "classes.csv", content["classes"])

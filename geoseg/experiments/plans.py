@@ -81,6 +81,16 @@ class Plan:
             names = [f"run_{number:03}" for number in range(1, len(names) + 1)]
         return {name: {**self.fixed, **each} for name, each in zip(names, chosen, strict=True)}
 
+    def examples(self) -> dict[str, dict[str, Any]]:
+        """Options of each training of a grid, by name; of a search those of one."""
+        if not self.search:
+            return self.runs()
+        first = {
+            name: space.low if isinstance(space, Range) else space[0]
+            for name, space in self.search.items()
+        }
+        return {"trial": {**self.fixed, **first}}
+
 
 def read_plan(path: Path, choices: Choices) -> Plan:
     """Read a plan from a TOML file.

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.errors import InputError
+from geoseg.io import folders
+from geoseg.io.paths import check_component
 from geoseg.io.records import read_record
 
-RUN, EVALUATION, SWEEP = "run.json", "evaluation.json", "sweep.json"
+RUN, EVALUATION = folders.TRAINING.record, folders.EVALUATION.record
+SWEEP = folders.SWEEP.record
 RECORDS = (RUN, EVALUATION, SWEEP)
 
 SUMMARY = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f1")
@@ -80,6 +83,19 @@ def read_entries(named: Sequence[Path]) -> list[Entry]:
     return [_entry(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
+def read_runs(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the record of a sweep says of its runs, by the names of their folders.
+
+    Raises:
+        InputError: If it is damaged, or a run would lie outside of the folder.
+    """
+    path = folder / SWEEP
+    runs = read_record(path).get("runs", {})
+    if not isinstance(runs, dict) or not all(isinstance(run, dict) for run in runs.values()):
+        raise InputError(f"{path}: is damaged: its runs are no table")
+    return {check_component(name, path): run for name, run in runs.items()}
+
+
 def short_names(folders: Sequence[Path]) -> list[str]:
     """The last parts of paths, as many as tell them apart.
 
@@ -104,7 +120,7 @@ def _expanded(path: Path) -> list[Path]:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder")
     if (path / SWEEP).is_file():
-        held = [path / name for name in read_record(path / SWEEP).get("runs", {})]
+        held = [path / name for name in read_runs(path)]
         held = [each for each in held if _is_record(each)]
     elif _is_record(path) and not read_record(_record(path)).get("folds"):
         return [path]

@@ -3,17 +3,19 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from geoseg.errors import GeosegError, InputError, OutputError, OutputExistsError
 from geoseg.experiments.plans import MAXIMIZE, Plan
-from geoseg.experiments.records import RUN, SWEEP
+from geoseg.experiments.records import RUN, SWEEP, read_runs
 from geoseg.experiments.search import STUDY, Search
+from geoseg.io import folders
+from geoseg.io.folders import KIND
 from geoseg.io.lock import locked
-from geoseg.io.outputs import write_text
+from geoseg.io.outputs import write_text, writing
 from geoseg.io.records import read_record
 
 BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
@@ -90,7 +92,10 @@ def sweep(
         OutputError: If nothing can be written.
     """
     with locked(folder):
-        earlier = _earlier(patches, folder, plan, resume=resume, overwrite=overwrite)
+        earlier = check_sweep(patches, folder, plan, resume=resume, overwrite=overwrite)
+        if not resume:
+            _remove(folder, earlier)
+            earlier = {}
         return _Sweep(patches, folder, plan, train, tell).run(earlier, retry=retry_failed)
 
 
@@ -192,31 +197,44 @@ class _Sweep:
 
     def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        record: dict[str, Any] = {"patches": str(self.patches)}
+        record: dict[str, Any] = {KIND: folders.SWEEP.name, "patches": str(self.patches)}
         if self.plan.search:
             record[MAXIMIZE] = self.plan.maximize
         record["runs"] = self.runs
         write_text(self.folder / SWEEP, json.dumps(record, indent=1) + "\n")
 
 
-def _earlier(
+def check_sweep(
     patches: Path, folder: Path, plan: Plan, *, resume: bool, overwrite: bool
 ) -> dict[str, dict[str, Any]]:
-    """What an earlier sweep in the folder made, if it is to be gone on with."""
+    """See, without writing anything, that a sweep can begin or go on in a folder.
+
+    Args:
+        patches: Folder of the patch set.
+        folder: Of the sweep.
+        plan: Which trainings.
+        resume: Whether an earlier sweep is gone on with.
+        overwrite: Whether its trainings are removed.
+
+    Returns:
+        What an earlier sweep in the folder made.
+
+    Raises:
+        OutputExistsError: If the folder exists and is neither to be resumed nor replaced, or
+            holds what is no part of a training.
+        InputError: If the earlier sweep was another, or its record is damaged.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         if resume:
             raise InputError(f"{folder}: there is no sweep to resume")
         return {}
-    if not (folder / SWEEP).is_file():
+    if not folders.SWEEP.is_kind_of(folder):
         raise OutputExistsError(f"{folder} exists, and `geoseg sweep` did not write it")
-    record = read_record(folder / SWEEP)
-    runs: dict[str, dict[str, Any]] = record.get("runs", {})
+    record, runs = read_record(folder / SWEEP), read_runs(folder)
     if overwrite and not resume:
         for name in runs:
-            if (folder / name / RUN).is_file():
-                shutil.rmtree(folder / name)
-        (folder / STUDY).unlink(missing_ok=True)
-        return {}
+            _refuse_foreign(folder / name)
+        return runs
     if not resume:
         raise OutputExistsError(
             f"{folder} exists; go on with --resume, or start anew with --overwrite"
@@ -247,6 +265,28 @@ def _refuse_damaged(folder: Path, runs: Mapping[str, Any]) -> None:
             wrong = ["reason"]
         if wrong:
             raise InputError(f"{folder / SWEEP}: is damaged: {name} has no valid {wrong[0]!r}")
+
+
+def _refuse_foreign(run: Path) -> None:
+    """See that a training, which is to be removed, holds nothing else."""
+    if not (run / RUN).is_file():
+        return
+    if run.is_symlink():
+        raise OutputExistsError(f"{run} is a link, and what it leads to is not removed")
+    if foreign := folders.TRAINING.foreign(run):
+        raise OutputExistsError(
+            f"{run} holds what geoseg did not write there, and is not removed: "
+            f"{folders.named(foreign)}; move that elsewhere"
+        )
+
+
+def _remove(folder: Path, runs: Iterable[str]) -> None:
+    """Remove the trainings of an earlier sweep, and what it was searching with."""
+    for name in runs:
+        if (folder / name / RUN).is_file():
+            with writing(folder / name):
+                shutil.rmtree(folder / name)
+    (folder / STUDY).unlink(missing_ok=True)
 
 
 def _refuse_changed(folder: Path, runs: Mapping[str, Any], plan: Plan) -> None:

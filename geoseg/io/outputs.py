@@ -1,9 +1,9 @@
 """Outputs appear whole or not at all: written beside their place, then renamed."""
 
 import errno
+import json
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,66 +12,169 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError, OutputExistsError
+from geoseg.io.folders import FolderKind, named
+from geoseg.io.lock import kept
 from geoseg.io.paths import check_name
-
-RECORDS = (
-    "patches.json",
-    "geoseg.json",
-    "evaluation.json",
-    "run.json",
-    "windows.json",
-    "check.json",
-    "tiles.json",
-)
-"""Files by which a folder is known to be geoseg's own, so that it may be replaced."""
-
 
 LITTLE_SPACE = 1_000_000
 """With fewer free bytes than this, a failure to write is put down to the lack of space."""
 
+OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
+"""In styles for QGIS that geoseg has written; QGIS itself names its release in full."""
 
-def refuse_existing(*paths: Path, overwrite: bool) -> None:
+FINISHING = "finishing"
+"""Marks a scratch folder whose outputs are being put in place, and names these, in order."""
+
+
+def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = None) -> None:
     """Say early that an output is in the way.
 
+    Args:
+        paths: The outputs.
+        overwrite: Whether they may be replaced.
+        kind: What folders they are; None: they are files.
+
     Raises:
-        OutputExistsError: If one of the paths exists and ``overwrite`` is False, or if it
-            is a folder that holds other things than an output of geoseg.
+        OutputExistsError: If one of the paths exists and ``overwrite`` is False, if it is a
+            folder that is not of this kind or holds other things, or if it is a folder where
+            a file is to be written or the other way round.
+        OutputError: If the name is not possible.
         InputError: If GDAL cannot be told of a name.
     """
     for path in paths:
         check_name(path)
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            continue
-        if not overwrite:
-            raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
-        if path.is_dir() and not any((path / record).exists() for record in RECORDS):
-            raise OutputExistsError(
-                f"{path} is a folder that geoseg did not write, and is not replaced; "
-                f"remove it yourself or name another"
-            )
+        with _possible(path):
+            place = _standing(path)
+            if place is not None and place.is_dir():
+                _refuse_folder(path, place, kind, overwrite=overwrite)
+            elif place is not None and kind is not None:
+                raise OutputExistsError(
+                    f"{path}: is a file, and a folder is to be written; name another"
+                )
+            elif place is not None and not overwrite and not _is_ours(path, paths):
+                raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
 
 
 @contextmanager
-def staged(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def _possible(path: Path) -> Iterator[None]:
+    """Say that a name is too long, or a link leads to itself."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError(f"{path}: cannot be written: {reason or error}") from error
+
+
+def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrite: bool) -> None:
+    """Say that a folder is in the way, unless it may be replaced and nothing else would be lost."""
+    if kind is None:
+        raise OutputExistsError(f"{path}: is a folder, and a file is to be written; name a file")
+    if Path.cwd().is_relative_to(place.resolve()):
+        raise OutputExistsError(f"{path}: is the folder that you work in; name one in it")
+    if not any(place.iterdir()):
+        return
+    if not kind.is_kind_of(place):
+        raise OutputExistsError(
+            f"{path} is a folder that geoseg did not write as such ({kind.name}: {kind.record} is "
+            f"missing or says otherwise), and is not replaced; remove it yourself or name another"
+        )
+    if foreign := kind.foreign(place):
+        raise OutputExistsError(
+            f"{path} holds what geoseg did not write there, and is not replaced: "
+            f"{named(foreign)}; move that elsewhere, or name another folder"
+        )
+    if not overwrite:
+        raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
+
+
+def _standing(path: Path) -> Path | None:
+    """Where an existing output is: under its name, or where a killed process has left it."""
+    if path.exists():
+        return path
+    old = _old_folder(path) / path.resolve().name
+    return old if old.exists() else None
+
+
+def _is_ours(path: Path, paths: Sequence[Path]) -> bool:
+    """Whether an existing file is nothing that a user would miss.
+
+    That is what lies beside a map that is gone (a style that QGIS saved there is the user's), and
+    what a killed process had put in place before it was done.
+    """
+    if path.name.endswith(".aux.xml"):
+        return True  # GDAL's of a file that is replaced or gone
+    if path.suffix == ".qml" and OWN_STYLE in path.read_text(encoding="utf-8", errors="replace"):
+        return True
+    return _is_half_placed(path, paths)
+
+
+def _is_half_placed(path: Path, paths: Sequence[Path]) -> bool:
+    """Whether a killed process put an output in place, and was not done with all of them."""
+    for each in paths:
+        try:
+            text = (_scratch_folder(each) / FINISHING).read_text(encoding="utf-8")
+            targets = [Path(name) for name in json.loads(text)]
+        except (OSError, ValueError):
+            continue
+        if targets and not targets[-1].exists() and path.resolve() in targets:
+            return True
+    return False
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside an output in which it is made; nothing is left of it.
+
+    No other process has it meanwhile. What a killed one has left of it is removed, and what
+    that was about to replace gets its name back.
+
+    Raises:
+        OutputExistsError: If another process is writing the output.
+        OutputError: If it cannot be made.
+    """
+    with kept(path) as alone:
+        folder = _scratch_folder(path)
+        with writing(path):
+            if alone:
+                _tidy(path)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:  # nothing tells here whether the other process lives
+                raise OutputExistsError(
+                    f"{path}: another process is writing it; if there is none any more, remove "
+                    f"{folder}"
+                ) from None
+        try:
+            yield folder
+        finally:
+            _tidy(path)
+
+
+@contextmanager
+def staged(path: Path, *, overwrite: bool, kind: FolderKind | None = None) -> Iterator[Path]:
     """A path beside the target to write a file or folder to; renamed when the block ends well.
 
     If the block fails, nothing is left and an existing output stays as it was. Where the
     target is a link, what it points to is written.
 
+    Args:
+        path: The target.
+        overwrite: Whether it may be replaced.
+        kind: What folder it is; None: it is a file.
+
     Raises:
-        OutputExistsError: As `refuse_existing`.
+        OutputExistsError: As `refuse_existing`, or if another process is writing it.
         OutputError: If the output cannot be written (no space, no permission).
     """
-    refuse_existing(path, overwrite=overwrite)
-    place = _place(path)
-    partial = _beside(place)
-    try:
-        with writing(path):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
-            _replace(partial, place)
-    finally:
-        _remove(partial)
+    refuse_existing(path, overwrite=overwrite, kind=kind)
+    with scratch(path) as folder, writing(path):
+        if kind is None:
+            partial = folder / _place(path).name  # what GDAL writes beside it goes with the folder
+        else:
+            partial = folder  # as deep as the target, for paths relative to it
+            partial.rmdir()
+        yield partial
+        _replace(partial, path)
 
 
 def move(file: Path, path: Path) -> None:
@@ -90,12 +193,33 @@ def move(file: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        partial = _beside(place)
-        try:
+        with scratch(path) as folder:
+            partial = folder / place.name
             shutil.copyfile(file, partial)
             partial.replace(place)
-        finally:
-            _remove(partial)
+
+
+def put_in_place(made: Mapping[Path, Path], folder: Path, *, overwrite: bool) -> None:
+    """Give finished files their names, in order; the last one says that all are there.
+
+    Args:
+        made: Where each output lies in the folder, by its path.
+        folder: The scratch folder in which they were made.
+        overwrite: Whether existing ones are replaced.
+
+    Raises:
+        OutputExistsError: If one exists and is not to be replaced.
+        OutputError: If they cannot be moved.
+    """
+    marker = folder / FINISHING
+    targets = [path for path, file in made.items() if file != path]
+    refuse_existing(*targets, overwrite=overwrite or marker.exists())
+    with writing(folder):
+        names = json.dumps([str(path.resolve()) for path in made])
+        marker.write_text(names, encoding="utf-8")
+    for path, file in made.items():
+        with writing(path):
+            move(file, path)
 
 
 @contextmanager
@@ -105,7 +229,7 @@ def writing(path: Path) -> Iterator[None]:
         with rasterio.Env():  # else GDAL talks to stderr itself in threads
             yield
     except (OSError, RasterioError, CPLE_BaseError, SystemError) as error:
-        raise OutputError(f"{path}: cannot be written: {_reason(error, path)}") from error
+        raise OutputError(f"{path}: cannot be written: {reason_of(error, path)}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,38 +238,8 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _place(path: Path) -> Path:
-    """Where an output really lies."""
-    return path.resolve() if path.is_symlink() else path
-
-
-def _beside(path: Path) -> Path:
-    """A name that nobody else uses."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
-
-
-def _replace(partial: Path, path: Path) -> None:
-    if path.is_dir():
-        old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
-        path.rename(old)
-        partial.rename(path)
-        shutil.rmtree(old)
-    else:
-        partial.replace(path)
-
-
-def _remove(path: Path) -> None:
-    """Leave nothing behind; what cannot be removed must not hide why."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """GDAL does not say that a disk is full."""
+def reason_of(error: Exception, path: Path) -> str:
+    """Why an output cannot be written; GDAL does not say that a disk is full."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     with suppress(OSError):
@@ -153,3 +247,42 @@ def _reason(error: Exception, path: Path) -> str:
         if shutil.disk_usage(folder).free < LITTLE_SPACE:
             return f"no space left on the disk ({error})"
     return str(error)
+
+
+def _place(path: Path) -> Path:
+    """Where an output really lies."""
+    return path.resolve()
+
+
+def _scratch_folder(path: Path) -> Path:
+    """One name for each output, so that the next run finds what a killed one has left."""
+    place = path.resolve()
+    return place.with_name(f".{place.name}.part")
+
+
+def _old_folder(path: Path) -> Path:
+    """Where a folder is until the one that replaces it has its name."""
+    place = path.resolve()
+    return place.with_name(f".{place.name}.old")
+
+
+def _replace(partial: Path, path: Path) -> None:
+    """Give a finished file or folder its name."""
+    place = _place(path)
+    if not place.is_dir():
+        partial.replace(place)
+        return
+    old = _old_folder(path) / place.name
+    old.parent.mkdir()
+    place.rename(old)
+    partial.rename(place)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what belongs to an output that is being made; what was moved away gets back."""
+    place, old = _place(path), _old_folder(path)
+    if not place.exists():
+        with suppress(OSError):
+            (old / place.name).rename(place)
+    for folder in (_scratch_folder(path), old):
+        shutil.rmtree(folder, ignore_errors=True)

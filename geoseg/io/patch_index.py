@@ -22,15 +22,17 @@ from rasterio.errors import CRSError
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.errors import InputError, LegendError, PatchSetError
+from geoseg.io.folders import KIND, PATCH_SET
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, patch_name
 from geoseg.io.patch_table import PatchTable
+from geoseg.io.paths import check_component
 from geoseg.io.raster import ReadOptions
 from geoseg.io.records import check_types, read_record
 from geoseg.io.reference import ReferenceOptions
 from geoseg.io.style import Symbol, vector_qml, write_vector_style
-from geoseg.io.vector import read_alone
+from geoseg.io.vector import read_alone, writing_layer
 
-RECORD = "patches.json"
+RECORD = PATCH_SET.record
 FOOTPRINTS = "patches.gpkg"
 LAYER = "patches"
 FORMAT = 1
@@ -84,7 +86,7 @@ def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
     text = _record_to_json(record, folder.resolve())
     (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
     table = _with_paths(table, record, folder.resolve())
-    with warnings.catch_warnings():
+    with writing_layer(folder / FOOTPRINTS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
         pyogrio.write_dataframe(
             table,
@@ -208,6 +210,7 @@ def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
 
 def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
     content = asdict(replace(record, sources=()))
+    content = {KIND: PATCH_SET.name} | content
     content |= {"format": FORMAT, "legend": record.legend.to_dict()}
     content["read"].pop("on")
     content["read"]["stacked"] = [_relative(path, folder) for path in record.read.stacked]
@@ -264,6 +267,7 @@ def _is_length(value: object) -> bool:
 
 
 def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
+    content.pop(KIND, None)
     if (found := content.pop("format", None)) != FORMAT:
         raise PatchSetError(f"{folder}: written in format {found}, this geoseg reads {FORMAT}")
     folder = folder.resolve()
@@ -316,6 +320,7 @@ def _source_from_dict(content: dict[str, Any], folder: Path) -> Source:
     if grid := content.get("grid"):
         crs = grid["crs"] and _crs(grid["crs"])
         grid = Grid(crs, Affine(*grid["transform"]), grid["height"], grid["width"])
+    check_component(content["name"], folder / RECORD)  # files of patches begin with it
     return Source(**content | paths | {"grid": grid})
 
 

@@ -129,6 +129,38 @@ def check_name(path: Path) -> None:
         raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
 
 
+def check_component(name: object, where: Path) -> str:
+    """See that a name that a file gives is one part of a path, and so leads nowhere else.
+
+    Args:
+        name: As it stands in the file.
+        where: The file, for the message.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    if isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name:
+        path = Path(name)
+        if path.name == name and "/" not in name:
+            return name
+    raise InputError(
+        f"{where}: is damaged or was changed: {name!r} is named there, and that is no name of a "
+        f"file or folder beside it"
+    )
+
+
+def refuse_links_out(path: Path) -> None:
+    """See that a file of a folder lies in that folder, before its content is passed on.
+
+    Raises:
+        InputError: If it is a link to what lies elsewhere.
+    """
+    if path.resolve().parent != path.parent.resolve():
+        raise InputError(
+            f"{path}: is a link to a file outside of its folder, which is not shown; remove it"
+        )
+
+
 def _expand(named: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
     files = [file for path in named for file in _expand_one(path, suffixes)]
     for file in files:

@@ -1,7 +1,6 @@
 """What is left of an output when its making is interrupted, and goes on from there."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -9,30 +8,12 @@ from pathlib import Path
 
 from geoseg.errors import EmptyError, GeosegError, OutputExistsError
 from geoseg.io.lock import locked
-from geoseg.io.outputs import move, refuse_existing, writing
+from geoseg.io.outputs import FINISHING, refuse_existing, writing
 
 SUFFIX = ".unfinished"
-FINISHING = "finishing"
-"""Marks a folder whose outputs are being put in place: some may be there already."""
 
 KEPT = "what is finished is kept: go on with --resume"
 """Told of a failure after which there is something to go on with."""
-
-
-@contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """A folder beside an output in which it is made; nothing is left of it.
-
-    Raises:
-        OutputError: If it cannot be made.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(".part", f".{path.name}.", path.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -104,6 +85,18 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
             shutil.rmtree(each, ignore_errors=True)
 
 
+def refuse_unfinished(path: Path) -> None:
+    """See that there is nothing to go on with of an output.
+
+    Raises:
+        OutputExistsError: If there is.
+    """
+    if any(map(_has_pieces, unfinished(path))):
+        raise OutputExistsError(
+            f"{path}: begun and not finished; go on with --resume, or start anew with --overwrite"
+        )
+
+
 def _has_pieces(folder: Path) -> bool:
     return any(folder.glob("piece_*.json"))
 
@@ -113,26 +106,3 @@ def unfinished(path: Path) -> list[Path]:
     if not path.parent.is_dir():
         return []
     return sorted(path.parent.glob(f".{escape(path.name)}.*{SUFFIX}"))
-
-
-def put_in_place(
-    made: dict[Path, Path], folder: Path, *, guarded: Sequence[Path], overwrite: bool
-) -> None:
-    """Give finished files their names, in order; the last one says that all are there.
-
-    Args:
-        made: Where each output lies in the folder, by its path.
-        folder: In which they were made.
-        guarded: Those of them that are not replaced unasked.
-        overwrite: Whether these are.
-
-    Raises:
-        OutputExistsError: If one exists and is not to be replaced.
-        OutputError: If they cannot be moved.
-    """
-    marker = folder / FINISHING
-    refuse_existing(*guarded, overwrite=overwrite or marker.exists())
-    for path, file in made.items():
-        with writing(path):
-            marker.touch()
-            move(file, path)

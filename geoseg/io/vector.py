@@ -27,7 +27,7 @@ from geoseg.errors import (
     VectorError,
 )
 from geoseg.io.numbered import on_grid
-from geoseg.io.outputs import staged, writing
+from geoseg.io.outputs import put_in_place, reason_of, refuse_existing, scratch, writing
 from geoseg.io.paths import VECTOR_SUFFIXES, ZIPPED_VECTORS
 from geoseg.io.sources import refuse_special_file
 from geoseg.io.style import write_vector_style
@@ -153,20 +153,39 @@ def write_layer(
         style: How QGIS is to show it; written beside it.
 
     Raises:
+        OutputExistsError: If a file is in the way.
         OutputError: If the file cannot be written.
     """
-    import pyogrio
-
-    with staged(path, overwrite=overwrite) as partial, _options(TIMELESS):
-        try:
-            old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
-            known = old if path.suffix.lower() == ".gpkg" else {}
-            frame.to_file(partial, engine="pyogrio", layer=layer, **known)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-            raise OutputError(f"{path}: cannot be written: {error}") from error
+    refuse_existing(*layer_files(path), overwrite=overwrite)
+    old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
+    known = old if path.suffix.lower() == ".gpkg" else {}
+    with scratch(path) as folder:
+        with _options(TIMELESS), writing_layer(path):
+            frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)
+        made = {path.with_name(each.name): each for each in sorted(folder.iterdir())}
+        whole = made.pop(path)
+        put_in_place(made | {path: whole}, folder, overwrite=overwrite)
     if style is not None:
         with writing(path):
             write_vector_style(path, style)
+
+
+def layer_files(path: Path) -> list[Path]:
+    """The files that a layer is written as, the one that is named last."""
+    more = {".shp": (".shx", ".dbf", ".prj", ".cpg"), ".gml": (".xsd",)}
+    return [*(path.with_suffix(each) for each in more.get(path.suffix.lower(), ())), path]
+
+
+@contextmanager
+def writing_layer(path: Path) -> Iterator[None]:
+    """Turn failures to write a vector file into an `OutputError` that names it."""
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+
+    try:
+        with writing(path):
+            yield
+    except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
+        raise OutputError(f"{path}: cannot be written: {reason_of(error, path)}") from error
 
 
 @contextmanager

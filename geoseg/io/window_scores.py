@@ -19,14 +19,14 @@ from geoseg.core.legend import Legend
 from geoseg.core.legend_map import legend_from_dict
 from geoseg.core.window import Window
 from geoseg.errors import InputError, LegendError, RasterError
+from geoseg.io.folders import WINDOWS
 from geoseg.io.gdal import opened, reading
 from geoseg.io.outputs import writing
 from geoseg.io.raster import RasterReader
 from geoseg.io.records import parse_json, understanding
 from geoseg.io.writer import PROVENANCE, RasterFormat, create
 
-KIND = "window scores"
-RECORD = "windows.json"
+KIND = WINDOWS.name
 
 LONGEST = 2**31
 """No side of a raster has so many pixels."""
@@ -84,7 +84,7 @@ def start_window_folder(folder: Path, layout: WindowLayout) -> None:
     """Make a folder for windows, with a record by which it is known to be geoseg's."""
     folder.mkdir()
     text = json.dumps(layout.to_dict(), indent=1) + "\n"
-    (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
+    (folder / WINDOWS.record).write_text(text, encoding="utf-8", newline="\n")
 
 
 def keep_windows(

@@ -24,6 +24,7 @@ from geoseg.core.columns import in_short
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, LegendError
 from geoseg.io.outputs import write_text
+from geoseg.io.paths import check_component
 from geoseg.io.training_ground import TrainingGround
 from geoseg.model.cache import file_sha256
 from geoseg.model.fields import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
@@ -251,7 +252,7 @@ class ModelBundle:
         folder = self.folder / INT8
         try:
             whole = all(
-                file_sha256(folder / name) == expected
+                file_sha256(folder / check_component(name, self.folder / RECORD)) == expected
                 for name, expected in self.quantized.sha256.items()
             )
         except OSError:

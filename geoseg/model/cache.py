@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.errors import InputError, OutputError
 from geoseg.io.outputs import staged
+from geoseg.io.paths import check_component
 
 VARIABLE = "GEOSEG_CACHE"
 """Environment variable that names another folder."""
@@ -80,9 +81,10 @@ def _is_whole(entry: Path, text: str) -> bool:
         record = json.loads((entry / RECORD).read_text(encoding="utf-8"))
         hashes = record["sha256"]
         return record["facts"] == json.loads(text) and all(
-            file_sha256(entry / name) == expected for name, expected in hashes.items()
+            file_sha256(entry / check_component(name, entry / RECORD)) == expected
+            for name, expected in hashes.items()
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):
         return False
 
 

@@ -14,10 +14,9 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, blocks
 from geoseg.errors import EmptyError
-from geoseg.io.outputs import write_text, writing
+from geoseg.io.outputs import put_in_place, scratch, write_text, writing
 from geoseg.io.pieces import Pieces
 from geoseg.io.style import sidecars, write_sidecars
-from geoseg.io.unfinished import put_in_place, scratch
 from geoseg.io.writer import BLOCK
 from geoseg.mosaicking.layers import (
     CLASS_MAP,
@@ -219,4 +218,4 @@ def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: lis
             made = {path: file} | made
         made |= dict(zip(sidecars(target), sidecars(own), strict=True))
         made[target] = made.pop(target)  # last: when it is there, all are
-    put_in_place(made, folder, guarded=outputs.paths, overwrite=outputs.overwrite)
+    put_in_place(made, folder, overwrite=outputs.overwrite)

@@ -7,6 +7,7 @@ from typing import Literal
 from geoseg.core.scores import Confidence
 from geoseg.errors import PartlyReadError
 from geoseg.io.outputs import refuse_existing
+from geoseg.io.style import sidecars
 
 ScoreType = Literal["uint8", "float32"]
 
@@ -41,13 +42,21 @@ class MapOutputs:
         """All rasters, the class map last: when it is there, all are."""
         return [path for path in (self.scores, self.confidence, self.class_map) if path]
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that are written, the class map last."""
+        if not self.sidecars:
+            return self.paths
+        styles = [path.with_suffix(".qml") for path in (self.scores, self.confidence) if path]
+        return [*sidecars(self.class_map), *styles, *self.paths]
+
     def refuse_existing(self) -> None:
         """Say early that a file is in the way.
 
         Raises:
             OutputExistsError: If one exists that is not to be replaced.
         """
-        refuse_existing(*self.paths[::-1], overwrite=self.overwrite)
+        refuse_existing(*self.files[::-1], overwrite=self.overwrite)
 
 
 @dataclass(frozen=True)

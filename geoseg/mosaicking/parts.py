@@ -11,10 +11,9 @@ from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, InputError
-from geoseg.io.outputs import writing
+from geoseg.io.outputs import scratch, writing
 from geoseg.io.pieces import join
 from geoseg.io.raster import RasterReader
-from geoseg.io.unfinished import scratch
 from geoseg.io.window_scores import read_tags
 from geoseg.mosaicking.class_map import place_outputs
 from geoseg.mosaicking.layers import CLASS_MAP, CONFIDENCE, SCORES, layer_formats

@@ -2,6 +2,6 @@
 
 from geoseg.reporting.inputs import ShowOptions
 from geoseg.reporting.preview import draw_preview
-from geoseg.reporting.report import ReportOptions, write_report
+from geoseg.reporting.report import ReportOptions, folder_of_tiles, write_report
 
-__all__ = ["ReportOptions", "ShowOptions", "draw_preview", "write_report"]
+__all__ = ["ReportOptions", "ShowOptions", "draw_preview", "folder_of_tiles", "write_report"]

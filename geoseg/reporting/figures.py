@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
+from geoseg.io.paths import refuse_links_out
 from geoseg.io.records import read_record, understanding
 from geoseg.reporting.charts import Chart, chart
 from geoseg.reporting.evaluated import EVALUATION
@@ -18,6 +19,9 @@ HEADLINES = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean
 
 TOLD_ELSEWHERE = ("classes.csv", "confusion.csv", "objects.csv", "history.csv")
 """Tables of a folder that its record or curves tell of."""
+
+PNG = b"\x89PNG"
+"""How a PNG begins."""
 
 DRAWN_ELSEWHERE = ("confusion.png", "curves.png")
 """Pictures of a folder that a page draws itself."""
@@ -340,10 +344,14 @@ def _pictures(folder: Path) -> list[Picture]:
     for path in sorted(folder.glob("*.png")):
         if path.name in DRAWN_ELSEWHERE:
             continue
+        refuse_links_out(path)
         try:
-            content = b64encode(path.read_bytes()).decode()
+            picture = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error}") from error
+        if not picture.startswith(PNG):
+            raise InputError(f"{path}: is no PNG, and is not shown; remove it")
+        content = b64encode(picture).decode()
         pictures.append(Picture(words(path.stem), f"data:image/png;base64,{content}"))
     return pictures
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.io.folders import KIND, TILES
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.reporting.figures import Section, bundle_section, evaluation_section, run_section
 from geoseg.reporting.inputs import Named, ShowOptions, sort_inputs
@@ -14,9 +15,6 @@ from geoseg.reporting.scene import Scene, count_classes, opened_scenes
 from geoseg.reporting.tiles import Tile, pyramid
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
-
-TILES_RECORD = "tiles.json"
-"""By which a folder of tiles is known."""
 
 FOLDER_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -101,8 +99,10 @@ def write_report(
     Raises:
         GeosegError: If an input cannot be read or understood, or the page not written.
     """
-    folder = output.with_name(f"{output.stem}_tiles") if options.tiles else None
-    refuse_existing(*filter(None, (output, folder)), overwrite=overwrite)
+    folder = folder_of_tiles(output) if options.tiles else None
+    refuse_existing(output, overwrite=overwrite)
+    if folder is not None:
+        refuse_existing(folder, overwrite=overwrite, kind=TILES)
     named = sort_inputs(inputs, show)
     sections = sections_of(named)
     size = None if options.tiles else options.size
@@ -136,6 +136,11 @@ def write_report(
         bytes=sum(path.stat().st_size for path in _files(output, folder)),
         notes=tuple(notes),
     )
+
+
+def folder_of_tiles(output: Path) -> Path:
+    """The folder beside a page that holds its tiles."""
+    return output.with_name(f"{output.stem}_tiles")
 
 
 def sections_of(named: Named) -> list[Section]:
@@ -196,9 +201,10 @@ def _written(
     overwrite: bool,
 ) -> dict[str, Any]:
     """Write tiles as scripts that give a picture to the page."""
-    with staged(folder, overwrite=overwrite) as partial:
+    with staged(folder, overwrite=overwrite, kind=TILES) as partial:
         partial.mkdir()
-        (partial / TILES_RECORD).write_text('{"kind": "tiles of a report"}\n', encoding="utf-8")
+        record = json.dumps({KIND: TILES.name}) + "\n"
+        (partial / TILES.record).write_text(record, encoding="utf-8")
         for name, tile in _tiles(layers, threads):
             path = partial / f"{name}.js"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
+from geoseg.io.paths import refuse_links_out
 
 SHARES = (
     *("iou", "f1", "dice", "precision", "recall", "accuracy", "kappa", "share"),
@@ -73,8 +74,9 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
     """The rows of a table; numbers as numbers, what is blank as None.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If it cannot be read, or is a link to what lies elsewhere.
     """
+    refuse_links_out(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [

@@ -12,6 +12,7 @@ from geoseg.core.grid import Grid
 from geoseg.errors import EmptyError
 from geoseg.io.patch_record import SPLITS, Source, Split
 from geoseg.tiling.options import TileOptions
+from geoseg.tiling.source import Kind
 from geoseg.tiling.splits import (
     DROPPED,
     Ground,
@@ -21,9 +22,6 @@ from geoseg.tiling.splits import (
     split_by_blocks,
 )
 from geoseg.tiling.survey import Survey
-
-Kind = tuple[int, str, tuple[str, ...]]
-"""Bands of an orthophoto and numpy's name of their type."""
 
 Fate = Literal["blank", "outside"] | None
 """No polygon of the reference lies on an orthophoto, or it lies outside of the areas that count."""

@@ -1,24 +1,32 @@
 """A source open for tiling: pixels, where they are valid, and their classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.colors import misplaced_bands
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, offsets
+from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, NoPolygonError
 from geoseg.io.patch_record import Source
 from geoseg.io.raster import Pixels, RasterReader
 from geoseg.io.reference import RasterReference, VectorReference, open_reference
 from geoseg.io.vector import Area
 from geoseg.tiling.options import TileOptions
 
+SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError)
+"""What is wrong with one source does not stop the others."""
+
 RUN_COLUMNS = 8192
 """Columns that are read at a time, so that memory does not grow with a raster's width."""
+
+Kind = tuple[int, str, tuple[str, ...]]
+"""Bands of an orthophoto and numpy's name of their type."""
 
 Run = list[Window]
 """Neighbouring windows of one row."""
@@ -103,6 +111,48 @@ def open_source(
             yield OpenSource(ortho, reference, area)
         finally:
             reference.close()
+
+
+def is_believed(error: NoPolygonError, others: Iterable[Source], options: TileOptions) -> bool:
+    """Whether an orthophoto on which no polygon lies may be right, as there are some on others.
+
+    Args:
+        error: What was said of it.
+        others: Sources that are right.
+        options: How they are read.
+    """
+    references = {each.reference for each in others}
+    known = {*references, options.aoi, options.reference.labelled_areas}
+    return bool(references) and (error.is_plausible or known.issuperset(error.paths))
+
+
+def same_kind(opened: OpenSource, first: Kind | None) -> Kind:
+    """Bands and type of a source, which must be those of the first."""
+    own = (opened.ortho.bands, opened.ortho.dtype.name, opened.ortho.band_names)
+    if first is not None and own[:2] != first[:2]:
+        raise InputError(
+            f"{opened.ortho.path}: has {own[0]} bands of {own[1]}, the first orthophoto "
+            f"{first[0]} of {first[1]}; choose bands with --bands, or tile them apart"
+        )
+    if first is not None and (misplaced := misplaced_bands(own[2], first[2])):
+        raise InputError(
+            f"{opened.ortho.path}: its bands are {', '.join(own[2])}, those of the first "
+            f"orthophoto {', '.join(first[2])}: {', '.join(misplaced)} in other places; bring "
+            f"them into one order, for example with `gdal_translate -b 3 -b 2 -b 1`"
+        )
+    return own
+
+
+def no_patch_left(dropped: Mapping[str, int]) -> EmptyError:
+    """What is to be said when there is nothing to write.
+
+    Args:
+        dropped: Windows left out, by reason.
+    """
+    return EmptyError(
+        f"no patch is left; windows dropped: {dict(dropped)}. Is the patch larger than the raster "
+        f"with --edge drop, or are --min-valid and --min-labelled too strict?"
+    )
 
 
 def runs(grid: Grid, options: TileOptions) -> list[Run]:

@@ -8,17 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.core.colors import misplaced_bands
 from geoseg.core.columns import subject
 from geoseg.core.legend import Legend
-from geoseg.errors import (
-    EmptyError,
-    GridMismatchError,
-    InputError,
-    LegendError,
-    NoPolygonError,
-)
+from geoseg.errors import InputError, NoPolygonError
 from geoseg.io.class_shares import ClassShares, hint_at_few_polygons, warn_of_few_labels
+from geoseg.io.folders import PATCH_SET
 from geoseg.io.outputs import refuse_existing, staged
 from geoseg.io.patch_files import refuse_unfit_for_png
 from geoseg.io.patch_index import write_index
@@ -31,15 +25,20 @@ from geoseg.io.raster_facts import doubts_of
 from geoseg.io.reference import RasterReference, VectorReference
 from geoseg.io.training_ground import content_of
 from geoseg.io.vector import is_vector
-from geoseg.tiling.divide import Fate, Kind, SurveyedSource, divide
+from geoseg.tiling.divide import Fate, SurveyedSource, divide
 from geoseg.tiling.extraction import Extraction, Measured, remove_files
 from geoseg.tiling.options import TileOptions
 from geoseg.tiling.plan import worker_count
-from geoseg.tiling.source import OpenSource, open_source, runs
+from geoseg.tiling.source import (
+    SOURCE_FAILURES,
+    Kind,
+    is_believed,
+    no_patch_left,
+    open_source,
+    runs,
+    same_kind,
+)
 from geoseg.tiling.survey import survey
-
-SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError)
-"""What is wrong with one source does not stop the others."""
 
 SIMILAR_GSD = 1.2
 """Orthophotos whose GSD differ by more are reported."""
@@ -108,7 +107,7 @@ def tile(
         InputError: If every source has a fault.
         OutputError: If the folder cannot be written.
     """
-    refuse_existing(output, overwrite=overwrite)
+    refuse_existing(output, overwrite=overwrite, kind=PATCH_SET)
     report = TileReport()
     with ThreadPoolExecutor(worker_count(options)) as pool:
         tiling = _Tiling(legend, options, report, pool)
@@ -117,7 +116,7 @@ def tile(
         report.drop("on the border between splits", division.dropped)
         report.warnings += division.warnings
         report.split_block = division.block
-        with staged(output, overwrite=overwrite) as folder:
+        with staged(output, overwrite=overwrite, kind=PATCH_SET) as folder:
             tiling.extract_all(surveyed, division.splits, folder, progress)
     return report
 
@@ -170,13 +169,12 @@ class _Tiling:
             done: The others, by number.
             absent: What was said of each, by number.
         """
-        areas = {self.options.aoi, self.options.reference.labelled_areas}
-        proven = areas | {each.source.reference for each in done.values()} if done else set()
+        others = [each.source for each in done.values()]
         found: dict[int, SurveyedSource] = {}
         for number, error in absent.items():
             source = sources[number]
             try:
-                if not done or not (error.is_plausible or proven.issuperset(error.paths)):
+                if not is_believed(error, others, self.options):
                     raise error
                 found[number] = self._survey(source, _kind_of(done), may_be_elsewhere=True)
             except SOURCE_FAILURES as other:
@@ -203,7 +201,7 @@ class _Tiling:
         with open_source(
             source, self.legend, self.options, may_be_elsewhere=may_be_elsewhere
         ) as opened:
-            own = _same_kind(opened, kind)
+            own = same_kind(opened, kind)
             self.report.warnings += doubts_of(source.ortho, self.options.read)
             todo = runs(opened.grid, self.options)
             found = survey(opened, todo, len(self.legend), self.pool)
@@ -334,10 +332,7 @@ class _Tiling:
     def _raise_empty(self) -> None:
         if self.report.failures:
             raise InputError("; ".join(self.report.failures.values()))
-        raise EmptyError(
-            f"no patch is left; windows dropped: {self.report.dropped}. Is the patch larger than "
-            f"the raster with --edge drop, or are --min-valid and --min-labelled too strict?"
-        )
+        raise no_patch_left(self.report.dropped)
 
 
 def _patches(each: SurveyedSource, splits: Sequence[Split | None], source: int) -> list[Patch]:
@@ -359,20 +354,3 @@ def _patches(each: SurveyedSource, splits: Sequence[Split | None], source: int) 
 def _kind_of(surveyed: Mapping[int, SurveyedSource]) -> Kind | None:
     """Bands and type of the first orthophoto; None if none is known yet."""
     return surveyed[min(surveyed)].kind if surveyed else None
-
-
-def _same_kind(opened: OpenSource, first: Kind | None) -> Kind:
-    """Bands and type of a source, which must be those of the first."""
-    own = (opened.ortho.bands, opened.ortho.dtype.name, opened.ortho.band_names)
-    if first is not None and own[:2] != first[:2]:
-        raise InputError(
-            f"{opened.ortho.path}: has {own[0]} bands of {own[1]}, the first orthophoto "
-            f"{first[0]} of {first[1]}; choose bands with --bands, or tile them apart"
-        )
-    if first is not None and (misplaced := misplaced_bands(own[2], first[2])):
-        raise InputError(
-            f"{opened.ortho.path}: its bands are {', '.join(own[2])}, those of the first "
-            f"orthophoto {', '.join(first[2])}: {', '.join(misplaced)} in other places; bring "
-            f"them into one order, for example with `gdal_translate -b 3 -b 2 -b 1`"
-        )
-    return own

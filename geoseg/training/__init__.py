@@ -5,7 +5,7 @@ from geoseg.training.cross_validation import FoldsReport, train_folds
 from geoseg.training.options import TrainOptions
 from geoseg.training.ranks import is_first
 from geoseg.training.rehearsal import TrainPlan, rehearse
-from geoseg.training.train import TrainReport, train
+from geoseg.training.train import TrainReport, prepare, train
 
 __all__ = [
     "FoldsReport",
@@ -14,6 +14,7 @@ __all__ = [
     "TrainReport",
     "draw_samples",
     "is_first",
+    "prepare",
     "rehearse",
     "train",
     "train_folds",

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import TrainingError
+from geoseg.io.folders import TRAINING
+from geoseg.io.lock import kept
 from geoseg.io.outputs import refuse_existing, write_text
 from geoseg.io.patches import PatchSet
 from geoseg.training.data.folds import fold
@@ -76,28 +78,29 @@ def train_folds(
         patches, run, options=options, folds=folds, resume=resume, overwrite=overwrite
     )
     options = resolve(options)
-    if not resume:
-        record = run_record(PatchSet.open(patches), options, 0) | {"folds": folds}
-        start_folder(run, record, overwrite=overwrite)
-    reports: list[TrainReport] = []
-    for number, part in enumerate(parts):
-        own = run / NAME.format(number + 1)
-        begun = (own / RUN).is_file()
-        seeded = replace(options, seed=options.seed + number)
-        reports.append(
-            train(
-                part,
-                own,
-                options=seeded,
-                validate=validate,
-                resume=begun,
-                quiet=quiet,
-                warn=_naming(own.name, warn),
+    with kept(run):
+        if not resume:
+            record = run_record(PatchSet.open(patches), options, 0) | {"folds": folds}
+            start_folder(run, record, overwrite=overwrite)
+        reports: list[TrainReport] = []
+        for number, part in enumerate(parts):
+            own = run / NAME.format(number + 1)
+            begun = (own / RUN).is_file()
+            seeded = replace(options, seed=options.seed + number)
+            reports.append(
+                train(
+                    part,
+                    own,
+                    options=seeded,
+                    validate=validate,
+                    resume=begun,
+                    quiet=quiet,
+                    warn=_naming(own.name, warn),
+                )
             )
-        )
-        if reports[-1].interrupted:
-            break
-    return _together(run, reports)
+            if reports[-1].interrupted:
+                break
+        return _together(run, reports)
 
 
 def _naming(fold: str, warn: Callable[[str], None]) -> Callable[[str], None]:
@@ -139,7 +142,7 @@ def check_folds(
     if run is not None and resume:
         check_resumable(run, resolve(options), patch_set, folds=folds)
     elif run is not None:
-        refuse_existing(run, overwrite=overwrite)
+        refuse_existing(run, overwrite=overwrite, kind=TRAINING)
     prepare(parts[0], None, options=options)
     return parts
 

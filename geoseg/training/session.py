@@ -16,6 +16,7 @@ from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.io.class_shares import ClassShares, warn_of_few_labels
+from geoseg.io.folders import MODEL
 from geoseg.io.outputs import staged, writing
 from geoseg.io.patches import PatchSet
 from geoseg.io.training_ground import TrainingGround
@@ -286,7 +287,7 @@ class Training:
             "best_epoch": row,
             "versions": versions(),
         }
-        with staged(self.run / "model", overwrite=True) as folder:
+        with staged(self.run / "model", overwrite=True, kind=MODEL) as folder:
             folder.mkdir()
             with self.averaging.applied(self.task) if self.averaging else nullcontext():
                 save_network(self.network, folder)

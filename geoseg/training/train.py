@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geoseg.errors import TrainingError
-from geoseg.io.lock import locked
+from geoseg.io.folders import MODEL, TRAINING
+from geoseg.io.lock import kept
 from geoseg.io.outputs import refuse_existing
 from geoseg.io.patches import PatchSet
 from geoseg.model.network import load_network, parameter_count
@@ -94,7 +95,7 @@ def train(
     patch_set = training.patch_set
     for warning in training.warnings if is_first() else ():
         warn(warning)
-    with locked(run) if is_first() else nullcontext():
+    with kept(run) if is_first() else nullcontext():
         if resume and is_first():
             update_record(run, options=asdict(options), ended=None)
         elif is_first():
@@ -140,9 +141,10 @@ def prepare(
     chosen = options
     if run is not None and resume:
         check_resumable(run, options, patch_set)
+        refuse_existing(run / "model", overwrite=True, kind=MODEL)  # a better one replaces it
         chosen = with_found(run, options)
     elif run is not None and is_first():
-        refuse_existing(run, overwrite=overwrite)
+        refuse_existing(run, overwrite=overwrite, kind=TRAINING)
     _check_possible(chosen)
     return Training(patch_set, run or Path(), chosen, validate=validate), options
 

@@ -62,24 +62,39 @@ def patches(geoseg, world):
     return folder
 
 
+@pytest.fixture(scope="session")
+def write_legend():
+    """A function that writes the world's legend."""
+    return lambda path: path.write_text(to_toml(LEGEND))
+
+
+@pytest.fixture(scope="session")
+def write_bundle():
+    """A function that writes an untrained bundle for the world."""
+
+    def write(folder):
+        folder.mkdir()
+        torch.manual_seed(0)
+        network, _ = build_network("unet", "resnet18", bands=3, classes=2, encoder_weights="none")
+        save_network(network, folder)
+        ModelBundle(
+            arch="unet",
+            encoder="resnet18",
+            legend=LEGEND,
+            bands=3,
+            band_names=("red", "green", "blue"),
+            dtype="uint8",
+            value_range=(60.0, 220.0),
+            normalisation=Normalisation(mean=(120.0,) * 3, std=(60.0,) * 3),
+            patch_size=32,
+            gsd=0.5,
+        ).write_record(folder)
+        return folder
+
+    return write
+
+
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path, write_bundle):
     """An untrained bundle for the world."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    torch.manual_seed(0)
-    network, _ = build_network("unet", "resnet18", bands=3, classes=2, encoder_weights="none")
-    save_network(network, folder)
-    ModelBundle(
-        arch="unet",
-        encoder="resnet18",
-        legend=LEGEND,
-        bands=3,
-        band_names=("red", "green", "blue"),
-        dtype="uint8",
-        value_range=(60.0, 220.0),
-        normalisation=Normalisation(mean=(120.0,) * 3, std=(60.0,) * 3),
-        patch_size=32,
-        gsd=0.5,
-    ).write_record(folder)
-    return folder
+    return write_bundle(tmp_path / "model")

@@ -52,7 +52,10 @@ def test_what_is_dropped_is_an_error_no_more(geoseg, tiled, world):
     assert geoseg("check", world / "cleaned").code == 0
     assert geoseg("check", folder, "-o", world / "cleaned").code == 1
     assert geoseg("check", folder, "-o", world / "cleaned", "--overwrite").code == 1
-    assert (world / "cleaned" / "report.html").exists()
+    assert (world / "cleaned" / "patches.json").exists()
+    assert geoseg("check", folder, "-o", world / "checked").code == 1
+    assert geoseg("check", folder, "-o", world / "checked", "--overwrite").code == 1
+    assert (world / "checked" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,13 @@ def test_json_is_for_programs(geoseg, runs):
     [
         (["nowhere"], 1, "nowhere: no such folder"),
         (["a", "-o", "table.xlsx"], 2, "a table is written as .csv, .json, .md"),
-        (["a", "-o", "a/run.json"], 1, "use --overwrite"),
+        (["a", "-o", "a/run.json"], 2, "lies in an input"),
+        (["a", "-o", "old.csv"], 1, "use --overwrite"),
     ],
 )
 def test_what_cannot_be_is_told(geoseg, runs, tmp_path, monkeypatch, words, code, reason):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.csv").write_text("old")
 
     outcome = geoseg("compare", *words)
 

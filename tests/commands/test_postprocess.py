@@ -59,7 +59,7 @@ def test_all_of_it_as_json_and_again_without_a_legend(geoseg, world, scene):
             2,
             "--min-area: what holds for all classes is given twice",
         ),
-        (["--majority", "3px", "-o", "map.tif"], 2, "is the map itself"),
+        (["--majority", "3px", "-o", "map.tif"], 2, "is an input"),
         (["--majority", "3px"], 1, "give --legend"),
         (["--fill", "rock", "-l", "legend.toml"], 1, "no class 'rock'"),
     ],

@@ -93,6 +93,36 @@ def test_a_dry_run_writes_nothing(geoseg, world, model):
     assert not (world / "map.tif").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-o", "reference.tif"],
+        ["-o", "map.tif"],
+        ["-o", "ortho.tif", "--overwrite"],
+        ["--windows", "taken", "--overwrite"],
+        ["--precision", "int8"],
+        ["--device", "cuda:7"],
+        ["--bands", "1"],
+        ["--aoi", "nowhere.gpkg"],
+        ["--bounds", "0,0,1,1"],
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(geoseg, world, model, monkeypatch, words):
+    monkeypatch.chdir(world)
+    (world / "map.qml").write_text("a style of the user's")
+    (world / "taken").mkdir()
+    (world / "taken" / "thesis.doc").write_text("years")
+    before = sorted(world.rglob("*"))
+    rest = [] if "-o" in words else ["-o", "new.tif"]
+
+    dry, real = (geoseg("predict", model, "ortho.tif", *rest, *words, *m)
+                 for m in (["--dry-run"], []))  # fmt: skip
+
+    assert real.code in (1, 2)
+    assert (dry.code, dry.err.splitlines()[-1]) == (real.code, real.err.splitlines()[-1])
+    assert sorted(world.rglob("*")) == before
+
+
 def test_resample_works_at_the_models_gsd_and_maps_the_orthophotos_pixels(
     geoseg, world, model, write_raster
 ):

@@ -1,4 +1,5 @@
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -69,11 +70,44 @@ def test_what_is_finished_is_not_done_again(geoseg, world, patches, grid, made):
     assert [row["run"] for row in json.loads(resumed.out)] == ["lr=0.001", "lr=0.0001"]
 
 
-def test_a_dry_run_names_the_trainings(geoseg, world, grid, made):
-    outcome = geoseg("sweep", world, "--grid", grid, "-o", world / "sweep", "--dry-run")
+def test_a_dry_run_names_the_trainings(geoseg, world, patches, grid, made):
+    outcome = geoseg("sweep", patches, "--grid", grid, "-o", world / "sweep", "--dry-run")
 
     assert outcome.out.splitlines() == ["lr=0.001", "lr=1.0", "lr=0.0001", "3 trainings"]
     assert made == []
+    assert not (world / "sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("patches_name", "text", "reason"),
+    [
+        ("nowhere", "[grid]\nlr = [1e-3]", "no patch set"),
+        ("patches", "[grid]\narch = ['unet', 'nonsense']", "trainings would fail: .*nonsense"),
+        ("patches", "[fixed]\nloss = 'nonsense'\n[grid]\nlr = [1e-3]", "nonsense"),
+    ],
+)
+def test_a_dry_run_refuses_what_could_not_begin(geoseg, world, patches, patches_name, text, reason):
+    (world / "g.toml").write_text(text)
+    words = ["sweep", world / patches_name, "--grid", world / "g.toml", "-o", world / "sweep"]
+
+    outcome = geoseg(*words, "--dry-run")
+
+    assert outcome.code == 1
+    assert re.search(reason, outcome.err)
+    assert not (world / "sweep").exists()
+
+
+def test_a_dry_run_refuses_what_is_in_the_way(geoseg, world, patches, made):
+    (world / "g.toml").write_text("[grid]\nlr = [1e-3]")
+    words = ["sweep", patches, "--grid", world / "g.toml", "-o", world / "sweep"]
+    assert geoseg(*words, "-q").code == 0
+    (world / "sweep" / "run" / "notes.txt").write_text("mine")
+
+    outcomes = [geoseg(*words, *more) for more in (["--dry-run"], ["--dry-run", "--overwrite"])]
+
+    assert [each.code for each in outcomes] == [1, 1]
+    assert "--resume" in outcomes[0].err
+    assert "notes.txt" in outcomes[1].err
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,36 @@ def test_a_dry_run_writes_nothing_and_counts_windows(tile, world):
     assert not (world / "patches").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-r", "nowhere.tif"],
+        ["-r", "far.tif"],
+        ["--legend", "nowhere.toml"],
+        ["--aoi", "nowhere.gpkg"],
+        ["--with", "nowhere.tif"],
+        ["--bands", "9"],
+        ["--patch-size", "500", "--edge", "drop"],
+        ["-o", "taken"],
+        ["-o", "ortho.tif", "--overwrite"],
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(geoseg, world, write_raster, monkeypatch, words):
+    monkeypatch.chdir(world)
+    write_raster("far.tif", np.full((8, 8), 5, np.uint8), crs="EPSG:32633")
+    (world / "taken").mkdir()
+    (world / "taken" / "thesis.doc").write_text("years")
+    before = sorted(world.rglob("*"))
+    usual = {"-r": "reference.tif", "--legend": "legend.toml", "-o": "out", "--patch-size": "32"}
+    rest = [word for key, value in usual.items() if key not in words for word in (key, value)]
+
+    dry, real = (geoseg("tile", "ortho.tif", *rest, *words, *m) for m in (["--dry-run"], []))
+
+    assert real.code in (1, 2)
+    assert (dry.code, dry.err.splitlines()[-1]) == (real.code, real.err.splitlines()[-1])
+    assert sorted(world.rglob("*")) == before
+
+
 def test_an_existing_output_needs_overwrite(tile):
     assert tile().code == 0
     again = tile()

@@ -125,14 +125,43 @@ def test_no_room_to_write_ends_the_sweep(run):
 
 def test_what_is_there_is_only_replaced_if_asked_for(run, tmp_path):
     run(Trainer())
-    (tmp_path / "out" / "lr=0.1" / "old").touch()
+    (tmp_path / "out" / "lr=0.1" / "history.csv").touch()
 
     with pytest.raises(OutputExistsError, match="--resume"):
         run(Trainer())
     run(trainer := Trainer(), overwrite=True)
 
     assert trainer.made[0] == ("lr=0.1", 0.1, False)
-    assert not (tmp_path / "out" / "lr=0.1" / "old").exists()
+    assert not (tmp_path / "out" / "lr=0.1" / "history.csv").exists()
+
+
+def test_work_of_others_in_a_run_is_never_removed(run, tmp_path):
+    run(Trainer())
+    precious = tmp_path / "out" / "lr=0.2" / "notes.txt"
+    precious.write_text("mine")
+
+    with pytest.raises(OutputExistsError, match=r"lr=0\.2 holds .*: notes\.txt"):
+        run(Trainer(), overwrite=True)
+
+    assert precious.read_text() == "mine"
+    assert (tmp_path / "out" / "lr=0.1" / "run.json").exists()
+
+
+@pytest.mark.parametrize("name", ["../victim", "..", ".", "", "a/b", "/victim"])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}])
+def test_a_record_names_no_folder_outside_of_the_sweep(run, tmp_path, name, how):
+    run(Trainer())
+    record = tmp_path / "out" / "sweep.json"
+    content = json.loads(record.read_text())
+    content["runs"][name] = {"state": "finished", "options": {"lr": 0.1}}
+    record.write_text(json.dumps(content))
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "run.json").write_text("{}")
+
+    with pytest.raises(InputError, match=r"sweep\.json: is damaged"):
+        run(Trainer(), **how)
+
+    assert (tmp_path / "victim" / "run.json").exists()
 
 
 def test_a_folder_of_others_is_never_replaced(run, tmp_path):

@@ -1,11 +1,27 @@
+import json
 import os
 from errno import EXDEV
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from geoseg.core.legend import Legend
 from geoseg.errors import InputError, OutputError, OutputExistsError
-from geoseg.io.outputs import RECORDS, move, refuse_existing, staged, write_text, writing
+from geoseg.io.folders import EVALUATION, PATCH_SET
+from geoseg.io.outputs import (
+    FINISHING,
+    move,
+    put_in_place,
+    refuse_existing,
+    scratch,
+    staged,
+    write_text,
+    writing,
+)
+from geoseg.io.style import sidecars, write_sidecars
+
+OURS = json.dumps({"kind": "evaluation"})
 
 
 def names(folder):
@@ -17,7 +33,7 @@ def old_folder(tmp_path):
     """A folder that geoseg wrote."""
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / RECORDS[0]).write_text("old")
+    (folder / EVALUATION.record).write_text(OURS)
     return folder
 
 
@@ -34,7 +50,8 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
 
 def write_half(target, *, folder=False, overwrite=False, failure=ValueError):
     """Fail while writing."""
-    with staged(target, overwrite=overwrite) as partial:
+    kind = EVALUATION if folder else None
+    with staged(target, overwrite=overwrite, kind=kind) as partial:
         if folder:
             (partial / "images").mkdir(parents=True)
         else:
@@ -65,7 +82,7 @@ def test_an_existing_folder_stays_as_it_was_when_the_block_fails(old_folder):
     with pytest.raises(LookupError):
         write_half(old_folder, folder=True, overwrite=True, failure=LookupError)
 
-    assert names(old_folder) == [RECORDS[0]]
+    assert names(old_folder) == [EVALUATION.record]
     assert names(old_folder.parent) == ["out"]
 
 
@@ -78,34 +95,131 @@ def test_an_existing_output_is_refused_before_any_work(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_an_existing_folder_of_geoseg_is_replaced_whole(old_folder):
-    (old_folder / "leftover").write_text("old")
+def test_an_existing_folder_of_the_same_kind_is_replaced_whole(old_folder):
+    (old_folder / "maps.csv").write_text("old")
 
-    with staged(old_folder, overwrite=True) as partial:
+    with staged(old_folder, overwrite=True, kind=EVALUATION) as partial:
         partial.mkdir()
-        (partial / RECORDS[0]).write_text("new")
+        (partial / EVALUATION.record).write_text("new")
 
-    assert names(old_folder) == [RECORDS[0]]
-    assert (old_folder / RECORDS[0]).read_text() == "new"
+    assert names(old_folder) == [EVALUATION.record]
+    assert (old_folder / EVALUATION.record).read_text() == "new"
     assert names(old_folder.parent) == ["out"]
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_a_folder_that_geoseg_did_not_write_is_never_replaced(tmp_path, overwrite):
-    (tmp_path / "holiday.jpg").write_text("dear")
+@pytest.mark.parametrize("name", ["holiday.jpg", "evaluation.json", "patches.json"])
+def test_a_folder_of_another_kind_is_never_replaced(tmp_path, overwrite, name):
+    (tmp_path / name).write_text('{"of": "another program"}')
 
-    with pytest.raises(OutputExistsError):
-        refuse_existing(tmp_path, overwrite=overwrite)
+    with pytest.raises(OutputExistsError, match="geoseg did not write as such"):
+        refuse_existing(tmp_path, overwrite=overwrite, kind=EVALUATION)
+
+
+def test_a_folder_of_geoseg_with_the_work_of_others_in_it_is_not_replaced(old_folder):
+    (old_folder / "thesis.doc").write_text("years")
+
+    with pytest.raises(OutputExistsError, match=r"did not write there.*: thesis\.doc; move"):
+        refuse_existing(old_folder, overwrite=True, kind=EVALUATION)
+
+
+def test_a_folder_takes_no_place_of_a_file_and_no_file_that_of_a_folder(old_folder, tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    with pytest.raises(OutputExistsError, match="is a folder, and a file is to be written"):
+        refuse_existing(old_folder, overwrite=True)
+    with pytest.raises(OutputExistsError, match="is a file, and a folder is to be written"):
+        refuse_existing(tmp_path / "a.txt", overwrite=True, kind=EVALUATION)
+
+
+def test_the_folder_that_one_works_in_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(OutputExistsError, match="the folder that you work in"):
+        refuse_existing(Path(), overwrite=True, kind=PATCH_SET)
 
 
 def test_an_empty_folder_is_not_in_the_way(tmp_path):
     (tmp_path / "out").mkdir()
 
-    with staged(tmp_path / "out", overwrite=False) as partial:
+    with staged(tmp_path / "out", overwrite=False, kind=EVALUATION) as partial:
         partial.mkdir()
         (partial / "a").write_text("new")
 
     assert names(tmp_path / "out") == ["a"]
+
+
+def test_a_scratch_folder_is_gone_afterwards(tmp_path):
+    with scratch(tmp_path / "new" / "map.tif") as folder:
+        (folder / "a").touch()
+
+    assert names(tmp_path / "new") == []
+
+
+def killed(path, *, after):
+    """What a process leaves that is killed while it replaces a folder."""
+    new, old = (path.with_name(f".{path.name}.{end}") for end in ("part", "old"))
+    new.mkdir()
+    old.mkdir()
+    path.rename(old / path.name)
+    if after == "both names":
+        new.rename(path)
+
+
+@pytest.mark.parametrize("after", ["the first name", "both names"])
+def test_what_a_killed_process_left_is_cleared_by_the_next(old_folder, tmp_path, after):
+    killed(old_folder, after=after)
+
+    with scratch(old_folder) as folder:
+        assert names(folder) == []
+
+    assert names(tmp_path) == ["out"]
+    assert names(old_folder) == ([EVALUATION.record] if after == "the first name" else [])
+
+
+def test_a_folder_that_a_killed_process_moved_away_is_still_there_for_the_guard(old_folder):
+    killed(old_folder, after="the first name")
+
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        refuse_existing(old_folder, overwrite=False, kind=EVALUATION)
+
+
+def test_outputs_that_a_killed_process_had_put_in_place_are_no_obstacle(tmp_path):
+    side, whole = tmp_path / "map.qml", tmp_path / "map.tif"
+    left = tmp_path / ".map.tif.part"
+    left.mkdir()
+    (left / FINISHING).write_text(json.dumps([str(side), str(whole)]))
+    side.write_text("put there before the end")
+
+    refuse_existing(side, whole, overwrite=False)
+
+    whole.write_text("all are there: it was killed after that")
+    with pytest.raises(OutputExistsError, match=r"map\.qml exists"):
+        refuse_existing(side, whole, overwrite=False)
+
+
+def test_a_style_beside_a_map_that_is_gone_is_in_the_way_only_if_the_user_made_it(tmp_path):
+    style = tmp_path / "map.qml"
+    legend = Legend.from_dict({"class": [{"value": 0, "name": "a", "color": "#010203"}]})
+    write_sidecars(tmp_path / "map.tif", legend, np.array([1]))
+
+    refuse_existing(*sidecars(tmp_path / "map.tif"), overwrite=False)
+
+    style.write_text(style.read_text().replace('"3.22"', '"3.34.1-Prizren"'))
+    with pytest.raises(OutputExistsError, match=r"map\.qml exists"):
+        refuse_existing(*sidecars(tmp_path / "map.tif"), overwrite=False)
+
+
+def test_the_last_output_says_that_all_are_there(tmp_path):
+    with scratch(tmp_path / "map.tif") as folder:
+        made = {tmp_path / name: folder / name for name in ("map.qml", "map.tif")}
+        for file in made.values():
+            file.touch()
+        put_in_place(made, folder, overwrite=False)
+        marked = [Path(each).name for each in json.loads((folder / FINISHING).read_text())]
+
+    assert marked == ["map.qml", "map.tif"]
+    assert names(tmp_path) == ["map.qml", "map.tif"]
 
 
 def test_the_second_of_several_outputs_is_refused_too(tmp_path):
@@ -166,7 +280,7 @@ def test_a_file_from_another_file_system_appears_whole(tmp_path, monkeypatch):
     replace = Path.replace
 
     def between_file_systems(self, target):
-        if self.parent != Path(target).parent:
+        if "a" in self.parts and "b" in Path(target).parts:
             raise OSError(EXDEV, "Invalid cross-device link")
         return replace(self, target)
 

@@ -1,7 +1,8 @@
 import pytest
 
 from geoseg.errors import EmptyError, OutputExistsError, RasterError
-from geoseg.io.unfinished import FINISHING, SUFFIX, put_in_place, resumable, scratch, unfinished
+from geoseg.io.outputs import FINISHING, put_in_place
+from geoseg.io.unfinished import SUFFIX, resumable, unfinished
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def finish(path, key="a" * 64, **options):
     with resumable(path, key, **choices) as folder:
         found = sorted(each.name for each in folder.iterdir())
         (folder / "made").write_text("new")
-        put_in_place({path: folder / "made"}, folder, guarded=[path], overwrite=False)
+        put_in_place({path: folder / "made"}, folder, overwrite=False)
     return found
 
 
@@ -85,13 +86,6 @@ def test_an_output_of_another_run_is_an_obstacle_before_anything_is_done(begin, 
         finish(output)
 
     assert output.read_text() == "precious"
-
-
-def test_a_scratch_folder_is_gone_afterwards(tmp_path):
-    with scratch(tmp_path / "new" / "map.tif") as folder:
-        (folder / "a").touch()
-
-    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_what_was_killed_before_its_first_piece_is_as_if_it_never_was(tmp_path):

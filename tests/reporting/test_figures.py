@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -88,6 +89,25 @@ def test_tables_and_pictures_that_lie_in_the_folder_are_shown(folder):
         ("Regions", [["north", "25.00 %"]])
     ]
     assert [picture.title for picture in section.pictures] == ["worst"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("name", ["worst.png", "regions.csv"])
+def test_a_link_out_of_the_folder_is_not_shown(folder, tmp_path, name):
+    path = folder("evaluation.json", EVALUATION)
+    (tmp_path / "secret").write_bytes(b"\x89PNG,secret")
+    (path / name).symlink_to(tmp_path / "secret")
+
+    with pytest.raises(InputError, match=f"{name}: is a link to a file outside of its folder"):
+        evaluation_section(path)
+
+
+def test_what_is_only_called_a_picture_is_not_shown(folder):
+    path = folder("evaluation.json", EVALUATION)
+    (path / "worst.png").write_text("root:x:0:0")
+
+    with pytest.raises(InputError, match=r"worst\.png: is no PNG"):
+        evaluation_section(path)
 
 
 def test_a_long_table_is_cut_and_says_so(folder):

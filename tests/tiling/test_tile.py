@@ -296,7 +296,7 @@ def test_the_plan_counts_the_windows_that_tiling_looks_at(write_source, tmp_path
     sources = [write_source(), write_source("two", 40, 40)]
     chosen = TileOptions(patch_size=16, storage=storage, split="none")
 
-    planned = plan(sources, chosen)
+    planned = plan(sources, LEGEND, chosen)
 
     report = tile(sources, LEGEND, tmp_path / "set", options=chosen)
     assert planned.sources == 2

@@ -16,13 +16,14 @@ from torch import nn
 
 import geoseg
 from geoseg.errors import InputError, TrainingError
+from geoseg.io.folders import KIND, TRAINING
 from geoseg.io.outputs import staged, write_text
 from geoseg.io.patch_record import SPLITS
 from geoseg.io.patches import PatchSet
 from geoseg.io.records import read_record
 from geoseg.training.options import TrainOptions
 
-RUN = "run.json"
+RUN = TRAINING.record
 MAY_CHANGE = {
     "epochs",
     "early_stopping",
@@ -49,7 +50,7 @@ ANEW = "the training cannot be resumed, begin anew with --overwrite"
 
 def start_folder(run: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
     """A run folder appears at once with its options; it fills while the training goes on."""
-    with staged(run, overwrite=overwrite) as folder:
+    with staged(run, overwrite=overwrite, kind=TRAINING) as folder:
         folder.mkdir()
         write_text(folder / RUN, json.dumps(record, indent=1) + "\n")
 
@@ -64,6 +65,7 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
     """
     record = patch_set.record
     return {
+        KIND: TRAINING.name,
         "patches": str(patch_set.folder),
         "options": asdict(options),
         "parameters": parameters,

@@ -1,0 +1,182 @@
+"""The folders that geoseg writes: by which record each is known, and what lies in it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+KIND = "kind"
+"""Key of a record that says what its folder is."""
+
+BESIDE = (
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    "*.aux.xml",
+    "*.gpkg-*",
+    ".*.lock",
+    ".*.part",
+    ".*.old",
+)
+"""What systems, GDAL, QGIS and killed processes leave in a folder; nobody misses it."""
+
+MOST_NAMED = 5
+"""Entries that a message names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderKind:
+    """A kind of folder that a command writes, and may replace."""
+
+    name: str
+    """What its record says under `KIND`."""
+
+    record: str
+    """Name of the record."""
+
+    entries: tuple[str, ...]
+    """Patterns of what lies in it besides the record, part by part; ``**``: anything below."""
+
+    proof: frozenset[str]
+    """Keys by which a record is known that was written before records named their kind."""
+
+    def is_kind_of(self, folder: Path) -> bool:
+        """Whether a folder is known by its record to be of this kind."""
+        try:
+            record = json.loads((folder / self.record).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return False
+        if not isinstance(record, dict):
+            return False
+        if KIND in record:
+            return bool(record[KIND] == self.name)
+        return self.proof <= record.keys()
+
+    def foreign(self, folder: Path) -> list[str]:
+        """What lies in a folder and is nothing that this kind writes, by its path in it."""
+        patterns = [tuple(entry.split("/")) for entry in (self.record, *self.entries)]
+        return sorted(_foreign(folder, (), patterns))
+
+    def within(self, folder: str) -> tuple[str, ...]:
+        """Patterns of what lies in a folder of this kind that lies in another."""
+        return tuple(f"{folder}/{entry}" for entry in (self.record, *self.entries))
+
+
+def _foreign(
+    folder: Path, place: tuple[str, ...], patterns: list[tuple[str, ...]]
+) -> Iterator[str]:
+    """Entries of a folder, and of those in it, that no pattern allows."""
+    for path in folder.iterdir():
+        parts = (*place, path.name)
+        if any(_allows(pattern, parts) for pattern in patterns):
+            continue
+        if any(fnmatchcase(path.name, pattern) for pattern in BESIDE):
+            continue
+        leads_on = any(_leads_on(pattern, parts) for pattern in patterns)
+        if leads_on and path.is_dir() and not path.is_symlink():
+            yield from _foreign(path, parts, patterns)
+        else:
+            yield "/".join(parts)
+
+
+def _allows(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a pattern is of this path.
+
+    >>> _allows(("images", "*.tif"), ("images", "a.tif")), _allows(("logs", "**"), ("logs", "a"))
+    (True, True)
+    """
+    if pattern[-1] == "**":
+        head = pattern[:-1]
+        return len(parts) > len(head) and _allows(head, parts[: len(head)])
+    return len(pattern) == len(parts) and all(map(fnmatchcase, parts, pattern))
+
+
+def _leads_on(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a pattern is of something below this path.
+
+    >>> _leads_on(("images", "*.tif"), ("images",)), _leads_on(("a.csv",), ("a.csv",))
+    (True, False)
+    """
+    return len(pattern) > len(parts) and all(map(fnmatchcase, parts, pattern))
+
+
+def named(entries: list[str]) -> str:
+    """Some of many entries, for a message.
+
+    >>> named(["a", "b"])
+    'a, b'
+    """
+    more = len(entries) - MOST_NAMED
+    return ", ".join(entries[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+FINDINGS = (
+    *("unreadable", "leaks", "contradictions", "outliers", "not-finite", "missing-splits"),
+    *("identical-masks", "duplicates", "not-compared", "repeated-ground", "constant-images"),
+    *("unlabelled", "missing-classes", "value-ranges"),
+)
+"""Kinds of findings of a check, of which there may be pictures."""
+
+CHECK = FolderKind(
+    name="check",
+    record="check.json",
+    entries=("report.html", *(f"{finding}.png" for finding in FINDINGS)),
+    proof=frozenset({"patches", "counts", "class_shares", "errors", "warnings", "findings"}),
+)
+PATCH_SET = FolderKind(
+    name="patch set",
+    record="patches.json",
+    entries=(
+        *("patches.gpkg", "patches.qml"),
+        *(f"{kind}/*_r*_c*.{end}" for kind in ("images", "masks") for end in ("tif", "png")),
+        *CHECK.within("check"),
+    ),
+    proof=frozenset({"format", "size", "stride", "storage", "legend", "sources", "class_pixels"}),
+)
+MODEL = FolderKind(
+    name="model bundle",
+    record="geoseg.json",
+    entries=("config.json", "model.safetensors", "int8/*.xml", "int8/*.bin"),
+    proof=frozenset({"format", "arch", "encoder", "legend", "weights_sha256"}),
+)
+_RUN = (
+    *("history.csv", "curves.png", "validation.png", "lr_finder.png", "last.ckpt", "folds.csv"),
+    *("logs/**", "wandb/**"),
+    *MODEL.within("model"),
+)
+TRAINING = FolderKind(
+    name="training",
+    record="run.json",
+    entries=(*_RUN, "fold*/run.json", *(f"fold*/{entry}" for entry in _RUN)),
+    proof=frozenset({"patches", "options", "patch_set", "versions"}),
+)
+EVALUATION = FolderKind(
+    name="evaluation",
+    record="evaluation.json",
+    entries=(
+        *("classes.csv", "objects.csv", "maps.csv", "regions.csv", "merged_classes.csv"),
+        *("counts.csv", "proportions.csv", "worst.csv", "worst.gpkg", "worst.qml", "worst.png"),
+        *("confusion.csv", "calibration.csv", "thresholds.csv"),
+        *("confusion.png", "calibration.png", "thresholds.png"),
+    ),
+    proof=frozenset({"legend", "inputs", "classes"}),
+)
+SWEEP = FolderKind(
+    name="sweep",
+    record="sweep.json",
+    entries=("study.db", "table.csv", *(f"*/{entry}" for entry in ("run.json", *_RUN))),
+    proof=frozenset({"patches", "runs"}),
+)
+WINDOWS = FolderKind(
+    name="window scores",
+    record="windows.json",
+    entries=("r*_c*.tif",),
+    proof=frozenset({"crs", "transform", "lattice", "legend", "provenance"}),
+)
+TILES = FolderKind(
+    name="tiles of a report",
+    record="tiles.json",
+    entries=("[0-9]*/*/[0-9]*/[0-9]*/*.js",),
+    proof=frozenset({KIND}),
+)

@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from geoseg.checking.findings import ADVICE
+from geoseg.io.folders import CHECK, EVALUATION, FINDINGS, PATCH_SET, TRAINING, WINDOWS, named
+
+KINDS = [CHECK, EVALUATION, PATCH_SET, TRAINING, WINDOWS]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that makes a folder of empty files."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_is_of_the_kind_that_its_record_names(tmp_path, kind):
+    (tmp_path / kind.record).write_text(json.dumps({"kind": kind.name}))
+
+    assert kind.is_kind_of(tmp_path)
+    assert not any(other.is_kind_of(tmp_path) for other in KINDS if other is not kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_without_a_kind_is_known_by_all_of_its_own_keys(tmp_path, kind):
+    keys = sorted(kind.proof)
+    (tmp_path / kind.record).write_text(json.dumps(dict.fromkeys(keys)))
+    assert kind.is_kind_of(tmp_path)
+
+    (tmp_path / kind.record).write_text(json.dumps(dict.fromkeys(keys[1:])))
+    assert not kind.is_kind_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", '{"of": "another program"}', '{"kind": ["evaluation"]}', "[" * 9999]
+)
+def test_what_is_no_record_of_geoseg_proves_nothing(tmp_path, text):
+    (tmp_path / EVALUATION.record).write_text(text)
+
+    assert not EVALUATION.is_kind_of(tmp_path)
+
+
+def test_what_a_kind_never_writes_is_foreign_at_any_depth(folder):
+    own = ["patches.json", "patches.gpkg", "images/o_r000000_c000032.tif", "check/check.json"]
+    by_others = [
+        "thesis.doc",
+        "images/holiday.tif",
+        "masks/deep/x",
+        "check/leaks.txt",
+        ".git/config",
+    ]
+
+    found = PATCH_SET.foreign(folder(*own, *by_others))
+
+    assert found == [".git", "check/leaks.txt", "images/holiday.tif", "masks/deep", "thesis.doc"]
+
+
+def test_what_systems_and_killed_processes_leave_is_not_foreign(folder):
+    left = [".DS_Store", "images/Thumbs.db", "patches.gpkg-wal", ".patches.json.part/x"]
+
+    assert PATCH_SET.foreign(folder(*left, "images/o_r0_c0.tif.aux.xml", ".x.lock")) == []
+
+
+def test_a_training_may_hold_folds_models_and_logs(folder):
+    one = ["run.json", "history.csv", "last.ckpt", "model/geoseg.json", "model/int8/network.xml"]
+    logs = ["logs/version_0/metrics.csv", "wandb/run/files/x"]
+
+    assert TRAINING.foreign(folder(*one, *logs, "folds.csv", *(f"fold2/{n}" for n in one))) == []
+    assert TRAINING.foreign(folder("model/notes.txt")) == ["model/notes.txt"]
+
+
+def test_a_folder_with_a_file_in_place_of_a_folder_is_no_traceback(folder):
+    assert PATCH_SET.foreign(folder("images")) == ["images"]
+
+
+def test_pictures_of_all_findings_are_known():
+    assert set(FINDINGS) == set(ADVICE)
+
+
+def test_a_message_names_some_of_many():
+    assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"
