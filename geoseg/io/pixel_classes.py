@@ -43,6 +43,8 @@ otherwise.
 CLASS_MAP = "class map"
 """What the tag of a class map of geoseg's says that it is."""
 
+LOSSLESS = "labels stored without loss (PNG, GeoTIFF)"
+
 LOSSY_STEP = 60
 """Compression seldom changes values by more."""
 
@@ -62,11 +64,32 @@ class Meaning(NamedTuple):
     unlabelled: tuple[str, ...]
     """What means unlabelled."""
 
+    def fits(self, other: Self) -> bool:
+        """Whether it is as another one, of whose alternatives it knows which is meant."""
+        codes = zip(self.classes.values(), other.classes.values(), strict=True)
+        apart = (self.coding, self.unlabelled) != (other.coding, other.unlabelled)
+        by_value = self.coding == "values"
+        return by_value and not apart and all(set(mine) <= set(its) for mine, its in codes)
+
     def __str__(self) -> str:
         """One line, such as ``values 0 = other, 255 = building; unlabelled: nodata 7``."""
         told = [f"{_either(codes)} = {name}" for name, codes in self.classes.items() if codes]
         ignored = f"; unlabelled: {', '.join(self.unlabelled)}" if self.unlabelled else ""
         return f"{self.coding} {', '.join(told)}{ignored}"
+
+
+def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
+    """How many rasters mean the same, by what is said of it.
+
+    A raster that holds neither of two alternatives counts to those that do.
+    """
+    counts = Counter(map(str, meanings))
+    kinds = {str(each): each for each in meanings}
+    for said, one in kinds.items():
+        same = [other for text, other in kinds.items() if text != said and other.fits(one)]
+        if same:
+            counts[str(same[0])] += counts.pop(said)
+    return dict(counts)
 
 
 def _either(codes: Sequence[str]) -> str:
@@ -218,6 +241,10 @@ class PixelClasses:
         indices = self.legend.encode_values(image[0], tolerance=self._tolerance)
         if not self._tolerance:
             self._refuse_mixed(image[0])
+            return indices
+        for index, each in enumerate(self.legend.classes):
+            if each.alternative is not None and (indices == index).any():
+                self._seen.add(each.alternative)
         return indices
 
     def _refuse_mixed(self, values: NDArray[Any]) -> None:
@@ -261,6 +288,14 @@ class PixelClasses:
             )
         if self.coding != "values" or self._is_own:
             return
+        if self._tolerance:
+            for each in self.legend.classes:
+                if each.alternative is not None and each.alternative not in self._seen:
+                    yield (
+                        f"{self.path}: no pixel is near {each.alternative}, so none is "
+                        f"{each.name!r}: with --color-tolerance {each.source_values[0]} is not "
+                        f"told from its neighbours"
+                    )
         for each in self.legend.classes if self._nodata is not None else ():
             if self._nodata in each.source_values or (
                 self._nodata == each.alternative and not self._seen & set(each.source_values)
@@ -306,8 +341,12 @@ class PixelClasses:
             steps = _farness([_channels(c) for c in codes], list(self.legend.known_colors))
             looks_damaged = len(codes) > len(self.legend) and np.median(steps) < NEAR
         else:
-            steps = _farness([[float(c)] for c in codes], [[v] for v in self.legend.values])
+            numbers = [float(code) for code in codes]
+            steps = _farness([[n] for n in numbers], [[v] for v in self.legend.values])
             looks_damaged = False
+            others = {c.alternative for c in self.legend.classes if c.alternative is not None}
+            if self._lossy and others and max(numbers) < min(others) - LOSSY_STEP:
+                return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
         if self._lossy or looks_damaged:
             return self._blame_compression(float(steps.max()))
         if self.legend.name == "isprs" and list(codes) == ["6"]:
@@ -323,9 +362,8 @@ class PixelClasses:
         )
 
     def _blame_compression(self, farthest: float) -> str:
-        lossless = "labels stored without loss (PNG, GeoTIFF)"
         if self.coding != "colors" and self.legend.spacing() <= NEAR:
-            return f"The file is {self._lossy}, which changes values: use {lossless}"
+            return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
         kind = "colours" if self.coding == "colors" else "values"
         what = (
             f"The file is {self._lossy}, which changes {kind}"
@@ -334,7 +372,7 @@ class PixelClasses:
         )
         now = f" (now {self._given_tolerance:g})" if self._given_tolerance else ""
         return (
-            f"{what}: use {lossless}, or take the nearest class with --color-tolerance "
+            f"{what}: use {LOSSLESS}, or take the nearest class with --color-tolerance "
             f"{int(np.ceil(farthest))}{now}"
         )
 

@@ -19,7 +19,7 @@ from geoseg.io.patch_index import write_index
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
-from geoseg.io.pixel_classes import Meaning
+from geoseg.io.pixel_classes import Meaning, counted_meanings
 from geoseg.io.raster import RasterReader
 from geoseg.io.raster_facts import doubts_of
 from geoseg.io.reference import RasterReference, VectorReference
@@ -217,16 +217,16 @@ class _Tiling:
     def _tell_meaning(self, reference: RasterReference | VectorReference) -> None:
         """Note how a reference that was read to its end names classes."""
         self.meanings.append(reference.meaning)
-        areas = [path for path in (self.options.reference.labelled_areas, self.options.aoi) if path]
-        outside = "".join(f"; nothing is labelled outside of {path.name}" for path in areas)
-        said = f"{reference.meaning}{outside}"
-        self.report.meanings[said] = self.report.meanings.get(said, 0) + 1
         self.report.warnings += [
             note for note in reference.notes if note not in self.report.warnings
         ]
 
     def _tell_of_codings(self) -> None:
-        """Say if references code a class differently, and of the other ISPRS coding."""
+        """Say how references name classes, if they differ, and of the other ISPRS coding."""
+        areas = [path for path in (self.options.reference.labelled_areas, self.options.aoi) if path]
+        outside = "".join(f"; nothing is labelled outside of {path.name}" for path in areas)
+        meanings = counted_meanings(self.meanings)
+        self.report.meanings = {f"{said}{outside}": count for said, count in meanings.items()}
         by_value = [each for each in self.meanings if each.coding == "values"]
         for one in self.legend.classes:
             if one.alternative is None:

@@ -11,7 +11,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.presets import preset
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
-from geoseg.io.pixel_classes import PixelClasses
+from geoseg.io.pixel_classes import Meaning, PixelClasses, counted_meanings
 from geoseg.io.raster import RasterReader
 from geoseg.io.style import colormap
 
@@ -291,3 +291,25 @@ def test_bands_that_are_not_read_are_told(write_raster, bands, told):
 
     assert bool(notes) == bool(told)
     assert all(told in note for note in notes)
+
+
+def test_rasters_without_the_class_count_to_those_that_tell_its_value():
+    def meaning(*codes):
+        return Meaning("values", {"other": ("0",), "roof": codes}, ())
+
+    either, one, top = meaning("1", "255"), meaning("1"), meaning("255")
+
+    assert counted_meanings([either, one, either]) == {str(one): 3}
+    assert counted_meanings([either, either]) == {str(either): 2}
+    assert counted_meanings([one, top, one]) == {str(one): 2, str(top): 1}
+
+
+def test_a_mask_of_0_and_1_that_was_saved_as_jpeg_is_lost(write_jpeg):
+    path = write_jpeg(squares(0, 3))
+    classes = PixelClasses(path, ROOF, tolerance=5)
+    read(path, classes)
+
+    with pytest.raises(LegendError, match=r"JPEG, which changes values: use labels") as refusal:
+        read(path, PixelClasses(path, ROOF))
+    assert "--color-tolerance" not in str(refusal.value)
+    assert any("no pixel is near 255" in note for note in classes.notes)
