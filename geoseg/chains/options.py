@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from geoseg.core.lattice import Lattice, Taper
+from geoseg.core.lattice import Lattice, Taper, fitting_overhang
 from geoseg.errors import InputError
 from geoseg.io.raster import ReadOptions
 from geoseg.model.bundle import LARGEST, MULTIPLE, ModelBundle
@@ -23,6 +23,12 @@ SPARE = 1.05
 
 DEFAULT_OVERLAP = 8
 """Windows overlap by an eighth of their side unless the user says otherwise."""
+
+OVERHANG = 8
+"""Pixels by which the outermost windows reach beyond the raster; see docs/overlap.md."""
+
+OVERHANG_PART = 8
+"""Small windows reach beyond by this part of their side at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +84,8 @@ class PredictOptions:
         little more than the cheapest of them all does, or a larger one if none does; one
         window, if that is enough for the orthophoto; never less than a training patch, nor
         than the stride or overlap takes. A network that does not take any size has its own
-        instead of `SIZES`.
+        instead of `SIZES`. Of `SIZES` those whose windows have no room to hang over the edge are
+        taken only if there is no other.
 
         Args:
             bundle: The model.
@@ -91,18 +98,54 @@ class PredictOptions:
         if self.patch_size:
             bundle.check_size(self.patch_size)
             return self.patch_size
-        enough = -(-max(height, width) // MULTIPLE) * MULTIPLE
-        sizes = {max(min(size, enough), bundle.patch_size) for size in (*SIZES, enough)}
-        sizes = {size for size in sizes if size <= max(LARGEST, bundle.patch_size)}
+        enough, largest = self._enough(max(height, width)), self._enough(LARGEST)
+        wanted = (*SIZES, largest, enough)
+        sizes = {max(min(size, enough, largest), bundle.patch_size) for size in wanted}
         sizes = set(bundle.sizes or sizes)
         fitting = [size for size in sizes if 1 <= self._stride(size) <= size]
-        costs = {size: self._cost(size, height, width) for size in fitting or [max(sizes)]}
+        roomy = [size for size in fitting if self._hangs_over(size, height, width)]
+        chosen = (roomy if not bundle.sizes else []) or fitting or [max(sizes)]
+        costs = {size: self._cost(size, height, width) for size in chosen}
         good = [size for size, cost in costs.items() if cost <= SPARE * min(costs.values())]
         return max((size for size in good if size <= LARGE), default=min(good))
 
+    def _enough(self, length: int) -> int:
+        """The smallest side of a window that holds so many pixels and hangs over."""
+        sizes = range(MULTIPLE, 2 * length + 2 * MULTIPLE, MULTIPLE)
+        return next(size for size in sizes if length + 2 * self.overhang(size) <= size)
+
+    def _hangs_over(self, size: int, *lengths: int) -> bool:
+        """Whether windows of a size have room to hang over on all sides, without further ones."""
+        step, wanted = self.step(size), self.overhang(size)
+        return all(fitting_overhang(each, size, step, wanted) == wanted for each in lengths)
+
+    def overhang(self, size: int) -> int:
+        """Pixels by which the outermost windows reach beyond the raster.
+
+        Args:
+            size: Side of a window, in pixels.
+        """
+        return min(OVERHANG, size // OVERHANG_PART)
+
+    def lattice(self, height: int, width: int, size: int, *, scale: float = 1) -> Lattice:
+        """The windows of an orthophoto.
+
+        Args:
+            height: Its rows.
+            width: Its columns.
+            size: Side of a window as the network sees it, in pixels.
+            scale: Pixels of the orthophoto in one of those.
+
+        Raises:
+            InputError: If windows would leave gaps.
+        """
+        side, step = (max(round(n * scale), 1) for n in (size, self.step(size)))
+        overhang = round(self.overhang(size) * scale)
+        return Lattice(height, width, side, min(step, side), self.taper, overhang)
+
     def _cost(self, size: int, height: int, width: int) -> int:
         """Pixels of all windows of a size."""
-        lattice = Lattice(height, width, size, self.step(size))
+        lattice = self.lattice(height, width, size)
         return lattice.window_count(lattice.whole) * size**2
 
     def step(self, size: int) -> int:

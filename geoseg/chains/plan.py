@@ -149,8 +149,7 @@ def make_plan(
     grid = ortho.grid
     seen = (max(round(length / scale), 1) for length in (grid.height, grid.width))
     size = options.size(bundle, *seen)
-    side, step = (max(round(n * scale), 1) for n in (size, options.step(size)))
-    lattice = Lattice(grid.height, grid.width, side, min(step, side), options.taper)
+    lattice = options.lattice(grid.height, grid.width, size, scale=scale)
     whole = _whole(ortho, options.bounds, area)
     region = _part(whole, options.part) if options.part else whole
     sums = (len(bundle.legend) + 1) * 4 * lattice.most_shared_rows

@@ -86,6 +86,7 @@ def provenance_of_map(
     return provenance_of(source, models, runtime) | {
         "window_size": lattice.size,
         "window_stride": lattice.stride,
+        "window_overhang": lattice.overhang,
         "blend": BLENDS[lattice.taper],
         **{name: value for name, value in _as_json(chosen).items() if value not in (None, [])},
         **_as_json(training_ground_of(models, grid, whole, partial(content_of, source))),

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from geoseg.chains.options import PredictOptions
 from geoseg.core.blend import blend
 from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.lattice import Lattice
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.io.patch_record import Source, Split
@@ -65,7 +64,7 @@ def _of_source(
         area = Area.open(record.aoi, grid) if record.aoi else None
         ground = _Ground(windows, area)
         size = options.size(bundle, grid.height, grid.width)
-        lattice = Lattice(grid.height, grid.width, size, options.step(size), options.taper)
+        lattice = options.lattice(grid.height, grid.width, size)
         region = ground.region
         parts = score(
             ortho, segmenter, lattice.windows(region), batch_size=BATCH_SIZE, ground=ground

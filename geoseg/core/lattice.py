@@ -48,6 +48,10 @@ class Lattice(NamedTuple):
     taper: Taper = "hann"
     """How windows fade into each other."""
 
+    overhang: int = 0
+    """Pixels by which the outermost windows reach beyond the raster, so that its edge is not
+    theirs; fewer where that would take more windows (`fitting_overhang`)."""
+
     @property
     def whole(self) -> Window:
         """All pixels of the raster."""
@@ -77,17 +81,17 @@ class Lattice(NamedTuple):
     @property
     def most_shared_rows(self) -> int:
         """Rows that windows above each other share, at most."""
-        starts = spread(self.height, self.size, self.stride)
+        starts = spread(self.height, self.size, self.stride, self.overhang)
         return max((above + self.size - below for above, below in pairwise(starts)), default=0)
 
     def _reaching(self, length: int, low: int, high: int) -> list[int]:
         """Starts of the windows that reach some pixels along one axis."""
-        starts = spread(length, self.size, self.stride)
+        starts = spread(length, self.size, self.stride, self.overhang)
         return [start for start in starts if start < high and start + self.size > low]
 
     def _steps(self, length: int, low: int, high: int) -> list[Step]:
-        starts = spread(length, self.size, self.stride)
-        weights = axis_weights(length, self.size, self.stride, self.taper)
+        starts = spread(length, self.size, self.stride, self.overhang)
+        weights = axis_weights(length, self.size, self.stride, self.taper, self.overhang)
         stops = [0, *(start + self.size for start in starts[:-1])]
         nexts = [*starts[1:], length]
         return [
@@ -97,13 +101,47 @@ class Lattice(NamedTuple):
         ]
 
 
-def spread(length: int, size: int, stride: int) -> list[int]:
+def spread(length: int, size: int, stride: int, overhang: int = 0) -> list[int]:
     """Starts of a map's windows along one axis, evenly apart.
 
     Had the last one to move back alone, blending would hold up to a whole window of rows for
-    it, where others share an eighth.
+    it, where others share an eighth. A raster that fits into one window is in its middle if
+    windows are to hang over.
+
+    Args:
+        length: Pixels along the axis.
+        size: Side of a window, in pixels.
+        stride: Step between windows, in pixels, at most.
+        overhang: Pixels by which the first and the last one reach beyond the raster, as far as
+            this takes no more windows.
+
+    >>> spread(14, size=5, stride=4), spread(14, size=5, stride=4, overhang=1)
+    ([0, 3, 6, 9], [-1, 2, 6, 10])
+    >>> spread(3, size=5, stride=4), spread(3, size=5, stride=4, overhang=2)
+    ([0], [-1])
+    >>> spread(10, size=5, stride=5, overhang=2)  # two windows fit exactly
+    [0, 5]
     """
-    return offsets(length, size, stride, "spread")
+    if length <= size:
+        return [-((size - length) // 2) if overhang else 0]
+    over = fitting_overhang(length, size, stride, overhang)
+    return [start - over for start in offsets(length + 2 * over, size, stride, "spread")]
+
+
+def fitting_overhang(length: int, size: int, stride: int, overhang: int) -> int:
+    """As much of an overhang as the windows have room for that a raster needs anyhow.
+
+    Args:
+        length: Pixels along the axis.
+        size: Side of a window, in pixels.
+        stride: Step between windows, in pixels, at most.
+        overhang: What is wanted, in pixels.
+
+    >>> fitting_overhang(12, size=5, stride=4, overhang=3)  # 3 windows cover 13
+    0
+    """
+    steps = max(-(-(length - size) // stride), 0)
+    return min(overhang, (steps * stride + size - length) // 2)
 
 
 def taper(size: int, overlap: int, kind: Taper = "hann") -> NDArray[np.float64]:
@@ -128,7 +166,7 @@ def taper(size: int, overlap: int, kind: Taper = "hann") -> NDArray[np.float64]:
 
 
 def axis_weights(
-    length: int, size: int, stride: int, kind: Taper = "hann"
+    length: int, size: int, stride: int, kind: Taper = "hann", overhang: int = 0
 ) -> dict[int, NDArray[np.float32]]:
     """The weights of each window along one axis, by its start.
 
@@ -139,16 +177,19 @@ def axis_weights(
         size: Side of a window, in pixels.
         stride: Step between windows, in pixels, at most.
         kind: How windows fade into each other.
+        overhang: Pixels by which the outermost windows reach beyond the raster.
 
     Returns:
-        (size,) weights for each of `spread`; 0 beyond ``length``.
+        (size,) weights for each of `spread`; 0 beyond the raster.
     """
-    starts = spread(length, size, stride)
+    starts = spread(length, size, stride, overhang)
     own = taper(size, size - stride, kind)
-    total = np.zeros(max(length, size))
-    for start in starts:
-        total[start : start + size] += own
-    weights = {start: own / total[start : start + size] for start in starts}
-    if length < size:
-        weights[0][length:] = 0
+    total = np.zeros(starts[-1] + size - starts[0])
+    places = {start: slice(start - starts[0], start - starts[0] + size) for start in starts}
+    for place in places.values():
+        total[place] += own
+    weights = {start: own / total[place] for start, place in places.items()}
+    for start, each in weights.items():
+        each[: max(-start, 0)] = 0
+        each[max(length - start, 0) :] = 0
     return {start: weight.astype(np.float32) for start, weight in weights.items()}

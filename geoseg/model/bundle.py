@@ -39,7 +39,7 @@ MULTIPLE = 32
 """Sides that nearly every network can take are multiples of this, in pixels."""
 
 LARGEST = 1024
-"""Side of the largest window that a prediction chooses by itself, in pixels."""
+"""Side of the largest window that a prediction chooses by itself, in pixels, hanging over aside."""
 
 MAX_SIZE = 16_384
 """Side of a window, in pixels: a larger one of three bands alone takes 3 GB."""

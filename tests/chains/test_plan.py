@@ -28,10 +28,11 @@ def plan(write_raster, bundle):
     [
         (5, 7, 32),  # one window, of a multiple of 32
         (33, 9, 64),
-        (600, 700, 704),
-        (1000, 1000, 1024),
-        (1920, 1920, 1024),  # 2 x 2 windows of 1024 px, none of them wasted
-        (1921, 1921, 768),  # 3 x 3 of 768 px, where 1024 px would be 3 x 3 as well
+        (600, 700, 736),  # which hangs over
+        (512, 512, 544),  # what fits exactly gets a larger window, not four of them
+        (1024, 1024, 1056),
+        (1920, 1920, 1056),  # 2 x 2 windows, none of them wasted
+        (2048, 2048, 768),  # 3 x 3 of 768 px, where 1056 px would be 3 x 3 as well
         (30, 3000, 512),  # a strip: of large windows most would hang over
     ],
 )
@@ -39,6 +40,22 @@ def test_windows_are_as_large_as_divides_the_orthophoto_without_waste(plan, heig
     lattice = plan(height, width).lattice
 
     assert (lattice.size, lattice.stride) == (size, size - size // 8)
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 256, 480, 512, 513, 640, 1000, 1024, 1056, 3000])
+def test_windows_hang_over_the_edge_whatever_the_size_of_the_orthophoto(plan, length):
+    for height, width in ((length, length), (length, 2000)):
+        lattice = plan(height, width).lattice
+
+        for steps, side in ((lattice.rows, height), (lattice.cols, width)):
+            first, last = (steps(lattice.whole)[at].start for at in (0, -1))
+            assert -first >= lattice.overhang > 0
+            assert last + lattice.size - side >= lattice.overhang
+
+
+def test_windows_of_a_size_that_the_user_has_chosen_are_no_more_for_hanging_over(plan):
+    assert plan(512, 512, patch_size=512).windows == 1
+    assert plan(64, 96, patch_size=32, overlap=0).windows == 2 * 3
 
 
 def test_larger_windows_are_not_taken_where_they_compute_as_much(bundle):
@@ -93,7 +110,7 @@ def test_windows_that_leave_gaps_or_do_not_move_are_refused(plan, steps, reason)
 def test_windows_are_large_enough_for_the_overlap(plan):
     lattice = plan(1500, 4, overlap=900).lattice
 
-    assert (lattice.size, lattice.stride) == (1024, 124)
+    assert (lattice.size, lattice.stride) == (1056, 156)
 
 
 def test_a_batch_has_no_more_windows_than_the_map_has(plan):

@@ -8,6 +8,7 @@ from geoseg.core.window import Window
 
 SHAPES = [(1, 1), (1, 23), (7, 23), (8, 8), (7, 9), (23, 5), (30, 17)]
 SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]
+OVERHANGS = [0, 2]
 
 
 def cut(scores, valid, lattice):
@@ -16,8 +17,8 @@ def cut(scores, valid, lattice):
     for window in lattice.windows(lattice.whole):
         rows, cols = window.clip(height, width).slices
         around = (
-            (0, max(window.row_stop - height, 0)),
-            (0, max(window.col_stop - width, 0)),
+            (max(-window.row_off, 0), max(window.row_stop - height, 0)),
+            (max(-window.col_off, 0), max(window.col_stop - width, 0)),
         )
         part = np.pad(scores[:, rows, cols], ((0, 0), *around), constant_values=9)
         yield WindowScores(window, part.copy(), np.pad(valid[rows, cols], around))
@@ -89,10 +90,11 @@ def test_scores_where_one_window_is_alone_are_passed_on_untouched():
         assert (cell.scores[:, :, 2:4] == scores).all()
 
 
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_windows_of_a_map_blend_back_to_it(height, width, size, stride):
-    lattice = Lattice(height, width, size, stride)
+def test_windows_of_a_map_blend_back_to_it(height, width, size, stride, overhang):
+    lattice = Lattice(height, width, size, stride, overhang=overhang)
     scores, valid = random_map(height, width, holes=0.3)
 
     blended, found = paste(blend(cut(scores, valid, lattice), lattice), lattice)
@@ -150,15 +152,29 @@ def taper_in_sum(length, start, size, stride):
     return bells[start] / sum(bells.values())
 
 
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_constant_scores_blend_to_that_constant_up_to_the_outermost_ring(size, stride):
-    lattice = Lattice(19, 22, size, stride)
+def test_constant_scores_blend_to_that_constant_up_to_the_outermost_ring(size, stride, overhang):
+    lattice = Lattice(19, 22, size, stride, overhang=overhang)
     scores = np.full((3, 19, 22), 0.7, np.float32)
 
     blended, valid = paste(blend(cut(scores, np.ones((19, 22), bool), lattice), lattice), lattice)
 
     assert valid.all()
     assert blended == pytest.approx(0.7, abs=1e-6)
+
+
+def test_what_is_said_beyond_the_edge_changes_nothing():
+    lattice = Lattice(height=4, width=4, size=6, stride=4, overhang=1)
+    window = Window(row_off=-1, col_off=-1, height=6, width=6)
+    scores, valid = np.full((1, 6, 6), 99, np.float32), np.zeros((6, 6), bool)
+    scores[0, 1:5, 1:5], valid[1:5, 1:5] = np.arange(16).reshape(4, 4), True
+
+    [cell] = blend([WindowScores(window, scores, valid)], lattice)
+
+    assert cell.window == Window(row_off=0, col_off=0, height=4, width=4)
+    assert cell.scores.tolist() == [np.arange(16).reshape(4, 4).tolist()]
+    assert cell.valid.all()
 
 
 def test_a_hole_of_nodata_changes_no_neighbour():
@@ -223,22 +239,25 @@ def test_a_cell_leaves_as_soon_as_no_later_window_reaches_it():
         assert len(taken) <= count + 2  # one is looked at ahead
 
 
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_cells_cover_the_raster_in_reading_order(height, width, size, stride):
-    lattice = Lattice(height, width, size, stride)
+def test_cells_cover_the_raster_in_reading_order(height, width, size, stride, overhang):
+    lattice = Lattice(height, width, size, stride, overhang=overhang)
 
     cells = [cell.window for cell in blend(cut(*random_map(height, width), lattice), lattice)]
 
     assert cells == sorted(cells)
     assert sum(cell.height * cell.width for cell in cells) == height * width
-    assert len(cells) == lattice.window_count(lattice.whole)
+    if not overhang:  # cells of windows that hang over may lie outside
+        assert len(cells) == lattice.window_count(lattice.whole)
 
 
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 @pytest.mark.parametrize("taper", ["hann", "ramp", "flat"])
-def test_any_region_comes_out_as_in_the_whole_to_the_bit(size, stride, taper):
-    lattice = Lattice(21, 19, size, stride, taper)
+def test_any_region_comes_out_as_in_the_whole_to_the_bit(size, stride, taper, overhang):
+    lattice = Lattice(21, 19, size, stride, taper, overhang)
     rng = np.random.default_rng(5)
     said = {
         window: rng.random((3, size, size), np.float32) for window in lattice.windows(lattice.whole)

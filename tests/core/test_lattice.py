@@ -6,6 +6,7 @@ from geoseg.core.window import Window, sliding_windows
 
 SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]
 KINDS = ["hann", "ramp", "flat"]
+OVERHANGS = [0, 1, 2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -19,25 +20,47 @@ def test_a_taper_is_symmetric_and_never_zero(size, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 9, 10, 27])
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_weights_sum_to_one_at_every_coordinate(length, size, stride, kind):
-    total = np.zeros(max(length, size))
-    for start, weights in axis_weights(length, size, stride, kind).items():
-        total[start : start + size] += weights
+def test_weights_sum_to_one_at_every_coordinate(length, size, stride, overhang, kind):
+    total = np.zeros(length + 2 * size)
+    for start, weights in axis_weights(length, size, stride, kind, overhang).items():
+        total[size + start : size + start + size] += weights
 
-    assert total[:length] == pytest.approx(1, abs=1e-6)
-    assert (total[length:] == 0).all()
+    assert total[size : size + length] == pytest.approx(1, abs=1e-6)
+    assert (total[:size] == 0).all()
+    assert (total[size + length :] == 0).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize("length", [3, 9, 10, 27])
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
-def test_a_window_alone_weighs_exactly_one(length, size, stride, kind):
-    lattice = Lattice(length, length, size, stride, kind)
+def test_a_window_alone_weighs_exactly_one(length, size, stride, overhang, kind):
+    lattice = Lattice(length, length, size, stride, kind, overhang)
 
     for step in lattice.rows(lattice.whole):
-        assert (step.weights[step.covered : max(step.done, step.covered)] == 1).all()
+        first = max(step.covered, -step.start)
+        assert (step.weights[first : max(step.done, first)] == 1).all()
+
+
+@pytest.mark.parametrize("overhang", [1, 2, 3])
+@pytest.mark.parametrize("length", [1, 4, 8, 9, 10, 27])
+@pytest.mark.parametrize(("size", "stride"), [(8, 3), (9, 4), (8, 8)])
+def test_windows_hang_over_both_edges_alike_and_are_no_more(length, size, stride, overhang):
+    lattice = Lattice(length, length, size, stride, overhang=overhang)
+
+    starts = [step.start for step in lattice.rows(lattice.whole)]
+
+    before, behind = -starts[0], starts[-1] + size - length
+    plain = Lattice(length, length, size, stride)
+    assert len(starts) == len(plain.rows(plain.whole))
+    assert max(np.diff(starts), default=0) <= stride
+    if length <= size:
+        assert behind - before in {0, 1}
+    else:
+        assert 0 <= before == behind <= overhang
 
 
 def test_steps_know_what_their_neighbours_reach():
@@ -69,9 +92,10 @@ def test_windows_of_a_region_are_those_that_reach_it():
     assert corners == [(3, 0), (3, 3)]
 
 
+@pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize("region", [(0, 0, 23, 31), (7, 9, 1, 1), (20, 0, 3, 31), (5, 6, 9, 8)])
-def test_windows_are_counted_as_they_come(region):
-    lattice = Lattice(23, 31, 8, 5)
+def test_windows_are_counted_as_they_come(region, overhang):
+    lattice = Lattice(23, 31, 8, 5, overhang=overhang)
     region = Window(**dict(zip(("row_off", "col_off", "height", "width"), region, strict=True)))
 
     windows = list(lattice.windows(region))

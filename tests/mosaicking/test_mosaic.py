@@ -51,7 +51,7 @@ def windows(tmp_path, write_raster, legend):
         image[:, 3:5, 2:6] = np.nan
         image[:, 10:, 10:] = np.nan  # whole windows
         with RasterReader(write_raster("ortho.tif", image)) as ortho:
-            lattice = Lattice(height, width, size, stride)
+            lattice = Lattice(height, width, size, stride, overhang=2)
             made_of = {"model": "m"}
             layout = WindowLayout(
                 grid=ortho.grid, lattice=lattice, legend=legend, provenance=made_of

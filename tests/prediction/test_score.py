@@ -39,10 +39,11 @@ def windows_of(lattice):
     return lattice.windows(lattice.whole)
 
 
-def whole_map(path, segmenter, stride, **options):
+def whole_map(path, segmenter, stride, *, overhang=0, **options):
     """All cells of a map in one piece; 0 where nothing counts."""
     with RasterReader(path) as ortho:
-        lattice = Lattice(ortho.grid.height, ortho.grid.width, SIZE, stride)
+        height, width = ortho.grid.height, ortho.grid.width
+        lattice = Lattice(height, width, SIZE, stride, overhang=overhang)
         parts = score(ortho, segmenter, windows_of(lattice), **options)
         shape = ortho.grid.height, ortho.grid.width
         scores, valid = np.zeros((3, *shape), np.float32), np.zeros(shape, bool)
@@ -88,12 +89,14 @@ def test_the_segmenter_sees_floats_with_nan_where_there_is_no_data(write_raster)
     np.testing.assert_array_equal(images, [[[[7, np.nan], [9, 11]]]])
 
 
+@pytest.mark.parametrize("overhang", [0, 1, 3])
 @pytest.mark.parametrize("stride", [1, 5, 8])
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_an_orthophoto_that_scores_itself_comes_back(write_raster, height, width, stride):
+def test_an_orthophoto_that_scores_itself_comes_back(write_raster, height, width, stride, overhang):
     image = random_ortho(height, width)
 
-    scores, valid = whole_map(write_raster("o.tif", image), its_input, stride)
+    path = write_raster("o.tif", image)
+    scores, valid = whole_map(path, its_input, stride, overhang=overhang)
 
     with_data = ~np.isnan(image[0])
     assert (valid == with_data).all()
@@ -101,15 +104,26 @@ def test_an_orthophoto_that_scores_itself_comes_back(write_raster, height, width
     assert (scores[:, ~valid] == 0).all()
 
 
+def test_windows_beyond_the_edge_show_reflected_ground_that_does_not_count(write_raster):
+    path = write_raster("o.tif", np.array([[1, 2, 3]], np.uint8))
+    with RasterReader(path) as ortho:
+        [part] = score(ortho, its_input, windows_of(Lattice(1, 3, 5, 4, overhang=1)))
+
+    assert (part.window.row_off, part.window.col_off) == (-2, -1)
+    assert part.scores[0, 2].tolist() == [1, 1, 2, 3, 3]
+    assert part.valid.tolist() == [[False, row == 2, row == 2, row == 2, False] for row in range(5)]
+
+
+@pytest.mark.parametrize("overhang", [0, 3])
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_constant_scores_stay_constant(write_raster, height, width):
+def test_constant_scores_stay_constant(write_raster, height, width, overhang):
     def constant(images):
         shape = (len(images), 1, *images.shape[2:])
         return np.concatenate([np.full(shape, value, np.float32) for value in (0.3, 0.7)], axis=1)
 
     path = write_raster("o.tif", random_ortho(height, width))
 
-    scores, valid = whole_map(path, constant, 5)
+    scores, valid = whole_map(path, constant, 5, overhang=overhang)
 
     assert scores[0][valid] == pytest.approx(0.3, abs=1e-6)
     assert scores[1][valid] == pytest.approx(0.7, abs=1e-6)
