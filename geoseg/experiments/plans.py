@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import InputError
 from geoseg.experiments.choices import Choices
+from geoseg.io.sources import refuse_special_file
 
 if TYPE_CHECKING:
     from geoseg.io.patches import PatchSet
@@ -106,6 +107,7 @@ def read_plan(path: Path, choices: Choices) -> Plan:
     Raises:
         InputError: If the file is missing or wrong.
     """
+    refuse_special_file(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

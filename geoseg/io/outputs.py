@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,10 @@ FINISHING = "finishing"
 """Marks a scratch folder whose outputs are being put in place, and names these, in order."""
 
 
+BREAK = re.compile(r"[\t\n\r]")
+"""Characters that SQLite leaves out of names."""
+
+
 def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = None) -> None:
     """Say early that an output is in the way.
 
@@ -43,6 +48,11 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
     """
     for path in paths:
         check_name(path)
+        if BREAK.search(str(path.absolute())):
+            raise OutputError(
+                f"{path}: the path holds a tab or line break, under which GeoPackages cannot lie; "
+                f"name another"
+            )
         with _possible(path):
             place = _standing(path)
             if place is not None and place.is_dir():

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from socket import AF_INET6
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from geoseg.core.undefined import without_nan
 from geoseg.errors import GeosegError, InputError
@@ -125,7 +125,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # a page asks for many tiles at a time, from several tabs
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Browsers break off what they no longer want; all else is a bug, and told as one."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal
@@ -157,3 +158,11 @@ def test_a_search_needs_validation(patch_set):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_plan(tmp_path / "none.toml", Choices(Options))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_nobody_waits_for_a_plan(tmp_path):
+    os.mkfifo(tmp_path / "plan.toml")
+
+    with pytest.raises(InputError, match=r"plan.toml: is a pipe, socket or device"):
+        read_plan(tmp_path / "plan.toml", SimpleNamespace())

@@ -294,3 +294,9 @@ def test_a_file_from_another_file_system_appears_whole(tmp_path, monkeypatch):
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"o\\udcff\.tif': the name is not UTF-8"):
         refuse_existing(tmp_path / "o\udcff.tif", overwrite=True)
+
+
+@pytest.mark.parametrize("folder", ["a\tb", "a\nb"])
+def test_a_path_that_no_geopackage_can_have_is_refused_early(tmp_path, folder):
+    with pytest.raises(OutputError, match="holds a tab or line break"):
+        refuse_existing(tmp_path / folder / "out", overwrite=True)
