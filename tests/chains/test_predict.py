@@ -25,30 +25,33 @@ from geoseg.mosaicking import MapOutputs, mosaic
 SIZES = [(1, 1), (1, 23), (7, 5), (8, 8), (8, 9), (9, 7), (23, 31)]
 
 
+def starts(length, size, stride):
+    """Where windows begin: an eighth beyond the edge, where this takes no more of them."""
+    if length <= size:
+        return [-((size - length) // 2)]
+    count = int(np.ceil((length - size) / stride)) + 1
+    over = min(size // 8, ((count - 1) * stride + size - length) // 2)
+    return (np.linspace(0, length + 2 * over - size, count).astype(int) - over).tolist()
+
+
 def accumulated(image, segmenter, size, stride):
     """The blend as everybody would write it: sums over the whole map, in double precision."""
     height, width = image.shape[1:]
-    rests = [max(length - size, 0) for length in (height, width)]
-    steps = [np.ceil(rest / stride) + 1 for rest in rests]
-    tops, lefts = (
-        np.linspace(0, rest, int(count)).astype(int).tolist()
-        for rest, count in zip(rests, steps, strict=True)
-    )
     valid = (image != 0).any(axis=0)
-    over = ((0, max(size - height, 0)), (0, max(size - width, 0)))
-    padded = np.pad(np.where(valid, image, np.nan), ((0, 0), *over), mode="symmetric")
-    counts = np.pad(valid, over).astype(float)
+    around = ((size, size), (size, size))
+    padded = np.pad(np.where(valid, image, np.nan), ((0, 0), *around), mode="symmetric")
+    counts = np.pad(valid, around).astype(float)
     bell = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
     total, weight = np.zeros(padded.shape), np.zeros(padded.shape[1:])
-    for row in tops:
-        for col in lefts:
-            part = np.s_[row : row + size, col : col + size]
+    for row in starts(height, size, stride):
+        for col in starts(width, size, stride):
+            part = np.s_[row + size : row + 2 * size, col + size : col + 2 * size]
             weights = np.outer(bell, bell) * counts[part]
             [scores] = segmenter(padded[(slice(None), *part)][None].astype(np.float32))
             total[(slice(None), *part)] += scores * weights
             weight[part] += weights
     mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-    return mean[:, :height, :width], valid
+    return mean[:, size : size + height, size : size + width], valid
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
