@@ -34,6 +34,9 @@ from geoseg.io.sources import refuse_foreign_pixels, refuse_special_file, servic
 Bands = tuple[int, ...]
 """Band numbers as in rasterio: from 1."""
 
+INDEX_TYPES = ("uint8", "uint16")
+"""Types of indices into a palette."""
+
 STRIP = 256
 """Least rows of a strip that is read apart from the rest of a picture."""
 
@@ -198,9 +201,20 @@ def missing_place(dataset: Any) -> str | None:
 def palette(dataset: Any) -> dict[int, Color] | None:
     """The colours of a one-band raster that has them."""
     dataset = getattr(dataset, "src_dataset", dataset)  # warping loses them
-    if dataset.count != 1 or ColorInterp.palette not in dataset.colorinterp:
+    if dataset.count != 1:
         return None
-    return {value: tuple(color[:3]) for value, color in dataset.colormap(1).items()}
+    return {value: tuple(color[:3]) for value, color in _color_table(dataset).items()} or None
+
+
+def _color_table(dataset: Any) -> dict[int, tuple[int, int, int, int]]:
+    """Red, green, blue, alpha of each index; empty if there are none, or values are no indices."""
+    if ColorInterp.palette not in dataset.colorinterp or dataset.dtypes[0] not in INDEX_TYPES:
+        return {}
+    try:
+        colors: dict[int, tuple[int, int, int, int]] = dataset.colormap(1)
+    except ValueError:  # a palette without a table
+        return {}
+    return colors
 
 
 def chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
@@ -254,9 +268,7 @@ def lossy_compression(dataset: Any) -> str | None:
 
 def hides_top(dataset: Any) -> bool:
     """Whether 255 is transparent in a palette, as in masks that geoseg writes as PNG."""
-    if ColorInterp.palette not in dataset.colorinterp:
-        return False
-    colors = dataset.colormap(1)
+    colors = _color_table(dataset)
     return 255 in colors and colors[255][3] == 0  # noqa: PLR2004
 
 

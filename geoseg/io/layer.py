@@ -88,7 +88,11 @@ class Layer:
                     stacklevel=2,
                 )
             self.palette = palette(dataset)
-            self._colors = None if self.palette is None or palette_index else _table(self.palette)
+            self._colors = (
+                None
+                if self.palette is None or palette_index
+                else _table(self.palette, dataset.dtypes[0])
+            )
             self.numbers = chosen_bands(dataset, options.bands, path)
             types = [np.dtype(dataset.dtypes[band - 1]) for band in self.numbers]
             self.dtype = np.result_type(*types)
@@ -301,9 +305,10 @@ def _like(value: float, dtype: np.dtype[Any]) -> Any:
     return value
 
 
-def _table(colors: dict[int, Any]) -> NDArray[np.uint8]:
-    """(256, 3) the colour of each index."""
-    table = np.zeros((256, 3), np.uint8)
+def _table(colors: dict[int, Any], dtype: str) -> NDArray[np.uint8]:
+    """(n, 3) the colour of each index that a type holds; black where the palette has none."""
+    table = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
     for value, color in colors.items():
-        table[value] = color
+        if value < len(table):
+            table[value] = color
     return table

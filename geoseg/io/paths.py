@@ -30,6 +30,9 @@ GDAL_NAME = re.compile(r"(/vsi\w+/|[a-zA-Z][\w+]+:)")
 URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!/)")
 """Beginnings of addresses that pathlib has taken a slash from."""
 
+URL_START = re.compile(r"\w://")
+"""What an address begins with."""
+
 
 def is_gdal_name(path: Path) -> bool:
     """Whether a path is no file of this machine, but a name that GDAL knows."""
@@ -45,33 +48,25 @@ def gdal_name(path: Path) -> str:
     >>> gdal_name(Path("http://host//a.tif")), gdal_name(Path("/vsicurl/https://host/a.tif"))
     ('http://host/a.tif', '/vsicurl/https://host/a.tif')
     >>> gdal_name(Path('HDF5:"a.h5"://group/data')), gdal_name(Path("zip://a.zip!b.tif"))
-    ('HDF5:"a.h5"://group/data', 'zip://a.zip!b.tif')
+    ('HDF5:"a.h5"://group/data', '/vsizip/a.zip/b.tif')
     """
     if not is_gdal_name(path):
         return str(path)
     text = URL.sub(r"\1://", path.as_posix())
     if text.startswith("HDF5:"):
         return re.sub(r'(":|\.\w+:)/(?!/)', r"\1//", text)
-    for scheme, start in (("/vsi", ""), ("zip:/", "/"), ("tar:/", "/"), ("gzip:/", "/")):
-        if text.startswith(scheme):
-            return _with_archive(text, start)
-    return text
+    text = re.sub(r"^(zip|tar|gzip):/+(?=.*!)", r"/vsi\1/", text).replace("!", "/")
+    return _with_archive(text.replace("//", "/")) if not URL_START.search(text) else text
 
 
-def _with_archive(text: str, start: str) -> str:
-    """The name of a file in an archive, whose path is absolute if there is such a file.
-
-    Args:
-        text: The name.
-        start: What follows its beginning in any case.
-    """
-    found = re.match(r"(/vsi\w+/|\w+:/)(?!/)(.*)", text)
-    if found is None or found[2].startswith("vsi"):
+def _with_archive(text: str) -> str:
+    """The name of a file in an archive, whose path is absolute if there is such a file."""
+    found = re.match(
+        r"(/vsi\w+/)(?!vsi)(.*?\.(?:zip|tar|tgz|gz|kmz|7z|rar)\b)", text, re.IGNORECASE
+    )
+    if found is None or Path(found[2]).exists() or not Path(f"/{found[2]}").exists():
         return text
-    archive = re.match(r".*?\.(zip|tar|tgz|gz|kmz|7z|rar)", found[2], re.IGNORECASE)
-    name = archive[0] if archive else found[2]
-    absolute = not Path(name).exists() and Path(f"/{name}").exists()
-    return f"{found[1]}{start}{'/' if absolute else ''}{found[2]}"
+    return f"{found[1]}/{text.removeprefix(found[1])}"
 
 
 def find_rasters(named: Sequence[Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
-from geoseg.io.gdal import grid_of, missing_place, opened, reading
+from geoseg.io.gdal import grid_of, missing_place, opened, palette, reading
 from geoseg.io.raster import Pixels, RasterReader, ReadOptions
 
 SAMPLE_SIDE = 1024
@@ -129,7 +129,7 @@ def raster_facts(path: Path) -> RasterFacts:
             "grid": grid,
             "missing_place": missing_place(dataset),
             "mask": _mask(dataset),
-            "has_palette": ColorInterp.palette in dataset.colorinterp,
+            "has_palette": palette(dataset) is not None,
             "block_shape": tuple(dataset.block_shapes[0]),
             "overviews": overviews,
             "is_cog": structure.get("LAYOUT") == "COG",

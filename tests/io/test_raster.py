@@ -307,6 +307,31 @@ def test_a_palette_gives_its_colours_or_its_indices(write_raster, name):
     assert read(path, palette_index=True).image.tolist() == [[[0, 2]]]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "entries", "expected"),
+    [
+        ("UInt16", 300, [[[50, 0]], [[1, 0]], [[7, 0]]]),  # 300 is beyond
+        ("UInt16", 0, [[[299, 300]]]),
+        ("Float32", 300, [[[299, 300]]]),
+    ],
+)
+def test_palettes_of_any_size_or_without_a_table_are_read(
+    write_raster, tmp_path, dtype, entries, expected
+):
+    write_raster("1.tif", np.array([[299, 300]], np.uint16))
+    colors = (
+        f'<Entry c1="{i % 250 + 1}" c2="{i // 256}" c3="7" c4="255"/>' for i in range(entries)
+    )
+    table = f"<ColorTable>{''.join(colors)}</ColorTable>" if entries else ""
+    path = tmp_path / "palette.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="2" rasterYSize="1"><VRTRasterBand dataType="{dtype}" band="1">'
+        f"<ColorInterp>Palette</ColorInterp>{table}{SOURCE.format(1)}</VRTRasterBand></VRTDataset>"
+    )
+
+    assert read(path).image.tolist() == expected
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_a_picture_without_georeference_is_welcome(write_raster, name):
     path = write_raster(
