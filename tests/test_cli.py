@@ -79,6 +79,7 @@ def test_help_names_every_command():
         ["mosaic", "a.tif", "-o", "b.tif", "--nonsense"],
         ["mosaic", "a.tif", "-o", "b.tif", "--method", "best"],
         ["tile", "a.tif", "-r", "b.tif", "-l", "isprs", "-o", "c", "--patch-size", "0"],
+        ["tile", "a.tif", "-r", "b.tif", "-l", "isprs", "-o", "c", "--patch-size", "9" * 20],
     ],
 )
 def test_wrong_usage_exits_2_and_says_how_it_is_used(words, tmp_path):

@@ -76,11 +76,14 @@ ConnectivityName = Annotated[
 ]
 Layer = Annotated[str | None, typer.Option("--layer", help="Layer of a vector reference.")]
 PatchSize = Annotated[
-    int, typer.Option("--patch-size", min=1, help="Side of a patch or window, in pixels.")
+    int,
+    typer.Option("--patch-size", min=1, max=100_000, help="Side of a patch or window, in pixels."),
 ]
 Stride = Annotated[
     int | None,
-    typer.Option("--stride", min=1, help="Step between patches or windows, in pixels."),
+    typer.Option(
+        "--stride", min=1, max=100_000, help="Step between patches or windows, in pixels."
+    ),
 ]
 ResampleReference = Annotated[
     bool, typer.Option("--resample", help="Resample (nearest) references on another grid.")

@@ -175,7 +175,7 @@ class _Inputs:
 
 def _named_by(path: Path) -> Iterator[Path]:
     """The files that an input names, and which are read with it."""
-    with suppress(OSError, ValueError, RecursionError, TypeError, AttributeError):
+    with suppress(OSError, ValueError, RecursionError, TypeError, AttributeError, LookupError):
         if path.suffix.lower() == ".vrt" and path.is_file():
             yield from _members(path)
         elif (path / PATCH_SET.record).is_file():
