@@ -63,7 +63,8 @@ def split_by_blocks(
     if np.isinf(_unfairness(best, ground.classes, wanted)):
         raise EmptyError(
             f"the windows cannot be divided: they lie in {blocks} block(s) of {block} px; use a "
-            f"smaller --split-block"
+            f"smaller --split-block (as {max(block // 2, 1)}) or --patch-size, or --split none for "
+            f"training alone"
         )
     return best
 
