@@ -137,7 +137,7 @@ PATCH_SET = FolderKind(
 MODEL = FolderKind(
     name="model bundle",
     record="geoseg.json",
-    entries=("config.json", "model.safetensors", "int8/*.xml", "int8/*.bin"),
+    entries=("config.json", "model.safetensors", "ground.json", "int8/*.xml", "int8/*.bin"),
     proof=frozenset({"format", "arch", "encoder", "legend", "weights_sha256"}),
 )
 _RUN = (
