@@ -208,6 +208,15 @@ def test_a_folder_that_holds_inputs_or_the_work_of_others_is_not_replaced(
         assert (state(whole), state(tmp_path)) == before, folder
 
 
+def test_what_commands_write_into_their_folders_is_known(whole):
+    assert PATCH_SET.foreign(whole / "patches") == []
+    assert EVALUATION.foreign(whole / "report") == []
+    line = ["train", whole / "patches", "--encoder", "resnet18", "--encoder-weights", "none"]
+    more = ["--epochs", 2, "--workers", 0, "--samples-per-epoch", 2, "--batch-size", 2, "-q"]
+    assert run(*line, *more, "--logger", "csv", "-o", whole / "trained") == 0
+    assert TRAINING.foreign(whole / "trained") == []
+
+
 def test_every_path_of_every_command_is_known_to_be_read_or_written():
     for command in cli.app.registered_commands:
         hints = get_type_hints(command.callback)
