@@ -8,7 +8,7 @@ from geoseg.chains.options import PredictOptions
 from geoseg.chains.patches import patch_maps, predict_patches
 from geoseg.chains.plan import PredictPlan
 from geoseg.chains.predict import plan_map, predict_map
-from geoseg.chains.stitched import stitched_confusion
+from geoseg.chains.stitched import stitched_comparison, stitched_confusion, window_sizes
 
 __all__ = [
     "LoadedModels",
@@ -19,5 +19,7 @@ __all__ = [
     "plan_map",
     "predict_map",
     "predict_patches",
+    "stitched_comparison",
     "stitched_confusion",
+    "window_sizes",
 ]

@@ -124,6 +124,11 @@ class LoadedModels:
         return self._open[key]
 
     @property
+    def running(self) -> Runtime | None:
+        """The models as they were opened last; None: not yet."""
+        return next(iter(self._open.values()), None)
+
+    @property
     def notes(self) -> list[str]:
         """What the user should know of the models that run."""
         return [note for runtime in self._open.values() for note in runtime.notes]

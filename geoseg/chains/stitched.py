@@ -1,12 +1,12 @@
 """Figures as in production: on blended maps of the ground of a split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.chains.options import PredictOptions
-from geoseg.core.blend import blend
+from geoseg.chains.options import LARGE, SIZES, PredictOptions
+from geoseg.core.blend import WindowScores, blend
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
@@ -17,6 +17,7 @@ from geoseg.io.vector import Area
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import Segmenter
 from geoseg.prediction import score
+from geoseg.quantizing import Comparison, Timed
 
 BATCH_SIZE = 4
 """Windows that are scored at a time."""
@@ -40,14 +41,89 @@ def stitched_confusion(
         RasterError: If a source cannot be read.
         PatchSetError: If an orthophoto has changed since it was tiled.
     """
-    total = ConfusionMatrix.zeros(len(patch_set.record.legend))
+    classes = len(patch_set.record.legend)
+    total = ConfusionMatrix.zeros(classes)
+    for cell, truth in _cells(segmenter, bundle, patch_set, PredictOptions(), split):
+        total += _counted(cell.scores, truth, cell.valid, classes)
+    return total
+
+
+def stitched_comparison(
+    fp32: Segmenter,
+    int8: Segmenter,
+    bundle: ModelBundle,
+    patch_set: PatchSet,
+    size: int,
+) -> Comparison:
+    """Predict the validation ground of a patch set with two networks, as `stitched_confusion` does.
+
+    Args:
+        fp32: Scores windows in float32.
+        int8: Scores them quantised.
+        bundle: What both are of.
+        patch_set: Whose orthophotos and references are still where they were.
+        size: Side of the windows, in pixels.
+
+    Raises:
+        RasterError: If a source cannot be read.
+        PatchSetError: If an orthophoto has changed since it was tiled.
+        EmptyError: If no pixel is labelled.
+    """
+    classes = len(patch_set.record.legend)
+    both, options = Timed(fp32, int8), PredictOptions(patch_size=size)
+    matrices = [ConfusionMatrix.zeros(classes)] * 2
+    same, pixels = 0, 0
+    for cell, truth in _cells(both, bundle, patch_set, options, "val"):
+        ours, theirs = cell.scores[:classes], cell.scores[classes:]
+        same += int((ours.argmax(axis=0) == theirs.argmax(axis=0))[cell.valid].sum())
+        pixels += int(cell.valid.sum())
+        for index, scores in enumerate((ours, theirs)):
+            matrices[index] += _counted(scores, truth, cell.valid, classes)
+    return both.comparison(
+        *matrices, same=same, pixels=pixels, patches=len(patch_set.in_split("val"))
+    )
+
+
+def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:
+    """Sides of windows with which the orthophotos of a patch set can be predicted by default.
+
+    Besides that of a training patch they are those of `SIZES` up to `LARGE` that an orthophoto with
+    validation ground fills, and the one that a prediction of it chooses.
+
+    Args:
+        bundle: The model.
+        patch_set: What it is measured on.
+    """
+    sources = {patch.source for patch in patch_set.in_split("val")}
+    grids = [grid for n in sources if (grid := patch_set.record.sources[n].grid) is not None]
+    chosen = {PredictOptions().size(bundle, grid.height, grid.width) for grid in grids}
+    longest = max((max(grid.height, grid.width) for grid in grids), default=0)
+    usual = {size for size in SIZES if bundle.patch_size <= size <= min(LARGE, longest)}
+    possible = {size for size in usual if not bundle.sizes or size in bundle.sizes}
+    return sorted({patch_set.record.size} | chosen | possible)
+
+
+def _counted(
+    scores: NDArray[np.float32], truth: NDArray[np.uint8], valid: NDArray[np.bool_], classes: int
+) -> ConfusionMatrix:
+    predicted = scores.argmax(axis=0).astype(np.uint8)
+    return ConfusionMatrix.count(truth, predicted, valid=valid & (truth != IGNORE), classes=classes)
+
+
+def _cells(
+    segmenter: Segmenter,
+    bundle: ModelBundle,
+    patch_set: PatchSet,
+    options: PredictOptions,
+    split: Split,
+) -> Iterator[tuple[WindowScores, NDArray[np.uint8]]]:
+    """The blended ground of a split, and its reference, source by source."""
     windows: dict[int, list[Window]] = {}
     for patch in patch_set.in_split(split):
         windows.setdefault(patch.source, []).append(patch.window)
     for number, own in windows.items():
         source = patch_set.record.sources[number]
-        total += _of_source(segmenter, bundle, patch_set, source, own)
-    return total
+        yield from _of_source(segmenter, bundle, patch_set, source, windows=own, options=options)
 
 
 def _of_source(
@@ -55,10 +131,11 @@ def _of_source(
     bundle: ModelBundle,
     patch_set: PatchSet,
     source: Source,
+    *,
     windows: Sequence[Window],
-) -> ConfusionMatrix:
-    record, options = patch_set.record, PredictOptions()
-    total = ConfusionMatrix.zeros(len(record.legend))
+    options: PredictOptions,
+) -> Iterator[tuple[WindowScores, NDArray[np.uint8]]]:
+    record = patch_set.record
     with patch_set.open_ortho(source) as ortho:
         grid = ortho.grid
         area = Area.open(record.aoi, grid) if record.aoi else None
@@ -78,17 +155,10 @@ def _of_source(
         )
         try:
             for cell in blend(parts, lattice, region):
-                truth = reference.read(cell.window)
-                total += ConfusionMatrix.count(
-                    truth,
-                    cell.scores.argmax(axis=0).astype(np.uint8),
-                    valid=cell.valid & (truth != IGNORE),
-                    classes=len(record.legend),
-                )
+                yield cell, reference.read(cell.window)
         finally:
             parts.close()
             reference.close()
-    return total
 
 
 class _Ground:

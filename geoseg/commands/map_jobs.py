@@ -1,6 +1,6 @@
 """The maps that one call of ``geoseg predict`` makes: where they go, and what is said of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain, takewhile
@@ -72,6 +72,8 @@ class MapJobs:
         self._choices = choices
         self._wishes = wishes
         self._talk = talk
+        self._told: str | None = None
+        self._runtimes: dict[Path, str | None] = {}
 
     def tell_plans(self, *, json: bool) -> None:
         """Say what would be done.
@@ -147,7 +149,7 @@ class MapJobs:
             self._talk.say(f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made")
         for note in self._models.notes:
             self._talk.say(note)
-        _tell_maps(reports, json=json)
+        _tell_maps(reports, self._runtimes, json=json)
         batch.finish()
 
     def _predict(self, job: "tuple[Path, MapOutputs]") -> "MapReport":
@@ -158,6 +160,7 @@ class MapJobs:
         started, scored = perf_counter(), _Count()
 
         def begun(plan: "PredictPlan", runtime: "Runtime") -> None:
+            self._tell_runtime(runtime)
             self._talk.detail(
                 f"{path}: {_sentence(plan)}; {runtime.name}, {runtime.streams} at a time"
             )
@@ -174,9 +177,17 @@ class MapJobs:
             watch=watch,
             begun=begun,
         )
+        running = self._models.running
+        self._runtimes[report.path] = None if running is None else running.name
         seconds = perf_counter() - started
         self._talk.detail(f"{path}: {scored.count} windows with data scored in {seconds:.1f} s")
         return report
+
+    def _tell_runtime(self, runtime: "Runtime") -> None:
+        """Say what computes, and in which precision, once."""
+        if runtime.name != self._told:
+            self._told = runtime.name
+            self._talk.say(f"predicting with {runtime.name}")
 
     @property
     def _several(self) -> bool:
@@ -257,10 +268,15 @@ def predict_set(
     maps = [Output(path) for path in chains.patch_maps(patch_set, output, given["split"])]
     check(maps, [patch_set.folder, models.folders], overwrite=given["overwrite"])
     reports = chains.predict_patches(patch_set, models, output, watch=watch, **given)
+    running = models.running
+    name = None if running is None else running.name
+    talk.say(f"predicted with {name}")
     for note in models.notes:
         talk.say(note)
     if json:
-        print_json([asdict(report) | {"path": str(report.path)} for report in reports])
+        print_json(
+            [asdict(report) | {"path": str(report.path), "runtime": name} for report in reports]
+        )
     else:
         echo(f"{output}: {len(reports)} patches")
 
@@ -308,9 +324,16 @@ def _sentence(plan: "PredictPlan") -> str:
     )
 
 
-def _tell_maps(reports: "Sequence[MapReport]", *, json: bool) -> None:
+def _tell_maps(
+    reports: "Sequence[MapReport]", runtimes: "Mapping[Path, str | None]", *, json: bool
+) -> None:
     if json:
-        print_json([asdict(report) | {"path": str(report.path)} for report in reports])
+        print_json(
+            [
+                asdict(report) | {"path": str(report.path), "runtime": runtimes.get(report.path)}
+                for report in reports
+            ]
+        )
         return
     for report in reports:
         echo(f"{report.path}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}")

@@ -28,7 +28,7 @@ def quantize(
     verbose: options.Verbose = False,
 ) -> None:
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
-    from geoseg import quantizing
+    from geoseg import chains, quantizing
     from geoseg.io.lock import kept
     from geoseg.model.bundle import INT8
 
@@ -41,6 +41,8 @@ def quantize(
             options=quantizing.QuantizeOptions(
                 samples=samples, seed=seed, force=force, overwrite=overwrite
             ),
+            sizes=chains.window_sizes,
+            measure=chains.stitched_comparison,
             tell=tell,
         )
     proof = report.proof
@@ -49,6 +51,15 @@ def quantize(
             "it loses more than it may and is kept by force: `geoseg predict` takes it with "
             "--precision int8 only"
         )
+    for note in report.notes:
+        talk.warn(note)
+    for each in () if proof.forced else proof.measured:
+        if not each.holds:
+            talk.warn(
+                f"not good enough with windows of {each.size} px ({each.agreement:.1%} of the "
+                f"pixels as in fp32, mean IoU {each.miou_fp32:.4f} -> {each.miou_int8:.4f}): "
+                f"`geoseg predict` takes it there with --precision int8 only"
+            )
     if not proof.any_size:
         talk.say(f"this network takes windows of {proof.patch_size} px only in int8")
     talk.detail(f"{proof.samples} patches calibrated, {proof.validation_patches} measured")
@@ -56,8 +67,9 @@ def quantize(
         print_json(asdict(report) | {"folder": str(report.folder)})
         return
     change = 100 * (proof.miou_int8 - proof.miou_fp32)
+    sizes = f"{', '.join(map(str, proof.proven_sizes))} px" if proof.proven_sizes else "no size"
     echo(
         f"{report.folder}: {proof.agreement:.2%} of the pixels as in fp32; mean IoU "
         f"{proof.miou_fp32:.4f} -> {proof.miou_int8:.4f} ({change:+.2f} points); "
-        f"{report.speed:.1f} times as fast here"
+        f"{report.speed:.1f} times as fast here; taken for windows of {sizes}"
     )

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def about_bundle(path: Path) -> About:
         "gsd": bundle.gsd,
         "patch_size": bundle.patch_size,
         "training": dict(bundle.training),
-        "int8": None if proof is None else vars(proof) | {"sha256": dict(proof.sha256)},
+        "int8": None if proof is None else asdict(proof),
         "weights_sha256": bundle.weights_sha256,
     }
     hints = []
@@ -110,7 +111,8 @@ def _proof(proof: Quantized | None) -> str:
         return "none; `geoseg quantize` makes one"
     return (
         f"agrees on {proof.agreement:.2%} of the pixels of {proof.validation_patches} patches, "
-        f"mean IoU {proof.miou_int8:.4f} (float32: {proof.miou_fp32:.4f})"
+        f"mean IoU {proof.miou_int8:.4f} (float32: {proof.miou_fp32:.4f}); taken by itself for "
+        f"windows of {', '.join(map(str, proof.proven_sizes)) or 'no size'} px"
     )
 
 

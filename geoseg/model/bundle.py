@@ -75,6 +75,26 @@ class Normalisation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeProof:
+    """What the quantised network is worth with windows of one size."""
+
+    size: int
+    """Side of the windows, in pixels."""
+
+    agreement: float
+    """Share of the pixels that have the class of float32."""
+
+    miou_fp32: float
+    """Mean IoU of float32 on the same ground."""
+
+    miou_int8: float
+    """Mean IoU of the quantised network."""
+
+    holds: bool
+    """Whether it loses no more than it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantized:
     """The proof of what the quantised network of a bundle is worth."""
 
@@ -107,6 +127,16 @@ class Quantized:
 
     versions: Mapping[str, str]
     """Of the packages that made it."""
+
+    measured: tuple[SizeProof, ...] = ()
+    """Of each size of windows that was measured; empty, as of older ones: the patch size alone."""
+
+    @property
+    def proven_sizes(self) -> tuple[int, ...]:
+        """Sides of windows, in pixels, for which the network is known to be good enough."""
+        if self.measured:
+            return tuple(each.size for each in self.measured if each.holds)
+        return () if self.forced else (self.patch_size,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -403,6 +433,19 @@ def _quantized(content: object) -> Quantized:
         any_size=own.flag("any_size"),
         sha256={name: hashes.text(name) for name in INT8_FILES},
         versions={name: versions.text(name) for name in versions.entries},
+        measured=tuple(map(_size_proof, own.items("measured") if own.has("measured") else ())),
+    )
+
+
+def _size_proof(content: object) -> SizeProof:
+    own = Fields(content, "quantized.measured")
+    refuse_unknown(own.entries, {each.name for each in fields(SizeProof)})
+    return SizeProof(
+        size=own.whole("size", 1, MAX_SIZE),
+        agreement=own.number("agreement", 0, 1),
+        miou_fp32=own.number("miou_fp32", 0, 1),
+        miou_int8=own.number("miou_int8", 0, 1),
+        holds=own.flag("holds"),
     )
 
 

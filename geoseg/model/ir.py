@@ -46,7 +46,21 @@ def quantised_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
         BundleError: If the bundle has none, or it does not take that size.
     """
     path = bundle.int8_folder(shape.taken_size) / IR
-    return around(openvino_core().read_model(path), bundle, shape)
+    try:
+        model = openvino_core().read_model(path)
+        classes = int(model.output(0).partial_shape[1].get_length())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(
+            f"{path.parent}: is damaged ({reason}); make it again with `geoseg quantize "
+            f"--overwrite`"
+        ) from error
+    if classes != len(bundle.legend):
+        raise BundleError(
+            f"{path.parent}: has {classes} classes, the model {len(bundle.legend)}; make it again "
+            f"with `geoseg quantize --overwrite`"
+        )
+    return around(model, bundle, shape)
 
 
 def around(model: Any, bundle: ModelBundle, shape: Shape) -> Any:

@@ -80,11 +80,21 @@ class Quantisation:
                 preset=self._nncf.QuantizationPreset.MIXED,
             )
 
-    def runtimes(self) -> tuple[OpenVinoRuntime, OpenVinoRuntime]:
-        """Both for patches: float32, int8."""
-        shape = Shape(window_size=self._size)
+    def runtimes(self, size: int | None = None) -> tuple[OpenVinoRuntime, OpenVinoRuntime]:
+        """Both: float32, int8.
+
+        Args:
+            size: Side of the windows, in pixels; None: of the patches.
+
+        Raises:
+            BundleError: If one of them does not take windows of that size.
+        """
+        shape = Shape(window_size=size or self._size)
+        network = (
+            self._network if not size or size == self._size else ir.network(self._bundle, size)
+        )
         return (
-            OpenVinoRuntime(ir.around(self._network.clone(), self._bundle, shape), "fp32"),
+            OpenVinoRuntime(ir.around(network.clone(), self._bundle, shape), "fp32"),
             OpenVinoRuntime(ir.around(self._quantised.clone(), self._bundle, shape), "int8"),
         )
 
@@ -92,11 +102,11 @@ class Quantisation:
         """Whether the size with which the network was traced is nowhere built in."""
         other = 2 * self._size
         images = np.random.default_rng(0).normal(size=(1, self._bundle.bands, other, other))
-        expected = _run(ir.network(self._bundle, other), images.astype(np.float32))
         try:
+            expected = _run(ir.network(self._bundle, other), images.astype(np.float32))
             found = _run(self._network.clone(), images.astype(np.float32))
             _run(self._quantised.clone(), images.astype(np.float32))
-        except RuntimeError:  # shapes do not fit each other
+        except (RuntimeError, BundleError):  # shapes do not fit each other
             return False
         return bool(np.abs(found - expected).max() <= SAME * np.abs(expected).max())
 

@@ -156,12 +156,18 @@ def _open_torch(bundle: ModelBundle, wishes: _Wishes) -> "TorchSegmenter":
 
 
 def _open_openvino(bundle: ModelBundle, wishes: _Wishes) -> OpenVinoRuntime:
-    """In int8 if the user wants it, or leaves it to us and there is a proof."""
+    """In int8 if the user wants it, or leaves it to us and it is proven for that size."""
     precision, why_not = wishes.precision, None
-    proven = bundle.quantized is not None and not bundle.quantized.forced
-    if precision == "int8" or (precision == "auto" and proven):
+    size = wishes.shape.taken_size
+    proven = () if bundle.quantized is None else bundle.quantized.proven_sizes
+    if precision == "auto" and proven and size not in proven:
+        why_not = (
+            f"int8 is not used: windows are of {size} px, and it is proven for "
+            f"{', '.join(map(str, proven))} px; choose one of these with --patch-size"
+        )
+    if precision == "int8" or (precision == "auto" and size in proven):
         try:
-            bundle.int8_folder(wishes.shape.taken_size)
+            bundle.int8_folder(size)
             return _compile(bundle, wishes.shape, "int8")
         except BundleError as error:
             if precision == "int8":

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rules import LEGEND, VALUES, Rule, brightest_band, random_image
 
-from geoseg.chains import stitched_confusion
+from geoseg.chains import PredictOptions, stitched_comparison, stitched_confusion, window_sizes
 from geoseg.errors import PatchSetError
 from geoseg.io.patch_record import Source
 from geoseg.io.patches import PatchSet
@@ -37,3 +39,27 @@ def test_an_orthophoto_that_has_grown_since_is_refused(patch_set, bundle, write_
 
     with pytest.raises(PatchSetError, match=r"had 48 x 64 pixels .* 56 x 64\); tile again"):
         stitched_confusion(Rule(brightest_band, bundle), bundle, patch_set)
+
+
+def last_band(image):
+    """Scores that always say the last class."""
+    scores = np.zeros_like(image)
+    scores[..., -1, :, :] = 1
+    return scores
+
+
+def test_two_networks_are_compared_on_the_whole_ground_with_windows_of_any_size(patch_set, bundle):
+    ours, theirs = (Rule(each, bundle) for each in (brightest_band, last_band))
+
+    found = stitched_comparison(ours, theirs, bundle, patch_set, 32)
+
+    pixels = 64 * len(patch_set.in_split("val"))
+    assert (found.fp32.total, found.int8.total) == (pixels, pixels)
+    assert found.fp32.iou == pytest.approx(np.ones(len(LEGEND)))
+    assert found.agreement == found.int8.counts[-1, -1] / pixels
+    assert found.patches == len(patch_set.in_split("val"))
+
+
+def test_windows_are_measured_with_the_sizes_that_a_prediction_would_choose(patch_set, bundle):
+    assert window_sizes(bundle, patch_set) == [8, PredictOptions().size(bundle, 48, 64)] == [8, 96]
+    assert window_sizes(replace(bundle, sizes=(8,)), patch_set) == [8]

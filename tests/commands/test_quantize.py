@@ -35,7 +35,7 @@ def test_the_proof_goes_into_the_bundle_and_nothing_over_the_network(geoseg, mod
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) == {"folder", "proof", "speed"}
+    assert set(json.loads(done.stdout)) == {"folder", "proof", "speed", "notes"}
     assert "NETWORK" not in done.stderr
     assert not (home / "intel").exists()
     proof = json.loads((model / "geoseg.json").read_text())["quantized"]

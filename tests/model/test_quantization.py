@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import INT8, RECORD, ModelBundle, Quantized
+from geoseg.model.bundle import INT8, RECORD, ModelBundle, Quantized, SizeProof
 from geoseg.model.cache import file_sha256
 from geoseg.model.quantization import Quantisation, versions
 from geoseg.model.runtimes import open_runtime
@@ -86,11 +86,47 @@ def test_the_quantised_network_takes_windows_of_other_sizes(quantized, size, net
     images = windows(size)
     images[0, :, :9] = np.nan
 
-    scores = opened(quantized, size, network_size=network_size)(images)
+    scores = opened(quantized, size, network_size=network_size, precision="int8")(images)
 
     exact = opened(quantized, size, network_size=network_size, precision="fp32")(images)
     assert scores == pytest.approx(exact, abs=0.1)
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def proof_of(size, holds=True):
+    return SizeProof(size=size, agreement=0.9, miou_fp32=0.5, miou_int8=0.5, holds=holds)
+
+
+def test_it_is_taken_by_itself_only_with_windows_of_sizes_that_were_measured(quantized):
+    measured = (proof_of(64), proof_of(96, holds=False), proof_of(128))
+    bundle = with_proof(quantized, replace(quantized.quantized, measured=measured))
+
+    assert bundle.quantized.proven_sizes == (64, 128)
+    assert opened(bundle, 64).precision == "int8"
+    assert opened(bundle, 50, network_size=64).precision == "int8"
+    for size in (96, 160):
+        runtime = opened(bundle, size)
+        assert runtime.precision != "int8"
+        assert f"windows are of {size} px, and it is proven for 64, 128 px" in runtime.notes[0]
+    assert opened(bundle, 96, precision="int8").precision == "int8"
+
+
+def test_a_proof_without_sizes_is_one_of_the_patch_size(quantized):
+    assert quantized.quantized.proven_sizes == (64,)
+    assert replace(quantized.quantized, forced=True).proven_sizes == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"<net", b'<?xml version="1.0"?><net/>'])
+def test_a_network_that_openvino_cannot_read_is_refused_in_one_line(quantized, content):
+    path = quantized.folder / INT8 / IR
+    path.write_bytes(content)
+    hashes = dict(quantized.quantized.sha256) | {IR: file_sha256(path)}
+    damaged = with_proof(quantized, replace(quantized.quantized, sha256=hashes))
+
+    with pytest.raises(BundleError, match="int8: is damaged") as caught:
+        opened(damaged, precision="int8")
+
+    assert "\n" not in str(caught.value)
 
 
 def test_a_forced_network_is_taken_only_by_name(quantized):
@@ -119,7 +155,7 @@ def test_a_network_of_one_size_is_not_taken_for_another(quantized):
 
     assert opened(fixed, 64).precision == "int8"
     assert opened(fixed, 96, network_size=64).precision == "int8"
-    assert "takes windows of 64 px only, not 96" in opened(fixed, 96).notes[0]
+    assert opened(fixed, 96).precision != "int8"
     with pytest.raises(BundleError, match="windows of 64 px only"):
         opened(fixed, 96, precision="int8")
 
