@@ -203,7 +203,8 @@ def palette(dataset: Any) -> dict[int, Color] | None:
     dataset = getattr(dataset, "src_dataset", dataset)  # warping loses them
     if dataset.count != 1:
         return None
-    return {value: tuple(color[:3]) for value, color in _color_table(dataset).items()} or None
+    table = _color_table(dataset)
+    return {value: (red, green, blue) for value, (red, green, blue, _) in table.items()} or None
 
 
 def _color_table(dataset: Any) -> dict[int, tuple[int, int, int, int]]:
