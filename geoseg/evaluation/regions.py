@@ -50,7 +50,7 @@ class Region:
         )
         if not len(geometries):
             raise EmptyError(f"{source.path}: the layer is empty: it holds no polygon")
-        geometries = on_grid(geometries, grid)
+        geometries = on_grid(geometries, grid, source.path)
         numbered = source.column is None
         names = np.array(
             [

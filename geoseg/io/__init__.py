@@ -27,4 +27,5 @@ os.environ.setdefault("GDAL_VRT_WARP_USE_DATASET_RASTERIO", "NO")  # a pixel han
 os.environ.setdefault("GDAL_SKIP", SERVICES)
 os.environ.setdefault("GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE", "SIBLING_OR_CHILD_OF_VRT_PATH")
 os.environ.setdefault("GML_DOWNLOAD_SCHEMA", "NO")
+os.environ.setdefault("CPL_LOG", os.devnull)  # what nobody catches is not for the terminal
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # pictures are welcome

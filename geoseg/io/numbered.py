@@ -1,14 +1,17 @@
 """Polygons as objects: burnt by their number, so that those that touch stay apart."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj.exceptions import CRSError, ProjError
+from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.warp import transform_bounds
+from shapely.errors import GEOSException
 
 from geoseg.core.grid import Grid
 from geoseg.core.objects import Labels
@@ -61,11 +64,16 @@ class NumberedPolygons:
         return np.sort(self._tree.query(shapely.box(*grid.bounds), predicate="intersects"))
 
 
-def on_grid(polygons: Any, grid: Grid) -> Any:
+def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
     """Geometries in the CRS of a grid, a GeoSeries; without a CRS they are taken to have it.
 
     What is far larger than the grid, or reaches beyond what its CRS can tell of, is cut to the
     grid's ground first; what lies wholly beyond becomes empty.
+
+    Args:
+        polygons: GeoSeries.
+        grid: The raster's.
+        path: Of the polygons, for the message.
 
     Raises:
         VectorError: If there is no way from one CRS to the other.
@@ -85,8 +93,10 @@ def on_grid(polygons: Any, grid: Grid) -> Any:
         beyond = ~np.isfinite(shapely.bounds(moved.values)).all(axis=1) & ~moved.is_empty
         if beyond.any():
             moved[beyond] = polygons[beyond].intersection(near).to_crs(grid.crs.to_wkt())
-    except (ProjError, CRSError, CPLE_BaseError) as error:
+    except (ProjError, CPLE_BaseError, RasterioError, ValueError, GEOSException) as error:
+        where = f"{path}: " if path else ""
         raise VectorError(
-            f"the polygons cannot be brought into the CRS of the raster: {error}"
+            f"{where}nothing leads from the CRS of the polygons ({polygons.crs.name:.80}) to that "
+            f"of the raster; are both the right ones?"
         ) from error
     return moved

@@ -21,7 +21,7 @@ from rasterio.errors import CRSError
 
 from geoseg.core.grid import Grid
 from geoseg.core.legend import Legend
-from geoseg.errors import InputError, LegendError, PatchSetError
+from geoseg.errors import InputError, LegendError, PatchSetError, VectorError
 from geoseg.io.folders import KIND, PATCH_SET
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, patch_name
 from geoseg.io.patch_table import PatchTable
@@ -30,7 +30,7 @@ from geoseg.io.raster import ReadOptions
 from geoseg.io.records import check_types, read_record
 from geoseg.io.reference import ReferenceOptions
 from geoseg.io.style import Symbol, vector_qml, write_vector_style
-from geoseg.io.vector import read_alone, writing_layer
+from geoseg.io.vector import reading_layer, writing_layer
 
 RECORD = PATCH_SET.record
 FOOTPRINTS = "patches.gpkg"
@@ -134,9 +134,10 @@ def write_part(folder: Path, whole: Path, record: PatchSetRecord, kept: Sequence
         PatchSetError: If the footprints of the other set cannot be read.
     """
     try:
-        table = pyogrio.read_dataframe(whole / FOOTPRINTS, layer=LAYER)
-    except (pyogrio.errors.DataSourceError, OSError) as error:
-        raise PatchSetError(f"{whole}: {FOOTPRINTS} cannot be read: {error}") from error
+        with reading_layer(whole / FOOTPRINTS):
+            table = pyogrio.read_dataframe(whole / FOOTPRINTS, layer=LAYER)
+    except VectorError as error:
+        raise PatchSetError(str(error)) from error
     _write(folder, record, table.iloc[list(kept)])
 
 
@@ -156,10 +157,9 @@ def read_index(folder: Path) -> tuple[PatchSetRecord, PatchTable]:
     except InputError as error:
         raise PatchSetError(str(error)) from error
     try:
-        with read_alone():
-            return record, _read_patches(folder / FOOTPRINTS, record)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
-        raise PatchSetError(f"{folder}: {FOOTPRINTS} cannot be read: {error}") from error
+        return record, _read_patches(folder / FOOTPRINTS, record)
+    except VectorError as error:
+        raise PatchSetError(str(error)) from error
     except damage as error:
         missing = " is missing" if isinstance(error, KeyError) else ""
         raise PatchSetError(
@@ -193,7 +193,8 @@ def _share_columns(legend: Legend) -> list[str]:
 
 def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
     """Column by column: a row as an object of its own would be a hundred times as large."""
-    found, _, _, values = pyogrio.raw.read(path, layer=LAYER, read_geometry=False)
+    with reading_layer(path):
+        found, _, _, values = pyogrio.raw.read(path, layer=LAYER, read_geometry=False)
     columns = dict(zip(found["fields"], values, strict=True))
     numbers = {source.name: number for number, source in enumerate(record.sources)}
     shares = [columns[name].astype(float) for name in _share_columns(record.legend)]

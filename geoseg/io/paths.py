@@ -14,9 +14,12 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".i
 WRITABLE_VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
 """What vectors of our own are written as."""
 
+PARQUET = (".parquet", ".geoparquet")
+"""Vectors that cannot be read, and are told apart from rasters."""
+
 VECTOR_SUFFIXES = (
     *WRITABLE_VECTORS,
-    *(".geojsonl", ".geojsons", ".parquet", ".geoparquet", ".gdb", ".tab", ".mif", ".shz"),
+    *(".geojsonl", ".geojsons", *PARQUET, ".gdb", ".tab", ".mif", ".shz"),
     *(".kmz", ".sqlite", ".dxf"),
 )
 """What is taken for polygons rather than a raster."""

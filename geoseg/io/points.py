@@ -76,7 +76,7 @@ def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points |
     if not kinds or not (kinds == {"Point"} or kinds <= {"Polygon", "MultiPolygon"}):
         found = sorted(kinds) or "nothing"
         raise VectorError(f"{path}: points or polygons are needed, and it holds {found}")
-    places = on_grid(frame.geometry, grid)
+    places = on_grid(frame.geometry, grid, path)
     table = frame.drop(columns=frame.geometry.name)
     known = table.astype(object).where(table.notna(), None)
     columns = {str(name): list(known[name]) for name in known.columns}

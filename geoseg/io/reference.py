@@ -254,7 +254,7 @@ class VectorReference(_Labelled):
         with_background = background and not options.only_polygons
         fill = legend.background_index if with_background else IGNORE
         self._attributes, self._polygons = polygons.attributes, (polygons.geometries, indices)
-        self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill)
+        self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill, path=path)
         if not may_be_elsewhere:
             self._burnt.refuse_elsewhere(path)
         drawn = fill == IGNORE and self._burnt.touches_grid

@@ -135,7 +135,7 @@ class References:
                     f"{part.path}: a raster has no polygons that could be objects; connected "
                     f"pixels can be (--reference-objects components)"
                 )
-            drawn.append(np.asarray(on_grid(part.polygons_of(index), self._grid).values))
+            drawn.append(np.asarray(on_grid(part.polygons_of(index), self._grid, part.path).values))
         return NumberedPolygons(gpd.GeoSeries(np.concatenate(drawn)), self._grid)
 
     def _touching(self, window: Window) -> list[RasterReference | VectorReference]:

@@ -28,7 +28,7 @@ from geoseg.errors import (
 )
 from geoseg.io.numbered import on_grid
 from geoseg.io.outputs import put_in_place, reason_of, refuse_existing, scratch, writing
-from geoseg.io.paths import VECTOR_SUFFIXES, ZIPPED_VECTORS
+from geoseg.io.paths import PARQUET, VECTOR_SUFFIXES, ZIPPED_VECTORS
 from geoseg.io.sources import refuse_special_file
 from geoseg.io.style import write_vector_style
 
@@ -41,6 +41,18 @@ ALONE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
 
 MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
 """Types of geometries, as GEOS numbers them: polygons and multi-polygons are polygonal."""
+
+SURFACES, TRIANGLE = (15, 16), 17
+"""Numbers of polyhedral surfaces, TINs and triangles in WKB, which GEOS does not know."""
+
+HEAD = 9
+"""Bytes in WKB before the parts of a geometry: byte order, type, number of parts."""
+
+ALL_ROWS = "1 = 1"
+"""A filter that lets all rows pass: without one a GeoPackage's own word on their number counts."""
+
+LONGEST_REASON = 200
+"""Characters of what a library says."""
 
 NAME_LAYER = "name one with --layer"
 """The way out of a file of several layers, where it is a reference."""
@@ -113,7 +125,7 @@ def read_polygons(
         raise VectorError(
             f"{path}: has no column {attribute!r}; its columns are {in_short(columns)}"
         )
-    shapes = np.array([_united(each) for each in frame.geometry], object)
+    shapes = np.asarray(frame.geometry.values, object)
     kinds = shapely.get_type_id(shapes)
     others = np.flatnonzero(~np.isin(kinds, [*POLYGONAL, MISSING]) & ~shapely.is_empty(shapes))
     if len(others):
@@ -130,6 +142,8 @@ def read_polygons(
 
 def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -> Any:
     """A layer of a vector file, a GeoDataFrame in two dimensions.
+
+    Curves come as lines, surfaces and collections of nothing but polygons as multi-polygons.
 
     Raises:
         VectorError: If the file cannot be read, holds broken geometries, or has several layers
@@ -189,14 +203,48 @@ def writing_layer(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def read_alone() -> Iterator[None]:
-    """Read a file without asking servers that it names, and without warnings of libraries.
+def reading_layer(path: Path) -> Iterator[None]:
+    """Read a vector file without asking servers that it names; failures become one line.
 
-    GeoJSON may say that its CRS is to be fetched.
+    GeoJSON may say that its CRS is to be fetched. Warnings of libraries are left out.
+
+    Raises:
+        VectorError: If it cannot be read.
     """
-    with warnings.catch_warnings(), _options(ALONE):
-        warnings.simplefilter("ignore")
-        yield
+    import pyogrio
+    from pyproj.exceptions import ProjError
+
+    faults = (
+        *(pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ProjError),
+        *(pyogrio.errors.FeatureError, pyogrio.errors.GeometryError, shapely.errors.ShapelyError),
+        *(ValueError, LookupError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError),
+        UnboundLocalError,  # pyogrio's, of a CRS
+    )
+    try:
+        with warnings.catch_warnings(), _options(ALONE):
+            warnings.simplefilter("ignore")
+            yield
+    except faults as error:
+        raise VectorError(f"{path}: cannot be read: {_reason(error, path)}") from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Why a vector file cannot be read, and the way out, on one line."""
+    import pyogrio
+
+    if isinstance(error, UnicodeDecodeError):
+        named = "; name its encoding in a .cpg file beside it" if path.suffix == ".shp" else ""
+        return f"its text is not UTF-8{named}"
+    if path.suffix.lower() in PARQUET:
+        return "GeoParquet is not among the formats that are; write it as a GeoPackage"
+    said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
+    said = said[:LONGEST_REASON]
+    if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
+        return "its CRS is damaged; set it in a GIS"
+    index = path.with_suffix(".shx")
+    if path.suffix.lower() == ".shp" and path.exists() and index.name.lower() in said.lower():
+        return f"{index.name}, which belongs to it, is missing or damaged"
+    return said or f"{type(error).__name__}, and no more is said"
 
 
 @contextmanager
@@ -221,7 +269,13 @@ class BurntPolygons:
     """
 
     def __init__(
-        self, polygons: Any, indices: NDArray[np.uint8], grid: Grid, *, background: int
+        self,
+        polygons: Any,
+        indices: NDArray[np.uint8],
+        grid: Grid,
+        *,
+        background: int,
+        path: Path | None = None,
     ) -> None:
         """Prepare.
 
@@ -230,9 +284,10 @@ class BurntPolygons:
             indices: (n,) what to burn for each.
             grid: The raster's.
             background: What to burn where no polygon is.
+            path: Of the polygons, for messages.
         """
         order = np.argsort(indices, kind="stable")
-        self._shapes = np.asarray(on_grid(polygons, grid).values)[order]
+        self._shapes = np.asarray(on_grid(polygons, grid, path).values)[order]
         self._indices = indices[order]
         self._tree = shapely.STRtree(self._shapes)
         self._grid = grid
@@ -317,7 +372,7 @@ class Area:
             NoPolygonError: If one need, and none does.
         """
         inside = np.ones(len(polygons), np.uint8)
-        self._burnt = BurntPolygons(polygons, inside, grid, background=0)
+        self._burnt = BurntPolygons(polygons, inside, grid, background=0, path=path)
         if not may_be_elsewhere:
             self._burnt.refuse_elsewhere(path, "polygon of the area")
 
@@ -358,11 +413,8 @@ def _layer(path: Path, wanted: str | None, advice: str) -> str:
     if not path.exists():
         raise VectorError(f"{path}: no such file")
     refuse_special_file(path)
-    try:
-        with read_alone():
-            found = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
-    except pyogrio.errors.DataSourceError as error:
-        raise VectorError(f"{path}: cannot be read: {error}") from error
+    with reading_layer(path):
+        found = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
     layers = [name for name, kind in found if kind is not None] or [name for name, _ in found]
     if wanted is None and len(layers) == 1:
         return layers[0]
@@ -374,31 +426,72 @@ def _layer(path: Path, wanted: str | None, advice: str) -> str:
 
 def _read(path: Path, layer: str) -> Any:
     import geopandas as gpd
+
+    with reading_layer(path):
+        try:
+            frame = gpd.read_file(path, layer=layer, force_2d=True, where=ALL_ROWS)
+        except shapely.errors.GEOSException:
+            frame = _read_apart(path, layer)
+        if not isinstance(frame, gpd.GeoDataFrame):
+            raise VectorError(f"{path}: layer {layer!r} holds no geometries")
+        shapes = np.array(frame.geometry.values, object)
+        for number in np.flatnonzero(shapely.get_type_id(shapes) == COLLECTION):
+            try:
+                shapes[number] = _united(shapes[number])
+            except NotImplementedError as error:
+                raise VectorError(
+                    f"{path}: feature {number + 1} is a collection with curves; make lines of them "
+                    f"in a GIS, or with `ogr2ogr -nlt CONVERT_TO_LINEAR`"
+                ) from error
+        return frame.set_geometry(gpd.GeoSeries(shapes, frame.index, frame.crs))
+
+
+def _read_apart(path: Path, layer: str) -> Any:
+    """A layer with geometries that GEOS does not know, or that are broken."""
+    import geopandas as gpd
     import pyogrio
 
+    about, _, stored, _ = pyogrio.raw.read(
+        path, layer=layer, columns=[], force_2d=True, where=ALL_ROWS
+    )
+    known = [_without_surfaces(each) for each in stored]
     try:
-        with read_alone():
-            frame = gpd.read_file(path, layer=layer, force_2d=True)
+        shapes = shapely.from_wkb(np.array(known, object))
     except shapely.errors.GEOSException as error:
         closed = "a ring is not closed, or its coordinates are no numbers"
         reason = closed if "closed" in str(error) else str(error).strip()
         raise VectorError(
-            f"{path}: {_broken(path, layer)}: {reason}; mend or remove it in a GIS"
+            f"{path}: {_broken(known)}: {reason}; mend or remove it in a GIS"
         ) from error
-    except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
-        raise VectorError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise VectorError(f"{path}: layer {layer!r} holds no geometries")
-    return frame
+    table = pyogrio.read_dataframe(path, layer=layer, read_geometry=False, where=ALL_ROWS)
+    table = table.reindex(range(len(shapes)))  # without columns it has no rows
+    return gpd.GeoDataFrame(table, geometry=shapes, crs=about["crs"])
 
 
-def _broken(path: Path, layer: str) -> str:
+def _without_surfaces(stored: bytes | None) -> bytes | None:
+    """The bytes of a geometry, those of a surface as a collection of polygons.
+
+    They are as pyogrio gives them: in two dimensions, the lowest byte first.
+    """
+    kind = int.from_bytes(stored[1:5], "little") if stored else 0
+    if stored is None or kind not in (*SURFACES, TRIANGLE):
+        return stored
+    polygon = stored[:1] + POLYGONAL[0].to_bytes(4, "little")
+    if kind == TRIANGLE:
+        return polygon + stored[5:]
+    parts, start = [], HEAD
+    while start < len(stored):
+        end = start + HEAD
+        for _ in range(int.from_bytes(stored[start + 5 : end], "little")):
+            end += 4 + 16 * int.from_bytes(stored[end : end + 4], "little")
+        parts.append(polygon + stored[start + 5 : end])
+        start = end
+    return stored[:1] + COLLECTION.to_bytes(4, "little") + stored[5:HEAD] + b"".join(parts)
+
+
+def _broken(stored: Sequence[bytes | None]) -> str:
     """Which feature of a layer no geometry can be made of."""
-    import pyogrio
-
-    with read_alone():
-        _, _, stored, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True)
-        shapes = shapely.from_wkb(stored, on_invalid="ignore")
+    shapes = shapely.from_wkb(np.array(stored, object), on_invalid="ignore")
     lost = [n for n, each in enumerate(stored) if each is not None and shapes[n] is None]
     more = f" and {len(lost) - 1} more are broken" if len(lost) > 1 else " is broken"
     return f"feature {lost[0] + 1}{more}" if lost else "a feature is broken"
@@ -432,11 +525,13 @@ def _have_shape(frame: Any, path: Path) -> Any:
 
 def _united(shape: Any) -> Any:
     """A collection of nothing but polygons as one multi-polygon; all else as it is."""
-    if shapely.get_type_id(shape) != COLLECTION:
+    parts = np.array([shape], object)
+    while np.isin(shapely.get_type_id(parts), (COLLECTION, POLYGONAL[1])).any():
+        parts = shapely.get_parts(parts)  # collections may hold each other
+    if not (shapely.get_type_id(parts) == POLYGONAL[0]).all():
         return shape
-    parts = shapely.get_parts(shapely.get_parts(shape))  # of multi-polygons among them
-    polygons = [each for each in parts if each.geom_type == "Polygon"]
-    return shapely.MultiPolygon(polygons) if len(polygons) == len(parts) else shape
+    whole = shapely.MultiPolygon(list(parts))
+    return whole if whole.is_valid else shapely.union_all(shapely.make_valid(parts))
 
 
 def _mended(shapes: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import pyogrio
 from geoseg.core.legend import as_text, is_null
 from geoseg.errors import VectorError
 from geoseg.io.sources import refuse_special_file
-from geoseg.io.vector import read_alone
+from geoseg.io.vector import ALL_ROWS, reading_layer
 
 NULL = "(null)"
 """What stands for cells without a value."""
@@ -57,21 +57,20 @@ def vector_facts(path: Path) -> list[LayerFacts]:
     if not path.exists():
         raise VectorError(f"{path}: no such file")
     refuse_special_file(path)
-    try:
-        with read_alone():
-            layers = pyogrio.list_layers(path)
-            return [_layer(path, name) for name, kind in layers if kind is not None]
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
-        raise VectorError(f"{path}: cannot be read: {error}") from error
+    with reading_layer(path):
+        layers = pyogrio.list_layers(path)
+        return [_layer(path, name) for name, kind in layers if kind is not None]
 
 
 def _layer(path: Path, name: str) -> LayerFacts:
     about = pyogrio.read_info(path, layer=name, force_feature_count=True, force_total_bounds=True)
-    table = pyogrio.read_dataframe(path, layer=name, read_geometry=False, max_features=MOST_ROWS)
+    table = pyogrio.read_dataframe(
+        path, layer=name, read_geometry=False, max_features=MOST_ROWS, where=ALL_ROWS
+    )
     bounds = about["total_bounds"]
     return LayerFacts(
         name=name,
-        features=int(about["features"]),
+        features=len(table) if 0 < len(table) < MOST_ROWS else int(about["features"]),
         geometry=str(about["geometry_type"]),
         crs=about["crs"],
         bounds=tuple(map(float, bounds)) if bounds is not None else None,

@@ -344,7 +344,7 @@ def test_a_folder_without_a_record_is_no_patch_set(tmp_path):
 def test_a_set_without_footprints_is_refused(index):
     (index / "patches.gpkg").unlink()
 
-    with pytest.raises(PatchSetError, match=r"patches\.gpkg cannot be read"):
+    with pytest.raises(PatchSetError, match=r"patches\.gpkg: cannot be read"):
         PatchSet.open(index)
 
 

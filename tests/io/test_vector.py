@@ -1,4 +1,7 @@
 import json
+import sqlite3
+import warnings
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -13,8 +16,9 @@ from rasterio.features import rasterize
 from geoseg.core.grid import Grid
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window, sliding_windows
-from geoseg.errors import EmptyError, GeosegWarning, VectorError
-from geoseg.io.vector import Area, BurntPolygons, is_vector, read_polygons
+from geoseg.errors import EmptyError, GeosegError, GeosegWarning, VectorError
+from geoseg.io.vector import Area, BurntPolygons, is_vector, read_layer, read_polygons
+from geoseg.io.vector_facts import vector_facts
 
 UTM = CRS.from_epsg(32632)
 NORTH_UP = Affine(1, 0, 500_000, 0, -1, 5_700_000)
@@ -252,6 +256,145 @@ def test_a_collection_of_polygons_is_polygons(write_geojson):
     assert whole.geometries.geom_type.tolist() == ["Polygon", "MultiPolygon"]
     with pytest.raises(VectorError, match="first of them feature 2"):
         read_polygons(write_geojson({"type": "GeometryCollection", "geometries": [house, point]}))
+
+
+SQUARE = "((0 0, 4 0, 4 4, 0 4, 0 0))"
+CIRCLE = "CURVEPOLYGON (CIRCULARSTRING (0 2, 2 4, 4 2, 2 0, 0 2))"
+FACES = "((0 0 0, 4 0 0, 4 4 0, 0 0 0)), ((0 0 9, 4 4 9, 0 4 9, 0 0 9))"
+WALL = "((0 0 0, 0 0 9, 4 4 9, 4 4 0, 0 0 0))"
+
+
+@pytest.fixture
+def write_wkt(tmp_path):
+    """A function that writes a square and a geometry after it, of any kind."""
+
+    def write(wkt):
+        path = tmp_path / "any.csv"
+        path.write_text(f'kind,WKT\na,"POLYGON {SQUARE}"\nb,"{wkt}"\n')
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("wkt", "area"),
+    [
+        ("POLYGON M ((0 0 7, 4 0 7, 4 4 7, 0 4 7, 0 0 7))", 16),
+        ("MULTIPOLYGON ZM (((0 0 5 7, 4 0 5 7, 4 4 5 7, 0 4 5 7, 0 0 5 7)))", 16),
+        (CIRCLE, pytest.approx(4 * np.pi, rel=1e-3)),
+        (f"MULTISURFACE ({CIRCLE}, ((10 10, 14 10, 14 14, 10 14, 10 10)))",
+         pytest.approx(16 + 4 * np.pi, rel=1e-3)),
+        (f"TIN Z ({FACES})", 16),
+        (f"POLYHEDRALSURFACE Z ({FACES}, {WALL})", 16),
+        (f"POLYHEDRALSURFACE Z ({FACES}, {FACES})", 16),
+        ("TRIANGLE ((0 0, 4 0, 4 4, 0 0))", 8),
+        (f"GEOMETRYCOLLECTION (GEOMETRYCOLLECTION (MULTIPOLYGON ({SQUARE})))", 16),
+        (f"GEOMETRYCOLLECTION (POLYGON {SQUARE}, POLYGON ((2 0, 6 0, 6 4, 2 4, 2 0)))", 24),
+    ],
+)  # fmt: skip
+def test_all_that_covers_ground_is_polygons(wkt, area, write_wkt):
+    polygons = read_polygons(write_wkt(wkt), attribute="kind")
+
+    assert polygons.attributes == ["a", "b"]
+    assert polygons.geometries.area.tolist() == [16, area]
+    assert not polygons.geometries.has_z.any()
+
+
+@pytest.mark.parametrize(
+    ("wkt", "reason"),
+    [
+        (f"GEOMETRYCOLLECTION ({CIRCLE})", "feature 2 is a collection with curves; make lines"),
+        ("CIRCULARSTRING (0 2, 2 4, 4 2)", r"1 rows are \['LineString'\].* feature 2"),
+        ("POINT ZM (1 2 3 4)", r"1 rows are \['Point'\].* feature 2"),
+    ],
+)
+def test_what_covers_no_ground_is_refused_by_its_number(wkt, reason, write_wkt):
+    with pytest.raises(VectorError, match=rf"any.csv: .*{reason}"):
+        read_polygons(write_wkt(wkt))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "reason"),
+    [
+        (".shx", None, "a.shx, which belongs to it, is missing or damaged"),
+        (".prj", b'PROJCS["mine",GEOGCS["WGS 84",', "its CRS is damaged; set it in a GIS"),
+        (".cpg", b"UTF-8", "its text is not UTF-8; name its encoding in a .cpg file"),
+    ],
+)
+def test_a_shapefile_with_a_damaged_part_is_refused_on_one_line(
+    suffix, content, reason, write_polygons
+):
+    path = write_polygons("a.shp", [box(0, 0, 1, 1)] * 2, kind=["road", "roof"])
+    table = path.with_suffix(".dbf")
+    table.write_bytes(table.read_bytes().replace(b"road", b"r\xf6ad"))
+    if content is None:
+        path.with_suffix(suffix).unlink()
+    else:
+        path.with_suffix(suffix).write_bytes(content)
+
+    with pytest.raises(VectorError, match=rf"^[^\n]*a\.shp: [^\n]*{reason}[^\n]*$"):
+        read_polygons(path)
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb", "a.geojson", "a.shp"])
+def test_a_damaged_file_is_read_or_refused_on_one_line(name, write_polygons, capfd):
+    path = write_polygons(name, [box(0, 0, 1, 1), box(2, 2, 1, 1)], kind=["roof", "tree"])
+    whole = path.read_bytes()
+    damaged = [whole[: len(whole) * part // 8] for part in range(8)]
+    damaged += [
+        whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        for place in np.linspace(0, len(whole) - 1, 12).astype(int).tolist()
+    ]
+    refusals = []
+
+    for content in damaged:
+        path.write_bytes(content)
+        for read in (read_polygons, vector_facts):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                warnings.simplefilter("ignore", GeosegWarning)
+                try:
+                    read(path)
+                except GeosegError as error:
+                    refusals.append(str(error))
+    assert refusals
+    assert all(each.startswith(str(path)) and "\n" not in each for each in refusals)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_all_rows_of_a_geopackage_are_read_whatever_it_says_of_their_number(write_polygons):
+    path = write_polygons("a.gpkg", [box(0, 0, 1, 1)] * 3, kind=["roof", "tree", "tree"])
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE gpkg_ogr_contents SET feature_count = 1")
+
+    assert len(read_polygons(path).geometries) == 3
+    assert vector_facts(path)[0].features == 3
+
+
+@pytest.mark.parametrize("crs", ["IAU_2015:30100", 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_a_crs_that_does_not_lead_to_the_rasters_is_refused_with_the_file(
+    crs, write_polygons, capfd
+):
+    path = write_polygons("moon.gpkg", [box(0, 0, 1, 1)], crs=crs)
+
+    with pytest.raises(
+        VectorError, match=r"moon\.gpkg: nothing leads from the CRS of the polygons"
+    ):
+        Area.open(path, grid())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_surface_without_columns_is_read(tmp_path):
+    (tmp_path / "bare.csv").write_text('WKT\n"TRIANGLE ((0 0, 4 0, 4 4, 0 0))"\n')
+
+    assert read_layer(tmp_path / "bare.csv").geometry.area.tolist() == [8]
+
+
+def test_geoparquet_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+
+    with pytest.raises(VectorError, match=r"GeoParquet .*; write it as a GeoPackage"):
+        read_polygons(tmp_path / "a.parquet")
 
 
 def test_heights_are_left_out(write_polygons):
