@@ -145,7 +145,7 @@ def test_a_patch_set_is_replaced_only_on_request(write_source, tmp_path, run_til
     assert contents(tmp_path / "set") == before
 
     run_tile([source], tmp_path / "set", seed=5, overwrite=True, storage="index")
-    assert sorted(contents(tmp_path / "set")) == ["patches.gpkg", "patches.json"]
+    assert sorted(contents(tmp_path / "set")) == ["patches.gpkg", "patches.json", "patches.qml"]
 
 
 def test_a_folder_that_geoseg_did_not_write_is_not_replaced(write_source, tmp_path, run_tile):
