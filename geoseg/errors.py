@@ -115,7 +115,7 @@ class NoPolygonError(EmptyError):
                 extent meets the raster.
         """
         super().__init__(message)
-        self.paths = paths
+        self.paths = frozenset(paths)
         self.is_plausible = is_plausible
 
 

@@ -248,11 +248,9 @@ def evaluate(
     reading: dict[str, Any] = {"options": choices, "aoi": aoi, "ground": ground}
     threads = workers or min(os.cpu_count() or 1, MOST_THREADS)
     batch = Batch(talk)
-    done, blank = _compare_all(
+    done = _compare_all(
         pairs, batch, talk, legend=classes, measures=measures, workers=threads, **reading
     )
-    if blank:
-        talk.warn(f"{subject(blank, 'maps')} without a polygon: {_blank_ground(classes, choices)}")
     if not done:
         batch.finish()
     report = evaluation.Evaluation(
@@ -266,24 +264,27 @@ def evaluate(
     batch.finish()
 
 
-def _compare_all(
-    pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any
-) -> tuple[list[Any], list[str]]:
+def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any) -> list[Any]:
     """Hold maps against their references.
 
-    A map on which no polygon lies is all background if there are polygons on another one.
+    A map on which no polygon lies is all background if there are polygons on another one. One
+    that lies outside of the AOI or of the split is left out if another one does not.
 
     Returns:
-        Pairs with their comparisons, and the names of maps without a polygon.
+        Pairs with their comparisons.
     """
     from geoseg.evaluation import compare
 
     blank: list[str] = []
+    outside: list[str] = []
 
     def work(pair: Any) -> tuple[Any, Any]:
         return pair, compare(pair, watch=talk.watch(pair.name), **choices)
 
     def without_polygons(pair: Any, error: NoPolygonError, others: Sequence[Any]) -> Any:
+        if others and error.paths <= {choices["aoi"]}:  # patches have no path
+            outside.append(pair.class_map.name)
+            return None
         proven = {path for other, _ in others for path in other.references}
         if not others or not (error.is_plausible or proven.issuperset(error.paths)):
             raise error
@@ -291,7 +292,13 @@ def _compare_all(
         blank.append(pair.class_map.name)
         return found
 
-    return batch.run(pairs, work, once_more=without_polygons), blank
+    found = batch.run(pairs, work, once_more=without_polygons)
+    if blank:
+        fate = _blank_ground(choices["legend"], choices["options"])
+        talk.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
+    if outside:
+        talk.say(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
+    return [each for each in found if each is not None]
 
 
 def _blank_ground(legend: Any, reading: Any) -> str:
@@ -366,11 +373,14 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
 
 
 def _hints(report: Any, reading: Any) -> list[str]:
-    """What is to be said if polygons cover little of the ground, and the rest is background."""
+    """What is to be said of the other coding of ISPRS, and of polygons that cover little."""
     from geoseg.io.class_shares import hint_at_few_polygons
+    from geoseg.io.pixel_classes import hints_at_other_coding
     from geoseg.io.vector import is_vector
 
     legend, confusion = report.legend, report.pooled.confusion
+    if hints := hints_at_other_coding(report.pooled.meanings, legend):
+        return hints
     drawn = any(is_vector(path) for pair in report.comparisons for path in pair.references)
     told = reading.labelled_areas is not None or reading.only_polygons
     if not drawn or told or legend.background is None:

@@ -148,6 +148,7 @@ def compare(
             watch=watch,
         )
         counted["notes"] = tuple(dict.fromkeys((*mapped.notes, *truth.notes)))
+        counted["meanings"] = tuple(truth.meanings)
     if squares is not None:
         counted["squares"] = replace(
             counted["squares"],

@@ -16,6 +16,7 @@ from geoseg.evaluation.bootstrap import Bootstrap
 from geoseg.evaluation.calibration import ScoreCounts
 from geoseg.evaluation.score_squares import ScoreSquares
 from geoseg.evaluation.squares import SquareCounts
+from geoseg.io.pixel_classes import Meaning
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ class Comparison:
 
     notes: tuple[str, ...] = ()
     """What the user should know of how the files were read."""
+
+    meanings: tuple[Meaning, ...] = ()
+    """How the references that were read name classes."""
 
     @classmethod
     def of_pairs(cls, pairs: NDArray[np.int64]) -> Self:

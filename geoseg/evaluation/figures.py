@@ -22,6 +22,7 @@ from geoseg.evaluation.score_figures import score_figures
 from geoseg.evaluation.worst import WorstWindow, worst_rows
 from geoseg.io.class_shares import LITTLE
 from geoseg.io.folders import EVALUATION, KIND
+from geoseg.io.pixel_classes import doubts_of_codings
 
 SUMMARY = {
     "overall_accuracy": "overall accuracy",
@@ -303,8 +304,10 @@ def _objects(name: str, counts: ObjectCounts, options: Measures | None) -> dict[
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:
-    """What spoils the figures: training ground, classes without a reference, little ground."""
-    return [*_of_training(evaluation.pooled), *_of_reference(evaluation)]
+    """What spoils the figures: training ground, missing classes, little ground, codings."""
+    pooled = evaluation.pooled
+    doubts = doubts_of_codings(pooled.meanings, evaluation.legend)
+    return [*_of_training(pooled), *_of_reference(evaluation), *doubts]
 
 
 def _of_training(comparison: Comparison) -> list[str]:

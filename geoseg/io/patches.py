@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.columns import listed
 from geoseg.core.grid import Grid
 from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
-from geoseg.errors import GridMismatchError, PatchSetError
+from geoseg.errors import EmptyError, GridMismatchError, PatchSetError
 from geoseg.io.patch_index import FOOTPRINTS, LAYER, RECORD, read_index
-from geoseg.io.patch_record import Patch, PatchSetRecord, Source, Split, patch_name
+from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split, patch_name
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.raster import RasterReader
 from geoseg.io.reference import Reference, open_reference
@@ -130,9 +131,16 @@ class PatchSet:
         return self._source(patch.source)[0].grid.part(patch.window)
 
     def footprints(self, split: Split) -> Any:
-        """The ground of a split, as a GeoSeries of one geometry per patch."""
+        """The ground of a split, as a GeoSeries of one geometry per patch.
+
+        Raises:
+            EmptyError: If the split has no patch.
+        """
         polygons = read_polygons(self.folder / FOOTPRINTS, layer=LAYER, attribute="split")
         wanted = [each == split for each in polygons.attributes]
+        if not any(wanted):
+            others = listed([each for each in SPLITS if each in set(polygons.attributes)])
+            raise EmptyError(f"{self.folder}: has no patches of split {split!r}, only of {others}")
         return polygons.geometries[wanted]
 
     def open_ortho(self, source: Source) -> RasterReader:

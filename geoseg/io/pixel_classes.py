@@ -92,6 +92,42 @@ def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
     return dict(counts)
 
 
+def doubts_of_codings(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
+    """What is to be said if a class has one value in some references and its alternative in others.
+
+    Args:
+        meanings: Of the references.
+        legend: Their classes.
+    """
+    by_value = [each for each in meanings if each.coding == "values"]
+    found = []
+    for one in legend.classes:
+        if one.alternative is None:
+            continue
+        first, other = str(one.value), str(one.alternative)
+        count = Counter(each.classes[one.name] for each in by_value)
+        if count[(first,)] and count[(other,)]:
+            found.append(
+                f"{one.name!r} is {first} in {count[(first,)]} references and {other} in "
+                f"{count[(other,)]}; if {other} is unlabelled there, write a legend with "
+                f"ignore = [{other}]"
+            )
+    return found
+
+
+def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
+    """What is to be said of values that are also the other coding of ISPRS.
+
+    Args:
+        meanings: Of the references.
+        legend: Their classes.
+    """
+    if legend.name != "isprs" or all(each.coding != "values" for each in meanings):
+        return []
+    told = "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border"
+    return [f"{told}: --legend isprs-1to6"]
+
+
 def _either(codes: Sequence[str]) -> str:
     more = f" or {len(codes) - LISTED} more" if len(codes) > LISTED else ""
     return " or ".join(codes[:LISTED]) + more

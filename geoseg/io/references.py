@@ -14,6 +14,7 @@ from geoseg.core.scores import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import EmptyError, GeosegError, NoPolygonError, VectorError
 from geoseg.io.numbered import NumberedPolygons, on_grid
+from geoseg.io.pixel_classes import Meaning
 from geoseg.io.reference import RasterReference, ReferenceOptions, VectorReference, open_reference
 
 
@@ -89,6 +90,11 @@ class References:
     def notes(self) -> list[str]:
         """What the user should know, of what was read."""
         return [note for part in self._parts for note in part.notes]
+
+    @property
+    def meanings(self) -> list[Meaning]:
+        """How each of those that are used names classes."""
+        return [part.meaning for part in self._parts]
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 where no file says anything."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.core.grid import Grid
+from geoseg.core.grid import Grid, same_crs
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError
 from geoseg.io.outputs import write_text
@@ -173,7 +173,9 @@ class _Same:
         self._key = (source.content, source.grid.transform, windows)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._key == other._key
+        if not isinstance(other, _Same) or self._key != other._key:
+            return False
+        return same_crs(self.source.grid.crs, other.source.grid.crs)
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -203,7 +205,7 @@ class TrainedGround:
                 continue
             crs = None if part["crs"] is None else places[part["crs"]]
             transform = Affine(*part["transform"])
-            if crs == grid.crs and _is_straight(to_map := ~grid.transform @ transform):
+            if same_crs(crs, grid.crs) and _is_straight(to_map := ~grid.transform @ transform):
                 boxes.append(_on_pixels(_corners(windows), to_map))
             else:
                 outlines.append(_outlines(windows, Grid(crs, transform, 1, 1), grid))

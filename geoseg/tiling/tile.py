@@ -19,7 +19,12 @@ from geoseg.io.patch_index import write_index
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
-from geoseg.io.pixel_classes import Meaning, counted_meanings
+from geoseg.io.pixel_classes import (
+    Meaning,
+    counted_meanings,
+    doubts_of_codings,
+    hints_at_other_coding,
+)
 from geoseg.io.raster import RasterReader
 from geoseg.io.raster_facts import doubts_of
 from geoseg.io.reference import RasterReference, VectorReference
@@ -227,23 +232,8 @@ class _Tiling:
         outside = "".join(f"; nothing is labelled outside of {path.name}" for path in areas)
         meanings = counted_meanings(self.meanings)
         self.report.meanings = {f"{said}{outside}": count for said, count in meanings.items()}
-        by_value = [each for each in self.meanings if each.coding == "values"]
-        for one in self.legend.classes:
-            if one.alternative is None:
-                continue
-            first, other = str(one.value), str(one.alternative)
-            count = Counter(each.classes[one.name] for each in by_value)
-            if count[(first,)] and count[(other,)]:
-                self.report.warnings.append(
-                    f"{one.name!r} is {first} in {count[(first,)]} references and {other} in "
-                    f"{count[(other,)]}; if {other} is unlabelled there, write a legend with "
-                    f"ignore = [{other}]"
-                )
-        if self.legend.name == "isprs" and by_value:
-            self.report.hints.append(
-                "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border: "
-                "--legend isprs-1to6"
-            )
+        self.report.warnings += doubts_of_codings(self.meanings, self.legend)
+        self.report.hints += hints_at_other_coding(self.meanings, self.legend)
 
     def extract_all(
         self,

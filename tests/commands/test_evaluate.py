@@ -75,6 +75,15 @@ def test_only_the_ground_of_a_split_counts(geoseg, world):
     assert figures["mean_iou"] == 1
 
 
+def test_a_split_without_patches_is_named(geoseg, world, patches):
+    outcome = geoseg("evaluate", world / "reference.tif", "-r", world / "reference.tif",
+                     "-l", world / "legend.toml", "--patches", patches, "--split",
+                     "test")  # fmt: skip
+
+    assert outcome.code == 1
+    assert f"{patches}: has no patches of split 'test', only of " in outcome.err
+
+
 def test_a_map_that_names_no_classes_needs_a_legend(geoseg, maps):
     outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif")
 
@@ -217,6 +226,21 @@ def test_a_map_far_from_its_polygons_is_a_fault(geoseg, villages):
     assert outcome.code == 1
     assert "16 px counted" in outcome.out
     assert "c.gpkg: no polygon lies on the raster; are the CRS right?" in outcome.err
+
+
+def test_a_map_outside_of_the_aoi_is_left_out_if_another_is_not(geoseg, villages, write_polygons):
+    aoi = write_polygons("aoi.gpkg", [box(500_000, 5_699_999, 500_002, 5_700_000)])
+    words = ("-r", villages / "a.tif", "-r", villages / "b.tif", "--aoi", aoi,
+             "-l", villages / "legend.toml", "--json")  # fmt: skip
+
+    both = geoseg("evaluate", villages / "a.tif", villages / "b.tif", *words)
+    alone = geoseg("evaluate", villages / "b.tif", *words)
+
+    assert both.code == 0
+    assert "b.tif is outside of the ground that counts: left out" in both.err
+    assert json.loads(both.out)["confusion"]["counts"] == [[4, 0], [0, 4]]
+    assert alone.code == 1
+    assert "no polygon of the area lies on the raster" in alone.err
 
 
 def test_a_single_map_without_any_object_is_refused(geoseg, villages):
@@ -445,6 +469,26 @@ def test_255_in_no_class_is_refused_on_either_side(masks, world):
 
         assert outcome.code == 1
         assert f"{name}.tif: values without a class: 255 (1x)" in outcome.err
+
+
+def test_references_of_1_and_of_255_in_one_evaluation_are_told(geoseg, write_raster):
+    words = ["-l", "binary:roof"]
+    for name, top in (("a", 1), ("b", 255)):
+        mask = write_raster(f"{name}_mask.tif", np.array([[0, top]], np.uint8))
+        words = [write_raster(f"{name}.tif", np.array([[0, 1]], np.uint8)), *words, "-r", mask]
+
+    outcome = geoseg("evaluate", *words)
+
+    assert outcome.code == 0
+    assert "'roof' is 1 in 1 references and 255 in 1; if 255 is unlabelled" in outcome.err
+
+
+@pytest.mark.parametrize(("legend", "told"), [("isprs", True), ("isprs-1to6", False)])
+def test_the_other_coding_of_isprs_is_named(masks, legend, told):
+    outcome = masks([1, 2, 5], [1, 2, 5], "-l", legend)
+
+    assert outcome.code == 0
+    assert ("--legend isprs-1to6" in outcome.err) == told
 
 
 def test_nodata_that_means_a_class_is_told(masks):

@@ -242,6 +242,18 @@ def test_further_training_has_the_ground_of_both():
     assert not read(ground().joined(None), grid())[1]
 
 
+def test_windows_in_the_same_coordinates_of_another_crs_are_other_ground():
+    assert len(ground().joined(ground(grid(crs="EPSG:32633"))).sources) == 2
+    assert len(ground().joined(ground(grid(crs="EPSG:32632+5783"))).sources) == 1
+
+
+def test_heights_of_a_crs_are_no_matter_to_the_pixels_of_the_ground():
+    slim = ground(grid(transform=UTM @ Affine.scale(1, 0.01)))
+    compound = grid(crs="EPSG:32632+5783", transform=slim.sources[0].grid.transform)
+
+    assert (read(slim, compound)[0] == PAINTED).all()
+
+
 def test_a_map_of_maps_has_the_ground_of_all():
     away = grid(transform=UTM @ Affine.translation(10, 0), crs="EPSG:25832")
     one, other = ground().on(grid(), WHOLE, unknown), ground(away).on(away, WHOLE, unknown)
