@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from math import ceil, floor, hypot, isfinite
+from math import ceil, floor, hypot, inf, isfinite
 from typing import Any, Self
 
 from affine import Affine
@@ -21,6 +21,9 @@ OUTLINE_STEPS = 32
 
 FAR = 1e100
 """Coordinates beyond are taken for this: a pixel size would make infinity of them."""
+
+POLE = 90.0
+"""Latitude of the poles, in degrees: some projections go on beyond."""
 
 HAIR = 1e-3
 """Of a pixel: what lies on a border is not beyond it."""
@@ -41,6 +44,19 @@ class Grid:
 
     width: int
     """Columns, in pixels."""
+
+    def __post_init__(self) -> None:
+        """See that places can be had of pixels, and pixels of places.
+
+        Raises:
+            ValueError: If the transform is not finite, or a pixel has no area.
+        """
+        if not isfinite(sum(self.transform)) or not 0 < abs(self.transform.determinant) < inf:
+            numbers = ", ".join(f"{number:g}" for number in self.transform[:6])
+            raise ValueError(
+                f"its geotransform ({numbers}) gives pixels no place; `gdal_edit.py -a_ullr` "
+                f"gives another"
+            )
 
     @property
     def is_georeferenced(self) -> bool:
@@ -124,16 +140,19 @@ class Grid:
             if target is None or geod is None:
                 continue
             with suppress(ProjError):
-                place = Transformer.from_crs(own, target, always_xy=True).transform(xs, ys)
-                if all(map(isfinite, (*place[0], *place[1]))):
-                    return place[0], place[1], geod
+                lons, lats = Transformer.from_crs(own, target, always_xy=True).transform(xs, ys)
+                if all(map(isfinite, (*lons, *lats))) and max(map(abs, lats)) <= POLE:
+                    return lons, lats, geod
         return None
 
     @property
     def _unit(self) -> float:
-        """Metres of a unit of the CRS."""
-        axes = _horizontal(self.crs.to_wkt()).axis_info if self.crs else []
-        return float(axes[0].unit_conversion_factor) if axes else 1.0
+        """Metres of a unit of the CRS; of degrees, at the equator."""
+        crs = _horizontal(self.crs.to_wkt()) if self.crs else None
+        if crs is None or not crs.axis_info:
+            return 1.0
+        radius = crs.ellipsoid.semi_major_metre if crs.is_geographic else 1
+        return float(crs.axis_info[0].unit_conversion_factor * radius)
 
     def part(self, window: Window) -> Self:
         """The grid of a window of this one."""

@@ -1,7 +1,6 @@
 """Scores of single windows as GeoTIFFs: written by ``predict --windows``, read by ``mosaic``."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,16 +61,16 @@ class WindowLayout:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """From JSON."""
-        height, width, size, stride, *taper = record["lattice"]
-        for length in (height, width, size, stride):
-            if not isinstance(length, int) or not 0 < length < LONGEST:
-                raise ValueError(f"lattice {record['lattice']} is none")
-        if taper and taper[0] not in get_args(Taper):
-            raise ValueError(f"{taper[0]!r} is no taper")
-        lattice = Lattice(height, width, size, stride, *taper)
+        lattice = Lattice(*record["lattice"])  # older ones have no taper, or no overhang
+        lengths = (lattice.height, lattice.width, lattice.size, lattice.stride)
+        whole = all(type(each) is int for each in (*lengths, lattice.overhang))
+        if not whole or not all(0 < each < LONGEST for each in lengths):
+            raise ValueError(f"lattice {record['lattice']} is none")
+        if lattice.stride > lattice.size or not 0 <= lattice.overhang < lattice.size:
+            raise ValueError(f"lattice {record['lattice']} is none")
+        if lattice.taper not in get_args(Taper):
+            raise ValueError(f"{lattice.taper!r} is no taper")
         crs = CRS.from_wkt(record["crs"]) if record["crs"] else None
-        if not all(map(math.isfinite, record["transform"])):
-            raise ValueError("its transform is not finite")
         return cls(
             grid=Grid(crs, Affine(*record["transform"]), lattice.height, lattice.width),
             lattice=lattice,

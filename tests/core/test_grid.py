@@ -177,6 +177,36 @@ def test_ground_that_is_not_the_earths_is_measured_in_its_own_metres(wkt, step, 
     assert grid.pixel_area == pytest.approx(gsd**2, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("crs", "gsd"),
+    [
+        ("+proj=eqc +R=1737400 +units=m", 1),
+        ("EPSG:4326", 111_319.49),
+        ("+proj=longlat +R=1", 0.01745),
+    ],
+)
+def test_places_beyond_the_poles_are_measured_in_units_of_the_crs(crs, gsd):
+    beyond = Grid(CRS.from_string(crs), Affine(1, 0, 500_000, 0, -1, 6_000_000), 4, 6)
+
+    assert beyond.gsd == pytest.approx(gsd, rel=1e-3)
+    assert beyond.pixel_area == pytest.approx(gsd**2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Affine(0, 0, 5, 0, 0, 6),
+        Affine(1, 1, 5, 1, 1, 6),
+        Affine(float("nan"), 0, 5, 0, -1, 6),
+        Affine(1, 0, float("inf"), 0, -1, 6),
+        Affine(1e300, 0, 0, 0, -1e300, 0),
+    ],
+)
+def test_a_geotransform_that_places_no_pixel_is_refused(transform):
+    with pytest.raises(ValueError, match="gives pixels no place"):
+        Grid(UTM, transform, 4, 6)
+
+
 COMPOUND = CRS.from_user_input("EPSG:25833+7837")
 PLAIN = CRS.from_epsg(25833)
 NAMELESS = CRS.from_proj4("+proj=utm +zone=33 +ellps=GRS80 +units=m +no_defs")

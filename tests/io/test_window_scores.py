@@ -191,7 +191,11 @@ def test_a_tag_of_ours_with_other_types_is_damaged(kept, change, reason):
     [
         ({"lattice": [9, 11, 0, 3]}, "lattice"),
         ({"lattice": [9, 11, 4, 3, "bell"]}, "'bell' is no taper"),
-        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "transform is not finite"),
+        ({"lattice": [9, 11, 4, 5]}, "lattice"),
+        ({"lattice": [9, 11, 4, 3, "hann", "1"]}, "lattice"),
+        ({"lattice": [9, 11, 4, 3, "hann", -1]}, "lattice"),
+        ({"lattice": [9, 11, 4, 3, "hann", 4]}, "lattice"),
+        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "gives pixels no place"),
         ({"window": [0, "x"]}, "window is"),
         ({"window": None}, "NoneType"),
         ({"crs": "nowhere"}, "WKT"),
