@@ -104,6 +104,7 @@ def main() -> None:
     typer itself sees to wrong usage and Ctrl-C. A traceback is a bug.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings are for developers
     _make_streams_usable()
     try:
         try:

@@ -13,6 +13,7 @@ from geoseg.informing.about import About, Table, counted, number, shares
 from geoseg.io.class_shares import ClassShares
 from geoseg.io.patch_record import SPLITS
 from geoseg.io.patches import PatchSet
+from geoseg.io.paths import is_gdal_name
 from geoseg.io.records import read_record
 from geoseg.model.bundle import INT8, ModelBundle, Quantized, bundle_folders
 
@@ -33,7 +34,11 @@ def about_patch_set(path: Path) -> About:
     head, *_ = rows = classes.rows()
     is_index = record.storage == "index"
     storage = "an index: pixels stay in the orthophotos" if is_index else f"{record.storage} files"
-    missing = [source.ortho for source in record.sources if not source.ortho.exists()]
+    missing = [
+        source.ortho
+        for source in record.sources
+        if not (source.ortho.exists() or is_gdal_name(source.ortho))
+    ]
     return About(
         path=path,
         kind="patch set",

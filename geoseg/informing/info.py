@@ -50,7 +50,7 @@ def inform(path: Path, *, defaults: Mapping[str, Any]) -> About:
         if (path / RUN).is_file():
             with understanding(path / RUN):
                 return about_run(path, defaults=defaults)
-        return _about_folder(path)
+        return _about_vector(path) if is_vector(path) else _about_folder(path)
     if path.suffix.lower() == ".toml":
         return _about_legend(path)
     return _about_vector(path) if is_vector(path) else about_raster(path)

@@ -25,7 +25,7 @@ from geoseg.errors import InputError, LegendError, PatchSetError, VectorError
 from geoseg.io.folders import KIND, PATCH_SET
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, patch_name
 from geoseg.io.patch_table import PatchTable
-from geoseg.io.paths import check_component
+from geoseg.io.paths import check_component, is_gdal_name, lasting_name
 from geoseg.io.raster import ReadOptions
 from geoseg.io.records import check_types, read_record
 from geoseg.io.reference import ReferenceOptions
@@ -333,11 +333,15 @@ def _crs(wkt: str) -> CRS:
 def _relative(path: Path, folder: Path) -> str:
     """A path that stays true if both are moved together; absolute across drives.
 
+    A name that only GDAL knows keeps its form, with the file in it absolute.
+
     Args:
         path: Of a file or folder. Links before its name are followed, for what lies above a
             linked folder is not what lies above the link.
         folder: Without links.
     """
+    if is_gdal_name(path):
+        return lasting_name(path)
     real = path.parent.resolve() / path.name
     try:
         return Path(os.path.relpath(real, folder)).as_posix()
@@ -349,4 +353,6 @@ def _absolute(path: str, folder: Path) -> Path:
     """The path that `_relative` made relative."""
     if not isinstance(path, str) or "\0" in path:
         raise TypeError(f"{path!r:.60} is no path")
+    if is_gdal_name(Path(path)) and not (folder / path).exists():
+        return Path(path)
     return Path(os.path.normpath(folder / path))

@@ -62,6 +62,17 @@ def gdal_name(path: Path) -> str:
     return _with_archive(text.replace("//", "/")) if not URL_START.search(text) else text
 
 
+def lasting_name(path: Path) -> str:
+    """A name that GDAL knows, which says the same in whatever folder: its file is absolute."""
+    parts = re.split(r"([\":]|/vsi\w+/)", gdal_name(path))
+    for place, part in enumerate(parts):
+        file = Path(part)
+        known = any(each.is_file() for each in (file, *file.parents))
+        if known and not part.startswith(("/", "\\")):
+            parts[place] = Path(os.path.abspath(file)).as_posix()  # noqa: PTH100 links stay
+    return "".join(parts)
+
+
 def _with_archive(text: str) -> str:
     """The name of a file in an archive, whose path is absolute if there is such a file."""
     found = re.match(

@@ -162,3 +162,9 @@ def test_cells_without_a_value_are_shown_as_null(write_polygons):
     path = write_polygons("a.gpkg", squares, kind=["a", "a", None, "", "nan"])
 
     assert about(path).lines["column kind"] == "(null) (3), a (2)"
+
+
+def test_a_file_geodatabase_is_a_folder_of_polygons(write_polygons):
+    path = write_polygons("a.gdb", [shapely.box(0, 0, 1, 1)], kind=["roof"])
+
+    assert about(path).kind == "vector file"

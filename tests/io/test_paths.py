@@ -6,7 +6,7 @@ import pytest
 from shapely import box
 
 from geoseg.errors import InputError
-from geoseg.io.paths import find_rasters, find_references, unique_names
+from geoseg.io.paths import find_rasters, find_references, lasting_name, unique_names
 from geoseg.io.raster import RasterReader
 from geoseg.io.vector import is_vector
 
@@ -128,3 +128,22 @@ def test_a_geopackage_of_tiles_is_a_raster(tmp_path, write_raster, write_polygon
 
     assert not is_vector(tiles)
     assert is_vector(write_polygons("b.gpkg", [box(0, 0, 1, 1)]))
+
+
+@pytest.mark.parametrize(
+    ("name", "lasting"),
+    [
+        ("netcdf:data/a.nc:Band1", "netcdf:{}/data/a.nc:Band1"),
+        ('HDF5:"data/a.nc"://group/one', 'HDF5:"{}/data/a.nc"://group/one'),
+        ("/vsizip/data/a.nc/b.tif", "/vsizip/{}/data/a.nc/b.tif"),
+        ("zip://data/a.nc!b.tif", "/vsizip/{}/data/a.nc/b.tif"),
+        ("netcdf:/elsewhere/a.nc:Band1", "netcdf:/elsewhere/a.nc:Band1"),
+        ("https://host/a.tif", "https://host/a.tif"),
+    ],
+)
+def test_names_that_gdal_knows_last_in_other_folders(name, lasting, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.nc").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert lasting_name(Path(name)) == lasting.format(tmp_path.as_posix())
