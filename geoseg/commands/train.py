@@ -214,7 +214,7 @@ def train(
         typer.Option(min=0, help="Processes that read [default: half the processors, at most 4]."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last complete epoch.")
+        bool, typer.Option("--resume", help="Go on after the last complete epoch, if there is one.")
     ] = False,
     dry_run: Annotated[
         bool,
@@ -274,14 +274,15 @@ def train(
     )
     talk = Talk(quiet=quiet, verbose=verbose)
     talk.detail(str(choices))
-    outputs = _outputs(output, preview, resume=resume)
+    goes_on = resume and _has_begun(output, talk)
+    outputs = _outputs(output, preview, resume=goes_on)
     check(outputs, [patches, init_from, encoder_weights], overwrite=overwrite or resume)
     if dry_run:
         plan = training.rehearse(
             *(patches, output),
             options=choices,
             folds=folds,
-            resume=resume,
+            resume=goes_on,
             overwrite=overwrite,
         )
         _print_plan(plan, talk, json=json)
@@ -294,7 +295,7 @@ def train(
     common: dict[str, Any] = {
         "options": choices,
         "validate": chains.stitched_confusion if validate_stitched else None,
-        "resume": resume,
+        "resume": goes_on,
         "overwrite": overwrite,
         "quiet": quiet,
         "warn": talk.warn,
@@ -324,6 +325,18 @@ def _refuse_contradictions(
         raise typer.BadParameter("draws, and --dry-run writes nothing", param_hint="--preview")
     if output is None and preview is None and not dry_run:
         raise typer.BadParameter("name the run folder to write", param_hint="--output")
+
+
+def _has_begun(run: Path | None, talk: Talk) -> bool:
+    """Whether a run folder holds anything; a training may be killed before it does."""
+    from geoseg.io.outputs import is_vacant
+    from geoseg.training import is_first
+
+    if run is None or not is_vacant(run):
+        return True
+    if is_first():
+        talk.say(f"{run}: there is nothing to resume; the training begins anew")
+    return False
 
 
 def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:

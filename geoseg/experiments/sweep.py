@@ -15,7 +15,7 @@ from geoseg.experiments.search import STUDY, Search
 from geoseg.io import folders
 from geoseg.io.folders import KIND
 from geoseg.io.lock import locked
-from geoseg.io.outputs import write_text, writing
+from geoseg.io.outputs import is_vacant, write_text, writing
 from geoseg.io.records import read_record
 
 BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
@@ -93,6 +93,8 @@ def sweep(
     """
     with locked(folder):
         earlier = check_sweep(patches, folder, plan, resume=resume, overwrite=overwrite)
+        if resume and not earlier and is_vacant(folder):
+            tell(f"{folder}: there is nothing to resume; the sweep begins anew")
         if not resume:
             _remove(folder, earlier)
             earlier = {}
@@ -224,9 +226,7 @@ def check_sweep(
             holds what is no part of a training.
         InputError: If the earlier sweep was another, or its record is damaged.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        if resume:
-            raise InputError(f"{folder}: there is no sweep to resume")
+    if is_vacant(folder):  # also if an earlier sweep was killed before it had written anything
         return {}
     if not folders.SWEEP.is_kind_of(folder):
         raise OutputExistsError(f"{folder} exists, and `geoseg sweep` did not write it")

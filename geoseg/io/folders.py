@@ -1,6 +1,7 @@
 """The folders that geoseg writes: by which record each is known, and what lies in it."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,11 +16,11 @@ BESIDE = (
     "desktop.ini",
     "*.aux.xml",
     "*.gpkg-*",
-    ".*.lock",
-    ".*.part",
-    ".*.old",
 )
-"""What systems, GDAL, QGIS and killed processes leave in a folder; nobody misses it."""
+"""What systems, GDAL and QGIS leave in a folder; nobody misses it."""
+
+LEFT = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.(?:lock|part|old)")
+"""What killed processes leave of an entry."""
 
 MOST_NAMED = 5
 """Entries that a message names."""
@@ -73,6 +74,9 @@ def _foreign(
             continue
         if any(fnmatchcase(path.name, pattern) for pattern in BESIDE):
             continue
+        left = LEFT.fullmatch(path.name)
+        if left and any(_is_within(pattern, (*place, left[1])) for pattern in patterns):
+            continue
         leads_on = any(_leads_on(pattern, parts) for pattern in patterns)
         if leads_on and path.is_dir() and not path.is_symlink():
             yield from _foreign(path, parts, patterns)
@@ -90,6 +94,11 @@ def _allows(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
         head = pattern[:-1]
         return len(parts) > len(head) and _allows(head, parts[: len(head)])
     return len(pattern) == len(parts) and all(map(fnmatchcase, parts, pattern))
+
+
+def _is_within(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a pattern is of this path, or of something below it."""
+    return _allows(pattern, parts) or _leads_on(pattern, parts)
 
 
 def _leads_on(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
@@ -142,7 +151,8 @@ MODEL = FolderKind(
 )
 _RUN = (
     *("history.csv", "curves.png", "validation.png", "lr_finder.png", "last.ckpt", "folds.csv"),
-    *("logs/**", "wandb/**"),
+    *(f"logs/version_*/{name}" for name in ("metrics.csv", "hparams.yaml", "events.out.*")),
+    *("logs/mlflow.db*", "wandb/settings", "wandb/*run*/**", "wandb/*-run", "wandb/debug*.log"),
     *MODEL.within("model"),
 )
 TRAINING = FolderKind(

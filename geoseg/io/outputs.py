@@ -97,6 +97,17 @@ def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrit
         raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
 
 
+def is_vacant(path: Path) -> bool:
+    """Whether nothing is in the place of a folder, or an empty one.
+
+    Raises:
+        OutputError: If the name is not possible.
+    """
+    with _possible(path):
+        place = _standing(path)
+        return place is None or (place.is_dir() and not any(place.iterdir()))
+
+
 def _standing(path: Path) -> Path | None:
     """Where an existing output is: under its name, or where a killed process has left it."""
     if path.exists():
@@ -147,6 +158,7 @@ def scratch(path: Path) -> Iterator[Path]:
         with writing(path):
             if alone:
                 _tidy(path)
+                _clear_earlier(path)
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:  # nothing tells here whether the other process lives
@@ -296,3 +308,21 @@ def _tidy(path: Path) -> None:
             (old / place.name).rename(place)
     for folder in (_scratch_folder(path), old):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_earlier(path: Path) -> None:
+    """Remove what killed processes of earlier versions left of an output, under random names."""
+    place = _place(path)
+    name, suffix = re.escape(place.name), re.escape(place.suffix)
+    pattern = re.compile(rf"\.({name}\.[0-9a-f]{{8}})\.part(?:{suffix})?")
+    if not place.parent.is_dir():
+        return
+    for each in place.parent.iterdir():
+        found = pattern.fullmatch(each.name)
+        if not found or place.with_name(f".{found[1]}.lock").exists():
+            continue  # the latter is of an output that is called so
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                each.unlink()

@@ -25,11 +25,15 @@ CUDA_STREAMS = 2
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+DEVICES = ("cpu", "cuda", "mps")
+"""Kinds of devices that networks are run and trained on; torch knows more."""
+
+
 def choose_device(name: str) -> torch.device:
     """A device by name; ``auto`` takes CUDA or MPS where there is one.
 
     Raises:
-        BundleError: If there is no such device.
+        BundleError: If there is no such device, or it is of another kind.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -37,6 +41,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise BundleError(f"--device {name}: is none of auto, {', '.join(DEVICES)}")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -39,7 +39,7 @@ def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
         (["--arch", "nothing"], "known are unet"),
         (["--encoder-weights", "nothing.pth"], "no such file"),
         (["--arch", "fpn", "--device", "nonsense"], "not to be had"),
-        (["--resume"], "no training to resume"),
+        (["--device", "meta"], "is none of auto, cpu, cuda, mps"),
         (["--loss", "ce+dise"], "'dise' is unknown; known are ce, focal, dice"),
         (["--class-weights", "rock=2"], "no class is named 'rock'; they are dark, bright"),
         (["--loss", "dice", "--label-smoothing", 0.1], "is of cross-entropy"),
@@ -55,6 +55,31 @@ def test_what_cannot_be_is_told_in_one_line(geoseg, world, patches, words, reaso
     assert reason in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (world / "run").exists()
+
+
+@pytest.mark.parametrize("folds", [[], ["--folds", 2]])
+def test_resuming_what_was_killed_before_it_wrote_anything_begins_anew(
+    geoseg, world, patches, folds
+):
+    words = ["train", patches, "-o", world / "run", "--epochs", 1, "--workers", 0, *folds]
+    rehearsed = geoseg(*words, "--resume", "--dry-run")
+
+    resumed = geoseg(*words, "--resume")
+
+    assert "run: there is nothing to resume; the training begins anew\n" in resumed.err
+    assert (rehearsed.code, resumed.code) == (0, 0)
+    assert "anew" not in geoseg(*words, "--resume").err
+
+
+def test_a_folder_without_a_training_is_not_resumed(geoseg, world, patches):
+    (world / "run").mkdir()
+    (world / "run" / "thesis.doc").touch()
+
+    outcome = geoseg("train", patches, "-o", world / "run", "--resume")
+
+    assert outcome.code == 1
+    assert "there is no training to resume" in outcome.err
+    assert [each.name for each in (world / "run").iterdir()] == ["thesis.doc"]
 
 
 def test_each_logger_that_is_named_is_asked(geoseg, world, patches):
@@ -167,7 +192,8 @@ def test_ctrl_c_exits_130_and_leaves_a_model_that_predicts_and_can_be_resumed(
 
     assert process.returncode == 130, err.decode()
     assert b"best of" in out
-    assert err == b"interrupted; the best model so far is kept, --resume goes on\n"
+    last = err.splitlines()[-1]  # after lines of epochs
+    assert last == b"interrupted; the best model so far is kept, --resume goes on"
     model, ortho = world / "run" / "model", world / "ortho.tif"
     assert geoseg("predict", model, ortho, "-o", world / "map.tif").code == 0
     with (world / "run" / "history.csv").open() as file:

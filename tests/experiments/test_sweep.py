@@ -172,9 +172,13 @@ def test_a_folder_of_others_is_never_replaced(run, tmp_path):
         run(Trainer(), overwrite=True)
 
 
-def test_there_must_be_something_to_resume(run):
-    with pytest.raises(InputError, match="no sweep to resume"):
-        run(Trainer(), resume=True)
+def test_what_was_killed_before_it_wrote_anything_begins_anew_when_resumed(run):
+    told = []
+
+    run(trainer := Trainer(), resume=True, tell=told.append)
+
+    assert trainer.made
+    assert "nothing to resume; the sweep begins anew" in told[0]
 
 
 def test_another_sweep_is_not_gone_on_with(run):

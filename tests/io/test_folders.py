@@ -65,13 +65,34 @@ def test_what_a_kind_never_writes_is_foreign_at_any_depth(folder):
 
 def test_what_systems_and_killed_processes_leave_is_not_foreign(folder):
     left = [".DS_Store", "images/Thumbs.db", "patches.gpkg-wal", ".patches.json.part/x"]
+    locks = [".images.lock", "images/.o_r0_c0.tif.1a2b3c4d.part"]
 
-    assert PATCH_SET.foreign(folder(*left, "images/o_r0_c0.tif.aux.xml", ".x.lock")) == []
+    assert PATCH_SET.foreign(folder(*left, *locks, "images/o_r0_c0.tif.aux.xml")) == []
+
+
+def test_only_what_is_left_of_own_entries_is_nobody_s_work(folder):
+    others = [".thesis.old/1.doc", ".x.part/a", "images/.holiday.tif.lock"]
+
+    assert PATCH_SET.foreign(folder(*others)) == [
+        ".thesis.old",
+        ".x.part",
+        "images/.holiday.tif.lock",
+    ]
+
+
+def test_only_what_loggers_write_may_lie_in_logs(folder):
+    logs = ["logs/version_0/hparams.yaml", "logs/version_1/events.out.tfevents.1.host.2.0"]
+    wandb = ["wandb/offline-run-1/run-1.wandb", "wandb/debug-internal.log", "wandb/latest-run"]
+    others = ["logs/ortho.tif", "logs/version_0/ortho.tif", "wandb/ortho.tif"]
+
+    found = TRAINING.foreign(folder("logs/mlflow.db", *logs, *wandb, *others))
+
+    assert found == sorted(others)
 
 
 def test_a_training_may_hold_folds_models_and_logs(folder):
     one = ["run.json", "history.csv", "last.ckpt", "model/geoseg.json", "model/int8/network.xml"]
-    logs = ["logs/version_0/metrics.csv", "wandb/run/files/x"]
+    logs = ["logs/version_0/metrics.csv", "wandb/run-1/files/x"]
 
     assert TRAINING.foreign(folder(*one, *logs, "folds.csv", *(f"fold2/{n}" for n in one))) == []
     assert TRAINING.foreign(folder("model/notes.txt")) == ["model/notes.txt"]
