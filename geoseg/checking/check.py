@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geoseg.checking.classes import class_shares, missing_classes
 from geoseg.checking.findings import DROPPABLE, Finding, in_order
-from geoseg.checking.leaks import Leaks, describe, lie_together, missing_splits
-from geoseg.checking.places import places
+from geoseg.checking.leaks import Leaks, missing_splits, partners
+from geoseg.checking.near_copies import Pairs, groups_of, near_copies, places
 from geoseg.checking.repeats import empties, in_several_splits, repeats
-from geoseg.checking.same_ground import SameGround, same_ground, too_many
 from geoseg.checking.survey import Survey, survey
 from geoseg.checking.values import values
 from geoseg.errors import EmptyError
 from geoseg.io.folders import CHECK, KIND
-from geoseg.io.patch_ground import Grounds, patch_footprints
+from geoseg.io.patch_ground import patch_footprints
 from geoseg.io.patches import PatchSet
 
 Watch = Callable[[str], Callable[[Iterable[Any], int], Iterable[Any]]]
@@ -100,12 +97,11 @@ def check(folder: Path, *, workers: int | None = None, watch: Watch) -> CheckRep
     patch_set = PatchSet.open(folder)
     threads = workers or os.cpu_count() or 1
     found = survey(patch_set, workers=threads, watch=watch("look"))
-    pairs = same_ground(patch_set, found, watch=watch("compare"))
+    pairs = near_copies(patch_set, found, watch=watch("compare"))
     shares = class_shares(patch_set)
     findings = [
         *_unreadable(found),
         *_ground(patch_set, found, pairs),
-        *_not_compared(patch_set, found),
         *missing_splits(dict(Counter(patch.split for patch in patch_set.patches))),
         *missing_classes(patch_set.record.legend, shares),
         *repeats(found, patch_set.patches, places(patch_set, pairs)),
@@ -128,41 +124,29 @@ def _unreadable(found: Survey) -> Iterable[Finding]:
         )
 
 
-def _ground(patch_set: PatchSet, found: Survey, pairs: list[SameGround]) -> Iterable[Finding]:
-    """Leaks, and ground that occurs twice in one split though the footprints do not say so."""
+def _ground(patch_set: PatchSet, found: Survey, pairs: Pairs) -> Iterable[Finding]:
+    """Leaks, and pictures that occur twice in one split though the footprints do not say so."""
     footprints = patch_footprints(patch_set)
     leaks = Leaks(patch_set)
     leaks.by_place(footprints)
-    leaks.by_pixels(in_several_splits(found, patch_set.patches))
-    harmless = leaks.by_ground(pairs)
+    exact = in_several_splits(found, patch_set.patches)
+    leaks.by_pixels(exact, "have the very pixels of one in another split")
+    split = patch_set.patches.split
+    groups = groups_of(pairs, len(split))
+    leaking = [group for group in groups if len(set(split[group].tolist())) > 1]
+    leaks.by_pixels(leaking, "show the picture of one in another split, stored otherwise")
     yield from leaks.finding()
     hidden = [
-        pair
-        for pair in harmless
-        if not _placed_there(patch_set, footprints, pair) and not _copied(patch_set, found, pair)
+        group
+        for group in groups
+        if group not in leaking and (partners(footprints[group[:1]], footprints[group[1:]]) < 0)[0]
     ]
     if hidden:
+        numbers = tuple(sorted(number for group in hidden for number in group))
         yield Finding(
-            kind="repeated-ground",
-            what=f"{len(hidden)} pairs of sources show the same ground",
-            details=tuple(describe(patch_set, pair) for pair in hidden),
+            kind="near-duplicates",
+            what=f"{len(numbers)} patches are {len(hidden)} different pictures, stored otherwise",
+            patches=numbers,
+            drop=tuple(sorted(number for group in hidden for number in group[1:])),
+            groups=tuple(map(tuple, hidden)),
         )
-
-
-def _not_compared(patch_set: PatchSet, found: Survey) -> Iterable[Finding]:
-    if count := too_many(patch_set, found):
-        what = f"{count} patches have few corners, too many to compare each with all others"
-        yield Finding(kind="not-compared", what=what)
-
-
-def _copied(patch_set: PatchSet, found: Survey, pair: SameGround) -> bool:
-    """Whether one source is an exact copy of the other, so that its patches are duplicates."""
-    first, second = (
-        found.image[patch_set.patches.source == source] for source in (pair.first, pair.second)
-    )
-    return pair.rows == pair.cols == 0 and bool(np.isin(second, first).all())
-
-
-def _placed_there(patch_set: PatchSet, footprints: Grounds, pair: SameGround) -> bool:
-    source = patch_set.patches.source
-    return lie_together(footprints[source == pair.first], footprints[source == pair.second])

@@ -37,11 +37,10 @@ ADVICE: Mapping[str, str] = {
     "duplicates": (
         "repeated patches count as often as they occur; --drop duplicates keeps one of each"
     ),
-    "not-compared": (
-        "leaks that only the look of whole pictures would show may be missed: check parts of the "
-        "set by themselves, or tile with a larger --patch-size, which gives corners to compare"
+    "near-duplicates": (
+        "copies that were compressed, brightened or resaved: keep them in one split when splitting "
+        "anew; --drop near-duplicates keeps one of each"
     ),
-    "repeated-ground": ("they are in one split now: keep them together when splitting anew"),
     "constant-images": (
         "nothing can be learnt from them, often they have no data: tile with --nodata, or "
         "--drop constant-images"
@@ -65,6 +64,7 @@ DROPPABLE = (
     "not-finite",
     "identical-masks",
     "duplicates",
+    "near-duplicates",
     "constant-images",
     "unlabelled",
 )

@@ -10,7 +10,6 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.checking.findings import Finding
-from geoseg.checking.same_ground import SameGround
 from geoseg.core.blocks import Boxes
 from geoseg.io.patch_ground import Grounds, patch_windows
 from geoseg.io.patch_record import SPLITS, Split
@@ -67,8 +66,13 @@ class Leaks:
         if noted:
             self.details.append(f"the footprints of {len(noted)} patches reach into another split")
 
-    def by_pixels(self, groups: Iterable[Sequence[int]]) -> None:
-        """Groups of patches with identical pixels, in several splits."""
+    def by_pixels(self, groups: Iterable[Sequence[int]], what: str) -> None:
+        """Groups of patches that show the same picture, in several splits.
+
+        Args:
+            groups: Numbers of patches.
+            what: Follows their number in a report.
+        """
         count = 0
         for group in groups:
             ranks = self._splits[list(group)]
@@ -77,24 +81,7 @@ class Leaks:
                 self._note(number, other, spare=bool(rank < ranks.max()))
             count += len(group)
         if count:
-            self.details.append(f"{count} patches have the very pixels of one in another split")
-
-    def by_ground(self, pairs: Iterable[SameGround]) -> list[SameGround]:
-        """Sources that show the same ground; those are given back that are in one split."""
-        harmless = []
-        for pair in pairs:
-            numbers = (np.flatnonzero(self._sources == each) for each in (pair.first, pair.second))
-            shifts = np.zeros(4), np.array([pair.rows, pair.cols] * 2)
-            first, second = (
-                Part(own, polygons(self._windows[own] + shift))
-                for own, shift in zip(numbers, shifts, strict=True)
-            )
-            noted = self._compare(first, second) | self._compare(second, first)
-            if noted:
-                self.details.append(f"{describe(self.patch_set, pair)}: {len(noted)} patches")
-            else:
-                harmless.append(pair)
-        return harmless
+            self.details.append(f"{count} patches {what}")
 
     def finding(self) -> Iterable[Finding]:
         """The finding, if there is one."""
@@ -137,26 +124,10 @@ class Leaks:
             self.spared.add(number)
 
 
-def describe(patch_set: PatchSet, pair: SameGround) -> str:
-    """Which sources show the same ground, and how they lie on each other."""
-    one, other = (patch_set.record.sources[n].name for n in (pair.first, pair.second))
-    place = (
-        "pixel on pixel"
-        if pair.rows == pair.cols == 0
-        else f"moved by {pair.rows} rows, {pair.cols} columns"
-    )
-    return f"{one} shows the ground of {other}, {place} (correlation {pair.likeness:.2f})"
-
-
 def polygons(boxes: Boxes) -> Grounds:
     """(n,) the same as polygons."""
     rows_cols: Grounds = shapely.box(*boxes.T)
     return rows_cols
-
-
-def lie_together(grounds: Grounds, others: Grounds) -> bool:
-    """Whether some of the grounds overlap some of the others."""
-    return bool((partners(grounds, others) >= 0).any())
 
 
 def partners(grounds: Grounds, others: Grounds) -> NDArray[np.int64]:

@@ -7,15 +7,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.checking.landmarks import Landmarks, find_landmarks, thumbnail
 from geoseg.core.scores import IGNORE
 from geoseg.io.patches import Sample
 
 HUGE = 1e30
 """Larger values stand for no data: the lowest float32 (-3.4e38) is a common one."""
 
-FEW_CORNERS = 8
-"""Pictures with fewer are also compared as a whole."""
+CELLS = 9
+"""Rows and columns of the shrunk picture of which a difference hash is made."""
+
+MIN_CONTRAST = 0.05
+"""Of the cells of a shrunk picture, over that of its pixels: less is noise, and has no hash."""
 
 SAMPLE = 13
 """Every so many pixels a value is taken for the 98th percentile."""
@@ -61,16 +63,15 @@ class Look:
     is_gray: bool = False
     """Whether all bands are the same."""
 
-    landmarks: Landmarks
-    """Corners, if they were wanted, and the whole patch as one."""
+    hash: NDArray[np.uint8] | None = None
+    """(16,) difference hash; None without contrast or with pixels missing."""
 
 
-def look_at(sample: Sample, *, landmarks: bool) -> Look:
+def look_at(sample: Sample) -> Look:
     """Look at a patch.
 
     Args:
         sample: Its pixels.
-        landmarks: Whether corners are wanted.
     """
     image, mask = sample
     known = ~np.isnan(image[0])
@@ -78,7 +79,6 @@ def look_at(sample: Sample, *, landmarks: bool) -> Look:
     empty = not pixels.size
     low, high, top = _no_figures(len(image)) if empty else _figures(pixels)
     extreme = bool((low < -HUGE).any() or (top > HUGE).any())
-    gray = image.mean(axis=0) if landmarks and not empty and not extreme else None
     return Look(
         image=_hash(image),
         mask=_hash(mask),
@@ -92,7 +92,7 @@ def look_at(sample: Sample, *, landmarks: bool) -> Look:
         top=top,
         is_two_valued=bool(((pixels[-1] == low[-1]) | (pixels[-1] == top[-1])).all()),
         is_gray=len(image) > 1 and all(map(partial(np.array_equal, pixels[0]), pixels[1:])),
-        landmarks=Landmarks.none() if gray is None else _landmarks(gray),
+        hash=None if empty or extreme else difference_hash(image.mean(axis=0)),
     )
 
 
@@ -113,10 +113,30 @@ def is_telling(mask: NDArray[np.uint8]) -> bool:
     return bool(not are_stripes and borders > sum(mask.shape) / 4)
 
 
-def _landmarks(gray: NDArray[np.float32]) -> Landmarks:
-    """Corners; of a picture with few of them also the whole of it."""
-    corners = find_landmarks(gray)
-    return corners if len(corners) >= FEW_CORNERS else corners + thumbnail(gray)
+def difference_hash(gray: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Where a picture gets brighter downwards and to the right, once it is shrunk to 9 x 9.
+
+    It changes little with compression, and not at all with brightness and contrast.
+
+    Args:
+        gray: (height, width), NaN where there is no data.
+
+    Returns:
+        (16,) bytes of 128 bits; None if pixels are missing, or for a picture without contrast or
+        smaller than 9 x 9.
+
+    Source: N. Krawetz 2013, "Kind of Like That" (dHash), of rows and columns alike.
+    """
+    height, width = gray.shape
+    if min(gray.shape) < CELLS or not np.isfinite(gray).all():
+        return None
+    rows, cols = (np.arange(CELLS) * length // CELLS for length in (height, width))
+    sums = np.add.reduceat(np.add.reduceat(gray, rows, axis=0), cols, axis=1)
+    small = sums / np.outer(np.diff(rows, append=height), np.diff(cols, append=width))
+    if np.ptp(small) <= MIN_CONTRAST * np.ptp(gray):
+        return None
+    down, right = small[1:, :-1] > small[:-1, :-1], small[:-1, 1:] > small[:-1, :-1]
+    return np.packbits(np.concatenate([down.ravel(), right.ravel()]))
 
 
 Figures = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]

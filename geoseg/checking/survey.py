@@ -5,18 +5,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.checking.landmarks import Landmarks
 from geoseg.checking.look import Look, look_at
 from geoseg.core.parallel import map_in_order
 from geoseg.errors import GeosegError
 from geoseg.io.patch_record import Patch
-from geoseg.io.patch_table import PatchTable
 from geoseg.io.patches import PatchSet
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -59,11 +57,11 @@ class Survey:
     failures: dict[int, str]
     """Why which patches cannot be read."""
 
-    marks: Landmarks
-    """Of all patches, in pixels of their sources."""
+    hashes: NDArray[np.uint8]
+    """(n, 16) difference hashes."""
 
-    owner: NDArray[np.int32]
-    """(landmarks,) number of the patch in which each was found."""
+    has_hash: NDArray[np.bool_]
+    """(n,) which patches have one."""
 
     @property
     def is_read(self) -> NDArray[np.bool_]:
@@ -83,33 +81,12 @@ def survey(patch_set: PatchSet, *, workers: int, watch: Watch) -> Survey:
     """
     patches = patch_set.patches
     found = _blank(len(patches), patch_set.record.bands)
-    marks: list[Landmarks] = []
-    owners: list[NDArray[np.int32]] = []
     for number, look in enumerate(watch(_looks(patch_set, workers), len(patches))):
         if isinstance(look, str):
             found.failures[number] = look
             continue
         _keep(found, number, look)
-        row_off, col_off = int(patches.row_off[number]), int(patches.col_off[number])
-        marks.append(look.landmarks.moved(row_off, col_off))
-        owners.append(np.full(len(look.landmarks), number, np.int32))
-    return replace(
-        found,
-        marks=Landmarks.joined(marks),
-        owner=np.concatenate([found.owner, *owners]),
-    )
-
-
-def covering(patches: PatchTable) -> NDArray[np.bool_]:
-    """(n,) a choice of patches that leaves little ground out and shows little twice.
-
-    Of the patches of a split whose corners lie in one square of half a patch, the first.
-    """
-    half = max(patches.size // 2, 1)
-    squares = patches.source, patches.split, patches.row_off // half, patches.col_off // half
-    chosen = np.zeros(len(patches), np.bool_)
-    chosen[np.unique(np.stack(squares, axis=1), axis=0, return_index=True)[1]] = True
-    return chosen
+    return found
 
 
 def _looks(patch_set: PatchSet, workers: int) -> Iterator[Look | str]:
@@ -118,7 +95,7 @@ def _looks(patch_set: PatchSet, workers: int) -> Iterator[Look | str]:
     bands = patch_set.record.bands
     frozen = pickle.dumps(patch_set)
 
-    def look(patch: Patch, landmarks: bool) -> Look | str:
+    def look(patch: Patch) -> Look | str:
         if not hasattr(local, "patch_set"):
             local.patch_set = pickle.loads(frozen)  # noqa: S301 our own; one for each thread
         try:
@@ -127,12 +104,11 @@ def _looks(patch_set: PatchSet, workers: int) -> Iterator[Look | str]:
             return str(error)
         if len(sample.image) != bands:
             return f"{patch_set.record.sources[patch.source].name}: has no longer {bands} bands"
-        return look_at(sample, landmarks=landmarks)
+        return look_at(sample)
 
-    chosen = covering(patch_set.patches).tolist()
     with (
         ThreadPoolExecutor(workers) as pool,
-        closing(map_in_order(pool, look, patch_set.patches, chosen)) as looks,
+        closing(map_in_order(pool, look, patch_set.patches)) as looks,
     ):
         yield from looks
 
@@ -154,8 +130,8 @@ def _blank(count: int, bands: int) -> Survey:
         top=np.full(per_band, np.nan, shares),
         is_two_valued=np.zeros(count, flags),
         failures={},
-        marks=Landmarks.none(),
-        owner=np.zeros(0, np.int32),
+        hashes=np.zeros((count, 16), np.uint8),
+        has_hash=np.zeros(count, flags),
     )
 
 
@@ -164,3 +140,5 @@ def _keep(found: Survey, number: int, look: Look) -> None:
         getattr(found, name)[number] = getattr(look, name)
     found.image[number] = np.void(look.image)
     found.mask[number] = np.void(look.mask)
+    if look.hash is not None:
+        found.hashes[number], found.has_hash[number] = look.hash, True

@@ -5,8 +5,7 @@ import pytest
 import shapely
 from scenes import ground
 
-from geoseg.checking.leaks import Leaks, lie_together, partners
-from geoseg.checking.same_ground import SameGround
+from geoseg.checking.leaks import Leaks, partners
 from geoseg.core.window import Window
 from geoseg.io.patch_ground import patch_footprints
 from geoseg.io.patches import PatchSet
@@ -32,10 +31,6 @@ def leaks_of(make_set):
     return make
 
 
-def pair(rows, cols):
-    return SameGround(first=0, second=1, rows=rows, cols=cols, votes=9, likeness=1.0)
-
-
 def test_windows_of_one_source_in_two_splits_leak_where_they_overlap(leaks_of):
     leaks = leaks_of((0, 0, 0, "train"), (0, 0, 32, "val"), (0, 16, 32, "train"), (1, 0, 0, "test"))
 
@@ -46,19 +41,6 @@ def test_windows_of_one_source_in_two_splits_leak_where_they_overlap(leaks_of):
     assert leaks.details == ["the footprints of 2 patches reach into another split"]
 
 
-def test_the_same_ground_is_looked_for_between_the_sources_of_a_pair_only(leaks_of):
-    """An overlap within the first source is no reason to blame the second."""
-    leaks = leaks_of((0, 0, 0, "train"), (0, 0, 16, "val"), (1, 0, 0, "train"))
-
-    assert leaks.by_ground([pair(0, -16)]) == [pair(0, -16)]
-    assert leaks.partner == {}
-    assert leaks.by_ground([pair(0, 8)]) == []
-    assert leaks.partner == {1: 2, 2: 1}
-    [line] = leaks.details
-    assert line.startswith("scene0 shows the ground of scene1, moved by 0 rows, 8 columns")
-    assert line.endswith(": 2 patches")
-
-
 def test_partners_overlap_by_more_than_a_hair():
     mine = np.array([shapely.box(0, 0, 100, 100), None, shapely.box(300, 0, 400, 100)], object)
     touching, reaching = shapely.box(99, 0, 199, 100), shapely.box(95, 95, 195, 195)
@@ -66,8 +48,6 @@ def test_partners_overlap_by_more_than_a_hair():
     assert partners(mine, np.array([touching, reaching])).tolist() == [1, -1, -1]
     assert partners(mine, np.array([None, touching], object)).tolist() == [-1, -1, -1]
     assert partners(mine, mine[:0]).tolist() == [-1, -1, -1]
-    assert lie_together(mine, np.array([reaching]))
-    assert not lie_together(mine[1:2], mine)
 
 
 def test_partners_are_mutual_whatever_their_sizes():
