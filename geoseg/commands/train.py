@@ -135,8 +135,8 @@ def train(
     ] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
     average: Annotated[
-        Literal["none", "ema", "swa"],
-        typer.Option(help="Keep a moving average of the weights, or the mean of the last epochs'."),
+        Literal["none", "ema"],
+        typer.Option(help="Keep a moving average of the weights (ema)."),
     ] = "none",
     augment: Annotated[
         str,
@@ -171,7 +171,7 @@ def train(
         typer.Option(
             min=0,
             help="Epochs without a better one before stopping; 0: never [default: 10; 0 with "
-            "--max-time or --average swa].",
+            "--max-time].",
         ),
     ] = None,
     monitor: Annotated[

@@ -51,7 +51,7 @@ def resolve(options: TrainOptions) -> TrainOptions:
         encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
     patience = options.early_stopping
     if patience is None:
-        fitted = options.max_time is not None or options.average == "swa"
+        fitted = options.max_time is not None
         patience = 0 if fitted else PATIENCE
     return replace(
         options,

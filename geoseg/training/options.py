@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Average = Literal["none", "ema", "swa"]
+Average = Literal["none", "ema"]
 Optimizer = Literal["adam", "adamw", "sgd", "asgd"]
 Schedule = Literal["constant", "plateau", "cosine", "one-cycle", "poly"]
 Monitor = Literal["loss", "miou"]
@@ -91,8 +91,7 @@ class TrainOptions:
     """Batches whose gradients make a step."""
 
     average: Average = "none"
-    """The model is the network as it is, a moving average (ema), or the mean of the last
-    quarter of the epochs (swa): once there is such a mean, models before it are not kept."""
+    """The model is the network as it is, or a moving average of its weights (ema)."""
 
     augment: str = "light"
     """What is changed in patches at random; as `Augmentation.parse` takes it."""
@@ -109,7 +108,7 @@ class TrainOptions:
 
     early_stopping: int | None = None
     """Stop after so many epochs without a better one; 0: never; None: `PATIENCE`, and never if a
-    time is given or the last epochs are averaged (swa)."""
+    time is given."""
 
     validate_stitched: bool = False
     """Whether validation figures are those of blended maps, as in production."""

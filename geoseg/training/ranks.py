@@ -1,10 +1,11 @@
 """Several processes that train together: which one this is, and what they agree on."""
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor, distributed, nn
 
 from geoseg.errors import TrainingError
 from geoseg.training.options import TrainOptions
@@ -108,3 +109,12 @@ def own_batch_size(options: TrainOptions) -> int:
             f"--batch-size {size} is shared by --devices {options.devices}: give a multiple"
         )
     return size // options.devices
+
+
+def sharing_on_gpus(network: nn.Module) -> nn.Module:
+    """A network whose batch normalisation is torch's for several GPUs.
+
+    torch's own conversion, which Lightning uses, would drop the activations that timm's encoders
+    have within their normalisation; timm's keeps them.
+    """
+    return cast("nn.Module", convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +25,20 @@ from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device, choose_precision
 from geoseg.training.data.dataset import PatchDataset, TrainingSamples, make_loader
 from geoseg.training.new_bundle import begin
-from geoseg.training.optimization.averaging import Averaging, MovingAverage, StochasticAverage
+from geoseg.training.optimization.averaging import MovingAverage
 from geoseg.training.optimization.batch_size import fitting_batch_size
-from geoseg.training.optimization.batch_statistics import sharing_on_gpus
 from geoseg.training.optimization.class_weights import class_weights
 from geoseg.training.optimization.losses import make_loss
 from geoseg.training.optimization.lr_finder import find_lr
 from geoseg.training.optimization.pacing import TimeLimit
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine
+from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine, sharing_on_gpus
 from geoseg.training.records.callbacks import Patience, Progress, Record
 from geoseg.training.records.history import Row
 from geoseg.training.records.loggers import make_loggers
 from geoseg.training.records.run_folder import ANEW, check_checkpoint, versions
 from geoseg.training.task import SegmentationTask
 from geoseg.training.trainer import course_callbacks, explaining, make_trainer
-
-STATISTICS_BATCHES = 50
-"""Batches that the batch statistics of averaged weights are measured with."""
-
 
 Validation = Callable[[Segmenter, ModelBundle, PatchSet], ConfusionMatrix]
 """Counts confusion on the validation ground of a patch set in its own way."""
@@ -118,22 +112,18 @@ class Training:
         if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
             self.warnings.append("the encoder is frozen with random weights")
         self.samples = TrainingSamples(patch_set, self.train_patches, options)
-        measured = STATISTICS_BATCHES if options.average == "swa" else 0
-        self.limit = (
-            None if options.max_time is None else TimeLimit(options.max_time, after=measured)
-        )
+        self.limit = None if options.max_time is None else TimeLimit(options.max_time)
         self.record = Record(
             run,
             record.legend.names,
             monitor=f"val_{options.monitor}",
             save_model=self._save_model,
-            begins_anew=lambda: self.averaging is not None and self.averaging.has_begun,
             is_finite=self._is_finite,
         )
         validates = bool(self.val_patches)
         self.patience = Patience(self.record, int(options.early_stopping or 0) * validates)
         self.task = self._task()
-        self.averaging: Averaging | None = None
+        self.averaging: MovingAverage | None = None
 
     def settle(self) -> dict[str, Any]:
         """Find what the options leave to be found.
@@ -195,7 +185,7 @@ class Training:
 
     def fit(self, *, resume: bool, quiet: bool) -> bool:
         """Train; say whether the user stopped it."""
-        self.averaging = self._averaging(self.task)
+        self.averaging = MovingAverage() if self.options.average == "ema" else None
         validates = bool(self.val_patches)
         middle = course_callbacks(self.task, self.record, self.limit, validates=validates)
         averaging = [] if self.averaging is None else [self.averaging]
@@ -260,14 +250,6 @@ class Training:
             if self.val_patches
             else None,
         )
-
-    def _averaging(self, task: SegmentationTask) -> Averaging | None:
-        if self.options.average == "none":
-            return None
-        if self.options.average == "ema":
-            return MovingAverage()
-        loader = self.samples.loader(batch_size=int(self.options.batch_size or 1), workers=0)
-        return StochasticAverage(task.progress, lambda: islice(loader, STATISTICS_BATCHES))
 
     def _is_finite(self) -> bool:
         """Whether weights and batch statistics are numbers, their averages as well."""

@@ -18,7 +18,6 @@ from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
 from geoseg.training.augmentation.mixing import mix
 from geoseg.training.augmentation.recipe import Augmentation
-from geoseg.training.optimization.batch_statistics import SharedBatchStatistics
 from geoseg.training.optimization.depthwise import DepthwiseInFloat32
 from geoseg.training.optimization.losses import LossFunction
 from geoseg.training.optimization.optimizers import make_optimizer
@@ -107,8 +106,6 @@ class SegmentationTask(lightning.LightningModule):
         modes = ExitStack()
         if self.device.type == "cpu" and not self.options.compile:
             modes.enter_context(DepthwiseInFloat32())
-            if self.options.devices > 1:
-                modes.enter_context(SharedBatchStatistics())
         return modes
 
     def _share_of_step(self, number: int) -> float:

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from geoseg.errors import TrainingError
 from geoseg.io.patches import PatchSet
-from geoseg.model.network import load_network
+from geoseg.model.network import build_network, load_network
 from geoseg.training import TrainOptions, train
 from geoseg.training.data.dataset import NOTHING, EpochSampler
 from geoseg.training.ranks import (
@@ -19,6 +20,7 @@ from geoseg.training.ranks import (
     own_batch_size,
     rank,
     share_machine,
+    sharing_on_gpus,
     sum_over_processes,
 )
 
@@ -26,6 +28,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
+from torch import nn
 from torch import nn
 from geoseg.io.patches import PatchSet
 from geoseg.training import TrainOptions
@@ -42,7 +45,7 @@ run.mkdir(exist_ok=True)
 training = Training(PatchSet.open(patches), run, options)
 torch.manual_seed(0)
 training.task.network = nn.Sequential(
-    nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1)
+    nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 2, 1)
 )
 training.record.save_model = lambda row: None
 training.fit(resume=False, quiet=True)
@@ -172,3 +175,19 @@ def test_torchrun_starts_as_many_as_train(monkeypatch, started, here, devices, r
     else:
         with pytest.raises(TrainingError, match=reason):
             check_launched(devices)
+
+
+@pytest.mark.parametrize("encoder", ["tu-tf_efficientnet_lite0", "resnet18"])
+def test_on_gpus_the_network_stays_what_it_is(encoder):
+    network, _ = build_network("unet", encoder, bands=3, classes=2, encoder_weights="none")
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = network.eval()(images)
+
+    shared = sharing_on_gpus(network)
+
+    with torch.no_grad():
+        assert torch.equal(shared.eval()(images), before)
+    norms = [each for each in shared.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(each, nn.SyncBatchNorm) for each in norms)

@@ -139,8 +139,7 @@ def interrupted_in_the_third_epoch(monkeypatch):
         {"schedule": "poly", "freeze_encoder": 3, "optimizer": "sgd", "average": "ema"},
         {
             "schedule": "one-cycle",
-            "average": "swa",
-            "epochs": 9,
+            "average": "ema",
             "samples_per_epoch": 9,
             "augment": "strong,cutmix,mixup",
             "oversample": "rare",

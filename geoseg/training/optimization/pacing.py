@@ -23,17 +23,13 @@ class TimeLimit(Callback):
     half of the time ends after it: steps have at least the other half.
     """
 
-    def __init__(self, seconds: float, *, after: int = 0) -> None:
+    def __init__(self, seconds: float) -> None:
         """Set the time.
 
         Args:
             seconds: Of training, validation included.
-            after: Batches that the network sees in every epoch besides those of training and
-                validation, at most as many as it trains with.
         """
         self.seconds = seconds
-        self._after = after
-        self._guessed_after = 0.0
         self.spent = 0.0
         self.validation = 0.0
         self.reached = False
@@ -56,7 +52,7 @@ class TimeLimit(Callback):
         """
         if self._agreed is not None:
             return self._agreed
-        reserved = min((self.validation or self._guessed) + self._guessed_after, self.seconds / 2)
+        reserved = min(self.validation or self._guessed, self.seconds / 2)
         return min(self.elapsed / max(self.seconds - reserved, 1e-9), 1.0)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -76,7 +72,6 @@ class TimeLimit(Callback):
         else:
             step = (self.elapsed - self._first_step) / number
             self._guessed = FORWARD * step * sum(trainer.num_val_batches)
-            self._guessed_after = FORWARD * step * min(self._after, trainer.num_training_batches)
         self._end_if_over(trainer)
 
     def on_validation_start(self, *_: Any) -> None:

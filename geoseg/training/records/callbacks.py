@@ -33,7 +33,6 @@ class Record(Callback):
         *,
         monitor: str,
         save_model: Callable[[Row], None],
-        begins_anew: Callable[[], bool] = lambda: False,
         is_finite: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take what to ask.
@@ -43,14 +42,12 @@ class Record(Callback):
             names: (classes,).
             monitor: The figure that makes an epoch the best.
             save_model: Keeps the model as it is now.
-            begins_anew: Whether models before this epoch are not to be kept, however good.
             is_finite: Whether all weights of the model as it is now are numbers.
         """
         self.folder = folder
         self.names = names
         self.monitor = monitor
         self.save_model = save_model
-        self.begins_anew = begins_anew
         self.is_finite = is_finite
         self.rows: list[Row] = []
         self.best: Row | None = None
@@ -94,8 +91,7 @@ class Record(Callback):
             trainer.should_stop = True
             return
         self.rows.append(row)
-        earlier = None if self.begins_anew() else self.best
-        best = earlier is None or self._rank(row) < self._rank(earlier)
+        best = self.best is None or self._rank(row) < self._rank(self.best)
         self.best = row if best else self.best
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.checkpoint)  # takes part; the first process writes

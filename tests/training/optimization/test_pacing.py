@@ -175,15 +175,3 @@ def test_without_validation_the_training_loss_makes_a_plateau():
     [plateau] = course_callbacks(task, Mock(monitor="val_miou"), None, validates=False)
 
     assert plateau.monitor == "train_loss"
-
-
-def test_batches_that_come_after_an_epoch_have_their_time():
-    limit, trainer = TimeLimit(100.0, after=50), Standing()
-    trainer.num_training_batches = 12  # no more than those at a third of a step's 5 s each
-
-    limit.load_state_dict({"spent": 20.0, "validation": 10.0})
-    limit.on_train_batch_end(trainer, None, None, None, 0)
-    limit.load_state_dict({"spent": 50.0, "validation": 10.0})
-    limit.on_train_batch_end(trainer, None, None, None, 6)
-
-    assert limit.share == pytest.approx(50 / (100 - 10 - 20), abs=0.01)
