@@ -122,7 +122,14 @@ def named(entries: list[str]) -> str:
 
 FINDINGS = (
     *("unreadable", "leaks", "contradictions", "outliers", "not-finite", "missing-splits"),
-    *("identical-masks", "duplicates", "not-compared", "repeated-ground", "constant-images"),
+    *(
+        "identical-masks",
+        "duplicates",
+        "not-compared",
+        "repeated-ground",
+        "near-duplicates",
+        "constant-images",
+    ),
     *("unlabelled", "missing-classes", "value-ranges"),
 )
 """Kinds of findings of a check, of which there may be pictures."""
