@@ -263,8 +263,12 @@ def _difference(one: CRS | None, other: CRS | None) -> str:
         known = one or other
         return f"one has no CRS, the other {known and _name(_horizontal(known.to_wkt()))}"
     first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
-    parts = zip(_parts(first).items(), _parts(second).values(), strict=True)
-    told = [f"{name} {mine} and {theirs}" for (name, mine), theirs in parts if mine != theirs]
+    parts, others = _parts(first), _parts(second)
+    told = [
+        f"{name} {mine} and {others[name]}"
+        for name, mine in parts.items()
+        if name in others and mine != others[name]
+    ]
     what = f" ({'; '.join(told[:3])})" if told else ""
     return f"the CRS differ: {_name(first)} and {_name(second)}{what}"
 
@@ -273,14 +277,14 @@ def _parts(crs: Any) -> dict[str, str]:
     """What makes a CRS, for people."""
     operation = crs.coordinate_operation
     values = (
-        [] if operation is None else [f"{each.name} {each.value:g}" for each in operation.params]
+        {} if operation is None else {each.name: f"{each.value:g}" for each in operation.params}
     )
     return {
         "datum": str(crs.datum and crs.datum.name),
         "ellipsoid": str(crs.ellipsoid and crs.ellipsoid.name),
         "unit": str(crs.axis_info[0].unit_name if crs.axis_info else None),
         "projection": "none" if operation is None else str(operation.method_name),
-        "parameters": ", ".join(values),
+        **values,
     }
 
 
