@@ -58,14 +58,15 @@ def train(
     init_from: Annotated[
         Path | None,
         typer.Option(
-            help="Bundle to begin with; classes and bands are found by name, others are new."
+            help="Bundle or run to begin with; classes and bands are found by name, others are new."
         ),
     ] = None,
     freeze_encoder: Annotated[
         int, typer.Option(min=0, metavar="N", help="Epochs in which the encoder does not learn.")
     ] = 0,
     encoder_lr: Annotated[
-        float, typer.Option(min=1e-9, metavar="FACTOR", help="Of the encoder's learning rate.")
+        float,
+        typer.Option(min=1e-9, max=1e9, metavar="FACTOR", help="Of the encoder's learning rate."),
     ] = 1.0,
     loss: Annotated[
         str,
@@ -116,7 +117,7 @@ def train(
         Literal["adam", "adamw", "sgd", "asgd"], typer.Option(help="Optimiser.")
     ] = "adamw",
     weight_decay: Annotated[
-        float | None, typer.Option(min=0, help="[default: 0.01 for adamw, else 0].")
+        float | None, typer.Option(min=0, max=1e9, help="[default: 0.01 for adamw, else 0].")
     ] = None,
     schedule: Annotated[
         Literal["constant", "plateau", "cosine", "one-cycle", "poly"],
@@ -126,12 +127,14 @@ def train(
         float | None,
         typer.Option(
             min=0,
+            max=1e9,
             metavar="EPOCHS",
             help="Rise of the rate [default: 5 % of the training for cosine, 30 % for one-cycle].",
         ),
     ] = None,
     clip: Annotated[
-        float | None, typer.Option(min=1e-9, metavar="NORM", help="Highest norm of the gradient.")
+        float | None,
+        typer.Option(min=1e-9, max=1e9, metavar="NORM", help="Highest norm of the gradient."),
     ] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches that make a step.")] = 1,
     average: Annotated[
@@ -239,7 +242,7 @@ def train(
         arch=arch,
         encoder=encoder,
         encoder_weights=encoder_weights,
-        init_from=None if init_from is None else str(init_from),
+        init_from=None if init_from is None else str(_origin(init_from)),
         freeze_encoder=freeze_encoder,
         encoder_lr=encoder_lr,
         loss=loss,
@@ -314,6 +317,19 @@ def train(
     if reports[-1].interrupted:
         talk.say("interrupted; the best model so far is kept, --resume goes on")
         raise typer.Exit(INTERRUPTED)
+
+
+def _origin(path: Path) -> Path:
+    """The bundle that a training begins with: itself, or that of a run."""
+    from geoseg.model.bundle import bundle_folders
+
+    found = bundle_folders(path)
+    if len(found) > 1:
+        raise typer.BadParameter(
+            f"{path} has {len(found)} models, of which one is needed, such as {found[0]}",
+            param_hint="--init-from",
+        )
+    return found[0]
 
 
 def _refuse_contradictions(

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,3 +223,27 @@ def test_a_dry_run_draws_no_picture(geoseg, world, patches):
 
     assert outcome.code == 2
     assert "--preview: draws, and --dry-run writes nothing" in outcome.err
+
+
+@pytest.mark.parametrize("option", ["--weight-decay", "--encoder-lr", "--warmup", "--clip"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_numbers_that_are_not_finite_are_wrong_usage(geoseg, world, option, value):
+    outcome = geoseg("train", world, "-o", world / "run", option, value)
+
+    assert outcome.code == 2
+    assert option in outcome.err
+    assert not (world / "run").exists()
+
+
+def test_a_run_to_begin_with_means_its_model(geoseg, world, patches, model):
+    run = world / "earlier"
+    shutil.copytree(model, run / "model")
+
+    taken = geoseg("train", patches, "-o", world / "run", "--init-from", run, "--dry-run")
+    shutil.copytree(model, world / "folds" / "fold1" / "model")
+    shutil.copytree(model, world / "folds" / "fold2" / "model")
+    folds = geoseg("train", patches, "-o", world / "run", "--init-from", world / "folds")
+
+    assert taken.code == 0, taken.err
+    assert folds.code == 2
+    assert "has 2 models, of which one is needed" in folds.err
