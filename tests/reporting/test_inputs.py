@@ -145,7 +145,7 @@ def test_what_cannot_be_shown_is_refused_with_the_way_out(tmp_path, name):
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "evaluation.json").write_text("{")
 
-    with pytest.raises(InputError, match=r"evaluation\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"evaluation\.json: is damaged"):
         sort_inputs([tmp_path], ShowOptions())
 
 

@@ -114,7 +114,7 @@ def test_each_value_of_a_mask_has_a_colour_of_its_own_and_a_key(write_raster, dt
 
 
 def test_a_mask_has_the_colours_of_its_legend(write_raster):
-    path = write_raster("mask.tif", np.array([[0, 1, 255]], np.uint8))
+    path = write_raster("mask.tif", np.array([[0, 1, 255]], np.uint8), nodata=255)
 
     _, picture, keys = read_panel(path, 100, legend=LEGEND)
 

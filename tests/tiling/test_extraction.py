@@ -64,6 +64,7 @@ def test_an_index_reads_back_the_same_samples_as_stored_patches(
     assert sorted(path.name for path in (tmp_path / "index").iterdir()) == [
         "patches.gpkg",
         "patches.json",
+        "patches.qml",
     ]
     assert stored.patches == index.patches
     for patch in index.patches:

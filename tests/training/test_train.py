@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import segmentation_models_pytorch as smp
 import torch
+from filelock import FileLock
 from lightning.pytorch.callbacks import Callback
 
 from geoseg.errors import (
@@ -22,7 +23,6 @@ from geoseg.errors import (
     RasterError,
     TrainingError,
 )
-from geoseg.io.lock import locked
 from geoseg.io.patches import PatchSet
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.files import WEIGHTS
@@ -314,7 +314,10 @@ def test_what_diverges_in_the_last_step_of_an_epoch_keeps_the_best_model_before(
 
 
 def test_two_trainings_do_not_write_to_the_same_folder(patches, tmp_path, quick):
-    with locked(tmp_path / "run"), pytest.raises(OutputExistsError, match="another process"):
+    with (
+        FileLock(tmp_path / ".run.lock"),  # as another process has it
+        pytest.raises(OutputExistsError, match="another process"),
+    ):
         train(patches, tmp_path / "run", options=quick, quiet=True)
 
     assert not (tmp_path / "run").exists()
@@ -325,13 +328,14 @@ def test_two_trainings_do_not_write_to_the_same_folder(patches, tmp_path, quick)
 )
 def test_options_that_cannot_be_leave_an_earlier_training_alone(patches, tmp_path, quick, change):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
+    record = '{"kind": "training"}'
+    (tmp_path / "run" / "run.json").write_text(record)
     options = replace(quick, device="cpu", **change)
 
     with pytest.raises((TrainingError, BundleError)):
         train(patches, tmp_path / "run", options=options, overwrite=True, quiet=True)
 
-    assert (tmp_path / "run" / "run.json").read_text() == "{}"
+    assert (tmp_path / "run" / "run.json").read_text() == record
 
 
 @pytest.mark.parametrize(
