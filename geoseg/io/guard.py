@@ -19,6 +19,7 @@ from geoseg.errors import OutputConflictError
 from geoseg.io.folders import CHECK, EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS, FolderKind
 from geoseg.io.lock import refuse_locked
 from geoseg.io.outputs import refuse_existing
+from geoseg.io.paths import absolute_name, files_in
 
 BESIDE = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
 """What GDAL keeps beside a raster, after its whole name."""
@@ -175,6 +176,7 @@ class _Inputs:
 
 def _named_by(path: Path) -> Iterator[Path]:
     """The files that an input names, and which are read with it."""
+    yield from files_in(path)
     with suppress(OSError, ValueError, RecursionError, TypeError, AttributeError, LookupError):
         if path.suffix.lower() == ".vrt" and path.is_file():
             yield from _members(path)
@@ -196,9 +198,10 @@ def _sources(patch_set: Path) -> Iterator[Path]:
     record: dict[str, Any] = json.loads((patch_set / PATCH_SET.record).read_text(encoding="utf-8"))
     folder = patch_set.resolve()
     names = [each[key] for each in record["sources"] for key in ("ortho", "reference")]
-    more = [record.get("aoi"), record.get("pixels"), *record["read"].get("stacked", ())]
+    areas = record.get("reference", {}).get("labelled_areas")
+    more = [record.get("aoi"), areas, record.get("pixels"), *record["read"].get("stacked", ())]
     for name in chain(names, filter(None, more)):
-        yield Path(os.path.normpath(folder / name))
+        yield absolute_name(name, folder)
 
 
 def _real(path: Path) -> Path:

@@ -25,7 +25,7 @@ from geoseg.errors import InputError, LegendError, PatchSetError, VectorError
 from geoseg.io.folders import KIND, PATCH_SET
 from geoseg.io.patch_record import SPLITS, Patch, PatchSetRecord, Source, patch_name
 from geoseg.io.patch_table import PatchTable
-from geoseg.io.paths import check_component, is_gdal_name, lasting_name
+from geoseg.io.paths import absolute_name, check_component, is_gdal_name, lasting_name
 from geoseg.io.raster import ReadOptions
 from geoseg.io.records import check_types, read_record
 from geoseg.io.reference import ReferenceOptions
@@ -276,9 +276,9 @@ def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
     content["sources"] = tuple(_source_from_dict(each, folder) for each in content["sources"])
     content["read"] = _read_options(content["read"], folder)
     content["reference"] = _reference_options(content["reference"], folder)
-    content["aoi"] = content["aoi"] and _absolute(content["aoi"], folder)
+    content["aoi"] = content["aoi"] and absolute_name(content["aoi"], folder)
     if pixels := content.get("pixels"):  # sets of 0.1 have none
-        content["pixels"] = _absolute(pixels, folder)
+        content["pixels"] = absolute_name(pixels, folder)
     content["band_names"] = tuple(content["band_names"])
     content["class_pixels"] = tuple(content["class_pixels"])
     return PatchSetRecord(**content)
@@ -288,14 +288,14 @@ def _read_options(content: dict[str, Any], folder: Path) -> ReadOptions:
     bands, stacked = content["bands"], content.get("stacked", ())  # sets of 0.1 have none
     known = {
         "bands": bands and tuple(bands),
-        "stacked": tuple(_absolute(each, folder) for each in stacked),
+        "stacked": tuple(absolute_name(each, folder) for each in stacked),
     }
     return ReadOptions(**content | known)
 
 
 def _reference_options(content: dict[str, Any], folder: Path) -> ReferenceOptions:
     areas = content.get("labelled_areas")
-    return ReferenceOptions(**content | {"labelled_areas": areas and _absolute(areas, folder)})
+    return ReferenceOptions(**content | {"labelled_areas": areas and absolute_name(areas, folder)})
 
 
 def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:
 
 
 def _source_from_dict(content: dict[str, Any], folder: Path) -> Source:
-    paths = {key: _absolute(content[key], folder) for key in ("ortho", "reference")}
+    paths = {key: absolute_name(content[key], folder) for key in ("ortho", "reference")}
     if grid := content.get("grid"):
         crs = grid["crs"] and _crs(grid["crs"])
         grid = Grid(crs, Affine(*grid["transform"]), grid["height"], grid["width"])
@@ -347,12 +347,3 @@ def _relative(path: Path, folder: Path) -> str:
         return Path(os.path.relpath(real, folder)).as_posix()
     except ValueError:
         return real.as_posix()
-
-
-def _absolute(path: str, folder: Path) -> Path:
-    """The path that `_relative` made relative."""
-    if not isinstance(path, str) or "\0" in path:
-        raise TypeError(f"{path!r:.60} is no path")
-    if is_gdal_name(Path(path)) and not (folder / path).exists():
-        return Path(path)
-    return Path(os.path.normpath(folder / path))

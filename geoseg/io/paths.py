@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -64,13 +64,37 @@ def gdal_name(path: Path) -> str:
 
 def lasting_name(path: Path) -> str:
     """A name that GDAL knows, which says the same in whatever folder: its file is absolute."""
-    parts = re.split(r"([\":]|/vsi\w+/)", gdal_name(path))
-    for place, part in enumerate(parts):
-        file = Path(part)
-        known = any(each.is_file() for each in (file, *file.parents))
-        if known and not part.startswith(("/", "\\")):
-            parts[place] = Path(os.path.abspath(file)).as_posix()  # noqa: PTH100 links stay
-    return "".join(parts)
+    return "".join(
+        part
+        if file is None or part.startswith(("/", "\\"))
+        else Path(os.path.abspath(part)).as_posix()  # noqa: PTH100 links stay
+        for part, file in _parts(path)
+    )
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files of this machine that a name which only GDAL knows reads from; none of others."""
+    return [file for _, file in _parts(path) if file is not None] if is_gdal_name(path) else []
+
+
+def _parts(path: Path) -> Iterator[tuple[str, Path | None]]:
+    """A name that GDAL knows in parts, and the file that each of them is or lies in."""
+    for part in re.split(r"([\":]|/vsi\w+/)", gdal_name(path)):
+        around = (Path(part), *Path(part).parents)
+        yield part, next((each for each in around if each.is_file()), None)
+
+
+def absolute_name(name: str, folder: Path) -> Path:
+    """The path that a record in a folder means, or the name that only GDAL knows.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(name, str) or "\0" in name:
+        raise TypeError(f"{name!r:.60} is no path")
+    if is_gdal_name(Path(name)) and not (folder / name).exists():
+        return Path(name)
+    return Path(os.path.normpath(folder / name))
 
 
 def _with_archive(text: str) -> str:

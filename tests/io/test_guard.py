@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +86,9 @@ def test_a_folder_of_orthophotos_may_take_maps(files, tmp_path):
     check_outputs([Output(tmp_path / "orthos/maps/a.tif")], paths, overwrite=False)
 
 
-@pytest.mark.parametrize("key", ["ortho", "reference", "aoi", "pixels", "stacked"])
+@pytest.mark.parametrize(
+    "key", ["ortho", "reference", "aoi", "pixels", "stacked", "labelled_areas"]
+)
 def test_what_a_patch_set_names_is_an_input_too(files, tmp_path, key):
     files("data/x.tif")
     source = {"ortho": "../data/a.tif", "reference": "../data/b.tif"}
@@ -94,11 +97,24 @@ def test_what_a_patch_set_names_is_an_input_too(files, tmp_path, key):
         source[key] = "../data/x.tif"
     elif key == "stacked":
         more["read"] = {"stacked": ["../data/x.tif"]}
+    elif key == "labelled_areas":
+        more["reference"] = {key: "../data/x.tif"}
     else:
         more[key] = "../data/x.tif"
     folder = patch_set(tmp_path / "patches", sources=[source], **more)
 
     refused([Output(tmp_path / "data" / "x.tif")], [folder], "is an input")
+
+
+@pytest.mark.parametrize("form", ["GPKG:{}:a", "/vsizip/{}/deep/a.tif", 'HDF5:"{}"://group/a'])
+def test_the_file_in_a_name_that_only_gdal_knows_is_an_input(files, tmp_path, form):
+    [path] = files("data/x.zip")
+    name = form.format(path)
+    source = {"ortho": name, "reference": "../data/b.tif"}
+    folder = patch_set(tmp_path / "patches", sources=[source], aoi=None, read={"stacked": []})
+
+    refused([Output(path)], [Path(name)], "is an input")
+    refused([Output(path)], [folder], "is an input")
 
 
 def test_the_files_of_a_vrt_are_inputs_too(files, tmp_path):
