@@ -1,10 +1,13 @@
 """Entries of a JSON record, each checked for its type and bounds as it is read."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from geoseg.errors import InputError
+from geoseg.io.records import parse_json
+from geoseg.io.sources import refuse_special_file
 
 FLOAT32_MAX, FLOAT64_MAX = 3.4028234e38, 1.79e308
 """The largest numbers that networks compute with, and that files hold."""
@@ -18,11 +21,12 @@ def read_object(path: Path) -> dict[str, Any]:
         TypeError: If it holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        refuse_special_file(path)
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except InputError as error:
+        raise ValueError(str(error)) from error
     except OSError as error:
         raise ValueError(f"it cannot be read: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise ValueError("its JSON is nested too deeply") from error
     if not isinstance(content, dict):
         raise TypeError(f"it holds {_shown(content)} instead of a JSON object")
     return content
