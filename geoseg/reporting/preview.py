@@ -12,6 +12,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.scores import IGNORE
 from geoseg.errors import LegendError
 from geoseg.io.outputs import staged
+from geoseg.io.pixel_classes import PixelClasses
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import read_tags
 from geoseg.reporting.stretch import MOST_VALUES, BandChoice, painter_of, with_alpha
@@ -117,11 +118,10 @@ def _masked(
     """A mask in the colours of its legend, or each value in one of its own."""
     if legend is not None:
         try:
-            classes = np.full(valid.shape, IGNORE, np.uint8)
-            classes[valid] = legend.encode_values(image[0][valid])
-        except LegendError as error:
+            classes = PixelClasses(path, legend).encode(image, valid)
+        except LegendError:
             if strict:
-                raise LegendError(f"{path}: {error}") from error
+                raise
         else:
             table = np.zeros((IGNORE + 1, 3), np.uint8)
             table[: len(legend)] = [each.color for each in legend.classes]
