@@ -5,19 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from geoseg.core.legend import Legend
-from geoseg.errors import InputError, NoPolygonError
+from geoseg.errors import InputError
 from geoseg.io.patch_files import refuse_unfit_for_png
 from geoseg.io.patch_record import Source
 from geoseg.tiling.options import TileOptions
-from geoseg.tiling.source import (
-    SOURCE_FAILURES,
-    Kind,
-    is_believed,
-    no_patch_left,
-    open_source,
-    runs,
-    same_kind,
-)
+from geoseg.tiling.source import Kind, judge_all, no_patch_left, open_source, runs, same_kind
 
 
 @dataclass(frozen=True)
@@ -48,22 +40,7 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
         EmptyError: If there is no window.
     """
     planned = _Planned(legend, options)
-    absent: dict[str, tuple[Source, NoPolygonError]] = {}
-    for source in sources:
-        try:
-            planned.add(source)
-        except NoPolygonError as error:
-            absent[source.name] = source, error
-        except SOURCE_FAILURES as error:
-            planned.failures[source.name] = str(error)
-    right = list(planned.sources)
-    for source, reason in absent.values():
-        try:
-            if not is_believed(reason, right, options):
-                raise reason
-            planned.add(source, may_be_elsewhere=True)
-        except SOURCE_FAILURES as other:
-            planned.failures[source.name] = str(other)
+    judge_all(sources, planned.add, planned.failures, options)
     return planned.plan()
 
 
@@ -73,14 +50,14 @@ class _Planned:
     def __init__(self, legend: Legend, options: TileOptions) -> None:
         self.legend = legend
         self.options = options
-        self.sources: list[Source] = []
+        self.sources = 0
         self.failures: dict[str, str] = {}
         self._kind: Kind | None = None
         self._pixel = 1
         self._windows = 0
         self._row = 0
 
-    def add(self, source: Source, *, may_be_elsewhere: bool = False) -> None:
+    def add(self, source: Source, _: object, may_be_elsewhere: bool) -> None:
         """Open a source and count its windows.
 
         Raises:
@@ -91,7 +68,7 @@ class _Planned:
             self._kind = same_kind(opened, self._kind)
             todo = runs(opened.grid, options)
             self._pixel = opened.ortho.bands * opened.ortho.dtype.itemsize + 1
-        self.sources.append(source)
+        self.sources += 1
         self._windows += sum(map(len, todo))
         self._row = max([self._row, *(run[-1].col_stop - run[0].col_off for run in todo)])
 
@@ -111,7 +88,7 @@ class _Planned:
             raise no_patch_left({})
         memory = self._row * options.patch_size * (self._pixel + 10) * worker_count(options)
         pixels = windows * options.patch_size**2 * self._pixel
-        return TilePlan(len(self.sources), windows, pixels, memory, self.failures)
+        return TilePlan(self.sources, windows, pixels, memory, self.failures)
 
 
 def worker_count(options: TileOptions) -> int:

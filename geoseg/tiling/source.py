@@ -1,8 +1,9 @@
 """A source open for tiling: pixels, where they are valid, and their classes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from geoseg.io.raster import Pixels, RasterReader
 from geoseg.io.reference import RasterReference, VectorReference, open_reference
 from geoseg.io.vector import Area
 from geoseg.tiling.options import TileOptions
+
+T = TypeVar("T")
 
 SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError)
 """What is wrong with one source does not stop the others."""
@@ -113,7 +116,50 @@ def open_source(
             reference.close()
 
 
-def is_believed(error: NoPolygonError, others: Iterable[Source], options: TileOptions) -> bool:
+def judge_all(
+    sources: Sequence[Source],
+    judge: Callable[[Source, Mapping[int, T], bool], T],
+    failures: dict[str, str],
+    options: TileOptions,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[int, T]:
+    """Judge sources in order, but those on which no polygon lies when all others are known.
+
+    Where there are polygons on another orthophoto, such a one may just be without an object.
+
+    Args:
+        sources: All.
+        judge: Given a source, what is known of others by number, and whether no polygon need lie
+            on the orthophoto, gives what is known of it or raises.
+        failures: Takes what is wrong with which source, by name.
+        options: How sources are read.
+        progress: Told how many have been opened.
+
+    Returns:
+        What is known of the sources without a fault, by number.
+    """
+    done: dict[int, T] = {}
+    absent: dict[int, NoPolygonError] = {}
+    for number, source in enumerate(sources):
+        try:
+            done[number] = judge(source, done, False)
+        except NoPolygonError as error:
+            absent[number] = error
+        except SOURCE_FAILURES as error:
+            failures[source.name] = str(error)
+        progress(number + 1)
+    others = [sources[number] for number in done]
+    for number, reason in absent.items():
+        try:
+            if not _is_believed(reason, others, options):
+                raise reason
+            done[number] = judge(sources[number], done, True)
+        except SOURCE_FAILURES as error:
+            failures[sources[number].name] = str(error)
+    return done
+
+
+def _is_believed(error: NoPolygonError, others: Iterable[Source], options: TileOptions) -> bool:
     """Whether an orthophoto on which no polygon lies may be right, as there are some on others.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg.core.columns import subject
 from geoseg.core.legend import Legend
-from geoseg.errors import InputError, NoPolygonError
+from geoseg.errors import InputError
 from geoseg.io.class_shares import ClassShares, hint_at_few_polygons, warn_of_few_labels
 from geoseg.io.folders import PATCH_SET
 from geoseg.io.outputs import refuse_existing, staged
@@ -37,7 +37,7 @@ from geoseg.tiling.plan import worker_count
 from geoseg.tiling.source import (
     SOURCE_FAILURES,
     Kind,
-    is_believed,
+    judge_all,
     no_patch_left,
     open_source,
     runs,
@@ -138,59 +138,26 @@ class _Tiling:
     """How references name classes, one each."""
 
     def survey_all(self, sources: Sequence[Source], progress: Progress) -> list[SurveyedSource]:
-        """Look at all sources; those with a fault are reported and left out.
-
-        An orthophoto on which no polygon lies is judged when all others are known: where there
-        are polygons on another one, it may just be without an object.
-        """
-        done: dict[int, SurveyedSource] = {}
-        absent: dict[int, NoPolygonError] = {}
-        for number, source in enumerate(sources):
-            try:
-                done[number] = self._survey(source, _kind_of(done))
-            except NoPolygonError as error:
-                absent[number] = error
-            except SOURCE_FAILURES as error:
-                self.report.failures[source.name] = str(error)
-            progress("survey", number + 1, len(sources))
-        done |= self._survey_absent(sources, done, absent)
-        if not any(each.survey.windows for each in done.values()):
-            self._raise_empty()
+        """Look at all sources; those with a fault are reported and left out."""
+        done = judge_all(
+            sources,
+            self._survey,
+            self.report.failures,
+            self.options,
+            lambda number: progress("survey", number, len(sources)),
+        )
         in_order = [done[number] for number in sorted(done)]
-        self._warn_of_mixed_gsd(in_order)
-        self._tell_of_codings()
-        return in_order
-
-    def _survey_absent(
-        self,
-        sources: Sequence[Source],
-        done: Mapping[int, SurveyedSource],
-        absent: Mapping[int, NoPolygonError],
-    ) -> dict[int, SurveyedSource]:
-        """Look at orthophotos on which no polygon lies.
-
-        Args:
-            sources: All.
-            done: The others, by number.
-            absent: What was said of each, by number.
-        """
-        others = [each.source for each in done.values()]
-        found: dict[int, SurveyedSource] = {}
-        for number, error in absent.items():
-            source = sources[number]
-            try:
-                if not is_believed(error, others, self.options):
-                    raise error
-                found[number] = self._survey(source, _kind_of(done), may_be_elsewhere=True)
-            except SOURCE_FAILURES as other:
-                self.report.failures[source.name] = str(other)
         for fate in ("outside", "blank"):
-            names = [each.source.ortho.name for each in found.values() if each.fate == fate]
+            names = [each.source.ortho.name for each in in_order if each.fate == fate]
             if names:
                 self.report.warnings.append(
                     f"{subject(names, 'orthophotos')} {self._told_of(fate)}"
                 )
-        return found
+        if not any(each.survey.windows for each in in_order):
+            self._raise_empty()
+        self._warn_of_mixed_gsd(in_order)
+        self._tell_of_codings()
+        return in_order
 
     def _told_of(self, fate: Fate) -> str:
         """What is to be said of orthophotos on which no polygon lies."""
@@ -201,12 +168,12 @@ class _Tiling:
         return f"without a polygon: all ground there is {self.legend.background!r}"
 
     def _survey(
-        self, source: Source, kind: Kind | None, *, may_be_elsewhere: bool = False
+        self, source: Source, done: Mapping[int, SurveyedSource], may_be_elsewhere: bool
     ) -> SurveyedSource:
         with open_source(
             source, self.legend, self.options, may_be_elsewhere=may_be_elsewhere
         ) as opened:
-            own = same_kind(opened, kind)
+            own = same_kind(opened, _kind_of(done))
             self.report.warnings += doubts_of(source.ortho, self.options.read)
             todo = runs(opened.grid, self.options)
             found = survey(opened, todo, len(self.legend), self.pool)
