@@ -75,11 +75,8 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
                 f"{path}: begun with another model, options or source, and not finished; start "
                 f"anew with --overwrite"
             )
-        if _has_pieces(folder) and not resume:
-            raise OutputExistsError(
-                f"{path}: begun and not finished; go on with --resume, or start anew with "
-                f"--overwrite"
-            )
+        if not resume:
+            refuse_unfinished(path)
     for each in begun:
         if each != folder or not resume:
             shutil.rmtree(each, ignore_errors=True)
