@@ -21,7 +21,7 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 LISTED = 5
@@ -117,6 +117,14 @@ class NoPolygonError(EmptyError):
         super().__init__(message)
         self.paths = frozenset(paths)
         self.is_plausible = is_plausible
+
+    def may_be_right(self, proven: Iterable[Path | None]) -> bool:
+        """Whether there may just be no object, as other rasters have polygons.
+
+        Args:
+            proven: Files with polygons on other rasters.
+        """
+        return self.is_plausible or self.paths.issubset(proven)
 
 
 class OutputError(GeosegError):

@@ -286,7 +286,7 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
             outside.append(pair.class_map.name)
             return None
         proven = {path for other, _ in others for path in other.references}
-        if not others or not (error.is_plausible or proven.issuperset(error.paths)):
+        if not others or not error.may_be_right(proven):
             raise error
         found = work(replace(pair, may_be_elsewhere=True))
         blank.append(pair.class_map.name)
@@ -294,18 +294,11 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
 
     found = batch.run(pairs, work, once_more=without_polygons)
     if blank:
-        fate = _blank_ground(choices["legend"], choices["options"])
+        fate = choices["options"].blank_ground(choices["legend"])
         talk.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
     if outside:
         talk.say(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
     return [each for each in found if each is not None]
-
-
-def _blank_ground(legend: Any, reading: Any) -> str:
-    """What the ground of maps is on which no polygon of a reference lies."""
-    if legend.background is None or reading.only_polygons:
-        return "nothing is labelled there"
-    return f"all ground there is {legend.background!r}"
 
 
 def _ground(patches: Path, split: Literal["train", "val", "test"]) -> Any:

@@ -44,6 +44,12 @@ class ReferenceOptions:
     color_tolerance: float = 0
     """How far a colour may be from that of a class, in the cube of red, green and blue."""
 
+    def blank_ground(self, legend: Legend) -> str:
+        """What is to be said of the ground of a raster on which no polygon lies."""
+        if legend.background is None or self.only_polygons:
+            return "nothing is labelled there"
+        return f"all ground there is {legend.background!r}"
+
 
 class Reference(Protocol):
     """Class indices on the grid of an orthophoto."""

@@ -169,7 +169,7 @@ def _is_believed(error: NoPolygonError, others: Iterable[Source], options: TileO
     """
     references = {each.reference for each in others}
     known = {*references, options.aoi, options.reference.labelled_areas}
-    return bool(references) and (error.is_plausible or known.issuperset(error.paths))
+    return bool(references) and error.may_be_right(known)
 
 
 def same_kind(opened: OpenSource, first: Kind | None) -> Kind:

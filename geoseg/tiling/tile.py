@@ -163,9 +163,7 @@ class _Tiling:
         """What is to be said of orthophotos on which no polygon lies."""
         if fate == "outside":
             return "outside of the areas that count: nothing is labelled there"
-        if self.legend.background is None or self.options.reference.only_polygons:
-            return "without a polygon: nothing is labelled there"
-        return f"without a polygon: all ground there is {self.legend.background!r}"
+        return f"without a polygon: {self.options.reference.blank_ground(self.legend)}"
 
     def _survey(
         self, source: Source, done: Mapping[int, SurveyedSource], may_be_elsewhere: bool
