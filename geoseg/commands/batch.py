@@ -14,6 +14,7 @@ from geoseg.errors import (
     OutputExistsError,
 )
 from geoseg.io.outputs import write_text
+from geoseg.io.records import parse_json
 
 MOST_REASONS = 3
 """Failures that are told once more at the end."""
@@ -142,7 +143,7 @@ class Batch:
 def _read(record: Path) -> dict[str, str]:
     """What failed in an earlier run."""
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = parse_json(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

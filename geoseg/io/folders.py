@@ -1,11 +1,12 @@
 """The folders that geoseg writes: by which record each is known, and what lies in it."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from geoseg.io.records import parse_json
 
 KIND = "kind"
 """Key of a record that says what its folder is."""
@@ -45,8 +46,8 @@ class FolderKind:
     def is_kind_of(self, folder: Path) -> bool:
         """Whether a folder is known by its record to be of this kind."""
         try:
-            record = json.loads((folder / self.record).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            record = parse_json((folder / self.record).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return False
         if not isinstance(record, dict):
             return False

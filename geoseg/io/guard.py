@@ -4,7 +4,6 @@ Paths are compared by what they are in truth: links are followed, and two names 
 on file systems that do not tell capitals apart, are the same.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from geoseg.errors import OutputConflictError
 from geoseg.io.folders import CHECK, EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS, FolderKind
 from geoseg.io.lock import refuse_locked
 from geoseg.io.outputs import refuse_existing
 from geoseg.io.paths import absolute_name, files_in
+from geoseg.io.records import parse_json
 
 BESIDE = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
 """What GDAL keeps beside a raster, after its whole name."""
@@ -177,7 +176,7 @@ class _Inputs:
 def _named_by(path: Path) -> Iterator[Path]:
     """The files that an input names, and which are read with it."""
     yield from files_in(path)
-    with suppress(OSError, ValueError, RecursionError, TypeError, AttributeError, LookupError):
+    with suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
         if path.suffix.lower() == ".vrt" and path.is_file():
             yield from _members(path)
         elif (path / PATCH_SET.record).is_file():
@@ -195,7 +194,7 @@ def _members(vrt: Path) -> Iterator[Path]:
 
 def _sources(patch_set: Path) -> Iterator[Path]:
     """The orthophotos, references and polygons of a patch set, and the one that has its pixels."""
-    record: dict[str, Any] = json.loads((patch_set / PATCH_SET.record).read_text(encoding="utf-8"))
+    record = parse_json((patch_set / PATCH_SET.record).read_text(encoding="utf-8"))
     folder = patch_set.resolve()
     names = [each[key] for each in record["sources"] for key in ("ortho", "reference")]
     areas = record.get("reference", {}).get("labelled_areas")

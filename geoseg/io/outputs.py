@@ -16,6 +16,7 @@ from geoseg.errors import OutputError, OutputExistsError
 from geoseg.io.folders import FolderKind, named
 from geoseg.io.lock import kept
 from geoseg.io.paths import check_name
+from geoseg.io.records import parse_json
 
 LITTLE_SPACE = 1_000_000
 """With fewer free bytes than this, a failure to write is put down to the lack of space."""
@@ -134,7 +135,7 @@ def _is_half_placed(path: Path, paths: Sequence[Path]) -> bool:
     for each in paths:
         try:
             text = (_scratch_folder(each) / FINISHING).read_text(encoding="utf-8")
-            targets = [Path(name) for name in json.loads(text)]
+            targets = [Path(name) for name in parse_json(text)]
         except (OSError, ValueError):
             continue
         if targets and not targets[-1].exists() and path.resolve() in targets:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
+from geoseg.io.records import parse_json
 from geoseg.io.writer import TILES, RasterFormat, copy_as_cog
 
 GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
@@ -49,7 +50,7 @@ class Pieces:
         found = {}
         for path in sorted(self.folder.glob("piece_*.json")):
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
+                record = parse_json(path.read_text(encoding="utf-8"))
                 found[Window(**record["window"])] = Piece(record["counts"], record["blank"])
             except (ValueError, LookupError, TypeError):
                 continue

@@ -14,6 +14,7 @@ from geoseg.core.window import Window
 from geoseg.errors import RasterError
 from geoseg.io.outputs import write_text, writing
 from geoseg.io.raster import Pixels, RasterReader, reflected
+from geoseg.io.records import parse_json
 
 
 class TolerantReader:
@@ -165,7 +166,7 @@ def _line(block: Window, reason: str) -> str:
 def _parsed(line: str) -> tuple[Window, str] | None:
     """A failure from the log; None if the line is not whole."""
     try:
-        place, reason = json.loads(line)
+        place, reason = parse_json(line)
         return Window(**place), str(reason)
     except (ValueError, TypeError):
         return None

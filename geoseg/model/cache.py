@@ -13,6 +13,7 @@ from pathlib import Path
 from geoseg.errors import InputError, OutputError
 from geoseg.io.outputs import staged
 from geoseg.io.paths import check_component
+from geoseg.io.records import parse_json
 
 VARIABLE = "GEOSEG_CACHE"
 """Environment variable that names another folder."""
@@ -78,7 +79,7 @@ def _entry(text: str) -> Path | None:
 
 def _is_whole(entry: Path, text: str) -> bool:
     try:
-        record = json.loads((entry / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((entry / RECORD).read_text(encoding="utf-8"))
         hashes = record["sha256"]
         return record["facts"] == json.loads(text) and all(
             file_sha256(entry / check_component(name, entry / RECORD)) == expected
