@@ -7,8 +7,11 @@ model has seen from ground that it has not, whatever becomes of the bundle or th
 
 import hashlib
 import json
+import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +24,13 @@ from rasterio.errors import CRSError
 
 from geoseg.core.grid import Grid, same_crs
 from geoseg.core.window import Window
-from geoseg.errors import GeosegError
+from geoseg.errors import BundleError, GeosegError, GeosegWarning, InputError
 from geoseg.io.outputs import write_text
 from geoseg.io.patch_record import SPLITS, PatchSetRecord, Split
 from geoseg.io.patch_table import PatchTable
 from geoseg.io.placement import window_on
 from geoseg.io.raster import RasterReader
+from geoseg.io.records import read_record, understanding
 from geoseg.io.vector import Area
 from geoseg.io.window_scores import read_tags
 
@@ -35,6 +39,9 @@ GROUND = "ground.json"
 
 TAG = "training_ground"
 """Of a map's provenance: what of its ground trained the model."""
+
+FARTHEST = 2**40
+"""Pixels from the corner of a raster; no raster has so many rows or columns."""
 
 SAMPLES, SIDE = 4, 64
 """Windows along each side of a raster by which its content is known, and their side in pixels."""
@@ -143,25 +150,38 @@ class TrainingGround:
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingGround | None":
-        """That of a bundle; None if it does not say, or not in a way that is understood."""
-        try:
-            content = json.loads((folder / GROUND).read_text(encoding="utf-8"))
-            places = [CRS.from_wkt(each) for each in content["crs"]]
-            sources = [
-                SourceGround(
-                    content=row["content"],
-                    grid=Grid(
-                        None if row["crs"] is None else places[row["crs"]],
-                        Affine(*row["transform"]),
-                        *map(int, row["size"]),
-                    ),
-                    windows={split: _windows(row["windows"][split]) for split in SPLITS},
-                )
-                for row in content["sources"]
-            ]
-            return cls(sources=tuple(sources), is_complete=bool(content["is_complete"]))
-        except (OSError, ValueError, LookupError, TypeError, CRSError, RecursionError):
+        """That of a bundle; None if it does not say.
+
+        Raises:
+            BundleError: If what it says is damaged.
+        """
+        path = folder / GROUND
+        if not os.path.lexists(path):
             return None
+        try:
+            with understanding(path):
+                content = read_record(path)
+                places = _places(content["crs"])
+                sources = tuple(_source(row, places) for row in content["sources"])
+                return cls(sources=sources, is_complete=_said(content["is_complete"]))
+        except InputError as error:
+            raise BundleError(
+                f"{error}; bring it back from a copy of the model, or delete it to go on without "
+                f"it: evaluations cannot tell then which ground the model was trained on"
+            ) from error
+
+
+def _source(row: Mapping[str, Any], places: Sequence[CRS]) -> SourceGround:
+    """A source as it is written in a bundle."""
+    content, (height, width) = row["content"], map(_whole, row["size"])
+    if not (content is None or isinstance(content, str)):
+        raise TypeError(f"content is {content!r:.60}")
+    grid = Grid(_place(places, row["crs"]), _transform(row), height, width)
+    windows = {split: _windows(row["windows"][split]) for split in SPLITS}
+    for window in chain.from_iterable(windows.values()):
+        if window.clip(height, width) != window:
+            raise ValueError(f"{window} is not on a source of {width} x {height} px")
+    return SourceGround(content=content, grid=grid, windows=windows)
 
 
 class _Same:
@@ -191,8 +211,8 @@ class TrainedGround:
             record: As `TrainingGround.on` gives it.
             grid: The map's.
         """
-        self.is_complete = bool(record["is_complete"])
-        places = [CRS.from_wkt(each) for each in record["crs"]]
+        self.is_complete = _said(record["is_complete"])
+        places = _places(record["crs"])
         boxes: list[Boxes] = [np.zeros((0, 4), np.int64)]
         outlines: list[Any] = []
         for part in record["parts"]:
@@ -203,8 +223,7 @@ class TrainedGround:
                 else:  # cut or resampled, and without a place
                     self.is_complete = False
                 continue
-            crs = None if part["crs"] is None else places[part["crs"]]
-            transform = Affine(*part["transform"])
+            crs, transform = _place(places, part["crs"]), _transform(part)
             if same_crs(crs, grid.crs) and _is_straight(to_map := ~grid.transform @ transform):
                 boxes.append(_on_pixels(_corners(windows), to_map))
             else:
@@ -214,18 +233,14 @@ class TrainedGround:
 
     @classmethod
     def of_map(cls, path: Path, grid: Grid) -> Self | None:
-        """That of a map; None if it does not say.
+        """That of a map; None if it does not say. What is damaged is ignored with a warning.
 
         Args:
             path: The map.
             grid: Its grid.
         """
-        tags = read_tags(path)
-        try:
-            record = tags.get("provenance", {}).get(TAG)
-            return None if record is None else cls(record, grid)
-        except (ValueError, LookupError, TypeError, AttributeError, CRSError):
-            return None
+        record = record_of(read_tags(path), path)
+        return None if record is None else cls(record, grid)
 
     def read(self, window: Window) -> NDArray[np.bool_]:
         """(height, width) bool, True where the ground trained the model."""
@@ -237,6 +252,50 @@ class TrainedGround:
         for area in self._areas:
             inside |= area.read(window)
         return inside
+
+
+def record_of(tags: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
+    """What a map says of its training ground, as `TrainingGround.on` gives it; None: nothing.
+
+    What is damaged is ignored with a warning: the map itself is whole.
+
+    Args:
+        tags: The map's.
+        path: The map.
+    """
+    record: dict[str, Any] | None = tags.get("provenance", {}).get(TAG)
+    if record is None:
+        return None
+    try:
+        with understanding(path):
+            _check_record(record)
+    except InputError as error:
+        warnings.warn(
+            f"{path}: its record of the ground that trained the model is damaged and ignored: it "
+            f"is not told apart; map the orthophoto again to have it "
+            f"({str(error).removeprefix(f'{path}: is damaged: ')})",
+            GeosegWarning,
+            stacklevel=2,
+        )
+        return None
+    return record
+
+
+def _check_record(record: Mapping[str, Any]) -> None:
+    """See that it is as `TrainingGround.on` gives it.
+
+    Raises:
+        ValueError, LookupError, TypeError: If it is not.
+    """
+    _said(record["is_complete"])
+    places = _places(record["crs"])
+    for part in record["parts"]:
+        _windows(part["windows"])
+        _place(places, part["crs"])
+        if "transform" in part:
+            Grid(None, _transform(part), 1, 1)
+        else:
+            _, _ = map(_whole, part["size"])
 
 
 def content_of(path: Path) -> str | None:
@@ -349,9 +408,44 @@ def _numbers(windows: Iterable[Window]) -> list[list[int]]:
 
 def _windows(rows: Iterable[Sequence[int]]) -> tuple[Window, ...]:
     return tuple(
-        Window(row_off=int(row), col_off=int(col), height=int(height), width=int(width))
-        for row, col, height, width in rows
+        Window(row_off=row, col_off=col, height=height, width=width)
+        for row, col, height, width in (map(_whole, each) for each in rows)
     )
+
+
+def _whole(number: Any) -> int:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{number!r:.60} is no whole number")
+    if abs(number) > FARTHEST:
+        raise ValueError(f"{number:.3g} is no place in a raster")
+    return number
+
+
+def _said(answer: Any) -> bool:
+    if not isinstance(answer, bool):
+        raise TypeError(f"is_complete is {answer!r:.60}")
+    return answer
+
+
+def _places(texts: Iterable[str]) -> list[CRS]:
+    try:
+        return [CRS.from_wkt(each) for each in texts]
+    except CRSError as error:
+        raise ValueError(f"its crs are none: {error}") from error
+
+
+def _place(places: Sequence[CRS], number: Any) -> CRS | None:
+    """One of the CRS, by its number."""
+    if number is None:
+        return None
+    if not 0 <= _whole(number) < len(places):
+        raise ValueError(f"crs number {number} is none of {len(places)}")
+    return places[number]
+
+
+def _transform(record: Mapping[str, Any]) -> Affine:
+    a, b, c, d, e, f = record["transform"]
+    return Affine(a, b, c, d, e, f)
 
 
 def _corners(windows: Sequence[Window]) -> NDArray[np.float64]:

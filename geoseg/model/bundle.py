@@ -212,6 +212,7 @@ class ModelBundle:
             raise BundleError(f"{folder}: {WEIGHTS} cannot be read: {error.strerror}") from error
         check_config(folder, classes=len(bundle.legend), bands=bundle.bands)
         check_weights(folder, classes=len(bundle.legend))
+        _ = bundle.training_ground
         return bundle
 
     def write_record(self, folder: Path) -> None:
@@ -226,7 +227,11 @@ class ModelBundle:
 
     @cached_property
     def training_ground(self) -> TrainingGround | None:
-        """Where it was trained; None if that is not known."""
+        """Where it was trained; None if that is not known.
+
+        Raises:
+            BundleError: If what it says of it is damaged.
+        """
         return None if self.folder is None else TrainingGround.read(self.folder)
 
     @cached_property

@@ -9,7 +9,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.window import Window
 from geoseg.errors import InputError, LegendError
 from geoseg.io.raster import RasterReader
-from geoseg.io.training_ground import TAG, merged_records
+from geoseg.io.training_ground import TAG, merged_records, record_of
 from geoseg.io.window_scores import WindowLayout, read_tags, read_windows, window_layout
 from geoseg.mosaicking.class_map import write_map
 from geoseg.mosaicking.layers import CLASS_MAP, SCORES
@@ -76,7 +76,7 @@ def mosaic(
         layers = watch(scenes.layers(), scenes.block_count)
         blocks = (combine(block, layers, len(legend)) for block, layers in layers)
         provenance: dict[str, Any] = {"method": method, "sources": [path.name for path in paths]}
-        ground = merged_records([own.get("provenance", {}).get(TAG) for own in tags])
+        ground = merged_records(map(record_of, tags, paths))
         provenance |= {} if ground is None else {TAG: ground}
         return write_map(blocks, scenes.grid, legend, outputs, provenance=provenance)
 

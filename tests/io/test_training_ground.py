@@ -9,6 +9,7 @@ from rasterio.crs import CRS
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
+from geoseg.errors import BundleError, GeosegWarning
 from geoseg.io.training_ground import (
     GROUND,
     SourceGround,
@@ -202,33 +203,108 @@ def test_a_bundle_gives_back_what_was_written(tmp_path):
     assert (tmp_path / GROUND).read_bytes() == first
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        None,
-        "",
-        "{}",
-        "[]",
-        "null",
-        '{"crs": ["x"], "sources": [], "is_complete": true}',
-        "[" * 9999,
-    ],
-)
-def test_what_a_bundle_does_not_say_is_not_known(tmp_path, text):
-    if text is not None:
-        (tmp_path / GROUND).write_text(text)
-
+def test_a_bundle_without_the_record_does_not_say(tmp_path):
     assert TrainingGround.read(tmp_path) is None
 
 
-@pytest.mark.parametrize("record", [1, [], {}, {"is_complete": True, "crs": [], "parts": [{}]}])
-def test_a_map_with_a_damaged_record_does_not_say(write_raster, record):
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "\x00", "[" * 9999])
+def test_a_record_of_a_bundle_that_is_none_is_refused_with_the_way_out(tmp_path, text):
+    (tmp_path / GROUND).write_text(text)
+
+    with pytest.raises(BundleError, match=r"ground\.json: is damaged: .*; .*delete it") as caught:
+        TrainingGround.read(tmp_path)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (["is_complete"], "yes"),
+        (["crs"], ["x"]),
+        (["crs"], None),
+        (["sources"], 1),
+        (["sources", 0], {}),
+        (["sources", 0, "content"], 1),
+        (["sources", 0, "crs"], 1),
+        (["sources", 0, "crs"], -1),
+        (["sources", 0, "transform"], [0.0] * 6),
+        (["sources", 0, "transform", 0], None),
+        (["sources", 0, "transform"], [1.0]),
+        (["sources", 0, "size"], [8]),
+        (["sources", 0, "size"], [8, 5]),
+        (["sources", 0, "size", 0], 1e308),
+        (["sources", 0, "windows"], {"train": []}),
+        (["sources", 0, "windows", "train", 0], [0, 0, 1]),
+        (["sources", 0, "windows", "train", 0, 0], 0.5),
+        (["sources", 0, "windows", "train", 0, 0], -1),
+        (["sources", 0, "windows", "train", 0, 2], 0),
+        (["sources", 0, "windows", "train", 0, 3], 10**30),
+    ],
+)
+def test_a_damaged_record_of_a_bundle_is_refused(tmp_path, place, value):
+    ground(content="abc").write(tmp_path)
+    record = json.loads((tmp_path / GROUND).read_text())
+    within(record, place[:-1])[place[-1]] = value
+    (tmp_path / GROUND).write_text(json.dumps(record))
+
+    with pytest.raises(BundleError, match=r"ground\.json: is damaged: .*; .*delete it"):
+        TrainingGround.read(tmp_path)
+
+
+def test_a_record_of_a_bundle_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / GROUND).mkdir()
+
+    with pytest.raises(BundleError, match=r"ground\.json: .*delete it"):
+        TrainingGround.read(tmp_path)
+
+
+def within(record, place):
+    """What lies in a record at a place."""
+    for key in place:
+        record = record[key]
+    return record
+
+
+RECORD = {"is_complete": True, "crs": [], "parts": [{"crs": None, "size": [8, 10], "windows": []}]}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        1,
+        [],
+        {},
+        {"is_complete": True, "crs": [], "parts": [{}]},
+        RECORD | {"is_complete": 1},
+        RECORD | {"crs": ["x"]},
+        RECORD | {"parts": [{"crs": 0, "size": [8, 10], "windows": []}]},
+        RECORD | {"parts": [{"crs": None, "size": [8], "windows": []}]},
+        RECORD | {"parts": [{"crs": None, "size": [8, 10], "windows": [[0, 0, 0, 0]]}]},
+        RECORD | {"parts": [{"crs": None, "transform": [1, 0, 0], "windows": []}]},
+        RECORD | {"parts": [{"crs": None, "transform": [0] * 6, "windows": []}]},
+    ],
+)
+def test_a_map_with_a_damaged_record_does_not_say_and_warns(write_raster, record):
     tags = json.dumps({"provenance": {"training_ground": record}})
     path = write_raster("map.tif", np.zeros((8, 10), np.uint8))
     with rasterio.open(path, "r+") as file:
         file.update_tags(GEOSEG=tags)
 
+    with pytest.warns(GeosegWarning, match=r"map\.tif: .* is damaged and ignored") as told:
+        assert TrainedGround.of_map(path, grid()) is None
+
+    assert "\n" not in str(told[0].message)
+
+
+def test_a_map_whose_record_is_whole_or_missing_says_so_without_a_warning(write_raster, recwarn):
+    path = write_raster("map.tif", np.zeros((8, 10), np.uint8))
+
     assert TrainedGround.of_map(path, grid()) is None
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(GEOSEG=json.dumps({"provenance": {"training_ground": RECORD}}))
+    assert TrainedGround.of_map(path, grid()).is_complete
+    assert not [each for each in recwarn if issubclass(each.category, GeosegWarning)]
 
 
 def test_further_training_has_the_ground_of_both():

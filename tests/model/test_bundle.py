@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from geoseg.core.legend import Legend
 from geoseg.errors import BundleError
+from geoseg.io.training_ground import GROUND
 from geoseg.model.bundle import RECORD, ModelBundle, Normalisation, bundle_folders
 from geoseg.model.cache import file_sha256
 from geoseg.model.files import CONFIG, WEIGHTS
@@ -82,6 +83,13 @@ def test_only_what_is_known_is_surely_taken(small, sizes, taken):
     bundle = replace(ModelBundle.load(small), patch_size=45, sizes=sizes)
 
     assert [n for n in (32, 45, 46, 64, 90, 96, 992) if bundle.surely_takes(n)] == taken
+
+
+def test_a_damaged_record_of_the_training_ground_is_refused(small):
+    (small / GROUND).write_text("{}")
+
+    with pytest.raises(BundleError, match=r"ground\.json: is damaged: 'crs' is missing"):
+        ModelBundle.load(small)
 
 
 def test_the_smallest_bundle_is_whole(small):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -5,7 +7,14 @@ import rasterio
 from geoseg.core.blend import blend
 from geoseg.core.lattice import Lattice
 from geoseg.core.legend import Legend
-from geoseg.errors import GridMismatchError, InputError, LegendError, OutputExistsError, RasterError
+from geoseg.errors import (
+    GeosegWarning,
+    GridMismatchError,
+    InputError,
+    LegendError,
+    OutputExistsError,
+    RasterError,
+)
 from geoseg.io.raster import RasterReader
 from geoseg.io.window_scores import WindowLayout, keep_windows, read_tags
 from geoseg.mosaicking import MapOutputs, mosaic, write_map
@@ -280,6 +289,21 @@ def test_a_mosaic_can_be_brought_together_again(make_scene, bring_together, tmp_
     mosaic([tmp_path / "out/map.tif", make_scene("b", [[T]], col=1)], outputs)
 
     assert pixels(outputs.class_map).tolist() == [[[1, 4]]]
+
+
+def test_a_damaged_record_of_the_training_ground_is_not_passed_on(
+    make_scene, bring_together, tmp_path
+):
+    scene = make_scene("a", [[B, T]])
+    with rasterio.open(scene, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        tags = json.loads(file.tags()["GEOSEG"])
+        tags["provenance"]["training_ground"] = {"is_complete": True}
+        file.update_tags(GEOSEG=json.dumps(tags))
+
+    with pytest.warns(GeosegWarning, match="is damaged and ignored"):
+        assert bring_together([scene]).tolist() == [[1, 4]]
+
+    assert "training_ground" not in read_tags(tmp_path / "out/map.tif")["provenance"]
 
 
 def test_an_existing_mosaic_is_refused_before_any_scene_is_read(tmp_path):
