@@ -12,6 +12,9 @@ from geoseg.model.network import FAILURES
 FAR = 31 * MULTIPLE
 """A large side that few numbers divide: a network that takes it takes every multiple of 32."""
 
+_FOUND: dict[tuple[type[nn.Module], str, int, int], tuple[int, ...]] = {}
+"""Sizes of networks of this process, by class, choices, bands and patch size."""
+
 
 def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = False) -> str | None:
     """Why a network does not take windows of a size; None: it does.
@@ -43,7 +46,8 @@ def find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ..
     """The sides of windows that a network takes, as `ModelBundle.sizes` has them.
 
     Nearly all networks take any, which is seen by two or three trials; of the others every multiple
-    of 32 is tried.
+    of 32 is tried. What was found of an architecture is known as long as the process lives: the
+    trainings of folds and searches ask again and again.
 
     Args:
         network: It takes windows of the patch size.
@@ -53,10 +57,22 @@ def find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ..
     Returns:
         In pixels, ascending; empty: every multiple of 32 from the patch size on.
     """
+    config = getattr(network, "config", None)  # smp's, of all that decides shapes
+    if config is None:
+        return _find_sizes(network, bands, patch_size)
+    known = (type(network), repr(config), bands, patch_size)
+    if known not in _FOUND:
+        _FOUND[known] = _find_sizes(network, bands, patch_size)
+    return _FOUND[known]
+
+
+def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ...]:
     following = (patch_size // MULTIPLE + 1) * MULTIPLE
-    far, here = (refusal(network, bands, n, weightless=True) for n in (FAR, patch_size))
     follows = refusal(network, bands, following) is None
-    if follows and (far is None or here is not None):  # without weights it may not run at all
+    if follows and (
+        refusal(network, bands, FAR, weightless=True) is None
+        or refusal(network, bands, patch_size, weightless=True) is not None  # it may never run so
+    ):
         return ()
     sides = range(following, LARGEST + 1, MULTIPLE)
     fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
