@@ -306,5 +306,5 @@ def _read_history(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
-    except (ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: is damaged: {error}") from error

@@ -1,11 +1,12 @@
 """What GDAL knows of a file, in geoseg's terms; its failures as ours."""
 
+import ctypes
 import logging
 import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,6 +14,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 import rasterio
+import rasterio._io
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
@@ -67,6 +69,8 @@ def opened(path: Path) -> Any:
         with reading(path):
             dataset = rasterio.open(gdal_name(path))
     except RasterError as error:
+        if path.is_dir():
+            raise RasterError(f"{path}: is a folder and no raster; name a file in it") from error
         if (service := service_of(path)) is not None:
             raise RasterError(
                 f"{path}: describes a service on the network ({service}); geoseg reads files: "
@@ -142,6 +146,22 @@ class _Hearing(logging.Handler):
 
 _hearing = _Hearing()
 logging.getLogger("rasterio").addHandler(_hearing)
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing to the terminal itself: GDAL tells its failures.
+
+    GDAL takes over the errors of each file, but not those of its own callbacks that read and
+    write (``_tiffWriteProc``), which libtiff prints. On Linux and macOS a library that is loaded
+    gives the functions of those that it needs; elsewhere they stay as they are.
+    """
+    with suppress(OSError, AttributeError):
+        handler = ctypes.CDLL(rasterio._io.__file__).TIFFSetErrorHandler  # noqa: SLF001
+        handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        handler(None)
+
+
+_silence_libtiff()
 
 
 @contextmanager

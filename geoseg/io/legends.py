@@ -34,17 +34,23 @@ def load_legend(name: str) -> Legend:
         return found
     path = Path(name)
     if not path.is_file():
-        raise LegendError(
-            f"{name}: no such file, and no preset ({', '.join(PRESETS)}, binary:NAME)"
-        )
+        raise LegendError(_unknown(name))
     try:
         return Legend.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LegendError(f"{path}: not a TOML file: {error}") from error
+    except OSError as error:
+        raise LegendError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # numbers and tables beyond all measure
         raise LegendError(f"{path}: not a legend: {error}") from error
     except LegendError as error:
         raise LegendError(f"{path}: {error}") from error
+
+
+def _unknown(name: str) -> str:
+    """What is said of a name that is neither a file nor a preset."""
+    what = "is a folder" if Path(name).is_dir() else "no such file"
+    return f"{name}: {what}, and no preset ({', '.join(PRESETS)}, binary:NAME)"
 
 
 class Derived(NamedTuple):
@@ -72,9 +78,7 @@ def find_legend(name: str, *, attribute: str | None = None, layer: str | None = 
         return Derived(found, tuple(about_preset(name).splitlines()))
     path = Path(name)
     if not path.exists() and not path.suffix:
-        raise LegendError(
-            f"{name}: no such file, and no preset ({', '.join(PRESETS)}, binary:NAME)"
-        )
+        raise LegendError(_unknown(name))
     return derive_legend(path, attribute=attribute, layer=layer)
 
 

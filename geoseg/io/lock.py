@@ -88,6 +88,8 @@ def _acquired(file: Path, path: Path) -> Any:
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        if not file.exists():  # filelock says the same where it cannot be made, as in /proc
+            file.touch()
         raise OutputExistsError(f"{path}: another process is writing it") from None
     except OSError as error:
         if error.errno not in UNABLE:

@@ -24,6 +24,14 @@ LITTLE_SPACE = 1_000_000
 OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
 """In styles for QGIS that geoseg has written; QGIS itself names its release in full."""
 
+NO_SPACE = "no space left on the disk; make room, or name an output on another one"
+
+LONGEST_REASON = 200
+"""Characters of what libraries say."""
+
+HIDDEN = re.compile(r"\.(.+)\.(?:part|[0-9a-f]{16}\.unfinished)")
+"""Names of the folders in which outputs are made."""
+
 FINISHING = "finishing"
 """Marks a scratch folder whose outputs are being put in place, and names these, in order."""
 
@@ -55,6 +63,8 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
                 f"name another"
             )
         with _possible(path):
+            if (file := _file_above(path)) is not None:
+                raise OutputError(f"{path}: cannot be written: {file} is a file, and no folder")
             place = _standing(path)
             if place is not None and place.is_dir():
                 _refuse_folder(path, place, kind, overwrite=overwrite)
@@ -107,6 +117,12 @@ def is_vacant(path: Path) -> bool:
     with _possible(path):
         place = _standing(path)
         return place is None or (place.is_dir() and not any(place.iterdir()))
+
+
+def _file_above(path: Path) -> Path | None:
+    """What is no folder, and would have to be one."""
+    above = next((each for each in path.absolute().parents if each.exists()), None)
+    return None if above is None or above.is_dir() else above
 
 
 def _standing(path: Path) -> Path | None:
@@ -252,7 +268,8 @@ def writing(path: Path) -> Iterator[None]:
         with rasterio.Env():  # else GDAL talks to stderr itself in threads
             yield
     except (OSError, RasterioError, CPLE_BaseError, SystemError) as error:
-        raise OutputError(f"{path}: cannot be written: {reason_of(error, path)}") from error
+        reason = reason_of(error, path)
+        raise OutputError(f"{_final(path)}: cannot be written: {reason}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -262,14 +279,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def reason_of(error: Exception, path: Path) -> str:
-    """Why an output cannot be written; GDAL does not say that a disk is full."""
+    """Why an output cannot be written, on one line; GDAL does not say that a disk is full."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return NO_SPACE if error.errno == errno.ENOSPC else error.strerror
+    said = " ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]
     with suppress(OSError):
         folder = next(each for each in path.absolute().parents if each.exists())
         if shutil.disk_usage(folder).free < LITTLE_SPACE:
-            return f"no space left on the disk ({error})"
-    return str(error)
+            return f"{NO_SPACE} ({said})"
+    return said
+
+
+def _final(path: Path) -> Path:
+    """The output as users know it, of a file in the hidden folder in which it is made."""
+    for place in (path, *path.parents):
+        if found := HIDDEN.fullmatch(place.name):
+            return place.with_name(found[1])
+    return path
 
 
 def _place(path: Path) -> Path:

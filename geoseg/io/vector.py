@@ -237,13 +237,15 @@ def _reason(error: Exception, path: Path) -> str:
         return f"its text is not UTF-8{named}"
     if path.suffix.lower() in PARQUET:
         return "GeoParquet is not among the formats that are; write it as a GeoPackage"
+    if path.is_dir() and isinstance(error, pyogrio.errors.DataSourceError):
+        return "it is a folder, and no file of polygons"
     said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
     said = said[:LONGEST_REASON]
     if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
         return "its CRS is damaged; set it in a GIS"
-    index = path.with_suffix(".shx")
-    if path.suffix.lower() == ".shp" and path.exists() and index.name.lower() in said.lower():
-        return f"{index.name}, which belongs to it, is missing or damaged"
+    index = f"{path.stem}.shx"
+    if path.suffix.lower() == ".shp" and path.exists() and index.lower() in said.lower():
+        return f"{index}, which belongs to it, is missing or damaged"
     return said or f"{type(error).__name__}, and no more is said"
 
 

@@ -44,6 +44,8 @@ def pairs_from_csv(path: Path) -> list[Source]:
             rows = list(csv.DictReader(file))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8; save it as such (Excel: CSV UTF-8)") from error
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
     if not rows or not {"ortho", "reference"} <= set(rows[0]):
         raise InputError(f"{path}: needs a heading with ortho,reference and at least one row")
     splits = [(row.get("split") or "").strip() or None for row in rows]

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def test_a_legend_is_read_from_toml(write_toml):
 @pytest.mark.parametrize("name", [*PRESETS, "binary:roof"])
 def test_a_preset_goes_by_its_name(name):
     assert load_legend(name) == preset(name)
+
+
+def test_a_folder_is_no_legend(tmp_path):
+    with pytest.raises(LegendError, match=rf"{tmp_path.name}: is a folder, and no preset"):
+        load_legend(str(tmp_path))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that reads fail of")
+def test_a_legend_whose_reading_fails_is_named():
+    with pytest.raises(LegendError, match=r"mem: cannot be read: "):
+        load_legend("/proc/self/mem")
 
 
 def test_neither_file_nor_preset_is_refused_with_the_presets():

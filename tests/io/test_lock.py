@@ -66,6 +66,12 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         locked(tmp_path / "file" / "map.tif").__enter__()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no files")
+def test_where_no_file_can_be_made_nobody_is_said_to_be_writing():
+    with pytest.raises(OutputError, match=r"/proc/x: cannot be written"), locked(Path("/proc/x")):
+        pass
+
+
 def test_the_folder_that_one_is_in_can_be_locked(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")

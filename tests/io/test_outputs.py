@@ -1,6 +1,6 @@
 import json
 import os
-from errno import EXDEV
+from errno import ENOSPC, EXDEV
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +234,31 @@ def test_a_failure_of_the_system_names_the_output(tmp_path):
 
     with pytest.raises(OutputError, match=r"a\.txt: cannot be written"):
         write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_a_file_that_would_have_to_be_a_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    for path in (tmp_path / "file/out.tif", tmp_path / "file/deeper/out.tif"):
+        with pytest.raises(OutputError, match=r"file is a file, and no folder"):
+            refuse_existing(path, overwrite=True)
+
+
+@pytest.mark.parametrize("inner", [".p.part/images/a.png", ".p.0123456789abcdef.unfinished/a.tif"])
+def test_a_failure_in_a_hidden_folder_names_the_output_and_fits_a_line(tmp_path, inner):
+    with pytest.raises(OutputError) as caught, writing(tmp_path / inner):
+        raise OSError("one\n" * 99)
+
+    assert str(caught.value).startswith(f"{tmp_path / 'p'}: cannot be written: one one")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 240 + len(str(tmp_path))
+
+
+def test_of_a_full_disk_the_way_out_is_told(tmp_path):
+    told = pytest.raises(OutputError, match="no space left on the disk; make room")
+
+    with told, writing(tmp_path / "out"):
+        raise OSError(ENOSPC, "No space left on device")
 
 
 def test_a_text_replaces_the_old_one_with_the_same_bytes_everywhere(tmp_path):

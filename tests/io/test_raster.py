@@ -602,3 +602,8 @@ def test_bands_are_named_by_description_or_colour_or_number(write_raster):
 
     with RasterReader(path) as reader:
         assert reader.band_names == ("near infrared", "green", "blue", "band 4")
+
+
+def test_a_folder_is_no_raster(tmp_path):
+    with pytest.raises(RasterError, match="is a folder and no raster; name a file in it"):
+        RasterReader(tmp_path)

@@ -3,6 +3,7 @@ import sqlite3
 import warnings
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import geopandas as gpd
@@ -434,3 +435,12 @@ def test_nobody_is_asked_for_a_crs(tmp_path):
         server.shutdown()
 
     assert asked == []
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_folder_is_no_file_of_polygons(tmp_path, monkeypatch, name):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+
+    with pytest.raises(VectorError, match="it is a folder, and no file of polygons"):
+        read_polygons(Path(name))
