@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,6 +90,12 @@ ENOUGH_FILES, LEAST_FILES = 1024, 64
 PROGRAM = Path(__file__).parent
 """Where the program's own files are."""
 
+USAGE = 2
+"""Exit code of wrong usage, as typer has it."""
+
+MAY_BE_EMPTY = "--title"
+"""The option whose value is for people alone."""
+
 TERMINATED = 128 + signal.SIGTERM
 """Exit code, as shells give it to what was ended by this signal."""
 
@@ -108,6 +115,7 @@ def main() -> None:
     _make_streams_usable()
     try:
         try:
+            _refuse_empty_words(sys.argv[1:])
             _allow_open_files()
             with _warnings_told():
                 app()
@@ -122,6 +130,18 @@ def main() -> None:
         if (refusal := _refusal(error)) is None:
             raise
         _fail(refusal)
+
+
+def _refuse_empty_words(words: Sequence[str]) -> None:
+    """Take an empty word for wrong usage: as a path it would be the folder that one works in."""
+    for before, word in pairwise(["geoseg", *words]):
+        option = word[:-1] if word.startswith("--") and word.endswith("=") else None
+        if (not word or option) and MAY_BE_EMPTY not in (before, option):
+            complain(
+                f"Error: what follows {option or before} is empty, as where a variable of the "
+                f"shell is not set; give it a value, or leave it out"
+            )
+            sys.exit(USAGE)
 
 
 def _fail(message: str) -> NoReturn:

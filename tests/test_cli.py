@@ -286,3 +286,27 @@ def test_a_command_that_is_terminated_leaves_nothing_behind(monkeypatch, tmp_pat
 
     assert ended.value.code == 143
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("info", ""), ("mosaic", "a.tif", "", "-o", "b.tif"), ("preview", "a.tif", "--output=")],
+)
+def test_an_empty_word_is_wrong_usage_and_not_the_folder_one_works_in(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["geoseg", *words])
+
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+
+    assert end.value.code == 2
+    assert " is empty, as where a variable of the shell is not set" in capsys.readouterr().err
+
+
+def test_a_page_may_be_without_a_title(monkeypatch, capsys, tmp_path):
+    words = ["report", tmp_path / "none.tif", "-o", tmp_path / "r.html", "--title", ""]
+    monkeypatch.setattr("sys.argv", ["geoseg", *map(str, words)])
+
+    with pytest.raises(SystemExit):
+        cli.main()
+
+    assert "none.tif: no such file" in capsys.readouterr().err

@@ -30,7 +30,7 @@ from geoseg.core.grid import Grid
 from geoseg.core.window import Window
 from geoseg.errors import RasterError
 from geoseg.io import DEFAULT_CACHE
-from geoseg.io.paths import gdal_name, is_gdal_name
+from geoseg.io.paths import VECTOR_SUFFIXES, gdal_name, is_gdal_name
 from geoseg.io.sources import refuse_foreign_pixels, refuse_special_file, service_of
 
 Bands = tuple[int, ...]
@@ -71,6 +71,10 @@ def opened(path: Path) -> Any:
     except RasterError as error:
         if path.is_dir():
             raise RasterError(f"{path}: is a folder and no raster; name a file in it") from error
+        if path.suffix.lower() in VECTOR_SUFFIXES:
+            raise RasterError(
+                f"{path}: cannot be read as a raster: {path.suffix} files hold polygons"
+            ) from error
         if (service := service_of(path)) is not None:
             raise RasterError(
                 f"{path}: describes a service on the network ({service}); geoseg reads files: "

@@ -28,7 +28,7 @@ from geoseg.errors import (
 )
 from geoseg.io.numbered import on_grid
 from geoseg.io.outputs import put_in_place, reason_of, refuse_existing, scratch, writing
-from geoseg.io.paths import PARQUET, VECTOR_SUFFIXES, ZIPPED_VECTORS
+from geoseg.io.paths import PARQUET, RASTER_SUFFIXES, VECTOR_SUFFIXES, ZIPPED_VECTORS
 from geoseg.io.sources import refuse_special_file
 from geoseg.io.style import write_vector_style
 
@@ -237,8 +237,10 @@ def _reason(error: Exception, path: Path) -> str:
         return f"its text is not UTF-8{named}"
     if path.suffix.lower() in PARQUET:
         return "GeoParquet is not among the formats that are; write it as a GeoPackage"
-    if path.is_dir() and isinstance(error, pyogrio.errors.DataSourceError):
-        return "it is a folder, and no file of polygons"
+    is_raster = path.suffix.lower() in RASTER_SUFFIXES
+    if isinstance(error, pyogrio.errors.DataSourceError) and (path.is_dir() or is_raster):
+        other = f"{path.suffix} files hold no polygons"
+        return "it is a folder, and no file of polygons" if path.is_dir() else other
     said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
     said = said[:LONGEST_REASON]
     if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):

@@ -607,3 +607,10 @@ def test_bands_are_named_by_description_or_colour_or_number(write_raster):
 def test_a_folder_is_no_raster(tmp_path):
     with pytest.raises(RasterError, match="is a folder and no raster; name a file in it"):
         RasterReader(tmp_path)
+
+
+def test_polygons_are_no_raster(tmp_path):
+    (tmp_path / "a.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+
+    with pytest.raises(RasterError, match=r"cannot be read as a raster: \.geojson files hold"):
+        RasterReader(tmp_path / "a.geojson")

@@ -444,3 +444,10 @@ def test_a_folder_is_no_file_of_polygons(tmp_path, monkeypatch, name):
 
     with pytest.raises(VectorError, match="it is a folder, and no file of polygons"):
         read_polygons(Path(name))
+
+
+def test_a_raster_holds_no_polygons(write_raster):
+    path = write_raster("a.tif", np.zeros((2, 2), np.uint8))
+
+    with pytest.raises(VectorError, match=r"a\.tif: cannot be read: \.tif files hold no polygons"):
+        read_polygons(path)
