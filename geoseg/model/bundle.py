@@ -217,13 +217,29 @@ class ModelBundle:
 
     def write_record(self, folder: Path) -> None:
         """Write ``geoseg.json`` beside weights that are already there."""
+        content = self._content()
+        content["weights_sha256"] = file_sha256(folder / WEIGHTS)
+        write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
+
+    def check_record(self) -> None:
+        """See that `load` will take what is written of it.
+
+        Raises:
+            BundleError: If it will not.
+        """
+        try:
+            _checked(json.loads(json.dumps(self._content())))
+        except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
+            raise BundleError(f"such a model cannot be loaded: {error}") from error
+
+    def _content(self) -> dict[str, Any]:
+        """What is written of it, but for the hash of the weights."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
         del content["folder"]
         for name in ("quantized", "sizes"):
             if getattr(self, name) is None:
                 del content[name]
-        content["weights_sha256"] = file_sha256(folder / WEIGHTS)
-        write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
+        return content
 
     @cached_property
     def training_ground(self) -> TrainingGround | None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from geoseg.core.confusion import ConfusionMatrix
 from geoseg.core.memory import keep_freed_memory
-from geoseg.errors import GeosegError, TrainingError
+from geoseg.errors import BundleError, GeosegError, TrainingError
 from geoseg.io.class_shares import ClassShares, warn_of_few_labels
 from geoseg.io.folders import MODEL
 from geoseg.io.outputs import staged, writing
@@ -93,6 +93,10 @@ class Training:
         record = patch_set.record
         beginning = begin(record, options)
         self.network, self.bundle = beginning.network, beginning.bundle
+        try:
+            self.bundle.check_record()
+        except BundleError as error:
+            raise TrainingError(f"{patch_set.folder}: {error}; make the patches again") from error
         if options.devices > 1 and self.device.type == "cuda":
             self.network = sharing_on_gpus(self.network)
         self.notes = list(beginning.notes)

@@ -1,4 +1,5 @@
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from geoseg import chains
-from geoseg.errors import TrainingError
+from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.torch_runtime import DTYPES
 from geoseg.training import TrainOptions, session, train
@@ -31,6 +32,30 @@ def task():
         classes=2,
         options=TrainOptions(),
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"gsd": 1e308}, "gsd is a number in"),
+        ({"std": [1e-40] * 3}, "std is a list of numbers in"),
+        ({"mean": [1e308] * 3}, "mean is a list of numbers in"),
+    ],
+)
+def test_patches_whose_model_could_not_be_loaded_are_refused_before_training(
+    patches, tmp_path, quick, change, reason
+):
+    folder = tmp_path / "set"
+    shutil.copytree(patches, folder)
+    record = json.loads((folder / "patches.json").read_text())
+    for name, value in change.items():
+        (record if name in record else record["statistics"])[name] = value
+    (folder / "patches.json").write_text(json.dumps(record))
+
+    with pytest.raises(GeosegError, match=reason):
+        train(folder, tmp_path / "run", options=quick, quiet=True)
+
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick, monkeypatch):
