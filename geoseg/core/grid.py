@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from math import ceil, floor, hypot, inf, isfinite
+from math import ceil, degrees, floor, hypot, inf, isfinite
 from typing import Any, Self
 
 from affine import Affine
@@ -234,14 +234,33 @@ def _drift(to_self: Affine, window: Window) -> float:
 def same_crs(one: CRS | None, other: CRS | None) -> bool:
     """Whether coordinates mean the same ground; heights are of no matter.
 
-    A compound CRS is the same as its horizontal part; neither names nor the order of axes matter.
+    A compound CRS is the same as its horizontal part; neither names nor the order of axes matter,
+    but for local ones, of which nothing else tells the sites apart.
     """
     if one is None or other is None:
         return one is other
-    if one == other:
+    if one == other and (one.is_projected or one.is_geographic):
         return True
     first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    if first.is_engineering and first.name != second.name:
+        return False
     return bool(first.equals(second, ignore_axis_order=True))
+
+
+def no_way(one: CRS | None, other: CRS | None) -> str | None:
+    """That nothing leads from one CRS to another, in words; None if something does."""
+    if one is None or other is None or same_crs(one, other):
+        return None
+    from pyproj import Transformer
+    from pyproj.exceptions import ProjError
+
+    first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    try:
+        Transformer.from_crs(first, second)
+    except ProjError:
+        names = f"{_name(first)}, to {_name(second)}"
+        return f"nothing leads from its CRS, {names}; are both the right ones?"
+    return None
 
 
 @cache
@@ -265,27 +284,41 @@ def _difference(one: CRS | None, other: CRS | None) -> str:
     first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
     parts, others = _parts(first), _parts(second)
     told = [
-        f"{name} {mine} and {others[name]}"
-        for name, mine in parts.items()
-        if name in others and mine != others[name]
+        f"{name} {_brief(parts.get(name), others.get(name))} and "
+        f"{_brief(others.get(name), parts.get(name))}"
+        for name in dict.fromkeys([*parts, *others])
+        if parts.get(name) != others.get(name)
     ]
     what = f" ({'; '.join(told[:3])})" if told else ""
     return f"the CRS differ: {_name(first)} and {_name(second)}{what}"
 
 
-def _parts(crs: Any) -> dict[str, str]:
-    """What makes a CRS, for people."""
+def _parts(crs: Any) -> dict[str, str | float]:
+    """What makes a CRS; what it lacks is left out."""
     operation = crs.coordinate_operation
-    values = (
-        {} if operation is None else {each.name: f"{each.value:g}" for each in operation.params}
-    )
-    return {
-        "datum": str(crs.datum and crs.datum.name),
-        "ellipsoid": str(crs.ellipsoid and crs.ellipsoid.name),
-        "unit": str(crs.axis_info[0].unit_name if crs.axis_info else None),
-        "projection": "none" if operation is None else str(operation.method_name),
-        **values,
+    ellipsoid, meridian = crs.ellipsoid, crs.prime_meridian
+    parts = {
+        "datum": crs.datum and crs.datum.name,
+        "ellipsoid": ellipsoid and ellipsoid.name,
+        "semi-major axis": ellipsoid and ellipsoid.semi_major_metre,
+        "inverse flattening": ellipsoid and ellipsoid.inverse_flattening,
+        "prime meridian": degrees(meridian.longitude * meridian.unit_conversion_factor)
+        if meridian
+        else None,
+        "unit": crs.axis_info[0].unit_name if crs.axis_info else None,
+        "projection": operation and operation.method_name,
+        **{each.name: each.value for each in (operation.params if operation else ())},
     }
+    return {name: part for name, part in parts.items() if isinstance(part, str | float)}
+
+
+def _brief(part: str | float | None, other: str | float | None) -> str:
+    """A part of a CRS, with no more digits than tell it from the other's."""
+    if not isinstance(part, float) or not isinstance(other, float):
+        return "none" if part is None else f"{part:g}" if isinstance(part, float) else str(part)
+    return next(
+        (f"{part:.{n}g}" for n in range(6, 17) if f"{part:.{n}g}" != f"{other:.{n}g}"), f"{part!r}"
+    )
 
 
 def _name(crs: Any) -> str:

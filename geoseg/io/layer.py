@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
-from geoseg.core.grid import Grid
+from geoseg.core.grid import Grid, no_way
 from geoseg.core.window import Window
 from geoseg.errors import GeosegWarning, RasterError
 from geoseg.io.gdal import (
@@ -162,6 +162,8 @@ class Layer:
         return warped
 
     def _warped(self, stack: ExitStack, dataset: Any, grid: Grid) -> WarpedVRT:
+        if why := no_way(dataset.crs, grid.crs):
+            raise RasterError(f"{self.path}: {why}")
         mixable = palette(dataset) is None  # there is nothing between two indices
         with reading(self.path):
             if mixable and self._needs_view(dataset):

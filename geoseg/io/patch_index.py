@@ -19,7 +19,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.core.grid import Grid
+from geoseg.core.grid import Grid, no_way
 from geoseg.core.legend import Legend
 from geoseg.errors import InputError, LegendError, PatchSetError, VectorError
 from geoseg.io.folders import KIND, PATCH_SET
@@ -50,6 +50,9 @@ SYMBOLS = (
 )
 """How QGIS shows the footprints."""
 
+DEGREES = CRS.from_epsg(4326)
+"""Of the footprints of orthophotos in several CRS."""
+
 
 def write_index(
     folder: Path, record: PatchSetRecord, patches: Sequence[Patch], grids: Sequence[Grid]
@@ -65,7 +68,6 @@ def write_index(
     sources = zip(record.sources, grids, strict=True)
     record = replace(record, sources=tuple(replace(each, grid=grid) for each, grid in sources))
     shared = {grid.crs for grid in grids}
-    placed = shared != {None}
     parts = []
     for source, grid in enumerate(grids):
         rows = [patch for patch in patches if patch.source == source]
@@ -75,9 +77,10 @@ def write_index(
                 geometry=[_footprint(grid.part(patch.window)) for patch in rows],
                 crs=grid.crs.to_wkt() if grid.crs else None,
             )
-            if placed and not grid.crs:  # a picture has no place beside those that have
-                frame = frame.set_geometry([None] * len(rows), crs="EPSG:4326")
-            parts.append(frame if len(shared) == 1 else frame.to_crs("EPSG:4326"))
+            if len(shared) > 1 and (not grid.crs or no_way(grid.crs, DEGREES)):
+                # a picture, or a site of its own, has no place beside the others
+                frame = frame.set_geometry([None] * len(rows), crs=DEGREES.to_wkt())
+            parts.append(frame if len(shared) == 1 else frame.to_crs(DEGREES.to_wkt()))
     table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs)
     _write(folder, record, table)
 

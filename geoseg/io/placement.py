@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from geoseg.core.grid import Grid, same_crs
+from geoseg.core.grid import Grid, no_way, same_crs
 from geoseg.core.window import Window
 from geoseg.errors import GridMismatchError
 from geoseg.io.raster import RasterReader
@@ -38,8 +38,11 @@ def cover(grid: Grid, lattice: Grid) -> Grid:
         lattice: Gives CRS and pixels.
 
     Raises:
-        GridMismatchError: If one of them has no CRS and the other has.
+        GridMismatchError: If one of them has no CRS and the other has, or nothing leads from one
+            CRS to the other.
     """
+    if why := no_way(grid.crs, lattice.crs):
+        raise GridMismatchError(why)
     if same_crs(grid.crs, lattice.crs):
         bounds = grid.bounds
     elif grid.crs and lattice.crs:
@@ -55,7 +58,12 @@ def window_on(grid: Grid, other: Grid) -> Window | None:
     Args:
         grid: Whose pixels are told.
         other: Of any CRS; without one it is taken to have the same.
+
+    Raises:
+        GridMismatchError: If nothing leads from one CRS to the other.
     """
+    if why := no_way(other.crs, grid.crs):
+        raise GridMismatchError(why)
     bounds = other.bounds
     if other.crs and grid.crs and not same_crs(other.crs, grid.crs):
         bounds = transform_bounds(other.crs, grid.crs, *bounds, densify_pts=21)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rasterio.warp import transform_bounds
 
-from geoseg.core.grid import Grid, same_crs
+from geoseg.core.grid import Grid, no_way, same_crs
 from geoseg.errors import RasterError
 from geoseg.io.gdal import reading
 from geoseg.io.layer import Layer, ReadOptions
@@ -52,6 +52,8 @@ def _meet(own: Grid, grid: Grid, path: Path) -> bool:
     if not own.is_georeferenced and not grid.is_georeferenced:
         return (own.height, own.width) == (grid.height, grid.width)
     bounds = grid.bounds
+    if why := no_way(own.crs, grid.crs):
+        raise RasterError(f"{path}: {why}")
     if own.crs is not None and not same_crs(own.crs, grid.crs):
         with reading(path):
             bounds = transform_bounds(grid.crs, own.crs, *bounds)

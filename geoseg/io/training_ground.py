@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.core.grid import Grid, same_crs
+from geoseg.core.grid import Grid, no_way, same_crs
 from geoseg.core.window import Window
 from geoseg.errors import BundleError, GeosegError, GeosegWarning, InputError
 from geoseg.io.outputs import write_text
@@ -389,7 +389,7 @@ def _merged(patches: PatchTable, grid: Grid) -> tuple[Window, ...]:
 
 def _shared(source: Grid, grid: Grid) -> Window | None:
     """The pixels of a source on the ground of a map; None if there are none, or none are known."""
-    if source.crs is None or grid.crs is None:
+    if source.crs is None or grid.crs is None or no_way(source.crs, grid.crs):
         return None
     return window_on(source, grid)
 

@@ -135,7 +135,9 @@ def _union(readers: Sequence[RasterReader]) -> Grid:
 
 def _on_grid(reader: RasterReader, grid: Grid, *, smooth: bool) -> RasterReader:
     """The same scene on the pixels of another grid."""
-    options = ReadOptions(
-        on=cover(reader.grid, grid), resampling="bilinear" if smooth else "nearest"
-    )
+    try:
+        on = cover(reader.grid, grid)
+    except GridMismatchError as error:
+        raise GridMismatchError(f"{reader.path}: {error}") from error
+    options = ReadOptions(on=on, resampling="bilinear" if smooth else "nearest")
     return RasterReader(reader.path, options, palette_index=True)

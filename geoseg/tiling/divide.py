@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.blocks import default_block
-from geoseg.core.grid import Grid
+from geoseg.core.grid import Grid, no_way
 from geoseg.errors import EmptyError
 from geoseg.io.patch_record import SPLITS, Source, Split
 from geoseg.tiling.options import TileOptions
@@ -114,12 +114,13 @@ def _divide_freely(
 
 
 def _ground(surveyed: Sequence[SurveyedSource]) -> Ground:
-    """All windows in the frame of the first raster; each unreferenced raster is its own."""
+    """All windows in the frame of the first raster; what has no place in it is its own."""
     frame = next((each.grid for each in surveyed if each.grid.crs), None)
     boxes, frames = [], []
     for number, each in enumerate(surveyed):
         if windows := each.survey.windows:
-            common = frame if each.grid.crs else None
+            apart = frame is None or not each.grid.crs or no_way(each.grid.crs, frame.crs)
+            common = None if apart else frame
             boxes.append(boxes_in_frame(windows, each.grid, common or each.grid))
             frames.append(np.full(len(windows), -1 if common else number))
     classes = np.concatenate([each.survey.classes for each in surveyed])

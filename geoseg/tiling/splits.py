@@ -53,20 +53,30 @@ def split_by_blocks(
         (n,) `TRAIN`, `VAL`, `TEST` or `DROPPED`.
 
     Raises:
-        EmptyError: If there are fewer blocks than splits.
+        EmptyError: If a split gets no window.
     """
+    if (best := _fairest(ground, block, shares, seed)) is not None:
+        return best
+    blocks = touched_blocks(ground.boxes, ground.frames, block)[1]
+    smaller = (block >> halvings for halvings in range(1, block.bit_length()))
+    cure = next((each for each in smaller if _fairest(ground, each, shares, seed) is not None), 0)
+    raise EmptyError(
+        f"the windows cannot be divided: they lie in {blocks} block(s) of {block} px; use "
+        f"{f'--split-block {cure}, or ' if cure else ''}a smaller --patch-size, or --split none "
+        f"for training alone"
+    )
+
+
+def _fairest(
+    ground: Ground, block: int, shares: tuple[float, float], seed: int
+) -> NDArray[np.int64] | None:
+    """The best of `DRAWS` divisions; None if in each of them a split gets no window."""
     touched, blocks = touched_blocks(ground.boxes, ground.frames, block)
     wanted = np.array([1 - sum(shares), *shares])
     rng = np.random.default_rng(seed)
     draws = (_draw(blocks, wanted, rng)[touched] for _ in range(DRAWS))
     best = min(map(_agreed, draws), key=lambda splits: _unfairness(splits, ground.classes, wanted))
-    if np.isinf(_unfairness(best, ground.classes, wanted)):
-        raise EmptyError(
-            f"the windows cannot be divided: they lie in {blocks} block(s) of {block} px; use a "
-            f"smaller --split-block (as {max(block // 2, 1)}) or --patch-size, or --split none for "
-            f"training alone"
-        )
-    return best
+    return None if np.isinf(_unfairness(best, ground.classes, wanted)) else best
 
 
 def split_at_random(count: int, shares: tuple[float, float], seed: int) -> NDArray[np.int64]:

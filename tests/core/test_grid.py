@@ -209,7 +209,15 @@ def test_a_geotransform_that_places_no_pixel_is_refused(transform):
 
 COMPOUND = CRS.from_user_input("EPSG:25833+7837")
 PLAIN = CRS.from_epsg(25833)
+SITE, OTHER_SITE = (
+    CRS.from_wkt(f'LOCAL_CS["{name}",UNIT["metre",1]]') for name in ("site", "other site")
+)
 NAMELESS = CRS.from_proj4("+proj=utm +zone=33 +ellps=GRS80 +units=m +no_defs")
+
+
+def lambert(parameters):
+    """A projection of these parameters that has no name."""
+    return CRS.from_proj4(f"+proj=lcc +lat_1=46.5 +lat_0=46.5 +lon_0=3 {parameters}")
 
 
 @pytest.mark.parametrize(("one", "other"), [(PLAIN, COMPOUND), (COMPOUND, PLAIN)])
@@ -226,6 +234,19 @@ def test_heights_make_no_other_ground(one, other):
         (PLAIN, CRS.from_epsg(25832), r"EPSG:25833 .* and EPSG:25832 .*origin 15 and 9"),
         (COMPOUND, CRS.from_epsg(3857), r"EPSG:25833 \(ETRS89 / UTM zone 33N\) and EPSG:3857"),
         (PLAIN, None, r"one has no CRS, the other EPSG:25833"),
+        (lambert("+ellps=GRS80"), lambert("+ellps=GRS80 +pm=paris"), r"prime meridian 0 and 2\.33"),
+        (
+            lambert("+ellps=GRS80 +x_0=600000.5"),
+            lambert("+ellps=GRS80 +x_0=600000.25"),
+            r"False easting 600000\.5 and 600000\.2",
+        ),
+        (
+            lambert("+a=6378137 +b=6356752"),
+            lambert("+a=6378138 +b=6356752"),
+            r"semi-major axis 6378137 and 6378138",
+        ),
+        (PLAIN, SITE, r"EPSG:25833 .* and 'site' .*ellipsoid GRS 1980 and none"),
+        (SITE, OTHER_SITE, r"'site' and 'other site'"),
     ],
 )
 def test_what_differs_between_two_crs_is_named(one, other, difference):

@@ -317,8 +317,9 @@ def test_pictures_without_a_place_have_footprints_in_pixels(tmp_path, source):
     assert [each.bounds for each in patches.footprints("train")] == [(2, 0, 6, 4)]
 
 
-def test_sources_without_a_place_may_stand_beside_those_with_one(tmp_path, source):
-    picture = grid(crs=None, transform=Affine.identity())
+@pytest.mark.parametrize("crs", [None, CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')])
+def test_sources_without_a_place_may_stand_beside_those_with_one(tmp_path, source, crs):
+    picture = grid(crs=crs, transform=Affine.identity())
     own = [patch(0, 0), patch(0, 0, source=1)]
     write_index(tmp_path, record(source(), source("two")), own, [grid(), picture])
 

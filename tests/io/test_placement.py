@@ -5,6 +5,7 @@ from rasterio.warp import transform_bounds
 
 from geoseg.core.grid import Grid
 from geoseg.core.window import Window
+from geoseg.errors import GridMismatchError
 from geoseg.io.placement import window_on
 
 GRID = Grid(CRS.from_epsg(32632), Affine(1, 0, 500_000, 0, -1, 5_700_100), 100, 100)
@@ -35,3 +36,12 @@ def test_a_raster_that_reaches_further_covers_what_there_is():
     assert (
         window_on(GRID, other("EPSG:4326", 400_000, 5_600_000, 600_000, 5_800_000)) == GRID.window
     )
+
+
+def test_between_a_local_crs_and_another_nothing_leads():
+    local = Grid(CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'), Affine.identity(), 4, 6)
+    utm = Grid(CRS.from_epsg(25833), Affine(1, 0, 500_000, 0, -1, 5_800_000), 4, 6)
+
+    for one, other in ((local, utm), (utm, local)):
+        with pytest.raises(GridMismatchError, match=r"nothing leads .* both the right"):
+            window_on(one, other)

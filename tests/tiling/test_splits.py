@@ -119,7 +119,7 @@ def test_rasters_without_a_common_frame_are_divided_apart():
 
 @pytest.mark.parametrize(("side", "block"), [(8, 8), (32, 32), (32, 64)])
 def test_ground_of_one_block_is_refused_with_the_number_of_blocks(side, block):
-    with pytest.raises(EmptyError, match=rf"1 block\(s\) of {block} px.*--split-block"):
+    with pytest.raises(EmptyError, match=rf"1 block\(s\) of {block} px.*smaller --patch-size"):
         split_by_blocks(ground(boxes(side, side)), block=block, shares=(0.2, 0), seed=0)
 
 
@@ -187,3 +187,14 @@ def test_boxes_from_another_crs_hold_all_their_ground(crs):
         assert left <= cols.min() <= left + 2
         assert bottom - 2 <= rows.max() <= bottom
         assert right - 2 <= cols.max() <= right
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "cure"),
+    [(64, 32, "--split-block 32, or a smaller"), (40, 32, "use a smaller --patch")],
+)
+def test_only_a_block_that_divides_the_ground_is_proposed(side, size, cure):
+    windows = boxes(side, side, size=size, stride=size // 2)
+
+    with pytest.raises(EmptyError, match=cure):
+        split_by_blocks(ground(windows), block=128, shares=(0.15, 0), seed=0)
