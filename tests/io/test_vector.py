@@ -451,3 +451,16 @@ def test_a_raster_holds_no_polygons(write_raster):
 
     with pytest.raises(VectorError, match=r"a\.tif: cannot be read: \.tif files hold no polygons"):
         read_polygons(path)
+
+
+def test_a_geopackage_whose_schema_is_no_text_is_damaged(tmp_path):
+    path = tmp_path / "a.gpkg"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE gpkg_contents (data_type TEXT)")
+        file.commit()
+    content = path.read_bytes().replace(b"gpkg_contents", b"gpkg_c\xebntents")
+    path.write_bytes(content.replace(b"CREATE TABLE", b"CREATE TABXE"))
+
+    assert is_vector(path)
+    with pytest.raises(GeosegError, match=r"a\.gpkg: "):
+        read_polygons(path)
