@@ -23,7 +23,7 @@ def outputs(tmp_path):
 def test_parts_join_to_the_whole_to_the_byte(
     write_raster, predict, tmp_path, read, outputs, score_type
 ):
-    ortho = write_raster("ortho.tif", random_image(1300, 40, holes=0.2), nodata=0)
+    ortho = write_raster("ortho.tif", random_image(1300, 20, holes=0.2), nodata=0)
     more = outputs("whole") | {"class_map": tmp_path / "whole/map.tif", "score_type": score_type}
     whole = predict(ortho, like_a_network, more=more)
     for index in (3, 1, 2):
@@ -38,7 +38,7 @@ def test_parts_join_to_the_whole_to_the_byte(
     for name in ("map.tif", "map.qml", "map.tif.aux.xml", "s.tif", "c.tif"):
         ours, theirs = tmp_path / "whole" / name, tmp_path / "joined" / name
         assert ours.read_bytes() == theirs.read_bytes(), name
-    assert read(tmp_path / "parts/2.tif").shape == (1, 512, 40)
+    assert read(tmp_path / "parts/2.tif").shape == (1, 512, 20)
 
 
 def test_parts_that_are_missing_doubled_or_of_another_map_are_refused(
@@ -125,7 +125,7 @@ def test_kept_windows_of_bounds_give_their_part_of_the_map(write_raster, predict
 
 
 def test_bands_of_columns_give_the_same_bytes(write_raster, predict, tmp_path, outputs):
-    ortho = write_raster("ortho.tif", random_image(60, 1700, holes=0.2), nodata=0)
+    ortho = write_raster("ortho.tif", random_image(30, 1100, holes=0.2), nodata=0)
     files = []
     for name, memory in (("wide", None), ("narrow", 1)):
         more = outputs(name) | {"class_map": tmp_path / name / "map.tif"}

@@ -75,11 +75,13 @@ def write_bundle():
     def write(folder):
         folder.mkdir()
         torch.manual_seed(0)
-        network, _ = build_network("unet", "resnet18", bands=3, classes=2, encoder_weights="none")
+        network, _ = build_network(
+            "unet", "tu-test_resnet", bands=3, classes=2, encoder_weights="none"
+        )
         save_network(network, folder)
         ModelBundle(
             arch="unet",
-            encoder="resnet18",
+            encoder="tu-test_resnet",
             legend=LEGEND,
             bands=3,
             band_names=("red", "green", "blue"),

@@ -15,7 +15,7 @@ def test_a_raster_is_told_in_a_screenful(geoseg, world):
 def test_a_model_is_told_with_its_legend(geoseg, model):
     outcome = geoseg("info", model)
 
-    assert "unet on resnet18" in outcome.out
+    assert "unet on tu-test_resnet" in outcome.out
     assert "dark, bright" in outcome.out
     assert json.loads(geoseg("info", model, "--json").out)["int8"] is None
 

@@ -211,7 +211,7 @@ def test_a_folder_that_holds_inputs_or_the_work_of_others_is_not_replaced(
 def test_what_commands_write_into_their_folders_is_known(whole):
     assert PATCH_SET.foreign(whole / "patches") == []
     assert EVALUATION.foreign(whole / "report") == []
-    line = ["train", whole / "patches", "--encoder", "resnet18", "--encoder-weights", "none"]
+    line = ["train", whole / "patches", "--encoder", "tu-test_resnet", "--encoder-weights", "none"]
     more = ["--epochs", 2, "--workers", 0, "--samples-per-epoch", 2, "--batch-size", 2, "-q"]
     assert run(*line, *more, "--logger", "csv", "-o", whole / "trained") == 0
     assert TRAINING.foreign(whole / "trained") == []

@@ -13,7 +13,7 @@ LEGEND = Legend.from_dict({"class": [{"name": "a"}, {"name": "b"}, {"name": "c"}
 @pytest.fixture(scope="session")
 def network():
     torch.manual_seed(0)
-    built, _ = build_network("unet", "resnet18", bands=3, classes=3, encoder_weights="none")
+    built, _ = build_network("unet", "tu-test_resnet", bands=3, classes=3, encoder_weights="none")
     return built.eval()
 
 
@@ -27,7 +27,7 @@ def make_bundle(tmp_path):
         save_network(network, folder)
         ModelBundle(
             arch=arch,
-            encoder="resnet18",
+            encoder="tu-test_resnet",
             legend=LEGEND,
             bands=3,
             band_names=("red", "green", "blue"),
@@ -53,5 +53,5 @@ def bundle(make_bundle, network):
 def fpn_bundle(make_bundle):
     """A bundle of FPN, which takes multiples of 32 px."""
     torch.manual_seed(0)
-    network, _ = build_network("fpn", "resnet18", bands=3, classes=3, encoder_weights="none")
+    network, _ = build_network("fpn", "tu-test_resnet", bands=3, classes=3, encoder_weights="none")
     return make_bundle(network.eval(), "fpn")

@@ -40,7 +40,9 @@ def test_windows_are_resampled_for_the_network_and_back(bundle):
 
 
 def test_a_size_that_the_network_cannot_take_is_refused(fpn_bundle):
-    with pytest.raises(BundleError, match=r"--patch-size 40: fpn with resnet18 .* multiple of 32"):
+    with pytest.raises(
+        BundleError, match=r"--patch-size 40: fpn with tu-test_resnet .* multiple of 32"
+    ):
         load_pipeline(fpn_bundle, 40)
 
 

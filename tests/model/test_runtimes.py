@@ -166,7 +166,7 @@ class Odd(smp.Unet):
 @pytest.fixture
 def odd_bundle(make_bundle, monkeypatch):
     monkeypatch.setattr(smp, "Odd", Odd, raising=False)
-    return make_bundle(Odd("resnet18", encoder_weights=None, classes=3).eval(), "odd")
+    return make_bundle(Odd("tu-test_resnet", encoder_weights=None, classes=3).eval(), "odd")
 
 
 def test_a_network_that_openvino_cannot_run_is_run_by_torch_and_that_is_said(odd_bundle):

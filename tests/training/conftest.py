@@ -61,7 +61,7 @@ def patches(make_patches):
 
 @pytest.fixture
 def quick():
-    """A training of a second: two million parameters, and dropout to be random by."""
+    """A training of a second: a hundred thousand parameters, and dropout to be random by."""
     return TrainOptions(
-        arch="pspnet", encoder="mobilenet_v2", epochs=2, batch_size=4, device="cpu", workers=0
+        arch="pspnet", encoder="tu-test_resnet", epochs=2, batch_size=4, device="cpu", workers=0
     )

@@ -37,7 +37,7 @@ from geoseg.training.session import Training
 
 patches, run, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 options = resolve(TrainOptions(
-    arch="pspnet", encoder="mobilenet_v2", epochs=3, batch_size=4, device="cpu", workers=0,
+    arch="pspnet", encoder="tu-test_resnet", epochs=3, batch_size=4, device="cpu", workers=0,
     devices=devices, class_weights="dark=3", optimizer="sgd", lr=0.05, schedule="constant",
     loss="ce+dice+tversky+focal", precision="fp32",
 ))
@@ -138,7 +138,7 @@ def test_alone_what_processes_have_in_common_is_the_figure():
 
 
 def test_a_training_under_torchrun_goes_on_in_one_process(patches, tmp_path, quick):
-    options = ["--arch", "pspnet", "--encoder", "mobilenet_v2", "--batch-size", "4"]
+    options = ["--arch", "pspnet", "--encoder", "tu-test_resnet", "--batch-size", "4"]
     options += ["--device", "cpu", "--workers", "0", "--epochs", "1", "--devices", "2"]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "geoseg"]
     command = [*torchrun, "train", str(patches), "-o", str(tmp_path / "run"), *options]

@@ -69,7 +69,7 @@ def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp
     )
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((run / "run.json").read_text())
-    assert record["options"]["encoder"] == "mobilenet_v2"
+    assert record["options"]["encoder"] == "tu-test_resnet"
     assert torch.__version__.startswith(record["versions"]["torch"])
     assert not report.interrupted
 
@@ -96,8 +96,7 @@ def test_the_bundle_opens_with_smp_and_scores_windows(patches, tmp_path, quick):
 
 
 def test_a_network_learns_what_can_be_seen(patches, tmp_path, quick):
-    small = {"arch": "unet", "encoder": "tu-mobilenetv3_small_050"}
-    options = replace(quick, **small, epochs=12, lr=3e-3, monitor="miou", early_stopping=0)
+    options = replace(quick, arch="unet", epochs=8, lr=3e-3, monitor="miou", early_stopping=0)
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
@@ -544,7 +543,9 @@ def test_a_training_is_not_resumed_with_other_patches(make_patches, patches, tmp
 @pytest.fixture(scope="module")
 def trained(patches, tmp_path_factory):
     """A run folder after one epoch, and its options."""
-    options = TrainOptions(arch="pspnet", encoder="mobilenet_v2", epochs=1, device="cpu", workers=0)
+    options = TrainOptions(
+        arch="pspnet", encoder="tu-test_resnet", epochs=1, device="cpu", workers=0
+    )
     run = tmp_path_factory.mktemp("trained") / "run"
     train(patches, run, options=options, quiet=True)
     return run, options

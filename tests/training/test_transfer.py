@@ -14,9 +14,9 @@ from geoseg.training import TrainOptions, train
 from geoseg.training.new_bundle import begin
 from geoseg.training.transfer import _band_notes, matched_bands, start_from
 
-ARCH, ENCODER = "pspnet", "mobilenet_v2"
+ARCH, ENCODER = "pspnet", "tu-test_resnet"
 HEAD = "segmentation_head.0.weight"
-STEM = "encoder.features.0.0.weight"
+STEM = "encoder.model.conv1.0.weight"
 COLORS = ("red", "green", "blue")
 MEAN, STD = (70.0, 80.0, 90.0), (10.0, 20.0, 30.0)
 
@@ -192,8 +192,8 @@ def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
 @pytest.mark.parametrize(
     ("change", "error", "reason"),
     [
-        ({"arch": "fpn"}, TrainingError, "give --arch pspnet --encoder mobilenet_v2"),
-        ({"encoder": "resnet18"}, TrainingError, "give --arch pspnet --encoder mobilenet_v2"),
+        ({"arch": "fpn"}, TrainingError, "give --arch pspnet --encoder tu-test_resnet"),
+        ({"encoder": "resnet18"}, TrainingError, "give --arch pspnet --encoder tu-test_resnet"),
         ({"encoder_weights": "imagenet"}, TrainingError, "give one of them"),
         ({"init_from": "nowhere"}, BundleError, "no such folder"),
     ],
