@@ -36,7 +36,7 @@ def test_a_frozen_encoder_stays_as_it_is_with_its_statistics_and_then_learns(
 ):
     options = replace(quick, average="none", monitor="miou")
     lightning.seed_everything(options.seed, verbose=False)
-    begun, _ = build_network("pspnet", "mobilenet_v2", bands=3, classes=2, encoder_weights="none")
+    begun, _ = build_network("pspnet", "tu-test_resnet", bands=3, classes=2, encoder_weights="none")
     states = []
     for epochs in (1, 2):
         run = tmp_path / str(epochs)
@@ -49,7 +49,7 @@ def test_a_frozen_encoder_stays_as_it_is_with_its_statistics_and_then_learns(
     for key, value in begun.items():
         if key.startswith("network.encoder."):
             assert torch.equal(frozen[key], value), key
-    used = [key for key in begun if key.startswith("network.encoder.features.0.")]
+    used = [key for key in begun if key.startswith("network.encoder.model.conv1.")]
     assert used
     assert not any(torch.equal(free[key], begun[key]) for key in used)
     head = "network.segmentation_head.0.weight"
