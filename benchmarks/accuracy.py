@@ -27,11 +27,11 @@ from time import monotonic
 
 import numpy as np
 
-from geoseg.chains.stitched import stitched_confusion
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.io.patches import PatchSet
+from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
+from geoseg.patches.patch_set import PatchSet
+from geoseg.prediction.stitched import stitched_confusion
 
 BATCH = 10
 
@@ -116,8 +116,8 @@ def plain(patches: Path, seconds: float, *, seed: int, run: Path) -> None:
     from segmentation_models_pytorch import Unet
 
     from geoseg.model.network import save_network
-    from geoseg.training import TrainOptions
-    from geoseg.training.new_bundle import begin, resolve
+    from geoseg.training.options import TrainOptions
+    from geoseg.training.start import begin, resolve
 
     patch_set = PatchSet.open(patches)
     bundle = begin(patch_set.record, resolve(TrainOptions(encoder="resnet18"))).bundle

@@ -17,13 +17,14 @@ from time import process_time
 import torch
 from common import LEGEND, town
 
-from geoseg.core.memory import keep_freed_memory
-from geoseg.io.legends import load_legend
-from geoseg.io.patch_record import Source
-from geoseg.io.patches import PatchSet
-from geoseg.tiling import TileOptions, tile
-from geoseg.training.augmentation.recipe import STRENGTHS
-from geoseg.training.data.dataset import PatchDataset, Ticket
+from geoseg.labels.legend_files import load_legend
+from geoseg.patches.options import TileOptions
+from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.record import Source
+from geoseg.patches.tile import tile
+from geoseg.raster.threads import keep_freed_memory
+from geoseg.training.augment import STRENGTHS
+from geoseg.training.data import PatchDataset, Ticket
 
 SIDE = 2048
 ROUNDS, TRIES = 60, 4

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.core.scores import IGNORE
-from geoseg.io.raster import RasterReader
-from geoseg.io.reference import ReferenceOptions, open_reference
+from geoseg.labels.legend import IGNORE
+from geoseg.labels.reference import ReferenceOptions, open_reference
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.runtimes import open_runtime
+from geoseg.model.runtime import open_runtime
+from geoseg.raster.reader import RasterReader
 
 SIZE = 512
 RIM = 64

@@ -20,8 +20,9 @@ import numpy as np
 import rasterio
 from common import LEGEND, Run, race, report, town
 
-from geoseg import evaluation
-from geoseg.io.legends import load_legend
+from geoseg.evaluation.compare import compare as compare_maps
+from geoseg.evaluation.comparison import Pair
+from geoseg.labels.legend_files import load_legend
 
 LIMIT, COMMON = "decoding alone", "scikit-learn"
 
@@ -77,8 +78,8 @@ def segmentation_models(side: int) -> np.ndarray:
 def compare(side: int, workers: int) -> np.ndarray:
     """What the command does for a pair."""
     here = town(side)
-    pair = evaluation.Pair("town", here.class_map, here.reference)
-    counted = evaluation.compare(pair, load_legend(str(LEGEND)), workers=workers)
+    pair = Pair("town", here.class_map, here.reference)
+    counted = compare_maps(pair, load_legend(str(LEGEND)), workers=workers)
     return counted.confusion.counts
 
 

@@ -17,9 +17,10 @@ import rasterio
 from common import CACHE, print_race, race, report, town
 from predict import make_model, models
 
-from geoseg.chains import PredictOptions, predict_map
-from geoseg.commands.parsing import parse_size
-from geoseg.mosaicking import MapOutputs
+from geoseg.commands.options import parse_size
+from geoseg.prediction.map_writer import MapOutputs
+from geoseg.prediction.plan import PredictOptions
+from geoseg.prediction.predict import predict_map
 
 TOWN = 6000
 SIDES = {"dense-6000": 6000, "dense-24000": 24000, "sparse-60000": 60000}

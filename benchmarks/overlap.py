@@ -19,15 +19,16 @@ from time import perf_counter
 
 import numpy as np
 
-from geoseg.core.blend import WindowScores, blend
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.lattice import Lattice
-from geoseg.core.scores import IGNORE, classify
-from geoseg.core.window import Window
-from geoseg.io.raster import RasterReader
-from geoseg.io.reference import ReferenceOptions, open_reference
+from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.labels.legend import IGNORE
+from geoseg.labels.reference import ReferenceOptions, open_reference
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.runtimes import open_runtime
+from geoseg.model.runtime import open_runtime
+from geoseg.prediction.blend import WindowScores, blend
+from geoseg.prediction.scores import classify
+from geoseg.prediction.window_grid import Lattice
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.window import Window
 
 OVERLAPS = (0, 8, 4, 2)
 """Parts of a window that it shares with the next: none, 1/8, 1/4, 1/2."""
@@ -98,7 +99,7 @@ def in_one_piece(bundle: ModelBundle, image: np.ndarray, valid: np.ndarray) -> n
     """Classes of the whole picture by one pass of the network."""
     import torch
 
-    from geoseg.model.pipeline import load_pipeline
+    from geoseg.model.segmenter import load_pipeline
 
     pipeline = load_pipeline(bundle)
     with torch.inference_mode():

@@ -29,12 +29,13 @@ from common import CACHE, LEGEND, SAMPLE, print_race, race, report, town
 from rasterio.windows import Window
 
 from geoseg import cli
-from geoseg.chains import LoadedModels, PredictOptions, plan_map, predict_map
-from geoseg.chains.options import SIZES
-from geoseg.core.lattice import Lattice, taper
-from geoseg.io.legends import load_legend
+from geoseg.labels.legend_files import load_legend
 from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.mosaicking import MapOutputs
+from geoseg.model.ensemble import LoadedModels
+from geoseg.prediction.map_writer import MapOutputs
+from geoseg.prediction.plan import SIZES, PredictOptions
+from geoseg.prediction.predict import plan_map, predict_map
+from geoseg.prediction.window_grid import Lattice, taper
 
 RUNTIMES = {
     "torch": {"runtime": "torch", "precision": "fp32"},

@@ -24,8 +24,10 @@ import rasterio
 from common import LEGEND, arguments, print_race, race, report, town
 from rasterio.windows import Window
 
-from geoseg import tiling
-from geoseg.io.legends import load_legend
+from geoseg.labels.legend_files import load_legend
+from geoseg.patches.options import TileOptions
+from geoseg.patches.tile import pair_by_order
+from geoseg.patches.tile import tile as tile_orthos
 
 PATCH = 512
 QUICK = {"compress": "zstd", "zstd_level": 1}
@@ -81,12 +83,10 @@ def write(path: Path, pixels: Any, **options: Any) -> None:
 def tile(side: int, **options: Any) -> None:
     """The step itself, with all patches for training."""
     here = town(side)
-    choices = tiling.TileOptions(
-        **{"patch_size": PATCH, "stride": PATCH, "split": "none"} | options
-    )
-    sources = tiling.pair_by_order([here.ortho], [here.reference])
+    choices = TileOptions(**{"patch_size": PATCH, "stride": PATCH, "split": "none"} | options)
+    sources = pair_by_order([here.ortho], [here.reference])
     with tempfile.TemporaryDirectory() as folder:
-        tiling.tile(sources, load_legend(str(LEGEND)), Path(folder, "patches"), options=choices)
+        tile_orthos(sources, load_legend(str(LEGEND)), Path(folder, "patches"), options=choices)
 
 
 def index(side: int) -> None:

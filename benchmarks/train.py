@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 from common import CACHE, LEGEND, Run, report, town
 
-from geoseg import tiling
-from geoseg.io.legends import load_legend
-from geoseg.io.patch_record import Source
+from geoseg.labels.legend_files import load_legend
+from geoseg.patches.options import TileOptions
+from geoseg.patches.record import Source
+from geoseg.patches.tile import tile
 
 SIDE, PATCH = 4096, 256
 CLASSES = 6
@@ -86,8 +87,8 @@ def prepare() -> None:
     """The town, and an index of its windows for training alone."""
     here = town(SIDE)
     source = Source(name="town", ortho=here.ortho, reference=here.reference)
-    options = tiling.TileOptions(patch_size=PATCH, stride=PATCH, storage="index", val=0)
-    tiling.tile([source], load_legend(str(LEGEND)), PATCHES, options=options, overwrite=True)
+    options = TileOptions(patch_size=PATCH, stride=PATCH, storage="index", val=0)
+    tile([source], load_legend(str(LEGEND)), PATCHES, options=options, overwrite=True)
 
 
 def network(wanted: argparse.Namespace) -> Any:
@@ -106,8 +107,8 @@ def raw(wanted: argparse.Namespace) -> Callable[[], None]:
     """Nothing but the steps, as fast as torch makes them here."""
     import torch
 
-    from geoseg.core.memory import keep_freed_memory
     from geoseg.model.torch_runtime import DTYPES, choose_device, choose_precision
+    from geoseg.raster.threads import keep_freed_memory
 
     keep_freed_memory()
     device = choose_device("auto")
@@ -136,7 +137,8 @@ def raw(wanted: argparse.Namespace) -> Callable[[], None]:
 
 def ours(wanted: argparse.Namespace) -> Callable[[], float]:
     """An epoch of `geoseg train`, reading included; the second one, as it is timed by itself."""
-    from geoseg.training import TrainOptions, train
+    from geoseg.training.options import TrainOptions
+    from geoseg.training.train import train
 
     def work() -> float:
         started = perf_counter()

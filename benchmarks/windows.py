@@ -14,11 +14,13 @@ from pathlib import Path
 import common
 from common import CACHE, LEGEND, town
 
-from geoseg.io.legends import load_legend
-from geoseg.io.patch_record import Source
-from geoseg.io.patches import PatchSet
-from geoseg.tiling import TileOptions, tile
-from geoseg.training import TrainOptions, train
+from geoseg.labels.legend_files import load_legend
+from geoseg.patches.options import TileOptions
+from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.record import Source
+from geoseg.patches.tile import tile
+from geoseg.training.options import TrainOptions
+from geoseg.training.train import train
 
 SIDE = 6000
 STRIDES = {"1,000": 192, "100,000": 18}

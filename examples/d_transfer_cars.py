@@ -17,7 +17,7 @@ from typing import Any
 from common import SAMPLE, Lab, Row, arguments, lab_of, number, print_table, read_report
 from prepare import two_classes
 
-from geoseg.io.legends import load_legend, to_toml
+from geoseg.labels.legend_files import load_legend, to_toml
 
 ENCODER, WEIGHTS, PACKAGE = (
     "tu-tf_efficientnet_lite0",

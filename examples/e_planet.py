@@ -19,7 +19,7 @@ import numpy as np
 from common import SAMPLE, Lab, Row, arguments, lab_of, print_table, read_report
 from prepare import grey_pairs
 
-from geoseg.core.confusion import ConfusionMatrix
+from geoseg.labels.confusion import ConfusionMatrix
 
 AUGMENT = "flips,rotation:10,brightness:0.1,contrast:0.1,noise:0.02"
 PLAIN = ["--loss", "ce", "--class-weights", "none", "--optimizer", "adam", "--augment", "none"]

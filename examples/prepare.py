@@ -11,7 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from geoseg.core.legend import Legend, LegendClass
+from geoseg.labels.legend import Legend, LegendClass
 
 Pixels = NDArray[np.uint8]
 

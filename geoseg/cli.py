@@ -32,7 +32,7 @@ from geoseg.commands import (
     train,
     view,
 )
-from geoseg.commands.talk import complain, echo
+from geoseg.commands.console import complain, echo
 from geoseg.errors import GeosegError, GeosegWarning, InputError
 
 app = typer.Typer(
@@ -44,21 +44,37 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
 app.command("tile")(tile.tile)
+
 app.command("check")(check.check)
+
 app.command("train")(train.train)
+
 app.command("compare")(compare.compare)
+
 app.command("sweep")(sweep.sweep)
+
 app.command("quantize")(quantize.quantize)
+
 app.command("predict")(predict.predict)
+
 app.command("mosaic")(mosaic.mosaic)
+
 app.command("postprocess")(postprocess.postprocess)
+
 app.command("evaluate")(evaluate.evaluate)
+
 app.command("sample-points")(sample_points.sample_points)
+
 app.command("legend")(legend.legend)
+
 app.command("info")(info.info)
+
 app.command("preview")(preview.preview)
+
 app.command("report")(report.report)
+
 app.command("view")(view.view)
 
 

@@ -13,7 +13,7 @@ TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 
 
 def pytest_configure(config):
-    """Pytest resets the filters that geoseg.io sets: pictures without georeference are welcome."""
+    """Pytest resets the filters of geoseg.raster: pictures without a place are welcome."""
     ignored = "ignore::rasterio.errors.NotGeoreferencedWarning"
     config.addinivalue_line("filterwarnings", ignored)
 

@@ -18,7 +18,7 @@ from shapely import box
 
 import geoseg
 from geoseg import cli
-from geoseg.io.outputs import staged
+from geoseg.raster.atomic import staged
 
 COMMANDS = ["tile", "train", "predict", "mosaic", "evaluate", "legend", "preview"]
 PLACE = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)}

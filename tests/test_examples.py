@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 
 from geoseg.cli import app
-from geoseg.core.legend import Legend
+from geoseg.labels.legend import Legend
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("[a-e]_*.py"))

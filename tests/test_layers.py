@@ -1,8 +1,10 @@
-"""The architecture as a test: a module imports only from below it."""
+"""The architecture as a test: one order of folders, no circles, bounds on files."""
 
 import ast
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,32 +12,25 @@ import pytest
 import geoseg
 
 PACKAGE = Path(geoseg.__file__).parent
+README = PACKAGE.parent / "README.md"
 
-LAYERS = [  # from the top; what stands in one layer does not import each other
-    {"__main__"},
-    {"cli"},
-    {"commands"},
-    {"chains"},
-    {
-        "tiling",
-        "training",
-        "prediction",
-        "mosaicking",
-        "postprocessing",
-        "evaluation",
-        "experiments",
-        "vectorizing",
-        "reporting",
-        "quantizing",
-        "checking",
-        "informing",
-    },
-    {"model"},
-    {"io"},
-    {"core"},
-    {"errors", "__init__"},
-]
-RANK = {name: rank for rank, layer in enumerate(reversed(LAYERS)) for name in layer}
+ORDER = (  # a module imports from its own folder and from those before it
+    "errors",
+    "text",
+    "raster",
+    "labels",
+    "patches",
+    "model",
+    "prediction",
+    "postprocess",
+    "evaluation",
+    "report",
+    "training",
+    "commands",
+    "cli",
+    "__main__",
+)
+RANK = {name: rank for rank, name in enumerate(ORDER)}
 
 ONLY_IN = {
     "torch": {"model", "training"},
@@ -47,18 +42,36 @@ ONLY_IN = {
     "nncf": {"model"},
     "onnxruntime": {"model"},
     "lightning": {"training"},
-    "rasterio": {"io", "core.grid"},
-    "pyogrio": {"io"},
-    "shapely": {"io", "vectorizing", "evaluation", "checking"},
-    "geopandas": {"io", "vectorizing", "evaluation"},
+    "rasterio": {
+        "raster",
+        "labels.legend_files",
+        "patches.index",
+        "patches.patch_set",
+        "patches.training_ground",
+        "prediction.chunks",
+        "prediction.window_scores",
+    },
+    "pyogrio": {"raster", "patches.index"},
     "typer": {"cli", "commands"},
 }
+
+LINES = range(60, 481)
+"""Of a module that is neither a command nor a face."""
+
+MOST_MODULES = 165
+"""In the package, faces included."""
+
+OTHER_SIZES = {"raster.reader", "report.sections"}
+
+STEPS = {"patches": 7, "evaluation": 10, "training": 10}
+"""Arrows from file to file of one folder, one after the other, at most; of others 6."""
 
 
 def modules(package):
     """Dotted names below the package, and their files."""
     for path in sorted(package.rglob("*.py")):
-        yield ".".join(path.relative_to(package).with_suffix("").parts), path
+        parts = path.relative_to(package).with_suffix("").parts
+        yield ".".join(parts), path
 
 
 def imports(path):
@@ -71,55 +84,93 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own_part(imported):
-    """The part of geoseg that an import names; None for others."""
-    root, _, rest = imported.partition(".")
-    if root != "geoseg":
-        return None
-    part = rest.partition(".")[0]
-    return part if part in RANK else "__init__"
+def folder_of(module):
+    """The folder, or the module at the top, that a dotted name lies in."""
+    return module.partition(".")[0]
+
+
+def own_modules(package):
+    """The modules of the package that each of its modules imports."""
+    names = {name for name, _ in modules(package)}
+    found = {}
+    for name, path in modules(package):
+        inside = [
+            each.removeprefix("geoseg.") for each in imports(path) if each.startswith("geoseg.")
+        ]
+        found[name] = {
+            next((m for m in (each, each.rpartition(".")[0]) if m in names), None)
+            for each in inside
+        } - {None, name}
+    return found
 
 
 def broken_rules(package):
-    """What the modules of a package do against the layers."""
+    """What the modules of a package do against the order."""
     for module, path in modules(package):
-        own = module.partition(".")[0]
+        own = folder_of(module)
         for imported in imports(path):
-            part = own_part(imported)
-            if part is not None and part != own and RANK[part] >= RANK[own]:
+            root, _, rest = imported.partition(".")
+            if root == "geoseg":
+                part = folder_of(rest)
+                if part in RANK and part != own and RANK[part] >= RANK.get(own, -1):
+                    yield f"{module} imports {imported}"
+            elif not {own, module} & ONLY_IN.get(root, {own}):
                 yield f"{module} imports {imported}"
-            allowed = ONLY_IN.get(imported.partition(".")[0], {own})
-            if own not in allowed and module not in allowed:
-                yield f"{module} imports {imported}"
 
 
-def test_every_module_has_a_layer():
-    assert {module.partition(".")[0] for module, _ in modules(PACKAGE)} <= set(RANK)
+def longest_chain(folder, package=PACKAGE):
+    """Modules of a folder, each of which imports the next; a circle is a ValueError."""
+    arrows = own_modules(package)
+
+    @cache
+    def below(module):
+        following = [m for m in arrows[module] if folder_of(m) == folder and m != folder]
+        return [module, *max((chain(m) for m in following), key=len, default=[])]
+
+    begun = []
+
+    def chain(module):
+        if module in begun:
+            raise ValueError(f"a circle: {[*begun[begun.index(module) :], module]}")
+        begun.append(module)
+        found = below(module)
+        begun.pop()
+        return found
+
+    return max((chain(m) for m in arrows if folder_of(m) == folder), key=len, default=[])
 
 
-def test_modules_import_only_from_below_and_only_what_they_may():
+def test_every_module_has_a_place_in_the_order():
+    assert {folder_of(module) for module, _ in modules(PACKAGE)} <= {*RANK, "__init__"}
+
+
+def test_modules_import_only_from_their_folder_and_from_below_it():
     assert list(broken_rules(PACKAGE)) == []
+
+
+@pytest.mark.parametrize("folder", [name for name in ORDER if (PACKAGE / name).is_dir()])
+def test_the_files_of_a_folder_import_in_one_order_and_few_steps(folder):
+    assert len(longest_chain(folder)) <= STEPS.get(folder, 6) + 1
 
 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("core/blend.py", "from geoseg.io.raster import RasterReader"),
-        ("core/blend.py", "from geoseg import io"),
-        ("core/blend.py", "import geoseg.io"),
-        ("core/blend.py", "import rasterio"),
-        ("io/raster.py", "from geoseg import chains"),
-        ("tiling/tile.py", "from geoseg.training import train"),
-        ("tiling/tile.py", "def late():\n    from rasterio import open"),
+        ("raster/reader.py", "from geoseg.labels.legend import Legend"),
+        ("raster/reader.py", "from geoseg import labels"),
+        ("raster/reader.py", "import geoseg.labels"),
+        ("labels/confusion.py", "import rasterio"),
+        ("patches/tile.py", "from geoseg.training.train import train"),
+        ("patches/tile.py", "def late():\n    from rasterio import open"),
         ("prediction/score.py", "if False:\n    import torch.nn"),
         ("commands/tile.py", "from geoseg import cli"),
         ("model/bundle.py", "from typer import echo"),
-        ("reporting/html.py", "import shapely"),
+        ("errors.py", "from geoseg.raster.window import Window"),
     ],
 )
 def test_a_broken_rule_is_caught(tmp_path, module, line):
     path = tmp_path / module
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(line)
 
     assert len(list(broken_rules(tmp_path))) == 1
@@ -128,10 +179,10 @@ def test_a_broken_rule_is_caught(tmp_path, module, line):
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("core/grid.py", "from rasterio.crs import CRS"),
-        ("io/raster.py", "from geoseg.core.window import Window"),
-        ("commands/tile.py", "def tile():\n    from geoseg import tiling"),
-        ("chains.py", "import geoseg"),
+        ("raster/grid.py", "from rasterio.crs import CRS"),
+        ("labels/reference.py", "from geoseg.raster.window import Window"),
+        ("commands/tile.py", "def tile():\n    from geoseg.patches.tile import tile"),
+        ("evaluation/compare.py", "from geoseg.evaluation.metrics import Evaluation"),
         ("training/task.py", "import torch\nfrom geoseg.model import network"),
     ],
 )
@@ -143,8 +194,52 @@ def test_what_the_design_allows_is_let_through(tmp_path, module, line):
     assert list(broken_rules(tmp_path)) == []
 
 
+def test_a_circle_is_caught(tmp_path):
+    (tmp_path / "raster").mkdir()
+    (tmp_path / "raster/one.py").write_text("from geoseg.raster.two import two")
+    (tmp_path / "raster/two.py").write_text("def late():\n    from geoseg.raster.one import one")
+
+    with pytest.raises(ValueError, match="circle"):
+        longest_chain("raster", tmp_path)
+
+
+def test_files_are_of_a_size_that_can_be_read():
+    odd = {}
+    for module, path in modules(PACKAGE):
+        lines = path.read_text(encoding="utf-8").count("\n")
+        face = path.name in {"__init__.py", "__main__.py"} or module == "cli"
+        command = folder_of(module) == "commands"
+        if lines >= LINES.stop or (lines < LINES.start and not face and not command):
+            odd[module] = lines
+
+    assert set(odd) == OTHER_SIZES, odd
+
+
+def test_there_are_not_more_files_than_one_can_know():
+    assert len([*modules(PACKAGE)]) <= MOST_MODULES
+
+
+def test_the_tree_of_the_readme_is_the_codes():
+    tree = re.search(r"```\ngeoseg/\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert tree, "README.md has no tree"
+    listed = {}
+    for line in tree[1].splitlines():
+        if found := re.match(r"  (\w+)/ +(.*)", line):
+            folder, text = found.groups()
+            listed[folder] = set(re.findall(r"\w+", text.partition(":")[2]))
+        elif found := re.match(r" {10,}([\w, ]+)$", line):
+            listed[folder] |= set(re.findall(r"\w+", found[1]))
+    there = {}
+    for module, path in modules(PACKAGE):
+        folder, _, leaf = module.partition(".")
+        if leaf and path.name != "__init__.py":
+            there.setdefault(folder, set()).add(leaf)
+
+    assert listed == there
+
+
 def test_the_command_line_starts_without_torch():
-    steps = "cli, tiling, prediction, mosaicking, evaluation"
-    code = f"import sys; from geoseg import {steps}; sys.exit('torch' in sys.modules)"
+    steps = "patches.tile, geoseg.prediction.mosaic, geoseg.evaluation.compare"
+    code = f"import sys; import geoseg.cli, geoseg.{steps}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

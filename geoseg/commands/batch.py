@@ -5,21 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from geoseg.commands.talk import Talk
-from geoseg.errors import (
-    BatchError,
-    GeosegError,
-    NoPolygonError,
-    OutputError,
-    OutputExistsError,
-)
-from geoseg.io.outputs import write_text
-from geoseg.io.records import parse_json
+from geoseg.commands.console import Talk
+from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
+from geoseg.raster.atomic import write_text
+from geoseg.raster.records import parse_json
 
 MOST_REASONS = 3
 """Failures that are told once more at the end."""
 
 T = TypeVar("T")
+
 R = TypeVar("R")
 
 

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, echo, print_json, styled, wrapped
+from geoseg.commands.console import Talk, echo, print_json, styled, wrapped
 
 if TYPE_CHECKING:
-    from geoseg.checking import CheckReport
+    from geoseg.patches.check import CheckReport
+
 
 MOST_DETAILS = 8
 """Lines that are printed of a finding; the report has all."""
 
 
 def _parse_findings(text: str) -> tuple[str, ...]:
-    from geoseg.checking import DROPPABLE
+    from geoseg.patches.scan import DROPPABLE
 
     kinds = DROPPABLE if text == "all" else tuple(each.strip() for each in text.split(","))
     if unknown := [kind for kind in kinds if kind not in DROPPABLE]:
@@ -62,9 +63,11 @@ def check(
     Exit code 1 if there are errors, which spoil a training or its figures, and --drop does not
     leave them out.
     """
-    from geoseg import checking
-    from geoseg.commands.outputs import Output, reserve
-    from geoseg.io.folders import CHECK, PATCH_SET
+    from geoseg.commands.options import reserve
+    from geoseg.patches.check import check
+    from geoseg.patches.check_report import write_cleaned_set, write_report
+    from geoseg.raster.folders import CHECK, PATCH_SET
+    from geoseg.raster.guard import Output
 
     if drop and output is None:
         raise typer.BadParameter(
@@ -72,12 +75,12 @@ def check(
         )
     outputs = [Output(output, PATCH_SET if drop else CHECK)] if output is not None else []
     reserve(ctx, outputs, [patches], overwrite=overwrite)
-    report = checking.check(patches, workers=workers, watch=Talk(quiet=quiet).watch)
+    report = check(patches, workers=workers, watch=Talk(quiet=quiet).watch)
     if output is not None and drop:
-        count = checking.write_cleaned_set(output, report, drop, overwrite=overwrite)
+        count = write_cleaned_set(output, report, drop, overwrite=overwrite)
         Talk(quiet=quiet).say(f"{output}: {count} of {len(report.patch_set.patches)} patches left")
     elif output is not None:
-        checking.write_report(output, report, overwrite=overwrite)
+        write_report(output, report, overwrite=overwrite)
     if json:
         print_json(report.to_dict())
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import echo
+from geoseg.commands.console import echo
 
 
 def compare(
@@ -35,20 +35,19 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Print options that differ, figures of the best epoch, time and size of trainings."""
-    from geoseg import experiments
-    from geoseg.commands.outputs import Output, check
-    from geoseg.io.outputs import write_text
+    from geoseg.commands.options import check
+    from geoseg.raster.atomic import write_text
+    from geoseg.raster.guard import Output
+    from geoseg.report.runs import SUFFIXES, comparison, read_entries
 
     if output is not None:
-        if output.suffix.lower() not in experiments.SUFFIXES:
+        if output.suffix.lower() not in SUFFIXES:
             raise typer.BadParameter(
-                f"{output}: a table is written as {', '.join(experiments.SUFFIXES)}",
+                f"{output}: a table is written as {', '.join(SUFFIXES)}",
                 param_hint="--output",
             )
         check([Output(output)], [runs], overwrite=overwrite)
-    table = experiments.comparison(
-        experiments.read_entries(runs), per_class=per_class, best_first=best_first
-    )
+    table = comparison(read_entries(runs), per_class=per_class, best_first=best_first)
     if output is not None:
         write_text(output, table.in_format_of(output.suffix))
     print_table(table.to_json() if json else table.to_text(screen_width()))

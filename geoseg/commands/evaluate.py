@@ -11,6 +11,7 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.batch import Batch
+from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
 from geoseg.commands.legends import (
     LegendMapFile,
     OwnLegend,
@@ -19,21 +20,19 @@ from geoseg.commands.legends import (
     legend_of,
     merged_legend,
 )
-from geoseg.commands.parsing import parse_distance
+from geoseg.commands.options import parse_distance
 from geoseg.commands.survey import Errors, match_orthos
-from geoseg.commands.talk import Talk, echo, print_json, width_of_terminal
-from geoseg.core.columns import subject
 from geoseg.errors import NoPolygonError
+from geoseg.text import subject
 
 FEW_BLOCKS = 30
 """With fewer than this, bounds of figures are not to be trusted much."""
-
 
 MOST_THREADS = 4
 """More by default would only take memory: a third of the work is done by one at a time."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0915
     ctx: typer.Context,
     maps: Annotated[list[Path], typer.Argument(help="Class maps: files, folders or quoted globs.")],
     reference: Annotated[
@@ -175,11 +174,19 @@ def evaluate(
     verbose: options.Verbose = False,
 ) -> None:
     """Compute per-class figures of class maps against reference maps, or a sample of points."""
-    from geoseg import evaluation
-    from geoseg.commands.outputs import Output, reserve
-    from geoseg.io.folders import EVALUATION
-    from geoseg.io.paths import find_rasters, find_references
-    from geoseg.io.reference import ReferenceOptions
+    from geoseg.commands.options import reserve
+    from geoseg.evaluation.area_estimation import evaluate_sample
+    from geoseg.evaluation.compare import pair_maps
+    from geoseg.evaluation.comparison import Measures
+    from geoseg.evaluation.counters import parse_source
+    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.evaluation.report import write_report
+    from geoseg.evaluation.sample_report import sample_table, write_sample_report
+    from geoseg.evaluation.text import table_of
+    from geoseg.labels.reference import ReferenceOptions
+    from geoseg.raster.folders import EVALUATION
+    from geoseg.raster.guard import Output
+    from geoseg.raster.paths import find_rasters, find_references
 
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
@@ -199,16 +206,16 @@ def evaluate(
         reserve(ctx, outputs, named, overwrite=overwrite)
         classes = merged_legend(classes, legend_map, reference_legend)
         watch = talk.watch(paths[0].name)
-        estimates = evaluation.evaluate_sample(
+        estimates = evaluate_sample(
             paths[0], sample, classes, column=attribute, layer=layer, aoi=aoi, watch=watch
         )
         if output is not None:
-            evaluation.write_sample_report(output, estimates, overwrite=overwrite)
-        _tell(estimates, evaluation.sample_table, json=json)
+            write_sample_report(output, estimates, overwrite=overwrite)
+        _tell(estimates, sample_table, json=json)
         return
     references = find_references(reference or [])
     rasters = find_rasters(score_map or [])
-    pairs = evaluation.pair_maps(paths, references, by=pair, scores=rasters)
+    pairs = pair_maps(paths, references, by=pair, scores=rasters)
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
     ground = _ground(patches, split) if patches else None
     choices = ReferenceOptions(
@@ -220,13 +227,13 @@ def evaluate(
         color_tolerance=color_tolerance,
     )
     numbers = class_indices(objects or [], classes)
-    measures = evaluation.Measures(
+    measures = Measures(
         boundary=boundary,
         erode=erode,
         objects=numbers,
         polygons=reference_objects == "polygons",
         connectivity=8 if connectivity == "8" else 4,
-        by=evaluation.parse_source(by) if by else None,
+        by=parse_source(by) if by else None,
         bootstrap=_bootstrap(intervals, block, bootstrap, seed),
     )
     errors = Errors(
@@ -253,14 +260,14 @@ def evaluate(
     )
     if not done:
         batch.finish()
-    report = evaluation.Evaluation(
+    report = Evaluation(
         dict(done), classes, measures, reading=_reading(choices, aoi, patches, split)
     )
     _warn(report, choices, talk)
     report, panels = errors.survey(report, reading, talk, workers=threads)
     if output is not None:
-        evaluation.write_report(output, report, overwrite=overwrite, panels=panels)
-    _tell(report, partial(evaluation.table_of, width=width_of_terminal()), json=json)
+        write_report(output, report, overwrite=overwrite, panels=panels)
+    _tell(report, partial(table_of, width=width_of_terminal()), json=json)
     batch.finish()
 
 
@@ -273,7 +280,7 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
     Returns:
         Pairs with their comparisons.
     """
-    from geoseg.evaluation import compare
+    from geoseg.evaluation.compare import compare
 
     blank: list[str] = []
     outside: list[str] = []
@@ -303,14 +310,14 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
 
 def _ground(patches: Path, split: Literal["train", "val", "test"]) -> Any:
     """Where the patches of a split are, a GeoSeries."""
-    from geoseg.io.patches import PatchSet  # with geopandas, which rasters alone do not need
+    from geoseg.patches.patch_set import PatchSet  # with geopandas, which rasters alone do not need
 
     return PatchSet.open(patches).footprints(split)
 
 
 def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> Any:
     """How confidence intervals are found, if they are wanted."""
-    from geoseg.evaluation import Bootstrap
+    from geoseg.evaluation.bootstrap import Bootstrap
 
     if level is None:
         if block is not None:
@@ -340,11 +347,12 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
         EmptyError: If regions are wanted and there are none.
         InputError: If confidence intervals are wanted and there are no two blocks.
     """
-    from geoseg import evaluation
     from geoseg.errors import EmptyError
+    from geoseg.evaluation.intervals import count_blocks
+    from geoseg.evaluation.metrics import warnings_of
 
     pooled, measures = report.pooled, report.measures
-    for warning in (*evaluation.warnings_of(report), *dict.fromkeys(pooled.notes)):
+    for warning in (*warnings_of(report), *dict.fromkeys(pooled.notes)):
         talk.warn(warning)
     if pooled.unknown_ground:
         talk.detail(
@@ -357,7 +365,7 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
         raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
     if measures.bootstrap is None:
         return
-    blocks = evaluation.count_blocks(pooled.squares, measures.bootstrap)
+    blocks = count_blocks(pooled.squares, measures.bootstrap)
     if blocks < FEW_BLOCKS:
         talk.warn(
             f"only {blocks} blocks of {measures.bootstrap.block}: their bounds are rough, and "
@@ -367,9 +375,9 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
 
 def _hints(report: Any, reading: Any) -> list[str]:
     """What is to be said of the other coding of ISPRS, and of polygons that cover little."""
-    from geoseg.io.class_shares import hint_at_few_polygons
-    from geoseg.io.pixel_classes import hints_at_other_coding
-    from geoseg.io.vector import is_vector
+    from geoseg.labels.pixel_classes import hints_at_other_coding
+    from geoseg.patches.class_shares import hint_at_few_polygons
+    from geoseg.raster.vector import is_vector
 
     legend, confusion = report.legend, report.pooled.confusion
     if hints := hints_at_other_coding(report.pooled.meanings, legend):

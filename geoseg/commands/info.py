@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import columns, echo, print_json, styled, wrapped
+from geoseg.commands.console import columns, echo, print_json, styled, wrapped
 
 
 def info(
@@ -21,9 +21,9 @@ def info(
     json: options.Json = False,
 ) -> None:
     """Say what a file or folder is, in a screenful."""
-    from geoseg import informing
+    from geoseg.report.info import inform
 
-    about = informing.inform(path, defaults=_defaults_of_train())
+    about = inform(path, defaults=_defaults_of_train())
     if json:
         print_json(about.to_dict())
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import echo
+from geoseg.commands.console import echo
 
 
 def legend(
@@ -27,9 +27,10 @@ def legend(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the legend of a preset, or of a reference's values, colours or attribute, to edit."""
-    from geoseg.commands.outputs import Output, check
-    from geoseg.io.legends import find_legend, to_toml
-    from geoseg.io.outputs import write_text
+    from geoseg.commands.options import check
+    from geoseg.labels.legend_files import find_legend, to_toml
+    from geoseg.raster.atomic import write_text
+    from geoseg.raster.guard import Output
 
     if output is not None:
         check([Output(output)], [reference], overwrite=overwrite)

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geoseg.core.columns import in_short
 from geoseg.errors import LegendError
+from geoseg.text import in_short
 
 if TYPE_CHECKING:
-    from geoseg.core.legend import Legend
-    from geoseg.io.legend_map import LegendMap
+    from geoseg.labels.legend import Legend
+    from geoseg.labels.legend_map import LegendMap
+
 
 OwnLegend = Annotated[
     str | None,
     typer.Option("--legend", "-l", help="TOML file or preset [default: as geoseg's own maps say]."),
 ]
+
 LegendMapFile = Annotated[
     Path | None,
     typer.Option(
@@ -25,6 +27,7 @@ LegendMapFile = Annotated[
         "and, if wanted, name: legends that differ are merged.",
     ),
 ]
+
 ReferenceLegend = Annotated[
     str | None,
     typer.Option(
@@ -40,9 +43,8 @@ def legend_of(name: str | None, class_map: Path) -> "Legend":
     Raises:
         LegendError: If there is neither.
     """
-    from geoseg.core.legend import Legend
-    from geoseg.io.legends import load_legend
-    from geoseg.io.window_scores import read_tags
+    from geoseg.labels.legend import Legend
+    from geoseg.labels.legend_files import load_legend, read_tags
 
     if name is not None:
         return load_legend(name)
@@ -70,8 +72,8 @@ def legend_map_of(
     Raises:
         LegendError: If the table or the legend cannot be read.
     """
-    from geoseg.io.legend_map import LegendMap, load_legend_map
-    from geoseg.io.legends import load_legend
+    from geoseg.labels.legend_files import load_legend
+    from geoseg.labels.legend_map import LegendMap, load_legend_map
 
     if legend_map is None:
         if reference_legend is not None:
@@ -113,9 +115,9 @@ def merged_legend(
 
 def _carried(reference: Path) -> "Legend | None":
     """The legend of a class map that geoseg wrote, by the values that it has in the file."""
-    from geoseg.core.legend import Legend
-    from geoseg.io.vector import is_vector
-    from geoseg.io.window_scores import read_tags
+    from geoseg.labels.legend import Legend
+    from geoseg.labels.legend_files import read_tags
+    from geoseg.raster.vector import is_vector
 
     record = None if is_vector(reference) else read_tags(reference).get("legend")
     if record is None:

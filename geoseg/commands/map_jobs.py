@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from geoseg.commands.batch import Batch
-from geoseg.commands.options import TIFF, beside
-from geoseg.commands.outputs import Output, check
-from geoseg.commands.talk import Talk, echo, in_bytes, print_json
-from geoseg.core.columns import subject
+from geoseg.commands.console import Talk, echo, in_bytes, print_json
+from geoseg.commands.options import TIFF, beside, check
 from geoseg.errors import NoPolygonError
-from geoseg.io.folders import WINDOWS
-from geoseg.io.unfinished import refuse_unfinished
+from geoseg.raster.atomic import refuse_unfinished
+from geoseg.raster.folders import WINDOWS
+from geoseg.raster.guard import Output
+from geoseg.text import subject
 
 if TYPE_CHECKING:
-    from geoseg.chains import LoadedModels, PredictOptions, PredictPlan
-    from geoseg.io.patches import PatchSet
     from geoseg.model.bundle import ModelBundle
+    from geoseg.model.ensemble import LoadedModels
     from geoseg.model.segmenter import Runtime
-    from geoseg.mosaicking import MapOutputs, MapReport
+    from geoseg.patches.patch_set import PatchSet
+    from geoseg.prediction.map_writer import MapOutputs, MapReport
+    from geoseg.prediction.plan import PredictOptions, PredictPlan
+
 
 FAILURES = "failed.json"
 """In a folder of maps: the orthophotos of which there is none, and why."""
@@ -94,10 +96,10 @@ class MapJobs:
 
     def _plan(self, job: "tuple[Path, MapOutputs]") -> "tuple[Path, PredictPlan]":
         """What would be done with an orthophoto, for which the network is opened as well."""
-        from geoseg import chains
+        from geoseg.prediction.predict import plan_map
 
         path, outputs = job
-        plan = chains.plan_map(path, self._models.bundle, self._choices, outputs)
+        plan = plan_map(path, self._models.bundle, self._choices, outputs)
         self._models.open(plan.lattice.size, plan.network_size, plan.batch_size)
         if not (self._choices.resume or outputs.overwrite):
             refuse_unfinished(outputs.class_map)
@@ -153,7 +155,7 @@ class MapJobs:
         batch.finish()
 
     def _predict(self, job: "tuple[Path, MapOutputs]") -> "MapReport":
-        from geoseg import chains
+        from geoseg.prediction.predict import predict_map
 
         path, outputs = job
         folder = self._wishes.windows
@@ -168,7 +170,7 @@ class MapJobs:
         def watch(parts: Iterable[Any], total: int) -> Iterable[Any]:
             return scored.of(self._talk.watch(path.name)(parts, total))
 
-        report = chains.predict_map(
+        report = predict_map(
             path,
             self._models,
             outputs,
@@ -196,7 +198,7 @@ class MapJobs:
     @cached_property
     def _outputs(self) -> "list[MapOutputs]":
         """The files of each orthophoto."""
-        from geoseg.mosaicking import MapOutputs
+        from geoseg.prediction.map_writer import MapOutputs
 
         wishes = self._wishes
         return [
@@ -258,16 +260,16 @@ def predict_set(
         BadParameter: If the output is called as a file.
         GeosegError: If something went wrong.
     """
-    from geoseg import chains
+    from geoseg.prediction.predict import patch_maps, predict_patches
 
     if _is_tiff(output) or _is_other_file(output):
         raise typer.BadParameter(
             f"{output}: name a folder for the maps of patches", param_hint="--output"
         )
     watch = talk.watch("predict")
-    maps = [Output(path) for path in chains.patch_maps(patch_set, output, given["split"])]
+    maps = [Output(path) for path in patch_maps(patch_set, output, given["split"])]
     check(maps, [patch_set.folder, models.folders], overwrite=given["overwrite"])
-    reports = chains.predict_patches(patch_set, models, output, watch=watch, **given)
+    reports = predict_patches(patch_set, models, output, watch=watch, **given)
     running = models.running
     name = None if running is None else running.name
     talk.say(f"predicted with {name}")
@@ -283,7 +285,7 @@ def predict_set(
 
 def _targets(paths: Sequence[Path], output: Path, part: tuple[int, int] | None) -> list[Path]:
     """The class map of each orthophoto."""
-    from geoseg.io.paths import unique_names
+    from geoseg.raster.paths import unique_names
 
     if _is_other_file(output):
         raise typer.BadParameter(
@@ -308,7 +310,7 @@ def _is_tiff(output: Path) -> bool:
 
 def _is_other_file(output: Path) -> bool:
     """Whether a path is called as a picture or vector file, and no folder of that name is there."""
-    from geoseg.io.paths import RASTER_SUFFIXES, VECTOR_SUFFIXES
+    from geoseg.raster.paths import RASTER_SUFFIXES, VECTOR_SUFFIXES
 
     suffixes = {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} - {*TIFF}
     return output.suffix.lower() in suffixes and not output.is_dir()

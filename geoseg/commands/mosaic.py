@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, echo, print_json
+from geoseg.commands.console import Talk, echo, print_json
 
 NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
 """Parameters that mean nothing where parts are joined."""
@@ -50,12 +50,15 @@ def mosaic(
     options.refuse_other_formats("--output", output)
     if parts:
         options.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
-    from geoseg import mosaicking
-    from geoseg.commands.outputs import Output, reserve
-    from geoseg.io.legends import load_legend
-    from geoseg.io.paths import find_rasters
+    from geoseg.commands.options import reserve
+    from geoseg.labels.legend_files import load_legend
+    from geoseg.prediction.map_writer import MapOutputs
+    from geoseg.prediction.mosaic import mosaic
+    from geoseg.prediction.parts import join_parts
+    from geoseg.raster.guard import Output
+    from geoseg.raster.paths import find_rasters
 
-    outputs = mosaicking.MapOutputs(
+    outputs = MapOutputs(
         class_map=output,
         scores=options.beside(output, "scores") if scores else None,
         score_type=score_type,
@@ -67,9 +70,9 @@ def mosaic(
     own = [Output(path) for path in outputs.files[::-1]]
     reserve(ctx, own, [paths, inputs, legend], overwrite=overwrite)
     if parts:
-        report = mosaicking.join_parts(paths, outputs)
+        report = join_parts(paths, outputs)
     else:
-        report = mosaicking.mosaic(
+        report = mosaic(
             paths,
             outputs,
             method=method,

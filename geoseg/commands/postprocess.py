@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.console import Talk, echo, print_json
 from geoseg.commands.legends import OwnLegend, legend_of
-from geoseg.commands.parsing import parse_distance
-from geoseg.commands.talk import Talk, echo, print_json
+from geoseg.commands.options import parse_distance
 
 T = TypeVar("T")
 
@@ -77,24 +77,25 @@ def postprocess(
     quiet: options.Quiet = False,
 ) -> None:
     """Clean a class map: --fill, --majority, --rule, --fill-holes, --min-area, in this order."""
-    from geoseg import postprocessing
-    from geoseg.chains.postprocess import postprocess_map
-    from geoseg.commands.outputs import Output, reserve
-    from geoseg.mosaicking import MapOutputs
+    from geoseg.commands.options import reserve
+    from geoseg.postprocess.options import NEAREST, ClassArea, Fill, PostprocessOptions, Rule
+    from geoseg.postprocess.postprocess import postprocess_map
+    from geoseg.prediction.map_writer import MapOutputs
+    from geoseg.raster.guard import Output
 
     if not (fill or majority or rule or fill_holes or min_area):
         raise typer.BadParameter(
             "nothing to do: give --fill, --majority, --rule, --fill-holes or --min-area"
         )
-    areas = postprocessing.ClassArea.parse
-    fills = _parsed("--fill", fill, postprocessing.Fill.parse)
-    if max_distance and not any(each.by == postprocessing.NEAREST for each in fills):
+    areas = ClassArea.parse
+    fills = _parsed("--fill", fill, Fill.parse)
+    if max_distance and not any(each.by == NEAREST for each in fills):
         raise typer.BadParameter("is of --fill CLASS=nearest", param_hint="--max-distance")
-    choices = postprocessing.PostprocessOptions(
+    choices = PostprocessOptions(
         fill=fills,
         max_distance=max_distance,
         majority=majority,
-        rules=_parsed("--rule", rule, postprocessing.Rule.parse),
+        rules=_parsed("--rule", rule, Rule.parse),
         fill_holes=_parsed("--fill-holes", fill_holes, areas),
         min_area=_parsed("--min-area", min_area, areas),
         connectivity=8 if connectivity == "8" else 4,

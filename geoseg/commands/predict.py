@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.console import Talk
 from geoseg.commands.map_jobs import MapJobs, Wishes, find_models, predict_set
-from geoseg.commands.parsing import parse_bounds, parse_count, parse_part, parse_size
-from geoseg.commands.talk import Talk
+from geoseg.commands.options import parse_bounds, parse_count, parse_part, parse_size
 
 SMALLEST = 32
 """Side of the smallest window, in pixels: encoders halve it five times."""
@@ -130,10 +130,11 @@ def predict(
     verbose: options.Verbose = False,
 ) -> None:
     """Predict class maps of orthophotos, or of the patches of a patch set."""
-    from geoseg import chains
-    from geoseg.io.patches import PatchSet, is_patch_set
-    from geoseg.io.paths import find_rasters
-    from geoseg.io.raster import ReadOptions
+    from geoseg.model.ensemble import LoadedModels
+    from geoseg.patches.patch_set import PatchSet, is_patch_set
+    from geoseg.prediction.plan import PredictOptions
+    from geoseg.raster.paths import find_rasters
+    from geoseg.raster.reader import ReadOptions
 
     _refuse_wide_steps(patch_size, stride, overlap)
     if windows is not None and (resume or part is not None):
@@ -149,7 +150,7 @@ def predict(
     options.refuse_given(ctx, ignored, f"is not for {'patch sets' if of_a_set else 'orthophotos'}")
     talk = Talk(quiet=quiet, verbose=verbose)
     batch_size = None if batch_size == "auto" else batch_size
-    models = chains.LoadedModels(
+    models = LoadedModels(
         bundles,
         augmentation=test_time_augmentation,
         runtime=runtime,
@@ -160,7 +161,7 @@ def predict(
         given = {"split": split, "batch_size": batch_size, "overwrite": overwrite}
         predict_set(PatchSet.open(orthos[0]), models, output, talk, json=json, **given)
         return
-    choices = chains.PredictOptions(
+    choices = PredictOptions(
         patch_size=patch_size,
         stride=stride,
         overlap=overlap,

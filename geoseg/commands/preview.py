@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.show import ShownBands, ShownNames, band_choice
-from geoseg.commands.talk import echo
+from geoseg.commands.console import echo
+from geoseg.commands.report import ShownBands, ShownNames, band_choice
 
 
 def preview(
@@ -32,10 +32,11 @@ def preview(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw rasters side by side as PNG, class maps and masks in their colours."""
-    from geoseg.commands.outputs import Output, check
-    from geoseg.io.legends import load_legend
-    from geoseg.io.paths import find_rasters
-    from geoseg.reporting import draw_preview
+    from geoseg.commands.options import check
+    from geoseg.labels.legend_files import load_legend
+    from geoseg.raster.guard import Output
+    from geoseg.raster.paths import find_rasters
+    from geoseg.report.preview import draw_preview
 
     if output.suffix.lower() != ".png":
         raise typer.BadParameter(

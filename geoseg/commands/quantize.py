@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, echo, print_json
+from geoseg.commands.console import Talk, echo, print_json
 
 
 def quantize(
@@ -28,9 +28,10 @@ def quantize(
     verbose: options.Verbose = False,
 ) -> None:
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
-    from geoseg import chains, quantizing
-    from geoseg.io.lock import kept
+    from geoseg.model import quantize as quantizing
     from geoseg.model.bundle import INT8
+    from geoseg.prediction.stitched import stitched_comparison, window_sizes
+    from geoseg.raster.folders import kept
 
     talk = Talk(quiet=quiet, verbose=verbose)
     ctx.with_resource(kept(model / INT8))
@@ -41,8 +42,8 @@ def quantize(
             options=quantizing.QuantizeOptions(
                 samples=samples, seed=seed, force=force, overwrite=overwrite
             ),
-            sizes=chains.window_sizes,
-            measure=chains.stitched_comparison,
+            sizes=window_sizes,
+            measure=stitched_comparison,
             tell=tell,
         )
     proof = report.proof

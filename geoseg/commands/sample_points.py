@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.console import Talk, echo, print_json
 from geoseg.commands.legends import OwnLegend, legend_of
-from geoseg.commands.talk import Talk, echo, print_json
 
 
 def sample_points(
@@ -32,17 +32,18 @@ def sample_points(
     quiet: options.Quiet = False,
 ) -> None:
     """Draw a random sample within each class of a map, for `evaluate --sample`."""
-    from geoseg import evaluation
-    from geoseg.commands.outputs import Output, check
-    from geoseg.io.vector import layer_files
+    from geoseg.commands.options import check
+    from geoseg.evaluation.sampling import SamplingOptions, sample_points
+    from geoseg.raster.guard import Output
+    from geoseg.raster.vector import layer_files
 
     check(map(Output, layer_files(output)), [class_map, legend, aoi], overwrite=overwrite)
     classes = legend_of(legend, class_map)
-    drawn = evaluation.sample_points(
+    drawn = sample_points(
         class_map,
         classes,
         output,
-        options=evaluation.SamplingOptions(
+        options=SamplingOptions(
             points=points, min_per_class=min_per_class, allocation=allocation, seed=seed
         ),
         aoi=aoi,

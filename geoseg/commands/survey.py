@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk
+from geoseg.commands.console import Talk
 
 if TYPE_CHECKING:
-    from geoseg.evaluation import Evaluation, Pair
+    from geoseg.evaluation.comparison import Pair
+    from geoseg.evaluation.metrics import Evaluation
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Errors:
         Raises:
             BadParameter: If it is not.
         """
-        from geoseg.io.style import sidecars
+        from geoseg.labels.style import sidecars
 
         if self.orthos and not (self.worst and self.with_report):
             raise typer.BadParameter("is for --worst with --output", param_hint="--ortho")
@@ -61,17 +62,18 @@ class Errors:
         Returns:
             The evaluation with these windows, and pictures of them.
         """
-        from geoseg import evaluation
+        from geoseg.evaluation.error_map import ErrorOptions, ranked, survey_errors
+        from geoseg.evaluation.report import read_panels
 
         if not (self.error_map or self.worst):
             return report, []
         errors, maps, found = report.error_legend, self._maps(), []
         for pair, comparison in report.comparisons.items():
             path = maps.get(pair)
-            wanted = evaluation.ErrorOptions(
+            wanted = ErrorOptions(
                 error_map=path, worst=self.worst, side=self.side, overwrite=self.overwrite
             )
-            found += evaluation.survey_errors(
+            found += survey_errors(
                 pair,
                 comparison,
                 report.legend,
@@ -83,12 +85,10 @@ class Errors:
             )
             if path is not None:
                 talk.say(f"errors of {pair.name}: {path}")
-        worst = evaluation.ranked(found, self.worst)
+        worst = ranked(found, self.worst)
         panels = []
         if self.with_report:
-            panels = evaluation.read_panels(
-                worst, report.legend, errors, orthos=self.orthos, **reading
-            )
+            panels = read_panels(worst, report.legend, errors, orthos=self.orthos, **reading)
         return replace(report, worst=worst), panels
 
     def _maps(self) -> dict["Pair", Path]:
@@ -113,8 +113,7 @@ def match_orthos(
     Raises:
         InputError: If they do not match.
     """
-    from geoseg.io.matching import match_by_name, match_by_order
-    from geoseg.io.paths import find_rasters
+    from geoseg.raster.paths import find_rasters, match_by_name, match_by_order
 
     paths = find_rasters(named)
     maps = [pair.class_map for pair in pairs]

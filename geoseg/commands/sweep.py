@@ -10,12 +10,13 @@ from typer.models import OptionInfo
 
 from geoseg.commands import options
 from geoseg.commands.compare import print_table, screen_width
-from geoseg.commands.talk import Talk, echo, print_json
+from geoseg.commands.console import Talk, echo, print_json
 from geoseg.errors import BatchError, GeosegError
 
 if TYPE_CHECKING:
-    from geoseg.io.patches import PatchSet
-    from geoseg.training import TrainOptions
+    from geoseg.patches.patch_set import PatchSet
+    from geoseg.training.options import TrainOptions
+
 
 INTERRUPTED = 130
 
@@ -55,25 +56,28 @@ def sweep(
     """Train with every combination of a grid, or as a search chooses; then compare."""
     if retry_failed and not resume:
         raise typer.BadParameter("goes with --resume", param_hint="--retry-failed")
-    from geoseg import experiments
-    from geoseg.commands.outputs import Output, check
-    from geoseg.io.outputs import write_text
-    from geoseg.io.patches import PatchSet
-    from geoseg.training import TrainOptions as Known
+    from geoseg.commands.options import check
+    from geoseg.patches.patch_set import PatchSet
+    from geoseg.raster.atomic import write_text
+    from geoseg.raster.guard import Output
+    from geoseg.report.runs import comparison, read_entries
+    from geoseg.training.grid import Choices, check_figure, read_plan
+    from geoseg.training.options import TrainOptions as Known
+    from geoseg.training.sweep import check_sweep, sweep
 
-    choices = experiments.Choices(Known, parsers(), bounds())
-    plan = experiments.read_plan(grid, choices)
+    choices = Choices(Known, parsers(), bounds())
+    plan = read_plan(grid, choices)
     check([Output(output / each) for each in WRITTEN], [patches, grid], overwrite=True)
     patch_set = PatchSet.open(patches)
-    experiments.check_figure(plan, patch_set)
+    check_figure(plan, patch_set)
     if dry_run:
         earlier = {"resume": resume, "overwrite": overwrite}
-        experiments.check_sweep(patches, output, plan, **earlier)
+        check_sweep(patches, output, plan, **earlier)
         _say_plan(plan)
         _refuse_impossible(plan, patch_set)
         return
     talk = Talk(quiet=quiet)
-    report = experiments.sweep(
+    report = sweep(
         patches,
         output,
         plan,
@@ -86,7 +90,7 @@ def sweep(
     for reason in report.failures.values():
         talk.warn(reason)
     if report.runs:
-        table = experiments.comparison(experiments.read_entries(report.runs), best_first=True)
+        table = comparison(read_entries(report.runs), best_first=True)
         write_text(output / "table.csv", table.in_format_of(".csv"))
         print_table(table.to_json() if json else table.to_text(screen_width()))
     elif json:
@@ -138,14 +142,15 @@ def _strict(parser: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
     """Train as `geoseg train` does; what several trainings warn of is told once."""
-    from geoseg import chains, training
+    from geoseg.prediction.stitched import stitched_confusion
+    from geoseg.training.train import train as train_once
 
     warn = cache(talk.warn)
 
     def train(run: Path, chosen: Mapping[str, Any], *, resume: bool) -> Any:
         choices = _train_options(chosen)
-        stitched = chains.stitched_confusion if choices.validate_stitched else None
-        return training.train(
+        stitched = stitched_confusion if choices.validate_stitched else None
+        return train_once(
             patches, run, options=choices, validate=stitched, resume=resume, quiet=quiet, warn=warn
         )
 
@@ -153,12 +158,12 @@ def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
 
 
 def _train_options(chosen: Mapping[str, Any]) -> "TrainOptions":
-    from geoseg import training
+    from geoseg.training.options import TrainOptions
 
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
     }
-    return training.TrainOptions(**given)
+    return TrainOptions(**given)
 
 
 def _refuse_impossible(plan: Any, patch_set: "PatchSet") -> None:
@@ -167,12 +172,12 @@ def _refuse_impossible(plan: Any, patch_set: "PatchSet") -> None:
     Raises:
         BatchError: If one could not.
     """
-    from geoseg import training
+    from geoseg.training.train import prepare
 
     failures = {}
     for name, chosen in plan.examples().items():
         try:
-            training.prepare(patch_set, None, options=_train_options(chosen))
+            prepare(patch_set, None, options=_train_options(chosen))
         except GeosegError as error:
             failures[name] = str(error)
     if failures:

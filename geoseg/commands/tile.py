@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.talk import Talk, echo, in_bytes, print_json, width_of_terminal
+from geoseg.commands.console import Talk, echo, in_bytes, print_json, width_of_terminal
 
 if TYPE_CHECKING:
-    from geoseg.core.legend import Legend
-    from geoseg.io.patch_record import Source
-    from geoseg.tiling import TileOptions, TileReport
+    from geoseg.labels.legend import Legend
+    from geoseg.patches.options import TileOptions
+    from geoseg.patches.record import Source
+    from geoseg.patches.tile import TileReport
 
 
 def tile(
@@ -94,17 +95,19 @@ def tile(
     verbose: options.Verbose = False,
 ) -> None:
     """Cut orthophotos and reference maps into patches for training."""
-    from geoseg import tiling
-    from geoseg.commands.outputs import Output, check, reserve
-    from geoseg.io.folders import PATCH_SET
-    from geoseg.io.legends import load_legend
-    from geoseg.io.raster import ReadOptions
-    from geoseg.io.reference import ReferenceOptions
+    from geoseg.commands.options import check, reserve
+    from geoseg.labels.legend_files import load_legend
+    from geoseg.labels.reference import ReferenceOptions
+    from geoseg.patches.options import TileOptions
+    from geoseg.patches.tile import tile
+    from geoseg.raster.folders import PATCH_SET
+    from geoseg.raster.guard import Output
+    from geoseg.raster.reader import ReadOptions
 
     options.refuse_wide_stride(stride, patch_size)
     if val + test >= 1:
         raise typer.BadParameter("--val and --test together leave nothing for training")
-    choices = tiling.TileOptions(
+    choices = TileOptions(
         patch_size=patch_size,
         stride=stride,
         edge=edge,
@@ -146,7 +149,7 @@ def tile(
         return
     reserve(ctx, outputs, named, overwrite=overwrite)
     with talk.steps() as progress:
-        report = tiling.tile(
+        report = tile(
             sources,
             classes,
             output,
@@ -160,27 +163,27 @@ def tile(
 def _sources(
     orthos: list[Path] | None, references: list[Path] | None, pairs: Path | None, pair: str
 ) -> "list[Source]":
-    from geoseg import tiling
-    from geoseg.io.paths import find_rasters, find_references
+    from geoseg.patches.tile import pair_by_name, pair_by_order, pairs_from_csv
+    from geoseg.raster.paths import find_rasters, find_references
 
     if pairs is not None:
         if orthos or references:
             raise typer.BadParameter(
                 "takes the place of ORTHOS and --reference", param_hint="--pairs"
             )
-        return tiling.pairs_from_csv(pairs)
+        return pairs_from_csv(pairs)
     if not orthos or not references:
         raise typer.BadParameter("ORTHOS and --reference are needed, or --pairs")
-    join = tiling.pair_by_name if pair == "name" else tiling.pair_by_order
+    join = pair_by_name if pair == "name" else pair_by_order
     return join(find_rasters(orthos), find_references(references))
 
 
 def _tell_plan(
     sources: "list[Source]", classes: "Legend", choices: "TileOptions", *, json: bool
 ) -> None:
-    from geoseg import tiling
+    from geoseg.patches.tile import plan as plan_tiling
 
-    plan = tiling.plan(sources, classes, choices)
+    plan = plan_tiling(sources, classes, choices)
     if json:
         print_json(asdict(plan))
         _refuse_failures(plan.failures)

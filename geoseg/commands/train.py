@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from geoseg.commands import options
-from geoseg.commands.outputs import Output, check
-from geoseg.commands.parsing import parse_count, parse_duration, parse_loggers, parse_rate
-from geoseg.commands.talk import Talk, echo, in_bytes, in_time, print_json
+from geoseg.commands.console import Talk, echo, in_bytes, in_time, print_json
+from geoseg.commands.options import check, parse_count, parse_duration, parse_loggers, parse_rate
 from geoseg.errors import TrainingError
-from geoseg.io.folders import TRAINING
-from geoseg.model.hub import DEFAULT_ENCODER, check_hub
+from geoseg.raster.folders import TRAINING
+from geoseg.raster.guard import Output
 
 if TYPE_CHECKING:
-    from geoseg.training import FoldsReport, TrainPlan, TrainReport
+    from geoseg.training.cross_validation import FoldsReport
+    from geoseg.training.rehearsal import TrainPlan
+    from geoseg.training.train import TrainReport
+
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -234,11 +236,19 @@ def train(
     """Train a segmentation network on a patch set."""
     _refuse_contradictions(output, preview, resume=resume, overwrite=overwrite, dry_run=dry_run)
     if encoder_weights == "imagenet":
+        from geoseg.model.weights import DEFAULT_ENCODER, check_hub
+
         check_hub(encoder or DEFAULT_ENCODER)
-    from geoseg import chains, training
+    from geoseg.prediction.stitched import stitched_confusion
+    from geoseg.training.cross_validation import train_folds
+    from geoseg.training.distributed import is_first
+    from geoseg.training.options import TrainOptions
+    from geoseg.training.pictures import draw_samples
+    from geoseg.training.rehearsal import rehearse
+    from geoseg.training.train import train
 
     _check_augment(augment)
-    choices = training.TrainOptions(
+    choices = TrainOptions(
         arch=arch,
         encoder=encoder,
         encoder_weights=encoder_weights,
@@ -281,7 +291,7 @@ def train(
     outputs = _outputs(output, preview, resume=goes_on)
     check(outputs, [patches, init_from, encoder_weights], overwrite=overwrite or resume)
     if dry_run:
-        plan = training.rehearse(
+        plan = rehearse(
             *(patches, output),
             options=choices,
             folds=folds,
@@ -290,26 +300,26 @@ def train(
         )
         _print_plan(plan, talk, json=json)
         return
-    if preview is not None and training.is_first():
-        training.draw_samples(patches, preview, options=choices, overwrite=overwrite or resume)
+    if preview is not None and is_first():
+        draw_samples(patches, preview, options=choices, overwrite=overwrite or resume)
         _say_drawn(preview, talk, alone=output is None)
     if output is None:
         return
     common: dict[str, Any] = {
         "options": choices,
-        "validate": chains.stitched_confusion if validate_stitched else None,
+        "validate": stitched_confusion if validate_stitched else None,
         "resume": goes_on,
         "overwrite": overwrite,
         "quiet": quiet,
         "warn": talk.warn,
     }
     if folds:
-        together = training.train_folds(patches, output, folds=folds, **common)
+        together = train_folds(patches, output, folds=folds, **common)
         reports = together.runs
     else:
         together = None
-        reports = (training.train(patches, output, **common),)
-    if not training.is_first():
+        reports = (train(patches, output, **common),)
+    if not is_first():
         return  # the first of several processes speaks for all
     for note in (note for report in reports for note in report.notes):
         talk.say(note)
@@ -345,8 +355,8 @@ def _refuse_contradictions(
 
 def _has_begun(run: Path | None, talk: Talk) -> bool:
     """Whether a run folder holds anything; a training may be killed before it does."""
-    from geoseg.io.outputs import is_vacant
-    from geoseg.training import is_first
+    from geoseg.raster.atomic import is_vacant
+    from geoseg.training.distributed import is_first
 
     if run is None or not is_vacant(run):
         return True
@@ -385,7 +395,7 @@ def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:
 
 def _outputs(run: Path | None, preview: Path | None, *, resume: bool) -> list[Output]:
     """What the first of several processes writes; a run that is resumed is added to."""
-    from geoseg.training import is_first
+    from geoseg.training.distributed import is_first
 
     if not is_first():
         return []
@@ -395,7 +405,7 @@ def _outputs(run: Path | None, preview: Path | None, *, resume: bool) -> list[Ou
 
 def _check_augment(text: str) -> None:
     """See that the changes are known and possible."""
-    from geoseg.training.augmentation.recipe import Augmentation
+    from geoseg.training.augment import Augmentation
 
     try:
         Augmentation.parse(text)

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.console import Talk, echo
 from geoseg.commands.legends import LegendMapFile, OwnLegend, ReferenceLegend
-from geoseg.commands.show import (
+from geoseg.commands.report import (
     Aoi,
     Coding,
     Inputs,
@@ -21,7 +22,6 @@ from geoseg.commands.show import (
     band_choice,
     show_options,
 )
-from geoseg.commands.talk import Talk, echo
 
 
 def view(
@@ -52,7 +52,7 @@ def view(
     """Look at files of any size in the browser; ends with Ctrl-C."""
     import webbrowser
 
-    from geoseg.reporting.serve import serving
+    from geoseg.report.serve import serving
 
     talk = Talk(quiet=quiet)
     words = Words(

@@ -1,4 +1,4 @@
-"""A class map and its reference, block by block, and what is counted as they pass by."""
+"""A class map as class indices, and the ground of it that counts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.scores import IGNORE
-from geoseg.core.window import Window
+from geoseg.labels.legend import IGNORE
+from geoseg.raster.window import Window
 
 Labels = NDArray[np.uint8]
 
@@ -82,3 +82,7 @@ class Tally(Protocol):
     def result(self) -> dict[str, Any]:
         """Fields of the `Comparison`, by name."""
         ...
+
+
+ROWS, COLUMNS = 512, 4096
+"""The block that is read at a time, in pixels."""

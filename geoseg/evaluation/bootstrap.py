@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.distance import Distance
+from geoseg.raster.units import Distance
 
 Samples = NDArray[np.float64]
+
 Times = NDArray[np.int64]
+
 Name = TypeVar("Name", bound=Hashable)
 
 FEWEST = 2

@@ -1,14 +1,219 @@
-"""What scores say of themselves: reliability, and figures of each class over thresholds."""
+"""What a class's figures would be if it began at another score."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.calibration import BINS, Reliability
-from geoseg.core.scores import IGNORE, SCORE_STEPS
-from geoseg.core.thresholds import LEVELS, ThresholdCounts
+from geoseg.labels.confusion import Figures, divide
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.prediction.scores import SCORE_STEPS
+from geoseg.raster.statistics import histogram
+
+BINS = 15
+"""Equal bins of the top score, as is customary."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Pixels in bins of their top score, which add up over blocks and maps.
+
+    A score of 0.8 means what it says if 80 % of the pixels that have it are right. Bins are
+    open below and closed above; a score of 0 is in the first.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, ICML, equations 2 to 5.
+    """
+
+    pixels: NDArray[np.int64]
+    """(bins,) pixels."""
+
+    right: NDArray[np.int64]
+    """(bins,) of these, whose class is right."""
+
+    score_sum: Figures
+    """(bins,) sum of their top scores."""
+
+    @classmethod
+    def zeros(cls, bins: int = BINS) -> Self:
+        """Nothing counted yet."""
+        return cls(np.zeros(bins, np.int64), np.zeros(bins, np.int64), np.zeros(bins))
+
+    @classmethod
+    def count(cls, top: NDArray[Any], right: NDArray[np.bool_], *, bins: int = BINS) -> Self:
+        """Count pixels.
+
+        Args:
+            top: (n,) score of each pixel's class, 0..1.
+            right: (n,) bool, True where that class is the reference's.
+            bins: How many.
+        """
+        own = np.ceil(top * np.float64(bins)).astype(np.intp) - 1
+        own = own.clip(0, bins - 1)
+        return cls(
+            np.bincount(own, minlength=bins),
+            np.bincount(own[right], minlength=bins),
+            np.bincount(own, weights=top, minlength=bins).astype(np.float64, copy=False),
+        )
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.pixels + other.pixels,
+            self.right + other.right,
+            self.score_sum + other.score_sum,
+        )
+
+    @property
+    def edges(self) -> Figures:
+        """(bins + 1,) where bins begin and end."""
+        return np.linspace(0, 1, len(self.pixels) + 1)
+
+    @property
+    def mean_score(self) -> Figures:
+        """(bins,) mean top score; NaN for an empty bin."""
+        return divide(self.score_sum, self.pixels)
+
+    @property
+    def accuracy(self) -> Figures:
+        """(bins,) share of pixels that are right; NaN for an empty bin."""
+        return divide(self.right, self.pixels)
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean distance of score and accuracy; NaN without pixels."""
+        gaps = np.abs(self.score_sum - self.right)
+        return float(divide(gaps.sum(), self.pixels.sum()))
+
+    @property
+    def mce(self) -> float:
+        """Maximum calibration error: of the worst bin; NaN without pixels."""
+        gaps = np.abs(self.mean_score - self.accuracy)
+        return float(np.nanmax(gaps)) if self.pixels.any() else float("nan")
+
+
+LEVELS = SCORE_STEPS + 1
+"""Scores are counted at the levels that are stored, 0/254 to 254/254."""
+
+HAIR = 1e-4
+"""Of a level: a stored score that was decoded has its own level, whatever float32 makes of it."""
+
+Counts = NDArray[np.int64]
+
+
+def score_levels(scores: NDArray[Any]) -> NDArray[np.uint8]:
+    """The highest level that each score reaches.
+
+    >>> score_levels(np.array([0.0, 0.5, 0.999, 1.0], np.float32)).tolist()
+    [0, 127, 253, 254]
+    """
+    return (scores * np.float32(SCORE_STEPS) + np.float32(HAIR)).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdCounts:
+    """Pixels by class and by the level of that class's score, which add up over blocks and maps.
+
+    From them follow exact figures for every threshold that is a level: a pixel has the class if
+    its score is at least the threshold, whatever the other classes score.
+    """
+
+    inside: Counts
+    """(classes, LEVELS) pixels that have the class in the reference."""
+
+    outside: Counts
+    """(classes, LEVELS) pixels that have another class there."""
+
+    @classmethod
+    def zeros(cls, classes: int) -> Self:
+        """Nothing counted yet."""
+        return cls(*(np.zeros((classes, LEVELS), np.int64) for _ in range(2)))
+
+    @classmethod
+    def count(cls, scores: NDArray[Any], reference: NDArray[np.uint8]) -> Self:
+        """Count pixels.
+
+        Args:
+            scores: (classes, n) 0..1.
+            reference: (n,) class indices.
+        """
+        inside, outside = [], []
+        for index, levels in enumerate(map(score_levels, scores)):
+            own = reference == index
+            inside.append(histogram(levels[own])[:LEVELS])
+            outside.append(histogram(levels[~own])[:LEVELS])
+        return cls(np.array(inside), np.array(outside))
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.inside + other.inside, self.outside + other.outside)
+
+    @property
+    def thresholds(self) -> Figures:
+        """(LEVELS,) from 0 to 1."""
+        return np.arange(LEVELS) / SCORE_STEPS
+
+    @property
+    def support(self) -> Counts:
+        """(classes,) pixels of each class in the reference."""
+        return self.inside.sum(axis=1)
+
+    @property
+    def hits(self) -> Counts:
+        """(classes, LEVELS) pixels of the class from each threshold on."""
+        return _from_above(self.inside)
+
+    @property
+    def false_alarms(self) -> Counts:
+        """(classes, LEVELS) pixels of other classes from each threshold on."""
+        return _from_above(self.outside)
+
+    @property
+    def precision(self) -> Figures:
+        """(classes, LEVELS) NaN where no pixel reaches the threshold."""
+        return divide(self.hits, self.hits + self.false_alarms)
+
+    @property
+    def recall(self) -> Figures:
+        """(classes, LEVELS) NaN for a class that is not in the reference."""
+        return divide(self.hits, self.support[:, None])
+
+    @property
+    def f1(self) -> Figures:
+        """(classes, LEVELS) NaN where the class is neither found nor there."""
+        return divide(2 * self.hits, self.hits + self.false_alarms + self.support[:, None])
+
+    @property
+    def iou(self) -> Figures:
+        """(classes, LEVELS) NaN where the class is neither found nor there."""
+        return divide(self.hits, self.false_alarms + self.support[:, None])
+
+    @property
+    def average_precision(self) -> Figures:
+        """(classes,) area under precision over recall, in steps; NaN for a class not there.
+
+        Source: as scikit-learn's ``average_precision_score``.
+        """
+        steps = divide(self.inside, self.support[:, None])
+        return np.where(
+            self.support > 0, (steps * np.nan_to_num(self.precision)).sum(axis=1), np.nan
+        )
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """(classes,) level at which F1 and IoU are highest; `IGNORE` for a class not there.
+
+        Of levels that are equally good the middle one, as the farthest from all that is worse.
+        """
+        f1 = np.nan_to_num(self.f1)
+        levels = [np.flatnonzero(row == row.max()) for row in f1]
+        middle = np.array([each[(len(each) - 1) // 2] for each in levels])
+        return np.where(self.support > 0, middle, IGNORE)
+
+
+def _from_above(counts: Counts) -> Counts:
+    """Sums from the last level down to each."""
+    return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
+
 
 UNITS = 2**24
 """Of a score of 1, in which sums of scores are told in whole numbers: as fine as float32."""
@@ -99,3 +304,99 @@ class ScoreCounts:
     def pixels(self) -> int:
         """Pixels counted."""
         return int(self.reliability.pixels.sum())
+
+
+CURVES = ("precision", "recall", "f1", "iou")
+"""Figures of a class over thresholds."""
+
+
+def score_figures(counts: ScoreCounts, legend: Legend) -> dict[str, Any]:
+    """The main figures; what is undefined is NaN."""
+    columns = {name: each.tolist() for name, each in class_figures(counts).items()}
+    rows = zip(legend.names, *columns.values(), strict=True)
+    return {
+        "pixels": counts.pixels,
+        "without_scores": counts.without_scores,
+        "other_class": counts.other_class,
+        **top_figures(counts),
+        "means_over": "classes present in the reference",
+        "bins": calibration_rows(counts),
+        "classes": [dict(zip(("name", *columns), row, strict=True)) for row in rows],
+    }
+
+
+def top_figures(counts: ScoreCounts) -> dict[str, float]:
+    """Figures of the top scores of all pixels, and the mean of all classes' average precision."""
+    reliability, thresholds = counts.reliability, counts.thresholds
+    pixels = max(counts.pixels, 1)
+    present = thresholds.support > 0
+    precision = thresholds.average_precision[present]
+    return {
+        "ece": reliability.ece,
+        "mce": reliability.mce,
+        "mean_top_score": float(reliability.score_sum.sum() / pixels),
+        "accuracy_of_top_score": float(reliability.right.sum() / pixels),
+        "mean_average_precision": float(precision.mean()) if present.any() else np.nan,
+    }
+
+
+def class_figures(counts: ScoreCounts) -> dict[str, Figures]:
+    """(classes,) average precision, and the threshold of the highest F1 with its figures."""
+    thresholds, levels = counts.thresholds, counts.thresholds.best
+    there = levels != IGNORE
+    places = np.arange(len(levels)), np.where(there, levels, 0)
+    best = {name: getattr(thresholds, name)[places] for name in CURVES}
+    return {
+        "average_precision": thresholds.average_precision,
+        "best_threshold": np.where(there, thresholds.thresholds[places[1]], np.nan),
+        **{f"best_{name}": np.where(there, each, np.nan) for name, each in best.items()},
+    }
+
+
+def bin_figures(counts: ScoreCounts) -> dict[str, Figures]:
+    """(bins,) what the scores of each bin say, and how many of its pixels are right."""
+    reliability = counts.reliability
+    return {"mean_score": reliability.mean_score, "accuracy": reliability.accuracy}
+
+
+def calibration_rows(counts: ScoreCounts) -> list[dict[str, Any]]:
+    """A row for each bin of the top score."""
+    reliability = counts.reliability
+    columns = {
+        "above": reliability.edges[:-1],
+        "up_to": reliability.edges[1:],
+        "pixels": reliability.pixels,
+        **bin_figures(counts),
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def threshold_rows(
+    counts: ScoreCounts, legend: Legend, bounds: Mapping[str, Figures] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for each class and threshold.
+
+    Args:
+        counts: The pixels.
+        legend: The classes.
+        bounds: (2, classes, LEVELS) of each figure, if they are known.
+    """
+    thresholds = counts.thresholds
+    figures = {name: getattr(thresholds, name) for name in CURVES}
+    hits, false_alarms = thresholds.hits, thresholds.false_alarms
+    for index, name in enumerate(legend.names):
+        for level, threshold in enumerate(thresholds.thresholds.tolist()):
+            yield {
+                "class": name,
+                "threshold": round(threshold, 6),
+                "hits": int(hits[index, level]),
+                "false_alarms": int(false_alarms[index, level]),
+                "misses": int(thresholds.support[index] - hits[index, level]),
+                **{figure: float(values[index, level]) for figure, values in figures.items()},
+                **{
+                    f"{figure}_{side}": float(bound[index, level])
+                    for figure, both in (bounds or {}).items()
+                    for side, bound in zip(("low", "high"), both, strict=True)
+                },
+            }

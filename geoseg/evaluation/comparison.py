@@ -8,15 +8,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.borders import BorderCounts
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.distance import Distance
-from geoseg.core.objects import CONNECTIVITY, Connectivity, ObjectCounts
+from geoseg.evaluation.block import COLUMNS, ROWS
+from geoseg.evaluation.block_counts import ScoreSquares, SquareCounts
 from geoseg.evaluation.bootstrap import Bootstrap
+from geoseg.evaluation.boundary import BorderCounts
 from geoseg.evaluation.calibration import ScoreCounts
-from geoseg.evaluation.score_squares import ScoreSquares
-from geoseg.evaluation.squares import SquareCounts
-from geoseg.io.pixel_classes import Meaning
+from geoseg.evaluation.matching import ObjectCounts
+from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.pixel_classes import Meaning
+from geoseg.labels.reference import open_class_map
+from geoseg.postprocess.components import CONNECTIVITY, Connectivity
+from geoseg.raster.polygons import Area
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.units import Distance
+from geoseg.raster.window import Window, blocks
 
 
 @dataclass(frozen=True)
@@ -171,3 +177,65 @@ def _sum(one: Any, other: Any) -> Any:
     if isinstance(one, Mapping):
         return {key: _sum(one.get(key), other.get(key)) for key in {**one, **other}}
     return one + other
+
+
+class ClassMap:
+    """A class map open for reading in windows.
+
+    Raises:
+        GeosegError: What is wrong with the files.
+    """
+
+    def __init__(
+        self, path: Path, legend: Legend, *, aoi: Path | None = None, ground: Any = None
+    ) -> None:
+        """Open.
+
+        Args:
+            path: Raster of the legend's map values, or of colours.
+            legend: Its classes.
+            aoi: Polygons; ground outside does not count.
+            ground: GeoSeries; ground outside does not count.
+        """
+        self.path = path
+        with RasterReader(path, palette_index=True) as reader:
+            self.grid = reader.grid
+        self._areas = [Area.open(aoi, self.grid)] if aoi else []
+        self._areas += [Area(ground, self.grid)] if ground is not None else []
+        self._map = open_class_map(path, legend=legend, grid=self.grid)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        return self._map.notes
+
+    def blocks(self) -> list[Window]:
+        """Windows that cover the map without overlap."""
+        return list(blocks(self.grid.height, self.grid.width, rows=ROWS, cols=COLUMNS))
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices, also of ground that does not count; 255 without data."""
+        return self._map.read(window)
+
+    def read_counted(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 without data or where the ground does not count."""
+        indices = self._map.read(window)
+        if (outside := self.outside(window)) is not None:
+            indices[outside] = IGNORE
+        return indices
+
+    def outside(self, window: Window) -> NDArray[np.bool_] | None:
+        """(height, width) bool, True where the ground does not count; None: it all counts."""
+        if not self._areas:
+            return None
+        return ~np.logical_and.reduce([area.read(window) for area in self._areas])
+
+    def close(self) -> None:
+        """Release files."""
+        self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -3,22 +3,247 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geoseg.core.undefined import without_nan
-from geoseg.evaluation.curves import draw_calibration, draw_thresholds
-from geoseg.evaluation.figures import Evaluation
-from geoseg.evaluation.quicklooks import Panels, draw_quicklooks
-from geoseg.evaluation.score_figures import calibration_rows, threshold_rows
-from geoseg.evaluation.worst import BOUNDS
-from geoseg.io.folders import EVALUATION
-from geoseg.io.outlines import write_outlines
-from geoseg.io.outputs import staged
-from geoseg.io.style import Symbol, vector_qml
+from geoseg.errors import InputError
+from geoseg.evaluation.calibration import ScoreCounts, calibration_rows, threshold_rows
+from geoseg.evaluation.compare import open_pair, read_block
+from geoseg.evaluation.comparison import Pair
+from geoseg.evaluation.error_map import BOUNDS, ErrorLegend, WorstWindow
+from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.text import in_percent
+from geoseg.labels.legend import Legend
+from geoseg.labels.lookup import to_hex, visible_bands
+from geoseg.labels.style import Symbol, vector_qml
+from geoseg.raster.atomic import staged, without_nan
+from geoseg.raster.folders import EVALUATION
+from geoseg.raster.grid import Grid
+from geoseg.raster.points import write_outlines
+from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.window import Window
+
+
+def draw_calibration(
+    path: Path, counts: ScoreCounts, bounds: Sequence[Mapping[str, Any]] | None = None
+) -> None:
+    """Draw accuracy over top score, and below how many pixels have it.
+
+    Args:
+        path: Picture to write.
+        counts: The pixels.
+        bounds: Of the accuracy of each bin, if they are known.
+    """
+    from matplotlib.figure import Figure
+
+    reliability = counts.reliability
+    width = 1 / len(reliability.pixels)
+    middles = reliability.edges[:-1] + width / 2
+    figure = Figure(figsize=(5.2, 6.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.bar(middles, reliability.accuracy, width, color="#9ecae1", edgecolor="white")
+    upper.plot(
+        [0, 1], [0, 1], "--", color="#555555", linewidth=1, label="scores mean what they say"
+    )
+    upper.plot(reliability.mean_score, reliability.accuracy, "o-", color="#08519c", markersize=4,
+               label=f"the map (ECE {in_percent(reliability.ece)} %)")  # fmt: skip
+    if bounds is not None:
+        low, high = np.array([each["accuracy"] for each in bounds]).T
+        upper.vlines(reliability.mean_score, low, high, color="#08519c", linewidth=1)
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of pixels that are right")
+    upper.legend(loc="upper left", fontsize=9)
+    lower.bar(middles, 100 * reliability.pixels / max(counts.pixels, 1), width, color="#9ecae1",
+              edgecolor="white")  # fmt: skip
+    lower.set(xlabel="score of the class that scores best", ylabel="% of pixels")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_thresholds(
+    path: Path,
+    counts: ScoreCounts,
+    legend: Legend,
+    bounds: Mapping[str, NDArray[np.float64]] | None = None,
+) -> None:
+    """Draw F1 and IoU over thresholds, and precision over recall, for each class.
+
+    Args:
+        path: Picture to write.
+        counts: The pixels.
+        legend: The classes.
+        bounds: (2, classes, LEVELS) of each figure, if they are known.
+    """
+    from matplotlib.figure import Figure
+
+    thresholds = counts.thresholds
+    figure = Figure(figsize=(12.5, 4.4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for axis, name, title in zip(axes, ("f1", "iou"), ("F1", "IoU"), strict=False):
+        for index, each in enumerate(legend.classes):
+            values = getattr(thresholds, name)[index]
+            color = _line_color(each.color)
+            axis.plot(thresholds.thresholds, values, color=color, label=each.name)
+            if bounds is not None:
+                low, high = bounds[name][:, index]
+                axis.fill_between(
+                    thresholds.thresholds, low, high, color=color, alpha=0.2, linewidth=0
+                )
+        axis.set(
+            xlim=(0, 1), ylim=(0, 1), xlabel="score from which on it is the class", ylabel=title
+        )
+    for index, each in enumerate(legend.classes):
+        precision, recall = thresholds.precision[index], thresholds.recall[index]
+        area = in_percent(float(thresholds.average_precision[index]))
+        axes[2].plot(
+            recall, precision, color=_line_color(each.color), label=f"{each.name} ({area})"
+        )
+    axes[2].set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
+    axes[2].legend(loc="lower left", fontsize=8, title="average precision, %", title_fontsize=8)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _line_color(color: Sequence[int]) -> str:
+    """A class's colour, darkened until a thin line of it shows on white."""
+    red, green, blue = color
+    light = (0.3 * red + 0.59 * green + 0.11 * blue) / 255
+    factor = min(0.7 / light, 1) if light else 1
+    return to_hex((int(red * factor), int(green * factor), int(blue * factor)))
+
+
+TOLD = 6
+"""Confusions whose colours are named."""
+
+MOST = 20
+"""Windows that a picture shows."""
+
+INCHES = 2.6
+"""Side of a window's picture."""
+
+STRETCH = (2, 98)
+"""Percentiles of each band that become black and white, unless the band is 8 bit already."""
+
+UNKNOWN_COLOR = (255, 255, 255)
+"""Of pixels without a class."""
+
+Picture = NDArray[np.uint8]
+
+Panels = dict[str, Picture]
+
+
+def read_panels(
+    windows: Sequence[WorstWindow],
+    legend: Legend,
+    errors: ErrorLegend,
+    *,
+    orthos: Mapping[Pair, Path],
+    **reading: Any,
+) -> list[Panels]:
+    """What is to be seen of each window, by title.
+
+    Args:
+        windows: The worst first; the first `MOST` are read.
+        legend: The classes.
+        errors: The classes of error maps.
+        orthos: The orthophotos of maps, as far as there are any.
+        reading: How the reference is read: arguments of `open_pair`.
+
+    Raises:
+        GeosegError: What is wrong with the files.
+    """
+    shown = windows[:MOST]
+    found: dict[int, Panels] = {}
+    for pair in dict.fromkeys(each.pair for each in shown):
+        with open_pair(pair, legend, **reading) as (mapped, truth):
+            for rank, each in enumerate(shown):
+                if each.pair != pair:
+                    continue
+                block = read_block(mapped, truth, each.window)
+                wrong = errors.values(block.reference, block.mapped)
+                found[rank] = {
+                    "reference": _painted(block.all_reference, legend),
+                    "map": _painted(block.all_mapped, legend),
+                    "errors": _painted(wrong, errors.legend),
+                }
+        if pair in orthos:
+            own = [rank for rank, each in enumerate(shown) if each.pair == pair]
+            pictures = _read_ortho(orthos[pair], shown[own[0]].grid, [shown[n].window for n in own])
+            for rank, picture in zip(own, pictures, strict=True):
+                found[rank] = {"orthophoto": picture, **found[rank]}
+    return [found[rank] for rank in sorted(found)]
+
+
+def draw_quicklooks(
+    path: Path,
+    windows: Sequence[WorstWindow],
+    panels: Sequence[Panels],
+    legend: Legend,
+    errors: ErrorLegend,
+) -> None:
+    """Draw a row for each window.
+
+    Args:
+        path: PNG file to write.
+        windows: The worst first.
+        panels: From `read_panels`.
+        legend: The classes.
+        errors: The classes of error maps.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    titles = max((list(each) for each in panels), key=len)
+    size = (INCHES * len(titles), (INCHES + 0.25) * len(panels) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(panels), len(titles), squeeze=False)
+    for rank, (row, own, each) in enumerate(zip(grid, panels, windows, strict=False), 1):
+        for axes, title in zip(row, titles, strict=True):
+            axes.set_axis_off()
+            if title in own:
+                axes.imshow(own[title], interpolation="nearest")
+            axes.set_title(title if rank == 1 else "", fontsize=9)
+        share = each.errors / each.confusion.total
+        label = f"{rank}: {each.pair.name}, {100 * share:.0f} % wrong"
+        row[0].text(0, -0.04, label, transform=row[0].transAxes, va="top", fontsize=8)
+    told = [*legend.classes, *errors.legend.classes[len(legend) :][:TOLD]]
+    keys = [Patch(facecolor=to_hex(each.color), label=each.name) for each in told]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(titles), frameon=False)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def _painted(indices: NDArray[np.uint8], legend: Legend) -> Picture:
+    """(height, width, 3) colours of class indices."""
+    table = np.full((256, 3), UNKNOWN_COLOR, np.uint8)
+    table[: len(legend)] = [each.color for each in legend.classes]
+    return table[indices]
+
+
+def _read_ortho(path: Path, grid: Grid, windows: Sequence[Window]) -> Iterator[Picture]:
+    """(height, width, 3) the orthophoto in windows of a map's grid."""
+    with ExitStack() as stack:
+        reader = stack.enter_context(RasterReader(path))
+        same = (reader.grid.height, reader.grid.width) == (grid.height, grid.width)
+        if not (same or reader.grid.is_georeferenced):
+            raise InputError(f"{path}: has neither the pixels of the map nor a place on the ground")
+        if reader.grid.is_georeferenced and reader.grid != grid:
+            reader = stack.enter_context(
+                RasterReader(path, ReadOptions(on=grid, resampling="bilinear"))
+            )
+        for window in windows:
+            image, valid = reader.read(window)
+            yield _stretched(visible_bands(image, reader.band_names), valid).transpose(1, 2, 0)
+
+
+def _stretched(visible: NDArray[Any], valid: NDArray[np.bool_]) -> Picture:
+    """(3, height, width) bytes; white without data."""
+    if visible.dtype != np.uint8 and valid.any():
+        low, high = np.percentile(visible[:, valid], STRETCH, axis=1)[..., None, None]
+        visible = (255 * ((visible - low) / np.maximum(high - low, 1e-9)).clip(0, 1)).astype("u1")
+    return np.where(valid, visible, UNKNOWN_COLOR[0]).astype(np.uint8)
+
 
 RECORD = EVALUATION.record
 

@@ -4,11 +4,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from geoseg.evaluation.lines import merged_lines, share_of
+from geoseg.evaluation.area_estimation import SampleEvaluation
+from geoseg.evaluation.metrics import share_of
 from geoseg.evaluation.report import matrix_rows, merged_rows, write_csv, write_record
-from geoseg.evaluation.sample import SampleEvaluation
-from geoseg.io.folders import EVALUATION
-from geoseg.io.outputs import staged
+from geoseg.evaluation.text import merged_lines
+from geoseg.raster.atomic import staged
+from geoseg.raster.folders import EVALUATION
 
 LEGEND_OF_TABLE = "estimates +- half their 95 % interval; accuracies in %"
 

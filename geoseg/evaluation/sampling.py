@@ -1,21 +1,151 @@
-"""Points drawn at random within each class of a map, for someone to say what is there."""
+"""What a stratified sample says of a map: accuracy and area, with standard errors."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.area_estimates import allocate
-from geoseg.core.legend import Legend
-from geoseg.core.scores import IGNORE
-from geoseg.core.window import Window
 from geoseg.errors import EmptyError, InputError
-from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
-from geoseg.io.points import Points, write_points
-from geoseg.io.style import Symbol, vector_qml
+from geoseg.evaluation.comparison import ClassMap
+from geoseg.labels.confusion import Figures
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.style import Symbol, vector_qml
+from geoseg.patches.training_ground import TrainedGround
+from geoseg.raster.points import Plots, Points, write_points
+from geoseg.raster.window import Window, blocks
+
+BLOCK = 2048
+"""Side of the parts in which a large plot is read, in pixels."""
+
+NOWHERE = Points(np.empty(0, np.int64), np.empty(0, np.int64), {})
+"""No points."""
+
+
+class Seen(NamedTuple):
+    """What the map has at the units of a sample."""
+
+    classes: NDArray[np.uint8]
+    """(n,) class indices; `IGNORE` where the map has none."""
+
+    shares: NDArray[np.float64]
+    """(n,) share of the unit that has this class, or one that is merged with it."""
+
+
+def look_up(
+    class_map: ClassMap,
+    sample: Points | Plots,
+    classes: int,
+    trained: TrainedGround | None,
+    watch: Watch,
+) -> tuple[NDArray[np.int64], Seen, int]:
+    """Pixels of each class in the map, its class at each point, and pixels that trained its model.
+
+    Args:
+        class_map: Open.
+        sample: Of polygons only the pixels of the map are counted; see `majorities`.
+        classes: How many the map has.
+        trained: What of the map's ground trained its model, if that is known.
+        watch: Shows progress over the blocks.
+    """
+    mapped, seen = np.zeros(classes, np.int64), 0
+    points = sample if isinstance(sample, Points) else NOWHERE
+    found = np.full(len(points.rows), IGNORE, np.uint8)
+    blocks = class_map.blocks()
+    for block in watch(blocks, len(blocks)):
+        labels = class_map.read_counted(block)
+        mapped += np.bincount(labels[labels != IGNORE], minlength=classes)
+        if trained is not None:
+            seen += int(np.count_nonzero(trained.read(block) & (labels != IGNORE)))
+        rows, cols = points.rows - block.row_off, points.cols - block.col_off
+        here = (rows >= 0) & (rows < block.height) & (cols >= 0) & (cols < block.width)
+        found[here] = labels[rows[here], cols[here]]
+    return mapped, Seen(found, np.ones(len(found))), seen
+
+
+def majorities(class_map: ClassMap, plots: Plots, class_of: NDArray[np.int64]) -> Seen:
+    """The class of most pixels of each plot, the first of equals.
+
+    Args:
+        class_map: The map.
+        plots: The polygons.
+        class_of: (classes,) with which class those of the map are merged.
+    """
+    classes = len(class_of)
+    votes = np.array([_votes(class_map, plots, number, classes) for number in range(len(plots))])
+    most, total = votes.argmax(axis=1), votes.sum(axis=1)
+    same = class_of[most][:, None] == class_of
+    found = np.where(total > 0, most, IGNORE).astype(np.uint8)
+    return Seen(found, (votes * same).sum(axis=1) / np.maximum(total, 1))
+
+
+def _votes(class_map: ClassMap, plots: Plots, number: int, classes: int) -> NDArray[np.int64]:
+    """(classes,) pixels of a plot; of those that it touches if it covers no pixel's centre."""
+    votes = np.zeros(classes, np.int64)
+    if (around := plots.window(number)) is None:
+        return votes
+    parts = [
+        part.moved(around.row_off, around.col_off)
+        for part in blocks(around.height, around.width, rows=BLOCK, cols=BLOCK)
+    ]
+    covers = any(plots.read(number, part).any() for part in parts)
+    for part in parts:
+        labels = class_map.read_counted(part)
+        own = plots.read(number, part, touched=not covers) & (labels != IGNORE)
+        votes += np.bincount(labels[own], minlength=classes)
+    return votes
+
+
+def allocate(
+    mapped: NDArray[np.int64], points: int, *, least: int, equal: bool
+) -> NDArray[np.int64]:
+    """How many points each class of a map gets.
+
+    Shares that would be smaller than ``least`` are raised to it, and the others share what is
+    left by their pixels (or equally). No class gets more points than it has pixels.
+
+    Args:
+        mapped: (classes,) pixels of each class.
+        points: How many there are to be.
+        least: For each class that the map has.
+        equal: Whether all classes get the same.
+
+    Raises:
+        ValueError: If there are fewer points than ``least`` asks for.
+
+    >>> allocate(np.array([900, 90, 10, 0]), 100, least=20, equal=False).tolist()
+    [70, 20, 10, 0]
+    """
+    given = np.minimum(mapped, least)
+    if given.sum() > points:
+        raise ValueError(f"{least} for each class takes {given.sum()} points")
+    weights = np.where(mapped > 0, 1, 0) if equal else mapped
+    free = mapped > given
+    while free.any():
+        rest = points - given[~free].sum()
+        shares = rest * weights / weights[free].sum()
+        low, high = free & (shares <= given), free & (shares >= mapped)
+        if not (low | high).any():
+            given[free] = _rounded(shares[free], int(rest))
+            break
+        given[high] = mapped[high]
+        free &= ~(high if high.any() else low)
+    return given
+
+
+def _rounded(shares: Figures, total: int) -> NDArray[np.int64]:
+    """Whole numbers near the shares that sum to the total; the largest remainders go up.
+
+    >>> _rounded(np.array([1.5, 2.2, 1.3]), 5).tolist()
+    [2, 2, 1]
+    """
+    whole = np.floor(shares).astype(np.int64)
+    upwards = np.argsort(whole - shares, kind="stable")[: total - int(whole.sum())]
+    whole[upwards] += 1
+    return whole
+
 
 MAP_VALUE, MAP_CLASS, REFERENCE = "map_value", "map_class", "reference"
 """Columns of a sample; `REFERENCE` is for the interpreter to fill in."""

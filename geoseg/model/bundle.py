@@ -20,19 +20,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.columns import in_short
-from geoseg.core.legend import Legend
 from geoseg.errors import BundleError, LegendError
-from geoseg.io.outputs import write_text
-from geoseg.io.paths import check_component
-from geoseg.io.training_ground import TrainingGround
-from geoseg.model.cache import file_sha256
-from geoseg.model.fields import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
-from geoseg.model.files import CONFIG, MAX_BANDS, WEIGHTS, check_config, check_weights
+from geoseg.labels.legend import Legend
+from geoseg.model.cache import CONFIG, MAX_BANDS, WEIGHTS, check_config, check_weights, file_sha256
+from geoseg.patches.training_ground import TrainingGround
+from geoseg.raster.atomic import write_text
+from geoseg.raster.paths import check_component
+from geoseg.raster.records import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
+from geoseg.text import in_short
 
 RECORD = "geoseg.json"
+
 INT8 = "int8"
+
 INT8_FILES = ("model.xml", "model.bin")
+
 FORMAT = 1
 
 MULTIPLE = 32

@@ -1,12 +1,20 @@
-"""Several views of a window, or several models, whose scores are averaged."""
+"""The models of a prediction: one, or several whose scores are averaged."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import BundleError
+from geoseg.model.bundle import GSD_TOLERANCE, MULTIPLE, ModelBundle
+from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import Runtime
+from geoseg.patches.training_ground import TrainingGround
 
 Augmentation = Literal["flips", "d4"]
 """The image and its mirrorings, or all eight turns and mirrorings of a square."""
@@ -83,3 +91,192 @@ def _view(images: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np
 def _back(scores: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np.float32]:
     """The inverse of `_view`."""
     return np.rot90(scores[..., ::-1] if mirrored else scores, -turns, axes=(2, 3))
+
+
+class Models(Protocol):
+    """What predicting needs of models."""
+
+    bundle: ModelBundle
+    """What they expect and mean."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a map says of them."""
+        ...
+
+    @property
+    def training_ground(self) -> TrainingGround | None:
+        """Where they were trained; None if that is not known of any."""
+        ...
+
+    def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
+        """The models, running on windows of a size.
+
+        Args:
+            window_size: Side of the windows that are handed in, in pixels.
+            network_size: Side to which they are resampled for the network, in pixels.
+            batch_size: Windows at a time; None: as the runtime likes it.
+        """
+        ...
+
+
+class LoadedModels:
+    """Bundles that are run together."""
+
+    def __init__(
+        self,
+        bundles: Sequence[ModelBundle],
+        *,
+        augmentation: Augmentation | None = None,
+        open_one: Callable[..., Runtime] = open_runtime,
+        **choices: Any,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            bundles: Whose legends, bands and GSD must agree.
+            augmentation: Turns and mirrorings over which scores are averaged.
+            open_one: Opens one model.
+            choices: What is handed on to it.
+
+        Raises:
+            BundleError: If the bundles do not go together.
+        """
+        self.bundle = bundles[0]
+        self._bundles = bundles
+        self._augmentation = augmentation
+        self._open_one = open_one
+        self._choices = choices
+        self._open: dict[tuple[int, int, int | None], Runtime] = {}
+        for other in bundles[1:]:
+            _check_agreement(self.bundle, other)
+        if len(bundles) > 1:
+            self.bundle = replace(self.bundle, sizes=_common_sizes(bundles))
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the bundles were loaded from."""
+        return [each.folder for each in self._bundles if each.folder]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a map says of the models."""
+        names = [f"{each.arch}/{each.encoder}" for each in self._bundles]
+        hashes = [each.weights_sha256 for each in self._bundles]
+        several = len(self._bundles) > 1
+        settings = [_settings_sha256(each) for each in self._bundles]
+        record: dict[str, Any] = {
+            "model": names if several else names[0],
+            "weights_sha256": hashes if several else hashes[0],
+            "settings_sha256": settings if several else settings[0],
+        }
+        proofs = [each.quantized for each in self._bundles if each.quantized]
+        if proofs and self._choices.get("precision") in ("auto", "int8"):
+            record["int8_sha256"] = [dict(proof.sha256) for proof in proofs]
+        if self._augmentation:
+            record["test_time_augmentation"] = self._augmentation
+        return record
+
+    @property
+    def training_ground(self) -> TrainingGround | None:
+        """The ground that one of them at least was trained on; None if it is not known of any."""
+        grounds = [each.training_ground for each in self._bundles]
+        known = [each for each in grounds if each is not None]
+        if not known:
+            return None
+        together = known[0] if len(known) == len(grounds) else known[0].joined(None)
+        for other in known[1:]:
+            together = together.joined(other)
+        return together
+
+    def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
+        """The models, running; those of the last sizes asked for stay open.
+
+        Raises:
+            BundleError: If a model cannot be run.
+        """
+        key = (window_size, network_size, batch_size)
+        if key not in self._open:
+            self._open.clear()
+            self._open[key] = self._opened(*key)
+        return self._open[key]
+
+    @property
+    def running(self) -> Runtime | None:
+        """The models as they were opened last; None: not yet."""
+        return next(iter(self._open.values()), None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the models that run."""
+        return [note for runtime in self._open.values() for note in runtime.notes]
+
+    def _opened(self, window_size: int, network_size: int, batch_size: int | None) -> Runtime:
+        members = [
+            self._open_one(
+                each,
+                window_size=window_size,
+                network_size=self._own_size(each, window_size, network_size),
+                batch_size=batch_size,
+                **self._choices,
+            )
+            for each in self._bundles
+        ]
+        runtime = members[0] if len(members) == 1 else Ensemble(members)
+        return Augmented(runtime, self._augmentation) if self._augmentation else runtime
+
+    def _own_size(self, bundle: ModelBundle, window_size: int, network_size: int) -> int:
+        """Side of a window as one of the networks sees it."""
+        if network_size == window_size or not self.bundle.gsd or not bundle.gsd:
+            return network_size
+        if bundle.gsd == self.bundle.gsd:
+            return network_size
+        own = network_size * self.bundle.gsd / bundle.gsd
+        if bundle.sizes:
+            return min(bundle.sizes, key=lambda size: abs(size - own))
+        return round(own / MULTIPLE) * MULTIPLE
+
+
+def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:
+    """Sides of windows that all networks take, as `ModelBundle.sizes` has them.
+
+    Raises:
+        BundleError: If there are none.
+    """
+    particular = [set(each.sizes) for each in bundles if each.sizes]
+    if not particular:
+        return bundles[0].sizes
+    least = (
+        max(each.patch_size for each in bundles if not each.sizes)
+        if any(not each.sizes for each in bundles)
+        else 0
+    )
+    common = {size for size in set.intersection(*particular) if size >= least}
+    if not common:
+        folders = ", ".join(str(each.folder) for each in bundles)
+        raise BundleError(f"{folders} cannot be averaged: they take no windows of the same size")
+    return tuple(sorted(common))
+
+
+def _settings_sha256(bundle: ModelBundle) -> str:
+    """Hash of what stands beside the weights and decides what becomes of their scores."""
+    settings = {
+        "bands": bundle.bands,
+        "normalisation": asdict(bundle.normalisation),
+        "gsd": bundle.gsd,
+        "legend": bundle.legend.to_dict(),
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _check_agreement(first: ModelBundle, other: ModelBundle) -> None:
+    """See that two models mean the same classes and expect the same input."""
+    what = f"{first.folder} and {other.folder} cannot be averaged"
+    if first.legend.to_dict() != other.legend.to_dict():
+        raise BundleError(
+            f"{what}: their legends differ: {first.legend.names}, {other.legend.names}"
+        )
+    if first.bands != other.bands:
+        raise BundleError(f"{what}: one takes {first.bands} bands, the other {other.bands}")
+    if first.gsd and other.gsd and abs(other.gsd / first.gsd - 1) > GSD_TOLERANCE:
+        raise BundleError(f"{what}: trained at {first.gsd:.3g} and {other.gsd:.3g} m/px")

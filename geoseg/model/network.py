@@ -14,13 +14,15 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.fields import Fields, read_object
-from geoseg.model.files import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
+from geoseg.model.bundle import LARGEST, MULTIPLE
+from geoseg.model.cache import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
 from geoseg.model.weights import TIMM, ImagenetNormalisation, load_encoder_weights
+from geoseg.raster.records import Fields, read_object
 
 ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """smp's names."""
@@ -256,3 +258,128 @@ def _explaining(what: str) -> Iterator[None]:
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error.args[0] if error.args else error).splitlines()[0]
         raise TrainingError(f"{what}: {reason[:300]}") from error
+
+
+NARROW = 16
+"""Bands or channels from which such layers are safe."""
+
+
+def spare_narrow_layers(network: nn.Module) -> int:
+    """Let narrow 1 x 1 convolutions with a stride compute in the contiguous layout on a CPU.
+
+    In channels_last, the gradients of a 1 x 1 convolution with stride 2 from 2 to 15 channels write
+    beyond their memory in float32 (torch 2.15 with oneDNN): the process ends, or goes on with other
+    numbers. The stems of MobileOne and RepVGG have such a branch, from the image's bands. The rest
+    of the network keeps its layout.
+
+    Args:
+        network: Its weights have their layout already.
+
+    Returns:
+        How many layers there are.
+    """
+    found = [each for each in network.modules() if _is_narrow(each)]
+    for layer in found:
+        weight = layer.get_parameter("weight")
+        # of a 1 x 1 kernel both layouts are contiguous: only a copy has the strides of this one
+        weight.data = weight.data.clone(memory_format=torch.contiguous_format)
+        layer.register_forward_pre_hook(_to_contiguous)
+    return len(found)
+
+
+def _is_narrow(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and 1 < layer.in_channels // layer.groups < NARROW
+    )
+
+
+def _to_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    (images,) = inputs
+    return (images.contiguous() if images.device.type == "cpu" else images,)
+
+
+FAR = 31 * MULTIPLE
+"""A large side that few numbers divide: a network that takes it takes every multiple of 32."""
+
+_FOUND: dict[tuple[type[nn.Module], str, int, int], tuple[int, ...]] = {}
+"""Sizes of networks of this process, by class, choices, bands and patch size."""
+
+
+def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = False) -> str | None:
+    """Why a network does not take windows of a size; None: it does.
+
+    Args:
+        network: Its modes and weights stay as they are.
+        bands: Of the input.
+        size: Side of a window, in pixels.
+        weightless: Look at shapes alone, which takes no memory and hardly time. Positions that are
+            looked up in a table of fixed length are not seen.
+    """
+    device = torch.device("meta" if weightless else next(network.parameters()).device)
+    window = torch.zeros(1, bands, size, size, device=device)
+    state = {key: value.to(device) for key, value in _tensors(network)} if weightless else {}
+    was_training = network.training
+    try:
+        with torch.inference_mode():
+            logits = functional_call(network.eval(), state, (window,))
+    except (*FAILURES, NotImplementedError) as error:
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    finally:
+        network.train(was_training)
+    if logits.ndim != 4 or max(logits.shape[2:]) > 2 * size:  # noqa: PLR2004 (n, classes, rows, columns)
+        return f"its scores are of {tuple(logits.shape)}"
+    return None
+
+
+def find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ...]:
+    """The sides of windows that a network takes, as `ModelBundle.sizes` has them.
+
+    Nearly all networks take any, which is seen by two or three trials; of the others every multiple
+    of 32 is tried. What was found of an architecture is known as long as the process lives: the
+    trainings of folds and searches ask again and again.
+
+    Args:
+        network: It takes windows of the patch size.
+        bands: Of its input.
+        patch_size: Side of the training patches, in pixels.
+
+    Returns:
+        In pixels, ascending; empty: every multiple of 32 from the patch size on.
+    """
+    config = getattr(network, "config", None)  # smp's, of all that decides shapes
+    if config is None:
+        return _find_sizes(network, bands, patch_size)
+    known = (type(network), repr(config), bands, patch_size)
+    if known not in _FOUND:
+        _FOUND[known] = _find_sizes(network, bands, patch_size)
+    return _FOUND[known]
+
+
+def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ...]:
+    following = (patch_size // MULTIPLE + 1) * MULTIPLE
+    follows = refusal(network, bands, following) is None
+    if follows and (
+        refusal(network, bands, FAR, weightless=True) is None
+        or refusal(network, bands, patch_size, weightless=True) is not None  # it may never run so
+    ):
+        return ()
+    sides = range(following, LARGEST + 1, MULTIPLE)
+    fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
+    if following in fitting and not follows:
+        fitting = [side for side in fitting if refusal(network, bands, side) is None]
+    return (patch_size, *fitting)
+
+
+def some_sizes(network: nn.Module, bands: int, near: int) -> list[int]:
+    """The multiples of 32 next to a size, above and below, of which a network takes windows."""
+    sides = range(MULTIPLE, LARGEST + 1, MULTIPLE)
+    fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
+    below = [side for side in fitting if side < near][-1:]
+    return [*below, *[side for side in fitting if side > near][:1]]
+
+
+def _tensors(network: nn.Module) -> list[tuple[str, Any]]:
+    return [*network.named_parameters(), *cast("Any", network.named_buffers())]

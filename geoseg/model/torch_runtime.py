@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.layout import spare_narrow_layers
-from geoseg.model.pipeline import load_pipeline
-from geoseg.model.segmenter import Precision
+from geoseg.model.network import spare_narrow_layers
+from geoseg.model.segmenter import Precision, load_pipeline
+from geoseg.raster.threads import keep_freed_memory
 
 CUDA_BATCH = 8
 """Windows per call that keep a GPU busy."""
@@ -23,7 +22,6 @@ CUDA_STREAMS = 2
 """While one thread's windows are computed, the other's are copied."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 DEVICES = ("cpu", "cuda", "mps")
 """Kinds of devices that networks are run and trained on; torch knows more."""
@@ -184,3 +182,15 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         "out of memory" in said or "allocate memory" in said
     )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device has too little memory; MPS and CPUs have no exception of their own for it.
+
+    >>> is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB"))
+    True
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "backend out of memory" in text or "DefaultCPUAllocator" in text

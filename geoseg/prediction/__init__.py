@@ -1,5 +1,1 @@
-"""An orthophoto and a segmenter become a stream of window scores. Knows no torch."""
-
-from geoseg.prediction.score import Ortho, check_scores, score
-
-__all__ = ["Ortho", "check_scores", "score"]
+"""A model and rasters become class maps: the stream of window scores."""

@@ -9,13 +9,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.blend import WindowScores
-from geoseg.core.parallel import map_in_order
-from geoseg.core.prefetch import prefetch
-from geoseg.core.window import Window
 from geoseg.errors import BundleError
-from geoseg.io.raster import Pixels
 from geoseg.model.segmenter import Segmenter
+from geoseg.prediction.blend import WindowScores
+from geoseg.raster.reader import Pixels
+from geoseg.raster.threads import map_in_order, prefetch
+from geoseg.raster.window import Window
 
 AHEAD = 2
 """Batches that wait at each end of the network: read, and scored but not yet taken."""

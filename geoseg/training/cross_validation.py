@@ -9,17 +9,81 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.errors import TrainingError
-from geoseg.io.folders import TRAINING
-from geoseg.io.lock import kept
-from geoseg.io.outputs import refuse_existing, write_text
-from geoseg.io.patches import PatchSet
-from geoseg.training.data.folds import fold
-from geoseg.training.new_bundle import resolve
+from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.record import Patch
+from geoseg.patches.splits import Boxes, default_block, patch_boxes, touched_blocks
+from geoseg.raster.atomic import refuse_existing, write_text
+from geoseg.raster.folders import TRAINING, kept
 from geoseg.training.options import TrainOptions
-from geoseg.training.records.run_folder import RUN, check_resumable, run_record, start_folder
+from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
 from geoseg.training.session import Validation
+from geoseg.training.start import resolve
 from geoseg.training.train import TrainReport, prepare, train
+
+DRAWS = 100
+"""Random deals of the blocks, of which the fairest is taken."""
+
+
+def fold(patch_set: PatchSet, number: int, folds: int, *, seed: int) -> PatchSet:
+    """The patches of training and validation, one part of their ground left for validation.
+
+    Whole blocks of ground are dealt to the folds, so that the folds are of like size. Patches
+    that stand on ground of both are left out, and so are those for testing.
+
+    Args:
+        patch_set: As tiled.
+        number: Of the fold that is left out, 0..folds-1.
+        folds: How many there are.
+        seed: Of the deal.
+
+    Raises:
+        TrainingError: If there is too little ground.
+    """
+    boxes, frames = patch_boxes(patch_set)
+    free = np.array([patch.split != "test" for patch in patch_set.patches])
+    inside, outside = _dealt(boxes[free], frames[free], patch_set.record.size, folds, seed)
+    chosen = [patch for patch, each in zip(patch_set.patches, free, strict=True) if each]
+    patches = [
+        replace(patch, split="val" if inside[number, at] else "train")
+        for at, patch in enumerate(chosen)
+        if inside[number, at] or outside[number, at]
+    ]
+    record = replace(patch_set.record, class_pixels=_class_pixels(patches, patch_set.record.size))
+    return PatchSet(patch_set.folder, record, patches)
+
+
+def _class_pixels(patches: Sequence[Patch], size: int) -> tuple[int, ...]:
+    """Pixels of each class in what a fold trains on."""
+    shares = [patch.class_shares for patch in patches if patch.split == "train"]
+    return tuple(np.rint(np.sum(shares, axis=0) * size**2).astype(int).tolist())
+
+
+def _dealt(
+    boxes: Boxes, frames: NDArray[np.int64], size: int, folds: int, seed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(folds, n) whether a window lies on the ground of a fold alone, and whether on none of it."""
+    block = default_block(boxes, frames, size) if len(boxes) else size
+    touched, blocks = touched_blocks(boxes, frames, block) if len(boxes) else (None, 0)
+    if touched is None or blocks < folds:
+        raise TrainingError(
+            f"--folds {folds}: the patches lie in {blocks} block(s) of {block} px; use fewer folds"
+        )
+    rng = np.random.default_rng(seed)
+    deals = [rng.permutation(np.arange(blocks) % folds)[touched] for _ in range(DRAWS)]
+    numbers = np.arange(folds)[:, None, None]
+    alone = [(deal == numbers).all(axis=2) for deal in deals]
+    best = int(np.argmax([each.sum(axis=1).min() for each in alone]))
+    if not alone[best].any(axis=1).all():
+        raise TrainingError(
+            f"--folds {folds}: no patch lies within one of the {blocks} blocks of {block} px that "
+            f"a fold gets; use fewer folds, or tile with a smaller --stride"
+        )
+    return alone[best], (deals[best] != numbers).all(axis=2)
+
 
 NAME = "fold{}"
 """Of a run folder, from 1."""

@@ -4,11 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Average = Literal["none", "ema"]
+
 Optimizer = Literal["adam", "adamw", "sgd", "asgd"]
+
 Schedule = Literal["constant", "plateau", "cosine", "one-cycle", "poly"]
+
 Monitor = Literal["loss", "miou"]
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
 Strategy = Literal["auto", "ddp"]
+
 Logger = Literal["csv", "tensorboard", "mlflow", "wandb"]
 
 EPOCHS = 20

@@ -18,13 +18,13 @@ from lightning.pytorch.callbacks import Callback
 from geoseg.model.network import parameter_count
 from geoseg.model.torch_runtime import choose_precision
 from geoseg.training.cross_validation import check_folds
-from geoseg.training.optimization.lr_finder import STEPS
+from geoseg.training.distributed import own_batch_size
 from geoseg.training.options import UNLIMITED, TrainOptions
-from geoseg.training.ranks import own_batch_size
-from geoseg.training.records.run_folder import check_checkpoint
+from geoseg.training.run_folder import check_checkpoint
 from geoseg.training.session import Training
 from geoseg.training.train import prepare
 from geoseg.training.trainer import explaining, make_trainer
+from geoseg.training.tuning import STEPS
 
 MOST_BATCHES, MOST_VALIDATED = 9, 2
 """Batches of an epoch that are trained with and validated on, at most. The first is not measured:

@@ -11,34 +11,35 @@ from typing import Any
 import lightning
 from torch import nn
 
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.memory import keep_freed_memory
 from geoseg.errors import BundleError, GeosegError, TrainingError
-from geoseg.io.class_shares import ClassShares, warn_of_few_labels
-from geoseg.io.folders import MODEL
-from geoseg.io.outputs import staged, writing
-from geoseg.io.patches import PatchSet
-from geoseg.io.training_ground import TrainingGround
+from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import save_network
 from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device, choose_precision
-from geoseg.training.data.dataset import PatchDataset, TrainingSamples, make_loader
-from geoseg.training.new_bundle import begin
-from geoseg.training.optimization.averaging import MovingAverage
-from geoseg.training.optimization.batch_size import fitting_batch_size
-from geoseg.training.optimization.class_weights import class_weights
-from geoseg.training.optimization.losses import make_loss
-from geoseg.training.optimization.lr_finder import find_lr
-from geoseg.training.optimization.pacing import TimeLimit
+from geoseg.patches.class_shares import ClassShares, warn_of_few_labels
+from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.training_ground import TrainingGround
+from geoseg.raster.atomic import staged, writing
+from geoseg.raster.folders import MODEL
+from geoseg.raster.threads import keep_freed_memory
+from geoseg.training.callbacks import MovingAverage, Patience, Progress, Record, make_loggers
+from geoseg.training.data import PatchDataset, TrainingSamples, make_loader
+from geoseg.training.distributed import (
+    is_first,
+    own_batch_size,
+    rank,
+    share_machine,
+    sharing_on_gpus,
+)
+from geoseg.training.losses import class_weights, make_loss
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.ranks import is_first, own_batch_size, rank, share_machine, sharing_on_gpus
-from geoseg.training.records.callbacks import Patience, Progress, Record
-from geoseg.training.records.history import Row
-from geoseg.training.records.loggers import make_loggers
-from geoseg.training.records.run_folder import ANEW, check_checkpoint, versions
+from geoseg.training.run_folder import ANEW, Row, check_checkpoint, versions
+from geoseg.training.schedule import TimeLimit
+from geoseg.training.start import begin
 from geoseg.training.task import SegmentationTask
 from geoseg.training.trainer import course_callbacks, explaining, make_trainer
+from geoseg.training.tuning import find_lr, fitting_batch_size
 
 Validation = Callable[[Segmenter, ModelBundle, PatchSet], ConfusionMatrix]
 """Counts confusion on the validation ground of a patch set in its own way."""

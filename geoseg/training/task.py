@@ -10,21 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.scores import IGNORE
+from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.labels.legend import IGNORE
 from geoseg.model.bundle import Normalisation
-from geoseg.model.layout import spare_narrow_layers
-from geoseg.model.pipeline import Normalise
-from geoseg.model.segmenter import Segmenter
-from geoseg.training.augmentation.mixing import mix
-from geoseg.training.augmentation.recipe import Augmentation
-from geoseg.training.optimization.depthwise import DepthwiseInFloat32
-from geoseg.training.optimization.losses import LossFunction
-from geoseg.training.optimization.optimizers import make_optimizer
-from geoseg.training.optimization.pacing import TimeLimit
-from geoseg.training.optimization.schedules import course, rise_steps
+from geoseg.model.network import spare_narrow_layers
+from geoseg.model.segmenter import Normalise, Segmenter
+from geoseg.training.augment import Augmentation, mix
+from geoseg.training.distributed import DepthwiseInFloat32, sum_over_processes
+from geoseg.training.losses import LossFunction
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.ranks import sum_over_processes
+from geoseg.training.schedule import TimeLimit, course, make_optimizer, rise_steps
 
 Batch = tuple[Tensor, Tensor]
 

@@ -6,27 +6,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geoseg.errors import TrainingError
-from geoseg.io.folders import MODEL, TRAINING
-from geoseg.io.lock import kept
-from geoseg.io.outputs import refuse_existing
-from geoseg.io.patches import PatchSet
 from geoseg.model.network import load_network, parameter_count
-from geoseg.training.new_bundle import resolve
-from geoseg.training.optimization.schedules import check_course
+from geoseg.patches.patch_set import PatchSet
+from geoseg.raster.atomic import refuse_existing
+from geoseg.raster.folders import MODEL, TRAINING, kept
+from geoseg.training.callbacks import Record, check_loggers
+from geoseg.training.distributed import check_launched, is_first, own_batch_size
 from geoseg.training.options import TrainOptions
-from geoseg.training.ranks import check_launched, is_first, own_batch_size
-from geoseg.training.records.callbacks import Record
-from geoseg.training.records.history import Row, draw_curves
-from geoseg.training.records.loggers import check_loggers
-from geoseg.training.records.pictures import draw_validation
-from geoseg.training.records.run_folder import (
+from geoseg.training.pictures import draw_validation
+from geoseg.training.run_folder import (
+    Row,
     check_resumable,
+    draw_curves,
     run_record,
     start_folder,
     update_record,
     with_found,
 )
+from geoseg.training.schedule import check_course
 from geoseg.training.session import Training, Validation
+from geoseg.training.start import resolve
 
 
 @dataclass(frozen=True)

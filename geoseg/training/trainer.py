@@ -14,11 +14,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
 from geoseg.errors import GeosegError, TrainingError
-from geoseg.model.torch_runtime import choose_precision
-from geoseg.training.optimization.batch_size import is_out_of_memory
-from geoseg.training.optimization.pacing import FreezeEncoder, Plateau, TimeLimit
+from geoseg.model.torch_runtime import choose_precision, is_out_of_memory
+from geoseg.training.callbacks import Record
 from geoseg.training.options import TrainOptions
-from geoseg.training.records.callbacks import Record
+from geoseg.training.schedule import FreezeEncoder, Plateau, TimeLimit
 from geoseg.training.task import SegmentationTask
 
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from geoseg import cli
-from geoseg.core.legend import Legend
-from geoseg.io.legends import to_toml
+from geoseg.labels.legend import Legend
+from geoseg.labels.legend_files import to_toml
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.network import build_network, save_network
 

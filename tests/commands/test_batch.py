@@ -3,7 +3,7 @@ import json
 import pytest
 
 from geoseg.commands.batch import Batch
-from geoseg.commands.talk import Talk
+from geoseg.commands.console import Talk
 from geoseg.errors import BatchError, OutputExistsError, RasterError
 
 

@@ -9,8 +9,8 @@ import rasterio
 from affine import Affine
 from shapely import box
 
-from geoseg.io.patches import PatchSet
-from geoseg.io.training_ground import TrainingGround
+from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.training_ground import TrainingGround
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 """Of the rasters that tests write."""

@@ -1,7 +1,7 @@
 import numpy as np
 import shapely
 
-from geoseg.io.legends import load_legend
+from geoseg.labels.legend_files import load_legend
 
 
 def test_a_legend_from_values_can_be_used(geoseg, world):

@@ -5,9 +5,9 @@ import pytest
 from shapely import box
 from sklearn.metrics import confusion_matrix
 
-from geoseg.reporting import ShowOptions, write_report
-from geoseg.reporting.inputs import sort_inputs
-from geoseg.reporting.scene import opened_scenes
+from geoseg.report.inputs import ShowOptions, sort_inputs
+from geoseg.report.report import write_report
+from geoseg.report.scenes import opened_scenes
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_reference_named_by_hand_takes_the_options_of_evaluate(
         seen.append(confusion_shown(inputs, show))
         return write_report(inputs, output, show, *rest, **more)
 
-    monkeypatch.setattr("geoseg.reporting.write_report", noted)
+    monkeypatch.setattr("geoseg.report.report.write_report", noted)
 
     shown = geoseg("report", class_map, *compared[needs], "-o", world / "report.html")
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from geoseg import training
 from geoseg.errors import TrainingError
+from geoseg.training.options import TrainOptions
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def made(monkeypatch):
     """Options that a stand-in for training was given; it fails at a rate of 1."""
     options = []
 
-    def train(patches, run, *, options: training.TrainOptions, resume, **_):
+    def train(patches, run, *, options: TrainOptions, resume, **_):
         made.append((options, resume))
         if options.lr == 1:
             raise TrainingError(f"{run}: the loss is not finite")
@@ -37,7 +37,7 @@ def made(monkeypatch):
         return SimpleNamespace(best={"val_miou": miou}, interrupted=False)
 
     made = options
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr("geoseg.training.train.train", train)
     return made
 
 
@@ -161,7 +161,7 @@ def test_what_is_interrupted_says_how_to_go_on(geoseg, world, patches, grid, mon
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", stopped)
+    monkeypatch.setattr("geoseg.training.train.train", stopped)
 
     outcome = geoseg("sweep", patches, "--grid", grid, "-o", world / "sweep")
 

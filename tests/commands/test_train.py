@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from geoseg.cli import app
-from geoseg.training import TrainOptions
+from geoseg.training.options import TrainOptions
 
 SMALL = ["--arch", "pspnet", "--encoder", "tu-test_resnet", "--workers", 0, "--device", "cpu"]
 

@@ -1,6 +1,6 @@
 from urllib.request import urlopen
 
-from geoseg.reporting.serve import Server
+from geoseg.report.serve import Server
 
 
 def test_a_page_is_served_until_it_is_interrupted(geoseg, world, monkeypatch):

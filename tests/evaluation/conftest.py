@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from geoseg.core.confusion import ConfusionMatrix
-from geoseg.core.legend import Legend
-from geoseg.evaluation import Comparison, Evaluation, Pair
+from geoseg.evaluation.comparison import Comparison, Pair
+from geoseg.evaluation.metrics import Evaluation
+from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.labels.legend import Legend
 
 
 @pytest.fixture

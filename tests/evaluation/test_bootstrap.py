@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from geoseg.core.distance import Distance
 from geoseg.errors import InputError
-from geoseg.evaluation import Bootstrap, Evaluation, Measures, compare, table_of
-from geoseg.evaluation.bootstrap import draws, intervals
+from geoseg.evaluation.bootstrap import Bootstrap, draws, intervals
+from geoseg.evaluation.compare import compare
+from geoseg.evaluation.comparison import Measures
+from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.text import table_of
+from geoseg.raster.units import Distance
 
 
 def bounds_of_share(right, pixels, options):

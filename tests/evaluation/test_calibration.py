@@ -1,96 +1,73 @@
+import math
+
 import numpy as np
 import pytest
-import rasterio
-from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from geoseg.evaluation import Pair, compare
-from geoseg.evaluation.calibration import ScoreCounts
-
-U = 255
+from geoseg.evaluation.calibration import Reliability
 
 
-def test_a_small_map_written_out():
-    reference = np.array([[0, 0, 1, U, 1]], np.uint8)
-    mapped = np.array([[0, 1, 1, 1, 0]], np.uint8)
-    roof = np.array([[0.9, 0.3, 0.2, 0.2, 0.8]], np.float32)
-    valid = np.array([[True, True, True, True, False]])
+def test_a_small_case_written_out():
+    top, right = np.array([0.5, 0.6, 0.9, 1.0]), np.array([True, False, True, True])
 
-    counted = ScoreCounts.count(reference, mapped, np.stack([roof, 1 - roof]), valid=valid)
+    counted = Reliability.count(top, right, bins=2)
 
-    assert counted.pixels == 3
-    assert counted.without_scores == 1
-    assert counted.reliability.right.sum() == 2
-    assert counted.reliability.score_sum.sum() == pytest.approx(0.9 + 0.7 + 0.8)
-    assert counted.thresholds.support.tolist() == [2, 1]
+    assert counted.pixels.tolist() == [1, 3]  # 0.5 is in the lower bin
+    assert counted.right.tolist() == [1, 2]
+    assert counted.mean_score.tolist() == pytest.approx([0.5, 2.5 / 3])
+    assert counted.ece == pytest.approx((0.5 + 0.5) / 4)
+    assert counted.mce == pytest.approx(0.5)
 
 
-def test_of_equal_scores_the_maps_class_is_right_and_not_the_first():
-    tied = np.full((2, 1, 1), 0.5, np.float32)
-    one = np.array([[1]], np.uint8)
-
-    counted = ScoreCounts.count(one, one, tied, valid=np.array([[True]]))
-
-    assert counted.reliability.right.sum() == 1
-    assert counted.other_class == 0
-
-
-def test_a_class_of_the_map_that_does_not_score_best_is_counted():
-    scores = np.array([[[0.9]], [[0.1]]], np.float32)
-
-    counted = ScoreCounts.count(
-        np.array([[0]], np.uint8), np.array([[1]], np.uint8), scores, valid=np.array([[True]])
-    )
-
-    assert counted.other_class == 1
-    assert counted.reliability.right.sum() == 1  # the scores are judged, not the map
+@pytest.fixture(params=[np.float32, np.uint8], ids=["float32", "stored"])
+def scored(request):
+    """Scores of which the higher ones promise too much."""
+    rng = np.random.default_rng(4)
+    top = rng.uniform(0.3, 1, 3000).astype(np.float32)
+    if request.param is np.uint8:
+        top = np.rint(top * 254).astype(np.float32) / 254
+    return top, rng.random(3000) < top**2
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_scores_of_a_map_are_judged_as_by_scikit_learn(
-    write_pair, write_raster, legend, dtype, workers
-):
-    rng = np.random.default_rng(3)
-    truth = rng.integers(0, 3, (530, 40))  # two blocks
-    logits = rng.normal(size=(3, *truth.shape)) + 2 * (np.arange(3)[:, None, None] == truth)
-    scores = (np.exp(logits) / np.exp(logits).sum(axis=0)).astype(np.float32)
-    if dtype == "uint8":
-        scores = np.rint(scores * 254) / 254
-    known = truth[:, 3:].ravel(), scores[:, :, 3:].reshape(3, -1)
-    reference = np.array([10, 20, 30])[truth]
-    reference[:, :3] = 99
-    pair = write_pair(np.array([1, 4, 0])[scores.argmax(axis=0)], reference)
-    stored = np.rint(scores * 254).astype(np.uint8) if dtype == "uint8" else scores
-    raster = write_raster("scores.tif", stored, nodata=255 if dtype == "uint8" else np.nan)
+def test_bins_are_those_of_scikit_learn(scored):
+    top, right = scored
 
-    judged = Pair("one", pair.class_map, pair.reference, scores=raster)
-    counted = compare(judged, legend, workers=workers).scores
+    counted = Reliability.count(top, right)
 
-    of_truth, of_scores = known
-    top, right = of_scores.max(axis=0), of_scores.argmax(axis=0) == of_truth
-    accuracy, mean_score = calibration_curve(right, top, n_bins=15)
-    filled = counted.reliability.pixels > 0
-    assert counted.reliability.accuracy[filled] == pytest.approx(accuracy, abs=2e-3)
-    assert counted.reliability.mean_score[filled] == pytest.approx(mean_score, abs=2e-3)
-    tolerance = 1e-9 if dtype == "uint8" else 1e-3
-    for index in range(3):
-        expected = metrics.average_precision_score(of_truth == index, of_scores[index])
-        found = counted.thresholds.average_precision[index]
-        assert found == pytest.approx(expected, abs=tolerance)
+    accuracy, score = calibration_curve(right, top, n_bins=15)
+    known = counted.pixels > 0
+    assert counted.accuracy[known] == pytest.approx(accuracy)
+    assert counted.mean_score[known] == pytest.approx(score)
 
 
-def test_pixels_without_scores_are_counted_and_the_area_is_respected(
-    write_pair, write_raster, legend
-):
-    pair = write_pair([[1, 4, 4, 255]], [[10, 20, 20, 20]])
-    stored = np.array([[[254, 0, 255, 0]], [[0, 254, 255, 0]], [[0, 0, 255, 254]]], np.uint8)
-    raster = write_raster("scores.tif", stored, nodata=255)
-    with rasterio.open(raster, "r+") as file:
-        for band, name in enumerate(legend.names, 1):
-            file.set_band_description(band, name)
+def test_errors_are_those_of_the_bins_of_scikit_learn(scored):
+    top, right = scored
+    accuracy, score = calibration_curve(right, top, n_bins=15)
+    pixels, _ = np.histogram(top, np.linspace(0, 1, 16))
 
-    counted = compare(Pair("one", pair.class_map, pair.reference, scores=raster), legend).scores
+    counted = Reliability.count(top, right)
 
-    assert (counted.pixels, counted.without_scores, counted.other_class) == (2, 1, 0)
-    assert (counted + counted).without_scores == 2
+    gaps = np.abs(accuracy - score)
+    assert counted.ece == pytest.approx(np.average(gaps, weights=pixels[pixels > 0]))
+    assert counted.mce == pytest.approx(gaps.max())
+
+
+def test_counts_add_up(scored):
+    top, right = scored
+
+    parts = [Reliability.count(top[part], right[part]) for part in (slice(900), slice(900, None))]
+
+    assert sum(parts, Reliability.zeros()).ece == pytest.approx(Reliability.count(top, right).ece)
+
+
+def test_scores_of_0_and_1_are_in_the_first_and_the_last_bin():
+    counted = Reliability.count(np.array([0.0, 1.0]), np.array([False, True]), bins=3)
+
+    assert counted.pixels.tolist() == [1, 0, 1]
+    assert math.isnan(counted.accuracy[1])
+    assert counted.ece == 0
+
+
+def test_no_pixels_give_no_figures():
+    assert math.isnan(Reliability.zeros().ece)
+    assert math.isnan(Reliability.zeros().mce)

@@ -8,20 +8,13 @@ from scipy import ndimage
 from shapely import box
 from sklearn.metrics import confusion_matrix
 
-from geoseg.core.distance import Distance
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
-from geoseg.evaluation import (
-    Bootstrap,
-    Comparison,
-    Evaluation,
-    Measures,
-    Pair,
-    RegionSource,
-    compare,
-    pair_maps,
-)
-from geoseg.evaluation.compare import open_pair, pass_by
-from geoseg.io.reference import ReferenceOptions
+from geoseg.evaluation.bootstrap import Bootstrap
+from geoseg.evaluation.compare import compare, open_pair, pair_maps, pass_by
+from geoseg.evaluation.comparison import Comparison, Measures, Pair, RegionSource
+from geoseg.evaluation.metrics import Evaluation
+from geoseg.labels.reference import ReferenceOptions
+from geoseg.raster.units import Distance
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 LEFT_HALF = box(500_000, 5_699_998, 500_001, 5_700_000)  # of 4 x 4 pixels

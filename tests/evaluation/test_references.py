@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoseg.core.legend_map import Correspondence, merge_legends
 from geoseg.errors import InputError
-from geoseg.evaluation import Evaluation, Measures, Pair, compare, pair_maps, table_of
+from geoseg.evaluation.compare import compare, pair_maps
+from geoseg.evaluation.comparison import Measures, Pair
+from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.text import table_of
+from geoseg.labels.legend_map import Correspondence, merge_legends
 
 MAP = [[1, 1, 4, 4, 0, 255]]
 

@@ -6,7 +6,7 @@ import pytest
 import rasterio
 
 from geoseg.errors import OutputError, OutputExistsError
-from geoseg.evaluation import write_report
+from geoseg.evaluation.report import write_report
 
 COUNTS = [[3, 0, 1], [1, 4, 0], [0, 0, 4]]
 ABSENT = [[6, 2, 0], [1, 3, 0], [0, 0, 0]]  # no water anywhere

@@ -4,7 +4,7 @@ import pytest
 from shapely import box
 
 from geoseg.errors import EmptyError, InputError, OutputError, OutputExistsError
-from geoseg.evaluation import SamplingOptions, sample_points
+from geoseg.evaluation.sampling import SamplingOptions, sample_points
 
 MAP = [[1, 1, 1, 1, 4, 255], [1, 1, 1, 1, 4, 255], [1, 1, 1, 0, 4, 255]]
 

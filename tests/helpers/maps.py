@@ -3,8 +3,8 @@
 import numpy as np
 from affine import Affine
 
-from geoseg.core.grid import Grid
-from geoseg.postprocessing import MapStrips
+from geoseg.postprocess.strips import MapStrips
+from geoseg.raster.grid import Grid
 
 
 class InMemory:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg.core.legend import Legend
+from geoseg.labels.legend import Legend
 from geoseg.model.bundle import ModelBundle
 
 VALUES = np.array([7, 0, 3], np.uint8)

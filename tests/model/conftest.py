@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from geoseg.core.legend import Legend
+from geoseg.labels.legend import Legend
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.network import build_network, save_network
 

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from geoseg.core.legend import Legend
 from geoseg.errors import BundleError
-from geoseg.io.training_ground import GROUND
+from geoseg.labels.legend import Legend
 from geoseg.model.bundle import RECORD, ModelBundle, Normalisation, bundle_folders
-from geoseg.model.cache import file_sha256
-from geoseg.model.files import CONFIG, WEIGHTS
+from geoseg.model.cache import CONFIG, WEIGHTS, file_sha256
+from geoseg.patches.training_ground import GROUND
 
 HERE = Path("ortho.tif")
 

@@ -4,12 +4,12 @@ import time
 import numpy as np
 import pytest
 
-from geoseg.core.blend import blend
-from geoseg.core.lattice import Lattice
-from geoseg.core.window import Window, sliding_windows
 from geoseg.errors import BundleError, RasterError
-from geoseg.io.raster import RasterReader
-from geoseg.prediction import score
+from geoseg.prediction.blend import blend
+from geoseg.prediction.score import score
+from geoseg.prediction.window_grid import Lattice
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.window import Window, sliding_windows
 
 SIZE = 8
 SHAPES = [(1, 1), (1, 23), (23, 1), (7, 9), (9, 7), (8, 8), (17, 31)]

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from geoseg.errors import OutputExistsError, TrainingError
-from geoseg.training import rehearse, train
+from geoseg.training.rehearsal import rehearse
+from geoseg.training.train import train
 
 
 def files(folder):

@@ -8,16 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg import chains
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.torch_runtime import DTYPES
-from geoseg.training import TrainOptions, session, train
-from geoseg.training.optimization import batch_size, lr_finder
-from geoseg.training.optimization.batch_size import fitting_batch_size
-from geoseg.training.optimization.losses import make_loss
-from geoseg.training.records.loggers import MAKERS
+from geoseg.prediction.stitched import stitched_confusion
+from geoseg.training import session
+from geoseg.training import tuning as batch_size
+from geoseg.training import tuning as lr_finder
+from geoseg.training.callbacks import MAKERS
+from geoseg.training.losses import make_loss
+from geoseg.training.options import TrainOptions
 from geoseg.training.task import SegmentationTask
+from geoseg.training.train import train
+from geoseg.training.tuning import fitting_batch_size
 
 CPU = torch.device("cpu")
 
@@ -138,7 +141,7 @@ def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
     counted = []
 
     def validate(segmenter, bundle, patch_set):
-        confusion = chains.stitched_confusion(segmenter, bundle, patch_set)
+        confusion = stitched_confusion(segmenter, bundle, patch_set)
         counted.append((confusion, patch_set))
         return confusion
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from geoseg.model.bundle import Normalisation
-from geoseg.training.optimization.losses import make_loss
+from geoseg.training.losses import make_loss
 from geoseg.training.options import TrainOptions
 from geoseg.training.task import SegmentationTask
 

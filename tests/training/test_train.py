@@ -16,21 +16,16 @@ import torch
 from filelock import FileLock
 from lightning.pytorch.callbacks import Callback
 
-from geoseg.errors import (
-    BundleError,
-    OutputExistsError,
-    PatchSetError,
-    RasterError,
-    TrainingError,
-)
-from geoseg.io.patches import PatchSet
+from geoseg.errors import BundleError, OutputExistsError, PatchSetError, RasterError, TrainingError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.files import WEIGHTS
+from geoseg.model.cache import WEIGHTS
 from geoseg.model.torch_runtime import TorchSegmenter
-from geoseg.training import TrainOptions, train
-from geoseg.training.data.dataset import TrainingSamples
-from geoseg.training.optimization import pacing
-from geoseg.training.records.callbacks import Progress, Record
+from geoseg.patches.patch_set import PatchSet
+from geoseg.training import schedule as pacing
+from geoseg.training.callbacks import Progress, Record
+from geoseg.training.data import TrainingSamples
+from geoseg.training.options import TrainOptions
+from geoseg.training.train import train
 
 
 def weights(run):
@@ -174,7 +169,8 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
 SCRIPT = """
 import ast, sys
 from pathlib import Path
-from geoseg.training import TrainOptions, train
+from geoseg.training.options import TrainOptions
+from geoseg.training.train import train
 
 options = TrainOptions(**ast.literal_eval(sys.argv[3]))
 train(Path(sys.argv[1]), Path(sys.argv[2]), options=options, quiet=True)

@@ -3,7 +3,7 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from geoseg.errors import LegendError, TrainingError
-from geoseg.training import TrainOptions
+from geoseg.training.options import TrainOptions
 from geoseg.training.trainer import explaining, make_trainer
 
 

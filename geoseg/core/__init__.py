@@ -1,1 +1,0 @@
-"""Pure values and algorithms on numpy: no files, no network."""

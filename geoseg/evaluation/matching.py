@@ -1,0 +1,402 @@
+"""Objects: connected pixels of a class, and which of a map are those of its reference."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.labels.confusion import Counts, Figures
+from geoseg.postprocess.components import CONNECTIVITY, Components, Connectivity, Mask
+from geoseg.raster.polygons import Labels, Numbers
+
+AP_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""From which IoU on objects are the same, for the averaged AP: 0.50, 0.55 .. 0.95."""
+
+RECALLS: Figures = np.linspace(0, 1, 101)
+"""At which precision is looked up, and averaged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Objects of a map, which add up over maps."""
+
+    ious: Figures
+    """(objects,) IoU with the reference's object that each is; 0 if it is none."""
+
+    scores: Figures
+    """(objects,) mean score of each; all the same if none is known."""
+
+    scored: bool = True
+    """Whether scores are known."""
+
+    @classmethod
+    def of(cls, ious: Figures, scores: Figures | None = None) -> Self:
+        """Objects with scores, or without."""
+        return cls(ious, np.ones(len(ious)) if scores is None else scores, scores is not None)
+
+    def __add__(self, other: Self) -> Self:
+        if not (len(self.ious) and len(other.ious)):
+            return self if len(self.ious) else other
+        return type(self)(
+            np.concatenate([self.ious, other.ious]),
+            np.concatenate([self.scores, other.scores]),
+            self.scored and other.scored,
+        )
+
+    @cached_property
+    def ranks(self) -> "Ranks":
+        """The objects by falling score."""
+        order = np.argsort(-self.scores, kind="stable")
+        scores, ious = self.scores[order], self.ious[order]
+        hits = np.flatnonzero(ious > 0)
+        last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+        ends = last[np.searchsorted(last, hits)] if len(hits) else hits
+        return Ranks(order, hits, ends, ious[hits])
+
+
+class Hits(NamedTuple):
+    """Objects of a map that are some of its reference, by falling score."""
+
+    ious: Figures
+    """(hits,) IoU with the reference's object that each is."""
+
+    times: Counts
+    """(hits,) how often each counts, 1 or more."""
+
+    taken: Counts
+    """(hits,) objects of the map with this score or a higher one, as often as they count."""
+
+    def average_precision(self, reference: int, iou: float) -> float:
+        """Mean precision over 101 recalls; NaN if the reference has no objects.
+
+        Objects are taken by falling score, those of the same score at once. At each recall
+        counts the highest precision with that recall or more, 0 if it is never reached; it is
+        never higher than where an object has just been found. Without scores there is a single
+        such point.
+
+        Args:
+            reference: Objects that there are.
+            iou: From which on an object is found, 0.5 or more.
+
+        Source: COCO's evaluation (Lin et al. 2014, arXiv:1405.0312; ``pycocotools``), for
+            objects of all sizes and without its limit of 100 for each image.
+        """
+        if not reference:
+            return float("nan")
+        enough = self.ious >= iou
+        found = np.cumsum(self.times[enough])
+        precision = np.maximum.accumulate((found / self.taken[enough])[::-1])[::-1]
+        reached = np.searchsorted(found / reference, RECALLS, side="left")
+        return float(np.append(precision, 0)[reached].mean())
+
+
+class Ranks(NamedTuple):
+    """The order in which objects are taken, which is the same however often each counts."""
+
+    order: Counts
+    """(objects,) their places, by falling score."""
+
+    hits: Counts
+    """(hits,) which of these are objects of the reference."""
+
+    ends: Counts
+    """(hits,) the last one of the same score."""
+
+    ious: Figures
+    """(hits,) IoU with the reference's object that each is."""
+
+    def counted(self, times: Counts) -> Hits:
+        """What is found if objects count several times or not at all.
+
+        Args:
+            times: (objects,) how often each counts, in this order.
+        """
+        often = times[self.hits]
+        there = often > 0
+        return Hits(self.ious[there], often[there], np.cumsum(times)[self.ends[there]])
+
+
+@dataclass(frozen=True)
+class ObjectCounts:
+    """Objects of a class, which add up over maps."""
+
+    reference: int = 0
+    """Objects of the reference."""
+
+    mapped: int = 0
+    """Objects of the map."""
+
+    matched: int = 0
+    """Pairs of the same object, from an IoU of 0.5 on."""
+
+    iou_sum: float = 0.0
+    """Sum of the IoU of these pairs."""
+
+    left_out: int = 0
+    """Polygons of the reference without a pixel that counts."""
+
+    detections: Detections = field(
+        default_factory=lambda: Detections.of(np.empty(0)), compare=False, repr=False
+    )
+    """The objects of the map."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.reference + other.reference,
+            self.mapped + other.mapped,
+            self.matched + other.matched,
+            self.iou_sum + other.iou_sum,
+            self.left_out + other.left_out,
+            self.detections + other.detections,
+        )
+
+    @property
+    def precision(self) -> float:
+        """Share of the map's objects that are there; NaN if it has none."""
+        return _quotient(self.matched, self.mapped)
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference's objects that are found; NaN if it has none."""
+        return _quotient(self.matched, self.reference)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; NaN if there are no objects at all."""
+        return _quotient(2 * self.matched, self.mapped + self.reference)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU of the pairs; NaN if there are none."""
+        return _quotient(self.iou_sum, self.matched)
+
+    @property
+    def hits(self) -> Hits:
+        """The objects that are found."""
+        ranks = self.detections.ranks
+        return ranks.counted(np.ones(len(ranks.order), np.int64))
+
+    @property
+    def ap50(self) -> float:
+        """Average precision from an IoU of 0.5 on; NaN if the reference has no objects."""
+        return self.hits.average_precision(self.reference, AP_IOUS[0])
+
+    @property
+    def ap(self) -> float:
+        """Mean of the average precision at `AP_IOUS`; NaN if the reference has no objects."""
+        hits = self.hits
+        return float(np.mean([hits.average_precision(self.reference, iou) for iou in AP_IOUS]))
+
+
+def _quotient(above: float, below: float) -> float:
+    return above / below if below else float("nan")
+
+
+LEAST_IOU = 0.5
+"""Of an object in the map and one of the reference, so that they are the same object."""
+
+
+class Objects(Protocol):
+    """Objects that come in strips, from the top down."""
+
+    def add(self, strip: Any) -> Labels:
+        """The next rows."""
+        ...
+
+    def joined(self) -> Numbers:
+        """(numbers,) the object that each number belongs to; 0 for 0."""
+        ...
+
+
+class Numbered:
+    """Objects that are numbered from the beginning, such as polygons."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+
+    def add(self, strip: Labels) -> Labels:
+        """The next rows."""
+        self._highest = max(self._highest, int(strip.numbers.max()))
+        return strip
+
+    def joined(self) -> Numbers:
+        """(numbers,) each number is an object."""
+        return np.arange(self._highest + 1)
+
+
+class Matches(NamedTuple):
+    """What the objects of a map and of a reference are to each other, and where they are."""
+
+    counts: ObjectCounts
+    """The objects and how many are the same."""
+
+    reference: Numbers
+    """(objects of the reference,) first pixel of each, by its number in reading order."""
+
+    mapped: Numbers
+    """(objects of the map,) the same; if it is one of the reference, that one's first pixel."""
+
+
+class ObjectMatcher:
+    """Matches the objects of a map with those of a reference, both in strips from the top down.
+
+    Memory grows with the number of objects and not with the map.
+
+    Source: as in the SpaceNet challenges (Van Etten et al. 2018, arXiv:1807.01232): objects are the
+    same from an IoU of 0.5 on, and each is matched once, the best pairs first.
+    """
+
+    def __init__(
+        self, reference: Objects | None = None, connectivity: Connectivity = CONNECTIVITY
+    ) -> None:
+        """Begin.
+
+        Args:
+            reference: How the objects of the reference are told; connected pixels if not given.
+            connectivity: What is connected.
+        """
+        self._reference = reference or Components(connectivity)
+        self._mapped = Components(connectivity)
+        self._areas = _Sums(), _Sums()
+        self._firsts = _Firsts(), _Firsts()
+        self._scores = _Sums()
+        self._pixels = 0
+        self._overlaps = [(np.empty((0, 2), np.int64), np.empty(0))]
+        self._scored = False
+
+    def add(self, reference: Any, mapped: Mask, scores: NDArray[Any] | None = None) -> None:
+        """The next rows of both.
+
+        Args:
+            reference: What the objects of the reference are told by: (height, width) bool, True
+                where it has the class, or `Labels`.
+            mapped: (height, width) bool, True where the map has the class.
+            scores: (height, width) of the class, if they are known; NaN counts as 0.
+        """
+        truth, found = self._reference.add(reference), self._mapped.add(mapped)
+        for areas, firsts, labels in zip(self._areas, self._firsts, (truth, found), strict=True):
+            local, pixels, first = _tally(labels.local)
+            self._keep(areas, labels, local, pixels)
+            self._keep(firsts, labels, local, first + self._pixels)
+        self._pixels += truth.local.size
+        if scores is not None:
+            self._scored = True
+            weights = np.nan_to_num(scores).ravel()
+            of_each = np.bincount(found.local.ravel(), weights=weights).astype(np.float64)
+            self._keep(self._scores, found, np.arange(len(of_each)), of_each)
+        width = len(found.numbers)
+        keys, pixels, _ = _tally(truth.local.astype(np.int64) * width + found.local)
+        pairs = np.stack(np.divmod(keys, width), axis=1)
+        both = pairs.all(axis=1)
+        ends = np.stack([truth.numbers[pairs[both, 0]], found.numbers[pairs[both, 1]]], axis=1)
+        self._overlaps.append((ends, pixels[both]))
+
+    def result(self) -> ObjectCounts:
+        """The objects and how many are the same."""
+        return self.matches().counts
+
+    def matches(self) -> Matches:
+        """The objects, how many are the same, and where they are."""
+        roots = self._reference.joined(), self._mapped.joined()
+        areas = [each.of(root) for each, root in zip(self._areas, roots, strict=True)]
+        matched = _matched(*self._ious(roots, areas))
+        firsts = [each.of(root) for each, root in zip(self._firsts, roots, strict=True)]
+        ious = np.zeros(len(areas[1]))
+        for other, (one, iou) in matched.items():
+            ious[other] = iou
+            firsts[1][other] = firsts[0][one]
+        there = areas[1] > 0
+        scores = self._scores.of(roots[1])[there] / areas[1][there] if self._scored else None
+        counts = ObjectCounts(
+            reference=int(np.count_nonzero(areas[0])),
+            mapped=int(np.count_nonzero(there)),
+            matched=len(matched),
+            iou_sum=float(sum(iou for _, iou in matched.values())),
+            detections=Detections.of(ious[there], scores),
+        )
+        return Matches(counts, firsts[0][areas[0] > 0], firsts[1][there])
+
+    def _ious(
+        self, roots: tuple[Numbers, Numbers], areas: list[NDArray[np.float64]]
+    ) -> tuple[Numbers, NDArray[np.float64]]:
+        """(pairs, 2) objects that overlap, and their IoU."""
+        pairs = np.concatenate([pairs for pairs, _ in self._overlaps])
+        shared = np.concatenate([pixels for _, pixels in self._overlaps])
+        ends = np.stack([root[side] for root, side in zip(roots, pairs.T, strict=True)], axis=1)
+        ends, where = np.unique(ends, axis=0, return_inverse=True)
+        overlaps = np.bincount(where.ravel(), weights=shared, minlength=len(ends))
+        either = areas[0][ends[:, 0]] + areas[1][ends[:, 1]] - overlaps
+        return ends, overlaps / either
+
+    def _keep(
+        self, kept: "_Sums | _Firsts", labels: Labels, local: Numbers, amounts: NDArray[Any]
+    ) -> None:
+        """Keep what there is of the objects of a strip, but for what is no object."""
+        own = local > 0
+        kept.parts.append((labels.numbers[local[own]], amounts[own]))
+
+
+class _Sums:
+    """Amounts of objects, by their number, that are summed at the end."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[Numbers, NDArray[np.float64]]] = [
+            (np.empty(0, np.int64), np.empty(0))
+        ]
+
+    def of(self, roots: Numbers) -> NDArray[np.float64]:
+        """(objects + 1,) the sum of each object."""
+        numbers = np.concatenate([numbers for numbers, _ in self.parts])
+        amounts = np.concatenate([amounts for _, amounts in self.parts])
+        sums = np.bincount(roots[numbers], weights=amounts, minlength=int(roots.max()) + 1)
+        return sums.astype(np.float64, copy=False)
+
+
+class _Firsts:
+    """Pixels of objects, by their number, of which the first is found at the end."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[Numbers, Numbers]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+
+    def of(self, roots: Numbers) -> Numbers:
+        """(objects + 1,) the first pixel of each object; any number where there is none."""
+        numbers = np.concatenate([numbers for numbers, _ in self.parts])
+        pixels = np.concatenate([pixels for _, pixels in self.parts])
+        firsts = np.full(int(roots.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(firsts, roots[numbers], pixels)
+        return firsts
+
+
+def _tally(labels: NDArray[Any]) -> tuple[Numbers, NDArray[np.float64], Numbers]:
+    """The values that occur, how often each does and where first; runs are counted at once.
+
+    >>> values, pixels, first = _tally(np.array([[0, 7, 7], [7, 0, 0]]))
+    >>> values.tolist(), pixels.tolist(), first.tolist()
+    ([0, 7], [3.0, 3.0], [0, 1])
+    """
+    flat = labels.ravel()
+    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    values, first, where = np.unique(flat[starts], return_index=True, return_inverse=True)
+    lengths = np.diff(starts, append=flat.size)
+    pixels = np.bincount(where, weights=lengths).astype(np.float64, copy=False)
+    return values, pixels, starts[first]
+
+
+def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, tuple[int, float]]:
+    """The map's objects that are one of the reference's, the best pairs first: which, and the IoU.
+
+    >>> _matched(np.array([[1, 1], [1, 2], [2, 2]]), np.array([0.5, 0.5, 0.2]))
+    {1: (1, 0.5)}
+    """
+    taken: set[int] = set()
+    kept: dict[int, tuple[int, float]] = {}
+    for each in np.argsort(-ious, kind="stable"):
+        if ious[each] < LEAST_IOU:
+            break
+        one, other = pairs[each].tolist()
+        if one not in taken and other not in kept:
+            taken.add(one)
+            kept[other] = one, float(ious[each])
+    return kept

@@ -1,0 +1,1 @@
+"""What pixels mean: legends, references, the confusion matrix, colours."""

@@ -1,0 +1,202 @@
+"""The confusion matrix, and every figure that is computed from it."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.labels.legend import IGNORE
+
+Figures = NDArray[np.float64]
+
+Counts = NDArray[np.int64]
+
+Labels = NDArray[np.uint8]
+
+AT_A_TIME = 1 << 17
+"""Pixels that are counted at a time, so that they stay in the processor's cache."""
+
+PAD = 4
+"""Pixels that are counted as one number at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionMatrix:
+    """Pixel counts by reference class (row) and predicted class (column).
+
+    Counts add up over windows, images and processes, and every figure is computed
+    from the sum. IoU is therefore pooled over all pixels, not averaged over images.
+    """
+
+    counts: NDArray[np.int64]
+    """(classes, classes)."""
+
+    @classmethod
+    def zeros(cls, classes: int) -> Self:
+        """Nothing counted yet."""
+        return cls(np.zeros((classes, classes), np.int64))
+
+    @classmethod
+    def count(
+        cls,
+        reference: NDArray[np.uint8],
+        predicted: NDArray[np.uint8],
+        *,
+        valid: NDArray[np.bool_],
+        classes: int,
+    ) -> Self:
+        """Count pairs of classes.
+
+        Args:
+            reference: Class index of each pixel, any shape.
+            predicted: The same shape.
+            valid: The same shape; True where the pixel counts. There both images must
+                hold class indices below ``classes``.
+            classes: How many classes there are.
+        """
+        truth, found = (
+            np.where(valid, each, IGNORE).astype(np.uint8) for each in (reference, predicted)
+        )
+        return cls(count_pairs(truth, found, classes)[:-1, :-1])
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.counts + other.counts)
+
+    @property
+    def total(self) -> int:
+        """Pixels counted."""
+        return int(self.counts.sum())
+
+    @property
+    def support(self) -> NDArray[np.int64]:
+        """(classes,) pixels of each class in the reference."""
+        return self.counts.sum(axis=1)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(classes,) pixels of each class in the map."""
+        return self.counts.sum(axis=0)
+
+    @property
+    def iou(self) -> Figures:
+        """(classes,) intersection over union; NaN for a class in neither image."""
+        both = np.diag(self.counts)
+        return divide(both, self.support + self.predicted - both)
+
+    @property
+    def f1(self) -> Figures:
+        """(classes,) F1, which is Dice; NaN for a class in neither image."""
+        return divide(2 * np.diag(self.counts), self.support + self.predicted)
+
+    @property
+    def precision(self) -> Figures:
+        """(classes,) user's accuracy; NaN for a class that is not in the map."""
+        return divide(np.diag(self.counts), self.predicted)
+
+    @property
+    def recall(self) -> Figures:
+        """(classes,) producer's accuracy; NaN for a class that is not in the reference."""
+        return divide(np.diag(self.counts), self.support)
+
+    @property
+    def overall_accuracy(self) -> float:
+        """Share of pixels whose class is right; NaN if nothing was counted."""
+        return float(divide(np.trace(self.counts), self.total))
+
+    @property
+    def kappa(self) -> float:
+        """Agreement beyond chance.
+
+        NaN if nothing was counted, or if chance alone would agree everywhere.
+
+        Source: Cohen 1960, Educational and Psychological Measurement 20:37-46.
+        """
+        shares = divide(self.counts, self.total)
+        chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+        return float(divide(self.overall_accuracy - chance, 1 - chance))
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes present in the reference; NaN if there are none."""
+        return self.mean(self.iou)
+
+    @property
+    def mean_f1(self) -> float:
+        """Mean of `f1` over the classes present in the reference; NaN if there are none."""
+        return self.mean(self.f1)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of `recall` over the classes present in the reference; NaN if there are none."""
+        return self.mean(self.recall)
+
+    def mean(self, figures: Figures) -> float:
+        """Mean of a figure over the classes present in the reference.
+
+        Args:
+            figures: (classes,).
+        """
+        present = self.support > 0
+        return float(figures[present].mean()) if present.any() else float("nan")
+
+
+def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
+    """Count pairs of classes, and pixels that only one image or neither knows.
+
+    Classes take as few bits as they need: 2, 4 or 8. Pairs of neighbours in memory become one
+    number of 16 bits, and these numbers are counted: of 4, 2 or 1 pixels at a time.
+
+    Args:
+        reference: Class index of each pixel, any shape; `IGNORE` where there is none.
+        predicted: The same shape.
+        classes: How many classes there are; both images hold indices below, or `IGNORE`.
+
+    Returns:
+        (classes + 1, classes + 1) counts by reference (row) and prediction (column); the last
+        row and column are those of `IGNORE`.
+
+    >>> count_pairs(np.array([0, 1, 1], np.uint8), np.array([0, 0, 255], np.uint8), 2)
+    array([[1, 0, 0],
+           [1, 0, 1],
+           [0, 0, 0]])
+    """
+    bits = next(bits for bits in (2, 4, 8) if classes < 2**bits)
+    numbers = np.zeros(2**16, np.int64)
+    images = reference.reshape(-1), predicted.reshape(-1)
+    for start in range(0, reference.size, AT_A_TIME):
+        truth, found = (_padded(image[start : start + AT_A_TIME]) for image in images)
+        numbers += np.bincount(_packed(truth, found, bits), minlength=len(numbers))
+    pixels = 8 // bits
+    by_pixel = numbers.reshape((4**bits,) * pixels)
+    others = [tuple(set(range(pixels)) - {pixel}) for pixel in range(pixels)]
+    pairs = np.sum([by_pixel.sum(axis=axes) for axes in others], axis=0)
+    pairs[-1] -= -reference.size % PAD
+    indices = [*range(classes), 2**bits - 1]
+    return pairs.reshape(2**bits, 2**bits)[np.ix_(indices, indices)]
+
+
+def _packed(reference: Labels, predicted: Labels, bits: int) -> NDArray[np.uint16]:
+    """Numbers of 16 bits, each of the pairs of 8 // bits pixels."""
+    if bits == 8:  # noqa: PLR2004
+        return (reference.astype(np.uint16) << np.uint16(8)) | predicted
+    pairs = (reference << bits) | (predicted & (2**bits - 1))
+    if bits == 2:  # noqa: PLR2004
+        pairs &= 15
+        half = len(pairs) // 2
+        pairs = (pairs[:half] << 4) | pairs[half:]
+    return pairs.view(np.uint16)
+
+
+def _padded(labels: Labels) -> Labels:
+    """Labels with `IGNORE` at the end, so that they are a multiple of `PAD`."""
+    missing = -len(labels) % PAD
+    return np.pad(labels, (0, missing), constant_values=IGNORE) if missing else labels
+
+
+def divide(numerator: object, denominator: object) -> Figures:
+    """Quotient that is NaN where the denominator is 0."""
+    above, below = np.broadcast_arrays(
+        np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    )
+    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below != 0)

@@ -1,0 +1,441 @@
+"""The classes of a map: index, value in files, name and colour, and what sources call them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import LegendError, UnknownCodeError
+from geoseg.labels.lookup import (
+    UNKNOWN,
+    counted,
+    default_color,
+    is_color,
+    look_up,
+    nearest,
+    packed,
+    parse_color,
+    to_hex,
+)
+from geoseg.raster.storage import Color
+from geoseg.text import as_text, is_null
+
+IGNORE = 255
+"""Index of pixels without a class: unlabelled in a mask, without data in a class map."""
+
+MOST = 2**53
+"""Values of rasters are less, one way or the other: they are compared as 64 bits and floats."""
+
+MAX_CLASSES = 254
+"""Indices 254 and 255 are taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegendClass:
+    """One class of a map."""
+
+    value: int
+    """Value in class maps, 0..254."""
+
+    name: str
+    """Name for people."""
+
+    color: Color
+    """Red, green, blue, 0..255."""
+
+    values: tuple[int, ...] = ()
+    """Values that mean this class in a reference raster; empty: `value`."""
+
+    colors: tuple[Color, ...] = ()
+    """Colours that mean this class in a reference picture; empty: `color`."""
+
+    attributes: tuple[str, ...] = ()
+    """Attribute values of polygons that mean this class; empty: the name and the values."""
+
+    alternative: int | None = None
+    """Value that means this class in reference rasters that hold none of `values`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value < IGNORE:
+            raise LegendError(
+                f"class {self.name!r} has value {self.value}: a class map holds 0..254, 255 is "
+                f"nodata. Give `value` a small number and name the source's in `values`"
+            )
+
+    @property
+    def source_values(self) -> tuple[int, ...]:
+        """Values that mean this class in a reference raster."""
+        return self.values or (self.value,)
+
+    @property
+    def known_values(self) -> tuple[int, ...]:
+        """`source_values`, and the value that may stand for them."""
+        return self.source_values + (() if self.alternative is None else (self.alternative,))
+
+    @property
+    def source_colors(self) -> tuple[Color, ...]:
+        """Colours that mean this class in a reference picture."""
+        return self.colors or (self.color,)
+
+    @property
+    def source_attributes(self) -> tuple[str, ...]:
+        """Attribute values of polygons that mean this class."""
+        return self.attributes or (self.name, *map(str, self.source_values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """Classes in index order, and what of a source is no class."""
+
+    classes: tuple[LegendClass, ...]
+    """In index order."""
+
+    name: str = ""
+    """Title of the legend."""
+
+    background: str | None = None
+    """Name of the class of all ground that no polygon covers; None: it is unlabelled."""
+
+    ignore: tuple[int | str, ...] = ()
+    """What means unlabelled in a source: values, ``"#rrggbb"`` colours, attribute values."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= MAX_CLASSES:
+            raise LegendError(f"a legend has 1 to {MAX_CLASSES} classes, got {len(self.classes)}")
+        _refuse_duplicates("value", (c.value for c in self.classes))
+        _refuse_duplicates("name", self.names)
+        _refuse_duplicates("colour", (to_hex(c.color) for c in self.classes))
+        _refuse_duplicates("source value", (v for c in self.classes for v in c.known_values))
+        _refuse_duplicates("colour", (to_hex(v) for c in self.classes for v in c.source_colors))
+        _refuse_duplicates("attribute", (v for c in self.classes for v in c.attributes))
+        if self.background is not None and self.background not in self.names:
+            raise LegendError(
+                f"background = {self.background!r} is no class of the legend: {self.names}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> list[str]:
+        """Names in index order."""
+        return [each.name for each in self.classes]
+
+    @property
+    def background_index(self) -> int:
+        """Index of ground that no polygon covers."""
+        return IGNORE if self.background is None else self.names.index(self.background)
+
+    @cached_property
+    def ignored_colors(self) -> tuple[Color, ...]:
+        """Colours that mean unlabelled."""
+        return tuple(parse_color(i) for i in self.ignore if is_color(i))
+
+    @cached_property
+    def ignored_values(self) -> tuple[int, ...]:
+        """Values that mean unlabelled."""
+        return tuple(i for i in self.ignore if isinstance(i, int))
+
+    @cached_property
+    def values(self) -> dict[int, int]:
+        """Class index of each value of a source."""
+        pairs = {v: i for i, c in enumerate(self.classes) for v in c.known_values}
+        return dict.fromkeys(self.ignored_values, IGNORE) | pairs
+
+    def encode_values(self, values: NDArray[Any], *, tolerance: float = 0) -> NDArray[np.uint8]:
+        """Class indices of a reference raster's values; 255 is one like others.
+
+        Args:
+            values: Any shape, integers (of a float type, perhaps).
+            tolerance: A value so near to one of a class means that class.
+
+        Returns:
+            The same shape; `IGNORE` where the value is to be ignored.
+
+        Raises:
+            UnknownCodeError: If a value has no class and is not to be ignored.
+        """
+        return look_up(values, self._values_within(tolerance) if tolerance else self.values)
+
+    def spacing(self) -> float:
+        """The least difference of two values of different meaning; infinite if there is one."""
+        known = sorted(self._apart().items())
+        steps = [high - low for (low, one), (high, other) in pairwise(known) if one != other]
+        return min(steps, default=float("inf"))
+
+    def _apart(self) -> dict[int, int]:
+        """Class index of each value, of alternatives only the one that lies farther off."""
+        firm = {
+            v: i
+            for i, c in enumerate(self.classes)
+            for v in (c.source_values if c.alternative is None else (c.alternative,))
+        }
+        return dict.fromkeys(self.ignored_values, IGNORE) | firm
+
+    def _values_within(self, tolerance: float) -> dict[int, int]:
+        known = self._apart()
+        near = range(-int(tolerance), int(tolerance) + 1)
+        return {v + step: index for v, index in known.items() for step in near} | known
+
+    def of_maps(self) -> Self:
+        """The legend whose sources are class maps of another program: `value` and no other."""
+        firsts = {each.value for each in self.classes}
+        others = [None if c.alternative in firsts else c.alternative for c in self.classes]
+        classes = tuple(
+            replace(each, values=(), alternative=other)
+            for each, other in zip(self.classes, others, strict=True)
+        )
+        own = {value for each in classes for value in each.known_values}
+        ignore = tuple(each for each in self.ignore if each not in own)
+        return replace(self, classes=classes, ignore=ignore)
+
+    def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Class indices of a class map that geoseg wrote; `decode_map` is its inverse.
+
+        Raises:
+            LegendError: If a value has no class and is not 255.
+        """
+        return look_up(values, {IGNORE: IGNORE} | {c.value: i for i, c in enumerate(self.classes)})
+
+    def decode_map(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Values for a class map from class indices; `IGNORE` stays."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[: len(self)] = [each.value for each in self.classes]
+        return table[indices]
+
+    def encode_colors(self, image: NDArray[np.uint8], *, tolerance: float = 0) -> NDArray[np.uint8]:
+        """Class indices of a reference picture.
+
+        Args:
+            image: (3, height, width) red, green, blue.
+            tolerance: A colour without a class means the nearest one that is not farther off in
+                the cube of red, green and blue.
+
+        Returns:
+            (height, width); `IGNORE` where the colour is to be ignored.
+
+        Raises:
+            UnknownCodeError: If a colour has no class and is not to be ignored.
+        """
+        red, green, blue = as_bytes(image[:3]).astype(np.uint32)
+        codes = (red << 16) | (green << 8) | blue
+        indices = self._color_table[codes]
+        if (unknown := indices == UNKNOWN).any():
+            found, place, counts = np.unique(
+                codes[unknown], return_inverse=True, return_counts=True
+            )
+            channels = np.stack([found >> 16, found >> 8, found], axis=1).astype(np.uint8)
+            best = self._nearest(channels, tolerance)
+            if (far := best == UNKNOWN).any():
+                listed = [f"#{code:06x}" for code in found[far]]
+                raise UnknownCodeError("colours", counted(listed, counts[far]))
+            indices[unknown] = best[place]
+        return indices
+
+    def _nearest(self, colors: NDArray[np.uint8], tolerance: float) -> NDArray[np.uint8]:
+        """(n,) class indices of (n, 3) colours; `UNKNOWN` where none is near enough."""
+        known = np.array(list(self.known_colors), np.uint8)
+        means = np.array([*self.known_colors.values(), UNKNOWN], np.uint8)
+        found: NDArray[np.uint8] = means[nearest(colors, known, tolerance)]
+        return found
+
+    @cached_property
+    def known_colors(self) -> dict[Color, int]:
+        """Class index of each colour of a source.
+
+        White and black stand for 255 and 0 in a picture of a legend in which one of these may
+        stand for another value.
+        """
+        pairs = {color: i for i, c in enumerate(self.classes) for color in c.source_colors}
+        pairs |= {color: IGNORE for color in self.ignored_colors if color not in pairs}
+        if any(each.alternative is not None for each in self.classes):
+            ends = {v: i for v, i in self.values.items() if v in (0, 255)}
+            pairs |= {(v, v, v): i for v, i in ends.items() if (v, v, v) not in pairs}
+        return pairs
+
+    @cached_property
+    def _color_table(self) -> NDArray[np.uint8]:
+        """(2**24,) class index by colour."""
+        table = np.full(1 << 24, UNKNOWN, np.uint8)
+        for color, index in self.known_colors.items():
+            table[packed(color)] = index
+        return table
+
+    def encode_attributes(self, attributes: Sequence[object]) -> NDArray[np.uint8]:
+        """Class indices of polygons by their attribute: numbers or strings; nulls have none.
+
+        Raises:
+            UnknownCodeError: If a value has no class and is not to be ignored.
+        """
+        classes = list(enumerate(self.classes))
+        ignored = {as_text(value): IGNORE for value in self.ignore}
+        ignored |= {as_text(value): IGNORE for value in attributes if is_null(value)}
+        implied = {value: i for i, each in classes for value in each.source_attributes}
+        names = {each.name: i for i, each in classes if not each.attributes}
+        named = {value: i for i, each in classes for value in each.attributes}
+        pairs = ignored | implied | names | named
+        texts = [as_text(value) for value in attributes]
+        if unknown := [text for text in texts if text not in pairs]:
+            found, counts = np.unique(unknown, return_counts=True)
+            listed = [repr(str(each)) for each in found]
+            raise UnknownCodeError("attribute values", counted(listed, counts))
+        return np.array([pairs[text] for text in texts], np.uint8)
+
+    def fits_palette(self, palette: Mapping[int, Color]) -> bool:
+        """Whether the values of a palette picture can be read as the legend's values.
+
+        They can if no class has its colour at another value of the palette.
+        """
+        colors = set(palette.values())
+        for each in self.classes:
+            at_values = {palette.get(value) for value in each.source_values}
+            if at_values != set(each.source_colors) and colors & set(each.source_colors):
+                return False
+        return True
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Read the form that TOML files and records hold.
+
+        Raises:
+            LegendError: If a key is unknown, missing or of the wrong type.
+        """
+        if not isinstance(record, Mapping):
+            raise LegendError(f"a legend is a table with [[class]] tables, got {record!r:.60}")
+        _refuse_unknown_keys(record, {"name", "background", "ignore", "class"}, "the legend")
+        tables = record.get("class")
+        if not isinstance(tables, list) or not tables:
+            raise LegendError("a legend needs at least one [[class]] table with value and name")
+        classes = tuple(_read_class(table, number) for number, table in enumerate(tables))
+        return cls(
+            classes=classes,
+            name=str(record.get("name", "")),
+            background=record.get("background"),
+            ignore=_read_ignored(record, classes),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `from_dict` reads; what is at its default is left out."""
+        tables = [
+            {
+                "value": each.value,
+                "name": each.name,
+                "color": to_hex(each.color),
+                "values": list(each.values),
+                "colors": [to_hex(color) for color in each.colors],
+                "attributes": list(each.attributes),
+                "alternative": each.alternative,
+            }
+            for each in self.classes
+        ]
+        record = {
+            "name": self.name,
+            "background": self.background,
+            "ignore": list(self.ignore),
+            "class": [_without_empty(table) for table in tables],
+        }
+        return _without_empty(record)
+
+
+def as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture of any type as bytes.
+
+    Raises:
+        LegendError: If it holds other values.
+    """
+    found = image.astype(np.uint8)
+    if image.dtype != np.uint8 and (found != image).any():
+        raise LegendError(
+            f"colours are of 8 bits, and the picture holds {image.dtype} from {image.min()} to "
+            f"{image.max()}; convert it (gdal_translate -ot Byte -scale)"
+        )
+    return found
+
+
+def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
+    where = f"[[class]] number {number + 1}"
+    if not isinstance(table, Mapping):
+        raise LegendError(f"{where}: is a table with value and name, got {table!r:.60}")
+    known = {"value", "name", "color", "values", "colors", "attributes", "alternative"}
+    _refuse_unknown_keys(table, known, where)
+    value = table.get("value", number)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise LegendError(f"{where}: value is a whole number, got {value!r}")
+    if not isinstance(name := table.get("name"), str) or not name.strip():
+        raise LegendError(f"{where}: name is missing")
+    if len(name.splitlines()) > 1:
+        raise LegendError(f"{where}: name {name!r} is of more than one line")
+    other = table.get("alternative")
+    if other is not None and (not isinstance(other, int) or isinstance(other, bool)):
+        raise LegendError(f"{where}: alternative is a whole number, got {other!r}")
+    try:
+        texts = _list(table, "attributes")
+        return LegendClass(
+            value=value,
+            name=name,
+            color=parse_color(table.get("color", default_color(number))),
+            values=tuple(_whole(each) for each in _list(table, "values")),
+            colors=tuple(parse_color(color) for color in _list(table, "colors")),
+            attributes=tuple(as_text(_scalar(each, "attributes")) for each in texts),
+            alternative=other,
+        )
+    except (TypeError, ValueError) as error:
+        raise LegendError(f"{where}: {error}") from error
+
+
+def _read_ignored(
+    record: Mapping[str, Any], classes: Sequence[LegendClass]
+) -> tuple[int | str, ...]:
+    """What means unlabelled: whole numbers and texts, none of which means a class."""
+    found = [_scalar(each, "ignore") for each in _list(record, "ignore")]
+    for one in classes:
+        colors = {to_hex(color) for color in one.source_colors}
+        both = [i for i in found if i in one.known_values or str(i).lower() in colors]
+        if both:
+            raise LegendError(f"{both[0]!r} means class {one.name!r} and is in `ignore` as well")
+    return tuple(found)
+
+
+def _whole(value: object, key: str = "values") -> int:
+    """A value of a raster, which is a whole number that its types can hold."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= MOST:
+        raise LegendError(f"{key} lists whole numbers, got {value!r:.60}")
+    return value
+
+
+def _scalar(value: Any, key: str) -> Any:
+    """A value that a source may hold."""
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        raise LegendError(f"{key} lists whole numbers and texts, got {value!r:.60}")
+    if isinstance(value, str):
+        return value
+    return _whole(value, key) if key == "ignore" else value
+
+
+def _list(table: Mapping[str, Any], key: str) -> list[Any]:
+    if not isinstance(found := table.get(key, []), list | tuple):
+        raise LegendError(f"{key} is a list, as in {key} = [{found!r}]")
+    return list(found)
+
+
+def _refuse_unknown_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        raise LegendError(f"{where} has unknown keys {unknown}; known are {sorted(known)}")
+
+
+def _refuse_duplicates(kind: str, items: Iterable[object]) -> None:
+    seen: set[object] = set()
+    for item in items:
+        if item in seen:
+            raise LegendError(f"{kind} {item} belongs to two classes of the legend")
+        seen.add(item)
+
+
+def _without_empty(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value not in ("", None, [])}

@@ -1,0 +1,414 @@
+"""Legends in TOML files, from presets, and from what a reference itself says."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rasterio.errors import CRSError
+
+from geoseg.errors import EmptyError, LegendError, RasterError
+from geoseg.labels.legend import IGNORE, Legend, as_bytes
+from geoseg.labels.legend_map import legend_from_dict
+from geoseg.labels.lookup import to_hex
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.records import parse_json
+from geoseg.raster.storage import hides_top, lossy_compression, opened, reading
+from geoseg.raster.vector import is_vector, read_layer, read_polygons
+from geoseg.raster.window import blocks
+from geoseg.raster.writer import PROVENANCE
+from geoseg.text import as_text, is_null
+
+BINARY = "binary:"
+"""``binary:building``: 0 is other, 1 (or else 255) is building, and so is every polygon."""
+
+Row = tuple[int, str, str]
+
+ISPRS: list[Row] = [
+    (0, "impervious surface", "#ffffff"),
+    (1, "building", "#0000ff"),
+    (2, "low vegetation", "#00ffff"),
+    (3, "tree", "#00ff00"),
+    (4, "car", "#ffff00"),
+    (5, "clutter", "#ff0000"),
+]
+"""ISPRS 2D semantic labelling, Vaihingen and Potsdam."""
+
+LANDCOVER_AI: list[Row] = [
+    (0, "other", "#c8c8c8"),
+    (1, "building", "#d7301f"),
+    (2, "woodland", "#1b7837"),
+    (3, "water", "#2c7fb8"),
+    (4, "road", "#7f7f7f"),
+]
+"""LandCover.ai, values of version 1; the colours are ours."""
+
+VOC: list[Row] = [
+    (0, "background", "#000000"),
+    (1, "aeroplane", "#800000"),
+    (2, "bicycle", "#008000"),
+    (3, "bird", "#808000"),
+    (4, "boat", "#000080"),
+    (5, "bottle", "#800080"),
+    (6, "bus", "#008080"),
+    (7, "car", "#808080"),
+    (8, "cat", "#400000"),
+    (9, "chair", "#c00000"),
+    (10, "cow", "#408000"),
+    (11, "dining table", "#c08000"),
+    (12, "dog", "#400080"),
+    (13, "horse", "#c00080"),
+    (14, "motorbike", "#408080"),
+    (15, "person", "#c08080"),
+    (16, "potted plant", "#004000"),
+    (17, "sheep", "#804000"),
+    (18, "sofa", "#00c000"),
+    (19, "train", "#80c000"),
+    (20, "tv monitor", "#004080"),
+]
+"""PASCAL VOC 2012."""
+
+ISPRS_1TO6: list[Row] = [(value + 1, name, color) for value, name, color in ISPRS]
+
+
+class Preset(NamedTuple):
+    """A legend by name, and what to know of it."""
+
+    rows: list[Row]
+    """Value, name and colour of each class."""
+
+    ignore: tuple[int | str, ...]
+    """What is unlabelled."""
+
+    about: str
+    """For people, in lines."""
+
+
+PRESETS: dict[str, Preset] = {
+    "isprs": Preset(
+        ISPRS,
+        ("#000000",),
+        "ISPRS 2D semantic labelling (Vaihingen, Potsdam): the colours, or values 0 to 5.\n"
+        "Black is the border of the eroded references. Of values 1 to 6 with 0 = border: "
+        "isprs-1to6.",
+    ),
+    "isprs-1to6": Preset(
+        ISPRS_1TO6,
+        (0, "#000000"),
+        "ISPRS 2D semantic labelling (Vaihingen, Potsdam): the colours, or values 1 to 6.\n"
+        "0 and black are the border of the eroded references. Of values 0 to 5: isprs.",
+    ),
+    "landcover-ai": Preset(LANDCOVER_AI, (), "LandCover.ai, values of version 1."),
+    "voc": Preset(VOC, (255, "#e0e0c0"), "PASCAL VOC 2012; 255 and #e0e0c0 are contours."),
+}
+"""Presets by name."""
+
+BINARY_ABOUT = (
+    "One class and all else: 0 is other, 1 the class, and so is 255 in a raster without 1.\n"
+    "Of 255 = unlabelled: take the alternative out, and write ignore = [255] above the classes.\n"
+    "In a picture white is the class and black other. Of polygons, each is of the class."
+)
+
+
+def preset(name: str) -> Legend | None:
+    """The legend of a preset, or None if there is none of that name.
+
+    Raises:
+        LegendError: If ``binary:`` names no class.
+    """
+    if name.startswith(BINARY):
+        return _binary(name.removeprefix(BINARY).strip())
+    if name not in PRESETS:
+        return None
+    rows, ignore, _ = PRESETS[name]
+    return Legend.from_dict({"name": name, "ignore": list(ignore), "class": _tables(rows)})
+
+
+def about_preset(name: str) -> str:
+    """What to know of a preset."""
+    return BINARY_ABOUT if name.startswith(BINARY) else PRESETS[name].about
+
+
+def _binary(name: str) -> Legend:
+    if not name or name == "other":
+        raise LegendError("name the class, as in `binary:building`")
+    other, own = _tables([(0, "other", "#d9d9d9"), (1, name, "#d7301f")])
+    own["alternative"] = IGNORE
+    return Legend.from_dict({"name": name, "background": "other", "class": [other, own]})
+
+
+def _tables(rows: list[Row]) -> list[dict[str, Any]]:
+    return [{"value": value, "name": name, "color": color} for value, name, color in rows]
+
+
+def read_tags(path: Path) -> dict[str, Any]:
+    """What a raster of geoseg's says of itself; nothing if it is none.
+
+    Raises:
+        RasterError: If the file is missing or is no raster.
+    """
+    with opened(path) as dataset, reading(path):
+        text = dataset.tags().get(PROVENANCE, "{}")
+    try:
+        tags = parse_json(text)
+    except ValueError:
+        return {}
+    if not isinstance(tags, dict):
+        return {}
+    try:
+        _check(tags)
+    except (ValueError, LookupError, TypeError, AttributeError, LegendError, CRSError) as error:
+        raise RasterError(f"{path}: its tag {PROVENANCE} is damaged: {error}") from error
+    return tags
+
+
+def _check(tags: Mapping[str, Any]) -> None:
+    """See that entries are of the types that `create` is given.
+
+    Raises:
+        ValueError, LookupError, TypeError, LegendError: If one is not.
+    """
+    kinds = {"kind": str, "legend": dict, "provenance": dict, "class_pixels": dict}
+    for name, kind in kinds.items():
+        if not isinstance(tags.get(name, kind()), kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if "legend" in tags:
+        legend_from_dict(tags["legend"])
+    if not all(isinstance(each, int | float) for each in tags.get("class_pixels", {}).values()):
+        raise TypeError("class_pixels are no numbers")
+
+
+MOST_DERIVED = 100
+"""More different values than this are no classes."""
+
+
+def load_legend(name: str) -> Legend:
+    """The legend of a TOML file or a preset.
+
+    Raises:
+        LegendError: If there is neither, or the file is wrong.
+    """
+    if found := preset(name):
+        return found
+    path = Path(name)
+    if not path.is_file():
+        raise LegendError(_unknown(name))
+    try:
+        return Legend.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LegendError(f"{path}: not a TOML file: {error}") from error
+    except OSError as error:
+        raise LegendError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # numbers and tables beyond all measure
+        raise LegendError(f"{path}: not a legend: {error}") from error
+    except LegendError as error:
+        raise LegendError(f"{path}: {error}") from error
+
+
+def _unknown(name: str) -> str:
+    """What is said of a name that is neither a file nor a preset."""
+    what = "is a folder" if Path(name).is_dir() else "no such file"
+    return f"{name}: {what}, and no preset ({', '.join(PRESETS)}, binary:NAME)"
+
+
+class Derived(NamedTuple):
+    """A legend that was found in a reference or by name, to be edited."""
+
+    legend: Legend
+    """The classes."""
+
+    about: tuple[str, ...]
+    """What to know of it, in lines."""
+
+
+def find_legend(name: str, *, attribute: str | None = None, layer: str | None = None) -> Derived:
+    """The legend of a preset, of a class map of geoseg's, or one derived from a reference.
+
+    Args:
+        name: Of the preset, or the path of the raster or polygons.
+        attribute: Column of the polygons.
+        layer: Of the polygons.
+
+    Raises:
+        LegendError: If the reference has too many values to be classes, or none.
+    """
+    if found := preset(name):
+        return Derived(found, tuple(about_preset(name).splitlines()))
+    path = Path(name)
+    if not path.exists() and not path.suffix:
+        raise LegendError(_unknown(name))
+    return derive_legend(path, attribute=attribute, layer=layer)
+
+
+def derive_legend(
+    reference: Path, *, attribute: str | None = None, layer: str | None = None
+) -> Derived:
+    """A legend from the values, colours or attribute values that a reference holds.
+
+    Raises:
+        LegendError: If these are too many to be classes, or none.
+        EmptyError: If there are no polygons.
+        RasterError: If a raster cannot be read.
+        VectorError: If polygons cannot be read.
+    """
+    if is_vector(reference):
+        tables, about = _tables_of_attribute(reference, attribute, layer)
+    elif carried := read_tags(reference).get("legend"):
+        return Derived(Legend.from_dict(carried), (f"The legend that {reference.name} carries.",))
+    else:
+        tables, about = _tables_of_raster(reference)
+    try:
+        legend = Legend.from_dict({"name": reference.stem, "class": tables})
+    except LegendError as error:
+        raise LegendError(f"{reference}: {error}") from error
+    return Derived(legend, tuple(about))
+
+
+def to_toml(legend: Legend, about: Sequence[str] = ()) -> str:
+    """The TOML file that `load_legend` reads.
+
+    Args:
+        legend: The classes.
+        about: Comments above them.
+    """
+    record = legend.to_dict()
+    tables = record.pop("class")
+    lines = [f"# {line}" for line in about]
+    lines += [_assignment(key, value) for key, value in record.items()]
+    for table in tables:
+        lines += ["", "[[class]]", *(_assignment(key, value) for key, value in table.items())]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _assignment(key: str, value: Any) -> str:
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # for these types also TOML
+
+
+def _tables_of_attribute(
+    path: Path, attribute: str | None, layer: str | None
+) -> tuple[list[Any], list[str]]:
+    if attribute is None:
+        frame = read_layer(path, layer)
+        columns = [str(name) for name in frame.columns if name != frame.geometry.name]
+        raise LegendError(
+            f"{path}: name the column that holds the class with --attribute; its columns are "
+            f"{columns}"
+        )
+    column = read_polygons(path, layer=layer, attribute=attribute).attributes
+    if not column:
+        raise EmptyError(f"{path}: the layer is empty: it holds no polygon")
+    texts = {as_text(value) for value in column if not is_null(value)}
+    nulls = sum(map(is_null, column))
+    if not texts:
+        raise LegendError(f"{path}: column {attribute!r} is empty: null for all {nulls} polygons")
+    _refuse_many(path, len(texts))
+    about = [f"{attribute!r} is null or empty for {nulls} polygon(s): unlabelled."] if nulls else []
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,9}", text) for text in texts):
+        numbers = sorted(map(int, texts))
+        tables = _tables_of_numbers(numbers, "attributes", as_text)
+        return tables, about + _of_top(numbers)
+    return [{"value": value, "name": name} for value, name in enumerate(sorted(texts))], about
+
+
+def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
+    with opened(path) as dataset, reading(path):
+        lossy, hidden = lossy_compression(dataset), {IGNORE} if hides_top(dataset) else set()
+    with RasterReader(path, palette_index=True) as reader:
+        in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
+        codes = _colors(reader) if in_colors else _values(reader)
+        palette, nodata = reader.palette or {}, reader.nodata
+    found = sorted(codes - hidden)
+    _refuse_many(path, len(found), lossy)
+    if not found:
+        raise LegendError(f"{path}: no pixel has data")
+    about = [] if nodata is None else [f"The file's nodata, {nodata:g}, is unlabelled."]
+    if lossy:
+        about.append(
+            f"The file is {lossy}, which changes {'colours' if in_colors else 'values'}: keep the "
+            f"true ones, and read the file with --color-tolerance."
+        )
+    if in_colors:
+        tables = [
+            {"value": number, "name": f"class {number}", "color": f"#{color:06x}"}
+            for number, color in enumerate(found)
+        ]
+        return tables, about
+    tables = _tables_of_numbers(found, "values", int)
+    taken: set[str] = set()
+    for value, table in zip(found, tables, strict=True):
+        color = to_hex(palette[value]) if value in palette else None
+        if color is not None and color not in taken:
+            table["color"] = color
+            taken.add(color)
+    return tables, about + _of_top(found)
+
+
+def _tables_of_numbers(
+    numbers: Sequence[int], key: str, code: Callable[[int], int | str]
+) -> list[dict[str, Any]]:
+    """A class for each number; those that a class map cannot hold get another value.
+
+    Args:
+        numbers: In order.
+        key: What names the number where the value is another.
+        code: How it is named there.
+    """
+    own = {number for number in numbers if 0 <= number < IGNORE}
+    after = range(max(own, default=-1) + 1, IGNORE)
+    free = iter([value for value in (*after, *range(IGNORE)) if value not in own])
+    tables: list[dict[str, Any]] = []
+    for number in numbers:
+        table: dict[str, Any] = {"value": number, "name": f"class {number}"}
+        if number not in own:
+            table |= {"value": next(free), key: [code(number)]}
+        tables.append(table)
+    return tables
+
+
+def _of_top(numbers: Sequence[int]) -> list[str]:
+    """What to know of the value 255, if it is there."""
+    if IGNORE not in numbers:
+        return []
+    line = (
+        f"{IGNORE} is a class here. If it means unlabelled: take the class out, and write "
+        f"ignore = [{IGNORE}] above the others."
+    )
+    return [line]
+
+
+def _refuse_many(path: Path, count: int, lossy: str | None = None) -> None:
+    if count > MOST_DERIVED:
+        why = f"; the file is {lossy}, which changes them: use lossless labels" if lossy else ""
+        raise LegendError(f"{path}: more than {MOST_DERIVED} different values are no classes{why}")
+
+
+def _colors(reader: RasterReader) -> set[int]:
+    found: set[int] = set()
+    for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
+        image, valid = reader.read(window)
+        try:
+            red, green, blue = as_bytes(image[:3, valid]).astype(np.uint32)
+        except LegendError as error:
+            raise LegendError(f"{reader.path}: {error}") from error
+        found |= set(np.unique((red << 16) | (green << 8) | blue).tolist())
+        if len(found) > MOST_DERIVED:
+            break
+    return found
+
+
+def _values(reader: RasterReader) -> set[int]:
+    found: set[float] = set()
+    for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
+        image, valid = reader.read(window)
+        found |= set(np.unique(image[0][valid]).tolist())
+        if broken := [value for value in found if value != int(value)]:
+            raise LegendError(
+                f"{reader.path}: holds {broken[0]:g}, and classes are whole numbers: is it a "
+                f"raster of scores or heights?"
+            )
+        if len(found) > MOST_DERIVED:
+            break
+    return set(map(int, found))

@@ -1,0 +1,236 @@
+"""Colours: how they are written, which ones classes get that name none, which bands hold them."""
+
+import colorsys
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import LegendError, UnknownCodeError
+from geoseg.raster.storage import Color
+
+PALETTE = (
+    *("#d7301f", "#7f7f7f", "#b8e186", "#1b7837", "#2c7fb8", "#fec44f", "#8c6bb1", "#8c510a"),
+    *("#f768a1", "#35978f", "#bf812d", "#4d4d4d", "#c51b7d", "#542788", "#e08214", "#80cdc1"),
+)
+"""Colours of classes that name none."""
+
+
+def parse_color(text: object) -> Color:
+    """A colour from ``"#rrggbb"``.
+
+    >>> parse_color("#d7301f")
+    (215, 48, 31)
+    """
+    if not is_color(text):
+        raise LegendError(f'a colour is written "#rrggbb", got {text!r}')
+    digits = str(text)[1:]
+    return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
+
+
+def to_hex(color: Color) -> str:
+    """``"#rrggbb"``; `parse_color` is its inverse."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def default_color(number: int) -> str:
+    """A colour for a class that names none; every number has another one.
+
+    >>> default_color(0), default_color(16)
+    ('#d7301f', '#eb42b3')
+    """
+    if number < len(PALETTE):
+        return PALETTE[number]
+    hue = number * 0.618034 % 1  # the golden ratio spreads hues evenly
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.17 * (number % 3), 0.95 - number / 600)
+    return to_hex((round(255 * red), round(255 * green), round(255 * blue)))
+
+
+def is_color(text: object) -> bool:
+    """Whether something is written as a colour is."""
+    return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
+
+
+def packed(color: Color) -> int:
+    """One number of 24 bits."""
+    return (color[0] << 16) | (color[1] << 8) | color[2]
+
+
+RGB = ("red", "green", "blue")
+"""Names of the bands that a screen shows."""
+
+
+def color_bands(names: Sequence[str]) -> tuple[int, ...] | None:
+    """Which bands are red, green and blue by their names, from 0; None if one of them is missing.
+
+    >>> color_bands(["Blue", "green", "red", "nir"]), color_bands(["gray"])
+    ((2, 1, 0), None)
+    """
+    known = [name.casefold() for name in names]
+    return tuple(map(known.index, RGB)) if set(RGB) <= set(known) else None
+
+
+NAMELESS = re.compile(r"((band|channel|b)[ _-]?\d*|gr[ae]y|undefined)?")
+"""What bands are called whose names nobody knows."""
+
+
+def find_bands(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
+    """Where bands are by their names, from 0; None if one is not found, or has no name of its own.
+
+    >>> find_bands(["Blue", "green", "red", "nir"], ["red", "green", "blue"])
+    (2, 1, 0)
+    >>> find_bands(["blue", "green", "red"], ["band 1", "band 2", "band 3"])
+    """
+    known, sought = ([name.strip().casefold() for name in each] for each in (names, wanted))
+    if any(NAMELESS.fullmatch(name) or known.count(name) != 1 for name in sought):
+        return None
+    return tuple(map(known.index, sought))
+
+
+def misplaced_bands(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Names of bands that stand in other places than they are wanted in.
+
+    >>> misplaced_bands(["blue", "green", "red", "band 4"], ["red", "green", "blue", "nir"])
+    ['blue', 'red']
+    """
+    known, sought = ([name.strip().casefold() for name in each] for each in (names, wanted))
+    return [
+        name
+        for place, name in enumerate(known)
+        if not NAMELESS.fullmatch(name)
+        and known.count(name) == sought.count(name) == 1
+        and sought.index(name) != place
+    ]
+
+
+def shown_bands(names: Sequence[str]) -> tuple[int, ...]:
+    """Which bands become red, green and blue on a screen, or which one is shown in grey; from 0.
+
+    Those that are named so, in whatever order a file has them; else the first three, or the first.
+
+    >>> shown_bands(["blue", "green", "red", "nir"]), shown_bands(["b1", "b2", "b3", "b4"])
+    ((2, 1, 0), (0, 1, 2))
+    >>> shown_bands(["gray", "height"])
+    (0,)
+    """
+    return color_bands(names) or ((0, 1, 2) if len(names) > 2 else (0,))  # noqa: PLR2004
+
+
+def visible_bands(image: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
+    """(3, height, width): `shown_bands` of an image, one band three times.
+
+    Args:
+        image: (bands, height, width).
+        names: Of its bands.
+    """
+    bands = shown_bands(names)
+    return image[list(bands if len(bands) > 1 else bands * 3)]
+
+
+class ValueColors:
+    """Colours of whole numbers that stand for something: every number has another one.
+
+    >>> ValueColors({7: (0, 0, 0)})(np.array([[[0, 1, 7]]]))[0].tolist()
+    [[215, 127, 0]]
+    """
+
+    def __init__(self, known: Mapping[int, Color] | None = None) -> None:
+        self._known = known or {}
+
+    def of(self, value: int) -> Color:
+        """The colour of a value."""
+        return self._known.get(value) or parse_color(default_color(value % (1 << 16)))
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        """(3, height, width) of (1, height, width) values."""
+        values, places = np.unique(image[0], return_inverse=True)
+        colors = np.array([self.of(value) for value in values.tolist()], np.uint8)
+        return colors[places.reshape(image.shape[1:])].transpose(2, 0, 1)
+
+
+UNKNOWN = 254
+"""Index of pixels that the table does not name; it leaves this module only as an error."""
+
+AT_A_TIME = 1 << 17
+"""Pixels that are looked at at a time, so that they stay in the processor's cache."""
+
+Bytes = NDArray[np.uint8]
+
+
+def look_up(values: NDArray[Any], pairs: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Replace each value by its index; refuse what has none.
+
+    Bytes go through a table, unless all that there are lie where the table only subtracts:
+    that is ten times as fast.
+    """
+    if values.dtype == np.uint8:
+        table = _table(pairs)
+        if (subtracted := _subtracted(values, table)) is not None:
+            return subtracted
+        indices = table[values]
+    else:
+        known = np.array(sorted(pairs), np.int64)
+        order = np.array([pairs[value] for value in sorted(pairs)], np.uint8)
+        nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
+        indices = np.where(known[nearest] == values, order[nearest], np.uint8(UNKNOWN))
+    if (unknown := indices == UNKNOWN).any():
+        found, counts = np.unique(values[unknown], return_counts=True)
+        raise UnknownCodeError("values", counted(map(str, found), counts))
+    return indices
+
+
+def _table(pairs: Mapping[int, int]) -> Bytes:
+    """(256,) the index of each byte."""
+    table = np.full(256, UNKNOWN, np.uint8)
+    for value, index in pairs.items():
+        if 0 <= value < len(table):
+            table[value] = index
+    return table
+
+
+def _subtracted(values: Bytes, table: Bytes) -> Bytes | None:
+    """Indices by mere subtraction, if that gives what the table says for all values there are.
+
+    Bytes are a ring: subtracting 1 from 0 gives 255, which is `IGNORE`. It is cut below the
+    value that becomes `IGNORE`, so that this one and the classes are neighbours.
+    """
+    shift = np.uint8((table == 0).argmax())
+    ring = np.arange(256, dtype=np.uint8)
+    right = ((table == ring - shift) & (table != UNKNOWN))[ring + shift - np.uint8(1)]
+    flat, indices = values.reshape(-1), np.empty(values.size, np.uint8)
+    for start in range(0, values.size, AT_A_TIME):
+        few = slice(start, start + AT_A_TIME)
+        np.subtract(flat[few], shift, out=indices[few])
+        cut = indices[few] + np.uint8(1)
+        least = 0 if right[0] else cut.min()
+        if not right[least : int(cut.max()) + 1].all():
+            return None
+    return indices.reshape(values.shape)
+
+
+def counted(codes: Iterable[str], counts: NDArray[np.int64]) -> dict[str, int]:
+    """How often each code occurs."""
+    return dict(zip(codes, counts.tolist(), strict=True))
+
+
+def nearest(
+    points: NDArray[np.uint8], codes: NDArray[np.uint8], tolerance: float
+) -> NDArray[np.int64]:
+    """The nearest code of each point, or -1 where the nearest is farther than the tolerance.
+
+    Of codes that are equally near it is the first.
+
+    Args:
+        points: (n, 3) colours.
+        codes: (codes, 3) colours.
+        tolerance: Largest distance in the cube of red, green and blue.
+
+    >>> nearest(np.array([[250, 3, 0], [9, 9, 9]]), np.array([[0, 0, 255], [255, 0, 0]]), 8)
+    array([ 1, -1])
+    """
+    steps = points[:, None].astype(np.int32) - codes.astype(np.int32)
+    squares = (steps**2).sum(axis=2)
+    best = squares.argmin(axis=1)
+    return np.where(squares.min(axis=1) <= tolerance**2, best, -1)

@@ -1,0 +1,433 @@
+"""What the pixels of a raster mean: a reference, or a class map of any program.
+
+The rule, for `tile`, `evaluate`, `report`, `sample-points`, `mosaic` and `postprocess` alike. A
+pixel is unlabelled
+
+* where the file has no data: its nodata value, mask band, alpha or NaN;
+* where the legend's ``ignore`` names its value or colour;
+* where it is 255 in a class map or mask of geoseg's own, known by its tag, by a palette in which
+  255 is transparent, or by ``--coding map``.
+
+Every other value means the class that the legend says, 255 like any, and one without a class is
+refused with its count. If a class has an alternative (``binary:NAME``: 1, or else 255), a raster
+that holds both is refused: nobody could say which of them is the class.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import LISTED, MAP_THEM, LegendError, UnknownCodeError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.legend_files import read_tags
+from geoseg.labels.legend_map import MergedLegend, map_side
+from geoseg.labels.lookup import parse_color, to_hex
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.storage import hides_top, lossy_compression, opened, reading
+from geoseg.raster.window import blocks
+
+Coding = Literal["auto", "values", "colors", "map"]
+"""How the pixels of a reference name classes.
+
+By the legend's source values, by its source colours, or (a class map of geoseg's own) by
+the values of class maps. ``auto``: as a map if its tag says so and its classes are the legend's,
+colours where there are three bands or a palette with other values than the legend's, and values
+otherwise.
+"""
+
+CLASS_MAP = "class map"
+"""What the tag of a class map of geoseg's says that it is."""
+
+LOSSLESS = "labels stored without loss (PNG, GeoTIFF)"
+
+LOSSY_STEP = 60
+"""Compression seldom changes values by more."""
+
+NEAR = 40
+"""Colours that are no farther from those of the legend look like damaged ones."""
+
+
+class Meaning(NamedTuple):
+    """How a raster names classes, for people and records."""
+
+    coding: str
+    """Such as ``values``."""
+
+    classes: dict[str, tuple[str, ...]]
+    """What means each class, by its name."""
+
+    unlabelled: tuple[str, ...]
+    """What means unlabelled."""
+
+    def fits(self, other: Self) -> bool:
+        """Whether it is as another one, of whose alternatives it knows which is meant."""
+        codes = zip(self.classes.values(), other.classes.values(), strict=True)
+        apart = (self.coding, self.unlabelled) != (other.coding, other.unlabelled)
+        by_value = self.coding == "values"
+        return by_value and not apart and all(set(mine) <= set(its) for mine, its in codes)
+
+    def __str__(self) -> str:
+        """One line, such as ``values 0 = other, 255 = building; unlabelled: nodata 7``."""
+        told = [f"{_either(codes)} = {name}" for name, codes in self.classes.items() if codes]
+        ignored = f"; unlabelled: {', '.join(self.unlabelled)}" if self.unlabelled else ""
+        return f"{self.coding} {', '.join(told)}{ignored}"
+
+
+def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
+    """How many rasters mean the same, by what is said of it.
+
+    A raster that holds neither of two alternatives counts to those that do.
+    """
+    counts = Counter(map(str, meanings))
+    kinds = {str(each): each for each in meanings}
+    for said, one in kinds.items():
+        same = [other for text, other in kinds.items() if text != said and other.fits(one)]
+        if same:
+            counts[str(same[0])] += counts.pop(said)
+    return dict(counts)
+
+
+def doubts_of_codings(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
+    """What is to be said if a class has one value in some references and its alternative in others.
+
+    Args:
+        meanings: Of the references.
+        legend: Their classes.
+    """
+    by_value = [each for each in meanings if each.coding == "values"]
+    found = []
+    for one in legend.classes:
+        if one.alternative is None:
+            continue
+        first, other = str(one.value), str(one.alternative)
+        count = Counter(each.classes[one.name] for each in by_value)
+        if count[(first,)] and count[(other,)]:
+            found.append(
+                f"{one.name!r} is {first} in {count[(first,)]} references and {other} in "
+                f"{count[(other,)]}; if {other} is unlabelled there, write a legend with "
+                f"ignore = [{other}]"
+            )
+    return found
+
+
+def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
+    """What is to be said of values that are also the other coding of ISPRS.
+
+    Args:
+        meanings: Of the references.
+        legend: Their classes.
+    """
+    if legend.name != "isprs" or all(each.coding != "values" for each in meanings):
+        return []
+    told = "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border"
+    return [f"{told}: --legend isprs-1to6"]
+
+
+def _either(codes: Sequence[str]) -> str:
+    more = f" or {len(codes) - LISTED} more" if len(codes) > LISTED else ""
+    return " or ".join(codes[:LISTED]) + more
+
+
+class PixelClasses:
+    """Class indices of one raster's pixels; to be used from any number of threads.
+
+    Raises:
+        RasterError: If the raster cannot be read.
+        LegendError: If a tolerance is wider than the values of the legend lie apart.
+    """
+
+    def __init__(
+        self, path: Path, legend: Legend, coding: Coding = "auto", *, tolerance: float = 0
+    ) -> None:
+        """Look at the file.
+
+        Args:
+            path: The raster.
+            legend: Its classes.
+            coding: How pixels name them.
+            tolerance: Of colours, and of values that lie far enough apart.
+        """
+        self.path, self.legend = path, legend
+        self._own = _own_classes(path)
+        with opened(path) as dataset, reading(path):
+            self._lossy = lossy_compression(dataset)
+            self._is_own = self._own is not None or hides_top(dataset)
+        with RasterReader(path, palette_index=True) as reader:
+            self.coding = self._guess(reader) if coding == "auto" else coding
+            self._nodata, self._bands = reader.nodata, reader.bands
+        self._tolerance = self._tolerance_of(tolerance)
+        self._given_tolerance = tolerance
+        self._seen: set[int] = set()
+
+    @classmethod
+    def of_map(cls, path: Path, legend: Legend) -> Self:
+        """Of a class map: geoseg's own, or another program's with the legend's map values.
+
+        Raises:
+            RasterError: If the raster cannot be read.
+        """
+        with RasterReader(path, palette_index=True) as reader:
+            in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
+        if in_colors:
+            return cls(path, map_side(legend), "colors")
+        if _own_classes(path) is not None:
+            return cls(path, legend, "map")
+        return cls(path, map_side(legend), "values")
+
+    @property
+    def by_index(self) -> bool:
+        """Whether a palette picture is read by its indices rather than its colours."""
+        return self.coding != "colors"
+
+    def encode(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Class indices of pixels.
+
+        Args:
+            image: (bands, height, width).
+            valid: (height, width).
+
+        Returns:
+            (height, width); `IGNORE` where unlabelled.
+
+        Raises:
+            LegendError: If a value or colour has no class in the legend, with its count in the
+                whole raster, or if two codings are mixed.
+        """
+        if self._is_own and self.coding != "colors":
+            valid = valid & (image[0] != IGNORE)
+        if not valid.any():
+            return np.full(valid.shape, IGNORE, np.uint8)
+        hidden = not valid.all()
+        if hidden:
+            row, col = np.unravel_index(int(valid.argmax()), valid.shape)
+            image = np.where(valid, image, image[:, row, col][:, None, None])
+        try:
+            indices = self._encode(image)
+        except UnknownCodeError as error:
+            raise self._refusal(error) from error
+        except LegendError as error:
+            raise LegendError(f"{self.path}: {error}") from error
+        if hidden:
+            indices[~valid] = IGNORE
+        return indices
+
+    @property
+    def meaning(self) -> Meaning:
+        """What means what, by the values that were seen where these tell codings apart."""
+        legend = self.legend
+        if self.coding == "colors":
+            of_index: dict[int, list[str]] = {}
+            for color, index in legend.known_colors.items():
+                of_index.setdefault(index, []).append(to_hex(color))
+            classes = {name: tuple(of_index.get(i, ())) for i, name in enumerate(legend.names)}
+            ignored = tuple(of_index.get(IGNORE, ()))
+            return Meaning(f"colours{self._within}", classes, (*self._no_data, *ignored))
+        if self.coding == "map":
+            classes = {each.name: (str(each.value),) for each in legend.classes}
+            return Meaning("values", classes, (str(IGNORE),))
+        classes = {c.name: tuple(map(str, self._values_of(c))) for c in legend.classes}
+        own = (str(IGNORE),) if self._is_own else ()
+        ignored = tuple(map(str, legend.ignored_values))
+        ignored = tuple(dict.fromkeys((*self._no_data, *own, *ignored)))
+        return Meaning(f"values{self._within}", classes, ignored)
+
+    @property
+    def _within(self) -> str:
+        return f" (within {self._tolerance:g} of)" if self._tolerance else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of the pixels that were seen."""
+        return list(self._notes())
+
+    def _guess(self, reader: RasterReader) -> Coding:
+        same = self._own == {each.value: each.name for each in self.legend.classes}
+        if same and not isinstance(self.legend, MergedLegend):
+            return "map"
+        if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
+            return "colors"
+        if reader.palette and not self.legend.fits_palette(reader.palette):
+            return "colors"
+        return "values"
+
+    def _tolerance_of(self, tolerance: float) -> float:
+        """The tolerance that counts; values next to one another are told apart exactly."""
+        if self.coding == "colors" or not tolerance:
+            return tolerance
+        if self.coding == "map" or self.legend.spacing() > 2 * tolerance:
+            return tolerance if self.coding == "values" else 0
+        if self._lossy:
+            raise LegendError(
+                f"{self.path}: is {self._lossy}, which changes values, and those of the legend's "
+                f"classes lie {self.legend.spacing():g} apart: --color-tolerance {tolerance:g} "
+                f"cannot tell them apart; store the labels without loss (PNG, GeoTIFF)"
+            )
+        return 0
+
+    def _encode(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        if self.coding == "map":
+            return self.legend.encode_map(image[0])
+        if self.coding == "colors":
+            return self.legend.encode_colors(image, tolerance=self._tolerance)
+        indices = self.legend.encode_values(image[0], tolerance=self._tolerance)
+        if not self._tolerance:
+            self._refuse_mixed(image[0])
+            return indices
+        for index, each in enumerate(self.legend.classes):
+            if each.alternative is not None and (indices == index).any():
+                self._seen.add(each.alternative)
+        return indices
+
+    def _refuse_mixed(self, values: NDArray[Any]) -> None:
+        """A class that is 1 or else 255 is not both in one raster."""
+        for each in self.legend.classes:
+            if each.alternative is None:
+                continue
+            known = set(each.known_values)
+            self._seen |= {v for v in known - self._seen if (values == v).any()}
+            firsts = self._seen & set(each.source_values)
+            if firsts and each.alternative in self._seen:
+                if self._lossy:
+                    what = f"holds {min(firsts)} and {each.alternative}"
+                    raise LegendError(f"{what}. {self._blame_compression(LOSSY_STEP)}")
+                raise LegendError(
+                    f"holds {min(firsts)} and {each.alternative}, and each may mean "
+                    f"{each.name!r}: say in a legend of your own (`geoseg legend {self.path} -o "
+                    f"legend.toml`) what {each.alternative} is, a class or ignore = "
+                    f"[{each.alternative}]"
+                )
+
+    def _values_of(self, each: Any) -> tuple[int, ...]:
+        """Values that mean a class; of alternatives the one that was seen."""
+        if each.alternative is None:
+            return tuple(each.source_values)
+        if self._tolerance:
+            return (each.alternative,)
+        seen = tuple(value for value in each.known_values if value in self._seen)
+        return seen or tuple(each.known_values)
+
+    @property
+    def _no_data(self) -> tuple[str, ...]:
+        return () if self._nodata is None else (f"nodata {self._nodata:g}",)
+
+    def _notes(self) -> Iterator[str]:
+        if (read := min(self._bands, 3 if self.coding == "colors" else 1)) < self._bands:
+            first = "first band is" if read == 1 else "first three bands are"
+            yield (
+                f"{self.path}: has {self._bands} bands, of which the {first} read; if the last is "
+                f"an alpha, declare it (gdal_edit.py -colorinterp_{self._bands} alpha)"
+            )
+        if self.coding != "values" or self._is_own:
+            return
+        if self._tolerance:
+            for each in self.legend.classes:
+                if each.alternative is not None and each.alternative not in self._seen:
+                    yield (
+                        f"{self.path}: no pixel is near {each.alternative}, so none is "
+                        f"{each.name!r}: with --color-tolerance {each.source_values[0]} is not "
+                        f"told from its neighbours"
+                    )
+        for each in self.legend.classes if self._nodata is not None else ():
+            if self._nodata in each.source_values or (
+                self._nodata == each.alternative and not self._seen & set(each.source_values)
+            ):
+                yield (
+                    f"{self.path}: its nodata is {self._nodata:g}, which means {each.name!r} in "
+                    f"the legend; these pixels count as unlabelled. If they are {each.name!r}: "
+                    f"gdal_edit.py -unsetnodata {self.path}"
+                )
+        if self._lossy and not self._tolerance and self.legend.spacing() < NEAR:
+            yield (
+                f"{self.path}: is {self._lossy}, which changes values: where classes meet labels "
+                f"are wrong; store them without loss (PNG, GeoTIFF)"
+            )
+
+    def _refusal(self, error: UnknownCodeError) -> UnknownCodeError:
+        """All that has no class in the whole raster, and the way out."""
+        counts = Counter[str]()
+        with RasterReader(self.path, palette_index=self.by_index) as reader:
+            height, width = reader.grid.height, reader.grid.width
+            for window in blocks(height, width, rows=512, cols=4096):
+                image, valid = reader.read(window)
+                counts += self._unknown(image[:, valid][:, None])
+        counts = counts or Counter(error.counts)
+        most = [code for code, _ in counts.most_common()]
+        return UnknownCodeError(f"{self.path}: {error.kind}", counts, self._advice(most))
+
+    def _unknown(self, pixels: NDArray[Any]) -> Counter[str]:
+        if pixels.size and self._is_own and self.coding != "colors":
+            pixels = pixels[:, :, pixels[0, 0] != IGNORE]
+        try:
+            if pixels.size:
+                self._encode(pixels)
+        except UnknownCodeError as error:
+            return Counter(error.counts)
+        return Counter()
+
+    def _advice(self, codes: Sequence[str]) -> str:
+        """The way out: what the codes without a class look like."""
+        if self.coding == "colors":
+            if all(code[1:3] == code[3:5] == code[5:7] for code in codes):
+                return f"The picture is grey: read its values with --coding values. {MAP_THEM}"
+            steps = _farness([_channels(c) for c in codes], list(self.legend.known_colors))
+            looks_damaged = len(codes) > len(self.legend) and np.median(steps) < NEAR
+        else:
+            numbers = [float(code) for code in codes]
+            steps = _farness([[n] for n in numbers], [[v] for v in self.legend.values])
+            looks_damaged = False
+            others = {c.alternative for c in self.legend.classes if c.alternative is not None}
+            if self._lossy and others and max(numbers) < min(others) - LOSSY_STEP:
+                return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
+        if self._lossy or looks_damaged:
+            return self._blame_compression(float(steps.max()))
+        if self.legend.name == "isprs" and list(codes) == ["6"]:
+            return "Values 1 to 6 with 0 = border are those of --legend isprs-1to6"
+        if isinstance(self.legend, MergedLegend):
+            return "Give each a row in the legend map, the other side empty if it is unlabelled"
+        what = "colors" if self.coding == "colors" else "values"
+        codes = [code if what == "values" else f'"{code}"' for code in codes[:LISTED]]
+        return (
+            f"Add them to a class of the legend (`{what}`), or, if they are unlabelled, ignore = "
+            f"[{', '.join(codes)}]; `geoseg legend {self.path} -o legend.toml` writes a legend to "
+            f"edit"
+        )
+
+    def _blame_compression(self, farthest: float) -> str:
+        if self.coding != "colors" and self.legend.spacing() <= NEAR:
+            return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
+        kind = "colours" if self.coding == "colors" else "values"
+        what = (
+            f"The file is {self._lossy}, which changes {kind}"
+            if self._lossy
+            else "They look like those of the legend after compression or resampling"
+        )
+        now = f" (now {self._given_tolerance:g})" if self._given_tolerance else ""
+        return (
+            f"{what}: use {LOSSLESS}, or take the nearest class with --color-tolerance "
+            f"{int(np.ceil(farthest))}{now}"
+        )
+
+
+def _channels(code: str) -> list[float]:
+    return [float(each) for each in parse_color(code)]
+
+
+def _farness(found: Sequence[Sequence[float]], known: Sequence[Sequence[float]]) -> Any:
+    """(found,) distance of each code to the nearest that is known."""
+    steps = np.array(found)[:, None] - np.array(known, float)
+    return np.sqrt((steps**2).sum(axis=2)).min(axis=1)
+
+
+def _own_classes(path: Path) -> dict[int, str] | None:
+    """Names by value that a class map of geoseg's carries; None if the raster is none."""
+    tags = read_tags(path)
+    if tags.get("kind") != CLASS_MAP:
+        return None
+    try:
+        return {each["value"]: each["name"] for each in tags["legend"]["class"]}
+    except (LookupError, TypeError):
+        return {}

@@ -1,0 +1,335 @@
+"""The truth on an orthophoto's grid, whatever it is made of: values, colours or polygons."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import EmptyError, GridMismatchError, LegendError, UnknownCodeError, VectorError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
+from geoseg.raster.grid import Grid, window_on
+from geoseg.raster.polygons import Area, BurntPolygons
+from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.vector import is_vector, read_polygons
+from geoseg.raster.window import Window
+from geoseg.text import as_text, is_null
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions:
+    """How a reference is to be understood."""
+
+    attribute: str | None = None
+    """Column of the polygons that holds the class; not needed if all are of one class."""
+
+    layer: str | None = None
+    """Layer of the polygons; not needed if there is only one."""
+
+    coding: Coding = "auto"
+    """How the pixels of a raster name classes."""
+
+    resample: bool = False
+    """Whether a raster on another grid is resampled (nearest) rather than refused."""
+
+    labelled_areas: Path | None = None
+    """Polygons, such as boxes, outside of which nothing is labelled; None: all ground is."""
+
+    only_polygons: bool = False
+    """Whether ground that no polygon covers is unlabelled, whatever the legend says."""
+    color_tolerance: float = 0
+    """How far a colour may be from that of a class, in the cube of red, green and blue."""
+
+    def blank_ground(self, legend: Legend) -> str:
+        """What is to be said of the ground of a raster on which no polygon lies."""
+        if legend.background is None or self.only_polygons:
+            return "nothing is labelled there"
+        return f"all ground there is {legend.background!r}"
+
+
+class Reference(Protocol):
+    """Class indices on the grid of an orthophoto."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where nothing is known."""
+        ...
+
+    def close(self) -> None:
+        """Release files."""
+
+
+def open_reference(
+    path: Path,
+    *,
+    legend: Legend,
+    grid: Grid,
+    options: ReferenceOptions | None = None,
+    background: bool = True,
+    may_be_elsewhere: bool = False,
+) -> "RasterReference | VectorReference":
+    """Open a reference map for reading on the grid of an orthophoto.
+
+    Args:
+        path: Raster or polygons.
+        legend: The classes.
+        grid: The orthophoto's.
+        options: How the reference is read.
+        background: Whether ground that no polygon covers is of the legend's background class.
+        may_be_elsewhere: Whether no polygon, of the reference or of the labelled areas, need
+            lie on the grid.
+
+    Raises:
+        GridMismatchError: If a raster lies on another grid and is not to be resampled.
+        EmptyError: If it shares no ground with the grid.
+        NoPolygonError: If polygons do not, which may mean that there is no object.
+        LegendError: If an attribute value has no class.
+        RasterError: If a raster cannot be read.
+        VectorError: If polygons cannot be read.
+    """
+    options = options or ReferenceOptions()
+    areas = options.labelled_areas
+    labelled = Area.open(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
+    reference: RasterReference | VectorReference
+    if is_vector(path):
+        reference = VectorReference(
+            path,
+            legend=legend,
+            grid=grid,
+            options=options,
+            background=background,
+            may_be_elsewhere=may_be_elsewhere,
+        )
+    else:
+        tolerance = options.color_tolerance
+        classes = PixelClasses(path, legend, options.coding, tolerance=tolerance)
+        reference = RasterReference(classes, grid=grid, resample=options.resample)
+    reference.labelled = labelled
+    return reference
+
+
+def open_class_map(path: Path, *, legend: Legend, grid: Grid) -> "RasterReference":
+    """Open a class map of any program: geoseg's own, or one with the legend's map values.
+
+    Args:
+        path: The raster; values, or colours.
+        legend: The classes.
+        grid: The map's own.
+
+    Raises:
+        RasterError: If it cannot be read.
+    """
+    return RasterReference(PixelClasses.of_map(path, legend), grid=grid)
+
+
+class _Labelled(ABC):
+    """A reference that is unlabelled outside of some areas, if they are named."""
+
+    extent: Window
+    """The pixels of the grid that it covers, or a few more."""
+
+    labelled: Area | None = None
+    """Outside of it nothing is labelled."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where nothing is known.
+
+        Raises:
+            LegendError: If a value or colour has no class in the legend.
+        """
+        labels = self._labels(window)
+        if self.labelled is not None:
+            labels[~self.labelled.read(window)] = IGNORE
+        return labels
+
+    @abstractmethod
+    def _labels(self, window: Window) -> NDArray[np.uint8]:
+        """The same, whatever the areas; an array of its own."""
+
+
+class RasterReference(_Labelled):
+    """A raster of class values or colours."""
+
+    def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
+        """Open.
+
+        Args:
+            classes: What the raster's pixels mean.
+            grid: To read it on.
+            resample: Whether it is resampled if it lies on another grid.
+        """
+        self.path = classes.path
+        self._classes = classes
+        by_index = classes.by_index
+        self._reader = RasterReader(self.path, palette_index=by_index)
+        self._window = self._place(grid, resample=resample, palette_index=by_index)
+
+    @property
+    def meaning(self) -> Meaning:
+        """How it names classes."""
+        return self._classes.meaning
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        return self._classes.notes
+
+    def _place(self, grid: Grid, *, resample: bool, palette_index: bool) -> Window:
+        """Where the grid lies on the reference; on request the reference is resampled first."""
+        own = self._reader.grid
+        self.extent = grid.window
+        if not own.is_georeferenced and (own.height, own.width) == (grid.height, grid.width):
+            return grid.window
+        try:
+            window = own.window_of(grid)
+        except GridMismatchError as error:
+            if not resample or not own.is_georeferenced or not grid.is_georeferenced:
+                how = "resample it with --resample" if own.is_georeferenced else "georeference it"
+                raise GridMismatchError(
+                    f"{self.path}: not on the grid of the raster it belongs to: {error}; {how}"
+                ) from error
+            self._reader.close()
+            self._reader = RasterReader(
+                self.path, ReadOptions(on=grid), palette_index=palette_index
+            )
+            self.extent = self._on_map(window_on(grid, own))
+            return grid.window
+        part = window.clip(own.height, own.width)
+        self.extent = self._on_map(part and part.relative_to(window))
+        return window
+
+    def _on_map(self, extent: Window | None) -> Window:
+        if extent is None:
+            self.close()
+            raise EmptyError(f"{self.path}: does not overlap the raster it belongs to")
+        return extent
+
+    def _labels(self, window: Window) -> NDArray[np.uint8]:
+        wanted = window.moved(self._window.row_off, self._window.col_off)
+        inside = wanted.clip(self._reader.grid.height, self._reader.grid.width)
+        if inside == wanted:
+            return self._read(inside)
+        mask = np.full((window.height, window.width), IGNORE, np.uint8)
+        if inside is not None:
+            mask[inside.relative_to(wanted).slices] = self._read(inside)
+        return mask
+
+    def _read(self, window: Window) -> NDArray[np.uint8]:
+        """Class indices of a window of the raster."""
+        return self._classes.encode(*self._reader.read(window))
+
+    def close(self) -> None:
+        """Release files."""
+        self._reader.close()
+
+
+class VectorReference(_Labelled):
+    """Polygons with a class attribute."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        legend: Legend,
+        grid: Grid,
+        options: ReferenceOptions,
+        background: bool = True,
+        may_be_elsewhere: bool = False,
+    ) -> None:
+        self.path = path
+        self._legend, self._column = legend, options.attribute
+        self._only_polygons = options.only_polygons
+        polygons = read_polygons(path, layer=options.layer, attribute=options.attribute)
+        count = len(polygons.geometries)
+        self._nulls = sum(map(is_null, polygons.attributes)) if options.attribute else 0
+        if options.attribute is None:
+            indices = np.full(count, _only_class(path, legend), np.uint8)
+        elif count and self._nulls == count:
+            raise LegendError(
+                f"{path}: column {options.attribute!r} is empty: null for all {count} polygons"
+            )
+        else:
+            try:
+                indices = legend.encode_attributes(polygons.attributes)
+            except UnknownCodeError as error:
+                what = f"{path}: column {options.attribute!r}: {error.kind}"
+                raise UnknownCodeError(what, error.counts) from error
+        with_background = background and not options.only_polygons
+        fill = legend.background_index if with_background else IGNORE
+        self._attributes, self._polygons = polygons.attributes, (polygons.geometries, indices)
+        self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill, path=path)
+        if not may_be_elsewhere:
+            self._burnt.refuse_elsewhere(path)
+        drawn = fill == IGNORE and self._burnt.touches_grid
+        self.extent = self._burnt.window if drawn else grid.window
+
+    @cached_property
+    def _texts(self) -> dict[str, int]:
+        """Class index of each value of the column."""
+        if self._column is None:
+            return {}
+        pairs = zip(self._attributes, self._polygons[1].tolist(), strict=True)
+        return {as_text(value): index for value, index in pairs if not is_null(value)}
+
+    @property
+    def meaning(self) -> Meaning:
+        """How it names classes."""
+        legend, column = self._legend, self._column
+        classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
+        if column is None:
+            classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
+        for text, index in self._texts.items():
+            if index != IGNORE:
+                classes[legend.names[index]] += (text,)
+        ground, background = "ground without a polygon", None
+        if not self._only_polygons and legend.background is not None:
+            background = legend.background
+            classes[background] = (*classes[background], ground)
+        nulls = ("null",) if self._nulls else ()
+        ignored = (*nulls, *(text for text, index in self._texts.items() if index == IGNORE))
+        rest = () if background else (ground,)
+        return Meaning(f"column {column!r}" if column else "polygons", classes, ignored + rest)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        if not self._nulls:
+            return []
+        count = len(self._polygons[1])
+        note = (
+            f"{self.path}: column {self._column!r} is null or empty for {self._nulls} of {count} "
+            f"polygons: the ground that they cover is unlabelled"
+        )
+        return [note]
+
+    def polygons_of(self, index: int) -> Any:
+        """The polygons of a class, a GeoSeries."""
+        geometries, indices = self._polygons
+        return geometries[indices == index]
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether no polygon lies on the grid."""
+        return not self._burnt.touches_grid
+
+    def _labels(self, window: Window) -> NDArray[np.uint8]:
+        return self._burnt.read(window)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _only_class(path: Path, legend: Legend) -> int:
+    """The class of polygons that name none."""
+    others = [name for name in legend.names if name != legend.background]
+    if len(others) != 1:
+        raise VectorError(
+            f"{path}: the legend has several classes, and the polygons do not say of which they "
+            f"are: name the column that holds them with --attribute; if all are of one class, "
+            f"tile with --legend binary:NAME, and evaluate with --legend-map and "
+            f"--reference-legend binary:NAME"
+        )
+    return legend.names.index(others[0])

@@ -1,0 +1,176 @@
+"""Several reference maps as one: each fills what those before it leave unlabelled."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import EmptyError, GeosegError, NoPolygonError, VectorError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.pixel_classes import Meaning
+from geoseg.labels.reference import (
+    RasterReference,
+    ReferenceOptions,
+    VectorReference,
+    open_reference,
+)
+from geoseg.raster.grid import Grid
+from geoseg.raster.polygons import NumberedPolygons, on_grid
+from geoseg.raster.window import Window
+
+
+class References:
+    """Rasters and polygons on the grid of an orthophoto, of which each may cover a part.
+
+    Ground that no polygon covers is of the legend's background class only where no file at
+    all labels it.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        legend: Legend,
+        grid: Grid,
+        options: ReferenceOptions | None = None,
+        may_be_elsewhere: bool = False,
+    ) -> None:
+        """Open.
+
+        Args:
+            paths: The first ones count first.
+            legend: Their classes.
+            grid: The orthophoto's.
+            options: How they are read.
+            may_be_elsewhere: Whether no polygon need lie on the grid.
+
+        Raises:
+            EmptyError: If none of them shares ground with the grid.
+            NoPolygonError: If they are polygons, which may mean that there is no object.
+            GeosegError: What is wrong with one of them.
+        """
+        self.paths = tuple(paths)
+        self._grid = grid
+        self._parts: list[RasterReference | VectorReference] = []
+        options = options or ReferenceOptions()
+        alone = len(paths) == 1
+        absent: list[EmptyError] = []
+        try:
+            for path in paths:
+                try:
+                    part = open_reference(
+                        path,
+                        legend=legend,
+                        grid=grid,
+                        options=options,
+                        background=alone,
+                        may_be_elsewhere=may_be_elsewhere,
+                    )
+                except EmptyError as error:
+                    if alone:
+                        raise
+                    absent.append(error)
+                else:
+                    self._parts.append(part)
+        except GeosegError:
+            self.close()
+            raise
+        if not self._parts:
+            _refuse_absent(paths, absent)
+        drawn = any(isinstance(part, VectorReference) for part in self._parts)
+        filled = drawn and not alone and not options.only_polygons
+        self._background = legend.background_index if filled else IGNORE
+        self._labelled = self._parts[0].labelled
+
+    @property
+    def used(self) -> tuple[Path, ...]:
+        """The files that share ground with the grid."""
+        return tuple(part.path for part in self._parts)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, of what was read."""
+        return [note for part in self._parts for note in part.notes]
+
+    @property
+    def meanings(self) -> list[Meaning]:
+        """How each of those that are used names classes."""
+        return [part.meaning for part in self._parts]
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where no file says anything."""
+        if len(self.paths) == 1:
+            return self._parts[0].read(window)
+        labels = np.full((window.height, window.width), IGNORE, np.uint8)
+        for part in self._touching(window):
+            empty = labels == IGNORE
+            if not empty.any():
+                break
+            labels = np.where(empty, part.read(window), labels)
+        if self._background != IGNORE:
+            empty = labels == IGNORE
+            if self._labelled is not None:
+                empty &= self._labelled.read(window)
+            labels[empty] = self._background
+        return labels
+
+    def conflicts(self, window: Window) -> NDArray[np.bool_]:
+        """(height, width) bool, True where two files label a pixel differently."""
+        lowest = np.full((window.height, window.width), IGNORE, np.uint8)
+        highest = np.zeros_like(lowest)
+        touching = self._touching(window)
+        if any(_meet(one, other, window) for one, other in combinations(touching, 2)):
+            for part in touching:
+                labels = part.read(window)
+                known = labels != IGNORE
+                np.minimum(lowest, labels, out=lowest)
+                np.maximum(highest, labels, out=highest, where=known)
+        return (lowest != IGNORE) & (lowest != highest)
+
+    def polygons_of(self, index: int) -> NumberedPolygons:
+        """The polygons of a class in all files, each an object.
+
+        Raises:
+            VectorError: If a file holds no polygons.
+        """
+        import geopandas as gpd
+
+        drawn = []
+        for part in self._parts:
+            if not isinstance(part, VectorReference):
+                raise VectorError(
+                    f"{part.path}: a raster has no polygons that could be objects; connected "
+                    f"pixels can be (--reference-objects components)"
+                )
+            drawn.append(np.asarray(on_grid(part.polygons_of(index), self._grid, part.path).values))
+        return NumberedPolygons(gpd.GeoSeries(np.concatenate(drawn)), self._grid)
+
+    def _touching(self, window: Window) -> list[RasterReference | VectorReference]:
+        return [part for part in self._parts if part.extent.intersection(window)]
+
+    def close(self) -> None:
+        """Release files."""
+        for part in self._parts:
+            part.close()
+
+
+def _refuse_absent(paths: Sequence[Path], absent: Sequence[EmptyError]) -> NoReturn:
+    """Say that no reference shares ground with a raster; polygons may be right all the same."""
+    listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
+    message = f"{listed}: none overlaps the raster they belong to"
+    drawn = [error for error in absent if isinstance(error, NoPolygonError)]
+    if len(drawn) < len(absent):
+        raise EmptyError(message)
+    is_plausible = any(error.is_plausible for error in drawn)
+    raise NoPolygonError(message, paths=paths, is_plausible=is_plausible)
+
+
+def _meet(
+    one: RasterReference | VectorReference, other: RasterReference | VectorReference, window: Window
+) -> bool:
+    """Whether two files may label the same pixel of a window."""
+    shared = one.extent.intersection(other.extent)
+    return shared is not None and shared.intersection(window) is not None

@@ -1,0 +1,1 @@
+"""Orthophotos and references become a patch set; what is wrong with one."""

@@ -1,0 +1,354 @@
+"""The record and the footprints of a patch set, as files."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from geoseg.errors import InputError, LegendError, PatchSetError, VectorError
+from geoseg.labels.legend import Legend
+from geoseg.labels.reference import ReferenceOptions
+from geoseg.labels.style import Symbol, vector_qml
+from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Source, patch_name
+from geoseg.raster.folders import KIND, PATCH_SET
+from geoseg.raster.grid import Grid, no_way
+from geoseg.raster.paths import absolute_name, check_component, is_gdal_name, lasting_name
+from geoseg.raster.reader import ReadOptions
+from geoseg.raster.records import check_types, read_record
+from geoseg.raster.vector import reading_layer, write_vector_style, writing_layer
+
+RECORD = PATCH_SET.record
+
+FOOTPRINTS = "patches.gpkg"
+
+LAYER = "patches"
+
+FORMAT = 1
+
+MOST = 2**31 - 1
+"""Pixels of a side, or bands: more are in no file."""
+
+PATHS = ("image", "mask")
+"""Columns of the footprints that say where a patch's files are."""
+
+SYMBOLS = (
+    Symbol(rule="\"split\" = 'train'", label="train", color=(31, 120, 180), opacity=0.15),
+    Symbol(rule="\"split\" = 'val'", label="val", color=(255, 127, 0), opacity=0.3),
+    Symbol(rule="\"split\" = 'test'", label="test", color=(227, 26, 28), opacity=0.3),
+)
+"""How QGIS shows the footprints."""
+
+DEGREES = CRS.from_epsg(4326)
+"""Of the footprints of orthophotos in several CRS."""
+
+
+def write_index(
+    folder: Path, record: PatchSetRecord, patches: Sequence[Patch], grids: Sequence[Grid]
+) -> None:
+    """Write what `PatchSet.open` reads.
+
+    Args:
+        folder: The patch set; relative paths of sources are kept relative to it.
+        record: What the patches share.
+        patches: In order.
+        grids: Of each source.
+    """
+    sources = zip(record.sources, grids, strict=True)
+    record = replace(record, sources=tuple(replace(each, grid=grid) for each, grid in sources))
+    shared = {grid.crs for grid in grids}
+    parts = []
+    for source, grid in enumerate(grids):
+        rows = [patch for patch in patches if patch.source == source]
+        if rows:
+            frame = gpd.GeoDataFrame(
+                [_row(patch, record) for patch in rows],
+                geometry=[_footprint(grid.part(patch.window)) for patch in rows],
+                crs=grid.crs.to_wkt() if grid.crs else None,
+            )
+            if len(shared) > 1 and (not grid.crs or no_way(grid.crs, DEGREES)):
+                # a picture, or a site of its own, has no place beside the others
+                frame = frame.set_geometry([None] * len(rows), crs=DEGREES.to_wkt())
+            parts.append(frame if len(shared) == 1 else frame.to_crs(DEGREES.to_wkt()))
+    table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs)
+    _write(folder, record, table)
+
+
+def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
+    text = _record_to_json(record, folder.resolve())
+    (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
+    table = _with_paths(table, record, folder.resolve())
+    with writing_layer(folder / FOOTPRINTS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # pictures have none
+        pyogrio.write_dataframe(
+            table,
+            folder / FOOTPRINTS,
+            layer=LAYER,
+            driver="GPKG",
+            dataset_options={"VERSION": "1.2"},  # what older readers know
+        )
+    write_vector_style(folder / FOOTPRINTS, vector_qml(SYMBOLS, points=False))
+
+
+def _with_paths(table: Any, record: PatchSetRecord, folder: Path) -> Any:
+    """Footprints with where each patch's image and mask are, from the folder of the set.
+
+    Of an index these are orthophotos and references: the window says where in them.
+    """
+    if record.storage == "index":
+        known = {
+            source.name: [_relative(path, folder) for path in (source.ortho, source.reference)]
+            for source in record.sources
+        }
+        paths = [known[name] for name in table["source"]]
+    else:
+        pixels = f"{_relative(record.pixels, folder)}/" if record.pixels else ""
+        names = map(patch_name, table["source"], table["row_off"], table["col_off"])
+        files = [f"{name}.{record.storage}" for name in names]
+        paths = [[f"{pixels}images/{file}", f"{pixels}masks/{file}"] for file in files]
+    images, masks = zip(*paths, strict=True)
+    table = table.drop(columns=[name for name in PATHS if name in table])
+    for place, (name, column) in enumerate(zip(PATHS, (images, masks), strict=True)):
+        table.insert(table.columns.get_loc("col_off") + 1 + place, name, column)
+    return table
+
+
+def write_part(folder: Path, whole: Path, record: PatchSetRecord, kept: Sequence[int]) -> None:
+    """Write some of the patches of another set, as `write_index` does.
+
+    Args:
+        folder: The new set.
+        whole: The other one.
+        record: What the patches of the new one share.
+        kept: Numbers of the patches, in order.
+
+    Raises:
+        PatchSetError: If the footprints of the other set cannot be read.
+    """
+    try:
+        with reading_layer(whole / FOOTPRINTS):
+            table = pyogrio.read_dataframe(whole / FOOTPRINTS, layer=LAYER)
+    except VectorError as error:
+        raise PatchSetError(str(error)) from error
+    _write(folder, record, table.iloc[list(kept)])
+
+
+def read_index(folder: Path) -> tuple[PatchSetRecord, PatchTable]:
+    """Read what `write_index` wrote.
+
+    Raises:
+        PatchSetError: If it is incomplete or damaged.
+    """
+    damage = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, LegendError)
+    try:
+        record = _record_from_json(read_record(folder / RECORD), folder)
+        _check(record)
+    except (*damage, CRSError) as error:
+        missing = " is missing" if isinstance(error, KeyError) else ""
+        raise PatchSetError(f"{folder}: {RECORD} is damaged: {error}{missing}") from error
+    except InputError as error:
+        raise PatchSetError(str(error)) from error
+    try:
+        return record, _read_patches(folder / FOOTPRINTS, record)
+    except VectorError as error:
+        raise PatchSetError(str(error)) from error
+    except damage as error:
+        missing = " is missing" if isinstance(error, KeyError) else ""
+        raise PatchSetError(
+            f"{folder}: {RECORD} is damaged, or {FOOTPRINTS}: {error}{missing}"
+        ) from error
+
+
+def _footprint(grid: Grid) -> Any:
+    return shapely.Polygon(grid.corners)
+
+
+def _row(patch: Patch, record: PatchSetRecord) -> dict[str, Any]:
+    return {
+        "split": patch.split,
+        "source": record.sources[patch.source].name,
+        "row_off": patch.window.row_off,
+        "col_off": patch.window.col_off,
+        "valid_share": patch.valid_share,
+        **dict(zip(_share_columns(record.legend), patch.class_shares, strict=True)),
+    }
+
+
+def _share_columns(legend: Legend) -> list[str]:
+    """A column for each class; GeoPackage takes names that differ in case only for the same."""
+    names = [name.casefold() for name in legend.names]
+    return [
+        f"share_{name}" if names.count(name.casefold()) == 1 else f"share_{name}_{number}"
+        for number, name in enumerate(legend.names)
+    ]
+
+
+def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
+    """Column by column: a row as an object of its own would be a hundred times as large."""
+    with reading_layer(path):
+        found, _, _, values = pyogrio.raw.read(path, layer=LAYER, read_geometry=False)
+    columns = dict(zip(found["fields"], values, strict=True))
+    numbers = {source.name: number for number, source in enumerate(record.sources)}
+    shares = [columns[name].astype(float) for name in _share_columns(record.legend)]
+    return PatchTable(
+        size=record.size,
+        source=np.array([numbers[name] for name in columns["source"]], np.int32),
+        row_off=columns["row_off"].astype(np.int32),
+        col_off=columns["col_off"].astype(np.int32),
+        split=np.array([SPLITS.index(split) for split in columns["split"]], np.int8),
+        valid_share=columns["valid_share"].astype(float),
+        class_shares=np.stack(shares, axis=1),
+    )
+
+
+def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
+    content = asdict(replace(record, sources=()))
+    content = {KIND: PATCH_SET.name} | content
+    content |= {"format": FORMAT, "legend": record.legend.to_dict()}
+    content["read"].pop("on")
+    content["read"]["stacked"] = [_relative(path, folder) for path in record.read.stacked]
+    content["sources"] = [_source_to_dict(source, folder) for source in record.sources]
+    content["aoi"] = record.aoi and _relative(record.aoi, folder)
+    if areas := record.reference.labelled_areas:
+        content["reference"]["labelled_areas"] = _relative(areas, folder)
+    if record.pixels:
+        content["pixels"] = _relative(record.pixels, folder)
+    else:
+        del content["pixels"]
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _check(record: PatchSetRecord) -> None:
+    """See that the entries of a record are ones that a patch set can have.
+
+    Raises:
+        TypeError: If one is of another type.
+        ValueError: If one is beyond its bounds, or two do not fit together.
+    """
+    for part in (record, record.read, record.reference, *record.sources):
+        check_types(part)
+    for name in ("size", "stride", "bands"):
+        if not 0 < getattr(record, name) <= MOST:
+            raise ValueError(f"{name} is {getattr(record, name)}")
+    if record.gsd is not None and not 0 < record.gsd < math.inf:
+        raise ValueError(f"gsd is {record.gsd}")
+    if np.dtype(record.dtype).kind not in "biuf":
+        raise ValueError(f"dtype is {record.dtype!r}")
+    _check_figures(record)
+    for grid in (each.grid for each in record.sources if each.grid):
+        _check_grid(grid)
+
+
+def _check_figures(record: PatchSetRecord) -> None:
+    for name, figures in record.statistics.items():
+        if not np.isfinite(np.array(figures, float)).all() or len(figures) != record.bands:
+            raise ValueError(f"statistics: {name} is {figures!r:.60}")
+    pixels = record.class_pixels
+    if len(pixels) != len(record.legend) or min(pixels) < 0 or max(pixels) > MOST**2:
+        raise ValueError(f"class_pixels are {pixels!r:.60}")
+
+
+def _check_grid(grid: Grid) -> None:
+    if not (_is_length(grid.height) and _is_length(grid.width)):
+        raise ValueError(f"a source has {grid.height!r:.20} x {grid.width!r:.20} px")
+    if not np.isfinite(grid.transform[:6]).all() or not grid.transform.determinant:
+        raise ValueError(f"the transform of a source is {tuple(grid.transform[:6])}")
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST
+
+
+def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
+    content.pop(KIND, None)
+    if (found := content.pop("format", None)) != FORMAT:
+        raise PatchSetError(f"{folder}: written in format {found}, this geoseg reads {FORMAT}")
+    folder = folder.resolve()
+    content["legend"] = Legend.from_dict(content["legend"])
+    content["sources"] = tuple(_source_from_dict(each, folder) for each in content["sources"])
+    content["read"] = _read_options(content["read"], folder)
+    content["reference"] = _reference_options(content["reference"], folder)
+    content["aoi"] = content["aoi"] and absolute_name(content["aoi"], folder)
+    if pixels := content.get("pixels"):  # sets of 0.1 have none
+        content["pixels"] = absolute_name(pixels, folder)
+    content["band_names"] = tuple(content["band_names"])
+    content["class_pixels"] = tuple(content["class_pixels"])
+    return PatchSetRecord(**content)
+
+
+def _read_options(content: dict[str, Any], folder: Path) -> ReadOptions:
+    bands, stacked = content["bands"], content.get("stacked", ())  # sets of 0.1 have none
+    known = {
+        "bands": bands and tuple(bands),
+        "stacked": tuple(absolute_name(each, folder) for each in stacked),
+    }
+    return ReadOptions(**content | known)
+
+
+def _reference_options(content: dict[str, Any], folder: Path) -> ReferenceOptions:
+    areas = content.get("labelled_areas")
+    return ReferenceOptions(**content | {"labelled_areas": areas and absolute_name(areas, folder)})
+
+
+def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:
+    grid = source.grid
+    return {
+        "name": source.name,
+        "ortho": _relative(source.ortho, folder),
+        "reference": _relative(source.reference, folder),
+        "split": source.split,
+        "content": source.content,
+        "grid": grid
+        and {
+            "crs": grid.crs.to_wkt() if grid.crs else None,
+            "transform": list(grid.transform[:6]),
+            "height": grid.height,
+            "width": grid.width,
+        },
+    }
+
+
+def _source_from_dict(content: dict[str, Any], folder: Path) -> Source:
+    paths = {key: absolute_name(content[key], folder) for key in ("ortho", "reference")}
+    if grid := content.get("grid"):
+        crs = grid["crs"] and _crs(grid["crs"])
+        grid = Grid(crs, Affine(*grid["transform"]), grid["height"], grid["width"])
+    check_component(content["name"], folder / RECORD)  # files of patches begin with it
+    return Source(**content | paths | {"grid": grid})
+
+
+@cache  # thousands of sources share one
+def _crs(wkt: str) -> CRS:
+    return CRS.from_wkt(wkt)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """A path that stays true if both are moved together; absolute across drives.
+
+    A name that only GDAL knows keeps its form, with the file in it absolute.
+
+    Args:
+        path: Of a file or folder. Links before its name are followed, for what lies above a
+            linked folder is not what lies above the link.
+        folder: Without links.
+    """
+    if is_gdal_name(path):
+        return lasting_name(path)
+    real = path.parent.resolve() / path.name
+    try:
+        return Path(os.path.relpath(real, folder)).as_posix()
+    except ValueError:
+        return real.as_posix()

@@ -1,0 +1,211 @@
+"""The patches of a set as columns: a hundred thousand take a few megabytes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.labels.legend import Legend
+from geoseg.labels.reference import ReferenceOptions
+from geoseg.raster.grid import Grid
+from geoseg.raster.reader import ReadOptions
+from geoseg.raster.window import Window
+
+Split = Literal["train", "val", "test"]
+
+Storage = Literal["tif", "png", "index"]
+"""How pixels are kept; ``index``: they stay in the orthophotos."""
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An orthophoto and its reference map."""
+
+    name: str
+    """Short and unique in the set."""
+
+    ortho: Path
+    """The orthophoto."""
+
+    reference: Path
+    """Raster or polygons."""
+
+    split: Split | None = None
+    """The split of all its patches, if the user has chosen it."""
+
+    grid: Grid | None = None
+    """The orthophoto's when it was tiled; None: not tiled yet."""
+
+    content: str | None = None
+    """By which the orthophoto's pixels are known; None: they are not."""
+
+
+def patch_name(source: str, row_off: int, col_off: int) -> str:
+    """Name of a patch's files, unique in a set.
+
+    >>> patch_name("town", 256, 0)
+    'town_r000256_c000000'
+    """
+    return f"{source}_r{row_off:06d}_c{col_off:06d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """A window of a source, and what is known of it."""
+
+    source: int
+    """Index into the sources."""
+
+    window: Window
+    """On the source's grid."""
+
+    split: Split
+    """Which part of the work it is for."""
+
+    valid_share: float
+    """Share of its pixels with data, 0..1."""
+
+    class_shares: tuple[float, ...]
+    """Share of each class in its pixels, 0..1; the rest is unlabelled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSetRecord:
+    """What all patches of a set share: the content of ``patches.json``."""
+
+    size: int
+    """Side of a patch, in pixels."""
+
+    stride: int
+    """Step between patches, in pixels."""
+
+    storage: Storage
+    """How pixels are kept; ``index``: they stay in the orthophotos."""
+
+    legend: Legend
+    """The classes."""
+
+    sources: tuple[Source, ...]
+    """What the patches were cut from."""
+
+    read: ReadOptions
+    """How the orthophotos are read."""
+
+    reference: ReferenceOptions
+    """How the references are read."""
+
+    aoi: Path | None = None
+    """Ground outside these polygons is unlabelled."""
+
+    pixels: Path | None = None
+    """Another set, whose files hold the pixels; None: the set's own do, or there are none."""
+
+    bands: int
+    """Bands of a patch."""
+
+    band_names: tuple[str, ...]
+    """What the bands are."""
+
+    dtype: str
+    """numpy's name of the type of the pixels."""
+
+    gsd: float | None
+    """Metres per pixel; None without georeference."""
+
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """Of the valid pixels of the training split, by name, a list with a figure per band."""
+
+    class_pixels: tuple[int, ...] = ()
+    """Pixels of each class in the training split, each counted once."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PatchTable(Sequence[Patch]):
+    """Patches, each made when it is asked for; parts of the table are tables."""
+
+    size: int
+    """Side of a patch, in pixels."""
+
+    source: NDArray[np.int32]
+    """(n,) index into the sources."""
+
+    row_off: NDArray[np.int32]
+    """(n,) row of the top edge, on the source's grid."""
+
+    col_off: NDArray[np.int32]
+    """(n,) column of the left edge."""
+
+    split: NDArray[np.int8]
+    """(n,) index into `SPLITS`."""
+
+    valid_share: NDArray[np.float64]
+    """(n,) share of pixels with data, 0..1."""
+
+    class_shares: NDArray[np.float64]
+    """(n, classes) share of each class in the pixels, 0..1; the rest is unlabelled."""
+
+    @classmethod
+    def of(cls, patches: Iterable[Patch], *, size: int) -> Self:
+        """The same patches as columns."""
+        if isinstance(patches, cls):
+            return patches
+        rows = list(patches)
+        windows = [patch.window for patch in rows]
+        return cls(
+            size=size,
+            source=np.array([patch.source for patch in rows], np.int32),
+            row_off=np.array([window.row_off for window in windows], np.int32),
+            col_off=np.array([window.col_off for window in windows], np.int32),
+            split=np.array([SPLITS.index(patch.split) for patch in rows], np.int8),
+            valid_share=np.array([patch.valid_share for patch in rows], float),
+            class_shares=np.array([patch.class_shares for patch in rows], float, ndmin=2),
+        )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @overload
+    def __getitem__(self, wanted: int) -> Patch: ...
+
+    @overload
+    def __getitem__(self, wanted: slice | NDArray[Any]) -> Self: ...
+
+    def __getitem__(self, wanted: int | slice | NDArray[Any]) -> Patch | Self:
+        if isinstance(wanted, slice | np.ndarray):
+            return self._part(wanted)
+        row_off, col_off = int(self.row_off[wanted]), int(self.col_off[wanted])
+        return Patch(
+            source=int(self.source[wanted]),
+            window=Window(row_off=row_off, col_off=col_off, height=self.size, width=self.size),
+            split=SPLITS[self.split[wanted]],
+            valid_share=float(self.valid_share[wanted]),
+            class_shares=tuple(self.class_shares[wanted].tolist()),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """The same patches in the same order, whatever holds them."""
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(map(Patch.__eq__, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def in_split(self, split: Split) -> Self:
+        """The patches of a split, in order."""
+        return self._part(self.split == SPLITS.index(split))
+
+    def _part(self, wanted: slice | NDArray[Any]) -> Self:
+        return type(self)(
+            size=self.size,
+            source=self.source[wanted],
+            row_off=self.row_off[wanted],
+            col_off=self.col_off[wanted],
+            split=self.split[wanted],
+            valid_share=self.valid_share[wanted],
+            class_shares=self.class_shares[wanted],
+        )

@@ -1,0 +1,1 @@
+"""A class map becomes a better one: smoothed, filled, without specks."""

@@ -1,0 +1,380 @@
+"""Finished parts of a map are painted into pieces, stored, and put together as rasters."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import EmptyError, PartlyReadError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.pixel_classes import CLASS_MAP
+from geoseg.labels.style import (
+    attribute_table,
+    colormap,
+    confidence_qml,
+    score_qml,
+    sidecars,
+    write_sidecars,
+)
+from geoseg.prediction.blend import WindowScores
+from geoseg.prediction.chunks import Pieces
+from geoseg.prediction.scores import (
+    SCORE_NODATA,
+    SCORE_STEPS,
+    Confidence,
+    classify,
+    confidence,
+    encode_scores,
+)
+from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, write_text, writing
+from geoseg.raster.grid import Grid
+from geoseg.raster.window import Window, blocks
+from geoseg.raster.writer import BLOCK, RasterFormat
+
+ScoreType = Literal["uint8", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOutputs:
+    """Which files are to be written."""
+
+    class_map: Path
+    """Class map, with ``.aux.xml`` and ``.qml`` beside it."""
+
+    scores: Path | None = None
+    """Scores, a band per class."""
+
+    score_type: ScoreType = "uint8"
+    """uint8 holds score x 254 and 255 without data; float32 the score and NaN."""
+
+    confidence: Path | None = None
+    """How certain each pixel is, uint8 as the scores."""
+
+    confidence_kind: Confidence = "margin"
+    """Which figure."""
+
+    sidecars: bool = True
+    """Whether ``.aux.xml`` is written beside the class map, and ``.qml`` beside all."""
+
+    overwrite: bool = False
+    """Whether existing files are replaced."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """All rasters, the class map last: when it is there, all are."""
+        return [path for path in (self.scores, self.confidence, self.class_map) if path]
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are written, the class map last."""
+        if not self.sidecars:
+            return self.paths
+        styles = [path.with_suffix(".qml") for path in (self.scores, self.confidence) if path]
+        return [*sidecars(self.class_map), *styles, *self.paths]
+
+    def refuse_existing(self) -> None:
+        """Say early that a file is in the way.
+
+        Raises:
+            OutputExistsError: If one exists that is not to be replaced.
+        """
+        refuse_existing(*self.files[::-1], overwrite=self.overwrite)
+
+
+@dataclass(frozen=True)
+class MapReport:
+    """What was written."""
+
+    path: Path
+    """The class map."""
+
+    pixels: int
+    """Pixels of the map."""
+
+    class_pixels: dict[str, int]
+    """Pixels of each class."""
+
+    @property
+    def valid_share(self) -> float:
+        """Share of the map that has a class, 0..1."""
+        return sum(self.class_pixels.values()) / self.pixels
+
+    @property
+    def shares(self) -> str:
+        """Share of each class in the valid pixels, for people."""
+        total = max(sum(self.class_pixels.values()), 1)
+        return ", ".join(f"{name} {n / total:.1%}" for name, n in self.class_pixels.items())
+
+
+def partly_read(path: Path, pixels: int, reason: str | None = None) -> PartlyReadError:
+    """What is to be said of a map that lacks what could not be read.
+
+    Args:
+        path: The class map.
+        pixels: Of all blocks of the source of which something could not be read.
+        reason: What went wrong at the first of them.
+    """
+    lost = f"{pixels} px could not be read and have no data in it"
+    return PartlyReadError(f"{path}: written, but {lost}{f': {reason}' if reason else ''}")
+
+
+SCORES = "scores"
+
+CONFIDENCE = "confidence"
+
+
+def layer_formats(
+    legend: Legend, outputs: MapOutputs, tags: Mapping[str, Any]
+) -> dict[str, RasterFormat]:
+    """How the layers that are asked for are stored, by name."""
+    formats = {
+        CLASS_MAP: RasterFormat(
+            nodata=IGNORE,
+            colormap=colormap(legend),
+            band_names=("class",),
+            overviews="mode",
+            tags=dict(tags) | {"kind": CLASS_MAP},
+            attribute_table=attribute_table(legend),
+        )
+    }
+    if outputs.scores:
+        small = outputs.score_type == "uint8"
+        formats[SCORES] = RasterFormat(
+            bands=len(legend),
+            dtype=outputs.score_type,
+            nodata=SCORE_NODATA if small else float("nan"),
+            band_names=tuple(legend.names),
+            tags=dict(tags) | {"kind": SCORES, "scale": "score x 254" if small else "score"},
+        )
+    if outputs.confidence:
+        formats[CONFIDENCE] = RasterFormat(
+            nodata=SCORE_NODATA,
+            band_names=(outputs.confidence_kind,),
+            tags=dict(tags)
+            | {"kind": CONFIDENCE, "scale": "x 254", "figure": outputs.confidence_kind},
+        )
+    return formats
+
+
+def raster_styles(legend: Legend, outputs: MapOutputs) -> dict[Path, str]:
+    """QGIS styles of scores and confidence, by the files that they are written to."""
+    top = 1 if outputs.score_type == "float32" else SCORE_STEPS
+    styles = {}
+    if outputs.scores:
+        styles[outputs.scores.with_suffix(".qml")] = score_qml(legend, top)
+    if outputs.confidence:
+        styles[outputs.confidence.with_suffix(".qml")] = confidence_qml(SCORE_STEPS)
+    return styles
+
+
+def layer_pixels(part: WindowScores, outputs: MapOutputs) -> dict[str, NDArray[Any]]:
+    """The layers that are asked for of a part of the map, (bands, height, width) each.
+
+    Classes are indices; `Legend.decode_map` makes values of them.
+    """
+    layers: dict[str, NDArray[Any]] = {CLASS_MAP: classify(part.scores, part.valid)[None]}
+    if outputs.scores and outputs.score_type == "uint8":
+        layers[SCORES] = encode_scores(part.scores, part.valid)
+    elif outputs.scores:
+        layers[SCORES] = np.where(part.valid, part.scores, np.float32("nan"))
+    if outputs.confidence:
+        figure = confidence(part.scores, outputs.confidence_kind)
+        layers[CONFIDENCE] = encode_scores(figure, part.valid)[None]
+    return layers
+
+
+DECODED = 1 << 18
+"""Pixels that become values at a time."""
+
+
+def write_map(
+    parts: Iterable[WindowScores],
+    grid: Grid,
+    legend: Legend,
+    outputs: MapOutputs,
+    *,
+    provenance: Mapping[str, Any],
+) -> MapReport:
+    """Turn finished scores into rasters.
+
+    Args:
+        parts: Windows of the map without overlap, top to bottom; what they leave out has
+            no data.
+        grid: Of the map.
+        legend: Its classes.
+        outputs: Files to write.
+        provenance: What the map was made of.
+
+    Raises:
+        EmptyError: If no pixel is valid.
+        OutputError: If a file cannot be written.
+    """
+    outputs.refuse_existing()
+    with scratch(outputs.class_map) as folder:
+        tags = {"provenance": dict(provenance)}
+        writer = MapWriter(
+            folder, region=grid.window, grid=grid, legend=legend, outputs=outputs, tags=tags
+        )
+        writer.write(parts, grid.window)
+        return writer.finish()
+
+
+class MapWriter:
+    """A map, or the region of one, that is painted part by part and stored piece by piece.
+
+    What is stored outlives the process: a writer on the same folder goes on from there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        region: Window,
+        grid: Grid,
+        legend: Legend,
+        outputs: MapOutputs,
+        tags: Mapping[str, Any],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            folder: Where pieces are kept.
+            region: Of the orthophoto's pixels, which parts are counted in.
+            grid: Of the region.
+            legend: The classes.
+            outputs: Files to write.
+            tags: What the files are to say of themselves, besides legend and kind.
+        """
+        self.region = region
+        self.legend = legend
+        self.outputs = outputs
+        tags = dict(tags) | {"legend": legend.to_dict()}
+        self.formats = layer_formats(legend, outputs, tags)
+        self._pieces = Pieces(folder, grid, self.formats)
+
+    def unfinished(self, band: Window) -> Window | None:
+        """What is still to be written of a band of columns: some rows at its bottom, or nothing."""
+        for piece in self._blocks(band):
+            if piece.relative_to(self.region) not in self._pieces.finished:
+                return Window(
+                    row_off=piece.row_off,
+                    col_off=band.col_off,
+                    height=band.row_stop - piece.row_off,
+                    width=band.width,
+                )
+        return None
+
+    def write(self, parts: Iterable[WindowScores], within: Window) -> None:
+        """Paint parts of the map; store each piece when no later part can reach it.
+
+        Args:
+            parts: Inside ``within``, without overlap, none above the one before it.
+            within: What is written: begins where a piece begins.
+
+        Raises:
+            OutputError: If there is no space.
+        """
+        waiting = deque(self._blocks(within))
+        painted: dict[Window, dict[str, NDArray[Any]]] = {}
+        for part in parts:
+            while waiting and waiting[0].row_stop <= part.window.row_off:
+                self._store(waiting[0], painted.pop(waiting.popleft(), None))
+            layers = layer_pixels(part, self.outputs)
+            for piece in waiting:
+                shared = piece.intersection(part.window)
+                if shared is None:
+                    break
+                if piece not in painted:
+                    painted[piece] = self._blank(piece)
+                for name, image in layers.items():
+                    source = shared.relative_to(part.window).slices
+                    painted[piece][name][:, *shared.relative_to(piece).slices] = image[:, *source]
+        for piece in waiting:
+            self._store(piece, painted.pop(piece, None))
+
+    def finish(
+        self, *, may_be_empty: bool = False, tags: Mapping[str, Any] | None = None
+    ) -> MapReport:
+        """Put the pieces together and the outputs in place.
+
+        Args:
+            may_be_empty: Whether a map without any class is wanted nevertheless.
+            tags: What the files are to say besides what they were opened with.
+
+        Raises:
+            EmptyError: If no pixel has a class.
+            OutputError: If a file cannot be written.
+        """
+        counts = [piece.counts for piece in self._pieces.finished.values()]
+        pixels = [sum(each) for each in zip(*counts, strict=True)]
+        target, folder = self.outputs.class_map, self._pieces.folder
+        if not any(pixels) and not may_be_empty:
+            raise EmptyError(f"{target}: would have no pixel with a class")
+        names = dict(zip(self.legend.names, pixels, strict=True))
+        area = self.region.height * self.region.width
+        own = {"pixels": area, "class_pixels": names} | dict(tags or {})
+        with writing(target):
+            for name in self.formats:
+                self._pieces.assemble(name, folder / f"{name}.tif", own)
+        place_outputs(folder, self.outputs, self.legend, pixels)
+        return MapReport(target, area, names)
+
+    def _blocks(self, within: Window) -> Iterable[Window]:
+        """The pieces of a band, or of its lower end, top to bottom."""
+        for block in blocks(within.height, within.width, rows=BLOCK, cols=within.width):
+            yield block.moved(within.row_off, within.col_off)
+
+    def _blank(self, piece: Window) -> dict[str, NDArray[Any]]:
+        shape = (piece.height, piece.width)
+        return {
+            name: np.full((kind.bands, *shape), kind.nodata, kind.dtype)
+            for name, kind in self.formats.items()
+        }
+
+    def _store(self, piece: Window, layers: dict[str, NDArray[Any]] | None) -> None:
+        counts = np.zeros(len(self.legend), np.int64)
+        if layers is not None:
+            counts += self._decode(layers[CLASS_MAP][0])
+        if not counts.any():
+            layers = None
+        with writing(self.outputs.class_map):
+            self._pieces.write(piece.relative_to(self.region), layers, counts.tolist())
+
+    def _decode(self, indices: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Turn class indices into values, in place; some rows at a time, as numpy widens them.
+
+        Returns:
+            (classes,) pixels of each class.
+        """
+        counts = np.zeros(IGNORE + 1, np.int64)
+        rows = max(DECODED // indices.shape[1], 1)
+        for start in range(0, len(indices), rows):
+            few = indices[start : start + rows]
+            counts += np.bincount(few.ravel(), minlength=IGNORE + 1)
+            few[...] = self.legend.decode_map(few)
+        return counts[: len(self.legend)]
+
+
+def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: list[int]) -> None:
+    """Give the layers of a map that lie in a folder their names, and sidecars.
+
+    Raises:
+        OutputError: If a file cannot be moved.
+    """
+    target = outputs.class_map
+    paths = {outputs.scores: SCORES, outputs.confidence: CONFIDENCE, target: CLASS_MAP}
+    made = {path: folder / f"{layer}.tif" for path, layer in paths.items() if path}
+    if outputs.sidecars:
+        own = folder / target.name
+        write_sidecars(own, legend, np.array(pixels))
+        for number, (path, style) in enumerate(raster_styles(legend, outputs).items()):
+            file = folder / f"style{number}.qml"
+            write_text(file, style)
+            made = {path: file} | made
+        made |= dict(zip(sidecars(target), sidecars(own), strict=True))
+        made[target] = made.pop(target)  # last: when it is there, all are
+    put_in_place(made, folder, overwrite=outputs.overwrite)

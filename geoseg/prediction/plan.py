@@ -1,0 +1,397 @@
+"""What predicting an orthophoto takes: where its windows lie, and in which order they come."""
+
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+
+from geoseg.errors import BundleError, EmptyError, InputError
+from geoseg.model.bundle import LARGEST, MULTIPLE, ModelBundle
+from geoseg.prediction.window_grid import Lattice, Taper, fitting_overhang
+from geoseg.raster.polygons import Area
+from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.window import Window
+from geoseg.raster.writer import BLOCK
+
+Bounds = tuple[float, float, float, float]
+"""``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
+
+SIZES = (512, 640, 768, 896, LARGEST)
+"""Sides of windows to choose from, in pixels; see docs/overlap.md."""
+
+LARGE = 768
+"""Larger windows see hardly more and need up to twice the memory: only where they compute less."""
+
+SPARE = 1.05
+"""A larger window may compute so many times as much as the cheapest: its pixels see more around."""
+
+DEFAULT_OVERLAP = 8
+"""Windows overlap by an eighth of their side unless the user says otherwise."""
+
+OVERHANG = 8
+"""Pixels by which the outermost windows reach beyond the raster; see docs/overlap.md."""
+
+OVERHANG_PART = 8
+"""Small windows reach beyond by this part of their side at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """How an orthophoto is predicted."""
+
+    patch_size: int | None = None
+    """Side of a window as the network sees it, in pixels; None: what suits."""
+
+    stride: int | None = None
+    """Step between windows, in pixels; None: as the overlap says."""
+
+    overlap: int | None = None
+    """Pixels that windows share, if no stride is given; None: an eighth of a window."""
+
+    taper: Taper = "hann"
+    """How windows fade into each other."""
+
+    batch_size: int | None = None
+    """Windows that are scored at a time; None: as the runtime likes it."""
+
+    resample: bool = False
+    """Whether windows are resampled to the model's GSD, and scores back."""
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+    """How the orthophoto is read."""
+
+    aoi: Path | None = None
+    """Polygons outside of which the map has no data; it ends where they end."""
+
+    aoi_layer: str | None = None
+    """Which layer of that file; None: its only one."""
+
+    bounds: Bounds | None = None
+    """Part of the orthophoto that is mapped."""
+
+    part: tuple[int, int] | None = None
+    """``(i, n)``: only the i-th of n parts of the map, from 1."""
+
+    memory: int | None = None
+    """Bytes that blending and reading may take; None: as the machine has."""
+
+    on_error: Literal["stop", "nodata"] = "stop"
+    """What becomes of blocks that cannot be read."""
+
+    resume: bool = False
+    """Whether an interrupted prediction goes on, and a finished one is left alone."""
+
+    def size(self, bundle: ModelBundle, height: int, width: int) -> int:
+        """Side of a window as the network sees it, in pixels.
+
+        Unless the user has chosen, it is the largest of `SIZES` up to `LARGE` that computes
+        little more than the cheapest of them all does, or a larger one if none does; one
+        window, if that is enough for the orthophoto; never less than a training patch, nor
+        than the stride or overlap takes. A network that does not take any size has its own
+        instead of `SIZES`. Of `SIZES` those whose windows have no room to hang over the edge are
+        taken only if there is no other.
+
+        Args:
+            bundle: The model.
+            height: Rows of the orthophoto as the network sees it, in pixels.
+            width: Columns.
+
+        Raises:
+            BundleError: If the network does not take windows of the size that the user has chosen.
+        """
+        if self.patch_size:
+            bundle.check_size(self.patch_size)
+            return self.patch_size
+        enough, largest = self._enough(max(height, width)), self._enough(LARGEST)
+        wanted = (*SIZES, largest, enough)
+        sizes = {max(min(size, enough, largest), bundle.patch_size) for size in wanted}
+        sizes = set(bundle.sizes or sizes)
+        fitting = [size for size in sizes if 1 <= self._stride(size) <= size]
+        roomy = [size for size in fitting if self._hangs_over(size, height, width)]
+        chosen = (roomy if not bundle.sizes else []) or fitting or [max(sizes)]
+        costs = {size: self._cost(size, height, width) for size in chosen}
+        good = [size for size, cost in costs.items() if cost <= SPARE * min(costs.values())]
+        return max((size for size in good if size <= LARGE), default=min(good))
+
+    def _enough(self, length: int) -> int:
+        """The smallest side of a window that holds so many pixels and hangs over."""
+        sizes = range(MULTIPLE, 2 * length + 2 * MULTIPLE, MULTIPLE)
+        return next(size for size in sizes if length + 2 * self.overhang(size) <= size)
+
+    def _hangs_over(self, size: int, *lengths: int) -> bool:
+        """Whether windows of a size have room to hang over on all sides, without further ones."""
+        step, wanted = self.step(size), self.overhang(size)
+        return all(fitting_overhang(each, size, step, wanted) == wanted for each in lengths)
+
+    def overhang(self, size: int) -> int:
+        """Pixels by which the outermost windows reach beyond the raster.
+
+        Args:
+            size: Side of a window, in pixels.
+        """
+        return min(OVERHANG, size // OVERHANG_PART)
+
+    def lattice(self, height: int, width: int, size: int, *, scale: float = 1) -> Lattice:
+        """The windows of an orthophoto.
+
+        Args:
+            height: Its rows.
+            width: Its columns.
+            size: Side of a window as the network sees it, in pixels.
+            scale: Pixels of the orthophoto in one of those.
+
+        Raises:
+            InputError: If windows would leave gaps.
+        """
+        side, step = (max(round(n * scale), 1) for n in (size, self.step(size)))
+        overhang = round(self.overhang(size) * scale)
+        return Lattice(height, width, side, min(step, side), self.taper, overhang)
+
+    def _cost(self, size: int, height: int, width: int) -> int:
+        """Pixels of all windows of a size."""
+        lattice = self.lattice(height, width, size)
+        return lattice.window_count(lattice.whole) * size**2
+
+    def step(self, size: int) -> int:
+        """Step between windows as the network sees them, in pixels.
+
+        Args:
+            size: Side of such a window, in pixels.
+
+        Raises:
+            InputError: If it would be nothing, or leave gaps.
+        """
+        stride = self._stride(size)
+        if not 1 <= stride <= size:
+            wanted = f"--overlap {self.overlap}" if self.stride is None else f"--stride {stride}"
+            bound = f"1..{size}" if self.stride is not None else f"0..{size - 1}"
+            raise InputError(
+                f"{wanted}: windows are of {size} px here, so it must be in {bound}; larger "
+                f"windows are to be had with --patch-size"
+            )
+        return stride
+
+    def _stride(self, size: int) -> int:
+        """What the user says, or what suits; it may be impossible."""
+        overlap = size // DEFAULT_OVERLAP if self.overlap is None else self.overlap
+        return size - overlap if self.stride is None else self.stride
+
+
+MOST_MEMORY = 2_000_000_000
+"""Bytes that are taken at most unless the user allows more."""
+
+PIECES = 3
+"""Pieces of a band that are in memory at a time, at most."""
+
+WAITING = 5
+"""Batches that are in memory at a time, read or scored, besides those in the network."""
+
+MOST_RESAMPLED = 8
+"""GSD of an orthophoto and a model differ by less than this factor."""
+
+NARROWEST = 4
+"""Windows beside each other in a band, at least: its neighbours compute one of them again."""
+
+
+class Load(NamedTuple):
+    """What a runtime works on at a time."""
+
+    batch_size: int = 1
+    """Windows per call."""
+
+    streams: int = 1
+    """Calls."""
+
+    @property
+    def windows(self) -> int:
+        """Windows that are in memory at a time, read or scored."""
+        return self.batch_size * (self.streams + WAITING)
+
+
+@dataclass(frozen=True)
+class PredictPlan:
+    """Where the windows of a prediction lie."""
+
+    lattice: Lattice
+    """The windows on the orthophoto's own pixels."""
+
+    network_size: int
+    """Side of a window as the network sees it, in pixels."""
+
+    whole: Window
+    """The map, on the orthophoto's pixels."""
+
+    region: Window
+    """What of the map is predicted: all, or one part of several."""
+
+    band_width: int
+    """Columns that are predicted at a time."""
+
+    cache: int
+    """Bytes of decoded blocks that reading needs to decode each about once."""
+
+    memory: int
+    """Bytes needed for reading and blending, besides the network's own."""
+
+    batch_size: int | None = None
+    """Windows that are scored at a time, never more than there are; None: as the runtime
+    likes it."""
+
+    @property
+    def bands(self) -> list[Window]:
+        """The column bands, left to right."""
+        return column_bands(self.region, self.band_width)
+
+    @property
+    def windows(self) -> int:
+        """Windows that are needed, those that bands share counted in each."""
+        return sum(self.lattice.window_count(band) for band in self.bands)
+
+    @property
+    def most_at_a_time(self) -> int:
+        """Windows of the map, all parts together: more in a batch would be waste."""
+        return self.lattice.window_count(self.whole)
+
+    @property
+    def pixels(self) -> int:
+        """Of the map, or of the part of it."""
+        return self.region.height * self.region.width
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """For programs."""
+        return {
+            "windows": self.windows,
+            "size": self.lattice.size,
+            "stride": self.lattice.stride,
+            "bands": len(self.bands),
+            "pixels": self.pixels,
+            "memory": self.memory,
+        }
+
+
+def column_bands(region: Window, width: int) -> list[Window]:
+    """Divide a region into bands of columns."""
+    return [
+        Window(
+            row_off=region.row_off,
+            col_off=col_off,
+            height=region.height,
+            width=min(width, region.col_stop - col_off),
+        )
+        for col_off in range(region.col_off, region.col_stop, width)
+    ]
+
+
+def make_plan(
+    ortho: RasterReader,
+    bundle: ModelBundle,
+    options: PredictOptions,
+    *,
+    area: Area | None = None,
+    layer_bytes: int = 1,
+    load: Load | None = None,
+) -> PredictPlan:
+    """Plan a prediction.
+
+    Args:
+        ortho: The orthophoto.
+        bundle: The model.
+        options: What is wanted.
+        area: The AOI.
+        layer_bytes: Bytes of all outputs per pixel.
+        load: What the runtime works on at a time; None: one batch.
+
+    Raises:
+        BundleError: If windows are to be resampled, and a GSD is unknown.
+        EmptyError: If bounds and AOI leave nothing.
+        InputError: If the map cannot be divided into as many parts.
+    """
+    scale = scale_of(ortho, bundle) if options.resample else 1.0
+    grid = ortho.grid
+    seen = (max(round(length / scale), 1) for length in (grid.height, grid.width))
+    size = options.size(bundle, *seen)
+    lattice = options.lattice(grid.height, grid.width, size, scale=scale)
+    whole = _whole(ortho, options.bounds, area)
+    region = _part(whole, options.part) if options.part else whole
+    sums = (len(bundle.legend) + 1) * 4 * lattice.most_shared_rows
+    source = (lattice.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
+    column = sums + PIECES * BLOCK * layer_bytes + source
+    batch_size = options.batch_size and min(options.batch_size, lattice.window_count(whole))
+    load = load or Load(batch_size or 1)
+    waiting = min(load.windows, max(lattice.window_count(region), load.batch_size))
+    fixed = waiting * 4 * lattice.size**2 * (ortho.bands + len(bundle.legend))
+    room = (options.memory or _default_memory()) - fixed
+    widest = max(room // column, NARROWEST * lattice.size) // BLOCK * BLOCK or BLOCK
+    count = ceil(region.width / widest)
+    width = ceil(region.width / count / BLOCK) * BLOCK if count > 1 else region.width
+    return PredictPlan(
+        lattice=lattice,
+        network_size=size,
+        whole=whole,
+        region=region,
+        band_width=width,
+        cache=source * (width + 2 * lattice.size),
+        memory=fixed + column * min(width, region.width),
+        batch_size=batch_size,
+    )
+
+
+def scale_of(ortho: RasterReader, bundle: ModelBundle) -> float:
+    """Pixels of the orthophoto in a pixel of the model's.
+
+    Raises:
+        BundleError: If a GSD is unknown, or they are too far apart.
+    """
+    gsd = ortho.grid.gsd
+    if not gsd or not bundle.gsd:
+        which = "the orthophoto" if not gsd else "the model"
+        raise BundleError(f"{ortho.path}: --resample needs a GSD, and {which} has none")
+    scale = bundle.gsd / gsd
+    if not 1 / MOST_RESAMPLED < scale < MOST_RESAMPLED:
+        raise BundleError(
+            f"{ortho.path}: GSD is {gsd:.4g} m/px, the model was trained at {bundle.gsd:.4g} m/px: "
+            f"a factor of {max(scale, 1 / scale):.3g}, and --resample takes less than "
+            f"{MOST_RESAMPLED}; what the model knows is not to be seen there"
+        )
+    return scale
+
+
+def _default_memory() -> int:
+    return min(psutil.virtual_memory().available // 4, MOST_MEMORY)
+
+
+def _whole(ortho: RasterReader, bounds: Bounds | None, area: Area | None) -> Window:
+    """The map on the orthophoto's pixels."""
+    whole: Window | None = ortho.grid.window
+    if bounds is not None and whole is not None:
+        whole = whole.intersection(ortho.grid.window_around(bounds))
+        if whole is None:
+            raise EmptyError(f"{ortho.path}: --bounds lie outside; they are {ortho.grid.bounds}")
+    if area is not None and whole is not None:
+        whole = whole.intersection(area.window)
+        if whole is None:
+            raise EmptyError(f"{ortho.path}: --bounds and --aoi have nothing in common")
+    if whole is None:
+        raise ValueError("an orthophoto has pixels")
+    return whole
+
+
+def _part(whole: Window, part: tuple[int, int]) -> Window:
+    """The rows of one part: whole storage blocks, as many as in the others or one less."""
+    index, count = part
+    blocks = ceil(whole.height / BLOCK)
+    if count > blocks:
+        raise InputError(
+            f"--part {index}/{count}: a map of {whole.height} rows divides into {blocks} parts "
+            f"at most"
+        )
+    first, last = (k * blocks // count * BLOCK for k in (index - 1, index))
+    return Window(
+        row_off=whole.row_off + first,
+        col_off=whole.col_off,
+        height=min(last, whole.height) - first,
+        width=whole.width,
+    )

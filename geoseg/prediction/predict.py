@@ -1,0 +1,445 @@
+"""An orthophoto becomes a class map: ``write(blend(score(ortho)))``."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, replace
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
+from geoseg.labels.lookup import find_bands, misplaced_bands
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.ensemble import Models
+from geoseg.model.segmenter import Runtime, check_patches
+from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.record import Patch, Split
+from geoseg.prediction.blend import WindowScores, blend
+from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read, write_map
+from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan
+from geoseg.prediction.provenance import (
+    batch_size_of,
+    fingerprint,
+    finished_before,
+    provenance_of,
+    provenance_of_map,
+    training_ground_of,
+)
+from geoseg.prediction.score import Ortho, check_scores, score
+from geoseg.prediction.window_scores import WindowLayout, keep_windows, start_window_folder
+from geoseg.raster.atomic import KEPT, resumable, staged, write_text
+from geoseg.raster.facts import doubts_of
+from geoseg.raster.folders import WINDOWS
+from geoseg.raster.grid import Grid
+from geoseg.raster.polygons import Area
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.storage import limit_block_cache
+from geoseg.raster.tolerant import TolerantReader, sample_values
+from geoseg.raster.vector import read_polygons
+from geoseg.raster.window import Window
+from geoseg.text import in_short
+
+
+def open_area(options: PredictOptions, grid: Grid) -> Area | None:
+    """The ground that is wanted; None: all of it.
+
+    Args:
+        options: With the AOI, if there is one.
+        grid: The orthophoto's.
+
+    Raises:
+        EmptyError: If the AOI holds no polygon, or none that lies on the orthophoto.
+        VectorError: If it cannot be read, or has several layers and none is named.
+    """
+    path = options.aoi
+    if path is None:
+        return None
+    advice = "name one with --aoi-layer"
+    polygons = read_polygons(path, layer=options.aoi_layer, advice=advice).geometries
+    return Area(polygons, grid, path=path)
+
+
+T = TypeVar("T")
+
+Watch = Callable[[Iterable[T], int], Iterable[T]]
+"""Shows progress: gives the items on and knows how many there will be."""
+
+BAND_RECORD = "band_width.json"
+
+UNREADABLE = "unreadable.jsonl"
+
+KEPT_OF_THE_MAP = "what is finished of the map is kept: without --windows, go on with --resume"
+"""Told of a failure where the windows were to be kept too."""
+
+
+def predict_map(
+    path: Path,
+    models: Models,
+    outputs: MapOutputs,
+    *,
+    options: PredictOptions,
+    windows: Path | None = None,
+    watch: Watch[WindowScores] = lambda items, _: items,
+    begun: Callable[[PredictPlan, Runtime], None] = lambda _plan, _runtime: None,
+) -> MapReport:
+    """Predict an orthophoto.
+
+    Args:
+        path: The orthophoto.
+        models: What scores its windows.
+        outputs: Files to write.
+        options: How.
+        windows: Folder in which every window's scores are kept as well.
+        watch: Shows progress.
+        begun: Is told what will be done, before it is.
+
+    Raises:
+        BundleError: If the orthophoto is not what the models were made for.
+        EmptyError: If it has no data, or none where it is wanted.
+        RasterError: If it cannot be read.
+        PartlyReadError: If blocks could not be read and are nodata in the map.
+        OutputError: If an output cannot be written.
+    """
+    if not options.resume:
+        outputs.refuse_existing()
+    options = with_named_bands(path, models.bundle, options)
+    with RasterReader(path, options.read) as ortho:
+        area = open_area(options, ortho.grid)
+        layer_bytes = _layer_bytes(models.bundle, outputs)
+        planned = partial(
+            make_plan, ortho, models.bundle, options, area=area, layer_bytes=layer_bytes
+        )
+        plan = planned()
+        limit_block_cache(plan.cache)
+        tolerant = options.on_error == "nodata"
+        check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
+        for doubt in [] if tolerant else doubts_of(path, options.read):
+            warnings.warn(doubt, GeosegWarning, stacklevel=2)
+        runtime = models.open(plan.lattice.size, plan.network_size, plan.batch_size)
+        plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
+        job = _Job(path, ortho, models, runtime, plan, options, area)
+        if options.resume and (done := job.found(outputs)):
+            return done
+        begun(plan, runtime)
+        with (
+            resumable(
+                outputs.class_map,
+                fingerprint(path, job.provenance, plan, options, outputs),
+                guarded=outputs.files,
+                resume=options.resume,
+                overwrite=outputs.overwrite,
+                note=KEPT if windows is None else KEPT_OF_THE_MAP,
+            ) as folder,
+            _window_folder(windows, job.layout, overwrite=outputs.overwrite) as kept,
+        ):
+            report, loss = job.run(folder, outputs, kept, watch)
+        if loss:
+            raise loss
+        return report
+
+
+def plan_map(
+    path: Path, bundle: ModelBundle, options: PredictOptions, outputs: MapOutputs | None = None
+) -> PredictPlan:
+    """What `predict_map` would do, as far as it is known before a runtime is.
+
+    Raises:
+        BundleError: If the orthophoto is not what the model was made for.
+        RasterError: If it cannot be read.
+    """
+    options = with_named_bands(path, bundle, options)
+    with RasterReader(path, options.read) as ortho:
+        check_input(ortho, bundle, options=options)
+        planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
+        if outputs is not None:
+            planned = partial(planned, layer_bytes=_layer_bytes(bundle, outputs))
+        streams = os.cpu_count() or 1
+        return planned(load=Load(planned().batch_size or 1, streams))
+
+
+def with_named_bands(path: Path, bundle: ModelBundle, options: PredictOptions) -> PredictOptions:
+    """Choose the bands of an orthophoto by the names of the model's, and say so.
+
+    Where the user has named none, and the file has them in another order, or others besides.
+
+    Raises:
+        BundleError: If some of the model's bands are in other places, and not all are found.
+        RasterError: If the orthophoto cannot be read.
+    """
+    if options.read.bands is not None:
+        return options
+    with RasterReader(path, options.read) as ortho:
+        own = len(ortho.band_numbers)
+        stacked = ortho.band_names[own:]
+        wanted = bundle.band_names[: bundle.bands - len(stacked)]
+        if ortho.palette or not wanted or stacked != bundle.band_names[len(wanted) :]:
+            return options
+        named = (ortho.band_names[:own], ortho.band_colors)
+        found = next((each for names in named if (each := find_bands(names, wanted))), None)
+        if found is None:
+            if misplaced := misplaced_bands(ortho.band_names[:own], wanted):
+                raise BundleError(
+                    f"{path}: its bands are {in_short(ortho.band_names)}, the model takes "
+                    f"{in_short(bundle.band_names)}: {in_short(misplaced)} in other places; "
+                    f"name them in the model's order with --bands"
+                )
+            return options
+        bands = tuple(ortho.band_numbers[place] for place in found)
+        if bands == tuple(ortho.band_numbers):
+            return options
+    numbers = ",".join(map(str, bands))
+    warnings.warn(
+        f"{path}: bands {numbers} are taken, which are the model's {', '.join(wanted)} by name; "
+        f"--bands chooses others",
+        GeosegWarning,
+        stacklevel=2,
+    )
+    return replace(options, read=replace(options.read, bands=bands))
+
+
+def check_input(
+    ortho: RasterReader | TolerantReader, bundle: ModelBundle, *, options: PredictOptions
+) -> None:
+    """See that an orthophoto is what a model was made for.
+
+    Raises:
+        BundleError: If bands, GSD or the range of values are others.
+    """
+    if options.read.stacked and ortho.bands != bundle.bands:
+        raise BundleError(
+            f"{ortho.path}: has {ortho.bands} bands with those of --with "
+            f"({in_short(ortho.band_names)}), the model takes {bundle.bands} "
+            f"({in_short(bundle.band_names)}); choose the orthophoto's own with --bands"
+        )
+    bundle.check_bands(ortho.bands, ortho.path)
+    if not options.resample:
+        bundle.check_gsd(ortho.grid.gsd, ortho.path)
+    if ortho.dtype.name != bundle.dtype:
+        bundle.check_values(sample_values(ortho), ortho.path)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that is needed to predict an orthophoto."""
+
+    path: Path
+    ortho: RasterReader
+    models: Models
+    runtime: Runtime
+    plan: PredictPlan
+    options: PredictOptions
+    area: Area | None
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What the map will be made of."""
+        return provenance_of_map(
+            self.path, self.models, self.runtime, self.plan, self.options, grid=self.ortho.grid
+        )
+
+    def found(self, outputs: MapOutputs) -> MapReport | None:
+        """The report of a map that is there already.
+
+        Raises:
+            PartlyReadError: If blocks could not be read when it was made.
+        """
+        aoi = [self.options.aoi] if self.options.aoi else []
+        inputs = [self.path, *self.options.read.stacked, *aoi]
+        return finished_before(outputs, self.provenance, inputs, self.models.bundle.legend)
+
+    def run(
+        self, folder: Path, outputs: MapOutputs, kept: Path | None, watch: Watch[WindowScores]
+    ) -> tuple[MapReport, PartlyReadError | None]:
+        """Predict what is not finished yet in a folder, and put the map together.
+
+        Returns:
+            The report, and what is to be said of blocks that could not be read.
+        """
+        writer = MapWriter(
+            folder,
+            region=self.plan.region,
+            grid=self.ortho.grid.part(self.plan.region),
+            legend=self.models.bundle.legend,
+            outputs=outputs,
+            tags={"provenance": self.provenance} | self._part_tags(),
+        )
+        reader = TolerantReader(self.ortho, folder / UNREADABLE)
+        ortho = reader if self.options.on_error == "nodata" else self.ortho
+        for band in column_bands(self.plan.region, _band_width(self.plan, folder)):
+            if rest := writer.unfinished(band):
+                lattice = self.plan.lattice
+                with closing(self._scores(ortho, rest)) as scored:
+                    parts = watch(scored, lattice.window_count(rest))
+                    if kept is not None:
+                        parts = keep_windows(parts, kept, self.layout)
+                    writer.write(blend(parts, lattice, rest), rest)
+        lost = reader.failed_pixels
+        try:
+            report = writer.finish(
+                may_be_empty=self.options.part is not None, tags=self._loss_tags(reader)
+            )
+        except EmptyError:
+            where = " where the map is wanted" if self.plan.region != self.ortho.grid.window else ""
+            raise EmptyError(f"{self.ortho.path}: has no pixel with data{where}") from None
+        return report, partly_read(report.path, lost, reader.first_error) if lost else None
+
+    @property
+    def layout(self) -> WindowLayout:
+        """What windows that are kept say of the map."""
+        return WindowLayout(
+            grid=self.ortho.grid,
+            lattice=self.plan.lattice,
+            legend=self.models.bundle.legend,
+            provenance=self.provenance,
+        )
+
+    def _scores(self, ortho: Ortho, rest: Window) -> Generator[WindowScores]:
+        try:
+            yield from score(
+                ortho,
+                self.runtime,
+                self.plan.lattice.windows(rest),
+                batch_size=batch_size_of(self.plan, self.runtime),
+                streams=self.runtime.streams,
+                ground=self.area,
+            )
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {error}") from error
+
+    def _loss_tags(self, reader: TolerantReader) -> dict[str, Any] | None:
+        """What could not be read. A part names the blocks, as others may name the same."""
+        if not reader.failed:
+            return None
+        places = [list(astuple(block)) for block in reader.failed]
+        blocks = {"unreadable_blocks": places} if self.options.part else {}
+        return {"unreadable_pixels": reader.failed_pixels, **blocks}
+
+    def _part_tags(self) -> dict[str, Any]:
+        """What a part says of the whole."""
+        if self.options.part is None:
+            return {}
+        index, count = self.options.part
+        whole = self.ortho.grid.part(self.plan.whole)
+        return {
+            "part": {
+                "index": index,
+                "count": count,
+                "row_off": self.plan.region.row_off - self.plan.whole.row_off,
+                "height": whole.height,
+                "transform": list(whole.transform[:6]),
+            }
+        }
+
+
+@contextmanager
+def _window_folder(
+    windows: Path | None, layout: WindowLayout, *, overwrite: bool
+) -> Iterator[Path | None]:
+    """A folder for the scores of windows, if they are to be kept."""
+    if windows is None:
+        yield None
+        return
+    with staged(windows, overwrite=overwrite, kind=WINDOWS) as folder:
+        start_window_folder(folder, layout)
+        yield folder
+
+
+def _band_width(plan: PredictPlan, folder: Path) -> int:
+    """As it was when the prediction began: memory may have been freed or taken since."""
+    record = folder / BAND_RECORD
+    if not record.exists():
+        write_text(record, json.dumps(plan.band_width))
+    return int(json.loads(record.read_text(encoding="utf-8")))
+
+
+def _layer_bytes(bundle: ModelBundle, outputs: MapOutputs) -> int:
+    """Bytes of all outputs per pixel."""
+    score = {"uint8": 1, "float32": 4}[outputs.score_type] if outputs.scores else 0
+    return 1 + score * len(bundle.legend) + (outputs.confidence is not None)
+
+
+def predict_patches(
+    patch_set: PatchSet,
+    models: Models,
+    folder: Path,
+    *,
+    split: Split | None = None,
+    batch_size: int | None = None,
+    overwrite: bool = False,
+    watch: Watch[tuple[Patch, MapOutputs]] = lambda items, _: items,
+) -> list[MapReport]:
+    """Predict the patches of a set, each into a class map of its own.
+
+    Args:
+        patch_set: The patches.
+        models: What scores them.
+        folder: Where to write ``<patch>.tif``.
+        split: Only these; None: all.
+        batch_size: Patches that are scored at a time; None: as the runtime likes it.
+        overwrite: Whether existing maps are replaced.
+        watch: Shows progress.
+
+    Raises:
+        BundleError: If the patches are not what the model was made for, or scores are no
+            numbers.
+        EmptyError: If the split has no patch.
+        OutputExistsError: If a map is there already and is not to be replaced.
+    """
+    record, bundle = patch_set.record, models.bundle
+    check_patches(patch_set, bundle)
+    patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
+    if not patches:
+        raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")
+    jobs = [
+        (patch, _patch_outputs(patch_set, patch, folder, overwrite=overwrite)) for patch in patches
+    ]
+    for _, outputs in jobs:
+        outputs.refuse_existing()
+    if batch_size:
+        batch_size = min(batch_size, len(patches))
+    runtime = models.open(record.size, record.size, batch_size)
+    provenance = provenance_of(patch_set.folder, models, runtime)
+    reports = []
+    for batch in _batched(watch(jobs, len(jobs)), batch_size or runtime.batch_size):
+        images = np.stack([patch_set.read(patch).image for patch, _ in batch])
+        found = runtime(images)
+        check_scores(found, images, [patch.window for patch, _ in batch])
+        for (patch, outputs), image, scores in zip(batch, images, found, strict=True):
+            grid = patch_set.grid_of(patch)
+            strip = WindowScores(grid.window, scores, ~np.isnan(image).any(axis=0))
+            own = provenance | _ground_of(models, patch_set, patch)
+            reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=own))
+    return reports
+
+
+def _ground_of(models: Models, patch_set: PatchSet, patch: Patch) -> dict[str, Any]:
+    """What of a patch's ground trained the models, if that is known."""
+    source = patch_set.record.sources[patch.source]
+    if source.grid is None:
+        return {}
+    return training_ground_of(models, source.grid, patch.window, lambda: source.content)
+
+
+def patch_maps(patch_set: PatchSet, folder: Path, split: Split | None) -> list[Path]:
+    """The maps that `predict_patches` writes."""
+    wanted = (patch for patch in patch_set.patches if split in (None, patch.split))
+    return [_patch_outputs(patch_set, patch, folder, overwrite=False).class_map for patch in wanted]
+
+
+def _patch_outputs(
+    patch_set: PatchSet, patch: Patch, folder: Path, *, overwrite: bool
+) -> MapOutputs:
+    name = f"{patch_set.name_of(patch)}.tif"
+    return MapOutputs(class_map=folder / name, sidecars=False, overwrite=overwrite)
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

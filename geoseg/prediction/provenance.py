@@ -1,0 +1,176 @@
+"""What a map was made of: the same for the same input, so without a time."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import geoseg
+from geoseg.labels.legend import Legend
+from geoseg.labels.legend_files import read_tags
+from geoseg.labels.style import sidecars, write_sidecars
+from geoseg.model.ensemble import Models
+from geoseg.model.segmenter import Runtime
+from geoseg.patches.training_ground import TAG, content_of
+from geoseg.prediction.map_writer import MapOutputs, MapReport, partly_read, raster_styles
+from geoseg.prediction.mosaic import REGION
+from geoseg.prediction.plan import PredictOptions, PredictPlan
+from geoseg.raster.atomic import write_text
+from geoseg.raster.grid import Grid
+from geoseg.raster.window import Window
+
+BLENDS = {
+    "hann": "mean of class probabilities, Hann weights",
+    "ramp": "mean of class probabilities, linear weights",
+    "flat": "mean of class probabilities, equal weights",
+}
+
+
+def provenance_of(source: Path, models: Models, runtime: Runtime) -> dict[str, Any]:
+    """What any prediction is made of, but for `training_ground_of` its map."""
+    return {
+        "geoseg": geoseg.__version__,
+        "source": source.name,
+        **models.record,
+        "runtime": runtime.name,
+        "versions": dict(runtime.versions),
+    }
+
+
+def training_ground_of(
+    models: Models, grid: Grid, region: Window, content: Callable[[], str | None]
+) -> dict[str, Any]:
+    """What of the ground of a map trained its models; nothing if that is not known.
+
+    Args:
+        models: The models.
+        grid: Of the orthophoto.
+        region: The map, on the orthophoto's pixels.
+        content: Gives what the orthophoto's pixels are known by.
+    """
+    ground = models.training_ground
+    return {} if ground is None else {TAG: ground.on(grid, region, content)}
+
+
+def provenance_of_map(
+    source: Path,
+    models: Models,
+    runtime: Runtime,
+    plan: PredictPlan,
+    options: PredictOptions,
+    *,
+    grid: Grid,
+) -> dict[str, Any]:
+    """What the map of an orthophoto is made of; options that were not used are left out.
+
+    Args:
+        source: The orthophoto.
+        models: What scored it.
+        runtime: On which they ran.
+        plan: What was planned.
+        options: As the user chose them.
+        grid: The orthophoto's.
+    """
+    batch_size = batch_size_of(plan, runtime)
+    whole, lattice = plan.whole, plan.lattice
+    corner_and_size = [whole.row_off, whole.col_off, whole.height, whole.width]
+    chosen = {
+        "bands": options.read.bands,
+        "nodata": options.read.nodata,
+        "stacked": [path.name for path in options.read.stacked],
+        "resampled_from": plan.network_size if options.resample else None,
+        "aoi": options.aoi and options.aoi.name,
+        "aoi_layer": options.aoi_layer,
+        "bounds": options.bounds,
+        REGION: corner_and_size if whole != lattice.whole else None,
+        "batch_size": batch_size if batch_size > 1 else None,
+    }
+    return provenance_of(source, models, runtime) | {
+        "window_size": lattice.size,
+        "window_stride": lattice.stride,
+        "window_overhang": lattice.overhang,
+        "blend": BLENDS[lattice.taper],
+        **{name: value for name, value in _as_json(chosen).items() if value not in (None, [])},
+        **_as_json(training_ground_of(models, grid, whole, partial(content_of, source))),
+    }
+
+
+def batch_size_of(plan: PredictPlan, runtime: Runtime) -> int:
+    """Windows that are scored at a time: no more than the map has."""
+    return min(plan.batch_size or runtime.batch_size, plan.most_at_a_time)
+
+
+def fingerprint(
+    source: Path,
+    provenance: Mapping[str, Any],
+    plan: PredictPlan,
+    options: PredictOptions,
+    outputs: MapOutputs,
+) -> str:
+    """Hash of all that decides the bytes of a map, by which an interrupted one is known."""
+    about = {
+        "provenance": provenance,
+        "source": _state_of(source),
+        "stacked": [_state_of(path) for path in options.read.stacked],
+        "aoi": options.aoi and _state_of(options.aoi),
+        "region": str(plan.region),
+        "on_error": options.on_error,
+        "scores": outputs.scores and outputs.score_type,
+        "confidence": outputs.confidence and outputs.confidence_kind,
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _state_of(path: Path) -> list[Any]:
+    """Path, size and time of a file; of what is no file (a URL) the name alone."""
+    if not path.exists():
+        return [str(path)]
+    state = path.stat()
+    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
+
+
+def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read back from a file's tag, so that the two can be compared."""
+    read_back: dict[str, Any] = json.loads(json.dumps(content))
+    return read_back
+
+
+def finished_before(
+    outputs: MapOutputs, provenance: Mapping[str, Any], made_from: Sequence[Path], legend: Legend
+) -> MapReport | None:
+    """The report of a map that is there already and was made of the same.
+
+    Sidecars that are gone are written again.
+
+    Args:
+        outputs: The files that are wanted.
+        provenance: What the map would be made of.
+        made_from: Files that must not be newer.
+        legend: The model's.
+
+    Raises:
+        PartlyReadError: If blocks could not be read when it was made.
+        RasterError: If what is there is no raster.
+    """
+    path = outputs.class_map
+    if not all(each.exists() for each in outputs.paths):
+        return None
+    if any(each.exists() and each.stat().st_mtime > path.stat().st_mtime for each in made_from):
+        return None
+    tags = read_tags(path)
+    if tags.get("provenance") != provenance:
+        return None
+    counts = {name: tags["class_pixels"][name] for name in legend.names}
+    if outputs.sidecars and not all(each.exists() for each in sidecars(path)):
+        write_sidecars(path, legend, np.array(list(counts.values())))
+    if outputs.sidecars:
+        for style, text in raster_styles(legend, outputs).items():
+            if not style.exists():
+                write_text(style, text)
+    if lost := tags.get("unreadable_pixels"):
+        raise partly_read(path, lost, "found in an earlier run")
+    return MapReport(path, tags["pixels"], counts)

@@ -1,0 +1,466 @@
+"""Outputs appear whole or not at all: written beside their place, then renamed."""
+
+import errno
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+from geoseg.errors import EmptyError, GeosegError, OutputError, OutputExistsError
+from geoseg.raster.folders import FolderKind, kept, locked, named
+from geoseg.raster.paths import check_name
+from geoseg.raster.records import parse_json
+
+LITTLE_SPACE = 1_000_000
+"""With fewer free bytes than this, a failure to write is put down to the lack of space."""
+
+OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
+"""In styles for QGIS that geoseg has written; QGIS itself names its release in full."""
+
+NO_SPACE = "no space left on the disk; make room, or name an output on another one"
+
+LONGEST_REASON = 200
+"""Characters of what libraries say."""
+
+HIDDEN = re.compile(r"\.(.+)\.(?:part|[0-9a-f]{16}\.unfinished)")
+"""Names of the folders in which outputs are made."""
+
+FINISHING = "finishing"
+"""Marks a scratch folder whose outputs are being put in place, and names these, in order."""
+
+BREAK = re.compile(r"[\t\n\r]")
+"""Characters that SQLite leaves out of names."""
+
+
+def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = None) -> None:
+    """Say early that an output is in the way.
+
+    Args:
+        paths: The outputs.
+        overwrite: Whether they may be replaced.
+        kind: What folders they are; None: they are files.
+
+    Raises:
+        OutputExistsError: If one of the paths exists and ``overwrite`` is False, if it is a
+            folder that is not of this kind or holds other things, or if it is a folder where
+            a file is to be written or the other way round.
+        OutputError: If the name is not possible.
+        InputError: If GDAL cannot be told of a name.
+    """
+    for path in paths:
+        check_name(path)
+        if BREAK.search(str(path.absolute())):
+            raise OutputError(
+                f"{path}: the path holds a tab or line break, under which GeoPackages cannot lie; "
+                f"name another"
+            )
+        with _possible(path):
+            if (file := _file_above(path)) is not None:
+                raise OutputError(f"{path}: cannot be written: {file} is a file, and no folder")
+            place = _standing(path)
+            if place is not None and place.is_dir():
+                _refuse_folder(path, place, kind, overwrite=overwrite)
+            elif place is not None and kind is not None:
+                raise OutputExistsError(
+                    f"{path}: is a file, and a folder is to be written; name another"
+                )
+            elif place is not None and not overwrite and not _is_ours(path, paths):
+                raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
+
+
+@contextmanager
+def _possible(path: Path) -> Iterator[None]:
+    """Say that a name is too long, or a link leads to itself."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError(f"{path}: cannot be written: {reason or error}") from error
+
+
+def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrite: bool) -> None:
+    """Say that a folder is in the way, unless it may be replaced and nothing else would be lost."""
+    if kind is None:
+        raise OutputExistsError(f"{path}: is a folder, and a file is to be written; name a file")
+    if Path.cwd().is_relative_to(place.resolve()):
+        raise OutputExistsError(f"{path}: is the folder that you work in; name one in it")
+    if not any(place.iterdir()):
+        return
+    if not kind.is_kind_of(place):
+        raise OutputExistsError(
+            f"{path} is a folder that geoseg did not write as such ({kind.name}: {kind.record} is "
+            f"missing or says otherwise), and is not replaced; remove it yourself or name another"
+        )
+    if foreign := kind.foreign(place):
+        raise OutputExistsError(
+            f"{path} holds what geoseg did not write there, and is not replaced: "
+            f"{named(foreign)}; move that elsewhere, or name another folder"
+        )
+    if not overwrite:
+        raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
+
+
+def is_vacant(path: Path) -> bool:
+    """Whether nothing is in the place of a folder, or an empty one.
+
+    Raises:
+        OutputError: If the name is not possible.
+    """
+    with _possible(path):
+        place = _standing(path)
+        return place is None or (place.is_dir() and not any(place.iterdir()))
+
+
+def _file_above(path: Path) -> Path | None:
+    """What is no folder, and would have to be one."""
+    above = next((each for each in path.absolute().parents if each.exists()), None)
+    return None if above is None or above.is_dir() else above
+
+
+def _standing(path: Path) -> Path | None:
+    """Where an existing output is: under its name, or where a killed process has left it."""
+    if path.exists():
+        return path
+    old = _old_folder(path) / path.resolve().name
+    return old if old.exists() else None
+
+
+def _is_ours(path: Path, paths: Sequence[Path]) -> bool:
+    """Whether an existing file is nothing that a user would miss.
+
+    That is what lies beside a map that is gone (a style that QGIS saved there is the user's), and
+    what a killed process had put in place before it was done.
+    """
+    if path.name.endswith(".aux.xml"):
+        return True  # GDAL's of a file that is replaced or gone
+    if path.suffix == ".qml" and OWN_STYLE in path.read_text(encoding="utf-8", errors="replace"):
+        return True
+    return _is_half_placed(path, paths)
+
+
+def _is_half_placed(path: Path, paths: Sequence[Path]) -> bool:
+    """Whether a killed process put an output in place, and was not done with all of them."""
+    for each in paths:
+        try:
+            text = (_scratch_folder(each) / FINISHING).read_text(encoding="utf-8")
+            targets = [Path(name) for name in parse_json(text)]
+        except (OSError, ValueError):
+            continue
+        if targets and not targets[-1].exists() and path.resolve() in targets:
+            return True
+    return False
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside an output in which it is made; nothing is left of it.
+
+    No other process has it meanwhile. What a killed one has left of it is removed, and what
+    that was about to replace gets its name back.
+
+    Raises:
+        OutputExistsError: If another process is writing the output.
+        OutputError: If it cannot be made.
+    """
+    with kept(path) as alone:
+        folder = _scratch_folder(path)
+        with writing(path):
+            if alone:
+                _tidy(path)
+                _clear_earlier(path)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:  # nothing tells here whether the other process lives
+                raise OutputExistsError(
+                    f"{path}: another process is writing it; if there is none any more, remove "
+                    f"{folder}"
+                ) from None
+        try:
+            yield folder
+        finally:
+            _tidy(path)
+
+
+@contextmanager
+def staged(path: Path, *, overwrite: bool, kind: FolderKind | None = None) -> Iterator[Path]:
+    """A path beside the target to write a file or folder to; renamed when the block ends well.
+
+    If the block fails, nothing is left and an existing output stays as it was. Where the
+    target is a link, what it points to is written.
+
+    Args:
+        path: The target.
+        overwrite: Whether it may be replaced.
+        kind: What folder it is; None: it is a file.
+
+    Raises:
+        OutputExistsError: As `refuse_existing`, or if another process is writing it.
+        OutputError: If the output cannot be written (no space, no permission).
+    """
+    refuse_existing(path, overwrite=overwrite, kind=kind)
+    with scratch(path) as folder, writing(path):
+        if kind is None:
+            partial = folder / _place(path).name  # what GDAL writes beside it goes with the folder
+        else:
+            partial = folder  # as deep as the target, for paths relative to it
+            partial.rmdir()
+        yield partial
+        _replace(partial, path)
+
+
+def move(file: Path, path: Path) -> None:
+    """Give a finished file its name, replacing what is there.
+
+    Where the name is a link, what it points to is replaced. From another file system the
+    file is copied beside its place first, so that it appears whole.
+
+    Raises:
+        OSError: If it cannot be moved.
+    """
+    place = _place(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.replace(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with scratch(path) as folder:
+            partial = folder / place.name
+            shutil.copyfile(file, partial)
+            partial.replace(place)
+
+
+def put_in_place(made: Mapping[Path, Path], folder: Path, *, overwrite: bool) -> None:
+    """Give finished files their names, in order; the last one says that all are there.
+
+    Args:
+        made: Where each output lies in the folder, by its path.
+        folder: The scratch folder in which they were made.
+        overwrite: Whether existing ones are replaced.
+
+    Raises:
+        OutputExistsError: If one exists and is not to be replaced.
+        OutputError: If they cannot be moved.
+    """
+    marker = folder / FINISHING
+    targets = [path for path, file in made.items() if file != path]
+    refuse_existing(*targets, overwrite=overwrite or marker.exists())
+    with writing(folder):
+        names = json.dumps([str(path.resolve()) for path in made])
+        marker.write_text(names, encoding="utf-8")
+    for path, file in made.items():
+        with writing(path):
+            move(file, path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn failures of GDAL and the system into an `OutputError` that names the output."""
+    try:
+        with rasterio.Env():  # else GDAL talks to stderr itself in threads
+            yield
+    except (OSError, RasterioError, CPLE_BaseError, SystemError) as error:
+        reason = reason_of(error, path)
+        raise OutputError(f"{_final(path)}: cannot be written: {reason}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, replacing what is there."""
+    with staged(path, overwrite=True) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Why an output cannot be written, on one line; GDAL does not say that a disk is full."""
+    if isinstance(error, OSError) and error.strerror:
+        return NO_SPACE if error.errno == errno.ENOSPC else error.strerror
+    said = " ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]
+    with suppress(OSError):
+        folder = next(each for each in path.absolute().parents if each.exists())
+        if shutil.disk_usage(folder).free < LITTLE_SPACE:
+            return f"{NO_SPACE} ({said})"
+    return said
+
+
+def _final(path: Path) -> Path:
+    """The output as users know it, of a file in the hidden folder in which it is made."""
+    for place in (path, *path.parents):
+        if found := HIDDEN.fullmatch(place.name):
+            return place.with_name(found[1])
+    return path
+
+
+def _place(path: Path) -> Path:
+    """Where an output really lies."""
+    return path.resolve()
+
+
+def _scratch_folder(path: Path) -> Path:
+    """One name for each output, so that the next run finds what a killed one has left."""
+    place = path.resolve()
+    return place.with_name(f".{place.name}.part")
+
+
+def _old_folder(path: Path) -> Path:
+    """Where a folder is until the one that replaces it has its name."""
+    place = path.resolve()
+    return place.with_name(f".{place.name}.old")
+
+
+def _replace(partial: Path, path: Path) -> None:
+    """Give a finished file or folder its name."""
+    place = _place(path)
+    if not place.is_dir():
+        partial.replace(place)
+        return
+    old = _old_folder(path) / place.name
+    old.parent.mkdir()
+    place.rename(old)
+    partial.rename(place)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what belongs to an output that is being made; what was moved away gets back."""
+    place, old = _place(path), _old_folder(path)
+    if not place.exists():
+        with suppress(OSError):
+            (old / place.name).rename(place)
+    for folder in (_scratch_folder(path), old):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_earlier(path: Path) -> None:
+    """Remove what killed processes of earlier versions left of an output, under random names."""
+    place = _place(path)
+    name, suffix = re.escape(place.name), re.escape(place.suffix)
+    pattern = re.compile(rf"\.({name}\.[0-9a-f]{{8}})\.part(?:{suffix})?")
+    if not place.parent.is_dir():
+        return
+    for each in place.parent.iterdir():
+        found = pattern.fullmatch(each.name)
+        if not found or place.with_name(f".{found[1]}.lock").exists():
+            continue  # the latter is of an output that is called so
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                each.unlink()
+
+
+SUFFIX = ".unfinished"
+
+KEPT = "what is finished is kept: go on with --resume"
+"""Told of a failure after which there is something to go on with."""
+
+
+@contextmanager
+def resumable(
+    path: Path,
+    key: str,
+    *,
+    guarded: Sequence[Path],
+    resume: bool,
+    overwrite: bool,
+    note: str = KEPT,
+) -> Iterator[Path]:
+    """A folder beside an output that stays if the output is not finished.
+
+    No other process gets one for the same output meanwhile.
+
+    Args:
+        path: The output.
+        key: Hash of all that decides what it will be.
+        guarded: All outputs, which are not replaced unasked.
+        resume: Go on with what is there.
+        overwrite: Remove what is there and cannot be gone on with.
+        note: Told of a failure after which something is kept.
+
+    Raises:
+        OutputExistsError: If an output is there that is not to be replaced, or an
+            unfinished one that is neither to be resumed nor replaced, or if another
+            process is at it.
+        OutputError: If the folder cannot be made.
+    """
+    with locked(path):
+        folder = path.with_name(f".{path.name}.{key[:16]}{SUFFIX}")
+        finishing = resume and (folder / FINISHING).exists()
+        refuse_existing(*guarded, overwrite=overwrite or finishing)
+        _clear(path, folder, resume=resume, overwrite=overwrite)
+        with writing(path):
+            folder.mkdir(exist_ok=True)
+        try:
+            yield folder
+        except BaseException as error:
+            if isinstance(error, EmptyError) or not _has_pieces(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif isinstance(error, GeosegError):
+                error.add_note(note)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Remove what was begun of an output and is not gone on with; nothing finished unasked.
+
+    Raises:
+        OutputExistsError: If something is finished that is neither to be resumed nor replaced.
+    """
+    begun = unfinished(path)
+    if not overwrite:
+        if any(each != folder and _has_pieces(each) for each in begun):
+            raise OutputExistsError(
+                f"{path}: begun with another model, options or source, and not finished; start "
+                f"anew with --overwrite"
+            )
+        if not resume:
+            refuse_unfinished(path)
+    for each in begun:
+        if each != folder or not resume:
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def refuse_unfinished(path: Path) -> None:
+    """See that there is nothing to go on with of an output.
+
+    Raises:
+        OutputExistsError: If there is.
+    """
+    if any(map(_has_pieces, unfinished(path))):
+        raise OutputExistsError(
+            f"{path}: begun and not finished; go on with --resume, or start anew with --overwrite"
+        )
+
+
+def _has_pieces(folder: Path) -> bool:
+    return any(folder.glob("piece_*.json"))
+
+
+def unfinished(path: Path) -> list[Path]:
+    """Folders that were left of an output."""
+    if not path.parent.is_dir():
+        return []
+    return sorted(path.parent.glob(f".{escape(path.name)}.*{SUFFIX}"))
+
+
+def without_nan(content: Any) -> Any:
+    """The same content for JSON, which knows neither NaN nor infinity.
+
+    >>> without_nan({"iou": [0.5, float("nan")]})
+    {'iou': [0.5, None]}
+    """
+    if isinstance(content, Mapping):
+        return {str(key): without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content

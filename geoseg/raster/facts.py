@@ -1,0 +1,438 @@
+"""What is to be known of a raster file before anything is done with it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+
+from geoseg.errors import VectorError
+from geoseg.raster.grid import Grid
+from geoseg.raster.paths import refuse_special_file
+from geoseg.raster.reader import Pixels, RasterReader, ReadOptions
+from geoseg.raster.storage import grid_of, missing_place, opened, palette, reading
+from geoseg.raster.vector import ALL_ROWS, reading_layer
+from geoseg.raster.window import Window
+from geoseg.text import as_text, is_null
+
+SAMPLE_SIDE = 1024
+"""Longest side of the overview from which figures are computed, in pixels."""
+
+CHEAP = 25_000_000
+"""A raster of fewer pixels is read whole if it has no overviews."""
+
+PLACES = 5
+"""Otherwise so many squares along each axis are read."""
+
+SQUARE = 256
+"""Their side, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """One band of a file."""
+
+    name: str
+    """The file's description, or what GDAL takes it for."""
+
+    dtype: str
+    """numpy's name of its type."""
+
+    role: str
+    """GDAL's colour interpretation."""
+
+    nodata: float | None
+    """Value without data."""
+
+    low: float
+    """Smallest value of the sample; NaN without data."""
+
+    mean: float
+    """Mean of the sample."""
+
+    high: float
+    """Largest value of the sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterFacts:
+    """A raster file."""
+
+    path: Path
+    """The file."""
+
+    driver: str
+    """GDAL's name of the format."""
+
+    grid: Grid
+    """Where it lies."""
+
+    missing_place: str | None
+    """What it has in place of a geotransform; None: it has one, or nothing."""
+
+    bands: tuple[Band, ...]
+    """All, alpha too."""
+
+    mask: str | None
+    """What hides pixels: ``alpha``, ``mask band``, ``nodata``; None: nothing does."""
+
+    has_palette: bool
+    """Whether the values are indices into colours."""
+
+    block_shape: tuple[int, int]
+    """Rows and columns of what is read at a time."""
+
+    overviews: tuple[int, ...]
+    """By what factors they are smaller."""
+
+    is_cog: bool
+    """Whether it says that it is a cloud-optimised GeoTIFF."""
+
+    compression: str | None
+    """Of the pixels."""
+
+    file_bytes: int | None
+    """Size of the file; None if it is none."""
+
+    valid_share: float
+    """Share of the sample with data, 0..1."""
+
+    is_sampled: bool
+    """Whether the figures are those of a part of the raster."""
+
+    doubts: tuple[str, ...]
+    """What its bands may be besides what it says."""
+
+    values: tuple[int, ...]
+    """Values of the sample's first band, if these are a few whole numbers."""
+
+    value_shares: tuple[float, ...]
+    """Share of each in the sample's valid pixels."""
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether a window can be read without whole rows."""
+        return self.block_shape[1] < self.grid.width or self.grid.width <= 2 * SQUARE
+
+
+def raster_facts(path: Path) -> RasterFacts:
+    """Look at a raster; of a large one only overviews or some squares are read.
+
+    Raises:
+        RasterError: If it is missing or cannot be read.
+    """
+    with opened(path) as dataset, reading(path):
+        grid = grid_of(dataset)
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        overviews = tuple(dataset.overviews(1))
+        roles = [each.name for each in dataset.colorinterp]
+        known: dict[str, Any] = {
+            "driver": dataset.driver,
+            "grid": grid,
+            "missing_place": missing_place(dataset),
+            "mask": _mask(dataset),
+            "has_palette": palette(dataset) is not None,
+            "block_shape": tuple(dataset.block_shapes[0]),
+            "overviews": overviews,
+            "is_cog": structure.get("LAYOUT") == "COG",
+            "compression": structure.get("COMPRESSION"),
+        }
+        columns = list(
+            zip(dataset.descriptions, dataset.dtypes, roles, dataset.nodatavals, strict=True)
+        )
+    image, valid, is_sampled = _sample(path, len(columns), cheap=bool(overviews))
+    values, shares = _few_values(image[0][valid])
+    return RasterFacts(
+        path=path,
+        bands=tuple(
+            _band(column, number, pixels[valid])
+            for number, (column, pixels) in enumerate(zip(columns, image, strict=True), 1)
+        ),
+        file_bytes=path.stat().st_size if path.is_file() else None,
+        valid_share=float(valid.mean()),
+        is_sampled=is_sampled,
+        doubts=tuple(band_doubts(path, ReadOptions())),
+        values=values,
+        value_shares=shares,
+        **known,
+    )
+
+
+def _mask(dataset: Any) -> str | None:
+    if ColorInterp.alpha in dataset.colorinterp:
+        return "alpha"
+    flags = dataset.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags:
+        return "mask band"
+    return "nodata" if MaskFlags.nodata in flags else None
+
+
+def _band(column: tuple[Any, ...], number: int, pixels: NDArray[Any]) -> Band:
+    description, dtype, role, nodata = column
+    finite = pixels[np.isfinite(pixels)]
+    figures = (finite.min(), finite.mean(), finite.max()) if finite.size else (np.nan,) * 3
+    low, mean, high = map(float, figures)
+    return Band(
+        name=description or (f"band {number}" if role == "undefined" else role),
+        dtype=dtype,
+        role=role,
+        nodata=nodata,
+        low=low,
+        mean=mean,
+        high=high,
+    )
+
+
+def _sample(path: Path, bands: int, *, cheap: bool) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
+    """Pixels of all bands, (bands, height, width) and (height, width); whether they are a part."""
+    every = ReadOptions(bands=tuple(range(1, bands + 1)))
+    with RasterReader(path, every, palette_index=True) as reader:
+        grid = reader.grid
+        if cheap or grid.height * grid.width <= CHEAP:
+            image, valid = reader.read_overview(SAMPLE_SIDE)
+            return image, valid, max(grid.height, grid.width) > SAMPLE_SIDE
+        parts = [reader.read(window) for window in _squares(grid)]
+    image, valid = _side_by_side(parts)
+    return image, valid, True
+
+
+def _squares(grid: Grid) -> list[Window]:
+    """Squares spread over a raster, the first and the last at its corners."""
+    rows, cols = (
+        np.linspace(0, max(length - SQUARE, 0), PLACES).astype(int).tolist()
+        for length in (grid.height, grid.width)
+    )
+    return [
+        Window(
+            row_off=row,
+            col_off=col,
+            height=min(SQUARE, grid.height),
+            width=min(SQUARE, grid.width),
+        )
+        for row in rows
+        for col in cols
+    ]
+
+
+def _side_by_side(parts: list[Pixels]) -> Pixels:
+    images, valid = zip(*parts, strict=True)
+    return Pixels(np.concatenate(images, axis=2), np.concatenate(valid, axis=1))
+
+
+def _few_values(pixels: NDArray[Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The values of whole numbers if there are no more than classes may be, and their shares."""
+    most = 32
+    if pixels.dtype.kind not in "iu" or not pixels.size:
+        return (), ()
+    values, counts = np.unique(pixels, return_counts=True)
+    if len(values) > most:
+        return (), ()
+    return tuple(values.tolist()), tuple((counts / counts.sum()).tolist())
+
+
+SOFT = 0.25
+"""Share of half-transparent pixels from which a band is hardly an alpha: soft edges are narrow."""
+
+SENTINEL = -999
+"""Values from here down may stand for no data; real ones beside them are far away."""
+
+HUGE = 1e9
+"""Floats from here on may stand for no data."""
+
+LEAST_SHARE = 5e-4
+"""Share of a band's pixels that have the same value, if that stands for no data."""
+
+
+def doubts_of(path: Path, read: ReadOptions) -> list[str]:
+    """What bands of a raster, and of those stacked on it, may be besides what the files say.
+
+    Raises:
+        RasterError: If a file cannot be read.
+    """
+    stacked = (band_doubts(each, ReadOptions(), own=False) for each in read.stacked)
+    return [*band_doubts(path, read), *(each for doubts in stacked for each in doubts)]
+
+
+def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]:
+    """What bands of a raster may be besides what the file says of them, and the way out.
+
+    A band of the picture that is tagged alpha, an alpha that is not declared, a value without data
+    that is not declared. Judged by a sample.
+
+    Args:
+        path: The raster.
+        read: How the user has it read.
+        own: Whether it is the orthophoto, which options of the command are of.
+
+    Raises:
+        RasterError: If the file cannot be read.
+    """
+    with opened(path) as dataset, reading(path):
+        roles = [each.name for each in dataset.colorinterp]
+        nodata = dataset.nodatavals
+        if "palette" in roles:
+            return []
+    every = ReadOptions(bands=tuple(range(1, len(roles) + 1)), nodata="none")
+    with RasterReader(path, every) as reader:
+        parts = [reader.read(window) for window in _squares(reader.grid)]
+    image = np.concatenate([part.image.reshape(len(roles), -1) for part in parts], axis=1)
+    asked = read.bands or tuple(n for n, role in enumerate(roles, 1) if role != "alpha")
+    doubts = []
+    if "alpha" in roles and read.nodata is None:
+        doubts += _alpha_that_is_none(roles.index("alpha") + 1, image)
+    undeclared: dict[str, list[int]] = {}
+    for band in asked:
+        values = image[band - 1][np.isfinite(image[band - 1])]
+        if len(asked) > 1 and roles[band - 1] in UNTOLD and _is_alpha(values, image, band):
+            others = ",".join(str(other) for other in asked if other != band)
+            doubts.append(
+                f"band {band} holds nothing but 0 and {_top(values)}: an alpha that is not "
+                f"declared? --bands {others} leaves it out; declared (gdal_edit.py "
+                f"-colorinterp_{band} alpha), it hides ground without data, which counts now"
+            )
+        elif read.nodata is None and (value := _undeclared(values, nodata[band - 1])) is not None:
+            undeclared.setdefault(value, []).append(band)
+    for value, bands in undeclared.items():
+        option = f"--nodata {value} leaves it out, or " if own else ""
+        doubts.append(
+            f"band {', '.join(map(str, bands))} holds {value} beside values that are far from it: "
+            f"no data, and not declared? {option}gdal_edit.py -a_nodata {value} declares it"
+        )
+    return [f"{path}: {each}" for each in doubts]
+
+
+UNTOLD = ("undefined", "gray")
+"""Roles of bands of which the file says nothing."""
+
+
+def _alpha_that_is_none(band: int, image: NDArray[Any]) -> list[str]:
+    """What is to be said of a band that is tagged alpha and holds a picture."""
+    values = image[band - 1]
+    between = float(((values > 0) & (values < _top(values))).mean())
+    hidden = float((values == 0).mean())
+    if between < SOFT:
+        return []
+    every = ",".join(map(str, range(1, len(image) + 1)))
+    said = (
+        f"band {band} is tagged alpha and holds values as a picture does (near infrared?): where "
+        f"it is 0 ({hidden:.1%} of a sample) ground is without data; --bands {every} --nodata none "
+        f"reads it as a band"
+    )
+    return [said]
+
+
+def _top(values: NDArray[Any]) -> int:
+    """What is opaque: the highest value of a type, of 8 bits in wider ones."""
+    highest = int(np.nanmax(values)) if values.size else 0
+    return max(BYTE, highest)
+
+
+BYTE = 255
+
+
+def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
+    """Whether the pixels of a band are all or nothing, and those of the others are a picture."""
+    if values.dtype.kind not in "iu" or not values.size:
+        return False
+    found = set(np.unique(values).tolist())
+    most = (BYTE, np.iinfo(values.dtype).max)
+    others = np.delete(image, band - 1, axis=0)
+    has_picture = any(len(np.unique(other)) > len({0, BYTE}) for other in others)
+    return has_picture and any(found <= {0, top} and top in found for top in most)
+
+
+def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
+    """A value that many pixels have and all others are far from."""
+    if nodata is not None:
+        values = values[values != values.dtype.type(nodata)] if np.isfinite(nodata) else values
+    if values.size < 2 or values.dtype == np.uint8:  # noqa: PLR2004
+        return None
+    top = HUGE if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    low, high = values.min(), values.max()
+    for value, suspect in ((low, low <= SENTINEL), (high, high >= top)):
+        others = values[values != value].astype(np.float64)
+        if not suspect or not others.size or 1 - others.size / values.size < LEAST_SHARE:
+            continue
+        gap = np.abs(others - float(value)).min()
+        if gap > others.max() - others.min():
+            return str(value)
+    return None
+
+
+NULL = "(null)"
+"""What stands for cells without a value."""
+
+MOST_ROWS = 200_000
+"""Rows of a layer whose columns are looked at."""
+
+MOST_VALUES = 20
+"""A column with more different values is hardly one of classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFacts:
+    """One layer."""
+
+    name: str
+    """Its name."""
+
+    features: int
+    """Rows."""
+
+    geometry: str
+    """Kind of geometries, as OGR calls them."""
+
+    crs: str | None
+    """Name of the CRS."""
+
+    bounds: tuple[float, ...] | None
+    """``(x_min, y_min, x_max, y_max)`` in units of the CRS."""
+
+    columns: dict[str, str]
+    """Types of the columns, by name."""
+
+    classes: dict[str, dict[str, int]]
+    """Columns with few values: how many rows have each."""
+
+
+def vector_facts(path: Path) -> list[LayerFacts]:
+    """Look at all layers of a vector file.
+
+    Raises:
+        VectorError: If it is missing or cannot be read.
+    """
+    if not path.exists():
+        raise VectorError(f"{path}: no such file")
+    refuse_special_file(path)
+    with reading_layer(path):
+        layers = pyogrio.list_layers(path)
+        return [_layer(path, name) for name, kind in layers if kind is not None]
+
+
+def _layer(path: Path, name: str) -> LayerFacts:
+    about = pyogrio.read_info(path, layer=name, force_feature_count=True, force_total_bounds=True)
+    table = pyogrio.read_dataframe(
+        path, layer=name, read_geometry=False, max_features=MOST_ROWS, where=ALL_ROWS
+    )
+    bounds = about["total_bounds"]
+    return LayerFacts(
+        name=name,
+        features=len(table) if 0 < len(table) < MOST_ROWS else int(about["features"]),
+        geometry=str(about["geometry_type"]),
+        crs=about["crs"],
+        bounds=tuple(map(float, bounds)) if bounds is not None else None,
+        columns=dict(zip(map(str, about["fields"]), map(str, about["dtypes"]), strict=True)),
+        classes={column: found for column in table if (found := _values(table[column]))},
+    )
+
+
+def _values(column: Any) -> dict[str, int]:
+    """How often each value occurs; nothing if there are many, or a row for each."""
+    counts = Counter(NULL if is_null(value) else as_text(value) for value in column)
+    if len(counts) > MOST_VALUES or len(counts) == len(column) > 1:
+        return {}
+    return dict(counts.most_common())

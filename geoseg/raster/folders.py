@@ -1,0 +1,301 @@
+"""The folders that geoseg writes: by which record each is known, and what lies in it."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import OutputError, OutputExistsError
+from geoseg.raster.records import parse_json
+
+KIND = "kind"
+"""Key of a record that says what its folder is."""
+
+BESIDE = (
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    "*.aux.xml",
+    "*.gpkg-*",
+)
+"""What systems, GDAL and QGIS leave in a folder; nobody misses it."""
+
+LEFT = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.(?:lock|part|old)")
+"""What killed processes leave of an entry."""
+
+MOST_NAMED = 5
+"""Entries that a message names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderKind:
+    """A kind of folder that a command writes, and may replace."""
+
+    name: str
+    """What its record says under `KIND`."""
+
+    record: str
+    """Name of the record."""
+
+    entries: tuple[str, ...]
+    """Patterns of what lies in it besides the record, part by part; ``**``: anything below."""
+
+    proof: frozenset[str]
+    """Keys by which a record is known that was written before records named their kind."""
+
+    def is_kind_of(self, folder: Path) -> bool:
+        """Whether a folder is known by its record to be of this kind."""
+        try:
+            record = parse_json((folder / self.record).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        if not isinstance(record, dict):
+            return False
+        if KIND in record:
+            return bool(record[KIND] == self.name)
+        return self.proof <= record.keys()
+
+    def foreign(self, folder: Path) -> list[str]:
+        """What lies in a folder and is nothing that this kind writes, by its path in it."""
+        patterns = [tuple(entry.split("/")) for entry in (self.record, *self.entries)]
+        return sorted(_foreign(folder, (), patterns))
+
+    def within(self, folder: str) -> tuple[str, ...]:
+        """Patterns of what lies in a folder of this kind that lies in another."""
+        return tuple(f"{folder}/{entry}" for entry in (self.record, *self.entries))
+
+
+def _foreign(
+    folder: Path, place: tuple[str, ...], patterns: list[tuple[str, ...]]
+) -> Iterator[str]:
+    """Entries of a folder, and of those in it, that no pattern allows."""
+    for path in folder.iterdir():
+        parts = (*place, path.name)
+        if any(_allows(pattern, parts) for pattern in patterns):
+            continue
+        if any(fnmatchcase(path.name, pattern) for pattern in BESIDE):
+            continue
+        left = LEFT.fullmatch(path.name)
+        if left and any(_is_within(pattern, (*place, left[1])) for pattern in patterns):
+            continue
+        leads_on = any(_leads_on(pattern, parts) for pattern in patterns)
+        if leads_on and path.is_dir() and not path.is_symlink():
+            yield from _foreign(path, parts, patterns)
+        else:
+            yield "/".join(parts)
+
+
+def _allows(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a pattern is of this path.
+
+    >>> _allows(("images", "*.tif"), ("images", "a.tif")), _allows(("logs", "**"), ("logs", "a"))
+    (True, True)
+    """
+    if pattern[-1] == "**":
+        head = pattern[:-1]
+        return len(parts) > len(head) and _allows(head, parts[: len(head)])
+    return len(pattern) == len(parts) and all(map(fnmatchcase, parts, pattern))
+
+
+def _is_within(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a pattern is of this path, or of something below it."""
+    return _allows(pattern, parts) or _leads_on(pattern, parts)
+
+
+def _leads_on(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a pattern is of something below this path.
+
+    >>> _leads_on(("images", "*.tif"), ("images",)), _leads_on(("a.csv",), ("a.csv",))
+    (True, False)
+    """
+    return len(pattern) > len(parts) and all(map(fnmatchcase, parts, pattern))
+
+
+def named(entries: list[str]) -> str:
+    """Some of many entries, for a message.
+
+    >>> named(["a", "b"])
+    'a, b'
+    """
+    more = len(entries) - MOST_NAMED
+    return ", ".join(entries[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+FINDINGS = (
+    *("unreadable", "leaks", "contradictions", "outliers", "not-finite", "missing-splits"),
+    *(
+        "identical-masks",
+        "duplicates",
+        "not-compared",
+        "repeated-ground",
+        "near-duplicates",
+        "constant-images",
+    ),
+    *("unlabelled", "missing-classes", "value-ranges"),
+)
+"""Kinds of findings of a check, of which there may be pictures."""
+
+CHECK = FolderKind(
+    name="check",
+    record="check.json",
+    entries=("report.html", *(f"{finding}.png" for finding in FINDINGS)),
+    proof=frozenset({"patches", "counts", "class_shares", "errors", "warnings", "findings"}),
+)
+
+PATCH_SET = FolderKind(
+    name="patch set",
+    record="patches.json",
+    entries=(
+        *("patches.gpkg", "patches.qml"),
+        *(f"{kind}/*_r*_c*.{end}" for kind in ("images", "masks") for end in ("tif", "png")),
+        *CHECK.within("check"),
+    ),
+    proof=frozenset({"format", "size", "stride", "storage", "legend", "sources", "class_pixels"}),
+)
+
+MODEL = FolderKind(
+    name="model bundle",
+    record="geoseg.json",
+    entries=("config.json", "model.safetensors", "ground.json", "int8/*.xml", "int8/*.bin"),
+    proof=frozenset({"format", "arch", "encoder", "legend", "weights_sha256"}),
+)
+
+_RUN = (
+    *("history.csv", "curves.png", "validation.png", "lr_finder.png", "last.ckpt", "folds.csv"),
+    *(f"logs/version_*/{name}" for name in ("metrics.csv", "hparams.yaml", "events.out.*")),
+    *("logs/mlflow.db*", "wandb/settings", "wandb/*run*/**", "wandb/*-run", "wandb/debug*.log"),
+    *MODEL.within("model"),
+)
+
+TRAINING = FolderKind(
+    name="training",
+    record="run.json",
+    entries=(*_RUN, "fold*/run.json", *(f"fold*/{entry}" for entry in _RUN)),
+    proof=frozenset({"patches", "options", "patch_set", "versions"}),
+)
+
+EVALUATION = FolderKind(
+    name="evaluation",
+    record="evaluation.json",
+    entries=(
+        *("classes.csv", "objects.csv", "maps.csv", "regions.csv", "merged_classes.csv"),
+        *("counts.csv", "proportions.csv", "worst.csv", "worst.gpkg", "worst.qml", "worst.png"),
+        *("confusion.csv", "calibration.csv", "thresholds.csv"),
+        *("confusion.png", "calibration.png", "thresholds.png"),
+    ),
+    proof=frozenset({"legend", "inputs", "classes"}),
+)
+
+SWEEP = FolderKind(
+    name="sweep",
+    record="sweep.json",
+    entries=("study.db", "table.csv", *(f"*/{entry}" for entry in ("run.json", *_RUN))),
+    proof=frozenset({"patches", "runs"}),
+)
+
+WINDOWS = FolderKind(
+    name="window scores",
+    record="windows.json",
+    entries=("r*_c*.tif",),
+    proof=frozenset({"crs", "transform", "lattice", "legend", "provenance"}),
+)
+
+TILES = FolderKind(
+    name="tiles of a report",
+    record="tiles.json",
+    entries=("[0-9]*/*/[0-9]*/[0-9]*/*.js",),
+    proof=frozenset({KIND}),
+)
+
+UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What systems say of files that cannot be locked, as on some network drives."""
+
+_held: list[Path] = []
+"""Outputs, without links, that this process has locked."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Keep other processes from an output while the block lasts; say whether that is possible.
+
+    The lock is the system's own and ends with the process, however that ends; only its empty
+    file may be left. Where files cannot be locked there is no lock.
+
+    Args:
+        path: The output; its folder is made.
+
+    Raises:
+        OutputExistsError: If another process has it.
+        OutputError: If its folder, or the file beside it, cannot be made.
+    """
+    whole = path.resolve()  # "." has no name
+    file = _lock_file(whole)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = _acquired(file, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    _held.append(whole)
+    try:
+        yield lock is not None
+    finally:
+        _held.remove(whole)
+        if lock is not None:
+            with suppress(OSError):  # Windows removes it when it is released
+                file.unlink(missing_ok=True)
+            lock.release()
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[bool]:
+    """As `locked`, unless this process has locked the output, or a folder that it lies in.
+
+    Raises:
+        OutputExistsError: If another process has it.
+        OutputError: If it cannot be locked.
+    """
+    whole = path.resolve()
+    if any(whole.is_relative_to(each) for each in _held):
+        yield True
+        return
+    with locked(path) as alone:
+        yield alone
+
+
+def refuse_locked(path: Path) -> None:
+    """See, without writing anything, that no other process is writing an output.
+
+    Raises:
+        OutputExistsError: If one is.
+    """
+    file = _lock_file(path.resolve())
+    if file.exists():
+        with suppress(OSError):
+            if lock := _acquired(file, path):
+                lock.release()
+
+
+def _lock_file(whole: Path) -> Path:
+    return whole.with_name(f".{whole.name}.lock")
+
+
+def _acquired(file: Path, path: Path) -> Any:
+    """The lock, held; None where there are none."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if not file.exists():  # filelock says the same where it cannot be made, as in /proc
+            file.touch()
+        raise OutputExistsError(f"{path}: another process is writing it") from None
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        return None
+    return lock

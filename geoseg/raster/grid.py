@@ -1,0 +1,371 @@
+"""The georeference of a raster as a value: CRS, transform and size."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from math import ceil, degrees, floor, hypot, inf, isfinite
+from typing import Any, Self
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.warp import transform_bounds
+
+from geoseg.errors import GridMismatchError
+from geoseg.raster.window import Window
+
+ALIGNMENT_TOLERANCE = 0.05
+"""How far pixels of two grids may lie from each other and still count as the same, in pixels."""
+
+OUTLINE_STEPS = 32
+"""Points on each side of a raster by which its area on the ground is measured."""
+
+FAR = 1e100
+"""Coordinates beyond are taken for this: a pixel size would make infinity of them."""
+
+POLE = 90.0
+"""Latitude of the poles, in degrees: some projections go on beyond."""
+
+HAIR = 1e-3
+"""Of a pixel: what lies on a border is not beyond it."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie."""
+
+    crs: CRS | None
+    """Coordinate reference system; None for a picture without georeference."""
+
+    transform: Affine
+    """From ``(col, row)`` of a pixel's upper left corner to ``(x, y)`` of the CRS."""
+
+    height: int
+    """Rows, in pixels."""
+
+    width: int
+    """Columns, in pixels."""
+
+    def __post_init__(self) -> None:
+        """See that places can be had of pixels, and pixels of places.
+
+        Raises:
+            ValueError: If the transform is not finite, or a pixel has no area.
+        """
+        if not isfinite(sum(self.transform)) or not 0 < abs(self.transform.determinant) < inf:
+            numbers = ", ".join(f"{number:g}" for number in self.transform[:6])
+            raise ValueError(
+                f"its geotransform ({numbers}) gives pixels no place; `gdal_edit.py -a_ullr` "
+                f"gives another"
+            )
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether the pixels have a place on the ground."""
+        return self.crs is not None or self.transform != Affine.identity()
+
+    @property
+    def window(self) -> Window:
+        """All pixels of the grid."""
+        return Window(row_off=0, col_off=0, height=self.height, width=self.width)
+
+    @property
+    def corners(self) -> list[tuple[float, float]]:
+        """The four corners as ``(x, y)``: upper left, upper right, lower right, lower left."""
+        cols_rows = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        return [self.transform @ corner for corner in cols_rows]
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """``(x_min, y_min, x_max, y_max)`` in units of the CRS."""
+        xs, ys = zip(*self.corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @cached_property
+    def gsd(self) -> float | None:
+        """Ground sampling distance at the centre, in metres per pixel; None without a CRS.
+
+        Measured on the ellipsoid, so that it is right for degrees, for feet and for Web
+        Mercator (where a pixel of 1.0 m covers 0.5 m of ground at 60 degrees north). A CRS
+        without an ellipsoid has metres of its own.
+        """
+        if self.crs is None:
+            return None
+        col, row = self.width / 2, self.height / 2
+        xs, ys = zip(*(self.transform @ (col + k, row + k) for k in (0, 1)), strict=True)
+        if (place := self._on_ellipsoid(xs, ys)) is None:
+            return hypot(xs[1] - xs[0], ys[1] - ys[0]) * self._unit / 2**0.5
+        lons, lats, geod = place
+        return float(geod.inv(lons[0], lats[0], lons[1], lats[1])[2] / 2**0.5)
+
+    @cached_property
+    def pixel_area(self) -> float | None:
+        """Ground that a pixel covers on average, in square metres; None without a CRS.
+
+        Measured on the ellipsoid like `gsd`, over the whole raster.
+        """
+        if self.crs is None:
+            return None
+        steps = [step / OUTLINE_STEPS for step in range(OUTLINE_STEPS)]
+        sides = [
+            *((step, 0.0) for step in steps),
+            *((1.0, step) for step in steps),
+            *((1 - step, 1.0) for step in steps),
+            *((0.0, 1 - step) for step in steps),
+        ]
+        outline = [self.transform @ (col * self.width, row * self.height) for col, row in sides]
+        xs, ys = zip(*outline, strict=True)
+        if (place := self._on_ellipsoid(xs, ys)) is None:
+            return abs(self.transform.determinant) * self._unit**2
+        lons, lats, geod = place
+        area = geod.polygon_area_perimeter(lons, lats)[0]
+        return float(abs(area) / (self.height * self.width))
+
+    def _on_ellipsoid(
+        self, xs: Sequence[float], ys: Sequence[float]
+    ) -> tuple[Any, Any, Any] | None:
+        """Degrees of points and the ellipsoid that they are on: the Earth's, or that of the CRS.
+
+        None of a CRS that has no ellipsoid, or of points beyond its reach.
+        """
+        from pyproj import Geod, Transformer  # not needed by most commands
+        from pyproj.exceptions import ProjError
+
+        own = _horizontal(self.crs.to_wkt()) if self.crs else None
+        if own is None:
+            return None
+        for target, geod in (
+            ("EPSG:4326", Geod(ellps="WGS84")),
+            (own.geodetic_crs, own.get_geod()),  # the Moon's, and those of other planets
+        ):
+            if target is None or geod is None:
+                continue
+            with suppress(ProjError):
+                lons, lats = Transformer.from_crs(own, target, always_xy=True).transform(xs, ys)
+                if all(map(isfinite, (*lons, *lats))) and max(map(abs, lats)) <= POLE:
+                    return lons, lats, geod
+        return None
+
+    @property
+    def _unit(self) -> float:
+        """Metres of a unit of the CRS; of degrees, at the equator."""
+        crs = _horizontal(self.crs.to_wkt()) if self.crs else None
+        if crs is None or not crs.axis_info:
+            return 1.0
+        radius = crs.ellipsoid.semi_major_metre if crs.is_geographic else 1
+        return float(crs.axis_info[0].unit_conversion_factor * radius)
+
+    def part(self, window: Window) -> Self:
+        """The grid of a window of this one."""
+        origin = Affine.translation(window.col_off, window.row_off)
+        return replace(
+            self,
+            transform=self.transform @ origin,
+            height=window.height,
+            width=window.width,
+        )
+
+    def window_around(self, bounds: tuple[float, float, float, float]) -> Window:
+        """The smallest window that holds ``(x_min, y_min, x_max, y_max)``; it may reach beyond."""
+        x_min, y_min, x_max, y_max = (max(min(value, FAR), -FAR) for value in bounds)
+        corners = [~self.transform @ (x, y) for x in (x_min, x_max) for y in (y_min, y_max)]
+        cols, rows = zip(*corners, strict=True)
+        row_off, col_off = floor(min(rows) + HAIR), floor(min(cols) + HAIR)
+        return Window(
+            row_off=row_off,
+            col_off=col_off,
+            height=max(ceil(max(rows) - HAIR) - row_off, 1),
+            width=max(ceil(max(cols) - HAIR) - col_off, 1),
+        )
+
+    def window_of(self, part: Self) -> Window:
+        """Where another grid lies on this one; it may reach beyond.
+
+        Raises:
+            GridMismatchError: If the CRS or pixel size differ, or the pixels of the two
+                grids do not fall on each other.
+        """
+        if not same_crs(part.crs, self.crs):
+            raise GridMismatchError(_difference(self.crs, part.crs))
+        to_self = ~self.transform @ part.transform
+        col_off, row_off = (round(offset) for offset in to_self @ (0, 0))
+        window = Window(row_off=row_off, col_off=col_off, height=part.height, width=part.width)
+        if (drift := _drift(to_self, window)) > ALIGNMENT_TOLERANCE:
+            raise GridMismatchError(
+                f"the pixels do not line up: off by {drift:.2f} px at the worst corner"
+            )
+        return window
+
+
+def union(grids: list[Grid]) -> Grid:
+    """The smallest grid that holds all of several aligned ones.
+
+    Raises:
+        GridMismatchError: If one of them is not aligned with the first.
+    """
+    first = grids[0]
+    windows = [first.window_of(grid) for grid in grids]
+    row_off = min(window.row_off for window in windows)
+    col_off = min(window.col_off for window in windows)
+    return first.part(
+        Window(
+            row_off=row_off,
+            col_off=col_off,
+            height=max(window.row_stop for window in windows) - row_off,
+            width=max(window.col_stop for window in windows) - col_off,
+        )
+    )
+
+
+def _drift(to_self: Affine, window: Window) -> float:
+    """The largest distance of a corner from where whole pixels would put it, in pixels.
+
+    Pixel-size errors show at the far corner, rotation at the other two.
+    """
+    height, width = window.height, window.width
+    return max(
+        abs(found - expected)
+        for col, row in ((0, 0), (width, 0), (width, height), (0, height))
+        for found, expected in zip(
+            to_self @ (col, row), (window.col_off + col, window.row_off + row), strict=True
+        )
+    )
+
+
+def same_crs(one: CRS | None, other: CRS | None) -> bool:
+    """Whether coordinates mean the same ground; heights are of no matter.
+
+    A compound CRS is the same as its horizontal part; neither names nor the order of axes matter,
+    but for local ones, of which nothing else tells the sites apart.
+    """
+    if one is None or other is None:
+        return one is other
+    if one == other and (one.is_projected or one.is_geographic):
+        return True
+    first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    if first.is_engineering and first.name != second.name:
+        return False
+    return bool(first.equals(second, ignore_axis_order=True))
+
+
+def no_way(one: CRS | None, other: CRS | None) -> str | None:
+    """That nothing leads from one CRS to another, in words; None if something does."""
+    if one is None or other is None or same_crs(one, other):
+        return None
+    from pyproj import Transformer
+    from pyproj.exceptions import ProjError
+
+    first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    try:
+        Transformer.from_crs(first, second)
+    except ProjError:
+        names = f"{_name(first)}, to {_name(second)}"
+        return f"nothing leads from its CRS, {names}; are both the right ones?"
+    return None
+
+
+@cache
+def _horizontal(wkt: str) -> Any:
+    """Pyproj's CRS without heights, and without a shift of nothing to WGS 84."""
+    import pyproj
+
+    crs: Any = pyproj.CRS.from_wkt(wkt)
+    while crs.is_compound or crs.is_bound:
+        if crs.is_bound and any(crs.coordinate_operation.towgs84 or [1]):
+            break
+        crs = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs
+    return crs.to_2d()
+
+
+def _difference(one: CRS | None, other: CRS | None) -> str:
+    """What differs between two CRS, in words."""
+    if one is None or other is None:
+        known = one or other
+        return f"one has no CRS, the other {known and _name(_horizontal(known.to_wkt()))}"
+    first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
+    parts, others = _parts(first), _parts(second)
+    told = [
+        f"{name} {_brief(parts.get(name), others.get(name))} and "
+        f"{_brief(others.get(name), parts.get(name))}"
+        for name in dict.fromkeys([*parts, *others])
+        if parts.get(name) != others.get(name)
+    ]
+    what = f" ({'; '.join(told[:3])})" if told else ""
+    return f"the CRS differ: {_name(first)} and {_name(second)}{what}"
+
+
+def _parts(crs: Any) -> dict[str, str | float]:
+    """What makes a CRS; what it lacks is left out."""
+    operation = crs.coordinate_operation
+    ellipsoid, meridian = crs.ellipsoid, crs.prime_meridian
+    parts = {
+        "datum": crs.datum and crs.datum.name,
+        "ellipsoid": ellipsoid and ellipsoid.name,
+        "semi-major axis": ellipsoid and ellipsoid.semi_major_metre,
+        "inverse flattening": ellipsoid and ellipsoid.inverse_flattening,
+        "prime meridian": degrees(meridian.longitude * meridian.unit_conversion_factor)
+        if meridian
+        else None,
+        "unit": crs.axis_info[0].unit_name if crs.axis_info else None,
+        "projection": operation and operation.method_name,
+        **{each.name: each.value for each in (operation.params if operation else ())},
+    }
+    return {name: part for name, part in parts.items() if isinstance(part, str | float)}
+
+
+def _brief(part: str | float | None, other: str | float | None) -> str:
+    """A part of a CRS, with no more digits than tell it from the other's."""
+    if not isinstance(part, float) or not isinstance(other, float):
+        return "none" if part is None else f"{part:g}" if isinstance(part, float) else str(part)
+    return next(
+        (f"{part:.{n}g}" for n in range(6, 17) if f"{part:.{n}g}" != f"{other:.{n}g}"), f"{part!r}"
+    )
+
+
+def _name(crs: Any) -> str:
+    """Code and name of pyproj's CRS; the code only where it is certain."""
+    code = crs.to_authority(min_confidence=100)
+    return f"{':'.join(code)} ({crs.name})" if code else f"{crs.name!r}"
+
+
+def cover(grid: Grid, lattice: Grid) -> Grid:
+    """The smallest grid on the pixels of another one that holds all of a grid.
+
+    Args:
+        grid: What is to be covered.
+        lattice: Gives CRS and pixels.
+
+    Raises:
+        GridMismatchError: If one of them has no CRS and the other has, or nothing leads from one
+            CRS to the other.
+    """
+    if why := no_way(grid.crs, lattice.crs):
+        raise GridMismatchError(why)
+    if same_crs(grid.crs, lattice.crs):
+        bounds = grid.bounds
+    elif grid.crs and lattice.crs:
+        bounds = transform_bounds(grid.crs, lattice.crs, *grid.bounds, densify_pts=21)
+    else:
+        raise GridMismatchError("a raster without georeference cannot be resampled onto another")
+    return lattice.part(lattice.window_around(bounds))
+
+
+def window_on(grid: Grid, other: Grid) -> Window | None:
+    """The pixels of a grid on ground that another one covers, or a few more; None if it has none.
+
+    Args:
+        grid: Whose pixels are told.
+        other: Of any CRS; without one it is taken to have the same.
+
+    Raises:
+        GridMismatchError: If nothing leads from one CRS to the other.
+    """
+    if why := no_way(other.crs, grid.crs):
+        raise GridMismatchError(why)
+    bounds = other.bounds
+    if other.crs and grid.crs and not same_crs(other.crs, grid.crs):
+        bounds = transform_bounds(other.crs, grid.crs, *bounds, densify_pts=21)
+    if not np.isfinite(bounds).all():  # a CRS may not reach that far
+        return grid.window
+    return grid.window_around(bounds).grown(1).clip(grid.height, grid.width)

@@ -1,0 +1,242 @@
+"""No output of a command destroys what the command reads, or another output of it.
+
+Paths are compared by what they are in truth: links are followed, and two names of one file, as
+on file systems that do not tell capitals apart, are the same.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+from geoseg.errors import OutputConflictError
+from geoseg.raster.atomic import refuse_existing
+from geoseg.raster.folders import (
+    CHECK,
+    EVALUATION,
+    MODEL,
+    PATCH_SET,
+    TRAINING,
+    WINDOWS,
+    FolderKind,
+    refuse_locked,
+)
+from geoseg.raster.paths import absolute_name, files_in
+from geoseg.raster.records import parse_json
+
+BESIDE = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
+"""What GDAL keeps beside a raster, after its whole name."""
+
+INSTEAD = (
+    *(".qml", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".pgw", ".j2w", ".aux", ".rrd", ".hdr"),
+    *(".shx", ".dbf", ".cpg", ".sbn", ".sbx", ".qix"),
+)
+"""What is kept beside a raster or a shapefile, in place of its suffix."""
+
+SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]+)<")
+"""Of a VRT."""
+
+LARGEST_VRT = 50_000_000
+"""Bytes of a VRT that is looked into."""
+
+READ_WHOLE = (PATCH_SET, TRAINING, MODEL, EVALUATION, WINDOWS, CHECK)
+"""Kinds of folders that are an input as a whole: nothing is written into them."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a command will write."""
+
+    path: Path
+    """Its name."""
+
+    kind: FolderKind | None = None
+    """What folder it is, which is replaced as a whole; None: it is a file."""
+
+
+def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """See, before any work and without writing, that outputs may be written.
+
+    Args:
+        outputs: All that the command writes.
+        inputs: All that it reads; the files that a patch set or a VRT names, and those that lie
+            beside a raster, are found here.
+        overwrite: Whether existing outputs may be replaced.
+
+    Raises:
+        OutputConflictError: If an output is an input, holds one or lies in one, or is another
+            output or lies in one.
+        OutputExistsError: If an output exists and may not be replaced, or another process is
+            writing it.
+        OutputError: If the name of one is not possible.
+    """
+    outputs = list(outputs)
+    refuse_conflicts(outputs, inputs)
+    files = [each.path for each in outputs if each.kind is None]
+    refuse_existing(*files, overwrite=overwrite)
+    for each in outputs:
+        if each.kind is not None:
+            refuse_existing(each.path, overwrite=overwrite, kind=each.kind)
+        refuse_locked(each.path)
+
+
+def refuse_conflicts(outputs: Sequence[Output], inputs: Iterable[Path]) -> None:
+    """See that no output is, holds or lies in an input or another output.
+
+    Raises:
+        OutputConflictError: If one does.
+    """
+    _folders_around.cache_clear()
+    read = _Inputs(inputs)
+    written: dict[object, Path] = {}
+    replaced: dict[object, Path] = {}
+    for each in outputs:
+        own = _identities(each.path)
+        read.refuse(each, own)
+        if (other := _first(written, own)) is not None:
+            raise OutputConflictError(
+                f"{each.path}: two outputs would have this place (the other is {other}); name "
+                f"another for one of them"
+            )
+        written |= dict.fromkeys(own, each.path)
+        if each.kind is not None:
+            replaced |= dict.fromkeys(own, each.path)
+    for each in outputs if replaced else ():
+        if (folder := _first(replaced, _around(each.path))) is not None:
+            raise OutputConflictError(
+                f"{each.path}: lies in another output, {folder}, which is replaced as a whole; "
+                f"name a place outside of it"
+            )
+
+
+class _Inputs:
+    """What a command reads, by all that tells files and folders apart."""
+
+    def __init__(self, named: Iterable[Path]) -> None:
+        self._files: dict[object, Path] = {}
+        self._stems: dict[object, Path] = {}
+        self._folders: dict[object, Path] = {}
+        self._above: dict[object, Path] = {}
+        seen: set[Path] = set()
+        todo = list(named)
+        while todo:
+            path = todo.pop()
+            if path not in seen:
+                seen.add(path)
+                self._add(path)
+                todo += _named_by(path)
+
+    def _add(self, path: Path) -> None:
+        self._files |= dict.fromkeys(_identities(path), path)
+        whole = _real(path)
+        self._stems[whole.parent / whole.stem] = path
+        if any((path / kind.record).is_file() for kind in READ_WHOLE):
+            self._folders |= dict.fromkeys(_identities(path), path)
+        for identity in _around(path):
+            self._above.setdefault(identity, path)
+
+    def refuse(self, output: Output, own: frozenset[object]) -> None:
+        """See that an output is, holds and lies in none of them.
+
+        Args:
+            output: The output.
+            own: What it is known by.
+
+        Raises:
+            OutputConflictError: If it does.
+        """
+        path = output.path
+        if (same := _first(self._files, own)) is not None:
+            also = "" if same == path else f", {same}"
+            raise OutputConflictError(f"{path}: is an input{also}; name another output")
+        held = _first(self._above, own) if output.kind is not None else None
+        if held is not None:
+            raise OutputConflictError(
+                f"{path}: holds an input, {held}, and would be replaced as a whole; name another "
+                f"folder"
+            )
+        if (folder := _first(self._folders, _around(path))) is not None:
+            raise OutputConflictError(
+                f"{path}: lies in an input, {folder}; name a place outside of it"
+            )
+        if (owner := self._beside(path)) is not None:
+            raise OutputConflictError(f"{path}: belongs to an input, {owner}; name another output")
+
+    def _beside(self, path: Path) -> Path | None:
+        """The input that an existing file belongs to, if it is one of those kept beside it."""
+        whole = _real(path)
+        if not whole.is_file():
+            return None
+        for suffix in BESIDE:
+            if whole.name.lower().endswith(suffix):
+                owner = self._files.get(whole.with_name(whole.name[: -len(suffix)]))
+                if owner is not None:
+                    return owner
+        if whole.suffix.lower() in INSTEAD:
+            return self._stems.get(whole.parent / whole.stem)
+        return None
+
+
+def _named_by(path: Path) -> Iterator[Path]:
+    """The files that an input names, and which are read with it."""
+    yield from files_in(path)
+    with suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
+        if path.suffix.lower() == ".vrt" and path.is_file():
+            yield from _members(path)
+        elif (path / PATCH_SET.record).is_file():
+            yield from _sources(path)
+
+
+def _members(vrt: Path) -> Iterator[Path]:
+    """The files of a VRT."""
+    if vrt.stat().st_size > LARGEST_VRT:
+        return
+    for attributes, name in SOURCE.findall(vrt.read_text(encoding="utf-8", errors="replace")):
+        relative = re.search(r'relativeToVRT\s*=\s*"1"', attributes) is not None
+        yield vrt.resolve().parent / name if relative else Path(name)
+
+
+def _sources(patch_set: Path) -> Iterator[Path]:
+    """The orthophotos, references and polygons of a patch set, and the one that has its pixels."""
+    record = parse_json((patch_set / PATCH_SET.record).read_text(encoding="utf-8"))
+    folder = patch_set.resolve()
+    names = [each[key] for each in record["sources"] for key in ("ortho", "reference")]
+    areas = record.get("reference", {}).get("labelled_areas")
+    more = [record.get("aoi"), areas, record.get("pixels"), *record["read"].get("stacked", ())]
+    for name in chain(names, filter(None, more)):
+        yield absolute_name(name, folder)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _identities(path: Path) -> frozenset[object]:
+    """What a path is known by: its name without links, and its number on the file system."""
+    with suppress(OSError, ValueError):
+        about = path.stat()
+        if about.st_ino:
+            return frozenset({_real(path), (about.st_dev, about.st_ino)})
+    return frozenset({_real(path)})
+
+
+def _around(path: Path) -> frozenset[object]:
+    """What the folders are known by in which a path lies, as it is named and in truth."""
+    named = Path(os.path.abspath(path))  # noqa: PTH100 it follows no links
+    return _folders_around(_real(path).parent) | _folders_around(named.parent)
+
+
+@cache
+def _folders_around(folder: Path) -> frozenset[object]:
+    """What a folder is known by, and those in which it lies; asked for of many files in one."""
+    above = folder.parent
+    return _identities(folder) | (_folders_around(above) if above != folder else frozenset())
+
+
+def _first(known: Mapping[object, Path], wanted: frozenset[object]) -> Path | None:
+    """What one of several identities belongs to."""
+    return next((known[each] for each in wanted if each in known), None)

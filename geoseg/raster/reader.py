@@ -1,0 +1,514 @@
+"""One raster file: its pixels on its own grid or on another, and where they are valid."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from geoseg.errors import GeosegWarning, RasterError
+from geoseg.raster.grid import Grid, no_way, same_crs
+from geoseg.raster.paths import unique_names
+from geoseg.raster.storage import (
+    Bands,
+    Handles,
+    MaskSource,
+    band_names,
+    block_shape,
+    chosen_bands,
+    distrust,
+    grid_of,
+    mask_source,
+    masked_view,
+    missing_place,
+    opened,
+    palette,
+    rasterio_window,
+    read_bands,
+    read_mask,
+    reading,
+)
+from geoseg.raster.window import Window
+
+
+class Pixels(NamedTuple):
+    """What every read returns."""
+
+    image: NDArray[Any]
+    """(bands, height, width)."""
+
+    valid: NDArray[np.bool_]
+    """(height, width), True where the pixel counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a raster is to be understood."""
+
+    bands: Bands | None = None
+    """Which bands, in which order; None: all but alpha."""
+
+    nodata: float | Literal["none"] | None = None
+    """Value without data; "none": every value is data; None: as the file says."""
+
+    on: Grid | None = None
+    """Resample onto this grid."""
+
+    resampling: Literal["nearest", "bilinear", "average"] = "nearest"
+    """How, if `on` is given."""
+
+    stacked: tuple[Path, ...] = ()
+    """Rasters whose bands, all but alpha, follow; resampled (bilinear) onto this one's grid."""
+
+
+class Layer:
+    """A raster file open for reading in windows, from any number of threads.
+
+    Raises:
+        RasterError: If the file is missing, is no raster, or lacks a band asked for.
+    """
+
+    def __init__(self, path: Path, options: ReadOptions, *, palette_index: bool = False) -> None:
+        self.path = path
+        self._options = options
+        self._handles = Handles(self._open)
+        with reading(path):
+            dataset = self._handles.own
+            self.grid = grid_of(dataset)
+            if missing := missing_place(dataset):
+                warnings.warn(
+                    f"{path}: {missing}; until then it is a picture without a place",
+                    GeosegWarning,
+                    stacklevel=2,
+                )
+            self.palette = palette(dataset)
+            self._colors = (
+                None
+                if self.palette is None or palette_index
+                else _table(self.palette, dataset.dtypes[0])
+            )
+            self.numbers = chosen_bands(dataset, options.bands, path)
+            types = [np.dtype(dataset.dtypes[band - 1]) for band in self.numbers]
+            self.dtype = np.result_type(*types)
+            nodata = self._nodata(dataset, self.numbers)
+            self.nodata = nodata[0] if len(set(nodata)) == 1 else None
+            if not _possible(self.nodata, self.dtype):
+                warnings.warn(
+                    f"{path}: no pixel can be {self.nodata:g}, for its values are {self.dtype}: "
+                    f"this nodata value hides nothing",
+                    GeosegWarning,
+                    stacklevel=2,
+                )
+                self.nodata, nodata = None, [None] * len(nodata)
+            self._empty = _by_value(nodata, types)
+            self._mask = self._mask_source(dataset)
+            self.band_names = band_names(dataset, self.numbers)
+            self.colors = tuple(dataset.colorinterp[band - 1].name for band in self.numbers)
+            self.block_shape = block_shape(dataset, self.numbers[0])
+
+    @property
+    def bands(self) -> int:
+        """How many bands a read gives."""
+        return len(self.numbers) if self._colors is None else 3
+
+    @property
+    def may_have_invalid_pixels(self) -> bool:
+        """Whether a pixel inside the raster can be not valid."""
+        return bool(self._empty) or self._mask is not None or self.dtype.kind == "f"
+
+    def read(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
+        """Pixels of a window inside the raster, shrunk to a shape by leaving pixels out.
+
+        Raises:
+            RasterError: If the file cannot be read there.
+        """
+        where: dict[str, Any] = {"window": rasterio_window(window)}
+        if shape is not None:
+            where["out_shape"] = shape
+        try:
+            with reading(self.path, window):
+                dataset = self._handles.own
+                image = read_bands(dataset, self.numbers, where, self.dtype)
+                shown = self._mask and read_mask(dataset, self._mask, self.numbers, where)
+                distrust.check(dataset, self.numbers, window)
+        except RasterError:
+            distrust.note(self._handles.own)
+            self._handles.drop()  # a VRT reads 0 where it has failed before
+            raise
+        valid = _with_data(image, self._empty)
+        if shown is not None:
+            valid &= shown
+        if self._colors is not None:
+            image = self._colors[image[0]].transpose(2, 0, 1)
+        return Pixels(image, valid)
+
+    def close(self) -> None:
+        """Close the handles of all threads."""
+        self._handles.close()
+
+    def _open(self, stack: ExitStack) -> Any:
+        dataset = opened(self.path)
+        stack.callback(dataset.close)
+        if self._options.on is None:
+            return dataset
+        warped = self._warped(stack, dataset, self._options.on)
+        stack.callback(warped.close)
+        return warped
+
+    def _warped(self, stack: ExitStack, dataset: Any, grid: Grid) -> WarpedVRT:
+        if why := no_way(dataset.crs, grid.crs):
+            raise RasterError(f"{self.path}: {why}")
+        mixable = palette(dataset) is None  # there is nothing between two indices
+        with reading(self.path):
+            if mixable and self._needs_view(dataset):
+                dataset = rasterio.open(masked_view(dataset, self._options.nodata))
+                stack.callback(dataset.close)
+                nodata = None
+            else:
+                (nodata, *_) = self._nodata(dataset, dataset.indexes)
+                if nodata is None and np.dtype(dataset.dtypes[0]).kind == "f":
+                    nodata = np.nan
+            return WarpedVRT(
+                dataset,
+                src_crs=dataset.crs or grid.crs,
+                crs=grid.crs,
+                transform=grid.transform,
+                height=grid.height,
+                width=grid.width,
+                resampling=Resampling[self._options.resampling if mixable else "nearest"],
+                src_nodata=nodata,
+                nodata=nodata,
+                add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+            )
+
+    def _needs_view(self, dataset: Any) -> bool:
+        """Whether GDAL would mix pixels without data into others: it knows one rule for all bands.
+
+        Of floats it sees either NaN or the nodata value.
+        """
+        if ColorInterp.alpha in dataset.colorinterp:
+            return False
+        nodata = self._nodata(dataset, dataset.indexes)
+        mask = self._options.nodata is None and mask_source(dataset, dataset.indexes)
+        if np.result_type(*dataset.dtypes).kind == "f":
+            return dataset.count > 1 or bool(mask) or nodata != [None]
+        some_alone = dataset.count > 1 and any(value is not None and value < 0 for value in nodata)
+        return mask == "masks" or len(set(nodata)) > 1 or some_alone
+
+    def _mask_source(self, dataset: Any) -> MaskSource | None:
+        """Which band hides pixels; what is resampled has an alpha for what lies outside."""
+        given = self._options.nodata
+        if given is not None and self._options.on is None:
+            return None
+        has_alpha = self._options.on and ColorInterp.alpha in dataset.src_dataset.colorinterp
+        if given not in (None, "none") and has_alpha:
+            return None
+        return mask_source(dataset, self.numbers)
+
+    def _nodata(self, dataset: Any, bands: Bands) -> list[float | None]:
+        """The value without data of each band; None also for NaN, which never is data."""
+        if self._options.nodata is not None:
+            value = None if self._options.nodata == "none" else self._options.nodata
+            return [value] * len(bands)
+        own = [dataset.nodatavals[band - 1] for band in bands]
+        return [None if value is None or np.isnan(value) else value for value in own]
+
+
+def _possible(nodata: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a value of a type can be the nodata value."""
+    if nodata is None or dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return limits.min <= nodata <= limits.max and float(nodata).is_integer()
+
+
+def as_floats(pixels: Pixels) -> Pixels:
+    """Pixels as networks take them: float32, NaN where there is no data."""
+    image, valid = pixels
+    if valid.all():
+        return Pixels(_float32(image), valid)
+    if not valid.any():
+        return Pixels(np.full(image.shape, np.nan, np.float32), valid)
+    image = _float32(image)
+    np.copyto(image, np.nan, where=~valid)
+    return Pixels(image, valid)
+
+
+def _float32(image: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # nodata may be beyond
+        return image.astype(np.float32, copy=False)
+
+
+def _with_data(image: NDArray[Any], empty: Sequence[tuple[Any, Sequence[int]]]) -> Any:
+    """Where every band is finite, and no nodata value stands.
+
+    Args:
+        image: (bands, height, width).
+        empty: Nodata values, each with the bands that must all hold it.
+
+    Returns:
+        (height, width) bool.
+    """
+    valid: Any = None
+    if image.dtype.kind == "f":
+        valid = np.isfinite(image[0])
+        for band in image[1:]:
+            valid &= np.isfinite(band)
+    for value, bands in empty:
+        found = image[bands[0]] != value
+        for band in bands[1:]:
+            if found.all():
+                break
+            found |= image[band] != value
+        valid = found if valid is None else np.logical_and(valid, found, out=valid)
+    return np.ones(image.shape[1:], np.bool_) if valid is None else valid
+
+
+def _by_value(
+    nodata: Sequence[float | None], types: Sequence[np.dtype[Any]]
+) -> list[tuple[Any, Sequence[int]]]:
+    """Nodata values, each with the bands that must all hold it for a pixel to be hidden.
+
+    >>> _by_value([0, 0, -9999], [np.dtype("int16")] * 3)
+    [(np.int16(0), [0, 1]), (np.int16(-9999), [2])]
+    """
+    together: dict[Any, list[int]] = {}
+    found: list[tuple[Any, Sequence[int]]] = []
+    for band, (value, dtype) in enumerate(zip(nodata, types, strict=True)):
+        if value is None:
+            continue
+        like = _like(value, np.result_type(*types))
+        if _hides_alone(value, dtype):
+            found.append((like, [band]))
+        else:
+            together.setdefault(like, []).append(band)
+    return [*together.items(), *found]
+
+
+def _hides_alone(value: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a nodata value in one band hides the pixel: it cannot be a brightness there."""
+    return dtype.kind == "f" or (value is not None and value < 0)
+
+
+def _like(value: float, dtype: np.dtype[Any]) -> Any:
+    """A value as one of the type, if the type has it: comparing is much faster then."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(value)
+    if dtype.kind in "iu" and float(value).is_integer():
+        limits = np.iinfo(dtype)
+        return dtype.type(int(value)) if limits.min <= value <= limits.max else value
+    return value
+
+
+def _table(colors: dict[int, Any], dtype: str) -> NDArray[np.uint8]:
+    """(n, 3) the colour of each index that a type holds; black where the palette has none."""
+    table = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
+    for value, color in colors.items():
+        if value < len(table):
+            table[value] = color
+    return table
+
+
+def open_stacked(path: Path, grid: Grid, ortho: Path) -> Layer:
+    """A raster, resampled (bilinear) onto the grid of an orthophoto.
+
+    Without a CRS it is taken to have the orthophoto's.
+
+    Args:
+        path: The raster.
+        grid: The orthophoto's.
+        ortho: The orthophoto, to be named.
+
+    Raises:
+        RasterError: If it cannot be read, or shares no ground with the orthophoto.
+    """
+    own = Layer(path, ReadOptions())
+    own.close()
+    if own.grid.crs is not None and grid.crs is None:
+        raise RasterError(
+            f"{path}: cannot be stacked on {ortho}, which has no CRS; georeference it"
+        )
+    if not _meet(own.grid, grid, path):
+        raise RasterError(
+            f"{path}: does not overlap {ortho}, on which it is to be stacked; are the CRS right?"
+        )
+    return Layer(path, ReadOptions(on=grid, resampling="bilinear"))
+
+
+def stacked_band_names(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The file's name for its only band, followed by the band's if there are several."""
+    names = []
+    for layer, file in zip(layers, unique_names([layer.path for layer in layers]), strict=True):
+        several = layer.bands > 1
+        names += [f"{file} {band}" if several else file for band in layer.band_names]
+    return tuple(names)
+
+
+def _meet(own: Grid, grid: Grid, path: Path) -> bool:
+    """Whether two grids share ground; pictures without a place must be of one size."""
+    if not own.is_georeferenced and not grid.is_georeferenced:
+        return (own.height, own.width) == (grid.height, grid.width)
+    bounds = grid.bounds
+    if why := no_way(own.crs, grid.crs):
+        raise RasterError(f"{path}: {why}")
+    if own.crs is not None and not same_crs(own.crs, grid.crs):
+        with reading(path):
+            bounds = transform_bounds(grid.crs, own.crs, *bounds)
+    left, bottom, right, top = bounds
+    x_min, y_min, x_max, y_max = own.bounds
+    return left < x_max and x_min < right and bottom < y_max and y_min < top
+
+
+class RasterReader:
+    """A raster open for reading in windows, from any number of threads.
+
+    Not valid is a pixel that a mask band or alpha hides, that is NaN in any band, or
+    that holds the nodata value: in any band of floats or of a negative value, else in all
+    bands of that nodata value (which may be a legal brightness of one of them). Bands may
+    have other nodata values and masks. A palette picture gives its colours unless
+    `palette_index` is asked for.
+
+    The bands of stacked rasters follow the raster's own, and a pixel is valid where it is
+    in all of them. All are float32 then, unless all rasters are of one type.
+
+    Raises:
+        RasterError: If a file is missing, is no raster, or lacks a band asked for, or if a
+            stacked raster does not overlap.
+    """
+
+    def __init__(
+        self, path: Path, options: ReadOptions | None = None, *, palette_index: bool = False
+    ) -> None:
+        self.path = path
+        self.options = options or ReadOptions()
+        self._own = own = Layer(path, self.options, palette_index=palette_index)
+        self._layers = [own]
+        self.grid = own.grid
+        self.palette = own.palette
+        try:
+            for each in self.options.stacked:
+                self._layers.append(open_stacked(each, own.grid, path))
+        except RasterError:
+            self.close()
+            raise
+        stacked = self._layers[1:]
+        types = {layer.dtype for layer in self._layers}
+        self.bands = sum(layer.bands for layer in self._layers)
+        self.band_names = (*own.band_names, *stacked_band_names(stacked))
+        self.dtype = own.dtype if len(types) == 1 else np.dtype(np.float32)
+        self.nodata = None if stacked else own.nodata
+
+    @property
+    def band_numbers(self) -> Bands:
+        """Numbers of its own bands in the file, from 1."""
+        return self._own.numbers
+
+    @property
+    def band_colors(self) -> tuple[str, ...]:
+        """What GDAL takes its own bands for, by number: ``red``, ``undefined``."""
+        return self._own.colors
+
+    @property
+    def may_have_invalid_pixels(self) -> bool:
+        """Whether a pixel inside the raster can be not valid."""
+        return any(layer.may_have_invalid_pixels for layer in self._layers)
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """Rows and columns of the blocks of the file that can be read apart."""
+        return self._own.block_shape
+
+    def read(self, window: Window) -> Pixels:
+        """Pixels of a window.
+
+        Beyond the raster's edge the picture goes on as its own reflection and is not valid.
+
+        Raises:
+            RasterError: If the file cannot be read there, or has no pixel there.
+        """
+        inside = self._inside(window)
+        return reflected(self._read_inside(inside), inside, window)
+
+    def read_floats(self, window: Window) -> Pixels:
+        """Pixels of a window as networks take them: float32, NaN where there is no data.
+
+        Beyond the raster's edge stands its reflection, as in `read`; NaN is reflected too.
+
+        Raises:
+            RasterError: If the file cannot be read there, or has no pixel there.
+        """
+        inside = self._inside(window)
+        return reflected(as_floats(self._read_inside(inside)), inside, window)
+
+    def read_overview(self, side: int) -> Pixels:
+        """The whole raster, shrunk by leaving pixels out until no side is longer.
+
+        Args:
+            side: Longest side, in pixels.
+
+        Raises:
+            RasterError: If the file cannot be read.
+        """
+        shrink = min(side / max(self.grid.height, self.grid.width), 1)
+        height, width = (
+            max(round(length * shrink), 1) for length in (self.grid.height, self.grid.width)
+        )
+        return self._read_inside(self.grid.window, (height, width))
+
+    def _inside(self, window: Window) -> Window:
+        inside = window.clip(self.grid.height, self.grid.width)
+        if inside is None:
+            raise RasterError(f"{self.path}: {window} lies outside the raster")
+        return inside
+
+    def _read_inside(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
+        """Pixels of a window inside the raster, of all layers."""
+        parts = [layer.read(window, shape) for layer in self._layers]
+        if len(parts) == 1:
+            return parts[0]
+        images, valid = zip(*parts, strict=True)
+        with np.errstate(over="ignore"):  # nodata of 64 bits
+            image = np.concatenate(images, dtype=self.dtype, casting="same_kind")
+        return Pixels(image, np.logical_and.reduce(valid))
+
+    def close(self) -> None:
+        """Close the handles of all threads."""
+        for layer in self._layers:
+            layer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def reflected(pixels: Pixels, inside: Window, window: Window) -> Pixels:
+    """Reflect what lies inside a raster over the parts of a window that do not.
+
+    Args:
+        pixels: Of the part inside.
+        inside: The part of the window inside the raster.
+        window: What is wanted.
+    """
+    if inside == window:
+        return pixels
+    rows = (inside.row_off - window.row_off, window.row_stop - inside.row_stop)
+    cols = (inside.col_off - window.col_off, window.col_stop - inside.col_stop)
+    image = np.pad(pixels.image, ((0, 0), rows, cols), mode="symmetric")
+    return Pixels(image, np.pad(pixels.valid, (rows, cols), constant_values=False))

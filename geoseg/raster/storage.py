@@ -1,0 +1,480 @@
+"""What GDAL knows of a file, in geoseg's terms; its failures as ours."""
+
+import ctypes
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, cast
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+import numpy as np
+import rasterio
+import rasterio._io
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio._path import _parse_path as parse_path
+from rasterio._path import _vsi_path as vsi_path
+from rasterio.dtypes import dtype_rev, typename_fwd
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.errors import RasterError
+from geoseg.raster import DEFAULT_CACHE
+from geoseg.raster.grid import Grid
+from geoseg.raster.paths import (
+    VECTOR_SUFFIXES,
+    gdal_name,
+    is_gdal_name,
+    refuse_foreign_pixels,
+    refuse_special_file,
+    service_of,
+)
+from geoseg.raster.window import Window
+
+
+class Handles:
+    """A dataset for each thread that asks: GDAL's are not to be shared.
+
+    Args:
+        open_one: Opens a dataset, and leaves with the stack what is to be done at the end.
+    """
+
+    def __init__(self, open_one: Callable[[ExitStack], Any]) -> None:
+        self._open_one = open_one
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._stacks: list[ExitStack] = []
+
+    @property
+    def own(self) -> Any:
+        """This thread's dataset, opened when it is first asked for."""
+        if not hasattr(self._local, "dataset"):
+            with ExitStack() as stack:  # what is half open is closed
+                self._local.dataset = self._open_one(stack)
+                self._local.stack = stack.pop_all()
+                with self._lock:
+                    self._stacks.append(self._local.stack)
+        return self._local.dataset
+
+    def drop(self) -> None:
+        """Close this thread's dataset; when it asks again, another is opened."""
+        if hasattr(self._local, "dataset"):
+            with self._lock:
+                self._stacks.remove(self._local.stack)
+            self._local.stack.close()
+            del self._local.dataset, self._local.stack
+
+    def close(self) -> None:
+        """Close the datasets of all threads."""
+        for stack in self._stacks:
+            stack.close()
+        self._stacks.clear()
+        self._local = threading.local()
+
+
+Color = tuple[int, int, int]
+
+Bands = tuple[int, ...]
+"""Band numbers as in rasterio: from 1."""
+
+INDEX_TYPES = ("uint8", "uint16")
+"""Types of indices into a palette."""
+
+STRIP = 256
+"""Least rows of a strip that is read apart from the rest of a picture."""
+
+LEAST_CACHE = 32_000_000
+"""Bytes of decoded blocks that GDAL keeps at least."""
+
+
+def limit_block_cache(size: int) -> None:
+    """Let GDAL keep so many bytes of decoded blocks, if it has not read a block yet.
+
+    A size that the user has set in the environment stays.
+    """
+    if os.environ.get("GDAL_CACHEMAX") == DEFAULT_CACHE:
+        os.environ["GDAL_CACHEMAX"] = str(max(size, LEAST_CACHE))
+
+
+def opened(path: Path) -> Any:
+    """A rasterio dataset.
+
+    Raises:
+        RasterError: If the file is missing or is no raster.
+    """
+    if not path.exists() and not is_gdal_name(path):
+        raise RasterError(f"{path}: no such file")
+    refuse_special_file(path)
+    try:
+        with reading(path):
+            dataset = rasterio.open(gdal_name(path))
+    except RasterError as error:
+        if path.is_dir():
+            raise RasterError(f"{path}: is a folder and no raster; name a file in it") from error
+        if path.suffix.lower() in VECTOR_SUFFIXES:
+            raise RasterError(
+                f"{path}: cannot be read as a raster: {path.suffix} files hold polygons"
+            ) from error
+        if (service := service_of(path)) is not None:
+            raise RasterError(
+                f"{path}: describes a service on the network ({service}); geoseg reads files: "
+                f"fetch it first, for example with gdal_translate"
+            ) from error
+        raise
+    try:
+        with reading(path):
+            refuse_foreign_pixels(dataset, path)
+    except RasterError:
+        dataset.close()
+        raise
+    if dataset.count == 0:
+        raise RasterError(
+            f"{path}: holds several rasters and none of its own; name one of them: "
+            f"{', '.join(map(repr, dataset.subdatasets[:3]))}"
+        )
+    return dataset
+
+
+SERIAL = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
+"""GDAL's own threads lose the failures of remote sources, and read zeros in their place."""
+
+FAULTS = (
+    RasterioError,
+    CPLE_BaseError,
+    OSError,
+    SystemError,
+    MemoryError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+)
+"""What rasterio raises of damaged files."""
+
+LONGEST_REASON = 300
+"""Characters of what GDAL says."""
+
+
+class _Hearing(logging.Handler):
+    """What GDAL says without failing, by thread; nothing of it reaches the terminal."""
+
+    DAMAGE = re.compile(r"(Corrupt JPEG data(?!: \d+ extraneous)|Premature end of JPEG)")
+    """Warnings of decoders that have made pixels up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._local = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a failure."""
+        said = record.getMessage()
+        if record.levelno >= logging.ERROR or self.DAMAGE.search(said):
+            self.failures.append(said)
+
+    @property
+    def failures(self) -> list[str]:
+        """Of this thread."""
+        if not hasattr(self._local, "failures"):
+            self._local.failures = []
+        return cast(list[str], self._local.failures)
+
+    @contextmanager
+    def apart(self) -> Iterator[list[str]]:
+        """What is heard meanwhile, apart from what was before."""
+        before, self._local.failures = self.failures, []
+        try:
+            yield self._local.failures
+        finally:
+            self._local.failures = before
+
+
+_hearing = _Hearing()
+
+logging.getLogger("rasterio").addHandler(_hearing)
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing to the terminal itself: GDAL tells its failures.
+
+    GDAL takes over the errors of each file, but not those of its own callbacks that read and
+    write (``_tiffWriteProc``), which libtiff prints. On Linux and macOS a library that is loaded
+    gives the functions of those that it needs; elsewhere they stay as they are.
+    """
+    with suppress(OSError, AttributeError):
+        handler = ctypes.CDLL(rasterio._io.__file__).TIFFSetErrorHandler  # noqa: SLF001
+        handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        handler(None)
+
+
+_silence_libtiff()
+
+
+@contextmanager
+def reading(path: Path, window: Window | None = None) -> Iterator[None]:
+    """Turn failures of GDAL and the system into a `RasterError` that says where.
+
+    While pixels of a window are read, whatever GDAL calls a failure is one, even where it goes on:
+    what it gives then is made up.
+    """
+    try:
+        with rasterio.Env(**SERIAL), _hearing.apart() as failures:
+            yield
+            if window is not None and failures:
+                raise RasterError(_reason(path, window, failures[0]))
+    except FAULTS as error:
+        raise RasterError(_reason(path, window, str(error.__cause__ or error))) from error
+
+
+def _reason(path: Path, window: Window | None, said: str) -> str:
+    """One line of what is wrong."""
+    where = "" if window is None else f" in {window}"
+    reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL says no more"
+    return f"{path}: cannot be read{where}: {reason[:LONGEST_REASON]}"
+
+
+def rasterio_window(window: Window) -> RasterioWindow:
+    """The same window in rasterio's terms."""
+    return RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+
+
+def grid_of(dataset: Any) -> Grid:
+    """Where the pixels of a raster lie.
+
+    Without a geotransform they have no place, whatever the CRS: 0, 0 is none.
+    """
+    placed = dataset.transform != Affine.identity()
+    return Grid(dataset.crs if placed else None, dataset.transform, dataset.height, dataset.width)
+
+
+def missing_place(dataset: Any) -> str | None:
+    """What a raster without a geotransform has in its place, and the way out; None: nothing."""
+    if dataset.transform != Affine.identity():
+        return None
+    points, _ = dataset.gcps
+    if points:
+        return f"is placed by {len(points)} ground control points only, which `gdalwarp` applies"
+    if dataset.rpcs:
+        return (
+            "is placed by a camera model only (RPC), which `gdalwarp -rpc` applies, with a terrain "
+            "model for -to RPC_DEM"
+        )
+    if dataset.crs:
+        return "has a CRS and no geotransform, which `gdal_edit.py -a_ullr` gives it"
+    return None
+
+
+def palette(dataset: Any) -> dict[int, Color] | None:
+    """The colours of a one-band raster that has them."""
+    dataset = getattr(dataset, "src_dataset", dataset)  # warping loses them
+    if dataset.count != 1:
+        return None
+    table = _color_table(dataset)
+    return {value: (red, green, blue) for value, (red, green, blue, _) in table.items()} or None
+
+
+def _color_table(dataset: Any) -> dict[int, tuple[int, int, int, int]]:
+    """Red, green, blue, alpha of each index; empty if there are none, or values are no indices."""
+    if ColorInterp.palette not in dataset.colorinterp or dataset.dtypes[0] not in INDEX_TYPES:
+        return {}
+    try:
+        colors: dict[int, tuple[int, int, int, int]] = dataset.colormap(1)
+    except ValueError:  # a palette without a table
+        return {}
+    return colors
+
+
+def chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
+    """The bands that are wanted, or all but alpha.
+
+    Raises:
+        RasterError: If one is not there.
+    """
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise RasterError(
+            f"{path}: holds complex numbers, which are no picture; write their amplitude first, "
+            f"for example with `gdal_calc.py --calc 'abs(A)'`"
+        )
+    if wanted is None:
+        alpha = {n for n, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha}
+        return tuple(n for n in dataset.indexes if n not in alpha) or (1,)
+    if missing := [number for number in wanted if number not in dataset.indexes]:
+        raise RasterError(f"{path}: has bands 1..{dataset.count}, not {missing}")
+    return wanted
+
+
+def band_names(dataset: Any, bands: Bands) -> tuple[str, ...]:
+    """What the file calls the bands."""
+    names = []
+    for band in bands:
+        color = dataset.colorinterp[band - 1].name
+        known = color if color in {"red", "green", "blue", "gray"} else f"band {band}"
+        names.append(dataset.descriptions[band - 1] or known)
+    return tuple(names)
+
+
+def block_shape(dataset: Any, band: int) -> tuple[int, int]:
+    """Rows and columns of the pieces that can be read apart: the blocks of the file.
+
+    Pictures (PNG, JPEG) name rows, yet are decoded from the first one on each time: strips.
+    """
+    height, width = dataset.block_shapes[band - 1]
+    if width == dataset.width and dataset.driver != "GTiff":
+        height *= ceil(STRIP / height)
+    return height, width
+
+
+def lossy_compression(dataset: Any) -> str | None:
+    """The compression of a file, if it changes pixels: ``JPEG`` or another; else None."""
+    facts = dataset.tags(ns="IMAGE_STRUCTURE")
+    name = str(facts.get("COMPRESSION", ""))
+    lossy = dataset.driver == "JPEG" or "JPEG" in name.upper().replace("JPEG2000", "")
+    lossy |= facts.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
+    return (name or str(dataset.driver)) if lossy else None
+
+
+def hides_top(dataset: Any) -> bool:
+    """Whether 255 is transparent in a palette, as in masks that geoseg writes as PNG."""
+    colors = _color_table(dataset)
+    return 255 in colors and colors[255][3] == 0  # noqa: PLR2004
+
+
+MaskSource = Literal["alpha", "mask", "masks"]
+"""What hides pixels: an alpha band, a mask of the whole raster, or a mask of each band's own."""
+
+
+def mask_source(dataset: Any, bands: Bands) -> MaskSource | None:
+    """Which band hides pixels of some bands, if one does."""
+    if ColorInterp.alpha in dataset.colorinterp:
+        return "alpha"
+    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    if any(not each for each in flags):  # neither of all bands, nor alpha, nor by nodata
+        return "masks"
+    return "mask" if any(MaskFlags.per_dataset in each for each in flags) else None
+
+
+def read_bands(
+    dataset: Any, bands: Bands, where: Mapping[str, Any], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """(bands, height, width) of a type that holds the values of all bands."""
+    if "out_shape" in where:
+        where = {**where, "out_shape": (len(bands), *where["out_shape"])}
+    if len({dataset.dtypes[band - 1] for band in bands}) == 1:
+        image: NDArray[Any] = dataset.read(list(bands), **where)
+        return image
+    if "out_shape" in where:
+        where = {**where, "out_shape": where["out_shape"][1:]}
+    return np.stack([dataset.read(band, **where).astype(dtype, copy=False) for band in bands])
+
+
+class Distrust:
+    """Whether a VRT of this process has failed: what GDAL gives of VRTs may be zeros since then.
+
+    It keeps files that it could not open, for all VRTs that refer to them, and gives zeros for them
+    from the second time on without a word.
+    """
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def note(self, dataset: Any) -> None:
+        """A dataset has failed."""
+        self._failed |= dataset.driver == "VRT"
+
+    def check(self, dataset: Any, bands: Bands, window: Window) -> None:
+        """See that a window that was read can be: of checksums GDAL says what fails.
+
+        Raises:
+            OSError: If it cannot.
+        """
+        if self._failed and dataset.driver == "VRT":
+            try:
+                for band in bands:
+                    dataset.checksum(band, rasterio_window(window))
+            except RasterioIOError as error:
+                raise OSError("a file that it refers to cannot be opened") from error
+
+
+distrust = Distrust()
+
+
+def read_mask(
+    dataset: Any, source: MaskSource, bands: Bands, where: Mapping[str, Any]
+) -> NDArray[np.bool_]:
+    """(height, width) bool, True where the pixel is shown in all of the bands."""
+    if source == "alpha":
+        alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        return np.asarray(dataset.read(alpha, **where) > 0)
+    shown = [dataset.read_masks(band, **where) > 0 for band in _masked(dataset, source, bands)]
+    return np.asarray(np.logical_and.reduce(shown))
+
+
+def _masked(dataset: Any, source: MaskSource, bands: Bands) -> Bands:
+    """The bands whose masks are to be read; one of them if they share it."""
+    flags = {band: dataset.mask_flag_enums[band - 1] for band in bands}
+    if source == "mask":
+        return next((band,) for band, each in flags.items() if MaskFlags.per_dataset in each)
+    return tuple(band for band, each in flags.items() if not each or MaskFlags.per_dataset in each)
+
+
+def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
+    """A VRT of a raster's bands with one mask: where all bands have data.
+
+    What GDAL resamples may have one nodata value or mask for all bands, and NaN beside a nodata
+    value would be mixed into its neighbours.
+
+    Args:
+        dataset: The raster, without alpha.
+        nodata: The user's, as in `ReadOptions`.
+    """
+    name = vsi_path(parse_path(dataset.name))
+    root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
+    if dataset.crs:
+        SubElement(root, "SRS").text = dataset.crs.to_wkt()
+    SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
+    for band, dtype in zip(dataset.indexes, dataset.dtypes, strict=True):
+        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
+        SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
+        color = dataset.colorinterp[band - 1].name
+        SubElement(target, "ColorInterp").text = color.capitalize()
+        _add_source(target, "SimpleSource", name, str(band))
+    product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
+    mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", product)
+    SubElement(mask, "PixelFunctionType").text = "mul"
+    SubElement(mask, "SourceTransferType").text = "Float32"
+    for band in dataset.indexes:
+        _add_known(mask, name, str(band), "nan")
+        if nodata is None:
+            _add_source(mask, "SimpleSource", name, f"mask,{band}")
+        else:
+            value = "nan" if nodata == "none" else repr(float(nodata))
+            _add_known(mask, name, str(band), value)
+    return tostring(root, encoding="unicode")
+
+
+def _add_known(target: Element, file: str, band: str, nodata: str) -> None:
+    """Add a source that is 1 where a band has data.
+
+    It is 0 x value + 1. That is NaN, which a byte holds as 0, where the value is NaN or infinite;
+    where it is the nodata value, 0 is left. (Without one GDAL fills it in without looking.)
+    """
+    source = _add_source(target, "ComplexSource", file, band)
+    for name, value in (("ScaleOffset", "1"), ("ScaleRatio", "0"), ("NODATA", nodata)):
+        SubElement(source, name).text = value
+
+
+def _add_source(target: Element, kind: str, file: str, band: str) -> Element:
+    source = SubElement(target, kind)
+    SubElement(source, "SourceFilename", relativeToVRT="0").text = file
+    SubElement(source, "SourceBand").text = band
+    return source
+
+
+def _gdal_type(dtype: str) -> str:
+    return str(typename_fwd[dtype_rev[dtype]])

@@ -1,0 +1,107 @@
+"""One thread works ahead of another."""
+
+import ctypes
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, Future, wait
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+AHEAD = 32
+"""Pieces of work that are begun before the result of the first is taken."""
+
+
+def map_in_order(
+    pool: Executor, work: Callable[..., R], *arguments: Iterable[Any], ahead: int = AHEAD
+) -> Generator[R]:
+    """Results in the order of the arguments, as from `Executor.map`, but ``ahead`` at a time.
+
+    If one fails, or the consumer stops, what has not begun is cancelled and what has is
+    waited for: afterwards no thread uses the caller's files any more.
+    """
+    begun: deque[Future[R]] = deque()
+    try:
+        for each in zip(*arguments, strict=True):
+            if len(begun) == ahead:
+                yield begun.popleft().result()
+            begun.append(pool.submit(work, *each))
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()
+        wait(begun)
+
+
+M_TRIM_THRESHOLD = -1
+
+M_MMAP_THRESHOLD = -3
+
+KEEP = 1 << 30
+"""Freed blocks up to this size are kept for the next array, in bytes."""
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed blocks instead of giving them back and faulting them in again.
+
+    Elsewhere than on Linux with glibc nothing is done.
+
+    Source: mallopt(3).
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    mallopt(M_MMAP_THRESHOLD, KEEP)
+    mallopt(M_TRIM_THRESHOLD, KEEP)
+
+
+T = TypeVar("T")
+
+_END = object()
+
+
+def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
+    """Yield the items of an iterable that a thread computes ahead, ``depth`` at most.
+
+    An exception in the thread is raised here, where its item would have come. If the
+    consumer stops early, so does the thread.
+    """
+    ready: queue.Queue[object] = queue.Queue(depth)
+    stop = threading.Event()
+    failure: list[BaseException] = []
+
+    def offer(item: object) -> None:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        try:
+            for item in items:
+                offer(item)
+                if stop.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 raised again where it is consumed
+            failure.append(error)
+        offer(_END)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not _END:
+            yield item  # type: ignore[misc]
+        if failure:
+            raise failure[0]
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,422 @@
+"""Polygons: read, brought into a raster's CRS, and burnt into windows of its grid.
+
+geopandas is imported where a file is read or written: it takes longer than all else together, and
+commands that are given rasters alone never need it.
+"""
+
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.errors import GeosegWarning, OutputError, VectorError
+from geoseg.raster.atomic import (
+    put_in_place,
+    reason_of,
+    refuse_existing,
+    scratch,
+    write_text,
+    writing,
+)
+from geoseg.raster.paths import (
+    PARQUET,
+    RASTER_SUFFIXES,
+    VECTOR_SUFFIXES,
+    ZIPPED_VECTORS,
+    refuse_special_file,
+)
+from geoseg.text import in_short
+
+
+def write_vector_style(path: Path, qml: str) -> None:
+    """Write a style beside a vector file, where QGIS finds it; one that is there stays.
+
+    It may be that of a map of the same name, or what a user has made of ours. Inside a
+    GeoPackage it would be a second layer, of which other programs ask which one is meant.
+    """
+    style = path.with_suffix(".qml")
+    if not style.exists():
+        write_text(style, qml)
+
+
+TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
+"""What a GeoPackage says of its age, so that the same features give the same bytes."""
+
+ALONE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
+"""A way to the network that leads nowhere."""
+
+MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
+"""Types of geometries, as GEOS numbers them: polygons and multi-polygons are polygonal."""
+
+SURFACES, TRIANGLE = (15, 16), 17
+"""Numbers of polyhedral surfaces, TINs and triangles in WKB, which GEOS does not know."""
+
+HEAD = 9
+"""Bytes in WKB before the parts of a geometry: byte order, type, number of parts."""
+
+ALL_ROWS = "1 = 1"
+"""A filter that lets all rows pass: without one a GeoPackage's own word on their number counts."""
+
+LONGEST_REASON = 200
+"""Characters of what a library says."""
+
+NAME_LAYER = "name one with --layer"
+"""The way out of a file of several layers, where it is a reference."""
+
+NOWHERE = 1e30
+"""No place in any CRS has such a coordinate, and squares of it are still numbers."""
+
+AT_A_TIME = 100_000
+"""Geometries whose coordinates are looked at at a time."""
+
+
+class Polygons(NamedTuple):
+    """Polygons and one attribute of each."""
+
+    geometries: Any
+    """The geometries, a GeoSeries with a CRS or without."""
+
+    attributes: Sequence[object]
+    """One for each geometry; None if no column was named."""
+
+
+def is_vector(path: Path) -> bool:
+    """Whether a file is read as polygons rather than as a raster."""
+    name = path.name.lower()
+    if not name.endswith((*VECTOR_SUFFIXES, *ZIPPED_VECTORS)):
+        return False
+    return path.suffix.lower() != ".gpkg" or not _holds_only_rasters(path)
+
+
+def _holds_only_rasters(path: Path) -> bool:
+    """Whether a GeoPackage has tiles and no features."""
+    if not path.is_file():
+        return False
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    told = (sqlite3.Error, UnicodeDecodeError)  # the latter of what a damaged file is said to be
+    with suppress(*told), closing(sqlite3.connect(address, uri=True)) as file:
+        kinds = {row[0] for row in file.execute("SELECT data_type FROM gpkg_contents")}
+        return bool(kinds) and "features" not in kinds
+    return False
+
+
+def read_polygons(
+    path: Path,
+    *,
+    layer: str | None = None,
+    attribute: str | None = None,
+    advice: str = NAME_LAYER,
+) -> Polygons:
+    """All polygons of a layer. Rows without a geometry are passed over.
+
+    Rings that cross themselves are mended (every second time around is outside, as they are
+    burnt), which is said.
+
+    Args:
+        path: The file.
+        layer: Of it; not needed if there is only one.
+        attribute: Column whose values are wanted, too.
+        advice: What the user is told of a file of several layers.
+
+    Raises:
+        VectorError: If the file cannot be read, holds other geometries or broken ones, lacks
+            the column, or has several layers and none is named.
+    """
+    import geopandas as gpd
+
+    frame = read_layer(path, layer, advice)
+    if not len(frame):
+        attribute = None  # a layer without features may well have no columns
+    if attribute is not None and attribute not in frame.columns:
+        columns = [name for name in frame.columns if name != frame.geometry.name]
+        raise VectorError(
+            f"{path}: has no column {attribute!r}; its columns are {in_short(columns)}"
+        )
+    shapes = np.asarray(frame.geometry.values, object)
+    kinds = shapely.get_type_id(shapes)
+    others = np.flatnonzero(~np.isin(kinds, [*POLYGONAL, MISSING]) & ~shapely.is_empty(shapes))
+    if len(others):
+        found = sorted({shapes[each].geom_type for each in others})
+        raise VectorError(
+            f"{path}: polygons are needed, and {len(others)} rows are {found}, the first of them "
+            f"feature {others[0] + 1}"
+        )
+    frame = frame.set_geometry(gpd.GeoSeries(_mended(shapes, path), frame.index, frame.crs))
+    frame = frame[_have_shape(frame, path)]
+    values = [None] * len(frame) if attribute is None else list(frame[attribute])
+    return Polygons(frame.geometry, values)
+
+
+def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -> Any:
+    """A layer of a vector file, a GeoDataFrame in two dimensions.
+
+    Curves come as lines, surfaces and collections of nothing but polygons as multi-polygons.
+
+    Raises:
+        VectorError: If the file cannot be read, holds broken geometries, or has several layers
+            and none is named.
+    """
+    frame = _read(path, _layer(path, layer, advice))
+    _refuse_endless(np.asarray(frame.geometry.values), path)
+    return frame
+
+
+def write_layer(
+    path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
+) -> None:
+    """Write a GeoDataFrame as the one layer of a file; the same one gives the same bytes.
+
+    Args:
+        path: The file.
+        frame: What it is to hold.
+        layer: Its name.
+        overwrite: Whether to replace an existing file.
+        style: How QGIS is to show it; written beside it.
+
+    Raises:
+        OutputExistsError: If a file is in the way.
+        OutputError: If the file cannot be written.
+    """
+    refuse_existing(*layer_files(path), overwrite=overwrite)
+    old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
+    known = old if path.suffix.lower() == ".gpkg" else {}
+    with scratch(path) as folder:
+        with _options(TIMELESS), writing_layer(path):
+            frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)
+        made = {path.with_name(each.name): each for each in sorted(folder.iterdir())}
+        whole = made.pop(path)
+        put_in_place(made | {path: whole}, folder, overwrite=overwrite)
+    if style is not None:
+        with writing(path):
+            write_vector_style(path, style)
+
+
+def layer_files(path: Path) -> list[Path]:
+    """The files that a layer is written as, the one that is named last."""
+    more = {".shp": (".shx", ".dbf", ".prj", ".cpg"), ".gml": (".xsd",)}
+    return [*(path.with_suffix(each) for each in more.get(path.suffix.lower(), ())), path]
+
+
+@contextmanager
+def writing_layer(path: Path) -> Iterator[None]:
+    """Turn failures to write a vector file into an `OutputError` that names it."""
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+
+    try:
+        with writing(path):
+            yield
+    except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
+        raise OutputError(f"{path}: cannot be written: {reason_of(error, path)}") from error
+
+
+@contextmanager
+def reading_layer(path: Path) -> Iterator[None]:
+    """Read a vector file without asking servers that it names; failures become one line.
+
+    GeoJSON may say that its CRS is to be fetched. Warnings of libraries are left out.
+
+    Raises:
+        VectorError: If it cannot be read.
+    """
+    import pyogrio
+    from pyproj.exceptions import ProjError
+
+    faults = (
+        *(pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ProjError),
+        *(pyogrio.errors.FeatureError, pyogrio.errors.GeometryError, shapely.errors.ShapelyError),
+        *(ValueError, LookupError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError),
+        UnboundLocalError,  # pyogrio's, of a CRS
+    )
+    try:
+        with warnings.catch_warnings(), _options(ALONE):
+            warnings.simplefilter("ignore")
+            yield
+    except faults as error:
+        raise VectorError(f"{path}: cannot be read: {_reason(error, path)}") from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Why a vector file cannot be read, and the way out, on one line."""
+    import pyogrio
+
+    if isinstance(error, UnicodeDecodeError):
+        named = "; name its encoding in a .cpg file beside it" if path.suffix == ".shp" else ""
+        return f"its text is not UTF-8{named}"
+    if path.suffix.lower() in PARQUET:
+        return "GeoParquet is not among the formats that are; write it as a GeoPackage"
+    is_raster = path.suffix.lower() in RASTER_SUFFIXES
+    if isinstance(error, pyogrio.errors.DataSourceError) and (path.is_dir() or is_raster):
+        other = f"{path.suffix} files hold no polygons"
+        return "it is a folder, and no file of polygons" if path.is_dir() else other
+    said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
+    said = said[:LONGEST_REASON]
+    if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
+        return "its CRS is damaged; set it in a GIS"
+    index = f"{path.stem}.shx"
+    if path.suffix.lower() == ".shp" and path.exists() and index.lower() in said.lower():
+        return f"{index}, which belongs to it, is missing or damaged"
+    return said or f"{type(error).__name__}, and no more is said"
+
+
+@contextmanager
+def _options(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Options of GDAL, for a while."""
+    import pyogrio
+
+    before = {key: pyogrio.get_gdal_config_option(key) for key in wanted}
+    pyogrio.set_gdal_config_options(wanted)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
+
+
+def _layer(path: Path, wanted: str | None, advice: str) -> str:
+    import pyogrio
+
+    if not path.exists():
+        raise VectorError(f"{path}: no such file")
+    refuse_special_file(path)
+    with reading_layer(path):
+        found = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
+    layers = [name for name, kind in found if kind is not None] or [name for name, _ in found]
+    if wanted is None and len(layers) == 1:
+        return layers[0]
+    if wanted not in layers:
+        missing = "several layers" if wanted is None else f"no layer {wanted!r}"
+        raise VectorError(f"{path}: has {missing}; {advice}: {layers}")
+    return wanted
+
+
+def _read(path: Path, layer: str) -> Any:
+    import geopandas as gpd
+
+    with reading_layer(path):
+        try:
+            frame = gpd.read_file(path, layer=layer, force_2d=True, where=ALL_ROWS)
+        except shapely.errors.GEOSException:
+            frame = _read_apart(path, layer)
+        if not isinstance(frame, gpd.GeoDataFrame):
+            raise VectorError(f"{path}: layer {layer!r} holds no geometries")
+        shapes = np.array(frame.geometry.values, object)
+        for number in np.flatnonzero(shapely.get_type_id(shapes) == COLLECTION):
+            try:
+                shapes[number] = _united(shapes[number])
+            except NotImplementedError as error:
+                raise VectorError(
+                    f"{path}: feature {number + 1} is a collection with curves; make lines of them "
+                    f"in a GIS, or with `ogr2ogr -nlt CONVERT_TO_LINEAR`"
+                ) from error
+        return frame.set_geometry(gpd.GeoSeries(shapes, frame.index, frame.crs))
+
+
+def _read_apart(path: Path, layer: str) -> Any:
+    """A layer with geometries that GEOS does not know, or that are broken."""
+    import geopandas as gpd
+    import pyogrio
+
+    about, _, stored, _ = pyogrio.raw.read(
+        path, layer=layer, columns=[], force_2d=True, where=ALL_ROWS
+    )
+    known = [_without_surfaces(each) for each in stored]
+    try:
+        shapes = shapely.from_wkb(np.array(known, object))
+    except shapely.errors.GEOSException as error:
+        closed = "a ring is not closed, or its coordinates are no numbers"
+        reason = closed if "closed" in str(error) else str(error).strip()
+        raise VectorError(
+            f"{path}: {_broken(known)}: {reason}; mend or remove it in a GIS"
+        ) from error
+    table = pyogrio.read_dataframe(path, layer=layer, read_geometry=False, where=ALL_ROWS)
+    table = table.reindex(range(len(shapes)))  # without columns it has no rows
+    return gpd.GeoDataFrame(table, geometry=shapes, crs=about["crs"])
+
+
+def _without_surfaces(stored: bytes | None) -> bytes | None:
+    """The bytes of a geometry, those of a surface as a collection of polygons.
+
+    They are as pyogrio gives them: in two dimensions, the lowest byte first.
+    """
+    kind = int.from_bytes(stored[1:5], "little") if stored else 0
+    if stored is None or kind not in (*SURFACES, TRIANGLE):
+        return stored
+    polygon = stored[:1] + POLYGONAL[0].to_bytes(4, "little")
+    if kind == TRIANGLE:
+        return polygon + stored[5:]
+    parts, start = [], HEAD
+    while start < len(stored):
+        end = start + HEAD
+        for _ in range(int.from_bytes(stored[start + 5 : end], "little")):
+            end += 4 + 16 * int.from_bytes(stored[end : end + 4], "little")
+        parts.append(polygon + stored[start + 5 : end])
+        start = end
+    return stored[:1] + COLLECTION.to_bytes(4, "little") + stored[5:HEAD] + b"".join(parts)
+
+
+def _broken(stored: Sequence[bytes | None]) -> str:
+    """Which feature of a layer no geometry can be made of."""
+    shapes = shapely.from_wkb(np.array(stored, object), on_invalid="ignore")
+    lost = [n for n, each in enumerate(stored) if each is not None and shapes[n] is None]
+    more = f" and {len(lost) - 1} more are broken" if len(lost) > 1 else " is broken"
+    return f"feature {lost[0] + 1}{more}" if lost else "a feature is broken"
+
+
+def _refuse_endless(shapes: NDArray[Any], path: Path) -> None:
+    """See that all coordinates are numbers."""
+    for start in range(0, len(shapes), AT_A_TIME):
+        few = shapes[start : start + AT_A_TIME]
+        points, owners = shapely.get_coordinates(few, return_index=True)
+        if len(lost := owners[~(np.abs(points) < NOWHERE).all(axis=1)]):
+            raise VectorError(
+                f"{path}: feature {start + lost[0] + 1} has coordinates that are no finite "
+                f"numbers, or are beyond all measure; remove it, or draw it again"
+            )
+
+
+def _have_shape(frame: Any, path: Path) -> Any:
+    """Which rows have a geometry."""
+    bare = frame.geometry.isna() | frame.geometry.is_empty
+    if bare.any():
+        first = int(np.flatnonzero(bare)[0]) + 1
+        warnings.warn(
+            f"{path}: {bare.sum()} rows have no geometry and are passed over, the first of them "
+            f"feature {first}",
+            GeosegWarning,
+            stacklevel=3,
+        )
+    return ~bare
+
+
+def _united(shape: Any) -> Any:
+    """A collection of nothing but polygons as one multi-polygon; all else as it is."""
+    parts = np.array([shape], object)
+    while np.isin(shapely.get_type_id(parts), (COLLECTION, POLYGONAL[1])).any():
+        parts = shapely.get_parts(parts)  # collections may hold each other
+    if not (shapely.get_type_id(parts) == POLYGONAL[0]).all():
+        return shape
+    whole = shapely.MultiPolygon(list(parts))
+    return whole if whole.is_valid else shapely.union_all(shapely.make_valid(parts))
+
+
+def _mended(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Polygons whose rings do not cross."""
+    crossing = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
+    if not len(crossing):
+        return shapes
+    shapes = shapes.copy()
+    for each in crossing:
+        parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shapes[each])))
+        shapes[each] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
+    warnings.warn(
+        f"{path}: rings of {len(crossing)} polygons crossed or collapsed and were mended, the "
+        f"first of them feature {crossing[0] + 1}",
+        GeosegWarning,
+        stacklevel=3,
+    )
+    return shapes

@@ -1,0 +1,237 @@
+"""Orthophotos, class maps, scores."""
+
+import math
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from geoseg.labels.legend import Legend
+from geoseg.labels.legend_files import read_tags
+from geoseg.raster.facts import RasterFacts, raster_facts
+from geoseg.raster.grid import Grid
+from geoseg.report.about import About, Table, counted, number, shares
+
+LARGE = 25_000_000
+"""Pixels from which the storage of a raster matters."""
+
+SQUARE_PIXEL_TOLERANCE = 0.02
+"""Share by which the sides of a pixel may differ."""
+
+OF_CLASSES = ("class map", "error map")
+"""Kinds of geoseg's rasters whose values are classes."""
+
+ALPHA_BANDS = (2, 4)
+"""Grey or colours, and perhaps alpha."""
+
+BYTE = 255
+
+
+def about_raster(path: Path) -> About:
+    """What a raster is.
+
+    Raises:
+        RasterError: If it is missing or cannot be read.
+    """
+    found = raster_facts(path)
+    tags = read_tags(path)
+    legend = Legend.from_dict(tags["legend"]) if tags.get("kind") in OF_CLASSES else None
+    lines = {
+        "size": f"{found.grid.width} x {found.grid.height} px (width x height)"
+        + (f", {_bytes(found.file_bytes)}" if found.file_bytes else ""),
+        **_place(found.grid, found.missing_place),
+        "storage": _storage(found),
+        "data": _data(found),
+        "classes": _classes(found, tags, legend),
+        "figure": _figure(tags),
+        **_provenance(tags),
+    }
+    return About(
+        path=path,
+        kind=str(tags.get("kind") or ("palette picture" if found.has_palette else "raster")),
+        lines=lines,
+        facts=_facts(found, tags),
+        tables=() if legend else (_bands(found),),
+        hints=list(_hints(found, known=bool(tags))),
+    )
+
+
+def _sides(grid: Grid) -> tuple[float, float]:
+    """Width and height of a pixel in units of the CRS, however it is turned."""
+    a, b, _, d, e, _ = grid.transform[:6]
+    return math.hypot(a, d), math.hypot(b, e)
+
+
+def _place(grid: Grid, missing: str | None) -> dict[str, str]:
+    if not grid.is_georeferenced:
+        return {"place": f"none: {missing or 'a picture without georeference'}"}
+    pixel = "{:.6g} x {:.6g}".format(*_sides(grid))
+    unit = grid.crs.linear_units if grid.crs and not grid.crs.is_geographic else "degrees"
+    bounds = ", ".join(f"{edge:.10g}" for edge in grid.bounds)
+    return {
+        "CRS": _crs_name(grid) or "none",
+        "pixel": f"{pixel} {unit if grid.crs else 'units'}"
+        + (f", {grid.gsd:.4g} m on the ground" if grid.gsd else ""),
+        "bounds": f"{bounds} (x min, y min, x max, y max)",
+    }
+
+
+def _crs_name(grid: Grid) -> str | None:
+    if grid.crs is None:
+        return None
+    from pyproj import CRS
+
+    crs = CRS.from_wkt(grid.crs.to_wkt())
+    code = crs.to_authority()
+    return f"{crs.name} ({':'.join(code)})" if code else str(crs.name)
+
+
+def _storage(found: RasterFacts) -> str:
+    rows, cols = found.block_shape
+    shape = f"tiles of {cols} x {rows}" if found.is_tiled else f"strips of {counted(rows, 'row')}"
+    overviews = ", ".join(map(str, found.overviews))
+    return ", ".join(
+        [
+            f"{found.driver}{' (cloud-optimised)' if found.is_cog else ''}",
+            shape,
+            f"{found.compression} compression" if found.compression else "no compression told",
+            f"overviews {overviews}" if overviews else "no overviews",
+        ]
+    )
+
+
+def _data(found: RasterFacts) -> str:
+    told = f"{found.valid_share:.1%} valid"
+    hidden = f"hidden by {found.mask}" if found.mask else "no nodata, mask or alpha"
+    return f"{told} ({hidden}){', from a sample' if found.is_sampled else ''}"
+
+
+def _classes(found: RasterFacts, tags: dict[str, Any], legend: Legend | None) -> str:
+    """Shares of classes: exact ones if the file says so, else those of the sample."""
+    if legend is None:
+        return ""
+    if pixels := tags.get("class_pixels"):
+        return shares(pixels)
+    names = {each.value: each.name for each in legend.classes}
+    seen = zip(found.values, found.value_shares, strict=True)
+    return shares({names.get(value, f"value {value}"): share for value, share in seen})
+
+
+def _figure(tags: dict[str, Any]) -> str:
+    """What the values of a confidence raster are."""
+    return f"{tags['figure']} {tags.get('scale', '')}".strip() if "figure" in tags else ""
+
+
+def _provenance(tags: dict[str, Any]) -> dict[str, str]:
+    made = tags.get("provenance", {})
+    wanted = ("source", "model", "precision", "runtime", "window_size", "window_stride", "blend")
+    return {name.replace("_", " "): str(made[name]) for name in wanted if name in made}
+
+
+def _bands(found: RasterFacts) -> Table:
+    rows = [
+        (
+            str(at),
+            band.name,
+            band.dtype,
+            band.role,
+            number(band.nodata),
+            number(band.low),
+            number(band.mean),
+            number(band.high),
+        )
+        for at, band in enumerate(found.bands, 1)
+    ]
+    head = ("band", "name", "type", "role", "nodata", "low", "mean", "high")
+    return Table(head=head, rows=rows)
+
+
+def _facts(found: RasterFacts, tags: dict[str, Any]) -> dict[str, Any]:
+    grid = found.grid
+    return {
+        "driver": found.driver,
+        "height": grid.height,
+        "width": grid.width,
+        "crs": _crs_name(grid),
+        "gsd": grid.gsd,
+        "transform": list(grid.transform[:6]),
+        "bounds": list(grid.bounds),
+        "bands": [
+            {
+                "name": band.name,
+                "dtype": band.dtype,
+                "role": band.role,
+                "nodata": band.nodata,
+                "min": band.low,
+                "mean": band.mean,
+                "max": band.high,
+            }
+            for band in found.bands
+        ],
+        "mask": found.mask,
+        "valid_share": found.valid_share,
+        "is_sampled": found.is_sampled,
+        "block_shape": list(found.block_shape),
+        "overviews": list(found.overviews),
+        "is_cog": found.is_cog,
+        "compression": found.compression,
+        "bytes": found.file_bytes,
+        "values": dict(zip(map(str, found.values), found.value_shares, strict=True)),
+        "geoseg": tags,
+    }
+
+
+def _hints(found: RasterFacts, *, known: bool) -> Iterator[str]:
+    """What will hurt later.
+
+    Args:
+        found: The raster.
+        known: Whether geoseg wrote it.
+    """
+    yield from _hints_of_place(found.grid)
+    large = found.grid.height * found.grid.width >= LARGE
+    if large and not found.is_tiled:
+        yield "stored in whole rows, windows are slow to read: gdal_translate -of COG"
+    if large and not found.overviews:
+        yield "no overviews, slow to look at: gdaladdo, or gdal_translate -of COG"
+    if found.valid_share == 0:
+        yield "no pixel with data was seen"
+    if not known:
+        yield from _hints_of_bands(found)
+
+
+def _hints_of_place(grid: Grid) -> Iterator[str]:
+    if grid.crs is None:
+        yield "no CRS: GSD, areas and places on the ground are unknown; gdal_edit -a_srs"
+    elif grid.crs.is_geographic:
+        yield "in degrees: pixels are not square on the ground; gdalwarp -t_srs to a projected CRS"
+    elif abs(operator.truediv(*_sides(grid)) - 1) > SQUARE_PIXEL_TOLERANCE:
+        yield "the pixels are not square: gdalwarp -tr"
+    if grid.transform.b or grid.transform.d:
+        yield "the raster is turned against its CRS: some programs ignore this; gdalwarp"
+
+
+def _hints_of_bands(found: RasterFacts) -> Iterator[str]:
+    bands = found.bands
+    if found.has_palette:
+        yield "a palette: values are indices into colours; as an orthophoto its colours are read"
+    top = bands[-1]
+    if len(bands) in ALPHA_BANDS and top.role == "alpha":
+        yield f"band {len(bands)} is alpha: it hides pixels and is no band of the image"
+    if len({band.dtype for band in bands}) > 1:
+        yield "the bands are of different types"
+    yield from found.doubts
+    wide = bands[0].dtype in {"uint16", "int16", "uint32", "int32"}
+    highest, lowest = max(band.high for band in bands), min(band.low for band in bands)
+    if wide and len(bands) > 1 and lowest >= 0 and highest <= BYTE:
+        yield f"{bands[0].dtype}, but no value above {BYTE} was seen: 8-bit data"
+    if bands[0].nodata == BYTE and bands[0].dtype != "float32" and len(bands) > 1:
+        yield "nodata is 255, which is also the brightest white: --nodata none, if so"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,145 @@
+"""A picture of rasters side by side: orthophotos stretched, class maps and masks in colours."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import LegendError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.legend_files import read_tags
+from geoseg.labels.lookup import ValueColors, to_hex
+from geoseg.labels.pixel_classes import PixelClasses
+from geoseg.labels.render import MOST_VALUES, BandChoice, painter_of, with_alpha
+from geoseg.raster.atomic import staged
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.storage import Color
+
+PANEL_INCHES = 5.0
+
+
+class Panel(NamedTuple):
+    """One raster of a preview."""
+
+    title: str
+    """Name of the file."""
+
+    picture: NDArray[np.uint8]
+    """(height, width, 4) red, green, blue, alpha."""
+
+    keys: dict[str, Color]
+    """What colours mean, if they stand for classes."""
+
+
+def draw_preview(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    side: int,
+    overwrite: bool,
+    bands: BandChoice | None = None,
+    legend: Legend | None = None,
+) -> None:
+    """Draw rasters side by side as PNG.
+
+    Args:
+        paths: Orthophotos, reference or class maps.
+        output: PNG file to write.
+        side: Longest side of a panel, in pixels of the rasters.
+        overwrite: Whether to replace an existing file.
+        bands: Which bands of orthophotos are shown.
+        legend: Of masks that bring none; None: that of a map beside them, if it fits.
+
+    Raises:
+        LegendError: If a mask has a value that is not in the legend.
+        RasterError: If a raster cannot be read.
+        OutputError: If the picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    beside = None if legend else next(filter(None, map(_own_legend, paths)), None)
+    panels = [read_panel(path, side, bands=bands, legend=legend, beside=beside) for path in paths]
+    shapes = np.array([panel.picture.shape[:2] for panel in panels])
+    heights, widths = (PANEL_INCHES * shapes / shapes.max(axis=1, keepdims=True)).T
+    size = (widths.sum(), heights.max() + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(1, len(panels), width_ratios=widths, squeeze=False)
+    for axes, panel in zip(grid[0], panels, strict=True):
+        axes.imshow(panel.picture, interpolation="nearest")
+        axes.set_title(panel.title)
+        axes.set_axis_off()
+    if keys := dict.fromkeys(key for panel in panels for key in panel.keys.items()):
+        figure.legend(handles=_patches(keys), loc="outside lower center", ncols=8, frameon=False)
+    with staged(output, overwrite=overwrite) as partial:
+        figure.savefig(partial, dpi=side / PANEL_INCHES, metadata={"Software": None})
+
+
+def read_panel(
+    path: Path,
+    side: int,
+    *,
+    bands: BandChoice | None = None,
+    legend: Legend | None = None,
+    beside: Legend | None = None,
+) -> Panel:
+    """A raster as a picture.
+
+    Args:
+        path: The raster.
+        side: Longest side of the picture, in pixels.
+        bands: Which bands are shown.
+        legend: Of a mask that brings none.
+        beside: A legend that may be its.
+
+    Raises:
+        LegendError: If a mask has a value that is not in the legend.
+        RasterError: If it cannot be read.
+    """
+    own = _own_legend(path)
+    with RasterReader(path, (bands or BandChoice()).options_for(path)) as reader:
+        image, valid = reader.read_overview(side)
+        paint = painter_of(reader, read_tags(path))
+    if isinstance(paint, ValueColors):
+        return _masked(path, image, valid, legend or beside, strict=legend is not None)
+    keys = {each.name: each.color for each in own.classes} if own else {}
+    return Panel(path.name, with_alpha(paint(image), valid), keys)
+
+
+def _masked(
+    path: Path,
+    image: NDArray[Any],
+    valid: NDArray[np.bool_],
+    legend: Legend | None,
+    *,
+    strict: bool,
+) -> Panel:
+    """A mask in the colours of its legend, or each value in one of its own."""
+    if legend is not None:
+        try:
+            classes = PixelClasses(path, legend).encode(image, valid)
+        except LegendError:
+            if strict:
+                raise
+        else:
+            table = np.zeros((IGNORE + 1, 3), np.uint8)
+            table[: len(legend)] = [each.color for each in legend.classes]
+            painted = table[classes].transpose(2, 0, 1)
+            keys = {each.name: each.color for each in legend.classes}
+            return Panel(path.name, with_alpha(painted, classes != IGNORE), keys)
+    colors = ValueColors()
+    seen = np.unique(image[0][valid])[:MOST_VALUES]
+    keys = {str(value): colors.of(value) for value in seen.tolist()}
+    return Panel(path.name, with_alpha(colors(image), valid), keys)
+
+
+def _own_legend(path: Path) -> Legend | None:
+    record = read_tags(path).get("legend")
+    return Legend.from_dict(record) if record else None
+
+
+def _patches(keys: Iterable[tuple[str, Color]]) -> list[Any]:
+    from matplotlib.patches import Patch
+
+    return [Patch(facecolor=to_hex(color), edgecolor="#777777", label=name) for name, color in keys]

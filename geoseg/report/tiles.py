@@ -1,0 +1,223 @@
+"""Tiles as a browser reads them, and all tiles of a layer from a single reading."""
+
+from base64 import b64encode
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import product
+from math import ceil
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geoseg.labels.render import averaged
+from geoseg.raster.grid import Grid
+from geoseg.raster.threads import map_in_order
+from geoseg.raster.window import Window
+from geoseg.report.layers import PageLayer
+
+TILE = 512
+"""Side of a tile, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Where all layers of a scene are shown: a raster's grid, and a pyramid of tiles over it.
+
+    Level 0 is the finest. A pixel of level n stands for a square of ``shrink * 2**n`` pixels
+    of the grid, so tiles begin at whole pixels at all levels.
+    """
+
+    grid: Grid
+    """Of the raster that the scene is about."""
+
+    shrink: int = 1
+    """Pixels of the grid along a side of a pixel of level 0."""
+
+    @classmethod
+    def about(cls, grid: Grid, size: int) -> Self:
+        """A frame whose longest side is about a size: less than 1.5 times it.
+
+        Args:
+            grid: Of the raster.
+            size: In pixels.
+        """
+        return cls(grid=grid, shrink=max(round(max(grid.height, grid.width) / size), 1))
+
+    @property
+    def levels(self) -> int:
+        """How many levels it takes until one tile holds everything.
+
+        >>> from affine import Affine
+        >>> Frame(grid=Grid(None, Affine.identity(), 1025, 600)).levels  # 1025, 513, 257
+        3
+        """
+        tiles = max(self.tiles(0))
+        return (tiles - 1).bit_length() + 1
+
+    def step(self, level: int) -> int:
+        """Pixels of the grid along a side of a level's pixel."""
+        return self.shrink << level
+
+    def shape(self, level: int) -> tuple[int, int]:
+        """Rows and columns of a level, in its pixels."""
+        step = self.step(level)
+        return ceil(self.grid.height / step), ceil(self.grid.width / step)
+
+    def tiles(self, level: int) -> tuple[int, int]:
+        """Rows and columns of a level, in tiles."""
+        height, width = self.shape(level)
+        return ceil(height / TILE), ceil(width / TILE)
+
+    def window(self, level: int, row: int, col: int) -> Window | None:
+        """The pixels of the grid that a tile shows; None if there is no such tile.
+
+        Args:
+            level: Of the pyramid.
+            row: Of the tile, in tiles.
+            col: Of the tile, in tiles.
+        """
+        if not 0 <= level < self.levels or row < 0 or col < 0:
+            return None
+        side = TILE * self.step(level)
+        place = Window(row_off=row * side, col_off=col * side, height=side, width=side)
+        return place.clip(self.grid.height, self.grid.width)
+
+
+QUALITY = 82
+"""Of pictures, 0..100, in WebP."""
+
+
+class Tile(NamedTuple):
+    """A tile of a layer, encoded."""
+
+    level: int
+    """Of the pyramid: 0 is the finest."""
+
+    row: int
+    """In tiles."""
+
+    col: int
+    """In tiles."""
+
+    content: bytes
+    """A file."""
+
+    mime: str
+    """Its type."""
+
+    @property
+    def name(self) -> str:
+        """By which a page asks for it."""
+        return f"{self.level}/{self.row}/{self.col}"
+
+    @property
+    def data_uri(self) -> str:
+        """The file as text."""
+        return f"data:{self.mime};base64,{b64encode(self.content).decode()}"
+
+
+def encode(pixels: NDArray[np.uint8]) -> tuple[bytes, str]:
+    """A file of some pixels, and its type.
+
+    Args:
+        pixels: (height, width, 4) red, green, blue, alpha: WebP; (height, width) class
+            indices: PNG, whose grey values are the indices.
+    """
+    file = BytesIO()
+    if pixels.ndim == 2:  # noqa: PLR2004
+        Image.fromarray(np.ascontiguousarray(pixels), "L").save(file, "PNG", compress_level=6)
+        return file.getvalue(), "image/png"
+    opaque = bool((pixels[..., 3] == 255).all())  # noqa: PLR2004
+    picture = Image.fromarray(np.ascontiguousarray(pixels[..., : 3 if opaque else 4]))
+    picture.save(file, "WEBP", quality=QUALITY, method=3)
+    return file.getvalue(), "image/webp"
+
+
+def read_tile(layer: PageLayer, frame: Frame, level: int, row: int, col: int) -> Tile | None:
+    """One tile, read by itself; None if there is none at that place.
+
+    Raises:
+        GeosegError: If the layer cannot be read there.
+    """
+    window = frame.window(level, row, col)
+    if window is None:
+        return None
+    return Tile(level, row, col, *encode(layer.read(window, frame.step(level))))
+
+
+def pyramid(layer: PageLayer, frame: Frame, *, threads: int) -> Iterator[Tile]:
+    """All tiles of a layer: the finest level is read once, the others are made of it.
+
+    Only a few tiles are in memory, whatever the size.
+
+    Args:
+        layer: To be shown.
+        frame: Where.
+        threads: That read and encode.
+
+    Raises:
+        GeosegError: If the layer cannot be read.
+    """
+    top = frame.levels - 1
+
+    def work(row: int, col: int) -> tuple[NDArray[np.uint8], Tile]:
+        pixels = layer.read(_window(frame, 0, row, col), frame.shrink)
+        return pixels, Tile(0, row, col, *encode(pixels))
+
+    finest = list(_finest(frame, top, 0, 0))
+    with ThreadPoolExecutor(threads) as pool:
+        done = map_in_order(pool, work, *zip(*finest, strict=True), ahead=2 * threads)
+        with closing(done):
+            yield from _assembled(frame, done, top, 0, 0)
+
+
+def _assembled(
+    frame: Frame, finest: Iterator[tuple[NDArray[np.uint8], Tile]], level: int, row: int, col: int
+) -> Generator[Tile, None, NDArray[np.uint8]]:
+    """The tiles under one and then itself; gives its pixels to whom it is under."""
+    if level == 0:
+        pixels, tile = next(finest)
+        yield tile
+        return pixels
+    window, step = _window(frame, level, row, col), frame.step(level)
+    shape = (-(-window.height // step), -(-window.width // step))
+    whole: NDArray[np.uint8] | None = None
+    for place in _under(frame, level, row, col):
+        part = yield from _assembled(frame, finest, *place)
+        small = averaged(part, 2) if part.ndim == 3 else part[::2, ::2]  # noqa: PLR2004
+        if whole is None:
+            whole = np.zeros((*shape, *small.shape[2:]), np.uint8)
+        top, left = (TILE // 2 * (each % 2) for each in place[1:])
+        whole[top : top + small.shape[0], left : left + small.shape[1]] = small
+    assert whole is not None  # noqa: S101 a tile that is there has one under it
+    yield Tile(level, row, col, *encode(whole))
+    return whole
+
+
+def _finest(frame: Frame, level: int, row: int, col: int) -> Iterator[tuple[int, int]]:
+    """Tiles of level 0 under one, in the order in which `_assembled` takes them."""
+    if level == 0:
+        yield row, col
+        return
+    for place in _under(frame, level, row, col):
+        yield from _finest(frame, *place)
+
+
+def _under(frame: Frame, level: int, row: int, col: int) -> Iterator[tuple[int, int, int]]:
+    """The up to four tiles of the next finer level that a tile is made of."""
+    for place in product((2 * row, 2 * row + 1), (2 * col, 2 * col + 1)):
+        if frame.window(level - 1, *place):
+            yield level - 1, *place
+
+
+def _window(frame: Frame, level: int, row: int, col: int) -> Window:
+    """Of a tile that is there."""
+    window = frame.window(level, row, col)
+    if window is None:
+        raise ValueError(f"there is no tile {level}/{row}/{col}")
+    return window

@@ -1,1 +1,0 @@
-"""What is changed in training patches at random."""

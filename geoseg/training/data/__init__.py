@@ -1,1 +1,0 @@
-"""What a training reads: patches, their order, their places."""

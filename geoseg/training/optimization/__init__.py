@@ -1,1 +1,0 @@
-"""What a training minimises, and by which steps."""

@@ -1,1 +1,0 @@
-"""What a training leaves behind: history, checkpoint, pictures, run.json."""

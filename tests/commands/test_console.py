@@ -1,0 +1,129 @@
+import sys
+
+import pytest
+
+from geoseg import text as progress
+from geoseg.commands import console as talk
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes stdout and stderr terminals of some width."""
+
+    def make(width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        for stream in (sys.stdout, sys.stderr):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+
+    return make
+
+
+def test_colours_are_for_terminals_and_for_those_who_want_them(terminal, monkeypatch, capsys):
+    def shown():
+        talk.echo(talk.styled("word", "red"))
+        return capsys.readouterr().out
+
+    assert shown() == "word\n"
+    terminal(80)
+    assert shown() == "\x1b[31mword\x1b[0m\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown() == "word\n"
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert shown() == "word\n"
+
+
+HOSTILE = "a\x1b[31mb\x07\x9b2J\u202ec\r\udcffd"
+SHOWN = r"a\x1b[31mb\x07\x9b2J\u202ec\r\udcffd"
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_a_terminal_obeys_nothing_that_comes_from_files(on_terminal, terminal, capsys):
+    if on_terminal:
+        terminal(200)
+    loud = talk.Talk()
+
+    talk.echo(HOSTILE)
+    talk.echo(talk.wrapped(HOSTILE, indent=0))
+    talk.echo(talk.columns([("name",), (HOSTILE,)]))
+    talk.echo(talk.styled(HOSTILE, "bold").strip("\ufdd0\ufdd3"))
+    loud.say(HOSTILE)
+    loud.warn(f"{HOSTILE}\nof two lines")
+
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [SHOWN, SHOWN, "name", SHOWN, SHOWN]
+    assert err.splitlines() == [SHOWN, rf"warning: {SHOWN}\nof two lines"]
+
+
+def test_text_is_wrapped_on_terminals_only(terminal):
+    text = "word " * 20
+
+    assert talk.wrapped(text.strip(), indent=2) == "  " + text.strip()
+    terminal(40)
+    lines = talk.wrapped(text, indent=2).split("\n")
+    assert max(map(len, lines)) < 40
+    assert [line[:4] for line in lines[1:]] == ["    "] * (len(lines) - 1)
+
+
+def test_tables_show_numbers_to_the_right(terminal):
+    rows = [("name", "share"), ("road", "5%"), ("a", "10%")]
+
+    assert talk.columns(rows) == "name  share\nroad     5%\na       10%"
+
+
+def test_tables_leave_out_what_does_not_fit_and_say_so(terminal):
+    rows = [("name", "first", "second", "third"), ("road", "1", "2", "3")]
+
+    assert "third" in talk.columns(rows)
+    terminal(24)
+    assert talk.columns(rows) == "name  first  second  …\nroad      1       2  …"
+    terminal(5)
+    assert talk.columns(rows).startswith("name  …\n")
+
+
+def test_bars_fit_narrow_terminals(terminal, capsys):
+    terminal(40)
+    with talk.Talk().steps() as tell:
+        for done in range(1, 4):
+            tell("a label that is much longer than the terminal is wide", done, 3)
+
+    frames = capsys.readouterr().err.replace("\x1b[A", "").split("\r")
+    assert max(len(frame.rstrip("\n")) for frame in frames) <= 40
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_there_are_no_bars_where_nobody_looks(quiet, capsys):
+    speaker = talk.Talk(quiet=quiet)
+
+    assert list(speaker.watch("label")([1, 2], 2)) == [1, 2]
+    with speaker.steps() as tell:
+        tell("label", 1, 1)
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_log_has_plain_lines_instead_of_bars(quiet, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0.0)
+    speaker = talk.Talk(quiet=quiet)
+
+    assert list(speaker.watch("map.tif")("ab", 2)) == ["a", "b"]
+    with speaker.steps() as tell:
+        tell("tile", 30, 4000)
+
+    lines = [] if quiet else [
+        "map.tif: 1 of 2 (50%) after 0 min",
+        "map.tif: 2 of 2 (100%) after 0 min",
+        "tile: 30 of 4,000 (1%) after 0 min",
+    ]  # fmt: skip
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_a_quiet_terminal_has_no_bars(terminal, capsys):
+    terminal(40)
+
+    assert list(talk.Talk(quiet=True).watch("label")([1, 2], 2)) == [1, 2]
+
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from geoseg.errors import InputError
+from geoseg.labels.legend_files import preset
+from geoseg.labels.reference import ReferenceOptions
+from geoseg.report.aligned import Ground, Reading
+from geoseg.report.inputs import read_evaluated
+
+LEGEND = preset("binary:house")
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """A function that writes the record of an evaluation of map.tif."""
+    (tmp_path / "map.tif").touch()
+    folder = tmp_path / "report"
+    folder.mkdir()
+
+    def write(**record):
+        inputs = {"map": {"map": "elsewhere/map.tif", "reference": "gone.gpkg"}}
+        (folder / "evaluation.json").write_text(json.dumps({"inputs": inputs, **record}))
+        return folder
+
+    return write
+
+
+def test_how_files_were_read_is_taken_over(evaluation, tmp_path):
+    for name in ("aoi.gpkg", "patches"):
+        (tmp_path / name).touch()
+    how = {"attribute": "kind", "layer": None, "coding": "auto", "resample": True}
+    area = {"aoi": "x/aoi.gpkg", "patches": "patches", "split": "test"}
+
+    told = read_evaluated(evaluation(legend=LEGEND.to_dict(), reading=how | area))
+
+    assert told.reading == Reading(
+        legend=LEGEND,
+        reference=ReferenceOptions(attribute="kind", resample=True),
+        grounds=(Ground(tmp_path / "aoi.gpkg"), Ground(tmp_path / "patches", "test")),
+        by_map_values=True,
+    )
+
+
+def test_what_is_gone_is_told_of(evaluation):
+    folder = evaluation(reading={"aoi": "aoi.gpkg"})
+
+    told = read_evaluated(folder)
+
+    assert told.missing == [
+        f"gone.gpkg, of which {folder} tells, is not there",
+        f"aoi.gpkg, of which {folder} tells, is not there: the reference is shown on all ground",
+    ]
+    assert read_evaluated(folder, references=False).missing == []
+
+
+def test_evaluations_of_earlier_versions_say_only_what_was_compared(evaluation, tmp_path):
+    told = read_evaluated(evaluation())
+
+    assert [each.class_map for each in told.maps] == [tmp_path / "map.tif"]
+    assert told.reading == Reading(by_map_values=True)
+
+
+@pytest.mark.parametrize("legend", [{"class": []}, {"legend_map": [["a", "b"]]}])
+def test_a_damaged_legend_is_named_with_its_file(evaluation, legend):
+    with pytest.raises(InputError, match=r"evaluation\.json: its legend cannot be read"):
+        read_evaluated(evaluation(legend=legend))
