@@ -73,8 +73,8 @@ def test_a_map_names_all_models_and_their_views(load):
     alone, _ = load()
     several, _ = load({"encoder": "other"}, augmentation="d4")
 
-    assert alone.record["model"] == "rule/none"
-    assert several.record["model"] == ["rule/none", "rule/other"]
+    assert alone.record["model"] == "unet/tu-test_resnet"
+    assert several.record["model"] == ["unet/tu-test_resnet", "unet/other"]
     assert len(several.record["weights_sha256"]) == 2
     assert several.record["test_time_augmentation"] == "d4"
 

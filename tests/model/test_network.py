@@ -135,7 +135,7 @@ def edit_config(folder, **changes):
         ({"pretrained_model_name_or_path": "evil/repo"}, "unknown entries: pretrained_model"),
         ({"checkpoint_path": "evil.pth"}, "unknown entries: checkpoint_path"),
         ({"classes": 10**12}, "is of 3, that of config.json of 1000000000000"),
-        ({"in_channels": 4}, "is of 64 x 3 x 7 x 7, that of config.json of 64 x 4"),
+        ({"in_channels": 4}, "is of 16 x 3 x 3 x 3, that of config.json of 16 x 4"),
         ({"in_channels": 10**12}, r"in_channels is a whole number in 1\.\.10000"),
         ({"decoder_channels": [10**7] * 5}, "one of them is of another model"),
         ({"decoder_channels": "many"}, "cannot be loaded"),
