@@ -1,0 +1,72 @@
+"""README and docs/ show commands that parse, options that exist and links that lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from geoseg.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAX_README_LINES = 200
+OTHERS = {"--constraint"}  # of pip
+
+GROUP = typer.main.get_command(app)
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def commands_in(text):
+    """Command lines of geoseg in blocks and in running text."""
+    text = text.replace("\\\n", " ")
+    lines = re.findall(r"^(?:\$ )?(geoseg .*)$", text, re.MULTILINE)
+    return lines + [" ".join(each.split()) for each in re.findall(r"`(geoseg [^`]+)`", text)]
+
+
+def options_of(name):
+    context = typer.Context(GROUP.commands[name])
+    parameters = GROUP.commands[name].get_params(context)
+    return {word for each in parameters for word in (*each.opts, *each.secondary_opts)}
+
+
+@by_page
+def test_commands_have_the_options_that_the_pages_give_them(page):
+    for line in commands_in(page.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)[1:]
+        if words[0].startswith("-"):
+            continue
+        options = [word.partition("=")[0] for word in words[1:] if word.startswith("-")]
+        assert words[0] in GROUP.commands, line
+        assert set(options) <= options_of(words[0]) | {"--help"}, line
+
+
+@by_page
+def test_options_that_the_pages_name_exist(page):
+    known = set().union(*(options_of(name) for name in GROUP.commands)) | OTHERS | {"--help"}
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w/-])--[a-z][a-z-]+", text))
+    scripts = re.findall(r"`python benchmarks/[^`]+`", text)
+    named -= {word for script in scripts for word in script.strip("`").split()}
+
+    assert sorted(named - known) == []
+
+
+@by_page
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.is_file(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in titles}
+            assert anchor in slugs, target
+
+
+def test_the_readme_names_every_command_and_stays_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= MAX_README_LINES
+    assert all(f"| `geoseg {name}` |" in text for name in GROUP.commands)
