@@ -192,10 +192,6 @@ def report(
     max_size: Annotated[
         int, typer.Option(min=64, max=16384, help="Longest side of pictures, about, in pixels.")
     ] = 2048,
-    tiles: Annotated[
-        bool,
-        typer.Option("--tiles", help="Full resolution, in a folder of tiles beside the page."),
-    ] = False,
     workers: options.Workers = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -203,9 +199,8 @@ def report(
 ) -> None:
     """Write maps, evaluations and trainings as one HTML page that needs no network."""
     from geoseg.commands.options import reserve
-    from geoseg.raster.folders import TILES
     from geoseg.raster.guard import Output
-    from geoseg.report.report import ReportOptions, folder_of_tiles, write_report
+    from geoseg.report.report import ReportOptions, write_report
 
     if output.suffix.lower() not in {".html", ".htm"}:
         raise typer.BadParameter("name a file that ends in .html", param_hint="--output")
@@ -223,18 +218,14 @@ def report(
         bands=band_choice(bands, band_names),
     )
     show = show_options(ortho, reference, words, without_reference=no_reference)
-    outputs = [Output(output)]
-    outputs += [Output(folder_of_tiles(output), TILES)] if tiles else []
     named = [inputs, show.orthos, show.references, legend, legend_map, reference_legend, aoi]
     named += [labelled_areas]
-    reserve(ctx, outputs, named, overwrite=overwrite)
+    reserve(ctx, [Output(output)], named, overwrite=overwrite)
     done = write_report(
         inputs,
         output,
         show,
-        ReportOptions(
-            title=title, size=max_size, tiles=tiles, threads=workers or os.cpu_count() or 1
-        ),
+        ReportOptions(title=title, size=max_size, threads=workers or os.cpu_count() or 1),
         overwrite=overwrite,
         watch=talk.watch(output.name),
     )
@@ -243,6 +234,5 @@ def report(
     if json:
         print_json(done.to_dict())
         return
-    shown = f"{done.maps} scene(s), {done.sections} section(s) of figures"
-    beside = f", tiles in {done.folder}" if done.folder else ""
-    echo(f"{output}: {shown}, {in_bytes(done.bytes)}{beside}")
+    shown = f"{done.maps} scene(s), {done.sections} section(s) of metrics"
+    echo(f"{output}: {shown}, {in_bytes(done.bytes)}")

@@ -204,13 +204,6 @@ WINDOWS = FolderKind(
     proof=frozenset({"crs", "transform", "lattice", "legend", "provenance"}),
 )
 
-TILES = FolderKind(
-    name="tiles of a report",
-    record="tiles.json",
-    entries=("[0-9]*/*/[0-9]*/[0-9]*/*.js",),
-    proof=frozenset({KIND}),
-)
-
 UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """What systems say of files that cannot be locked, as on some network drives."""
 

@@ -37,8 +37,8 @@ def render_page(
         areas: Of each scene `Scene.area_table`; None: the page asks for it.
         sections: Of figures.
         notes: What the reader must know.
-        tiles: Where the script finds tiles: ``{"data": {"0/map/0/0/0": data URI}}``,
-            ``{"folder": name}`` or ``{"server": ""}``.
+        tiles: Where the script finds tiles: ``{"data": {"0/map/0/0/0": data URI}}`` or
+            ``{"server": ""}``.
         policy: Which sources the browser may load from.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

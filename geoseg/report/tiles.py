@@ -1,10 +1,11 @@
 """Tiles as a browser reads them, and all tiles of a layer from a single reading."""
 
 from base64 import b64encode
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import product
 from math import ceil
@@ -151,72 +152,61 @@ def read_tile(layer: PageLayer, frame: Frame, level: int, row: int, col: int) ->
 
 
 def pyramid(layer: PageLayer, frame: Frame, *, threads: int) -> Iterator[Tile]:
-    """All tiles of a layer: the finest level is read once, the others are made of it.
+    """All tiles of a layer, the finest level first.
 
-    Only a few tiles are in memory, whatever the size.
+    The file is read once: each level but the first is made of the one before it, which is held
+    at half its size.
 
     Args:
-        layer: To be shown.
-        frame: Where.
-        threads: That read and encode.
+        layer: Layer to be shown.
+        frame: Its place.
+        threads: Threads that read and encode.
 
     Raises:
         GeosegError: If the layer cannot be read.
     """
-    top = frame.levels - 1
-
-    def work(row: int, col: int) -> tuple[NDArray[np.uint8], Tile]:
-        pixels = layer.read(_window(frame, 0, row, col), frame.shrink)
-        return pixels, Tile(0, row, col, *encode(pixels))
-
-    finest = list(_finest(frame, top, 0, 0))
     with ThreadPoolExecutor(threads) as pool:
-        done = map_in_order(pool, work, *zip(*finest, strict=True), ahead=2 * threads)
-        with closing(done):
-            yield from _assembled(frame, done, top, 0, 0)
+        ahead = partial(map_in_order, pool, ahead=2 * threads)
+
+        def read(row: int, col: int) -> NDArray[np.uint8]:
+            return layer.read(_window(frame, 0, row, col), frame.shrink)
+
+        half = yield from _level(frame, 0, read, ahead)
+        for level in range(1, frame.levels):
+            half = yield from _level(frame, level, partial(_tile_of, half), ahead)
 
 
-def _assembled(
-    frame: Frame, finest: Iterator[tuple[NDArray[np.uint8], Tile]], level: int, row: int, col: int
+def _level(
+    frame: Frame,
+    level: int,
+    read: Callable[[int, int], NDArray[np.uint8]],
+    ahead: Callable[..., Generator[tuple[Tile, NDArray[np.uint8]]]],
 ) -> Generator[Tile, None, NDArray[np.uint8]]:
-    """The tiles under one and then itself; gives its pixels to whom it is under."""
-    if level == 0:
-        pixels, tile = next(finest)
-        yield tile
-        return pixels
-    window, step = _window(frame, level, row, col), frame.step(level)
-    shape = (-(-window.height // step), -(-window.width // step))
-    whole: NDArray[np.uint8] | None = None
-    for place in _under(frame, level, row, col):
-        part = yield from _assembled(frame, finest, *place)
-        small = averaged(part, 2) if part.ndim == 3 else part[::2, ::2]  # noqa: PLR2004
-        if whole is None:
-            whole = np.zeros((*shape, *small.shape[2:]), np.uint8)
-        top, left = (TILE // 2 * (each % 2) for each in place[1:])
-        whole[top : top + small.shape[0], left : left + small.shape[1]] = small
-    assert whole is not None  # noqa: S101 a tile that is there has one under it
-    yield Tile(level, row, col, *encode(whole))
-    return whole
+    """The tiles of a level; returns its pixels at half the size."""
+
+    def work(row: int, col: int) -> tuple[Tile, NDArray[np.uint8]]:
+        pixels = read(row, col)
+        small = averaged(pixels, 2) if pixels.ndim == 3 else pixels[::2, ::2]  # noqa: PLR2004
+        return Tile(level, row, col, *encode(pixels)), small
+
+    rows, cols = frame.tiles(level)
+    half = np.zeros((0, 0), np.uint8)
+    with closing(ahead(work, *zip(*product(range(rows), range(cols)), strict=True))) as done:
+        for tile, small in done:
+            if not half.size:
+                half = np.zeros((*frame.shape(level + 1), *small.shape[2:]), np.uint8)
+            top, left = (TILE // 2 * place for place in (tile.row, tile.col))
+            half[top : top + small.shape[0], left : left + small.shape[1]] = small
+            yield tile
+    return half
 
 
-def _finest(frame: Frame, level: int, row: int, col: int) -> Iterator[tuple[int, int]]:
-    """Tiles of level 0 under one, in the order in which `_assembled` takes them."""
-    if level == 0:
-        yield row, col
-        return
-    for place in _under(frame, level, row, col):
-        yield from _finest(frame, *place)
-
-
-def _under(frame: Frame, level: int, row: int, col: int) -> Iterator[tuple[int, int, int]]:
-    """The up to four tiles of the next finer level that a tile is made of."""
-    for place in product((2 * row, 2 * row + 1), (2 * col, 2 * col + 1)):
-        if frame.window(level - 1, *place):
-            yield level - 1, *place
+def _tile_of(pixels: NDArray[np.uint8], row: int, col: int) -> NDArray[np.uint8]:
+    return pixels[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
 
 
 def _window(frame: Frame, level: int, row: int, col: int) -> Window:
-    """Of a tile that is there."""
+    """Window of a tile that exists."""
     window = frame.window(level, row, col)
     if window is None:
         raise ValueError(f"there is no tile {level}/{row}/{col}")

@@ -37,7 +37,7 @@ COMMANDS = {
     "legend": "{reference}",
     "preview": "{ortho} {map}",
     "report": "{map} {report} {run} --ortho {ortho} --aoi {aoi} -l {legend} -r {reference}",
-    "report --tiles": "{map} --legend-map {table} --reference-legend {legend}",
+    "report --legend-map": "{table} {map} --reference-legend {legend}",
 }
 """A call of every command, but for the output that is tried; in braces what is read."""
 

@@ -28,7 +28,6 @@ def test_an_evaluation_becomes_a_page(geoseg, world, evaluated):
     assert outcome.code == 0
     assert json.loads(outcome.out) == {
         "output": str(out),
-        "tiles": None,
         "maps": 1,
         "sections": 1,
         "bytes": out.stat().st_size,
@@ -48,7 +47,7 @@ def test_what_is_gone_is_said(geoseg, world, evaluated):
 
     assert outcome.code == 0
     assert "reference.tif" in outcome.err
-    assert "0 scene(s), 1 section(s)" in outcome.out
+    assert "0 scene(s), 1 section(s) of metrics" in outcome.out
 
 
 def test_a_page_is_named_as_one(geoseg, world):

@@ -225,12 +225,6 @@ def test_dark_and_narrow_screens(opened, report):
     assert near(*colors(dark, 0.7), GREEN)
 
 
-def test_tiles_beside_the_page_are_found_from_disk(opened, report):
-    page = opened(report(tiles=True))
-
-    assert near(*colors(page, 0.7), GREEN)
-
-
 def test_a_served_page_counts_areas_when_it_is_asked(opened, files):
     with served(files) as url:
         page = opened(url)

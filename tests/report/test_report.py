@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoseg.errors import OutputExistsError, RasterError
+from geoseg.errors import RasterError
 from geoseg.labels.legend import Legend
 from geoseg.report.inputs import ShowOptions
 from geoseg.report.report import ReportOptions, write_report
@@ -87,21 +87,6 @@ def test_a_large_map_is_shrunk_and_this_is_said(files, written):
     assert report.notes[0] in page.texts
 
 
-def test_tiles_lie_beside_the_page_in_full_resolution(files, written, tmp_path):
-    report, page = written([files["map"]], tiles=True, size=25)
-
-    tile = (tmp_path / "report_tiles" / "0" / "map" / "0" / "0" / "0.js").read_text()
-    name, uri = re.fullmatch(r'geosegTile\("(.*?)","(.*?)"\);\n', tile).groups()
-    assert name == "0/map/0/0/0"
-    assert picture(uri).shape == (60, 100)
-    assert page.data["tiles"] == {"folder": "report_tiles"}
-    assert report.folder == tmp_path / "report_tiles"
-
-    with pytest.raises(OutputExistsError):
-        written([files["map"]], tiles=True)
-    written([files["map"]], tiles=True, overwrite=True)
-
-
 def test_names_cannot_become_markup(write_map, written, tmp_path):
     legend = Legend.from_dict({"class": [{"value": 0, "name": f"</script>{HOSTILE}"}]})
     path = write_map("map.tif", [[0, 0]], legend=legend)
@@ -130,6 +115,6 @@ def test_what_cannot_be_read_leaves_nothing(files, written, tmp_path):
     before = sorted(tmp_path.iterdir())
 
     with pytest.raises(RasterError, match=r"ortho\.tif"):
-        written([files["map"]], tiles=True)
+        written([files["map"]])
 
     assert sorted(tmp_path.iterdir()) == before

@@ -12,25 +12,12 @@
   const element = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  // --- Tiles: in the page, in scripts beside it, or asked of a server ------------------------
+  // --- Tiles: in the page, or asked of a server -----------------------------------------------
 
-  const awaited = new Map();
-  window.geosegTile = (name, uri) => awaited.get(name)?.(uri);
-
-  function uriOf(name) {
-    if (tiles.data) return Promise.resolve(tiles.data[name]);
-    if (!tiles.folder) return Promise.resolve(`tiles/${name}`);
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      awaited.set(name, (uri) => { awaited.delete(name); script.remove(); resolve(uri); });
-      script.onerror = () => reject(new Error(`${name}: no such tile`));
-      script.src = `${encodeURIComponent(tiles.folder)}/${name}.js`;
-      document.head.append(script);
-    });
-  }
+  const uriOf = (name) => (tiles.data ? tiles.data[name] : `tiles/${name}`);
 
   async function pictureOf(name) {
-    const uri = await uriOf(name);
+    const uri = uriOf(name);
     if (!uri) return null;
     const picture = new Image();
     picture.src = uri;
