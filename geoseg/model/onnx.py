@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.segmenter import Shape, load_pipeline, whole_batches
+from geoseg.model.pipeline import load_pipeline
+from geoseg.model.segmenter import Shape, whole_batches
 
 
 def import_onnxruntime() -> Any:

@@ -1,37 +1,22 @@
-"""Torch modules as models of OpenVINO."""
+"""OpenVINO as a runtime, told to keep to itself."""
 
 import importlib
 import logging
-import os
 import sys
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import ModelBundle
-from geoseg.model.segmenter import (
-    IR,
-    Entry,
-    Normalise,
-    Precision,
-    Shape,
-    load_pipeline,
-    to_scores,
-    whole_batches,
-)
+from geoseg.model.segmenter import Precision, whole_batches
 
 PACKAGE = "openvino_telemetry"
 """What both would report with; without it both have a stand-in that does nothing."""
@@ -193,134 +178,6 @@ class _Work(NamedTuple):
         return self.request
 
 
-def pipeline(bundle: ModelBundle, shape: Shape) -> Any:
-    """All from pixels to scores.
-
-    Raises:
-        BundleError: If OpenVINO cannot run the network, or it does not take that size.
-    """
-    module = load_pipeline(bundle, shape.taken_size)
-    return convert(module, shape.images(bundle), bundle)
-
-
-def convert_network(bundle: ModelBundle, size: int) -> Any:
-    """The network alone, from normalised pixels to logits.
-
-    Args:
-        bundle: A loaded bundle.
-        size: Side of the windows with which it is traced, in pixels.
-
-    Raises:
-        BundleError: If OpenVINO cannot run it, or it does not take that size.
-    """
-    module = load_pipeline(bundle, size).network
-    return convert(module, (1, bundle.bands, size, size), bundle)
-
-
-def quantised_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
-    """All from pixels to scores, with the quantised network of the bundle.
-
-    Raises:
-        BundleError: If the bundle has none, or it does not take that size.
-    """
-    path = bundle.int8_folder(shape.taken_size) / IR
-    try:
-        model = openvino_core().read_model(path)
-        classes = int(model.output(0).partial_shape[1].get_length())
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(
-            f"{path.parent}: is damaged ({reason}); make it again with `geoseg quantize "
-            f"--overwrite`"
-        ) from error
-    if classes != len(bundle.legend):
-        raise BundleError(
-            f"{path.parent}: has {classes} classes, the model {len(bundle.legend)}; make it again "
-            f"with `geoseg quantize --overwrite`"
-        )
-    return with_pipeline(model, bundle, shape)
-
-
-def with_pipeline(model: Any, bundle: ModelBundle, shape: Shape) -> Any:
-    """A network, from normalised pixels to logits, and the steps before and behind it.
-
-    Args:
-        model: OpenVINO's; it is used up.
-        bundle: What it expects and means.
-        shape: What is to be taken.
-
-    Raises:
-        BundleError: If the network does not take that size.
-    """
-    taken = shape.taken_size
-    try:
-        model.reshape([shape.batch_size, bundle.bands, taken, taken])
-    except RuntimeError as error:
-        raise BundleError(
-            f"{bundle.folder}: the quantised network does not take windows of {taken} px; use "
-            f"--patch-size {bundle.patch_size} or --precision fp32"
-        ) from error
-    entry = Entry(bundle.normalisation, shape.network_size).eval()
-    first = convert(entry, shape.images(bundle), bundle)
-    last = convert(
-        lambda logits: to_scores(logits, shape.window_size), tuple(model.output(0).shape), bundle
-    )
-    return _join(_join(first, model), last)
-
-
-def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: ModelBundle) -> Any:
-    """A module or function of one tensor.
-
-    `openvino.convert_model` would do the same, and report it over the network.
-
-    Args:
-        module: What to convert.
-        shape: Of the tensor that it takes.
-        bundle: Whose it is, for the message.
-
-    Raises:
-        BundleError: If it cannot be traced, or OpenVINO lacks an operation.
-    """
-    frontend = import_openvino("openvino.frontend")
-    decoder = import_openvino("openvino.frontend.pytorch.ts_decoder")
-    transformations = import_openvino("openvino._offline_transformations")
-    try:
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that sizes become constants is intended
-            trace: Any = torch.jit.trace
-            traced = trace(module, torch.zeros(shape), check_trace=False)
-        reader = frontend.FrontEndManager().load_by_framework("pytorch")
-        read = decoder.TorchScriptPythonDecoder(traced)  # must outlive the conversion
-        model = reader.convert(reader.load(read))
-        model.reshape(list(shape))
-        transformations.apply_moc_transformations(model, cf=False)  # folds normalisations
-    except Exception as error:  # tracing and conversion fail in many ways
-        reason = " ".join(str(error).split())[:300]
-        raise BundleError(
-            f"{bundle.folder}: OpenVINO cannot run {bundle.arch} with {bundle.encoder}, use "
-            f"--runtime torch ({reason})"
-        ) from error
-    return model
-
-
-def save_ir(model: Any, path: Path) -> None:
-    """Write a model in full precision: ``.xml``, and ``.bin`` beside it."""
-    import_openvino().save_model(model, path, compress_to_fp16=False)
-
-
-def _join(first: Any, second: Any) -> Any:
-    """The second model on what the first gives; both are used up."""
-    openvino = import_openvino()
-    source = first.get_results()[0].input_value(0)
-    for target in second.get_parameters()[0].output(0).get_target_inputs():
-        target.replace_source_output(source)
-    return openvino.Model(second.get_results(), first.get_parameters(), "pipeline")
-
-
-SAME = 1e-3
-"""Logits of networks that are the same differ by less, relative to the largest."""
-
-
 def import_nncf() -> Any:
     """NNCF, told to keep to itself.
 
@@ -337,94 +194,3 @@ def import_nncf() -> Any:
     nncf.set_log_level(logging.ERROR)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # misses CUDA aloud
     return nncf
-
-
-class Quantisation:
-    """A network before and after."""
-
-    def __init__(self, bundle: ModelBundle, size: int) -> None:
-        """Convert the network.
-
-        Args:
-            bundle: A loaded bundle.
-            size: Side of the patches, in pixels.
-        """
-        self._nncf = import_nncf()
-        self._bundle = bundle
-        self._size = size
-        self._network = convert_network(bundle, size)
-        self._quantised: Any = None
-
-    def calibrate(self, images: Sequence[NDArray[np.float32]]) -> None:
-        """Choose ranges by the values that patches cause in the network.
-
-        Args:
-            images: Sequence of (bands, size, size) in units of the file, read when asked for.
-        """
-        normalise = Normalise(self._bundle.normalisation)
-
-        def entered(image: NDArray[np.float32]) -> NDArray[np.float32]:
-            with torch.inference_mode():
-                result: NDArray[np.float32] = normalise(torch.from_numpy(image[None])).numpy()
-            return result
-
-        with _silent():
-            self._quantised = self._nncf.quantize(
-                self._network.clone(),
-                self._nncf.Dataset(images, entered),
-                subset_size=len(images),
-                preset=self._nncf.QuantizationPreset.MIXED,
-            )
-
-    def runtimes(self, size: int | None = None) -> tuple[OpenVinoRuntime, OpenVinoRuntime]:
-        """Both: float32, int8.
-
-        Args:
-            size: Side of the windows, in pixels; None: of the patches.
-
-        Raises:
-            BundleError: If one of them does not take windows of that size.
-        """
-        shape = Shape(window_size=size or self._size)
-        network = (
-            self._network if not size or size == self._size else convert_network(self._bundle, size)
-        )
-        return (
-            OpenVinoRuntime(with_pipeline(network.clone(), self._bundle, shape), "fp32"),
-            OpenVinoRuntime(with_pipeline(self._quantised.clone(), self._bundle, shape), "int8"),
-        )
-
-    def takes_any_size(self) -> bool:
-        """Whether the size with which the network was traced is nowhere built in."""
-        other = 2 * self._size
-        images = np.random.default_rng(0).normal(size=(1, self._bundle.bands, other, other))
-        try:
-            expected = _run(convert_network(self._bundle, other), images.astype(np.float32))
-            found = _run(self._network.clone(), images.astype(np.float32))
-            _run(self._quantised.clone(), images.astype(np.float32))
-        except (RuntimeError, BundleError):  # shapes do not fit each other
-            return False
-        return bool(np.abs(found - expected).max() <= SAME * np.abs(expected).max())
-
-    def save(self, folder: Path) -> None:
-        """Write the quantised network into a folder."""
-        save_ir(self._quantised, folder / IR)
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that quantise."""
-    return {name: version(name) for name in ("nncf", "openvino")}
-
-
-def _run(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    network.reshape(list(images.shape))
-    compiled = openvino_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    result: NDArray[np.float32] = compiled(images)[0]
-    return result
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """NNCF draws its progress on stdout, which is for results."""
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-        yield

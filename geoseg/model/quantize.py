@@ -24,7 +24,7 @@ from geoseg.raster.folders import MODEL, named
 from geoseg.text import in_short
 
 if TYPE_CHECKING:
-    from geoseg.model.openvino import Quantisation
+    from geoseg.model.conversion import Quantisation
 
 
 MOST_LOSS = 0.005
@@ -105,7 +105,7 @@ def quantize(
     _refuse_earlier(model, overwrite=options.overwrite)
     _check(bundle, patch_set)
     samples = Images(patch_set, choose_samples(patch_set, options), tell)
-    from geoseg.model.openvino import Quantisation, versions
+    from geoseg.model.conversion import Quantisation, versions
 
     quantisation = Quantisation(bundle, patch_set.record.size)
     quantisation.calibrate(samples)

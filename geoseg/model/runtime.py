@@ -51,10 +51,10 @@ def converted_ir(bundle: ModelBundle, shape: Shape, *, int8: bool = False) -> It
     """
 
     def write(folder: Path) -> None:
-        from geoseg.model import openvino as ir
+        from geoseg.model import conversion
 
-        model = ir.quantised_pipeline(bundle, shape) if int8 else ir.pipeline(bundle, shape)
-        ir.save_ir(model, folder / IR)
+        convert = conversion.quantised_pipeline if int8 else conversion.pipeline
+        conversion.save_ir(convert(bundle, shape), folder / IR)
 
     facts = _facts(bundle, shape, "openvino")
     if int8 and bundle.quantized:

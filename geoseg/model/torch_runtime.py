@@ -12,7 +12,8 @@ from torch import Tensor
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import spare_narrow_layers
-from geoseg.model.segmenter import Precision, load_pipeline
+from geoseg.model.pipeline import load_pipeline
+from geoseg.model.segmenter import Precision
 from geoseg.raster.threads import keep_freed_memory
 
 CUDA_BATCH = 8

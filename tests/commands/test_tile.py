@@ -144,7 +144,7 @@ def test_wrong_usage_exits_2(tile, words, reason):
         ({}, ["--with", "nothing.tif"], "nothing.tif: no such file"),
         ({}, ["--bands", "1,4"], "has bands 1..3, not [4]"),
         ({}, ["--patch-size", 400, "--edge", "drop"], "no patch is left"),
-        ({}, ["--split-block", 500], "smaller --split-block"),
+        ({}, ["--split-block", 500], "smaller --patch-size"),
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_nothing(tile, world, changes, words, reason):

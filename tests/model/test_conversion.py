@@ -8,7 +8,7 @@ import pytest
 from geoseg.errors import BundleError
 from geoseg.model.bundle import INT8, RECORD, ModelBundle, Quantized, SizeProof
 from geoseg.model.cache import file_sha256
-from geoseg.model.openvino import Quantisation, versions
+from geoseg.model.conversion import Quantisation, versions
 from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import IR
 
