@@ -149,9 +149,11 @@ def as_text(value: object) -> str:
 
 
 def is_null(value: object) -> bool:
-    """Whether a cell of a column holds no value: null, NaN or nothing but space.
+    """Whether a cell of a column holds no value: null, NaN, infinity or nothing but space.
 
-    >>> [is_null(each) for each in (None, float("nan"), " ", "NaN", 0, False, "None")]
-    [True, True, True, True, False, False, False]
+    >>> [is_null(each) for each in (None, float("nan"), float("inf"), " ", "NaN", 0, "None", "inf")]
+    [True, True, True, True, True, False, False, False]
     """
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return True
     return value is None or as_text(value).lower() in NULLS

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, GridMismatchError, LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
-from geoseg.raster.grid import Grid, window_on
+from geoseg.raster.grid import Grid, no_way, window_on
 from geoseg.raster.polygons import Area, BurntPolygons
 from geoseg.raster.reader import RasterReader, ReadOptions
 from geoseg.raster.vector import is_vector, read_polygons
@@ -188,8 +188,11 @@ class RasterReference(_Labelled):
         except GridMismatchError as error:
             if not resample or not own.is_georeferenced or not grid.is_georeferenced:
                 how = "resample it with --resample" if own.is_georeferenced else "georeference it"
+                why = no_way(own.crs, grid.crs)
                 raise GridMismatchError(
-                    f"{self.path}: not on the grid of the raster it belongs to: {error}; {how}"
+                    f"{self.path}: {why}"
+                    if why
+                    else f"{self.path}: not on the grid of the raster it belongs to: {error}; {how}"
                 ) from error
             self._reader.close()
             self._reader = RasterReader(

@@ -25,6 +25,7 @@ from geoseg.patches.extract import (
     Extraction,
     Kind,
     Measured,
+    Survey,
     judge_all,
     no_patch_left,
     open_source,
@@ -73,7 +74,7 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
 
     Raises:
         InputError: If every source has a fault, or the bands are not for PNG.
-        EmptyError: If there is no window.
+        EmptyError: If there is no window, or they cannot be divided into splits.
     """
     planned = _Planned(legend, options)
     judge_all(sources, planned.add, planned.failures, options)
@@ -92,6 +93,7 @@ class _Planned:
         self._pixel = 1
         self._windows = 0
         self._row = 0
+        self._surveyed: list[SurveyedSource] = []
 
     def add(self, source: Source, _: object, may_be_elsewhere: bool) -> None:
         """Open a source and count its windows.
@@ -103,9 +105,15 @@ class _Planned:
         with open_source(source, self.legend, options, may_be_elsewhere=may_be_elsewhere) as opened:
             self._kind = same_kind(opened, self._kind)
             todo = runs(opened.grid, options)
+            grid = opened.grid
             self._pixel = opened.ortho.bands * opened.ortho.dtype.itemsize + 1
         self.sources += 1
-        self._windows += sum(map(len, todo))
+        windows = [window for run in todo for window in run]
+        shares = np.ones((len(windows), len(self.legend))) / len(self.legend)
+        nothing = np.zeros(1 + len(self.legend))
+        survey = Survey(windows, np.ones(len(windows)), shares)
+        self._surveyed.append(SurveyedSource(source, grid, survey, nothing, self._kind))
+        self._windows += len(windows)
         self._row = max([self._row, *(run[-1].col_stop - run[0].col_off for run in todo)])
 
     def plan(self) -> TilePlan:
@@ -113,7 +121,8 @@ class _Planned:
 
         Raises:
             InputError: If every source has a fault, or the bands are not for PNG.
-            EmptyError: If there is no window.
+            EmptyError: If there is no window, or they cannot be divided into splits even if no one
+                is left out and all classes are everywhere.
         """
         options, windows = self.options, self._windows
         if self._kind is None:
@@ -122,6 +131,7 @@ class _Planned:
             refuse_unfit_for_png(*self._kind[:2])
         if not windows:
             raise no_patch_left({})
+        divide(self._surveyed, options)
         memory = self._row * options.patch_size * (self._pixel + 10) * worker_count(options)
         pixels = windows * options.patch_size**2 * self._pixel
         return TilePlan(self.sources, windows, pixels, memory, self.failures)

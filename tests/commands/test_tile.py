@@ -49,6 +49,7 @@ def test_a_dry_run_writes_nothing_and_counts_windows(tile, world):
         ["--with", "nowhere.tif"],
         ["--bands", "9"],
         ["--patch-size", "500", "--edge", "drop"],
+        ["--split-block", "500"],
         ["-o", "taken"],
         ["-o", "ortho.tif", "--overwrite"],
     ],
