@@ -61,7 +61,7 @@ LINES = range(60, 481)
 MOST_MODULES = 165
 """In the package, faces included."""
 
-OTHER_SIZES = {"model.bundle", "raster.reader", "report.sections"}
+OTHER_SIZES = {"model.bundle", "raster.reader"}
 
 STEPS = {"patches": 7, "evaluation": 10, "training": 10}
 """Arrows from file to file of one folder, one after the other, at most; of others 6."""

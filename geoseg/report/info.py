@@ -1,6 +1,5 @@
 """Patch sets, model bundles, trainings, evaluations."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
 from geoseg.report.about import About, Table, counted, number, shares
 from geoseg.report.info_raster import about_raster
+from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, Row, read_csv
 from geoseg.text import in_short
 
 FINISHED, UNFINISHED = "finished", "not finished (interrupted, or still running)"
@@ -156,7 +156,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     Raises:
         InputError: If its record is damaged.
     """
-    record = read_record(path / "run.json")
+    record = read_record(path / RUN)
     options = dict(record.get("options", {}))
     changed = {
         name: value
@@ -165,7 +165,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     }
     if "folds" in record:
         return _about_folds(path, record, changed)
-    history = _read_history(path / "history.csv")
+    history = read_csv(path / HISTORY)
     bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
     best = _table(bundle.training.get("best_epoch")) if bundle else {}
     done, most = len(history), options.get("epochs")
@@ -198,7 +198,7 @@ def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, An
     state = FINISHED if done == folds else UNFINISHED
     parameters = begun[0].get("parameters", 0) if begun else 0
     mean, deviation = (
-        {name: float(value) for name, value in row.items() if name != "fold" and value}
+        {name: value for name, value in row.items() if name != "fold" and value is not None}
         for row in _last_rows(path / "folds.csv")
     )
     figures = {
@@ -235,13 +235,13 @@ def _setting(record: Mapping[str, Any], changed: Mapping[str, Any], trained: str
     }
 
 
-def _last_rows(table: Path) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def _last_rows(table: Path) -> tuple[Row, Row]:
     """Mean and deviation of all folds, which end their table; nothing where there is none yet."""
-    rows = _read_history(table)
+    rows = read_csv(table)
     return (rows[-2], rows[-1]) if len(rows) > 1 else ({}, {})
 
 
-def _state(history: list[dict[str, str]], ended: str | None) -> str:
+def _state(history: list[Row], ended: str | None) -> str:
     """Whether a training has come to its end."""
     if not history:
         return "no epoch is complete"
@@ -256,7 +256,7 @@ def about_evaluation(path: Path) -> About:
     Raises:
         InputError: If its record is damaged.
     """
-    content = read_record(path / "evaluation.json")
+    content = read_record(path / EVALUATION)
     classes = content.get("classes", [])
     figures = [
         name for name in ("iou", "f1", "precision", "recall") if classes and name in classes[0]
@@ -304,25 +304,13 @@ def about_check(path: Path) -> About:
     )
 
 
-def _read_history(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: is damaged: {error}") from error
-
-
 FOLDERS = {
     "patches.json": about_patch_set,
-    "geoseg.json": about_bundle,
-    "evaluation.json": about_evaluation,
+    BUNDLE: about_bundle,
+    EVALUATION: about_evaluation,
     "check.json": about_check,
 }
 """Folders of geoseg by the record that they hold."""
-
-RUN = "run.json"
 
 
 def inform(path: Path, *, defaults: Mapping[str, Any]) -> About:

@@ -19,9 +19,7 @@ from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
 from geoseg.report.aligned import Ground, Reading, share_ground
-
-EVALUATION = "evaluation.json"
-"""Record by which an evaluation's folder is known."""
+from geoseg.report.runs import BUNDLE, EVALUATION, RUN
 
 
 class EvaluatedMap(NamedTuple):
@@ -118,10 +116,6 @@ def _found(folder: Path, path: Path) -> Path | None:
     """What was named where the evaluation was made, or lies beside its folder."""
     places = (path, folder.parent / path, folder.parent / path.name)
     return next((place for place in places if place.exists()), None)
-
-
-RUN, BUNDLE = "run.json", "geoseg.json"
-"""Records by which folders of `geoseg train` and of models are known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 import geoseg
 from geoseg.report.scenes import Scene
-from geoseg.report.sections import Section, told, words
+from geoseg.report.sections import Section
+from geoseg.report.tables import as_text, words
 
 ASSETS = files("geoseg.report") / "assets"
 """Template, style and script, and Leaflet with its licence."""
@@ -42,7 +43,7 @@ def render_page(
         policy: Which sources the browser may load from.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"told": told, "words": words}
+    environment.filters |= {"as_text": as_text, "words": words}
     template = environment.from_string(_asset("report.html.j2"))
     described = [scene.for_page() for scene in scenes]
     for number, (scene, area) in enumerate(zip(described, areas, strict=True)):

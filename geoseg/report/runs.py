@@ -1,43 +1,95 @@
-"""What folders say of trainings and evaluations."""
+"""Records and tables of trainings and evaluations, read from their folders and compared."""
 
 import csv
 import io
 import json
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from geoseg.errors import InputError
+from geoseg.evaluation.metrics import SUMMARY
 from geoseg.raster import folders
 from geoseg.raster.atomic import without_nan
-from geoseg.raster.paths import check_component
-from geoseg.raster.records import read_record
+from geoseg.raster.paths import check_component, refuse_links_out
+from geoseg.raster.records import read_record, understanding
 
 RUN, EVALUATION = folders.TRAINING.record, folders.EVALUATION.record
 
-SWEEP = folders.SWEEP.record
+SWEEP, BUNDLE = folders.SWEEP.record, folders.MODEL.record
 
 RECORDS = (RUN, EVALUATION, SWEEP)
 
-SUMMARY = ("overall_accuracy", "balanced_accuracy", "kappa", "mean_iou", "mean_f1")
-"""Figures of an evaluation."""
-
-PER_CLASS = ("iou", "f1", "precision", "recall")
-"""Figures of a class."""
-
 HISTORY = "history.csv"
 
-WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, csv.Error)
-"""What values of other types or sizes than ours raise."""
+PER_CLASS = ("iou", "f1", "precision", "recall")
+"""Metrics of a class."""
 
 DIVERGENCE = "divergence"
-"""What run.json says has ended a training whose weights were no numbers any more."""
+"""What run.json gives as the end of a training whose weights were no longer numbers."""
 
-Row = dict[str, str]
+Row = dict[str, Any]
+"""A row of a CSV file, by column."""
+
+
+def read_csv(path: Path) -> list[Row]:
+    """The rows of a CSV file: numbers as numbers, blank cells as None; none if it is missing.
+
+    Raises:
+        InputError: If it cannot be read, is damaged, or is a link out of its folder.
+    """
+    if not path.is_file():
+        return []
+    refuse_links_out(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            rows = [{key: _parsed(value) for key, value in row.items()} for row in table]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: is damaged: {error}") from error
+    if any(None in row for row in rows):
+        raise InputError(f"{path}: is damaged: a row has more cells than the first one")
+    return rows
+
+
+def _parsed(text: Any) -> Any:
+    if not text:
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except (TypeError, ValueError):
+            continue
+    return text
+
+
+def read_history(folder: Path) -> list[Row]:
+    """The epochs of a training, from its history.csv; none if it is missing.
+
+    Raises:
+        InputError: If it is damaged, or a metric is no number.
+    """
+    path = folder / HISTORY
+    rows = read_csv(path)
+    with understanding(path):
+        for row in rows:
+            metrics = {name: to_float(value) for name, value in row.items()}
+            if not (math.isfinite(metrics["epoch"]) and math.isfinite(metrics["seconds"])):
+                raise ValueError(f"epoch {row['epoch']}, seconds {row['seconds']}")
+    return rows
+
+
+def to_float(value: Any) -> float:
+    """A metric of a record; what is undefined is NaN.
+
+    >>> to_float(0.5), to_float(None)
+    (0.5, nan)
+    """
+    return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,51 +97,50 @@ class Entry:
     """A training or an evaluation."""
 
     name: str
-    """Short and unique among those compared."""
+    """Short name, unique among those compared."""
 
     kind: Literal["training", "evaluation"]
-    """What it is."""
+    """Kind of folder."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What it was told, by name."""
+    """Options of a training, by name."""
 
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """Of the best epoch, or of the maps."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of the best epoch, or of the maps."""
 
     classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Figures of each class; what is undefined is NaN."""
+    """Metrics of each class; NaN if undefined."""
 
     epochs_done: int | None = None
-    """How many are complete."""
+    """Number of complete epochs."""
 
     best_epoch: int | None = None
-    """Whose figures these are, and whose model is kept."""
+    """Epoch of the metrics and of the model that is kept."""
 
     seconds: float | None = None
-    """That the epochs took."""
+    """Time of all epochs."""
 
     parameters: int | None = None
-    """Numbers that the network has."""
+    """Parameters of the network."""
 
     unfinished: str = ""
-    """What is missing; empty: nothing."""
+    """Reason why it is incomplete; empty if it is complete."""
 
 
 def read_entries(named: Sequence[Path]) -> list[Entry]:
-    """The trainings and evaluations of the folders that a user names.
+    """The trainings and evaluations in folders.
 
-    A folder of a sweep, of folds, or of runs gives all that it holds; a pattern what matches.
+    A folder of a sweep, of folds or of runs stands for all in it, a pattern for all matches.
 
     Raises:
         InputError: If a folder holds none, or a record is damaged.
     """
-    folders = list(dict.fromkeys(folder for path in named for folder in _expanded(path)))
-    names = short_names(folders)
-    return [_entry(folder, name) for folder, name in zip(folders, names, strict=True)]
+    found = list(dict.fromkeys(folder for path in named for folder in _expanded(path)))
+    return [_entry(*each) for each in zip(found, short_names(found), strict=True)]
 
 
 def read_runs(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the record of a sweep says of its runs, by the names of their folders.
+    """The runs of a sweep by the names of their folders, from its record.
 
     Raises:
         InputError: If it is damaged, or a run would lie outside of the folder.
@@ -102,7 +153,7 @@ def read_runs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as tell them apart.
+    """The last parts of paths, as many as make them unique.
 
     >>> short_names([Path("a/run"), Path("b/run")])
     ['a/run', 'b/run']
@@ -146,29 +197,27 @@ def _record(folder: Path) -> Path:
 
 def _entry(folder: Path, name: str) -> Entry:
     path = _record(folder)
-    record, rows = read_record(path), _history(folder / HISTORY)
-    try:
+    record = read_record(path)
+    with understanding(path):
         if path.name == EVALUATION:
             return _evaluation(record, name)
-        return _training(record, rows, name)
-    except WRONG as error:
-        raise InputError(f"{path}: is not as geoseg writes it: {error!r}") from error
+        return _training(record, read_history(folder), name)
 
 
 def _evaluation(record: Mapping[str, Any], name: str) -> Entry:
     classes = {
-        row["name"]: {figure: number(row.get(figure)) for figure in PER_CLASS}
+        row["name"]: {metric: to_float(row.get(metric)) for metric in PER_CLASS}
         for row in record["classes"]
     }
-    figures = {figure: number(record.get(figure)) for figure in SUMMARY}
-    return Entry(name=name, kind="evaluation", figures=figures, classes=classes)
+    metrics = {name: to_float(record.get(name)) for name in SUMMARY}
+    return Entry(name=name, kind="evaluation", metrics=metrics, classes=classes)
 
 
 def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entry:
     options = dict(record["options"])
     best = best_row(rows, options.get("monitor", "loss"))
     ious = {
-        column.removeprefix("iou_"): number(value)
+        column.removeprefix("iou_"): to_float(value)
         for column, value in best.items()
         if column.startswith("iou_")
     }
@@ -177,7 +226,7 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         name=name,
         kind="training",
         options=options | {"patches": record["patches"]},
-        figures={title: number(best[key]) for key, title in titles.items() if key in best},
+        metrics={title: to_float(best[key]) for key, title in titles.items() if key in best},
         classes={each: {"iou": iou, "f1": 2 * iou / (1 + iou)} for each, iou in ious.items()},
         epochs_done=len(rows),
         best_epoch=int(float(best["epoch"])) if best else None,
@@ -188,7 +237,7 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
 
 
 def _unfinished(ended: str | None, options: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """What a training has done before it diverged or was interrupted, or until now."""
+    """How far an incomplete training has come; empty if it is complete."""
     if ended == DIVERGENCE:
         return f"diverged after {len(rows)} epochs"
     if ended:
@@ -203,48 +252,19 @@ def best_row(rows: Sequence[Row], monitor: str) -> Row:
     """The epoch whose model is kept; the last if there is no validation; {} if there is none.
 
     Args:
-        rows: Of history.csv.
-        monitor: ``loss`` or ``miou``: which validation figure decides.
+        rows: Rows of history.csv.
+        monitor: Validation metric that decides: ``loss`` or ``miou``.
     """
     sign = -1 if monitor == "miou" else 1
 
     def rank(row: Row) -> float:
-        value = sign * number(row.get(f"val_{monitor}", -float(row["epoch"]) * sign))
+        value = sign * to_float(row.get(f"val_{monitor}", -float(row["epoch"]) * sign))
         return value if math.isfinite(value) else math.inf
 
     return min(rows, key=rank, default={})
 
 
-def _history(path: Path) -> list[Row]:
-    """The rows of history.csv; none if it is not there.
-
-    Raises:
-        InputError: If a figure is none.
-    """
-    if not path.is_file():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            figures = {name: number(value) for name, value in row.items()}
-            if not (math.isfinite(figures["epoch"]) and math.isfinite(figures["seconds"])):
-                raise ValueError(f"epoch {row['epoch']}, seconds {row['seconds']}")
-    except (*WRONG, OSError) as error:
-        raise InputError(f"{path}: is not as geoseg writes it: {error!r}") from error
-    return rows
-
-
-def number(value: Any) -> float:
-    """A figure as it was written; what is undefined is NaN.
-
-    >>> number("0.5"), number(""), number(None)
-    (0.5, nan, nan)
-    """
-    return math.nan if value in ("", None) else float(value)
-
-
-Figure = Literal["iou", "f1", "precision", "recall"]
+Metric = Literal["iou", "f1", "precision", "recall"]
 
 TITLES = {
     "epochs_done": "done",
@@ -260,179 +280,172 @@ TITLES = {
     "recall": "recall",
     "seconds": "time",
 }
-"""What people call columns."""
+"""Titles of columns."""
 
-IN_PERCENT = {*SUMMARY, "iou", "f1", "precision", "recall"}
+IN_PERCENT = {*SUMMARY, *PER_CLASS}
 
 SUFFIXES = (".csv", ".json", ".md")
 
 GAP = "  "
 
+COLUMNS_BEFORE_CLASSES = ("epochs_done", "best_epoch", "val_loss", *SUMMARY)
+"""Columns between the options and the metrics of classes."""
 
-@dataclass(frozen=True)
-class Column:
+ENTRY_COLUMNS = ("kind", "epochs_done", "best_epoch", "seconds", "parameters", "unfinished")
+"""Fields of an entry that are columns."""
+
+
+class Column(NamedTuple):
     """A column of the table."""
 
     name: str
-    """For programs."""
+    """Name for programs."""
 
     title: str
-    """For people."""
-
-    cells: tuple[Any, ...]
-    """A value for each row; NaN or None where there is none."""
+    """Title for people."""
 
     kind: str
-    """``text``, or the figure that it holds."""
-
-    @property
-    def texts(self) -> list[str]:
-        """The cells for people."""
-        return [_text(cell, self.kind) for cell in self.cells]
+    """``text``, or the metric in the cells."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of the same length."""
+    """A row for each training and evaluation."""
 
-    columns: tuple[Column, ...]
+    columns: Sequence[Column]
+    """Columns that are shown."""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The values by name, a row for each run; what is undefined is NaN or None."""
-        names = [column.name for column in self.columns]
-        cells = zip(*(column.cells for column in self.columns), strict=True)
-        return [dict(zip(names, row, strict=True)) for row in cells]
+    rows: Sequence[Mapping[str, Any]]
+    """Values by column; NaN or None if undefined."""
+
+    @property
+    def _texts(self) -> list[list[str]]:
+        """Title and cells of each column, as people read them."""
+        return [
+            [column.title, *(_text(row[column.name], column.kind) for row in self.rows)]
+            for column in self.columns
+        ]
 
     def to_text(self, width: int | None = None) -> str:
         """The table for people.
 
         Args:
-            width: Of the screen, in characters. A wider table is cut into several, one below
-                the other, each with the names of the runs. None: it is as wide as it is.
+            width: Width of the screen, in characters. A wider table is cut into several, one
+                below the other, each with the names of the runs. None: no limit.
         """
-        first, *others = ([column.title, *column.texts] for column in self.columns)
-        head = _aligned(first, left=True)
+        head, *blocks = (
+            _aligned(cells, left=column.kind == "text")
+            for column, cells in zip(self.columns, self._texts, strict=True)
+        )
         parts: list[list[str]] = []
-        for column, cells in zip(self.columns[1:], others, strict=True):
-            block = _aligned(cells, left=column.kind == "text")
+        for block in blocks:
             fits = parts and (
                 width is None or len(parts[-1][0]) + len(GAP) + len(block[0]) <= width
             )
             base = parts.pop() if fits else head
-            lines = [GAP.join(pair) for pair in zip(base, block, strict=True)]
-            parts.append(lines)
+            parts.append([GAP.join(pair) for pair in zip(base, block, strict=True)])
         return "\n\n".join("\n".join(map(str.rstrip, part)) for part in parts or [head])
 
     def to_csv(self) -> str:
-        """The values, comma-separated; what is undefined is blank."""
+        """The values, comma-separated; blank if undefined."""
         text = io.StringIO()
-        names = [column.name for column in self.columns]
-        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer = csv.DictWriter(text, [column.name for column in self.columns], lineterminator="\n")
         writer.writeheader()
-        for row in without_nan(self.rows()):
-            writer.writerow({key: "" if value is None else value for key, value in row.items()})
+        writer.writerows(self._records())
         return text.getvalue()
 
     def to_json(self) -> str:
-        """The values; what is undefined is null."""
-        return json.dumps(without_nan(self.rows()), indent=1) + "\n"
+        """The values; null if undefined."""
+        return json.dumps(self._records(), indent=1) + "\n"
 
     def to_markdown(self) -> str:
         """The table for people, in Markdown."""
-        texts = [[column.title, *column.texts] for column in self.columns]
-        rows = [[cell.replace("|", r"\|") for cell in row] for row in zip(*texts, strict=True)]
+        rows = [
+            [cell.replace("|", r"\|") for cell in row] for row in zip(*self._texts, strict=True)
+        ]
         lines = [f"| {' | '.join(row)} |" for row in rows]
         rule = "|".join("---" if column.kind == "text" else "---:" for column in self.columns)
         return "\n".join([lines[0], f"|{rule}|", *lines[1:]]) + "\n"
 
     def in_format_of(self, suffix: str) -> str:
-        """What a file is to hold whose suffix is one of `SUFFIXES`."""
+        """Content of a file, by its suffix, which is one of `SUFFIXES`."""
         forms = (self.to_csv, self.to_json, self.to_markdown)
         return dict(zip(SUFFIXES, forms, strict=True))[suffix.lower()]()
 
+    def _records(self) -> Any:
+        """The rows with the columns that are shown, without NaN."""
+        names = [column.name for column in self.columns]
+        return without_nan([{name: row[name] for name in names} for row in self.rows])
+
 
 def comparison(
-    entries: Sequence[Entry], *, per_class: Figure = "iou", best_first: bool = False
+    entries: Sequence[Entry], *, per_class: Metric = "iou", best_first: bool = False
 ) -> Table:
     """Trainings and evaluations side by side.
 
-    Of the options there are those that differ. A training has the figures of its best epoch.
+    Options are shown if they differ. Metrics of a training are those of its best epoch.
 
     Args:
-        entries: What is compared.
-        per_class: Which figure of each class is shown; of trainings there are ``iou`` and
-            ``f1``.
-        best_first: Sort by mean IoU, what has none last; otherwise they stay as they are.
+        entries: Trainings and evaluations.
+        per_class: Metric of each class; trainings have ``iou`` and ``f1``.
+        best_first: Whether to sort by mean IoU; entries without one come last.
     """
     if best_first:
         entries = sorted(entries, key=_rank)
+    options, classes = _differing_options(entries), _names(entry.classes for entry in entries)
+    of_class = {f"{per_class}_{name}": name for name in classes}
     columns = [
-        Column("run", "run", tuple(entry.name for entry in entries), "text"),
-        Column("kind", "kind", tuple(entry.kind for entry in entries), "text"),
-        *_options(entries),
-        _column(entries, "epochs_done"),
-        _column(entries, "best_epoch"),
-        *(_figure(entries, name) for name in ("val_loss", *SUMMARY)),
-        *_classes(entries, per_class),
-        _column(entries, "seconds"),
-        _column(entries, "parameters"),
-        Column("unfinished", "unfinished", tuple(entry.unfinished for entry in entries), "text"),
+        *(Column(name, name, "text") for name in ("run", "kind")),
+        *(Column(name, name.replace("_", "-"), "text") for name in options),
+        *(Column(name, TITLES.get(name, name), name) for name in COLUMNS_BEFORE_CLASSES),
+        *(Column(key, f"{TITLES[per_class]} {name}", per_class) for key, name in of_class.items()),
+        *(Column(name, TITLES.get(name, name), name) for name in ("seconds", "parameters")),
+        Column("unfinished", "unfinished", "text"),
     ]
-    kept = [
-        column
-        for column in columns
-        if column.kind == per_class or not all(map(_is_missing, column.cells))
+    rows = [
+        {
+            **dict.fromkeys(COLUMNS_BEFORE_CLASSES, math.nan),
+            **{field: getattr(entry, field) for field in ENTRY_COLUMNS},
+            "run": entry.name,
+            **{name: _plain(entry.options.get(name)) for name in options},
+            **entry.metrics,
+            **{
+                key: entry.classes.get(n, {}).get(per_class, math.nan)
+                for key, n in of_class.items()
+            },
+        }
+        for entry in entries
     ]
-    if len({entry.kind for entry in entries}) == 1:
-        kept = [column for column in kept if column.name != "kind"]
-    return Table(tuple(kept))
+    one_kind = len({entry.kind for entry in entries}) == 1
+    return Table(
+        columns=[
+            column
+            for column in columns
+            if (column.kind == per_class or not all(_is_missing(row[column.name]) for row in rows))
+            and not (one_kind and column.name == "kind")
+        ],
+        rows=rows,
+    )
 
 
 def _rank(entry: Entry) -> float:
-    figure = entry.figures.get("mean_iou", math.nan)
-    return math.inf if math.isnan(figure) else -figure
+    iou = entry.metrics.get("mean_iou", math.nan)
+    return math.inf if math.isnan(iou) else -iou
 
 
-def _options(entries: Sequence[Entry]) -> list[Column]:
-    """Options that differ among the trainings."""
-    trainings = [entry for entry in entries if entry.kind == "training"]
-    names = dict.fromkeys(name for entry in trainings for name in entry.options)
-    columns = []
-    for name in names:
-        if len({repr(entry.options.get(name)) for entry in trainings}) > 1:
-            cells = tuple(_plain(entry.options.get(name)) for entry in entries)
-            columns.append(Column(name, name.replace("_", "-"), cells, "text"))
-    return columns
+def _differing_options(entries: Sequence[Entry]) -> list[str]:
+    """Options of trainings that are not the same in all of them."""
+    each = [entry.options for entry in entries if entry.kind == "training"]
+    return [name for name in _names(each) if len({repr(own.get(name)) for own in each}) > 1]
+
+
+def _names(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table))
 
 
 def _plain(value: Any) -> Any:
     """An option in one cell."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return value
-
-
-def _column(entries: Sequence[Entry], name: str) -> Column:
-    cells = tuple(getattr(entry, name) for entry in entries)
-    return Column(name, TITLES.get(name, name), cells, name)
-
-
-def _figure(entries: Sequence[Entry], name: str) -> Column:
-    cells = tuple(entry.figures.get(name, math.nan) for entry in entries)
-    return Column(name, TITLES.get(name, name), cells, name)
-
-
-def _classes(entries: Sequence[Entry], figure: Figure) -> list[Column]:
-    names = dict.fromkeys(name for entry in entries for name in entry.classes)
-    return [
-        Column(
-            f"{figure}_{name}",
-            f"{TITLES[figure]} {name}",
-            tuple(entry.classes.get(name, {}).get(figure, math.nan) for entry in entries),
-            figure,
-        )
-        for name in names
-    ]
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_missing(cell: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A small world to show: an orthophoto, a class map of geoseg's, a reference."""
+"""A small world to show: an orthophoto, a class map, a reference, runs and evaluations."""
 
 import json
 
@@ -81,11 +81,11 @@ def make_run(tmp_path):
 def make_evaluation(tmp_path):
     """A function that writes a folder of an evaluation."""
 
-    def make(name, miou, **figures):
+    def make(name, miou, **metrics):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         classes = [{"name": "roof", "iou": miou, "f1": 0.9, "precision": 0.8, "recall": None}]
-        record = {"overall_accuracy": 0.75, "mean_iou": miou, "classes": classes} | figures
+        record = {"overall_accuracy": 0.75, "mean_iou": miou, "classes": classes} | metrics
         (folder / "evaluation.json").write_text(json.dumps(record))
         return folder
 

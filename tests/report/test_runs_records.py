@@ -13,7 +13,7 @@ def test_a_training_has_the_figures_of_its_best_epoch(make_run):
     (entry,) = read_entries([folder])
 
     assert (entry.best_epoch, entry.epochs_done, entry.seconds) == (2, 3, 120)
-    assert entry.figures == {"mean_iou": 0.5, "val_loss": 0.5, "train_loss": 1}
+    assert entry.metrics == {"mean_iou": 0.5, "val_loss": 0.5, "train_loss": 1}
     assert entry.classes["roof"] == {"iou": 0.5, "f1": pytest.approx(2 / 3)}
     assert math.isnan(entry.classes["tree"]["iou"])
     assert entry.parameters == 14_300_000
@@ -30,7 +30,7 @@ def test_without_validation_the_last_epoch_counts(make_run):
     folder = make_run("a")
     (folder / "history.csv").write_text("epoch,train_loss,lr,seconds\n1,2,0,3\n2,3,0,3\n3,4,0,3\n")
 
-    assert read_entries([folder])[0].figures == {"train_loss": 4}
+    assert read_entries([folder])[0].metrics == {"train_loss": 4}
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_patterns_are_expanded_and_names_tell_runs_apart(make_run, tmp_path):
     [
         ("run.json", "{", "is damaged"),
         ("run.json", "[]", "is damaged"),
-        ("run.json", "{}", "not as geoseg writes it"),
-        ("evaluation.json", "{}", "not as geoseg writes it"),
+        ("run.json", "{}", "is damaged"),
+        ("evaluation.json", "{}", "is damaged"),
         ("run.json", '{"options":' + "[" * 100_000, "is damaged: it is nested too deeply"),
-        ("run.json", '{"options": [3], "patches": "p"}', "not as geoseg writes it"),
-        ("run.json", '{"options": {}, "patches": "p", "parameters": "many"}', "not as geoseg"),
-        ("evaluation.json", '{"classes": 3}', "not as geoseg writes it"),
-        ("evaluation.json", '{"classes": [], "kappa": 1' + "0" * 400 + "}", "not as geoseg"),
+        ("run.json", '{"options": [3], "patches": "p"}', "is damaged"),
+        ("run.json", '{"options": {}, "patches": "p", "parameters": "many"}', "is damaged"),
+        ("evaluation.json", '{"classes": 3}', "is damaged"),
+        ("evaluation.json", '{"classes": [], "kappa": 1' + "0" * 400 + "}", "is damaged"),
         ("sweep.json", "[]", "is damaged"),
         ("other.json", "{}", "holds no run"),
     ],
@@ -120,7 +120,7 @@ def test_a_history_of_other_values_is_named(make_run, content):
     folder = make_run("run")
     (folder / "history.csv").write_bytes(content)
 
-    with pytest.raises(InputError, match=r"history\.csv: is not as geoseg writes it"):
+    with pytest.raises(InputError, match=r"history\.csv: is damaged"):
         read_entries([folder])
 
 

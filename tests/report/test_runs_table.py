@@ -19,7 +19,7 @@ def entries(make_run, make_evaluation):
 
 
 def test_only_options_that_differ_are_shown(entries):
-    rows = comparison(entries).rows()
+    rows = comparison(entries).rows
 
     assert [row["lr"] for row in rows] == [0.1, 0.01, None]
     assert [row["loggers"] for row in rows] == [None, "csv,wandb", None]
@@ -58,7 +58,7 @@ def test_a_narrow_screen_gets_several_tables_that_hold_everything(entries):
 def test_the_best_comes_first_if_asked_for(entries, make_run):
     begun = read_entries([make_run("begun")])
 
-    sorted_names = [row["run"] for row in comparison([*begun, *entries], best_first=True).rows()]
+    sorted_names = [row["run"] for row in comparison([*begun, *entries], best_first=True).rows]
 
     assert sorted_names == ["b", "c", "a", "begun"]
 

@@ -1,4 +1,4 @@
-"""Folders as `geoseg train` and `geoseg evaluate` leave them."""
+"""A small patch set, and options of a quick training."""
 
 import numpy as np
 import pytest

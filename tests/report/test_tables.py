@@ -1,7 +1,8 @@
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.report.sections import read_csv, table_of, told
+from geoseg.report.runs import read_csv
+from geoseg.report.tables import as_text, table_of
 
 
 def test_a_table_is_told_as_people_read_it():
@@ -32,7 +33,7 @@ def test_a_csv_file_gives_numbers_and_none_for_blanks(tmp_path):
 def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(InputError, match=r"t\.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"t\.csv: is damaged"):
         read_csv(tmp_path / "t.csv")
 
 
@@ -47,4 +48,4 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     ],
 )
 def test_values_for_people(value, name, text):
-    assert told(value, name) == text
+    assert as_text(value, name) == text

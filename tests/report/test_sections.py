@@ -88,7 +88,7 @@ def test_tables_and_pictures_that_lie_in_the_folder_are_shown(folder):
     assert [(table.title, table.rows) for table in section.tables[1:]] == [
         ("Regions", [["north", "25.00 %"]])
     ]
-    assert [picture.title for picture in section.pictures] == ["worst"]
+    assert [image.title for image in section.images] == ["worst"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
