@@ -63,7 +63,7 @@ MOST_MODULES = 165
 
 OTHER_SIZES = {"model.bundle", "raster.reader"}
 
-STEPS = {"patches": 7, "evaluation": 10, "training": 10}
+STEPS = {"evaluation": 10, "training": 10}
 """Arrows from file to file of one folder, one after the other, at most; of others 6."""
 
 

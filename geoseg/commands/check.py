@@ -9,7 +9,7 @@ from geoseg.commands import options
 from geoseg.commands.console import Talk, echo, print_json, styled, wrapped
 
 if TYPE_CHECKING:
-    from geoseg.patches.check import CheckReport
+    from geoseg.patches.findings import CheckReport
 
 
 MOST_DETAILS = 8
@@ -17,7 +17,7 @@ MOST_DETAILS = 8
 
 
 def _parse_findings(text: str) -> tuple[str, ...]:
-    from geoseg.patches.scan import DROPPABLE
+    from geoseg.patches.findings import DROPPABLE
 
     kinds = DROPPABLE if text == "all" else tuple(each.strip() for each in text.split(","))
     if unknown := [kind for kind in kinds if kind not in DROPPABLE]:

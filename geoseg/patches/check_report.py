@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError, InputError
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.lookup import visible_bands
-from geoseg.patches.check import CheckReport
+from geoseg.patches.findings import CheckReport, Finding
 from geoseg.patches.index import write_part
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import PatchSetRecord
-from geoseg.patches.scan import Finding
 from geoseg.raster.atomic import staged, without_nan
 from geoseg.raster.folders import CHECK, PATCH_SET
 from geoseg.raster.statistics import BandStatistics

@@ -1,10 +1,10 @@
-"""Ground that lies in two splits: by its place, by its pixels, or by both."""
+"""Patches that occur twice: same ground, same pixels, same mask, or near copies."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -14,127 +14,85 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from geoseg.errors import GeosegError
+from geoseg.patches.findings import Finding
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, PatchTable, Split
-from geoseg.patches.scan import Finding, Survey
+from geoseg.patches.scan import Scans, Watch
 from geoseg.patches.splits import Boxes, Grounds, patch_boxes, patch_windows
 
-OUTLIERS = 5
-"""So many images of different places with one mask are no coincidence of two or three mix-ups."""
+MIN_OUTLIER_IMAGES = 5
+"""Images of different places with one mask from which on it is no mix-up of two or three."""
 
-LEAST_LABELLED = 0.01
-"""Patches with a smaller share of labelled pixels are called unlabelled."""
+MIN_LABELLED_SHARE = 0.01
+"""Share of labelled pixels below which a patch is called unlabelled."""
 
 
-def repeats(found: Survey, patches: PatchTable, places: NDArray[np.int64]) -> list[Finding]:
+def duplicates(
+    scans: Scans, patches: PatchTable, locations: NDArray[np.int64]
+) -> Iterator[Finding]:
     """Duplicates, contradicting labels, masks that many images share.
 
-    Images of one value are left out of all this: they are all the same, and so are the masks
-    that `is_telling` calls silent. Images of one place may well have one mask.
+    Images of one value are left out: they are all the same, and so are masks that are not
+    `is_distinctive`. Images of one location may well have one mask.
 
     Args:
-        found: What is known of the patches.
-        patches: All of the set.
-        places: (n,) number of the place of each.
+        scans: Scans of the patches.
+        patches: All patches of the set.
+        locations: (n,) number of the location of each, from `co_located`.
     """
-    comparable = found.is_read & ~found.is_constant
-    same_image = _groups(found.image, comparable)
-    one_truth = [group for group in same_image if _kinds(found.mask, group) == 1]
-    two_truths = [group for group in same_image if _kinds(found.mask, group) > 1]
-    in_one_split = [
-        same for group in one_truth for same in _by_split(group, patches) if len(same) > 1
-    ]
-    same_mask = [
-        group
-        for group in _groups(found.mask, comparable & found.is_telling)
-        if _different(found, places, group) > 1
-    ]
-    return [
-        *_contradictions(two_truths),
-        *_duplicates(in_one_split),
-        *_same_masks(found, places, same_mask),
-    ]
+    comparable = scans.is_read & ~scans.is_constant
+    same_image = _groups(scans.image, comparable)
+    if two_truths := [group for group in same_image if _kinds(scans.mask, group) > 1]:
+        what = f"patches: {len(two_truths)} images occur with different masks"
+        yield Finding.of_groups("contradictions", what, two_truths)
+    one_truth = [group for group in same_image if _kinds(scans.mask, group) == 1]
+    if same := [part for each in one_truth for part in _by_split(each, patches) if len(part) > 1]:
+        what = f"patches are {len(same)} different ones, image and mask"
+        yield Finding.of_groups("duplicates", what, same, keep_first=True)
+    same_mask = _groups(scans.mask, comparable & scans.is_distinctive)
+    images = [_different(scans, locations, group) for group in same_mask]
+    for kind, counts, what in (
+        (
+            "outliers",
+            range(MIN_OUTLIER_IMAGES, len(patches) + 1),
+            f"share a mask with {MIN_OUTLIER_IMAGES - 1} or more other images",
+        ),
+        ("identical-masks", range(2, MIN_OUTLIER_IMAGES), "share a mask with another image"),
+    ):
+        chosen = [g for g, count in zip(same_mask, images, strict=True) if count in counts]
+        if chosen:
+            sizes = ", ".join(str(len(group)) for group in chosen[:5])
+            more = ", …" if len(chosen) > 5 else ""  # noqa: PLR2004 as listed
+            masks = f"{len(chosen)} masks ({sizes}{more} patches)"
+            yield Finding.of_groups(kind, f"patches {what}: {masks}", chosen)
 
 
-def in_several_splits(found: Survey, patches: PatchTable) -> list[list[int]]:
-    """Groups of patches with the same pixels, of which not all are in one split."""
-    groups = _groups(found.image, found.is_read & ~found.is_constant)
+def in_several_splits(scans: Scans, patches: PatchTable) -> list[list[int]]:
+    """Groups of patches with the same pixels that are not all in one split."""
+    groups = _groups(scans.image, scans.is_read & ~scans.is_constant)
     return [group for group in groups if len(set(patches.split[group].tolist())) > 1]
 
 
-def empties(found: Survey) -> list[Finding]:
+def empties(scans: Scans) -> Iterator[Finding]:
     """Constant images, and masks with hardly a label."""
-    constant = np.flatnonzero(found.is_read & found.is_constant).tolist()
-    unlabelled = np.flatnonzero(found.is_read & (found.labelled < LEAST_LABELLED)).tolist()
-    whats = {
-        "constant-images": (constant, "images have one value only"),
-        "unlabelled": (unlabelled, f"patches have a class on less than {LEAST_LABELLED:.0%}"),
-    }
-    return [
-        Finding(
-            kind=kind,
-            what=f"{len(numbers)} {what}",
-            patches=tuple(numbers),
-            drop=tuple(numbers),
-            groups=tuple((number,) for number in numbers),
-        )
-        for kind, (numbers, what) in whats.items()
-        if numbers
-    ]
-
-
-def _contradictions(groups: list[list[int]]) -> Iterable[Finding]:
-    if groups:
-        numbers = _all(groups)
-        yield Finding(
-            kind="contradictions",
-            what=f"{len(numbers)} patches: {len(groups)} images occur with different masks",
-            patches=numbers,
-            drop=numbers,
-            groups=tuple(map(tuple, groups)),
-        )
-
-
-def _duplicates(groups: list[list[int]]) -> Iterable[Finding]:
-    if groups:
-        numbers = _all(groups)
-        yield Finding(
-            kind="duplicates",
-            what=f"{len(numbers)} patches are {len(groups)} different ones, image and mask",
-            patches=numbers,
-            drop=tuple(sorted(number for group in groups for number in group[1:])),
-            groups=tuple(map(tuple, groups)),
-        )
-
-
-def _same_masks(
-    found: Survey, places: NDArray[np.int64], groups: list[list[int]]
-) -> Iterable[Finding]:
-    many = [group for group in groups if _different(found, places, group) >= OUTLIERS]
-    few = [group for group in groups if _different(found, places, group) < OUTLIERS]
     for kind, chosen, what in (
-        ("outliers", many, f"share a mask with {OUTLIERS - 1} or more other images"),
-        ("identical-masks", few, "share a mask with another image"),
+        ("constant-images", scans.is_constant, "images have one value only"),
+        (
+            "unlabelled",
+            scans.labelled < MIN_LABELLED_SHARE,
+            f"patches have a class on less than {MIN_LABELLED_SHARE:.0%}",
+        ),
     ):
-        if chosen:
-            numbers = _all(chosen)
-            sizes = ", ".join(str(len(group)) for group in chosen[:5])
-            yield Finding(
-                kind=kind,
-                what=f"{len(numbers)} patches {what}: {len(chosen)} masks ({sizes}"
-                f"{', …' if len(chosen) > 5 else ''} patches)",  # noqa: PLR2004 as listed
-                patches=numbers,
-                drop=numbers,
-                groups=tuple(map(tuple, chosen)),
-            )
+        if numbers := np.flatnonzero(scans.is_read & chosen).tolist():
+            yield Finding.of_groups(kind, what, [[number] for number in numbers])
 
 
 def _groups(hashes: NDArray[np.void], wanted: NDArray[np.bool_]) -> list[list[int]]:
-    """Numbers of those with the same hash, where there are two or more; the largest first.
+    """Numbers of patches with the same hash, two or more; the largest group first.
 
     Args:
         hashes: (n,).
-        wanted: (n,) which count.
+        wanted: (n,) patches that count.
     """
     numbers = np.flatnonzero(wanted)
     numbers = numbers[np.argsort(hashes[numbers], kind="stable")]
@@ -145,9 +103,9 @@ def _groups(hashes: NDArray[np.void], wanted: NDArray[np.bool_]) -> list[list[in
     return sorted(groups, key=lambda group: (-len(group), group))
 
 
-def _different(found: Survey, places: NDArray[np.int64], group: list[int]) -> int:
-    """How many images of a group are neither copies of each other nor of the same place."""
-    return min(_kinds(found.image, group), len(np.unique(places[group])))
+def _different(scans: Scans, locations: NDArray[np.int64], group: list[int]) -> int:
+    """Number of images of a group that are neither copies of each other nor of one location."""
+    return min(_kinds(scans.image, group), len(np.unique(locations[group])))
 
 
 def _kinds(hashes: NDArray[np.void], group: list[int]) -> int:
@@ -161,25 +119,21 @@ def _by_split(group: list[int], patches: PatchTable) -> list[list[int]]:
     ]
 
 
-def _all(groups: list[list[int]]) -> tuple[int, ...]:
-    return tuple(sorted(number for group in groups for number in group))
+EDGE_TOLERANCE_SHARE = 0.02
+"""Share of their side by which patches must overlap; with less they only touch."""
 
-
-HAIR = 0.02
-"""Patches whose edges overlap by less than this share of their side only touch."""
-
-NEAREST = 1e-9
-"""Polygons no farther from each other than this overlap, in units of their plane."""
+MAX_OVERLAP_DISTANCE = 1e-9
+"""Distance of polygons up to which they overlap, in units of their plane."""
 
 
 class Part(NamedTuple):
     """Some patches of a set."""
 
     numbers: NDArray[np.int64]
-    """(n,) in the set."""
+    """(n,) numbers in the set."""
 
     grounds: Grounds
-    """(n,) what they show, in a plane that parts to be compared share."""
+    """(n,) footprints, in a plane that parts to be compared share."""
 
 
 @dataclass
@@ -187,13 +141,13 @@ class Leaks:
     """Patches that show ground of another split."""
 
     patch_set: PatchSet
-    """Whose they are."""
+    """The patch set."""
 
     partner: dict[int, int] = field(default_factory=dict)
-    """For each patch one of another split that shows the same ground."""
+    """For each leaking patch one of another split that shows the same ground."""
 
     spared: set[int] = field(default_factory=set)
-    """Patches without which nothing leaks: those for training rather than for judging."""
+    """Patches to drop so that nothing leaks: training patches rather than validation patches."""
 
     details: list[str] = field(default_factory=list)
     """How they were found."""
@@ -217,7 +171,7 @@ class Leaks:
             self.details.append(f"the footprints of {len(noted)} patches reach into another split")
 
     def by_pixels(self, groups: Iterable[Sequence[int]], what: str) -> None:
-        """Groups of patches that show the same picture, in several splits.
+        """Groups of patches that show the same image, in several splits.
 
         Args:
             groups: Numbers of patches.
@@ -291,19 +245,19 @@ def partners(grounds: Grounds, others: Grounds) -> NDArray[np.int64]:
     tree = shapely.STRtree(_drawn_in(others))
     if len(tree) and len(grounds):
         mine, theirs = tree.query_nearest(
-            _drawn_in(grounds), max_distance=NEAREST, all_matches=False
+            _drawn_in(grounds), max_distance=MAX_OVERLAP_DISTANCE, all_matches=False
         )
         found[mine] = theirs
     return found
 
 
 def _drawn_in(grounds: Grounds) -> Grounds:
-    """(n,) polygons whose edges have moved towards the centre by half of `HAIR` of their side."""
+    """(n,) polygons that are smaller by `EDGE_TOLERANCE_SHARE` of their side."""
     corners, owner = shapely.get_coordinates(grounds, return_index=True)
     centres = shapely.centroid(grounds)
     middle = np.stack([shapely.get_x(centres), shapely.get_y(centres)], axis=1)[owner]
     smaller: Grounds = shapely.set_coordinates(
-        grounds.copy(), middle + (1 - HAIR) * (corners - middle)
+        grounds.copy(), middle + (1 - EDGE_TOLERANCE_SHARE) * (corners - middle)
     )
     return smaller
 
@@ -323,48 +277,43 @@ def missing_splits(counts: dict[Split, int]) -> Iterable[Finding]:
 
 
 MAX_DISTANCE_BITS = 12
-"""Hashes of a picture and its copy differ in so many of their 128 bits at most."""
+"""Bits of 128 by which the hashes of an image and its copy differ at most."""
 
-KEY_BITS = 16
-"""Pairs are looked for among hashes that agree in one of their parts of so many bits."""
-
-NEIGHBOURS = 16
-"""With so many others of the same part a hash is compared."""
+MAX_NEIGHBOURS = 16
+"""Hashes with the same part that a hash is compared with."""
 
 MIN_CORRELATION = 0.85
-"""Of the pixels of two patches that show the same picture, one of them strongly compressed."""
+"""Correlation of two patches that show the same image, one of them strongly compressed."""
 
 SAME_PLACE_PX = 2.0
-"""Patches whose corners are no farther from each other lie at the same place."""
+"""Distance of the corners of patches up to which they are at one location."""
 
 Pairs = NDArray[np.int64]
 """(n, 2) numbers of patches, the lower first."""
 
 
-def near_copies(
-    patch_set: PatchSet, found: Survey, *, watch: Callable[[Iterable[Any], int], Iterable[Any]]
-) -> Pairs:
-    """Patches of different sources that show the same picture, though not to the bit.
+def near_copies(patch_set: PatchSet, scans: Scans, *, watch: Watch) -> Pairs:
+    """Patches of different sources that show the same image, though not to the bit.
 
-    They must be of the same resolution, cut at the same place and not turned. Of patches of 64 px
-    and more a copy is found at JPEG quality 50; of smaller ones fewer are.
+    They must have the same resolution, be cut at the same place and not be rotated. Copies of 64
+    px and more are found at JPEG quality 50, of smaller ones fewer.
 
     Args:
         patch_set: The set.
-        found: What is known of its patches.
-        watch: Told of progress.
+        scans: Scans of its patches.
+        watch: Shows progress over pairs.
     """
-    candidates = _alike(patch_set.patches.source, found)
+    candidates = _similar(patch_set.patches.source, scans)
     watched = watch(candidates.tolist(), len(candidates)) if len(candidates) else ()
     same = [pair for pair in watched if _correlation(patch_set, *pair) >= MIN_CORRELATION]
     return np.array(same, np.int64).reshape(-1, 2)
 
 
-def places(patch_set: PatchSet, pairs: Pairs) -> NDArray[np.int64]:
-    """(n,) the place of every patch, a number that others at the same place have too.
+def co_located(patch_set: PatchSet, pairs: Pairs) -> NDArray[np.int64]:
+    """(n,) the location of every patch: a number that co-located patches share.
 
-    Places are known from the footprints, from near copies, and, for pictures without a place on
-    the earth, from a reference that several of them share.
+    Locations are known from footprints, from near copies and, without a georeference, from a
+    reference that several images share.
 
     Args:
         patch_set: The set.
@@ -377,7 +326,7 @@ def places(patch_set: PatchSet, pairs: Pairs) -> NDArray[np.int64]:
 
 
 def groups_of(pairs: Pairs, count: int) -> list[list[int]]:
-    """Patches that are near copies of each other, by way of others or at once.
+    """Patches that are near copies of each other, directly or through others.
 
     Args:
         pairs: Near copies.
@@ -393,27 +342,30 @@ def groups_of(pairs: Pairs, count: int) -> list[list[int]]:
     ]
 
 
-def _alike(source: NDArray[np.int32], found: Survey) -> Pairs:
-    """Pairs of different sources and pixels with like hashes."""
-    chosen = np.flatnonzero(found.has_hash)
-    keys = np.ascontiguousarray(found.hashes[chosen]).view(np.uint16)
+def _similar(source: NDArray[np.int32], scans: Scans) -> Pairs:
+    """Pairs of different sources and pixels with similar hashes.
+
+    Hashes are compared that agree in one of their eight parts of 16 bits.
+    """
+    chosen = np.flatnonzero(scans.has_hash)
+    keys = np.ascontiguousarray(scans.hash[chosen]).view(np.uint16)
     parts = [np.zeros((0, 2), np.int64)]
     for part in keys.T:
         order = np.argsort(part, kind="stable")
-        for step in range(1, NEIGHBOURS + 1):
+        for step in range(1, MAX_NEIGHBOURS + 1):
             same = part[order][step:] == part[order][:-step]
             if not same.any():
                 break
             parts.append(np.stack([order[:-step][same], order[step:][same]], axis=1))
     pairs = np.unique(np.sort(chosen[np.concatenate(parts)], axis=1), axis=0)
     one, other = pairs.T
-    bits = np.unpackbits(found.hashes[one] ^ found.hashes[other], axis=1).sum(axis=1, dtype=int)
-    near = (source[one] != source[other]) & (found.image[one] != found.image[other])
+    bits = np.unpackbits(scans.hash[one] ^ scans.hash[other], axis=1).sum(axis=1, dtype=int)
+    near = (source[one] != source[other]) & (scans.image[one] != scans.image[other])
     return pairs[near & (bits <= MAX_DISTANCE_BITS)]
 
 
 def _correlation(patch_set: PatchSet, one: int, other: int) -> float:
-    """Of the brightness of two patches, -1..1; NaN if one cannot be read or has no contrast."""
+    """Correlation of two patches, -1..1; NaN if one cannot be read or has no contrast."""
     try:
         first, second = (
             patch_set.read(patch_set.patches[number]).image.mean(axis=0) for number in (one, other)

@@ -96,7 +96,7 @@ def test_a_compressed_and_brightened_copy_leaks_wherever_it_is_said_to_lie(make_
     assert leaks.patches == (0, 1)
     assert leaks.drop == (0,)
     [line] = leaks.details
-    assert line == "2 patches show the picture of one in another split, stored otherwise"
+    assert line == "2 patches show the image of one in another split, stored differently"
 
 
 @pytest.mark.parametrize("quality", [50, 90])

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from scenes import ground
 
-from geoseg.patches.duplicates import near_copies, places
-from geoseg.patches.scan import difference_hash, survey
+from geoseg.patches.duplicates import co_located, near_copies
+from geoseg.patches.scan import difference_hash, scan
 
 
 def pairs_of(patch_set):
-    found = survey(patch_set, workers=1, watch=lambda items, _: items)
-    return near_copies(patch_set, found, watch=lambda items, _: items).tolist()
+    scans, _ = scan(patch_set, workers=1, watch=lambda items, _: items)
+    return near_copies(patch_set, scans, watch=lambda items, _: items).tolist()
 
 
 def groups(numbers):
@@ -76,16 +76,16 @@ def test_a_like_hash_alone_makes_no_near_copy(make_set):
 
 
 def test_pictures_are_at_places_of_their_own(two):
-    assert groups(places(two(), np.zeros((0, 2), np.int64))) == [[0], [1], [2], [3]]
+    assert groups(co_located(two(), np.zeros((0, 2), np.int64))) == [[0], [1], [2], [3]]
 
 
 def test_footprints_that_coincide_are_one_place(two):
-    assert groups(places(two(corner=(0, 0)), np.zeros((0, 2), np.int64))) == [[0, 2], [1, 3]]
+    assert groups(co_located(two(corner=(0, 0)), np.zeros((0, 2), np.int64))) == [[0, 2], [1, 3]]
 
 
 def test_windows_of_pictures_with_one_reference_are_one_place(two):
-    assert groups(places(two(reference=0), np.zeros((0, 2), np.int64))) == [[0, 2], [1, 3]]
+    assert groups(co_located(two(reference=0), np.zeros((0, 2), np.int64))) == [[0, 2], [1, 3]]
 
 
 def test_near_copies_are_at_one_place(two):
-    assert groups(places(two(), np.array([[1, 2]]))) == [[0], [1, 2], [3]]
+    assert groups(co_located(two(), np.array([[1, 2]]))) == [[0], [1, 2], [3]]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from geoseg.patches.scan import ADVICE
+from geoseg.patches.findings import ADVICE
 from geoseg.raster.folders import CHECK, EVALUATION, FINDINGS, PATCH_SET, TRAINING, WINDOWS, named
 
 KINDS = [CHECK, EVALUATION, PATCH_SET, TRAINING, WINDOWS]
