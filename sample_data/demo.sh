@@ -13,7 +13,9 @@ run() {
 
 run geoseg tile sample_data/ortho.tif --reference sample_data/reference.tif \
     --legend sample_data/legend.toml -o "$out/patches" --val 0.2 --overwrite
-run geoseg train "$out/patches" -o "$out/run" --epochs 12 --batch-size 4 --overwrite
+# at most so long, on any processor; few steps want a weaker augmentation (docs/training.md)
+run geoseg train "$out/patches" -o "$out/run" --epochs 8 --max-time 2.5m --batch-size 4 \
+    --augment d4,scale:0.8-1.25,brightness:0.1,contrast:0.1 --overwrite
 run geoseg predict "$out/run/model" sample_data/ortho.tif -o "$out/map.tif" \
     --windows "$out/windows" --overwrite
 run geoseg mosaic "$out/windows" -o "$out/mosaic.tif" --overwrite
