@@ -7,75 +7,74 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from geoseg import __version__
-from geoseg.commands import (
-    check,
-    compare,
-    evaluate,
-    info,
-    legend,
-    mosaic,
-    postprocess,
-    predict,
-    preview,
-    quantize,
-    report,
-    sample_points,
-    sweep,
-    tile,
-    train,
-    view,
-)
 from geoseg.commands.console import complain, echo
 from geoseg.errors import GeosegError, GeosegWarning, InputError
 
+COMMANDS = {
+    "tile": "Cut orthophotos and reference maps into patches for training.",
+    "check": "Find leaks, duplicates, contradictions and odd values in a patch set.",
+    "train": "Train a segmentation network on a patch set.",
+    "compare": "Print options that differ, metrics of the best epoch, time and size of trainings.",
+    "sweep": "Train with every combination of a grid, or as a search chooses; then compare.",
+    "quantize": "Make an int8 network for `geoseg predict`, faster on CPUs, and measure its loss.",
+    "predict": "Predict class maps of orthophotos, or of the patches of a patch set.",
+    "mosaic": "Blend windows, score rasters or class maps into one georeferenced map.",
+    "postprocess": "Clean a class map: fill, majority, rules, holes, small regions, in this order.",
+    "evaluate": "Compute metrics of class maps against reference maps, or a sample of points.",
+    "sample-points": "Draw a random sample within each class of a map, for `evaluate --sample`.",
+    "legend": "Write the legend of a preset, or of a reference's values, colours or attribute.",
+    "info": "Describe a file or folder in a screenful.",
+    "preview": "Draw rasters side by side as PNG, class maps and masks in their colours.",
+    "report": "Write maps, evaluations and trainings as one HTML page that needs no network.",
+    "view": "Look at files of any size in the browser; ends with Ctrl-C.",
+}
+"""The subcommands and their summaries; each is a function of a module of its name."""
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class Commands(TyperGroup):
+    """Subcommands that are imported when they are called, so that the list of them is fast."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 typer\'s signature
+        """Their names, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 likewise
+        """One of them, with its options in panels; None if there is none of the name."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        run = getattr(import_module(f"geoseg.commands.{name}"), name)
+        one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        one.command(cmd_name, help=COMMANDS[cmd_name], context_settings=SETTINGS)(run)
+        return typer.main.get_command(one)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 likewise
+        """List them with their summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+
 app = typer.Typer(
     name="geoseg",
+    cls=Commands,
     help="Semantic segmentation of large orthophotos: tile, train, predict, mosaic, evaluate.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # errors are plain lines
+    context_settings=SETTINGS,
 )
-
-app.command("tile")(tile.tile)
-
-app.command("check")(check.check)
-
-app.command("train")(train.train)
-
-app.command("compare")(compare.compare)
-
-app.command("sweep")(sweep.sweep)
-
-app.command("quantize")(quantize.quantize)
-
-app.command("predict")(predict.predict)
-
-app.command("mosaic")(mosaic.mosaic)
-
-app.command("postprocess")(postprocess.postprocess)
-
-app.command("evaluate")(evaluate.evaluate)
-
-app.command("sample-points")(sample_points.sample_points)
-
-app.command("legend")(legend.legend)
-
-app.command("info")(info.info)
-
-app.command("preview")(preview.preview)
-
-app.command("report")(report.report)
-
-app.command("view")(view.view)
 
 
 def _print_version(wanted: bool) -> None:

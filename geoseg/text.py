@@ -3,8 +3,7 @@
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from numbers import Real
 
 LEAST = 9
 """Characters of a column, so that tables one below the other look alike."""
@@ -143,8 +142,8 @@ NULLS = ("", "nan", "<na>", "nat")
 
 def as_text(value: object) -> str:
     """Attribute values compare as text: 4, 4.0 and "4" are the same."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
+    if isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
+        return str(int(float(value)))
     return str(value).strip()
 
 

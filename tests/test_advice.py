@@ -7,11 +7,12 @@ from pathlib import Path
 import typer
 
 import geoseg
-from geoseg.cli import app
+from geoseg.cli import COMMANDS, app
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OTHERS = {
     *("--calc",),  # of gdal_calc.py
+    *("--no-",),  # begins the second name of a switch
 }
 
 
@@ -19,7 +20,7 @@ def test_options_that_messages_name_are_there():
     command = typer.main.get_command(app)
     known = {
         word
-        for each in [command, *command.commands.values()]
+        for each in [command, *(command.get_command(None, name) for name in COMMANDS)]
         for parameter in each.get_params(typer.Context(each))
         for word in (*parameter.opts, *parameter.secondary_opts)
     }

@@ -17,6 +17,7 @@ README = PACKAGE.parent / "README.md"
 ORDER = (  # a module imports from its own folder and from those before it
     "errors",
     "text",
+    "options",
     "raster",
     "labels",
     "patches",
@@ -58,7 +59,7 @@ ONLY_IN = {
 LINES = range(60, 481)
 """Of a module that is neither a command nor a face."""
 
-MOST_MODULES = 165
+MOST_MODULES = 168
 """In the package, faces included."""
 
 OTHER_SIZES = {"model.bundle", "raster.reader"}
@@ -241,5 +242,15 @@ def test_the_tree_of_the_readme_is_the_codes():
 def test_the_command_line_starts_without_torch():
     steps = "patches.tile, geoseg.prediction.mosaic, geoseg.evaluation.compare"
     code = f"import sys; import geoseg.cli, geoseg.{steps}; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_list_of_commands_needs_none_of_their_libraries():
+    code = (
+        "import sys\nfrom geoseg.cli import main\nsys.argv = ['geoseg', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "sys.exit(sum(name in sys.modules for name in ('numpy', 'rasterio', 'torch')))"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

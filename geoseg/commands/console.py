@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from geoseg.errors import OutputError
-from geoseg.raster.atomic import without_nan
 from geoseg.text import ProgressLines
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdd3]")
@@ -221,6 +220,8 @@ def width_of_terminal() -> int | None:
 
 def print_json(content: Any) -> None:
     """A result for programs; what is undefined (NaN) is null."""
+    from geoseg.raster.atomic import without_nan
+
     echo(json.dumps(without_nan(content), indent=1))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.arguments import parser
 from geoseg.commands.batch import Batch
 from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
 from geoseg.commands.legends import (
@@ -20,9 +21,9 @@ from geoseg.commands.legends import (
     legend_of,
     merged_legend,
 )
-from geoseg.commands.options import parse_distance
 from geoseg.commands.survey import Errors, match_orthos
 from geoseg.errors import NoPolygonError
+from geoseg.raster.units import Distance
 from geoseg.text import subject
 
 FEW_BLOCKS = 30
@@ -79,7 +80,7 @@ def evaluate(  # noqa: PLR0915
     boundary: Annotated[
         Any,
         typer.Option(
-            parser=parse_distance,
+            parser=parser(Distance.parse),
             metavar="2px|1.5m",
             help="Boundary IoU and F1: how far apart borders may be.",
             show_default=False,
@@ -88,7 +89,7 @@ def evaluate(  # noqa: PLR0915
     erode: Annotated[
         Any,
         typer.Option(
-            parser=parse_distance,
+            parser=parser(Distance.parse),
             metavar="3px|1m",
             help="Figures also without pixels this near to a border of the reference.",
             show_default=False,
@@ -128,7 +129,7 @@ def evaluate(  # noqa: PLR0915
     block: Annotated[
         Any,
         typer.Option(
-            parser=parse_distance,
+            parser=parser(Distance.parse),
             metavar="256px|50m",
             help="Side of the blocks of --intervals [default: 256px]; what lies nearer together "
             "may be right or wrong together.",

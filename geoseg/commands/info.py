@@ -1,8 +1,8 @@
 """``geoseg info``: what a file or folder is."""
 
-import inspect
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,8 +22,9 @@ def info(
 ) -> None:
     """Say what a file or folder is, in a screenful."""
     from geoseg.report.info import inform
+    from geoseg.training.options import TrainOptions
 
-    about = inform(path, defaults=_defaults_of_train())
+    about = inform(path, defaults=asdict(TrainOptions()) | {"loggers": []})
     if json:
         print_json(about.to_dict())
         return
@@ -37,22 +38,3 @@ def info(
         echo(columns([table.head, *table.rows], indent=2))
     for hint in about.hints:
         echo(wrapped(f"{styled('!', 'yellow')} {hint}", indent=2))
-
-
-def _defaults_of_train() -> dict[str, Any]:
-    """What `geoseg train` takes where nothing is said; asked of its command, without torch."""
-    from geoseg.commands.train import train
-
-    return {
-        name: _default(parameter)
-        for name, parameter in inspect.signature(train).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-
-
-def _default(parameter: inspect.Parameter) -> Any:
-    """What an option is when nobody names it; some defaults are written as a user would."""
-    for option in getattr(parameter.annotation, "__metadata__", ()):
-        if getattr(option, "parser", None) and isinstance(parameter.default, str):
-            return option.parser(parameter.default)
-    return parameter.default

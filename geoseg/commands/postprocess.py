@@ -8,9 +8,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.arguments import parser
 from geoseg.commands.console import Talk, echo, print_json
 from geoseg.commands.legends import OwnLegend, legend_of
-from geoseg.commands.options import parse_distance
+from geoseg.raster.units import Distance
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def postprocess(
     max_distance: Annotated[
         Any,
         typer.Option(
-            parser=parse_distance,
+            parser=parser(Distance.parse),
             metavar="20px|5m",
             help="How far away the nearest may be for --fill [default: anywhere].",
             show_default=False,
@@ -41,7 +42,7 @@ def postprocess(
     majority: Annotated[
         Any,
         typer.Option(
-            parser=parse_distance,
+            parser=parser(Distance.parse),
             metavar="5px|2m",
             help="Smooth: the commonest class of a square of this side; where several are, "
             "nothing changes.",

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.arguments import parser
 from geoseg.commands.console import Talk
 from geoseg.commands.map_jobs import MapJobs, Wishes, find_models, predict_set
-from geoseg.commands.options import parse_bounds, parse_count, parse_part, parse_size
+from geoseg.options import parse_bounds, parse_count, parse_part, parse_size
 
 SMALLEST = 32
 """Side of the smallest window, in pixels: encoders halve it five times."""
@@ -58,7 +59,9 @@ def predict(
     ] = None,
     batch_size: Annotated[
         Any,
-        typer.Option(parser=parse_count, metavar="N|auto", help="Windows scored at a time."),
+        typer.Option(
+            parser=parser(parse_count, "auto"), metavar="N|auto", help="Windows scored at a time."
+        ),
     ] = "auto",
     runtime: Annotated[
         Literal["auto", "torch", "openvino", "onnxruntime"],
@@ -72,7 +75,7 @@ def predict(
     memory: Annotated[
         Any,
         typer.Option(
-            parser=parse_size,
+            parser=parser(parse_size),
             metavar="2GB",
             help="For reading and blending, besides the network [default: a quarter of what is "
             "free, at most 2 GB].",
@@ -95,7 +98,7 @@ def predict(
     bounds: Annotated[
         Any,
         typer.Option(
-            parser=parse_bounds,
+            parser=parser(parse_bounds),
             metavar="XMIN,YMIN,XMAX,YMAX",
             help="Map only this part, in units of the orthophoto's CRS.",
             show_default=False,
@@ -104,7 +107,7 @@ def predict(
     part: Annotated[
         Any,
         typer.Option(
-            parser=parse_part,
+            parser=parser(parse_part),
             metavar="I/N",
             help="Only the I-th of N parts of each map, for `geoseg mosaic --parts`.",
             show_default=False,

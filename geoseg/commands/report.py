@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from geoseg.commands import options
+from geoseg.commands.arguments import parser
 from geoseg.commands.console import Talk, echo, in_bytes, print_json
 from geoseg.commands.legends import LegendMapFile, OwnLegend, ReferenceLegend, legend_map_of
-from geoseg.commands.options import labelled_areas, parse_bands
+from geoseg.commands.options import labelled_areas
+from geoseg.options import parse_bands
 
 if TYPE_CHECKING:
     from geoseg.labels.render import BandChoice
@@ -57,7 +59,7 @@ ShownBands = Annotated[
     typer.Option(
         "--bands",
         "-b",
-        parser=parse_bands,
+        parser=parser(parse_bands),
         metavar="3,2,1",
         help="Bands of orthophotos to show as red, green, blue, from 1; one: in grey [default: by "
         "their names, else the first three].",

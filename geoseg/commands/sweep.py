@@ -3,19 +3,19 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.models import OptionInfo
 
 from geoseg.commands import options
+from geoseg.commands.arguments import Choices
 from geoseg.commands.compare import print_table, screen_width
 from geoseg.commands.console import Talk, echo, print_json
 from geoseg.errors import BatchError, GeosegError
+from geoseg.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from geoseg.patches.patch_set import PatchSet
-    from geoseg.training.options import TrainOptions
 
 
 INTERRUPTED = 130
@@ -61,12 +61,10 @@ def sweep(
     from geoseg.raster.atomic import write_text
     from geoseg.raster.guard import Output
     from geoseg.report.runs import comparison, read_entries
-    from geoseg.training.grid import Choices, check_figure, read_plan
-    from geoseg.training.options import TrainOptions as Known
+    from geoseg.training.grid import check_figure, read_plan
     from geoseg.training.sweep import check_sweep, sweep
 
-    choices = Choices(Known, parsers(), bounds())
-    plan = read_plan(grid, choices)
+    plan = read_plan(grid, Choices(TrainOptions))
     check([Output(output / each) for each in WRITTEN], [patches, grid], overwrite=True)
     patch_set = PatchSet.open(patches)
     check_figure(plan, patch_set)
@@ -107,39 +105,6 @@ def sweep(
         )
 
 
-def parsers() -> dict[str, Callable[[str], Any]]:
-    """What makes values of the words that train's own command line takes, by option."""
-    return {name: _strict(info.parser) for name, info in _infos().items() if info.parser}
-
-
-def bounds() -> dict[str, tuple[float | None, float | None]]:
-    """Lowest and highest value that train's own command line takes, by option."""
-    return {name: (info.min, info.max) for name, info in _infos().items()}
-
-
-def _infos() -> dict[str, OptionInfo]:
-    """What train's own command line says of its options."""
-    from geoseg.commands import train
-
-    hints = get_type_hints(train.train, include_extras=True)
-    return {
-        name: each
-        for name, hint in hints.items()
-        for each in getattr(hint, "__metadata__", ())
-        if isinstance(each, OptionInfo)
-    }
-
-
-def _strict(parser: Callable[[str], Any]) -> Callable[[str], Any]:
-    def parse(word: str) -> Any:
-        try:
-            return parser(word)
-        except typer.BadParameter as error:
-            raise ValueError(error.message) from error
-
-    return parse
-
-
 def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
     """Train as `geoseg train` does; what several trainings warn of is told once."""
     from geoseg.prediction.stitched import stitched_confusion
@@ -157,9 +122,7 @@ def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
     return train
 
 
-def _train_options(chosen: Mapping[str, Any]) -> "TrainOptions":
-    from geoseg.training.options import TrainOptions
-
+def _train_options(chosen: Mapping[str, Any]) -> TrainOptions:
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
     }

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,23 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: is damaged: it holds no table")
     return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        InputError: If the file cannot be read or is no TOML.
+    """
+    refuse_special_file(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path}: not a TOML file: it is nested too deeply") from None
 
 
 def parse_json(text: str) -> Any:

@@ -25,6 +25,21 @@ class Distance:
     def __str__(self) -> str:
         return f"{self.value:g}{self.unit}"
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``2px`` (the unit may be left out) or ``1.5m``.
+
+        Raises:
+            ValueError: If it is neither.
+
+        >>> str(Distance.parse("2")), str(Distance.parse("1.5 m"))
+        ('2px', '1.5m')
+        """
+        found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(px|m|)", text.strip().lower())
+        if found is None or not float(found[1]):
+            raise ValueError(f"{text!r} is no distance such as 2px or 1.5m")
+        return cls(float(found[1]), "m" if found[2] == "m" else "px")
+
     def in_pixels(self, grid: Grid) -> float:
         """The same in pixels of a raster.
 

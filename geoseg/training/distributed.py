@@ -11,7 +11,6 @@ from torch import Tensor, distributed, nn
 from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import TrainingError
-from geoseg.training.options import TrainOptions
 
 
 def is_first() -> bool:
@@ -98,20 +97,6 @@ class _Sum(torch.autograd.Function):
         total = gradient.clone()
         distributed.all_reduce(total)
         return total
-
-
-def own_batch_size(options: TrainOptions) -> int:
-    """Patches per step of one process.
-
-    Raises:
-        TrainingError: If the processes cannot share a batch evenly.
-    """
-    size = int(options.batch_size or 1)
-    if size % options.devices:
-        raise TrainingError(
-            f"--batch-size {size} is shared by --devices {options.devices}: give a multiple"
-        )
-    return size // options.devices
 
 
 def sharing_on_gpus(network: nn.Module) -> nn.Module:

@@ -1,7 +1,10 @@
 """What a user decides about training: the only place of its defaults."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
+
+from geoseg.errors import TrainingError
+from geoseg.options import option, parse_count, parse_duration, parse_rate
 
 Average = Literal["none", "ema"]
 
@@ -33,120 +36,232 @@ UNLIMITED = 10**6
 """Passes that no training reaches: its time ends it."""
 
 
+DATA, NETWORK, OPTIMISATION, AUGMENTATION, TIME, MACHINE, RECORDS = (
+    *("Data", "Network", "Optimisation", "Augmentation", "Time", "Machine", "Records"),
+)
+"""Groups of the options."""
+
+LOGGERS = get_args(Logger)
+
+
+def parse_loggers(text: str) -> tuple[Logger, ...]:
+    """Names of loggers.
+
+    >>> parse_loggers("csv,tensorboard")
+    ('csv', 'tensorboard')
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if unknown := [name for name in names if name not in LOGGERS]:
+        raise ValueError(f"{unknown[0]!r} is unknown; known are {', '.join(LOGGERS)}")
+    return cast(tuple[Logger, ...], names)
+
+
+def parse_augmentation(text: str) -> str:
+    """An augmentation specification that is possible."""
+    from geoseg.training.augment import Augmentation
+
+    try:
+        Augmentation.parse(text)
+    except TrainingError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """How a network is trained."""
 
-    arch: str = "unet"
-    """smp's name of the architecture."""
-
-    encoder: str | None = None
-    """smp's name of the encoder; None: the one that packaged weights are for, else resnet18."""
-
-    encoder_weights: str = "auto"
-    """``none``, ``imagenet``, ``package:lite0`` or a file; ``auto``: ``package:lite0`` where it
-    is installed and no encoder is named, else ``none``."""
-
-    init_from: str | None = None
-    """Folder of a bundle whose weights the network begins with; None: of none."""
-
-    freeze_encoder: int = 0
-    """Epochs in which the encoder stays as it is."""
-
-    encoder_lr: float = 1.0
-    """Learning rate of the encoder, as a factor of the others'."""
-
-    loss: str = "ce:0.5+dice:0.5"
-    """Names of `losses.LOSSES`, with weights if they are added: ``ce:0.5+dice:0.5``."""
-
-    label_smoothing: float = 0.0
-    """Share of the truth that cross-entropy spreads over all classes."""
-
-    class_weights: str = "none"
-    """A rule of `class_weights.balanced`, or a list ``background=0,rock=20``."""
-
-    epochs: int | None = None
-    """Passes over the training patches, at most; None: `EPOCHS`, or what the time allows."""
-
-    max_time: float | None = None
-    """Seconds of training with its validation, at most; None: no limit."""
-
-    batch_size: int | None = BATCH_SIZE
-    """Patches per step, on all devices together; None: as many as fit into memory."""
-
-    lr: float | None = 2e-3
-    """Learning rate at its highest; None: found by a range test."""
-
-    optimizer: Optimizer = "adamw"
-    """adam, adamw and asgd as in torch; sgd with momentum 0.9."""
-
-    weight_decay: float | None = None
-    """Of the optimiser; None: torch's own, 0.01 for adamw and 0 for the others."""
-
-    schedule: Schedule = "cosine"
-    """Course of the learning rate; see `schedules`."""
-
-    warmup: float | None = None
-    """Epochs in which the rate rises, or that share of the time if it is over before `epochs`
-    are; None: 5 % of the training for cosine, 30 % for one-cycle."""
-
-    clip: float | None = None
-    """Highest norm of the gradient; None: any."""
-
-    accumulate: int = 1
-    """Batches whose gradients make a step."""
-
-    average: Average = "none"
-    """The model is the network as it is, or a moving average of its weights (ema)."""
-
-    augment: str = "light"
-    """What is changed in patches at random; as `Augmentation.parse` takes it."""
-
-    oversample: str | None = None
-    """``rare``, or classes whose patches are taken more often: ``car=5,road=2``; None: none."""
-
-    samples_per_epoch: int | None = None
-    """Patches of an epoch; None: as many as there are."""
-
-    jitter: bool | None = None
-    """Whether windows are moved off their lattice at random; None: where pixels stay in the
-    orthophotos, as they must for it."""
-
-    early_stopping: int | None = None
-    """Stop after so many epochs without a better one; 0: never; None: `PATIENCE`, and never if a
-    time is given."""
-
-    validate_stitched: bool = False
-    """Whether validation figures are those of blended maps, as in production."""
-
-    monitor: Monitor = "miou"
-    """What makes a model the best: lowest validation loss, or highest validation mean IoU."""
-
-    seed: int = 0
-    """Same patches, same seed: same weights on the CPU."""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-
-    devices: int = 1
-    """Processes that train together, each on a device of its own or a share of the CPU."""
-
-    strategy: Strategy = "auto"
-    """How several devices share the work; auto: ddp, each on its part of every batch."""
-
-    precision: Precision = "auto"
-    """Of the network's arithmetic; auto: the fastest that the hardware has."""
-
-    compile: bool = False
-    """Whether torch compiles the network first: worth it in long trainings."""
-
-    loggers: tuple[Logger, ...] = ()
-    """Lightning's loggers that are told of every epoch, besides history.csv."""
-
-    workers: int | None = None
-    """Processes that read patches; None: half the processors, at most 4."""
+    arch: str = option("unet", group=NETWORK, help="Architecture, smp's name.")
+    encoder: str | None = option(
+        None,
+        group=NETWORK,
+        shown="that of the packaged weights, else resnet18",
+        help="Encoder, smp's name.",
+    )
+    encoder_weights: str = option(
+        "auto",
+        group=NETWORK,
+        help="none, imagenet (hub), package:lite0|lite1|lite2, or a file; auto: package:lite0 "
+        "where geoseg[pretrained] is installed and no --encoder is named, else none.",
+    )
+    init_from: str | None = option(
+        None,
+        group=NETWORK,
+        help="Bundle or run to begin with; classes and bands are found by name, others are new.",
+    )
+    freeze_encoder: int = option(
+        0, min=0, group=NETWORK, metavar="N", help="Epochs in which the encoder does not learn."
+    )
+    encoder_lr: float = option(
+        1.0,
+        min=1e-9,
+        max=1e9,
+        group=NETWORK,
+        metavar="FACTOR",
+        help="Factor on the learning rate of the encoder.",
+    )
+    loss: str = option(
+        "ce:0.5+dice:0.5",
+        group=OPTIMISATION,
+        help="ce, focal, dice, jaccard, lovasz, tversky, or a sum such as ce:0.5+dice:0.5.",
+    )
+    label_smoothing: float = option(
+        0.0, min=0, max=0.99, group=OPTIMISATION, help="Share of the truth that ce spreads."
+    )
+    class_weights: str = option(
+        "none",
+        group=OPTIMISATION,
+        help="Of ce and focal: auto (median frequency), inverse (all/own pixels), effective, "
+        "none, or background=0,rock=20 (others 1; 0 leaves a class out).",
+    )
+    epochs: int | None = option(
+        None,
+        min=1,
+        group=TIME,
+        shown=f"{EPOCHS}; any number with --max-time",
+        help="Most passes over the patches.",
+    )
+    max_time: float | None = option(
+        None,
+        group=TIME,
+        metavar="10m",
+        parse=parse_duration,
+        unit="s",
+        help="Longest time, validation included; the schedule is fitted to it.",
+    )
+    batch_size: int | None = option(
+        BATCH_SIZE,
+        group=OPTIMISATION,
+        metavar="N|auto",
+        parse=parse_count,
+        none="auto",
+        help="Patches per step, on all devices together; auto: what fits into memory.",
+    )
+    lr: float | None = option(
+        2e-3,
+        group=OPTIMISATION,
+        metavar="RATE|auto",
+        parse=parse_rate,
+        none="auto",
+        help="Highest learning rate; auto: found by a range test.",
+    )
+    optimizer: Optimizer = option(
+        "adamw", group=OPTIMISATION, help="Optimiser; sgd has momentum 0.9."
+    )
+    weight_decay: float | None = option(
+        None,
+        min=0,
+        max=1e9,
+        group=OPTIMISATION,
+        shown="0.01 for adamw, else 0",
+        help="Weight decay of the optimiser.",
+    )
+    schedule: Schedule = option("cosine", group=OPTIMISATION, help="LR schedule.")
+    warmup: float | None = option(
+        None,
+        min=0,
+        max=1e9,
+        group=OPTIMISATION,
+        metavar="EPOCHS",
+        shown="5 % of the training for cosine, 30 % for one-cycle",
+        help="Warm-up; with a time that ends before the epochs, that share of it.",
+    )
+    clip: float | None = option(
+        None,
+        min=1e-9,
+        max=1e9,
+        group=OPTIMISATION,
+        metavar="NORM",
+        help="Highest norm of the gradient.",
+    )
+    accumulate: int = option(1, min=1, group=OPTIMISATION, help="Batches that make a step.")
+    average: Average = option(
+        "none", group=OPTIMISATION, help="Keep a moving average of the weights (ema)."
+    )
+    augment: str = option(
+        "light",
+        group=AUGMENTATION,
+        metavar="NAME[:STRENGTH][,...]",
+        parse=parse_augmentation,
+        help="Random changes: none, flips, d4 (turns as well), light, strong, or a list of "
+        "these and of rotation (degrees), scale:0.8-1.25, shear (degrees), crop:0.5 (of the "
+        "side), brightness, contrast, saturation, gamma, noise (shares of a band's range), "
+        "blur (pixels), band-dropout, erasing (probabilities), mixup, cutmix (Beta).",
+    )
+    oversample: str | None = option(
+        None,
+        group=DATA,
+        metavar="rare|CLASS=FACTOR[,...]",
+        help="Take patches with rare classes, or with these, more often.",
+    )
+    samples_per_epoch: int | None = option(
+        None, min=1, group=DATA, metavar="N", shown="all, once each", help="Patches of an epoch."
+    )
+    jitter: bool | None = option(
+        None,
+        group=DATA,
+        shown="where patches are windows into orthophotos, as only they can",
+        help="Move windows off their grid at random.",
+    )
+    early_stopping: int | None = option(
+        None,
+        min=0,
+        group=TIME,
+        shown=f"{PATIENCE}; 0 with --max-time",
+        help="Epochs without a better one before stopping; 0: never.",
+    )
+    validate_stitched: bool = option(
+        False, group=DATA, help="Validate on blended maps instead of windows."
+    )
+    monitor: Monitor = option(
+        "miou", group=OPTIMISATION, help="Validation metric that makes the best model."
+    )
+    seed: int = option(
+        0, min=0, max=2**31 - 1, group=MACHINE, help="Same input, same seed: same weights on CPU."
+    )
+    device: str = option("auto", group=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
+    devices: int = option(
+        1, min=1, group=MACHINE, metavar="N", help="Processes that share every batch."
+    )
+    strategy: Strategy = option(
+        "auto", group=MACHINE, help="How several devices share the work; auto: ddp."
+    )
+    precision: Precision = option(
+        "auto", group=MACHINE, help="Arithmetic of the network; auto: the fastest of the hardware."
+    )
+    compile: bool = option(
+        False, group=MACHINE, help="Compile the network first; pays in long trainings."
+    )
+    loggers: tuple[Logger, ...] = option(
+        (),
+        group=RECORDS,
+        names=("--logger",),
+        metavar="NAME[,NAME]",
+        parse=parse_loggers,
+        help="Loggers besides history.csv: csv, tensorboard, mlflow, wandb.",
+    )
+    workers: int | None = option(
+        None,
+        min=0,
+        group=MACHINE,
+        shown="half the processors, at most 4",
+        help="Processes that read patches.",
+    )
 
     @property
     def most_epochs(self) -> int:
         """Passes over the training patches, at most."""
         return self.epochs or (EPOCHS if self.max_time is None else UNLIMITED)
+
+    def own_batch_size(self) -> int:
+        """Patches per step of one process.
+
+        Raises:
+            TrainingError: If the processes cannot share a batch evenly.
+        """
+        size = self.batch_size or 1
+        if size % self.devices:
+            raise TrainingError(
+                f"--batch-size {size} is shared by --devices {self.devices}: give a multiple"
+            )
+        return size // self.devices

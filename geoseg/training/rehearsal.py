@@ -18,7 +18,6 @@ from lightning.pytorch.callbacks import Callback
 from geoseg.model.network import parameter_count
 from geoseg.model.torch_runtime import choose_precision
 from geoseg.training.cross_validation import check_folds
-from geoseg.training.distributed import own_batch_size
 from geoseg.training.options import UNLIMITED, TrainOptions
 from geoseg.training.run_folder import check_checkpoint
 from geoseg.training.session import Training
@@ -178,7 +177,7 @@ def _plan(training: Training, *, done: int, trainings: int) -> TrainPlan:
 def _watched(training: Training, watch: "_Watch") -> tuple[int, int]:
     """Train and validate a little; how many batches there are in an epoch and in its validation."""
     options = training.options
-    one = replace(options, devices=1, batch_size=own_batch_size(options))
+    one = replace(options, devices=1, batch_size=options.own_batch_size())
     if options.devices > 1:
         training = Training(training.patch_set, training.run, one)
     loaders = training.loaders()

@@ -27,7 +27,6 @@ from geoseg.training.callbacks import MovingAverage, Patience, Progress, Record,
 from geoseg.training.data import PatchDataset, TrainingSamples, make_loader
 from geoseg.training.distributed import (
     is_first,
-    own_batch_size,
     rank,
     share_machine,
     sharing_on_gpus,
@@ -247,7 +246,7 @@ class Training:
         workers = options.workers
         if workers is None:
             workers = min((os.cpu_count() or 1) // 2, 4)
-        common: dict[str, Any] = {"batch_size": own_batch_size(options), "workers": workers}
+        common: dict[str, Any] = {"batch_size": options.own_batch_size(), "workers": workers}
         val_set = PatchDataset(self.patch_set, self.val_patches, augment="none", seed=0)
         return (
             self.samples.loader(first_epoch=first_epoch, **common),

@@ -11,7 +11,7 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.raster.atomic import refuse_existing
 from geoseg.raster.folders import MODEL, TRAINING, kept
 from geoseg.training.callbacks import Record, check_loggers
-from geoseg.training.distributed import check_launched, is_first, own_batch_size
+from geoseg.training.distributed import check_launched, is_first
 from geoseg.training.options import TrainOptions
 from geoseg.training.pictures import draw_validation
 from geoseg.training.run_folder import (
@@ -169,7 +169,7 @@ def _check_possible(options: TrainOptions) -> None:
             package of a logger is not installed.
     """
     if options.batch_size is not None:
-        own_batch_size(options)
+        options.own_batch_size()
     if options.devices > 1 and None in (options.batch_size, options.lr):
         raise TrainingError(
             "--batch-size auto and --lr auto are found by one process: train without "

@@ -5,26 +5,37 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 
 import pytest
-import typer
 
-from geoseg.cli import app
 from geoseg.training.options import TrainOptions
 
 SMALL = ["--arch", "pspnet", "--encoder", "tu-test_resnet", "--workers", 0, "--device", "cpu"]
 
 
-def test_the_command_line_has_the_defaults_of_the_options_that_a_sweep_takes():
-    command = typer.main.get_command(app).commands["train"]
-    words = command.make_context("train", ["patches", "-o", "run"]).params
+def test_the_command_line_has_the_defaults_of_the_options(geoseg, world, patches):
+    [line] = [
+        line
+        for line in geoseg("train", patches, "--dry-run", "--verbose").err.splitlines()
+        if line.startswith("TrainOptions")
+    ]
 
-    options = asdict(TrainOptions())
-    named_otherwise = {"compile", "loggers"}
-    assert {name: words[name] for name in options.keys() - named_otherwise} == {
-        name: value for name, value in options.items() if name not in named_otherwise
-    }
+    assert line == str(TrainOptions())
+
+
+def test_the_record_of_a_training_is_a_file_of_options(geoseg, world, patches):
+    words = ["--epochs", 1, "--max-time", "10m", "--logger", "csv", *SMALL]
+    assert geoseg("train", patches, "-o", world / "run", *words, "-q").code == 0
+    again = ["train", patches, "-o", world / "again", "--config", world / "run" / "run.json"]
+
+    outcome = geoseg(*again, "-q")
+
+    assert outcome.code == 0, outcome.err
+    ours, theirs = (
+        json.loads((world / run / "run.json").read_text())["options"] for run in ("run", "again")
+    )
+    assert ours == theirs
+    assert (ours["arch"], ours["max_time"], ours["loggers"]) == ("pspnet", 600.0, ["csv"])
 
 
 def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
@@ -86,7 +97,7 @@ def test_a_folder_without_a_training_is_not_resumed(geoseg, world, patches):
 
 
 def test_each_logger_that_is_named_is_asked(geoseg, world, patches):
-    outcome = geoseg("train", patches, "-o", world / "run", "--logger", "wandb", "--logger", "csv")
+    outcome = geoseg("train", patches, "-o", world / "run", "--logger", "wandb,csv")
 
     assert outcome.code == 1
     assert "pip install 'geoseg[wandb]'" in outcome.err

@@ -16,7 +16,6 @@ from geoseg.training.distributed import (
     check_launched,
     is_first,
     mean_over_processes,
-    own_batch_size,
     rank,
     share_machine,
     sharing_on_gpus,
@@ -117,9 +116,9 @@ def test_more_processes_than_gpus_are_refused():
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    assert own_batch_size(TrainOptions(batch_size=6, devices=3)) == 2
+    assert TrainOptions(batch_size=6, devices=3).own_batch_size() == 2
     with pytest.raises(TrainingError, match="--batch-size 5 is shared by --devices 2"):
-        own_batch_size(TrainOptions(batch_size=5, devices=2))
+        TrainOptions(batch_size=5, devices=2).own_batch_size()
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,20 @@
 import os
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Literal
 
 import pytest
 
+from geoseg.commands.arguments import Choices
 from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
-from geoseg.training.grid import Choices, Plan, Range, check_figure, read_plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    lr: float | None = 1e-3
-    epochs: int = 1
-    optimizer: Literal["adam", "sgd"] = "adam"
-    encoder_weights: str = "none"
-    devices: int = 1
-    loggers: tuple[Literal["csv", "wandb"], ...] = ()
+from geoseg.training.grid import Plan, Range, check_figure, read_plan
+from geoseg.training.options import TrainOptions
 
 
 @pytest.fixture
 def read(tmp_path):
     def read(text):
         (tmp_path / "grid.toml").write_text(text)
-        return read_plan(tmp_path / "grid.toml", Choices(Options))
+        return read_plan(tmp_path / "grid.toml", Choices(TrainOptions))
 
     return read
 
@@ -90,19 +80,22 @@ def test_a_search_has_ranges_and_lists(read):
         ("[grid]\nlr = []", "is no list"),
         ("[grid]\nlr = [1, 1.0]", "names a value twice"),
         ("[grid]\nlrs = [1]", "did you mean 'lr'"),
-        ("[grid]\noptimizer = ['lion']", "is none of adam, sgd"),
-        ("[fixed]\nlr = 'a'\n[grid]\nepochs = [1]", "lr = 'a': is no number"),
+        ("[grid]\noptimizer = ['lion']", "'lion' is not one of 'adam', "),
+        ("[fixed]\nlr = 'a'\n[grid]\nepochs = [1]", "lr = 'a': 'a' is no number"),
         ("[fixed]\nlr = 1\n[grid]\nlr = [2]", "both in \\[fixed\\] and in \\[grid\\]"),
         ("[search]\nlr = [1, 2]", "needs trials"),
         ("[search]\ntrials = true\nlr = [1, 2]", "needs trials"),
         ("[search]\ntrials = 3", "names no option"),
         ("[search]\ntrials = 3\nlr = {low = 2, high = 1}", "low is less than high"),
         ("[search]\ntrials = 3\nlr = {low = 2}", "high = ..."),
-        ("[search]\ntrials = 3\nlr = {low = 0, high = 1, log = true}", "numbers above 0"),
-        ("[search]\ntrials = 3\nlr = {low = 0, high = 1, step = 2}", "step is a number"),
+        ("[search]\ntrials = 3\nweight_decay = {low = 0, high = 1, log = true}", "numbers above 0"),
+        ("[search]\ntrials = 3\nlr = {low = 0.5, high = 1, step = 2}", "step is a number"),
         ("[search]\ntrials = 3\noptimizer = {low = 0, high = 1}", "give a list"),
         ("[search]\ntrials = 3\nepochs = {low = 4, high = 16, step = 0.5}", "so is its step"),
-        ("[search]\ntrials = 3\nlr = {low = 0, high = inf}", "lr = inf: is no finite number"),
+        (
+            "[search]\ntrials = 3\nlr = {low = 1, high = inf}",
+            "lr = inf: 'inf' is no number above 0",
+        ),
         ("[search]\ntrials = 3\nlr = [1]\nmaximize = 'val_mIoU'", "it is val_miou, or iou_ and a"),
         ("[search]\ntrials = 3\nlr = [1]\nmaximize = 'val_loss'", "it is val_miou, or iou_ and a"),
         ("[search]\ntrials = 3\nloggers = ['csv', 'csv,wandb']", "which a search cannot choose"),
@@ -156,7 +149,7 @@ def test_a_search_needs_validation(patch_set):
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        read_plan(tmp_path / "none.toml", Choices(Options))
+        read_plan(tmp_path / "none.toml", Choices(TrainOptions))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")

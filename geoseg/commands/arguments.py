@@ -1,0 +1,297 @@
+"""Command-line arguments made from the options dataclasses of the steps."""
+
+import difflib
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from geoseg.errors import InputError
+from geoseg.options import OptionField, as_word, build, options_of
+
+CONFIG = "config"
+"""Name of the option that every command with options has."""
+
+UNSET = ("auto", "none")
+"""Words in a file for the default of an option that is worked out."""
+
+NOT_IN_A_FILE = {CONFIG, "help", "output", "overwrite", "resume", "dry_run"}
+"""Parameters that a file of options does not set: what one call does, not how."""
+
+
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function that takes options dataclasses.
+
+    Each parameter that is annotated with such a dataclass becomes an option of the command line
+    per field, and a ``--config FILE`` that sets them. All other parameters stay as they are.
+
+    Args:
+        function: Annotated for typer; its parameters after ``*`` may be options dataclasses.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    classes = {name: hint for name, hint in hints.items() if isinstance(hint, type)}
+    steps = {name: options_of(cls) for name, cls in classes.items() if is_dataclass(cls)}
+    declared = {name: each for step in steps.values() for name, each in step.items()}
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        given.pop(CONFIG)
+        for name, step in steps.items():
+            values = {each: _unset(field, given.pop(each)) for each, field in step.items()}
+            given[name] = build(classes[name], values)
+        function(**given)
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in steps:
+            parameters += map(_parameter, steps[name].values())
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+    parameters.append(_config_parameter(declared))
+    _sign(command, parameters)
+    return command
+
+
+def _sign(command: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> None:
+    """Give a function the parameters that typer is to see."""
+    command.__signature__ = inspect.Signature([*parameters])  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+
+
+def _unset(each: OptionField, value: Any) -> Any:
+    """The value of a field from what typer gives: tuples for lists, the default for none."""
+    if each.declaration.parse is None and isinstance(value, list | tuple):
+        value = tuple(value) or None
+    return each.default if value is None and each.declaration.none is None else value
+
+
+def _parameter(each: OptionField) -> inspect.Parameter:
+    """The parameter by which typer knows an option."""
+    declared = each.declaration
+    kind: Any = _without_none(each.hint)
+    default = each.default
+    more: dict[str, Any] = {"min": declared.min, "max": declared.max}
+    if declared.parse is not None:
+        kind, more = Any, {"parser": parser(declared.parse, declared.none)}
+        default = None if default in (None, ()) else str(default)
+    elif get_origin(kind) is tuple:
+        kind, default = types.GenericAlias(list, get_args(kind)[0]), None
+    if default is None and declared.none is not None:
+        default = declared.none
+    names = declared.names or (f"--{each.name.replace('_', '-')}",)
+    if kind is bool and each.default is None:
+        names = (f"{names[0]}/--no-{names[0].removeprefix('--')}",)
+    info = typer.Option(
+        *names,
+        help=declared.help,
+        metavar=declared.metavar,
+        rich_help_panel=declared.group,
+        show_default=declared.default or (default is not None and default is not False),
+        **more,
+    )
+    kind = kind if default is not None else kind | None
+    return inspect.Parameter(
+        each.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, info],
+    )
+
+
+def parser(parse: Callable[[str], Any], none: str | None = None) -> Callable[[str], Any]:
+    """What typer takes for a function that raises ValueError.
+
+    Args:
+        parse: Makes a value of a word.
+        none: Word for the value None.
+    """
+
+    def parsed(text: str) -> Any:
+        if none is not None and text.lower() == none:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            other = "" if none is None else f", nor {none}"
+            raise typer.BadParameter(f"{error}{other}") from None
+
+    return parsed
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        others = [each for each in get_args(hint) if each is not types.NoneType]
+        return others[0] if len(others) == 1 else Union[tuple(others)]  # noqa: UP007
+    return hint
+
+
+def _config_parameter(declared: Mapping[str, OptionField]) -> inspect.Parameter:
+    def take(ctx: typer.Context, path: Path | None) -> Path | None:
+        if path is not None and not ctx.resilient_parsing:
+            words = _config_words(ctx, path, declared)
+            ctx.default_map = {**(ctx.default_map or {}), **words}
+        return path
+
+    info = typer.Option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        callback=take,
+        help="Options by name, in TOML or a `run.json`; those of the command line go first.",
+    )
+    return inspect.Parameter(
+        CONFIG,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[Path | None, info],
+    )
+
+
+def _config_words(
+    ctx: typer.Context, path: Path, declared: Mapping[str, OptionField]
+) -> dict[str, Any]:
+    """Options of a file, as they would stand on the command line.
+
+    Raises:
+        BadParameter: If it names an option that there is not, or a value that it does not take.
+        InputError: If it cannot be read.
+    """
+    words: dict[str, Any] = {}
+    for key, value in _read_config(path, declared).items():
+        try:
+            parameter = find_parameter(ctx.command.params, key)
+            checked_value(ctx, parameter, value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{path}: {key}: {error}", param_hint="--config") from None
+        words[parameter.name] = in_words(value, parameter)
+    return words
+
+
+def _read_config(path: Path, declared: Mapping[str, OptionField]) -> dict[str, Any]:
+    """Options by name: of a flat TOML file, or of the record of a training.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    from geoseg.raster.records import read_record, read_toml
+
+    if path.suffix.lower() != ".json":
+        return read_toml(path)
+    options = read_record(path).get("options")
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: holds no options; name a `run.json`, or a TOML file")
+    words = {
+        name: as_word(declared[name].declaration, value) if name in declared else value
+        for name, value in options.items()
+    }
+    return {name: word for name, word in words.items() if word is not None}
+
+
+def in_words(value: Any, parameter: Any) -> Any:
+    """A value of a file as it would stand on the command line, so that it is checked as there.
+
+    Args:
+        value: A number, a word, true or false, or a list of them.
+        parameter: The command's, as typer has it.
+    """
+    if not isinstance(value, list | tuple):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    words = [str(each) for each in value]
+    return words if parameter.multiple or parameter.nargs == -1 else ",".join(words)
+
+
+def checked_value(ctx: typer.Context, parameter: Any, written: Any) -> Any:
+    """What a parameter makes of a value of a file.
+
+    Raises:
+        ValueError: If it does not take it.
+    """
+    try:
+        return parameter.process_value(ctx, in_words(written, parameter))
+    except typer.BadParameter as error:
+        reason = error.message.removeprefix("Value error, ").rstrip(".")
+        raise ValueError(reason[:1].lower() + reason[1:]) from None
+
+
+def find_parameter(parameters: Iterable[Any], written: str) -> Any:
+    """The parameter of a command by its name or flag, with hyphens or underscores.
+
+    Raises:
+        ValueError: If there is none, or a file cannot set it.
+    """
+    by_name: dict[str, Any] = {}
+    for each in parameters:
+        if each.param_type_name == "option" and each.name not in NOT_IN_A_FILE:
+            by_name |= dict.fromkeys(
+                [_plain(name) for name in (*each.opts, each.name) if len(name.strip("-")) > 1], each
+            )
+    name = _plain(written)
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{written!r} is no option that a file can set{hint}")
+    return by_name[name]
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("--").replace("_", "-")
+
+
+class Choices:
+    """Values of a step's options from a file, checked as on the command line."""
+
+    def __init__(self, options: type) -> None:
+        """Prepare.
+
+        Args:
+            options: The dataclass.
+        """
+        self._options = options_of(options)
+
+        def command(**_: Any) -> None:
+            """Only parsed, never called."""
+
+        _sign(command, map(_parameter, self._options.values()))
+        app = typer.Typer()
+        app.command()(command)
+        self._context = typer.Context(typer.main.get_command(app))
+
+    def name(self, written: str) -> str:
+        """The option that is meant; hyphens are as good as underscores.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        return str(find_parameter(self._context.command.params, written).name)
+
+    def value(self, name: str, written: Any) -> Any:
+        """The value that an option takes.
+
+        Args:
+            name: Of the option.
+            written: A number, a word, true or false, or a list of them.
+
+        Raises:
+            ValueError: If it is not of the option's type, or out of its bounds.
+        """
+        each = self._options[name]
+        if written is None or (written in UNSET and each.default is None):
+            return None
+        parameter = find_parameter(self._context.command.params, name)
+        try:
+            return _unset(each, checked_value(self._context, parameter, written))
+        except ValueError as error:
+            raise ValueError(f"{name} = {written!r}: {error}") from None
+
+    def is_whole(self, name: str) -> bool:
+        """Whether an option is a whole number."""
+        return _without_none(self._options[name].hint) is int
+
+    def is_number(self, name: str) -> bool:
+        """Whether an option is a number."""
+        return _without_none(self._options[name].hint) in (int, float)

@@ -1,0 +1,272 @@
+"""Options of a step, declared once, in its dataclass: type, default, bounds, group and help.
+
+The command line, ``--config`` and the grids of a sweep are made of these declarations.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_type_hints
+
+T = TypeVar("T")
+
+_KEY = "option"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What is declared of an option besides its type and default."""
+
+    help: str
+    """A sentence for people."""
+
+    group: str
+    """Panel of the help."""
+
+    min: float | None = None
+    """Lowest value."""
+
+    max: float | None = None
+    """Highest value."""
+
+    metavar: str | None = None
+    """Placeholder of the value in the help; None: made from the type."""
+
+    names: tuple[str, ...] = ()
+    """On the command line; empty: the field's name with hyphens."""
+
+    parse: Callable[[str], Any] | None = None
+    """Makes a value of a word, or raises ValueError; None: as the type does."""
+
+    none: str | None = None
+    """Word for the value None, which is shown as the default; None: there is no such word."""
+
+    unit: str = ""
+    """Unit of the numbers of a record, where a word must have one: ``s``."""
+
+    default: str | None = None
+    """Text of the help for a default that is worked out; None: the default itself."""
+
+
+class OptionField(NamedTuple):
+    """A field of a dataclass of options, or of a dataclass inside it."""
+
+    name: str
+    hint: Any
+    default: Any
+    declaration: Declaration
+
+
+def option(
+    default: Any,
+    *,
+    help: str,  # noqa: A002 as typer and argparse call it
+    group: str,
+    min: float | None = None,  # noqa: A002 likewise
+    max: float | None = None,  # noqa: A002 likewise
+    metavar: str | None = None,
+    names: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+    none: str | None = None,
+    unit: str = "",
+    shown: str | None = None,
+) -> Any:
+    """A field of a dataclass of options.
+
+    Args:
+        default: Its value unless another is given.
+        help: A sentence for people.
+        group: Panel of the help.
+        min: Lowest value.
+        max: Highest value.
+        metavar: Placeholder of the value in the help.
+        names: On the command line, if they are not the field's name with hyphens.
+        parse: Makes a value of a word, or raises ValueError.
+        none: Word for the value None.
+        unit: Unit of the numbers of a record, where a word must have one.
+        shown: Text of the help for a default that is worked out.
+    """
+    declaration = Declaration(
+        help=help,
+        group=group,
+        min=min,
+        max=max,
+        metavar=metavar,
+        names=names,
+        parse=parse,
+        none=none,
+        unit=unit,
+        default=shown,
+    )
+    return field(default=default, metadata={_KEY: declaration})
+
+
+@cache
+def options_of(cls: type) -> Mapping[str, OptionField]:
+    """Options of a dataclass by name; those of dataclasses among its fields are included.
+
+    >>> @dataclass(frozen=True)
+    ... class Tiling:
+    ...     size: int = option(256, min=16, group="Windows", help="Side, in pixels.")
+    >>> options_of(Tiling)["size"].default
+    256
+    """
+    return {each.name: each for each in _walk(cls)}
+
+
+def _walk(cls: type) -> Iterator[OptionField]:
+    hints = get_type_hints(cls)
+    for each in fields(cls):
+        if _KEY in each.metadata:
+            yield OptionField(each.name, hints[each.name], each.default, each.metadata[_KEY])
+        elif is_dataclass(hints[each.name]):
+            yield from _walk(hints[each.name])
+
+
+def build(cls: type[T], given: Mapping[str, Any]) -> T:
+    """A dataclass of options from values by name; all others keep their defaults.
+
+    Args:
+        cls: The dataclass.
+        given: Values by the names of `options_of`; others are passed over.
+    """
+    hints = get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for each in fields(cls):  # type: ignore[arg-type]
+        if _KEY in each.metadata:
+            if each.name in given:
+                arguments[each.name] = given[each.name]
+        elif is_dataclass(inner := hints[each.name]):
+            arguments[each.name] = build(cast(type, inner), given)
+    return cls(**arguments)
+
+
+def as_word(declared: Declaration, value: Any) -> Any:
+    """What is written for a value of a record: its unit is added, and None has a word or none."""
+    if value is None:
+        return declared.none
+    return f"{value}{declared.unit}" if declared.unit else value
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Band numbers.
+
+    >>> parse_bands("4,1,2")
+    (4, 1, 2)
+    """
+    try:
+        bands = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        bands = ()
+    if not bands or min(bands) < 1:
+        raise ValueError(f"{text!r} is no list of band numbers such as 1,2,3")
+    return bands
+
+
+def parse_nodata(text: str) -> float | Literal["none"]:
+    """A nodata value, or "none" for the wish that every value be data.
+
+    >>> parse_nodata("-9999"), parse_nodata("none")
+    (-9999.0, 'none')
+    """
+    if text.lower() == "none":
+        return "none"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a number nor none") from None
+
+
+def parse_count(text: str) -> int:
+    """A number of things, from 1.
+
+    >>> parse_count("4")
+    4
+    """
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise ValueError(f"{text!r} is no number from 1")
+
+
+def parse_rate(text: str) -> float:
+    """A number above 0.
+
+    >>> parse_rate("1e-3")
+    0.001
+    """
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(f"{text!r} is no number above 0")
+    return rate
+
+
+UNITS = {"B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes; a number without its unit could be any.
+
+    >>> parse_size("500MB"), parse_size("1.5g")
+    (500000000, 1500000000)
+    """
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(?:([KMGT])B?|(B))?", text.strip().upper())
+    if found is not None and found[2] is found[3] is None and float(found[1]):
+        raise ValueError(f"{text!r} has no unit; write {found[1]}MB or {found[1]}GB")
+    if found is None or not (size := round(float(found[1]) * UNITS[found[2] or found[3] or "B"])):
+        raise ValueError(f"{text!r} is no size such as 500MB or 2GB")
+    return size
+
+
+def parse_bounds(text: str) -> tuple[float, float, float, float]:
+    """``(x_min, y_min, x_max, y_max)``.
+
+    >>> parse_bounds("1,2,3.5,4")
+    (1.0, 2.0, 3.5, 4.0)
+    """
+    try:
+        x_min, y_min, x_max, y_max = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is no XMIN,YMIN,XMAX,YMAX") from None
+    if not all(map(math.isfinite, (x_min, y_min, x_max, y_max))):
+        raise ValueError(f"{text!r}: bounds are finite numbers")
+    if not (x_min < x_max and y_min < y_max):
+        raise ValueError(f"{text!r}: minima come before maxima: XMIN,YMIN,XMAX,YMAX")
+    return x_min, y_min, x_max, y_max
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """One of several parts, from 1.
+
+    >>> parse_part("2/8")
+    (2, 8)
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"{text!r} is no part such as 2/8")
+    return int(found[1]), int(found[2])
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds; a number without its unit could be any.
+
+    >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("90s")
+    (600.0, 5400.0, 90.0)
+    """
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([smh]?)", text.strip().lower())
+    if found is not None and not found[2] and float(found[1]):
+        number = found[1]
+        raise ValueError(
+            f"{text!r} has no unit; write {number}s, {number}m or {number}h, for seconds, minutes "
+            f"or hours"
+        )
+    if found is None or not (seconds := float(found[1]) * SECONDS.get(found[2], 0)):
+        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1.5h")
+    return seconds
