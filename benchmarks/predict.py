@@ -31,7 +31,7 @@ from rasterio.windows import Window
 from geoseg import cli
 from geoseg.labels.legend_files import load_legend
 from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.ensemble import LoadedModels
+from geoseg.model.ensemble import LoadedModels, RuntimeOptions
 from geoseg.prediction.map_writer import MapOutputs
 from geoseg.prediction.plan import SIZES, PredictOptions
 from geoseg.prediction.predict import plan_map, predict_map
@@ -135,7 +135,7 @@ def run(*words: object) -> None:
 
 def models(name: str) -> LoadedModels:
     """The model, to be run by some runtime."""
-    return LoadedModels([ModelBundle.load(MODEL)], **RUNTIMES[name])
+    return LoadedModels([ModelBundle.load(MODEL)], RuntimeOptions(**RUNTIMES[name]))
 
 
 def default_lattice(side: int) -> Lattice:

@@ -12,6 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast, get_type_hints
 
 T = TypeVar("T")
 
+CALL = "Options"
+"""Group of the options of one call, such as ``--resume``, which typer gives this name too."""
+
 _KEY = "option"
 
 

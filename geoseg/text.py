@@ -1,9 +1,11 @@
 """The classes of a map: index, value in files, name and colour, and what sources call them."""
 
+import math
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
+from typing import TypeGuard
 
 LEAST = 9
 """Characters of a column, so that tables one below the other look alike."""
@@ -140,9 +142,14 @@ NULLS = ("", "nan", "<na>", "nat")
 """Texts, in lower case, that stand for no value at all in a column."""
 
 
+def _is_float(value: object) -> TypeGuard[Real]:
+    """Whether a cell is a floating-point number, NumPy's too, which need not be imported."""
+    return isinstance(value, Real) and not isinstance(value, Integral)
+
+
 def as_text(value: object) -> str:
     """Attribute values compare as text: 4, 4.0 and "4" are the same."""
-    if isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
+    if _is_float(value) and float(value).is_integer():
         return str(int(float(value)))
     return str(value).strip()
 
@@ -153,6 +160,6 @@ def is_null(value: object) -> bool:
     >>> [is_null(each) for each in (None, float("nan"), float("inf"), " ", "NaN", 0, "None", "inf")]
     [True, True, True, True, True, False, False, False]
     """
-    if isinstance(value, float | np.floating) and not np.isfinite(value):
+    if _is_float(value) and not math.isfinite(value):
         return True
     return value is None or as_text(value).lower() in NULLS

@@ -2,17 +2,21 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, print_json
+from geoseg.prediction.map_writer import LayerOptions
+from geoseg.prediction.mosaic import MosaicOptions
 
 NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
 """Parameters that mean nothing where parts are joined."""
 
 
+@with_options
 def mosaic(
     ctx: typer.Context,
     inputs: Annotated[
@@ -24,60 +28,42 @@ def mosaic(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Class map to write (GeoTIFF).")],
     *,
-    method: Annotated[
-        Literal["blend", "max", "first", "last", "majority"] | None,
-        typer.Option(help="[default: blend for scores, majority for class maps]"),
-    ] = None,
+    options: MosaicOptions,
     legend: Annotated[
         str | None,
         typer.Option("--legend", "-l", help="Classes, where the files do not name them."),
     ] = None,
-    scores: options.Scores = False,
-    score_type: options.ScoreType = "uint8",
-    confidence: options.Confidence = None,
+    layers: LayerOptions,
     parts: Annotated[
         bool,
         typer.Option("--parts", help="Join the parts that `predict --part` has written."),
     ] = False,
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Resample scenes onto the first one's grid.")
-    ] = False,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Blend windows, score rasters or class maps into one georeferenced map."""
-    options.refuse_other_formats("--output", output)
+    shared.refuse_other_formats("--output", output)
     if parts:
-        options.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
-    from geoseg.commands.options import reserve
+        shared.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
     from geoseg.labels.legend_files import load_legend
-    from geoseg.prediction.map_writer import MapOutputs
     from geoseg.prediction.mosaic import mosaic
     from geoseg.prediction.parts import join_parts
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters
 
-    outputs = MapOutputs(
-        class_map=output,
-        scores=options.beside(output, "scores") if scores else None,
-        score_type=score_type,
-        confidence=options.beside(output, "confidence") if confidence else None,
-        confidence_kind=confidence or "margin",
-        overwrite=overwrite,
-    )
+    outputs = layers.outputs(output, overwrite=overwrite)
     paths = find_rasters(inputs)
     own = [Output(path) for path in outputs.files[::-1]]
-    reserve(ctx, own, [paths, inputs, legend], overwrite=overwrite)
+    shared.reserve(ctx, own, [paths, inputs, legend], overwrite=overwrite)
     if parts:
         report = join_parts(paths, outputs)
     else:
         report = mosaic(
             paths,
             outputs,
-            method=method,
+            options,
             legend=load_legend(legend) if legend else None,
-            resample=resample,
             watch=Talk(quiet=quiet).watch("mosaic"),
         )
     if json:

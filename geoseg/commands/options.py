@@ -118,21 +118,6 @@ ColorTolerance = Annotated[
     ),
 ]
 
-Scores = Annotated[
-    bool,
-    typer.Option("--scores", help="Write class scores beside the map as well: NAME_scores.tif."),
-]
-
-Confidence = Annotated[
-    Literal["score", "margin", "entropy"] | None,
-    typer.Option(
-        "--confidence",
-        help="Write confidence of this kind beside the map as well: NAME_confidence.tif.",
-    ),
-]
-
-ScoreType = Annotated[Literal["uint8", "float32"], typer.Option(help="uint8 holds score x 254.")]
-
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads [default: one per processor].")
 ]
@@ -140,8 +125,6 @@ Workers = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Same input, same seed: same result.")
 ]
-
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
@@ -175,15 +158,6 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
         source = ctx.get_parameter_source(parameter.name or "")
         if parameter.name in names and source is not None and source.name != "DEFAULT":
             raise typer.BadParameter(why, ctx=ctx, param_hint=f"'{parameter.opts[0]}'")
-
-
-def beside(target: Path, what: str) -> Path:
-    """Where another layer of a map is written.
-
-    >>> beside(Path("town.tif"), "scores").name
-    'town_scores.tif'
-    """
-    return target.with_name(f"{target.stem}_{what}.tif")
 
 
 def refuse_other_formats(option: str, *paths: Path | None) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -13,13 +13,35 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.model.bundle import GSD_TOLERANCE, MULTIPLE, ModelBundle
 from geoseg.model.runtime import open_runtime
-from geoseg.model.segmenter import Runtime
+from geoseg.model.segmenter import Precision, Runtime, RuntimeName
+from geoseg.options import option
 from geoseg.patches.training_ground import TrainingGround
 
 Augmentation = Literal["flips", "d4"]
 """The image and its mirrorings, or all eight turns and mirrorings of a square."""
 
+MODEL = "Model"
+"""Group of the options that say how networks are run."""
+
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """What runs the networks, and on which views of a window."""
+
+    test_time_augmentation: Augmentation | None = option(
+        None,
+        group=MODEL,
+        help="Average over mirrored (4 views), or turned and mirrored windows (8).",
+    )
+    runtime: Literal["auto", RuntimeName] = option(
+        "auto", group=MODEL, help="What runs the network."
+    )
+    precision: Literal["auto", Precision] = option(
+        "auto", group=MODEL, help="Of the network's arithmetic; int8 after `geoseg quantize`."
+    )
+    device: str = option("auto", group=MODEL, help="auto, cpu, cuda, cuda:1, mps.")
 
 
 class Ensemble:
@@ -126,27 +148,25 @@ class LoadedModels:
     def __init__(
         self,
         bundles: Sequence[ModelBundle],
+        options: RuntimeOptions | None = None,
         *,
-        augmentation: Augmentation | None = None,
         open_one: Callable[..., Runtime] = open_runtime,
-        **choices: Any,
     ) -> None:
         """Prepare.
 
         Args:
             bundles: Whose legends, bands and GSD must agree.
-            augmentation: Turns and mirrorings over which scores are averaged.
+            options: What runs them.
             open_one: Opens one model.
-            choices: What is handed on to it.
 
         Raises:
             BundleError: If the bundles do not go together.
         """
         self.bundle = bundles[0]
         self._bundles = bundles
-        self._augmentation = augmentation
+        self._options = options or RuntimeOptions()
+        self._augmentation = self._options.test_time_augmentation
         self._open_one = open_one
-        self._choices = choices
         self._open: dict[tuple[int, int, int | None], Runtime] = {}
         for other in bundles[1:]:
             _check_agreement(self.bundle, other)
@@ -171,7 +191,7 @@ class LoadedModels:
             "settings_sha256": settings if several else settings[0],
         }
         proofs = [each.quantized for each in self._bundles if each.quantized]
-        if proofs and self._choices.get("precision") in ("auto", "int8"):
+        if proofs and self._options.precision in ("auto", "int8"):
             record["int8_sha256"] = [dict(proof.sha256) for proof in proofs]
         if self._augmentation:
             record["test_time_augmentation"] = self._augmentation
@@ -218,7 +238,9 @@ class LoadedModels:
                 window_size=window_size,
                 network_size=self._own_size(each, window_size, network_size),
                 batch_size=batch_size,
-                **self._choices,
+                runtime=self._options.runtime,
+                precision=self._options.precision,
+                device=self._options.device,
             )
             for each in self._bundles
         ]

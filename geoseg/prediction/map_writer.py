@@ -20,6 +20,7 @@ from geoseg.labels.style import (
     sidecars,
     write_sidecars,
 )
+from geoseg.options import option
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.chunks import Pieces
 from geoseg.prediction.scores import (
@@ -36,6 +37,38 @@ from geoseg.raster.window import Window, blocks
 from geoseg.raster.writer import BLOCK, RasterFormat
 
 ScoreType = Literal["uint8", "float32"]
+
+LAYERS = "Layers"
+"""Group of the options that say what is written beside a class map."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions:
+    """What is written beside a class map."""
+
+    scores: bool = option(
+        False,
+        group=LAYERS,
+        help="Write class scores beside the map as well: NAME_scores.tif.",
+    )
+    score_type: ScoreType = option("uint8", group=LAYERS, help="uint8 holds score x 254.")
+    confidence: Confidence | None = option(
+        None,
+        group=LAYERS,
+        help="Write confidence of this kind beside the map as well: NAME_confidence.tif.",
+    )
+
+    def outputs(self, class_map: Path, *, overwrite: bool) -> "MapOutputs":
+        """The files of a map: its layers lie beside it."""
+        name = class_map.stem
+        return MapOutputs(
+            class_map=class_map,
+            scores=class_map.with_name(f"{name}_scores.tif") if self.scores else None,
+            score_type=self.score_type,
+            confidence=class_map.with_name(f"{name}_confidence.tif") if self.confidence else None,
+            confidence_kind=self.confidence or "margin",
+            overwrite=overwrite,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from geoseg.errors import GridMismatchError, InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.labels.pixel_classes import CLASS_MAP, PixelClasses
+from geoseg.options import CALL, option
 from geoseg.patches.training_ground import TAG, merged_records, record_of
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import SCORES, MapOutputs, MapReport, write_map
@@ -244,13 +245,25 @@ FOR_SCORES: tuple[Method, ...] = ("blend", "max", "first", "last")
 FOR_CLASS_MAPS: tuple[Method, ...] = ("majority", "first", "last")
 
 
+@dataclass(frozen=True, kw_only=True)
+class MosaicOptions:
+    """How maps are brought together."""
+
+    method: Method | None = option(
+        None,
+        group=CALL,
+        shown="blend for scores, majority for class maps",
+        help="What becomes of ground that several maps show.",
+    )
+    resample: bool = option(False, group=CALL, help="Resample scenes onto the first one's grid.")
+
+
 def mosaic(
     paths: Sequence[Path],
     outputs: MapOutputs,
+    options: MosaicOptions | None = None,
     *,
-    method: Method | None = None,
     legend: Legend | None = None,
-    resample: bool = False,
     watch: Watch = lambda parts, _: parts,
 ) -> MapReport:
     """Bring windows, score rasters or class maps together in one map.
@@ -260,9 +273,8 @@ def mosaic(
     Args:
         paths: Windows of ``predict --windows``, score rasters, or class maps.
         outputs: Files to write.
-        method: How; None: ``blend`` for scores, ``majority`` for class maps.
+        options: How.
         legend: The classes; None: as the files say.
-        resample: Bring scenes of other grids onto the first one's.
         watch: Shows progress over windows or blocks.
 
     Raises:
@@ -271,8 +283,9 @@ def mosaic(
         GridMismatchError: If their grids differ and they are not to be resampled.
         OutputError: If a file cannot be written.
     """
+    options = options or MosaicOptions()
     outputs.refuse_existing()
-    layout = window_layout(paths)
+    layout, method = window_layout(paths), options.method
     if layout is not None and method in (None, "blend"):
         return _blend_windows(paths, layout, outputs, watch)
     tags = [read_tags(path) for path in paths]
@@ -284,7 +297,7 @@ def mosaic(
         raise InputError(f"--method {method} is not for {kind}, which {paths[0]} holds")
     whole = layout.grid.part(_region(layout)) if layout else None
     with open_scenes(
-        paths, legend, class_maps=class_maps, resample=resample, whole=whole
+        paths, legend, class_maps=class_maps, resample=options.resample, whole=whole
     ) as scenes:
         combine = METHODS[method]
         layers = watch(scenes.layers(), scenes.block_count)

@@ -9,9 +9,10 @@ import psutil
 
 from geoseg.errors import BundleError, EmptyError, InputError
 from geoseg.model.bundle import LARGEST, MULTIPLE, ModelBundle
+from geoseg.options import CALL, option, parse_bounds, parse_count, parse_part, parse_size
 from geoseg.prediction.window_grid import Lattice, Taper, fitting_overhang
 from geoseg.raster.polygons import Area
-from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
 from geoseg.raster.window import Window
 from geoseg.raster.writer import BLOCK
 
@@ -30,6 +31,12 @@ SPARE = 1.05
 DEFAULT_OVERLAP = 8
 """Windows overlap by an eighth of their side unless the user says otherwise."""
 
+SMALLEST = 32
+"""Side of the smallest window, in pixels: encoders halve it five times."""
+
+WINDOWS = "Windows"
+"""Group of the options that say how an orthophoto is divided."""
+
 OVERHANG = 8
 """Pixels by which the outermost windows reach beyond the raster; see docs/overlap.md."""
 
@@ -41,47 +48,62 @@ OVERHANG_PART = 8
 class PredictOptions:
     """How an orthophoto is predicted."""
 
-    patch_size: int | None = None
-    """Side of a window as the network sees it, in pixels; None: what suits."""
-
-    stride: int | None = None
-    """Step between windows, in pixels; None: as the overlap says."""
-
-    overlap: int | None = None
-    """Pixels that windows share, if no stride is given; None: an eighth of a window."""
-
-    taper: Taper = "hann"
-    """How windows fade into each other."""
-
-    batch_size: int | None = None
-    """Windows that are scored at a time; None: as the runtime likes it."""
-
-    resample: bool = False
-    """Whether windows are resampled to the model's GSD, and scores back."""
-
+    patch_size: int | None = option(
+        None,
+        min=SMALLEST,
+        group=WINDOWS,
+        shown=f"{SIZES[0]} to {SIZES[-1]}, what suits",
+        help="Side of a window as the network sees it, in pixels.",
+    )
+    stride: int | None = option(
+        None, min=1, group=WINDOWS, shown="7/8 of a window", help="Step between windows, at most."
+    )
+    overlap: int | None = option(
+        None, min=0, group=WINDOWS, help="Overlap of windows, instead of --stride."
+    )
+    taper: Taper = option("hann", group=WINDOWS, help="How windows fade into each other.")
+    batch_size: int | None = option(
+        None,
+        group=WINDOWS,
+        metavar="N|auto",
+        parse=parse_count,
+        none="auto",
+        help="Windows scored at a time.",
+    )
+    memory: int | None = option(
+        None,
+        group=WINDOWS,
+        metavar="2GB",
+        parse=parse_size,
+        shown="a quarter of what is free, at most 2 GB",
+        help="For reading and blending, besides the network.",
+    )
     read: ReadOptions = field(default_factory=ReadOptions)
-    """How the orthophoto is read."""
-
-    aoi: Path | None = None
-    """Polygons outside of which the map has no data; it ends where they end."""
-
-    aoi_layer: str | None = None
-    """Which layer of that file; None: its only one."""
-
-    bounds: Bounds | None = None
-    """Part of the orthophoto that is mapped."""
-
-    part: tuple[int, int] | None = None
-    """``(i, n)``: only the i-th of n parts of the map, from 1."""
-
-    memory: int | None = None
-    """Bytes that blending and reading may take; None: as the machine has."""
-
-    on_error: Literal["stop", "nodata"] = "stop"
-    """What becomes of blocks that cannot be read."""
-
-    resume: bool = False
-    """Whether an interrupted prediction goes on, and a finished one is left alone."""
+    resample: bool = option(False, group=INPUT, help="Work at the model's GSD.")
+    aoi: Path | None = option(None, group=INPUT, help="Polygons; ground outside does not count.")
+    aoi_layer: str | None = option(None, group=INPUT, help="Layer of the AOI, of several.")
+    bounds: Bounds | None = option(
+        None,
+        group=INPUT,
+        metavar="XMIN,YMIN,XMAX,YMAX",
+        parse=parse_bounds,
+        help="Map only this part, in units of the orthophoto's CRS.",
+    )
+    part: tuple[int, int] | None = option(
+        None,
+        group=INPUT,
+        metavar="I/N",
+        parse=parse_part,
+        help="Only the I-th of N parts of each map, for `geoseg mosaic --parts`.",
+    )
+    on_error: Literal["stop", "nodata"] = option(
+        "stop",
+        group=INPUT,
+        help="What to do where an orthophoto cannot be read: exit code 1 it is.",
+    )
+    resume: bool = option(
+        False, group=CALL, help="Go on with what was interrupted; skip what is done."
+    )
 
     def size(self, bundle: ModelBundle, height: int, width: int) -> int:
         """Side of a window as the network sees it, in pixels.

@@ -16,6 +16,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from geoseg.errors import GeosegWarning, RasterError
+from geoseg.options import option, parse_bands, parse_nodata
 from geoseg.raster.grid import Grid, no_way, same_crs
 from geoseg.raster.paths import unique_names
 from geoseg.raster.storage import (
@@ -39,6 +40,9 @@ from geoseg.raster.storage import (
 )
 from geoseg.raster.window import Window
 
+INPUT = "Input"
+"""Group of the options that say what is read, and how."""
+
 
 class Pixels(NamedTuple):
     """What every read returns."""
@@ -54,20 +58,35 @@ class Pixels(NamedTuple):
 class ReadOptions:
     """How a raster is to be understood."""
 
-    bands: Bands | None = None
-    """Which bands, in which order; None: all but alpha."""
-
-    nodata: float | Literal["none"] | None = None
-    """Value without data; "none": every value is data; None: as the file says."""
-
+    bands: Bands | None = option(
+        None,
+        group=INPUT,
+        names=("--bands", "-b"),
+        metavar="1,2,3",
+        parse=parse_bands,
+        shown="all but alpha",
+        help="Bands to use, from 1.",
+    )
+    nodata: float | Literal["none"] | None = option(
+        None,
+        group=INPUT,
+        metavar="VALUE|none",
+        parse=parse_nodata,
+        shown="as the file says",
+        help="Value without data, or none.",
+    )
+    stacked: tuple[Path, ...] = option(
+        (),
+        group=INPUT,
+        names=("--with",),
+        help="Raster whose bands follow the orthophoto's, such as a surface model; of any CRS and "
+        "resolution, resampled (bilinear) onto the orthophoto. Repeat for more.",
+    )
     on: Grid | None = None
     """Resample onto this grid."""
 
     resampling: Literal["nearest", "bilinear", "average"] = "nearest"
     """How, if `on` is given."""
-
-    stacked: tuple[Path, ...] = ()
-    """Rasters whose bands, all but alpha, follow; resampled (bilinear) onto this one's grid."""
 
 
 class Layer:

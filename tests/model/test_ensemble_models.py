@@ -6,7 +6,7 @@ from rules import Rule, brightest_band
 from geoseg.errors import BundleError
 from geoseg.labels.legend import Legend
 from geoseg.model.bundle import Normalisation
-from geoseg.model.ensemble import LoadedModels
+from geoseg.model.ensemble import LoadedModels, RuntimeOptions
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def load(bundle):
             return Rule(brightest_band, own)
 
         bundles = [bundle, *(replace(bundle, **change) for change in changes)]
-        return LoadedModels(bundles, open_one=open_one, **choices), opened
+        return LoadedModels(bundles, RuntimeOptions(**choices), open_one=open_one), opened
 
     return make
 
@@ -46,7 +46,8 @@ def test_a_model_is_opened_once_per_window_size_and_batch(load):
     models.open(96, 64)
     models.open(96, 64, 2)
 
-    assert [tuple(asked.values()) for asked in opened] == [
+    names = ("window_size", "network_size", "batch_size", "precision")
+    assert [tuple(asked[name] for name in names) for asked in opened] == [
         (64, 64, None, "fp32"),
         (96, 64, None, "fp32"),
         (96, 64, 2, "fp32"),
@@ -71,7 +72,7 @@ def test_models_that_are_averaged_get_windows_that_all_of_them_take(load):
 
 def test_a_map_names_all_models_and_their_views(load):
     alone, _ = load()
-    several, _ = load({"encoder": "other"}, augmentation="d4")
+    several, _ = load({"encoder": "other"}, test_time_augmentation="d4")
 
     assert alone.record["model"] == "unet/tu-test_resnet"
     assert several.record["model"] == ["unet/tu-test_resnet", "unet/other"]

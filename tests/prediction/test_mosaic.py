@@ -16,7 +16,7 @@ from geoseg.labels.legend import Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.prediction.blend import blend
 from geoseg.prediction.map_writer import MapOutputs, write_map
-from geoseg.prediction.mosaic import mosaic
+from geoseg.prediction.mosaic import MosaicOptions, mosaic
 from geoseg.prediction.score import score
 from geoseg.prediction.window_grid import Lattice
 from geoseg.prediction.window_scores import WindowLayout, keep_windows
@@ -40,9 +40,9 @@ def contents(folder):
 def bring_together(tmp_path):
     """A function that makes a mosaic and gives its values."""
 
-    def bring(paths, **options):
+    def bring(paths, legend=None, **options):
         out = tmp_path / "out/map.tif"
-        mosaic(paths, MapOutputs(class_map=out), **options)
+        mosaic(paths, MapOutputs(class_map=out), MosaicOptions(**options), legend=legend)
         [values] = pixels(out)
         return values
 

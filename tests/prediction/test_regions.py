@@ -9,7 +9,7 @@ from rules import like_a_network, random_image
 
 from geoseg.errors import EmptyError, InputError, PartlyReadError, VectorError
 from geoseg.prediction.map_writer import MapOutputs
-from geoseg.prediction.mosaic import mosaic
+from geoseg.prediction.mosaic import MosaicOptions, mosaic
 from geoseg.prediction.parts import join_parts
 
 SCORES = {"scores": "s.tif", "confidence": "c.tif"}
@@ -119,7 +119,7 @@ def test_kept_windows_of_bounds_give_their_part_of_the_map(write_raster, predict
 
     for method in (None, "first"):
         outputs = MapOutputs(class_map=tmp_path / f"{method}.tif")
-        assert mosaic(windows, outputs, method=method).pixels == 34 * 34
+        assert mosaic(windows, outputs, MosaicOptions(method=method)).pixels == 34 * 34
 
     assert (tmp_path / "None.tif").read_bytes() == ours.read_bytes()
     with rasterio.open(ours) as blended, rasterio.open(tmp_path / "first.tif") as first:

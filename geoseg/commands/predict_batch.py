@@ -1,8 +1,7 @@
 """The maps that one call of ``geoseg predict`` makes: where they go, and what is said of them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from itertools import chain, takewhile
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +11,7 @@ import typer
 
 from geoseg.commands.batch import Batch
 from geoseg.commands.console import Talk, echo, in_bytes, print_json
-from geoseg.commands.options import TIFF, beside, check
+from geoseg.commands.options import TIFF, check
 from geoseg.errors import NoPolygonError
 from geoseg.raster.atomic import refuse_unfinished
 from geoseg.raster.folders import WINDOWS
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from geoseg.model.ensemble import LoadedModels
     from geoseg.model.segmenter import Runtime
     from geoseg.patches.patch_set import PatchSet
-    from geoseg.prediction.map_writer import MapOutputs, MapReport
+    from geoseg.patches.record import Split
+    from geoseg.prediction.map_writer import LayerOptions, MapOutputs, MapReport
     from geoseg.prediction.plan import PredictOptions, PredictPlan
 
 
@@ -32,48 +32,32 @@ FAILURES = "failed.json"
 """In a folder of maps: the orthophotos of which there is none, and why."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What is to be written."""
-
-    output: Path
-    """A class map, or a folder of them."""
-
-    scores: bool
-    """Whether scores are written beside it."""
-
-    score_type: Any
-    """As what."""
-
-    confidence: Any
-    """Which figure is written beside it; None: none."""
-
-    windows: Path | None
-    """Folder for the scores of windows."""
-
-    overwrite: bool
-    """Whether existing files are replaced."""
-
-    retry_failed: bool
-    """Whether what failed before is tried again."""
-
-
-class MapJobs:
+class PredictBatch:
     """Orthophotos, and the maps that they are to become."""
 
     def __init__(
         self,
         paths: Sequence[Path],
         models: "LoadedModels",
-        choices: "PredictOptions",
-        wishes: Wishes,
+        options: "PredictOptions",
+        layers: "LayerOptions",
+        output: Path,
+        *,
+        windows: Path | None,
+        overwrite: bool,
+        retry_failed: bool,
         talk: Talk,
     ) -> None:
         self._paths = paths
         self._models = models
-        self._choices = choices
-        self._wishes = wishes
+        self._options = options
+        self._windows = windows
+        self._overwrite = overwrite
         self._talk = talk
+        targets = _targets(paths, output, options.part)
+        self._outputs = [layers.outputs(target, overwrite=overwrite) for target in targets]
+        self._record = None if _is_tiff(output) else output / FAILURES
+        self._retry_failed = retry_failed
         self._told: str | None = None
         self._runtimes: dict[Path, str | None] = {}
 
@@ -99,9 +83,9 @@ class MapJobs:
         from geoseg.prediction.predict import plan_map
 
         path, outputs = job
-        plan = plan_map(path, self._models.bundle, self._choices, outputs)
+        plan = plan_map(path, self._models.bundle, self._options, outputs)
         self._models.open(plan.lattice.size, plan.network_size, plan.batch_size)
-        if not (self._choices.resume or outputs.overwrite):
+        if not (self._options.resume or outputs.overwrite):
             refuse_unfinished(outputs.class_map)
         return path, plan
 
@@ -112,13 +96,12 @@ class MapJobs:
             BadParameter: If one is, holds or lies in an input or another output.
             OutputExistsError: If one exists and is neither to be resumed nor replaced.
         """
-        wishes, several = self._wishes, len(self._paths) > 1
         outputs = [Output(file) for each in self._outputs for file in each.files[::-1]]
-        if wishes.windows is not None:
-            names = [each.class_map.stem for each in self._outputs] if several else ["."]
-            outputs += [Output(wishes.windows / name, WINDOWS) for name in names]
-        read = [self._paths, self._choices.read.stacked, self._choices.aoi, self._models.folders]
-        check(outputs, read, overwrite=wishes.overwrite or self._choices.resume)
+        if self._windows is not None:
+            names = [each.class_map.stem for each in self._outputs] if self._several else ["."]
+            outputs += [Output(self._windows / name, WINDOWS) for name in names]
+        read = [self._paths, self._options.read.stacked, self._options.aoi, self._models.folders]
+        check(outputs, read, overwrite=self._overwrite or self._options.resume)
 
     def run(self, *, json: bool) -> None:
         """Predict all, and say how it went.
@@ -127,12 +110,11 @@ class MapJobs:
             GeosegError: If something went wrong.
         """
         self._check_outputs()
-        output, resume = self._wishes.output, self._choices.resume
         batch = Batch(
             self._talk,
-            record=None if _is_tiff(output) else output / FAILURES,
-            resume=resume,
-            retry_failed=self._wishes.retry_failed,
+            record=self._record,
+            resume=self._options.resume,
+            retry_failed=self._retry_failed,
         )
         jobs = zip(self._paths, self._outputs, strict=True)
         outside: list[str] = []
@@ -158,7 +140,7 @@ class MapJobs:
         from geoseg.prediction.predict import predict_map
 
         path, outputs = job
-        folder = self._wishes.windows
+        folder = self._windows
         started, scored = perf_counter(), _Count()
 
         def begun(plan: "PredictPlan", runtime: "Runtime") -> None:
@@ -174,7 +156,7 @@ class MapJobs:
             path,
             self._models,
             outputs,
-            options=self._choices,
+            options=self._options,
             windows=folder and (folder / outputs.class_map.stem if self._several else folder),
             watch=watch,
             begun=begun,
@@ -194,24 +176,6 @@ class MapJobs:
     @property
     def _several(self) -> bool:
         return len(self._paths) > 1
-
-    @cached_property
-    def _outputs(self) -> "list[MapOutputs]":
-        """The files of each orthophoto."""
-        from geoseg.prediction.map_writer import MapOutputs
-
-        wishes = self._wishes
-        return [
-            MapOutputs(
-                class_map=target,
-                scores=beside(target, "scores") if wishes.scores else None,
-                score_type=wishes.score_type,
-                confidence=beside(target, "confidence") if wishes.confidence else None,
-                confidence_kind=wishes.confidence or "margin",
-                overwrite=wishes.overwrite,
-            )
-            for target in _targets(self._paths, wishes.output, self._choices.part)
-        ]
 
 
 class _Count:
@@ -251,8 +215,10 @@ def predict_set(
     output: Path,
     talk: Talk,
     *,
+    split: "Split | None",
+    batch_size: int | None,
+    overwrite: bool,
     json: bool,
-    **given: Any,
 ) -> None:
     """Predict the patches of a set, and say how it went.
 
@@ -267,9 +233,17 @@ def predict_set(
             f"{output}: name a folder for the maps of patches", param_hint="--output"
         )
     watch = talk.watch("predict")
-    maps = [Output(path) for path in patch_maps(patch_set, output, given["split"])]
-    check(maps, [patch_set.folder, models.folders], overwrite=given["overwrite"])
-    reports = predict_patches(patch_set, models, output, watch=watch, **given)
+    maps = [Output(path) for path in patch_maps(patch_set, output, split)]
+    check(maps, [patch_set.folder, models.folders], overwrite=overwrite)
+    reports = predict_patches(
+        patch_set,
+        models,
+        output,
+        split=split,
+        batch_size=batch_size,
+        overwrite=overwrite,
+        watch=watch,
+    )
     running = models.running
     name = None if running is None else running.name
     talk.say(f"predicted with {name}")
