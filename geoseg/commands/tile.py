@@ -1,22 +1,24 @@
 """``geoseg tile``: orthophotos and reference maps become a patch set."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, in_bytes, print_json, width_of_terminal
+from geoseg.patches.options import TileOptions
 
 if TYPE_CHECKING:
     from geoseg.labels.legend import Legend
-    from geoseg.patches.options import TileOptions
     from geoseg.patches.record import Source
     from geoseg.patches.tile import TileReport
 
 
+@with_options
 def tile(
     ctx: typer.Context,
     orthos: Annotated[
@@ -33,7 +35,7 @@ def tile(
         ),
     ] = None,
     *,
-    legend: options.LegendName,
+    legend: shared.LegendName,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of patches to write.")],
     pairs: Annotated[
         Path | None,
@@ -42,118 +44,53 @@ def tile(
     pair: Annotated[
         Literal["order", "name"], typer.Option(help="How the two lists belong together.")
     ] = "order",
-    patch_size: options.PatchSize = 256,
-    stride: options.Stride = None,
-    edge: Annotated[
-        Literal["shift", "pad", "drop"],
-        typer.Option(help="Last patches end at the edge, hang over it, or are left out."),
-    ] = "shift",
-    min_valid: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of pixels with data.")
-    ] = 0.0,
-    min_labelled: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of pixels with a class.")
-    ] = 0.0,
-    aoi: options.Aoi = None,
-    split: Annotated[
-        Literal["block", "random", "none"],
-        typer.Option(help="Spatial blocks, windows at random (leaks), or all for training."),
-    ] = "block",
-    val: Annotated[float, typer.Option(min=0, max=0.9, help="Share for validation.")] = 0.15,
-    test: Annotated[float, typer.Option(min=0, max=0.9, help="Share for testing.")] = 0.0,
-    split_block: Annotated[
-        int | None,
-        typer.Option(min=1, help="Side of a spatial block, in pixels [default: 4 or 2 patches]."),
-    ] = None,
-    seed: options.Seed = 0,
-    image_format: Annotated[
-        Literal["tif", "png"], typer.Option("--format", help="Kind of patch files.")
-    ] = "tif",
+    options: TileOptions,
     index_only: Annotated[
         bool,
         typer.Option(
             "--index-only", help="Write no pixels: training reads them from the orthophotos."
         ),
     ] = False,
-    bands: options.Bands = None,
-    nodata: options.Nodata = None,
-    stacked: options.Stacked = None,
-    attribute: options.Attribute = None,
-    layer: options.Layer = None,
-    labelled_areas: options.LabelledAreas = None,
-    coding: Annotated[
-        Literal["auto", "values", "colors"],
-        typer.Option(help="Whether a raster reference names classes by values or by colours."),
-    ] = "auto",
-    color_tolerance: options.ColorTolerance = 0,
-    resample: options.ResampleReference = False,
-    workers: options.Workers = None,
-    overwrite: options.Overwrite = False,
-    dry_run: options.DryRun = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    overwrite: shared.Overwrite = False,
+    dry_run: shared.DryRun = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Cut orthophotos and reference maps into patches for training."""
-    from geoseg.commands.options import check, reserve
     from geoseg.labels.legend_files import load_legend
-    from geoseg.labels.reference import ReferenceOptions
-    from geoseg.patches.options import TileOptions
     from geoseg.patches.tile import tile
     from geoseg.raster.folders import PATCH_SET
     from geoseg.raster.guard import Output
-    from geoseg.raster.reader import ReadOptions
 
-    options.refuse_wide_stride(stride, patch_size)
-    if val + test >= 1:
+    shared.refuse_wide_stride(options.stride, options.patch_size)
+    if options.val + options.test >= 1:
         raise typer.BadParameter("--val and --test together leave nothing for training")
-    choices = TileOptions(
-        patch_size=patch_size,
-        stride=stride,
-        edge=edge,
-        min_valid=min_valid,
-        min_labelled=min_labelled,
-        aoi=aoi,
-        split=split,
-        val=val,
-        test=test,
-        split_block=split_block,
-        seed=seed,
-        storage="index" if index_only else image_format,
-        workers=workers,
-        read=ReadOptions(bands=bands, nodata=nodata, stacked=tuple(stacked or ())),
-        reference=ReferenceOptions(
-            attribute=attribute,
-            layer=layer,
-            coding=coding,
-            resample=resample,
-            color_tolerance=color_tolerance,
-            **options.labelled_areas(labelled_areas),
-        ),
-    )
+    if index_only:
+        options = replace(options, storage="index")
     talk = Talk(quiet=quiet, verbose=verbose)
     sources = _sources(orthos, reference, pairs, pair)
     classes = load_legend(legend)
     named = [
         pairs,
         legend,
-        aoi,
-        labelled_areas,
-        stacked,
+        options.aoi,
+        options.reference.labelled_areas,
+        options.read.stacked,
         *([each.ortho, each.reference] for each in sources),
     ]
     outputs = [Output(output, PATCH_SET)]
     if dry_run:
-        check(outputs, named, overwrite=overwrite)
-        _tell_plan(sources, classes, choices, json=json)
+        shared.check(outputs, named, overwrite=overwrite)
+        _tell_plan(sources, classes, options, json=json)
         return
-    reserve(ctx, outputs, named, overwrite=overwrite)
+    shared.reserve(ctx, outputs, named, overwrite=overwrite)
     with talk.steps() as progress:
         report = tile(
             sources,
             classes,
             output,
-            options=choices,
+            options=options,
             overwrite=overwrite,
             progress=progress,
         )

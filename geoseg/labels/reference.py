@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, GridMismatchError, LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
+from geoseg.options import option
 from geoseg.raster.grid import Grid, no_way, window_on
 from geoseg.raster.polygons import Area, BurntPolygons
 from geoseg.raster.reader import RasterReader, ReadOptions
@@ -19,30 +20,55 @@ from geoseg.raster.vector import is_vector, read_polygons
 from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
 
+REFERENCE = "Reference"
+"""Group of the options that say how references are read."""
+
+ONLY_POLYGONS = Path("polygons")
+"""For `labelled_areas`: nothing but the polygons of a reference is labelled."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceOptions:
     """How a reference is to be understood."""
 
-    attribute: str | None = None
-    """Column of the polygons that holds the class; not needed if all are of one class."""
-
-    layer: str | None = None
-    """Layer of the polygons; not needed if there is only one."""
-
-    coding: Coding = "auto"
-    """How the pixels of a raster name classes."""
-
-    resample: bool = False
-    """Whether a raster on another grid is resampled (nearest) rather than refused."""
-
-    labelled_areas: Path | None = None
-    """Polygons, such as boxes, outside of which nothing is labelled; None: all ground is."""
-
+    attribute: str | None = option(
+        None, group=REFERENCE, help="Column of a vector reference that holds the class."
+    )
+    layer: str | None = option(None, group=REFERENCE, help="Layer of a vector reference.")
+    labelled_areas: Path | None = option(
+        None,
+        group=REFERENCE,
+        metavar="FILE|polygons",
+        help="Boxes or other polygons: outside of them nothing is labelled, inside what no polygon "
+        "of the reference covers is background. `polygons`: only they are labelled, whatever "
+        "the legend's background.",
+    )
     only_polygons: bool = False
-    """Whether ground that no polygon covers is unlabelled, whatever the legend says."""
-    color_tolerance: float = 0
-    """How far a colour may be from that of a class, in the cube of red, green and blue."""
+    """Whether ground that no polygon covers is unlabelled; `ONLY_POLYGONS` as areas mean this."""
+
+    coding: Coding = option(
+        "auto",
+        group=REFERENCE,
+        help="How a raster reference names classes: by values, by colours, or as a class map of "
+        "geoseg's own.",
+    )
+    color_tolerance: float = option(
+        0.0,
+        min=0,
+        max=441,
+        group=REFERENCE,
+        metavar="DISTANCE",
+        help="Colours of a reference that are so near to a class's in red, green and blue mean it: "
+        "for labels that were saved as JPEG. Also for values that lie as far apart.",
+    )
+    resample: bool = option(
+        False, group=REFERENCE, help="Resample (nearest) references on another grid."
+    )
+
+    def __post_init__(self) -> None:
+        if self.labelled_areas == ONLY_POLYGONS:
+            object.__setattr__(self, "labelled_areas", None)
+            object.__setattr__(self, "only_polygons", True)
 
     def blank_ground(self, legend: Legend) -> str:
         """What is to be said of the ground of a raster on which no polygon lies."""

@@ -5,62 +5,74 @@ from pathlib import Path
 from typing import Literal
 
 from geoseg.labels.reference import ReferenceOptions
+from geoseg.options import CALL, option
 from geoseg.patches.record import Storage
-from geoseg.raster.reader import ReadOptions
-from geoseg.raster.window import Edge
+from geoseg.raster.reader import INPUT, ReadOptions
 
 SplitRule = Literal["block", "random", "none"]
 """Spatial blocks; windows at random, which leaks; or all for training."""
+
+
+WINDOWS, DIVISION = "Windows", "Splits"
+"""Groups of the options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileOptions:
     """How orthophotos are cut into patches."""
 
-    patch_size: int = 256
-    """Side of a patch, in pixels."""
-
-    stride: int | None = None
-    """Step between patches, in pixels; None: half a patch."""
-
-    edge: Edge = "shift"
-    """What the last patches do at the edge."""
-
-    min_valid: float = 0.0
-    """Least share of pixels with data, 0..1; a patch without any is never kept."""
-
-    min_labelled: float = 0.0
-    """Least share of pixels with a class, 0..1; a patch without any is never kept."""
-
-    aoi: Path | None = None
-    """Polygons outside of which nothing is labelled."""
-
-    split: SplitRule = "block"
-    """How patches are divided into training, validation and test."""
-
-    val: float = 0.15
-    """Share for validation, 0..1."""
-
-    test: float = 0.0
-    """Share for testing, 0..1."""
-
-    split_block: int | None = None
-    """Side of a spatial block, in pixels; None: four patches, or two if blocks would be few."""
-
-    seed: int = 0
-    """Of the split."""
-
-    storage: Storage = "tif"
-    """How patches are kept; ``index`` keeps only their windows."""
-
-    workers: int | None = None
-    """Threads; None: one per processor."""
-
+    patch_size: int = option(
+        256, min=1, max=100_000, group=WINDOWS, help="Side of a patch, in pixels."
+    )
+    stride: int | None = option(
+        None,
+        min=1,
+        max=100_000,
+        group=WINDOWS,
+        shown="half a patch",
+        help="Step between patches, in pixels.",
+    )
+    edge: Literal["shift", "pad", "drop"] = option(
+        "shift",
+        group=WINDOWS,
+        help="Last patches end at the edge, hang over it, or are left out.",
+    )
+    min_valid: float = option(
+        0.0, min=0, max=1, group=WINDOWS, help="Least share of pixels with data."
+    )
+    min_labelled: float = option(
+        0.0, min=0, max=1, group=WINDOWS, help="Least share of pixels with a class."
+    )
+    storage: Storage = option(
+        "tif", group=CALL, names=("--format",), help="Kind of patch files; index: as --index-only."
+    )
+    split: SplitRule = option(
+        "block",
+        group=DIVISION,
+        help="Spatial blocks, windows at random (leaks), or all for training.",
+    )
+    val: float = option(0.15, min=0, max=0.9, group=DIVISION, help="Share for validation.")
+    test: float = option(0.0, min=0, max=0.9, group=DIVISION, help="Share for testing.")
+    split_block: int | None = option(
+        None,
+        min=1,
+        group=DIVISION,
+        shown="4 or 2 patches",
+        help="Side of a spatial block, in pixels.",
+    )
+    seed: int = option(
+        0,
+        min=0,
+        max=2**31 - 1,
+        group=DIVISION,
+        help="Same input, same seed: same result.",
+    )
     read: ReadOptions = field(default_factory=ReadOptions)
-    """How the orthophotos are read."""
-
+    aoi: Path | None = option(None, group=INPUT, help="Polygons; ground outside does not count.")
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
-    """How the references are read."""
+    workers: int | None = option(
+        None, min=1, group=CALL, shown="one per processor", help="Threads."
+    )
 
     @property
     def step(self) -> int:
