@@ -64,7 +64,7 @@ MOST_MODULES = 168
 
 OTHER_SIZES = {"model.bundle", "raster.reader"}
 
-STEPS = {"evaluation": 10, "training": 10}
+STEPS = {"training": 10}
 """Arrows from file to file of one folder, one after the other, at most; of others 6."""
 
 

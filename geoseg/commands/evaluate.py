@@ -180,7 +180,7 @@ def evaluate(  # noqa: PLR0915
     from geoseg.evaluation.compare import pair_maps
     from geoseg.evaluation.comparison import Measures
     from geoseg.evaluation.counters import parse_source
-    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.evaluation.evaluation import Evaluation
     from geoseg.evaluation.report import write_report
     from geoseg.evaluation.sample_report import sample_table, write_sample_report
     from geoseg.evaluation.text import table_of
@@ -318,7 +318,7 @@ def _ground(patches: Path, split: Literal["train", "val", "test"]) -> Any:
 
 def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> Any:
     """How confidence intervals are found, if they are wanted."""
-    from geoseg.evaluation.bootstrap import Bootstrap
+    from geoseg.evaluation.comparison import Bootstrap
 
     if level is None:
         if block is not None:
@@ -349,15 +349,14 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
         InputError: If confidence intervals are wanted and there are no two blocks.
     """
     from geoseg.errors import EmptyError
-    from geoseg.evaluation.intervals import count_blocks
-    from geoseg.evaluation.metrics import warnings_of
+    from geoseg.evaluation.evaluation import warnings_of
 
     pooled, measures = report.pooled, report.measures
     for warning in (*warnings_of(report), *dict.fromkeys(pooled.notes)):
         talk.warn(warning)
     if pooled.unknown_ground:
         talk.detail(
-            f"{pooled.unknown_ground} of {len(report.comparisons)} map(s) do not say, or not in "
+            f"{pooled.unknown_ground} of {len(report.counts)} map(s) do not say, or not in "
             f"full, which ground trained their model"
         )
     for hint in _hints(report, reading):
@@ -366,7 +365,7 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
         raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
     if measures.bootstrap is None:
         return
-    blocks = count_blocks(pooled.squares, measures.bootstrap)
+    blocks = report.spatial_blocks
     if blocks < FEW_BLOCKS:
         talk.warn(
             f"only {blocks} blocks of {measures.bootstrap.block}: their bounds are rough, and "
@@ -383,7 +382,7 @@ def _hints(report: Any, reading: Any) -> list[str]:
     legend, confusion = report.legend, report.pooled.confusion
     if hints := hints_at_other_coding(report.pooled.meanings, legend):
         return hints
-    drawn = any(is_vector(path) for pair in report.comparisons for path in pair.references)
+    drawn = any(is_vector(path) for pair in report.counts for path in pair.references)
     told = reading.labelled_areas is not None or reading.only_polygons
     if not drawn or told or legend.background is None:
         return []

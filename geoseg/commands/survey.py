@@ -12,7 +12,7 @@ from geoseg.commands.console import Talk
 
 if TYPE_CHECKING:
     from geoseg.evaluation.comparison import Pair
-    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.evaluation.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,21 @@ class Errors:
         Returns:
             The evaluation with these windows, and pictures of them.
         """
-        from geoseg.evaluation.error_map import ErrorOptions, ranked, survey_errors
+        from geoseg.evaluation.error_map import ErrorLegend, ErrorOptions, ranked, survey_errors
         from geoseg.evaluation.report import read_panels
 
         if not (self.error_map or self.worst):
             return report, []
-        errors, maps, found = report.error_legend, self._maps(), []
-        for pair, comparison in report.comparisons.items():
+        errors = ErrorLegend.of(report.legend, report.pooled.confusion)
+        maps, found = self._maps(), []
+        for pair, counts in report.counts.items():
             path = maps.get(pair)
             wanted = ErrorOptions(
                 error_map=path, worst=self.worst, side=self.side, overwrite=self.overwrite
             )
             found += survey_errors(
                 pair,
-                comparison,
+                counts,
                 report.legend,
                 errors,
                 wanted,
@@ -85,11 +86,11 @@ class Errors:
             )
             if path is not None:
                 talk.say(f"errors of {pair.name}: {path}")
-        worst = ranked(found, self.worst)
+        windows = ranked(found, self.worst)
         panels = []
         if self.with_report:
-            panels = read_panels(worst, report.legend, errors, orthos=self.orthos, **reading)
-        return replace(report, worst=worst), panels
+            panels = read_panels(windows, report.legend, errors, orthos=self.orthos, **reading)
+        return replace(report, error_windows=windows), panels
 
     def _maps(self) -> dict["Pair", Path]:
         """The error map of each map."""

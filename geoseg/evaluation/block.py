@@ -1,8 +1,8 @@
-"""A class map as class indices, and the ground of it that counts."""
+"""A block of a class map and its reference, and the protocols of what is counted in it."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,19 @@ from geoseg.raster.window import Window
 
 Labels = NDArray[np.uint8]
 
+BLOCK_ROWS, BLOCK_COLUMNS = 512, 4096
+"""Size of the block that is read at a time, in pixels."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Block:
-    """A part of a map and of its reference, and the halo that a tally has asked for."""
+    """Part of a map and of its reference, with the halo that counters ask for."""
 
     window: Window
-    """The pixels that count, on the map's grid; blocks do not overlap."""
+    """Pixels that count, on the map's grid; blocks do not overlap."""
 
     read: Window
-    """The pixels that were read: the halo is cut at the map's edge."""
+    """Pixels that were read: `window` and the halo, cut at the map's edge."""
 
     all_reference: Labels
     """Class indices of the reference in `read`, `IGNORE` where unlabelled."""
@@ -30,26 +33,26 @@ class Block:
     """Class indices of the map in `read`, `IGNORE` without data."""
 
     outside: NDArray[np.bool_] | None = None
-    """True for pixels of `window` on ground that does not count; None: it all counts."""
+    """True for pixels of `window` outside the area that counts; None: all of it counts."""
 
     @property
     def inner(self) -> tuple[slice, slice]:
-        """Where `window` lies in what was read."""
+        """Position of `window` in the arrays that were read."""
         return self.window.relative_to(self.read).slices
 
     @cached_property
     def reference(self) -> Labels:
-        """Class indices in `window`, `IGNORE` where unlabelled or on ground that does not count."""
+        """Class indices in `window`, `IGNORE` where unlabelled or outside the area that counts."""
         return self._counted(self.all_reference)
 
     @cached_property
     def mapped(self) -> Labels:
-        """Class indices in `window`, `IGNORE` without data or on ground that does not count."""
+        """Class indices in `window`, `IGNORE` without data or outside the area that counts."""
         return self._counted(self.all_mapped)
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """True for pixels of `window` that both know."""
+        """True for pixels of `window` with a class in both."""
         return (self.reference != IGNORE) & (self.mapped != IGNORE)
 
     def _counted(self, labels: Labels) -> Labels:
@@ -58,31 +61,65 @@ class Block:
             return inside
         return np.where(self.outside, np.uint8(IGNORE), inside)
 
+    def part(self, window: Window, halo: int) -> Self:
+        """A smaller block inside this one, without copying pixels.
 
-class Tally(Protocol):
-    """Counts something of all blocks of a map.
+        Args:
+            window: Inside this block's window.
+            halo: Pixels around it; at most the halo of this block.
+        """
+        read = window.grown(halo).intersection(self.read) or window
+        place = read.relative_to(self.read).slices
+        own = window.relative_to(self.window).slices
+        return type(self)(
+            window=window,
+            read=read,
+            all_reference=self.all_reference[place],
+            all_mapped=self.all_mapped[place],
+            outside=None if self.outside is None else self.outside[own],
+        )
 
-    ``look`` does the work. Threads call it for several blocks at a time, so it changes nothing.
-    ``add`` is then called with what it returned, block by block in reading order.
+
+class Counter(Protocol):
+    """Counts something in all blocks of a map.
+
+    ``count`` does the work. Threads call it for several blocks at a time, so it changes no state.
+    ``add`` then gets its results, block by block in reading order.
     """
 
     @property
     def halo(self) -> int:
-        """Pixels around a block that it needs to see."""
+        """Pixels around a block that ``count`` needs."""
         ...
 
-    def look(self, block: Block) -> Any:
-        """What is to be known of a block."""
+    def count(self, block: Block) -> Any:
+        """Counts of a block."""
         ...
 
-    def add(self, looked: Any) -> None:
-        """Count what `look` has returned."""
+    def add(self, counted: Any) -> None:
+        """Add a result of `count`."""
         ...
 
-    def result(self) -> dict[str, Any]:
-        """Fields of the `Comparison`, by name."""
+    def compute(self) -> dict[str, Any]:
+        """Fields of `EvaluationCounts`, by name."""
         ...
 
 
-ROWS, COLUMNS = 512, 4096
-"""The block that is read at a time, in pixels."""
+class RowCounter(Counter, Protocol):
+    """Counter whose counts are also a row of integers: it has confidence intervals.
+
+    Rows of spatial blocks add up, so that the bootstrap can draw blocks and sum their rows.
+    """
+
+    @property
+    def field(self) -> str:
+        """The field of `EvaluationCounts` that a row stands for."""
+        ...
+
+    def row(self, counted: Any) -> NDArray[np.int64]:
+        """A result of `count` as (kinds,) integers."""
+        ...
+
+    def of_row(self, row: NDArray[np.int64]) -> Any:
+        """The value of `field` for a sum of rows."""
+        ...

@@ -1,82 +1,252 @@
-"""Confidence intervals of all figures: a spatial block bootstrap."""
+"""Confidence intervals: a spatial block bootstrap over the rows of counters."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from geoseg.raster.units import Distance
+from geoseg.evaluation.block import Block, RowCounter
+from geoseg.evaluation.comparison import Bootstrap
+from geoseg.evaluation.matching import Matches, ObjectCounts
+from geoseg.raster.window import Window
 
-Samples = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
-Times = NDArray[np.int64]
+Bounds = NDArray[np.float64]
 
 Name = TypeVar("Name", bound=Hashable)
 
-FEWEST = 2
+MIN_BLOCKS = 2
 """Blocks that can be drawn in more than one way."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bootstrap:
-    """How intervals are found."""
+class SpatialBlocks:
+    """A map divided into squares, numbered in reading order; the last ones are cut at the edge."""
 
-    level: float = 0.95
-    """Share of repetitions that an interval holds."""
+    side: int
+    """Side of a square, in pixels."""
 
-    block: Distance = Distance(256, "px")  # noqa: RUF009 frozen
-    """Side of the blocks that are drawn; what lies nearer together may be alike."""
+    height: int
+    """Rows of the map, in pixels."""
 
-    resamples: int = 1000
-    """How often as many blocks are drawn as there are."""
+    width: int
+    """Columns of the map, in pixels."""
 
-    seed: int = 0
-    """Same seed, same intervals."""
+    @property
+    def columns(self) -> int:
+        """Blocks in a row of blocks."""
+        return -(-self.width // self.side)
+
+    def __len__(self) -> int:
+        return self.columns * -(-self.height // self.side)
+
+    def window(self, number: int) -> Window:
+        """The pixels of a block."""
+        row, col = (each * self.side for each in divmod(number, self.columns))
+        return Window(
+            row_off=row,
+            col_off=col,
+            height=min(self.side, self.height - row),
+            width=min(self.side, self.width - col),
+        )
+
+    def of_pixels(self, pixels: Counts) -> Counts:
+        """The blocks of pixels.
+
+        Args:
+            pixels: (n,) their numbers on the map, in reading order.
+
+        >>> SpatialBlocks(side=2, height=4, width=4).of_pixels(np.array([0, 3, 14])).tolist()
+        [0, 1, 3]
+        """
+        rows, cols = np.divmod(pixels, self.width)
+        return rows // self.side * self.columns + cols // self.side
+
+    def parts(self, window: Window) -> Iterator[tuple[int, Window]]:
+        """The blocks that a window touches, by number, and its pixels in each."""
+        last_col = (window.col_stop - 1) // self.side
+        for row in range(window.row_off // self.side, (window.row_stop - 1) // self.side + 1):
+            for col in range(window.col_off // self.side, last_col + 1):
+                number = row * self.columns + col
+                if (part := self.window(number).intersection(window)) is not None:
+                    yield number, part
+
+
+@dataclass(frozen=True, eq=False)
+class BlockRows:
+    """Counts of a counter, a row for each spatial block; those of maps follow each other."""
+
+    table: sparse.csr_array
+    """(blocks, kinds)."""
+
+    of_row: Callable[[Counts], Any]
+    """`RowCounter.of_row` of the counter."""
+
+    def __len__(self) -> int:
+        return int(self.table.shape[0])
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(sparse.vstack([self.table, other.table]).tocsr(), self.of_row)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """(blocks,) True where anything counts."""
+        return np.diff(self.table.indptr) > 0
+
+    def drawn(self, times: Counts) -> Any:
+        """The counts if each block counts so many times, (blocks,)."""
+        return self.of_row(times @ self.table)
+
+
+class SpatialCounter:
+    """Counts what another counter counts, for each spatial block.
+
+    Each part of a block that lies in one spatial block is counted on its own. Counts add up over
+    parts, so the total is that of the other counter to the pixel.
+    """
+
+    def __init__(self, counter: RowCounter, spatial: SpatialBlocks) -> None:
+        self.halo = counter.halo
+        self.field = counter.field
+        self._counter = counter
+        self._spatial = spatial
+        self._keys: list[Counts] = [np.empty(0, np.int64)]
+        self._counts: list[Counts] = [np.empty(0, np.int64)]
+        self._kinds = 1
+
+    def count(self, block: Block) -> list[tuple[int, Any]]:
+        """Counts of the block's part of each spatial block."""
+        return [
+            (number, self._counter.count(block.part(window, self.halo)))
+            for number, window in self._spatial.parts(block.window)
+        ]
+
+    def add(self, counted: list[tuple[int, Any]]) -> None:
+        """Add a result of `count`."""
+        for number, each in counted:
+            self._counter.add(each)
+            row = self._counter.row(each)
+            kinds = np.flatnonzero(row)  # most are 0: few pairs of classes meet in a block
+            self._kinds = len(row)
+            self._keys.append(number * len(row) + kinds)
+            self._counts.append(row[kinds])
+
+    def compute(self) -> dict[str, Any]:
+        """Fields of `EvaluationCounts`."""
+        return self._counter.compute()
+
+    @property
+    def rows(self) -> BlockRows:
+        """The counts of each spatial block."""
+        places = np.divmod(np.concatenate(self._keys), self._kinds)
+        shape = len(self._spatial), self._kinds
+        table = sparse.coo_array((np.concatenate(self._counts), places), shape=shape)
+        return BlockRows(table.tocsr(), self._counter.of_row)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockObjects:
+    """Objects by spatial block: that of their first pixel, in reading order.
+
+    A matched object of the map lies where its partner in the reference does, so that both are
+    drawn together.
+    """
+
+    matches: Mapping[int, Matches]
+    """Objects by class index; their places are numbers of spatial blocks."""
+
+    blocks: int
+    """How many spatial blocks there are."""
+
+    @classmethod
+    def of(cls, matches: Mapping[int, Matches], spatial: SpatialBlocks) -> Self:
+        """Objects of a map; their places are pixels."""
+        return cls(
+            {
+                index: Matches(each.counts, *map(spatial.of_pixels, (each.reference, each.mapped)))
+                for index, each in matches.items()
+            },
+            len(spatial),
+        )
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            {
+                index: Matches(
+                    each.counts + other.matches[index].counts,
+                    np.append(each.reference, other.matches[index].reference + self.blocks),
+                    np.append(each.mapped, other.matches[index].mapped + self.blocks),
+                )
+                for index, each in self.matches.items()
+            },
+            self.blocks + other.blocks,
+        )
+
+    @property
+    def blocks_of_classes(self) -> list[int]:
+        """In how many blocks the objects of each class lie."""
+        return [len(np.union1d(each.reference, each.mapped)) for each in self.matches.values()]
+
+    def drawn(self, times: Counts) -> dict[int, ObjectCounts]:
+        """The objects of each class if each block counts so many times, (blocks,)."""
+        found = {}
+        for index, each in self.matches.items():
+            detections = each.counts.detections.repeated(times[each.mapped])
+            found[index] = ObjectCounts(
+                reference=int(times[each.reference].sum()),
+                mapped=len(detections.ious),
+                matched=int(np.count_nonzero(detections.ious)),
+                iou_sum=float(detections.ious.sum()),
+                detections=detections,
+            )
+        return found
 
 
 def intervals(
     counted: NDArray[np.bool_],
-    figures: Callable[[Times], Mapping[Name, Any]],
+    metrics: Callable[[Counts], Mapping[Name, Any]],
     options: Bootstrap,
-) -> dict[Name, Samples]:
-    """Between which bounds figures lie if the map had been another one of the same kind.
+) -> dict[Name, Bounds]:
+    """Bounds of metrics had the map been another one of the same kind.
 
-    Pixels near each other are right or wrong together, so that they are no independent draws.
-    Whole blocks of ground are drawn instead, with replacement, and the figures computed from
-    the sum of their counts; the bounds are percentiles. Draws that leave a figure undefined
-    (without a pixel of the class) do not count for it.
+    Neighbouring pixels are right or wrong together, so they are no independent draws. Whole
+    blocks of ground are drawn instead, with replacement, and the metrics computed from the sum
+    of their counts; the bounds are percentiles. A draw that leaves a metric undefined (no pixel
+    of the class) does not count for it.
 
     Args:
         counted: (blocks,) bool, True for those that are drawn.
-        figures: From how often each block counts, (blocks,), to numbers or arrays by name.
-        options: How.
+        metrics: From how often each block counts, (blocks,), to numbers or arrays by name.
+        options: Level, number of draws, seed.
 
     Returns:
-        For each name the lower and upper bounds, (2, ...) of the figure's shape; NaN where it
-        is undefined in all draws, or if there are no two blocks.
+        For each name the lower and upper bounds, (2, ...) of the metric's shape; NaN where it
+        is undefined in all draws, or with fewer than two blocks.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile
     intervals); Lahiri 2003, Resampling Methods for Dependent Data, chapter 12 (spatial blocks).
     """
-    if np.count_nonzero(counted) < FEWEST:
-        once = figures(counted.astype(np.int64))
-        return {name: np.full((2, *np.shape(figure)), np.nan) for name, figure in once.items()}
+    if np.count_nonzero(counted) < MIN_BLOCKS:
+        once = metrics(counted.astype(np.int64))
+        return {name: np.full((2, *np.shape(value)), np.nan) for name, value in once.items()}
     samples: dict[Name, list[Any]] = {}
     for times in draws(counted, options.resamples, options.seed):
-        for name, figure in figures(times).items():
-            samples.setdefault(name, []).append(figure)
+        for name, value in metrics(times).items():
+            samples.setdefault(name, []).append(value)
     return {name: percentiles(np.array(each), options.level) for name, each in samples.items()}
 
 
-def draws(counted: NDArray[np.bool_], resamples: int, seed: int) -> Iterator[Times]:
+def draws(counted: NDArray[np.bool_], resamples: int, seed: int) -> Iterator[Counts]:
     """How often each block is drawn if as many are drawn as there are, with replacement.
 
     Args:
         counted: (blocks,) bool, True for those that are drawn.
-        resamples: How often.
-        seed: Of the draws.
+        resamples: Number of draws.
+        seed: Seed of the draws.
 
     >>> [each.tolist() for each in draws(np.array([True, False, True]), 2, seed=1)]
     [[1, 0, 1], [0, 0, 2]]
@@ -88,8 +258,8 @@ def draws(counted: NDArray[np.bool_], resamples: int, seed: int) -> Iterator[Tim
         yield np.bincount(drawn, minlength=len(counted))
 
 
-def percentiles(samples: Samples, level: float) -> Samples:
-    """(2, ...) the bounds within which the middle share of the samples lies, NaN left out.
+def percentiles(samples: Bounds, level: float) -> Bounds:
+    """(2, ...) bounds of the middle share of the samples, NaN left out.
 
     Args:
         samples: (n, ...).

@@ -149,6 +149,11 @@ class BorderCounts:
         return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
+    def row(self) -> Counts:
+        """(7 * classes,) the fields one after the other."""
+        return np.concatenate([getattr(self, field.name) for field in fields(self)])
+
+    @property
     def iou(self) -> Figures:
         """(classes,) boundary IoU: of the rims; NaN for a class without a border in either."""
         return divide(self.rim_both, self.rim_reference + self.rim_map - self.rim_both)
@@ -170,14 +175,19 @@ class BorderCounts:
         f1 = np.nan_to_num(divide(2 * precision * recall, precision + recall))
         return np.where(self.contour_map + self.contour_reference > 0, f1, np.nan)
 
-    def mean(self, figures: Figures) -> float:
-        """Mean of a figure over the classes with a border in the reference.
+    @property
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes with a border in the reference; NaN if there are none."""
+        return self._mean(self.iou)
 
-        Args:
-            figures: (classes,).
-        """
+    @property
+    def mean_f1(self) -> float:
+        """Mean of `f1` over the classes with a border in the reference; NaN if there are none."""
+        return self._mean(self.f1)
+
+    def _mean(self, values: Figures) -> float:
         present = self.contour_reference > 0
-        return float(figures[present].mean()) if present.any() else float("nan")
+        return float(values[present].mean()) if present.any() else float("nan")
 
 
 def border_labels(

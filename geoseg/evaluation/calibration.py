@@ -1,6 +1,5 @@
 """What a class's figures would be if it began at another score."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -90,6 +89,16 @@ class Reliability:
         """Maximum calibration error: of the worst bin; NaN without pixels."""
         gaps = np.abs(self.mean_score - self.accuracy)
         return float(np.nanmax(gaps)) if self.pixels.any() else float("nan")
+
+    @property
+    def mean_top_score(self) -> float:
+        """Mean over all pixels; 0 without pixels."""
+        return float(self.score_sum.sum() / max(self.pixels.sum(), 1))
+
+    @property
+    def accuracy_of_top_score(self) -> float:
+        """Share of all pixels that are right; 0 without pixels."""
+        return float(self.right.sum() / max(self.pixels.sum(), 1))
 
 
 LEVELS = SCORE_STEPS + 1
@@ -199,6 +208,12 @@ class ThresholdCounts:
         )
 
     @property
+    def mean_average_precision(self) -> float:
+        """Mean of `average_precision` over the classes present in the reference."""
+        present = self.support > 0
+        return float(self.average_precision[present].mean()) if present.any() else float("nan")
+
+    @property
     def best(self) -> NDArray[np.int64]:
         """(classes,) level at which F1 and IoU are highest; `IGNORE` for a class not there.
 
@@ -214,9 +229,6 @@ def _from_above(counts: Counts) -> Counts:
     """Sums from the last level down to each."""
     return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
 
-
-UNITS = 2**24
-"""Of a score of 1, in which sums of scores are told in whole numbers: as fine as float32."""
 
 STEP = np.float32(1 / SCORE_STEPS + 1e-6)
 """A class of the map may score this much less than the best: stored scores are rounded."""
@@ -285,21 +297,6 @@ class ScoreCounts:
             self.other_class + other.other_class,
         )
 
-    @classmethod
-    def of_row(cls, row: NDArray[np.int64], classes: int) -> Self:
-        """Counts that were told as `row`, but for those of pixels that have none."""
-        pixels, right, score_sum = row[: 3 * BINS].reshape(3, BINS)
-        inside, outside = row[3 * BINS :].reshape(2, classes, LEVELS)
-        return cls(Reliability(pixels, right, score_sum / UNITS), ThresholdCounts(inside, outside))
-
-    @property
-    def row(self) -> NDArray[np.int64]:
-        """(kinds,) the counts one after the other, which add up in tables by square."""
-        reliability, thresholds = self.reliability, self.thresholds
-        score_sum = np.rint(reliability.score_sum * UNITS).astype(np.int64)
-        by_level = (thresholds.inside.ravel(), thresholds.outside.ravel())
-        return np.concatenate([reliability.pixels, reliability.right, score_sum, *by_level])
-
     @property
     def pixels(self) -> int:
         """Pixels counted."""
@@ -307,96 +304,48 @@ class ScoreCounts:
 
 
 CURVES = ("precision", "recall", "f1", "iou")
-"""Figures of a class over thresholds."""
+"""Metrics of a class over thresholds."""
 
 
-def score_figures(counts: ScoreCounts, legend: Legend) -> dict[str, Any]:
-    """The main figures; what is undefined is NaN."""
-    columns = {name: each.tolist() for name, each in class_figures(counts).items()}
-    rows = zip(legend.names, *columns.values(), strict=True)
-    return {
-        "pixels": counts.pixels,
-        "without_scores": counts.without_scores,
-        "other_class": counts.other_class,
-        **top_figures(counts),
-        "means_over": "classes present in the reference",
-        "bins": calibration_rows(counts),
-        "classes": [dict(zip(("name", *columns), row, strict=True)) for row in rows],
-    }
-
-
-def top_figures(counts: ScoreCounts) -> dict[str, float]:
-    """Figures of the top scores of all pixels, and the mean of all classes' average precision."""
-    reliability, thresholds = counts.reliability, counts.thresholds
-    pixels = max(counts.pixels, 1)
-    present = thresholds.support > 0
-    precision = thresholds.average_precision[present]
-    return {
-        "ece": reliability.ece,
-        "mce": reliability.mce,
-        "mean_top_score": float(reliability.score_sum.sum() / pixels),
-        "accuracy_of_top_score": float(reliability.right.sum() / pixels),
-        "mean_average_precision": float(precision.mean()) if present.any() else np.nan,
-    }
-
-
-def class_figures(counts: ScoreCounts) -> dict[str, Figures]:
-    """(classes,) average precision, and the threshold of the highest F1 with its figures."""
-    thresholds, levels = counts.thresholds, counts.thresholds.best
-    there = levels != IGNORE
-    places = np.arange(len(levels)), np.where(there, levels, 0)
+def best_metrics(thresholds: ThresholdCounts) -> dict[str, Figures]:
+    """(classes,) average precision, and the threshold of the highest F1 with its metrics."""
+    levels = thresholds.best
+    present = levels != IGNORE
+    places = np.arange(len(levels)), np.where(present, levels, 0)
     best = {name: getattr(thresholds, name)[places] for name in CURVES}
     return {
         "average_precision": thresholds.average_precision,
-        "best_threshold": np.where(there, thresholds.thresholds[places[1]], np.nan),
-        **{f"best_{name}": np.where(there, each, np.nan) for name, each in best.items()},
+        "best_threshold": np.where(present, thresholds.thresholds[places[1]], np.nan),
+        **{f"best_{name}": np.where(present, each, np.nan) for name, each in best.items()},
     }
 
 
-def bin_figures(counts: ScoreCounts) -> dict[str, Figures]:
-    """(bins,) what the scores of each bin say, and how many of its pixels are right."""
-    reliability = counts.reliability
-    return {"mean_score": reliability.mean_score, "accuracy": reliability.accuracy}
-
-
-def calibration_rows(counts: ScoreCounts) -> list[dict[str, Any]]:
+def calibration_rows(reliability: Reliability) -> list[dict[str, Any]]:
     """A row for each bin of the top score."""
-    reliability = counts.reliability
     columns = {
         "above": reliability.edges[:-1],
         "up_to": reliability.edges[1:],
         "pixels": reliability.pixels,
-        **bin_figures(counts),
+        "mean_score": reliability.mean_score,
+        "accuracy": reliability.accuracy,
     }
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def threshold_rows(
-    counts: ScoreCounts, legend: Legend, bounds: Mapping[str, Figures] | None = None
-) -> Iterator[dict[str, Any]]:
-    """A row for each class and threshold.
-
-    Args:
-        counts: The pixels.
-        legend: The classes.
-        bounds: (2, classes, LEVELS) of each figure, if they are known.
-    """
-    thresholds = counts.thresholds
-    figures = {name: getattr(thresholds, name) for name in CURVES}
+def threshold_rows(thresholds: ThresholdCounts, legend: Legend) -> list[dict[str, Any]]:
+    """A row for each class and threshold."""
+    metrics = {name: getattr(thresholds, name) for name in CURVES}
     hits, false_alarms = thresholds.hits, thresholds.false_alarms
-    for index, name in enumerate(legend.names):
-        for level, threshold in enumerate(thresholds.thresholds.tolist()):
-            yield {
-                "class": name,
-                "threshold": round(threshold, 6),
-                "hits": int(hits[index, level]),
-                "false_alarms": int(false_alarms[index, level]),
-                "misses": int(thresholds.support[index] - hits[index, level]),
-                **{figure: float(values[index, level]) for figure, values in figures.items()},
-                **{
-                    f"{figure}_{side}": float(bound[index, level])
-                    for figure, both in (bounds or {}).items()
-                    for side, bound in zip(("low", "high"), both, strict=True)
-                },
-            }
+    return [
+        {
+            "class": name,
+            "threshold": round(threshold, 6),
+            "hits": int(hits[index, level]),
+            "false_alarms": int(false_alarms[index, level]),
+            "misses": int(thresholds.support[index] - hits[index, level]),
+            **{metric: float(values[index, level]) for metric, values in metrics.items()},
+        }
+        for index, name in enumerate(legend.names)
+        for level, threshold in enumerate(thresholds.thresholds.tolist())
+    ]

@@ -1,130 +1,46 @@
-"""Hold a class map against its reference, in blocks."""
+"""Compare a class map with its reference, block by block."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, InputError
-from geoseg.evaluation.block import COLUMNS, ROWS, Block, Tally
-from geoseg.evaluation.comparison import ClassMap, Comparison, Measures, Pair
-from geoseg.evaluation.counters import ConflictTally, TrainedTally, squares_of, tallies_of
+from geoseg.evaluation.block import BLOCK_COLUMNS, BLOCK_ROWS, Block, Counter, RowCounter
+from geoseg.evaluation.bootstrap import BlockObjects, SpatialBlocks, SpatialCounter
+from geoseg.evaluation.comparison import ClassMap, EvaluationCounts, Measures, Pair
+from geoseg.evaluation.counters import (
+    BorderCounter,
+    ErodedCounter,
+    LabelConflictCounter,
+    PixelCounter,
+    Region,
+    RegionCounter,
+    ScoreCounter,
+    TrainedCounter,
+)
 from geoseg.evaluation.matching import Matches, Numbered, ObjectMatcher
 from geoseg.evaluation.score_map import ScoreMap
-from geoseg.evaluation.spatial_blocks import ObjectSquares
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.reference import Reference, ReferenceOptions
+from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.references import References
 from geoseg.patches.training_ground import TrainedGround
-from geoseg.postprocess.components import CONNECTIVITY, Connectivity
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
-from geoseg.raster.polygons import Labels, NumberedPolygons
+from geoseg.raster.polygons import NumberedPolygons
 from geoseg.raster.storage import limit_block_cache
 from geoseg.raster.threads import keep_freed_memory, map_in_order
 from geoseg.raster.window import Window, blocks
 
-PIXELS = 1 << 20
-"""Of a strip, which is as wide as the map, that is labelled at a time."""
-
-
-def match_objects(
-    mapped: ClassMap,
-    truth: Reference,
-    classes: Sequence[int],
-    *,
-    polygons: Mapping[int, NumberedPolygons] | None = None,
-    scores: ScoreMap | None = None,
-    connectivity: Connectivity = CONNECTIVITY,
-    watch: Callable[[Iterable[Window], int], Iterable[Window]] = lambda rows, _: rows,
-) -> dict[int, Matches]:
-    """Objects of a class in the map and in the reference that are the same.
-
-    Those of the map are connected pixels, those of the reference too, or polygons. Only pixels
-    that both know belong to objects: unlabelled ground, nodata and the edge of an area cut them.
-
-    Args:
-        mapped: The map.
-        truth: The reference.
-        classes: Indices of the classes whose objects are wanted.
-        polygons: The reference's objects of each of these classes, if they are polygons.
-        scores: Of the map; an object's score is the mean of its class's over its pixels.
-        connectivity: Whether pixels that touch only at a corner are connected.
-        watch: Shows progress over rows.
-
-    Raises:
-        GeosegError: What is wrong with the files.
-    """
-    if not classes:
-        return {}
-    drawn = polygons or {}
-    matchers = {
-        index: ObjectMatcher(Numbered() if index in drawn else None, connectivity)
-        for index in classes
-    }
-    height, width = mapped.grid.height, mapped.grid.width
-    slabs = list(blocks(height, width, rows=ROWS, cols=width))
-    for slab in watch(slabs, len(slabs)):
-        found, reference, scored = _read(mapped, truth, slab, classes, scores)
-        known = (found != IGNORE) & (reference != IGNORE)
-        for strip in blocks(slab.height, width, rows=max(PIXELS // width, 1), cols=width):
-            few = strip.slices
-            for index, matcher in matchers.items():
-                objects = (
-                    _kept(drawn[index], strip.moved(slab.row_off, 0), known[few])
-                    if index in drawn
-                    else known[few] & (reference[few] == index)
-                )
-                own = scored[index][few] if scores else None
-                matcher.add(objects, known[few] & (found[few] == index), own)
-    found_all = {index: matcher.matches() for index, matcher in matchers.items()}
-    return {
-        index: _left_out(each, drawn[index]) if index in drawn else each
-        for index, each in found_all.items()
-    }
-
-
-def _left_out(matches: Matches, polygons: NumberedPolygons) -> Matches:
-    """The same, with those polygons counted that have no pixel that counts."""
-    counts = matches.counts
-    return matches._replace(counts=replace(counts, left_out=polygons.on_grid - counts.reference))
-
-
-def _read(
-    mapped: ClassMap,
-    truth: Reference,
-    slab: Window,
-    classes: Sequence[int],
-    scores: ScoreMap | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[int, NDArray[np.float32]]]:
-    """Rows of the map and of the reference, and the scores of some classes, part by part."""
-    shape = (slab.height, slab.width)
-    found, reference = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    scored = {index: np.empty(shape, np.float32) for index in classes if scores}
-    for part in blocks(slab.height, slab.width, rows=ROWS, cols=COLUMNS):
-        window, place = part.moved(slab.row_off, 0), part.slices
-        found[place], reference[place] = mapped.read_counted(window), truth.read(window)
-        if scores:
-            image = scores.read(window).image
-            for index, own in scored.items():
-                own[place] = image[index]
-    return found, reference, scored
-
-
-def _kept(polygons: NumberedPolygons, strip: Window, known: NDArray[np.bool_]) -> Labels:
-    """The polygons of a strip, where pixels count."""
-    labels = polygons.read(strip)
-    labels.local[~known] = 0
-    return labels
-
+STRIP_PIXELS = 1 << 20
+"""Pixels of a strip, as wide as the map, in which objects are labelled at a time."""
 
 Watch = Callable[[Iterable[Window], int], Iterable[Window]]
-"""Shows progress: gives the blocks on and knows how many there are."""
+"""Shows progress: passes the blocks on and knows how many there are."""
 
 
 def pair_maps(
@@ -160,37 +76,65 @@ def pair_maps(
     ]
 
 
-@contextmanager
-def open_pair(
-    pair: Pair,
-    legend: Legend,
-    *,
-    options: ReferenceOptions | None = None,
-    aoi: Path | None = None,
-    ground: Any = None,
-) -> Iterator[tuple[ClassMap, References]]:
-    """A class map and its references on the map's grid.
+class OpenPair:
+    """A class map and its references, open for reading on the map's grid."""
 
-    Args:
-        pair: The files.
-        legend: Their classes.
-        options: How the reference is read.
-        aoi: Polygons; ground outside does not count.
-        ground: GeoSeries; ground outside does not count.
+    def __init__(
+        self,
+        pair: Pair,
+        legend: Legend,
+        *,
+        options: ReferenceOptions | None = None,
+        aoi: Path | None = None,
+        ground: Any = None,
+    ) -> None:
+        """Open.
 
-    Raises:
-        GeosegError: What is wrong with the files.
-    """
-    with ClassMap(pair.class_map, legend, aoi=aoi, ground=ground) as mapped:
-        truth = References(
-            pair.references,
-            legend=legend,
-            grid=mapped.grid,
-            options=options,
-            may_be_elsewhere=pair.may_be_elsewhere,
+        Args:
+            pair: The files.
+            legend: Their classes.
+            options: How the references are read.
+            aoi: Polygons of the area that counts.
+            ground: GeoSeries of the area that counts.
+
+        Raises:
+            GeosegError: If a file cannot be read or does not fit the others.
+        """
+        self.class_map = ClassMap(pair.class_map, legend, aoi=aoi, ground=ground)
+        self.grid = self.class_map.grid
+        with ExitStack() as stack:
+            stack.callback(self.class_map.close)
+            self.references = References(
+                pair.references,
+                legend=legend,
+                grid=self.grid,
+                options=options,
+                may_be_elsewhere=pair.may_be_elsewhere,
+            )
+            stack.pop_all()
+
+    def read(self, window: Window, halo: int = 0) -> Block:
+        """A block.
+
+        Args:
+            window: Inside the map.
+            halo: Pixels around it that are read, too.
+        """
+        wide = window.grown(halo).clip(self.grid.height, self.grid.width) or window
+        return Block(
+            window=window,
+            read=wide,
+            all_reference=self.references.read(wide),
+            all_mapped=self.class_map.read(wide),
+            outside=self.class_map.outside(window),
         )
-        with closing(truth):
-            yield mapped, truth
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.references.close()
+        self.class_map.close()
 
 
 def compare(
@@ -203,115 +147,175 @@ def compare(
     ground: Any = None,
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
-) -> Comparison:
-    """Hold a class map against its reference, on the map's grid.
+) -> EvaluationCounts:
+    """Count where a class map and its reference agree, on the map's grid.
 
     Args:
         pair: The files.
         legend: Their classes.
         options: How the reference is read.
-        measures: What is measured besides the figures of pixels.
-        aoi: Polygons; ground outside does not count.
-        ground: GeoSeries; ground outside does not count.
+        measures: What is measured besides the metrics of pixels.
+        aoi: Polygons of the area that counts.
+        ground: GeoSeries of the area that counts.
         workers: Threads; the counts do not depend on how many.
         watch: Shows progress over the blocks.
 
     Raises:
         EmptyError: If no pixel is known to both.
-        GeosegError: What is wrong with the files.
+        GeosegError: If a file cannot be read or does not fit the others.
     """
     measures = measures or Measures()
-    with (
-        open_pair(pair, legend, options=options, aoi=aoi, ground=ground) as (mapped, truth),
-        _open_scores(pair, legend, mapped) as scores,
-    ):
-        squares = squares_of(measures, mapped.grid)
-        tallies = tallies_of(measures, mapped.grid, len(legend), squares=squares, scores=scores)
-        tallies += [ConflictTally(truth)] if pair.further else []
-        trained = TrainedGround.of_map(pair.class_map, mapped.grid)
-        tallies += [TrainedTally(trained, len(legend))] if trained else []
-        pass_by(mapped, truth, tallies, workers=workers, watch=watch)
-        counted = {name: found for tally in tallies for name, found in tally.result().items()}
-        polygons = {i: truth.polygons_of(i) for i in measures.objects if measures.polygons}
-        matches = match_objects(
-            mapped,
-            truth,
-            measures.objects,
-            polygons=polygons,
-            scores=scores,
-            connectivity=measures.connectivity,
-            watch=watch,
+    with ExitStack() as stack:
+        opened = stack.enter_context(
+            OpenPair(pair, legend, options=options, aoi=aoi, ground=ground)
         )
-        counted["notes"] = tuple(dict.fromkeys((*mapped.notes, *truth.notes)))
-        counted["meanings"] = tuple(truth.meanings)
-    if squares is not None:
-        counted["squares"] = replace(
-            counted["squares"],
-            regions=counted.pop("region_squares", {}),
-            objects={index: ObjectSquares.of(each, squares) for index, each in matches.items()},
-        )
-    objects = {index: each.counts for index, each in matches.items()}
-    is_known = trained is not None and trained.is_complete
-    comparison = Comparison(**counted, objects=objects or None, unknown_ground=int(not is_known))
-    if not comparison.confusion.total:
+        grid, classes = opened.grid, len(legend)
+        scores = None
+        if pair.scores is not None:
+            scores = stack.enter_context(ScoreMap(pair.scores, legend, grid))
+        trained = TrainedGround.of_map(pair.class_map, grid)
+        spatial = None
+        if measures.bootstrap is not None:
+            side = round(measures.bootstrap.block.in_pixels(grid))
+            spatial = SpatialBlocks(side=side, height=grid.height, width=grid.width)
+        counters: list[Counter] = [
+            SpatialCounter(each, spatial) if spatial else each
+            for each in _counters_with_rows(measures, opened, classes)
+        ]
+        if measures.by:
+            counters.append(RegionCounter(classes, Region.all_of(measures.by, grid)))
+        counters += [ScoreCounter(classes, scores)] if scores else []
+        counters += [LabelConflictCounter(opened.references)] if pair.further else []
+        counters += [TrainedCounter(classes, trained)] if trained else []
+        run_counters(opened, counters, workers=workers, watch=watch)
+        matches = match_objects(opened, measures, scores, watch=watch) if measures.objects else {}
+        notes = dict.fromkeys((*opened.class_map.notes, *opened.references.notes))
+        meanings = tuple(opened.references.meanings)
+    by_block: dict[str, Any] = {
+        each.field: each.rows for each in counters if isinstance(each, SpatialCounter)
+    }
+    if spatial and matches:
+        by_block["objects"] = BlockObjects.of(matches, spatial)
+    counts = EvaluationCounts(
+        **{name: value for each in counters for name, value in each.compute().items()},
+        objects={index: each.counts for index, each in matches.items()} or None,
+        by_block=by_block or None,
+        unknown_ground=int(trained is None or not trained.is_complete),
+        notes=tuple(notes),
+        meanings=meanings,
+    )
+    if not counts.confusion.total:
         raise EmptyError(
             f"{pair.class_map}: no pixel is known to both the map and {pair.reference}"
         )
-    return comparison
+    return counts
 
 
-def _open_scores(
-    pair: Pair, legend: Legend, mapped: ClassMap
-) -> AbstractContextManager[ScoreMap | None]:
-    return ScoreMap(pair.scores, legend, mapped.grid) if pair.scores else nullcontext()
+def _counters_with_rows(measures: Measures, opened: OpenPair, classes: int) -> list[RowCounter]:
+    """The counters that have confidence intervals."""
+    boundary, erode = (
+        each.in_pixels(opened.grid) if each else 0 for each in (measures.boundary, measures.erode)
+    )
+    counters: list[RowCounter] = [PixelCounter(classes)]
+    counters += [BorderCounter(classes, boundary)] if boundary else []
+    counters += [ErodedCounter(classes, erode)] if erode else []
+    return counters
 
 
-def pass_by(
-    mapped: ClassMap,
-    truth: Reference,
-    tallies: Sequence[Tally],
+def run_counters(
+    opened: OpenPair,
+    counters: Sequence[Counter],
     *,
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
 ) -> None:
-    """Show all blocks of a map and its reference to tallies, in reading order.
+    """Pass all blocks of a map and its reference to counters, in reading order.
 
     Args:
-        mapped: The map.
-        truth: The reference, on the map's grid.
-        tallies: What is counted.
+        opened: The map and its reference.
+        counters: What is counted.
         workers: Threads.
         watch: Shows progress over the blocks.
     """
-    halo = max((ceil(tally.halo) for tally in tallies), default=0)
+    halo = max((counter.halo for counter in counters), default=0)
 
-    def look(window: Window) -> list[Any]:
-        block = read_block(mapped, truth, window, halo)
-        return [tally.look(block) for tally in tallies]
+    def count(window: Window) -> list[Any]:
+        block = opened.read(window, halo)
+        return [counter.count(block) for counter in counters]
 
     keep_freed_memory()
-    limit_block_cache((workers + 1) * 2 * ROWS * mapped.grid.width)
-    todo = mapped.blocks()
+    limit_block_cache((workers + 1) * 2 * BLOCK_ROWS * opened.grid.width)
+    windows = opened.class_map.blocks()
     with ThreadPoolExecutor(workers) as pool:
-        for looked in map_in_order(pool, look, watch(todo, len(todo)), ahead=workers + 1):
-            for tally, each in zip(tallies, looked, strict=True):
-                tally.add(each)
+        todo = watch(windows, len(windows))
+        for counted in map_in_order(pool, count, todo, ahead=workers + 1):
+            for counter, each in zip(counters, counted, strict=True):
+                counter.add(each)
 
 
-def read_block(mapped: ClassMap, truth: Reference, window: Window, halo: int = 0) -> Block:
-    """A block of a map and its reference.
+def match_objects(
+    opened: OpenPair,
+    measures: Measures,
+    scores: ScoreMap | None = None,
+    *,
+    watch: Watch = lambda blocks, _: blocks,
+) -> dict[int, Matches]:
+    """Match objects of the map with those of the reference, by class index.
+
+    Objects of the map are connected pixels, those of the reference too, or polygons. Only pixels
+    that both know belong to objects: unlabelled ground, nodata and the edge of an area cut them.
 
     Args:
-        mapped: The map.
-        truth: The reference, on the map's grid.
-        window: Inside the map.
-        halo: Pixels around it that are to be seen, too.
+        opened: The map and its reference.
+        measures: Classes whose objects are matched, and what an object is.
+        scores: Scores of the map; an object's score is the mean of its class's over its pixels.
+        watch: Shows progress over rows of blocks.
+
+    Raises:
+        GeosegError: If a file cannot be read or does not fit the others.
     """
-    wide = window.grown(halo).clip(mapped.grid.height, mapped.grid.width) or window
-    return Block(
-        window=window,
-        read=wide,
-        all_reference=truth.read(wide),
-        all_mapped=mapped.read(wide),
-        outside=mapped.outside(window),
-    )
+    polygons: dict[int, NumberedPolygons] = {
+        index: opened.references.polygons_of(index)
+        for index in measures.objects
+        if measures.polygons
+    }
+    matchers = {
+        index: ObjectMatcher(Numbered() if measures.polygons else None, measures.connectivity)
+        for index in measures.objects
+    }
+    height, width = opened.grid.height, opened.grid.width
+    slabs = list(blocks(height, width, rows=BLOCK_ROWS, cols=width))
+    for slab in watch(slabs, len(slabs)):
+        mapped, reference, scored = _read_slab(opened, slab, measures.objects, scores)
+        known = (mapped != IGNORE) & (reference != IGNORE)
+        for strip in blocks(slab.height, width, rows=max(STRIP_PIXELS // width, 1), cols=width):
+            rows = strip.slices
+            for index, matcher in matchers.items():
+                truth: Any = known[rows] & (reference[rows] == index)
+                if measures.polygons:
+                    truth = polygons[index].read(strip.moved(slab.row_off, 0))
+                    truth.local[~known[rows]] = 0
+                own = scored[index][rows] if scores else None
+                matcher.add(truth, known[rows] & (mapped[rows] == index), own)
+    found = {index: matcher.matches() for index, matcher in matchers.items()}
+    for index, drawn in polygons.items():
+        counts = found[index].counts
+        counts = replace(counts, left_out=drawn.on_grid - counts.reference)
+        found[index] = found[index]._replace(counts=counts)
+    return found
+
+
+def _read_slab(
+    opened: OpenPair, slab: Window, classes: Sequence[int], scores: ScoreMap | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[int, NDArray[np.float32]]]:
+    """Rows of the map and the reference, and scores of some classes, read in blocks."""
+    mapped, reference = np.empty((2, slab.height, slab.width), np.uint8)
+    scored = {index: np.empty(mapped.shape, np.float32) for index in classes if scores}
+    for part in blocks(slab.height, slab.width, rows=BLOCK_ROWS, cols=BLOCK_COLUMNS):
+        block = opened.read(part.moved(slab.row_off, 0))
+        mapped[part.slices], reference[part.slices] = block.mapped, block.reference
+        if scores:
+            image = scores.read(block.window).image
+            for index, own in scored.items():
+                own[part.slices] = image[index]
+    return mapped, reference, scored

@@ -1,4 +1,4 @@
-"""What is held against what, what is measured, and what comes of it."""
+"""Inputs, options and counts of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -8,9 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.evaluation.block import COLUMNS, ROWS
-from geoseg.evaluation.block_counts import ScoreSquares, SquareCounts
-from geoseg.evaluation.bootstrap import Bootstrap
+from geoseg.evaluation.block import BLOCK_COLUMNS, BLOCK_ROWS
 from geoseg.evaluation.boundary import BorderCounts
 from geoseg.evaluation.calibration import ScoreCounts
 from geoseg.evaluation.matching import ObjectCounts
@@ -19,6 +17,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Meaning
 from geoseg.labels.reference import open_class_map
 from geoseg.postprocess.components import CONNECTIVITY, Connectivity
+from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import Area
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.units import Distance
@@ -27,10 +26,10 @@ from geoseg.raster.window import Window, blocks
 
 @dataclass(frozen=True)
 class Pair:
-    """A class map and the reference it is held against."""
+    """A class map and its references."""
 
     name: str
-    """Short and unique."""
+    """Short, unique name."""
 
     class_map: Path
     """Raster of the legend's map values, or of colours."""
@@ -39,40 +38,57 @@ class Pair:
     """Raster or polygons."""
 
     further: tuple[Path, ...] = ()
-    """References that fill, one after the other, what those before leave unlabelled."""
+    """Further references; each fills what those before it leave unlabelled."""
 
     scores: Path | None = None
-    """Scores of the class map, if they are to be judged."""
+    """Scores of the class map; None: they are not evaluated."""
 
     may_be_elsewhere: bool = field(default=False, compare=False)
-    """Whether no polygon of the references need lie on the map."""
+    """Whether a map without a polygon of its references is accepted."""
 
     @property
     def references(self) -> tuple[Path, ...]:
-        """All of them, the first ones count first."""
+        """All references, the first ones count first."""
         return (self.reference, *self.further)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """Options of confidence intervals."""
+
+    level: float = 0.95
+    """Share of the draws that an interval holds."""
+
+    block: Distance = Distance(256, "px")  # noqa: RUF009 frozen
+    """Side of the spatial blocks; errors closer together than this may depend on each other."""
+
+    resamples: int = 1000
+    """Number of draws; each draws as many blocks as there are."""
+
+    seed: int = 0
+    """Seed of the draws."""
 
 
 @dataclass(frozen=True)
 class RegionSource:
-    """Where regions come from."""
+    """File of regions."""
 
     path: Path
     """Polygons of any CRS; they may overlap."""
 
     column: str | None = None
-    """Their names; None: each polygon has its number."""
+    """Column of their names; None: each polygon has its number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What is measured besides the figures of pixels."""
+    """Options: what is measured besides the metrics of pixels."""
 
     boundary: Distance | None = None
-    """Within which borders of map and reference are the same; None: they are not compared."""
+    """Tolerance of boundary metrics; None: borders are not compared."""
 
     erode: Distance | None = None
-    """From borders of the reference, within which pixels do not count in the eroded figures."""
+    """Width along borders of the reference that the eroded metrics leave out."""
 
     objects: tuple[int, ...] = ()
     """Indices of classes whose objects are matched."""
@@ -84,22 +100,22 @@ class Measures:
     """Whether pixels of an object may touch only at a corner (8) or not (4)."""
 
     by: RegionSource | None = None
-    """Regions whose figures are wanted, too."""
+    """Regions that have metrics of their own."""
 
     bootstrap: Bootstrap | None = None
-    """How confidence intervals are found; None: they are not."""
+    """Options of confidence intervals; None: there are none."""
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class EvaluationCounts:
     """Counts of one pair, or of several together.
 
-    What was not asked for is None. Comparisons add up field by field, so that a new kind of
-    counts needs a field here and a `Tally` that fills it.
+    A field that was not asked for is None. Counts add up field by field; a new kind of counts is
+    a field here and a `Counter` that fills it.
     """
 
     confusion: ConfusionMatrix
-    """Of the pixels that both know."""
+    """Pixels with a class in both."""
 
     without_map: int = 0
     """Pixels of the reference where the map has no data."""
@@ -108,55 +124,43 @@ class Comparison:
     """Pixels of the map that are unlabelled in the reference."""
 
     mapped: int = 0
-    """Pixels of the map with data, also on ground that does not count."""
+    """Pixels of the map with data, also outside the area that counts."""
 
     trained: ConfusionMatrix | None = None
-    """Of the pixels on ground that trained the model; None: that is not known of any map."""
+    """Pixels on ground that trained the model; None: unknown for all maps."""
 
     unknown_ground: int = 0
-    """Maps of which it is not known, or not all of it."""
+    """Maps whose training ground is not known, or not completely."""
 
     borders: BorderCounts | None = None
-    """Along the borders."""
+    """Pixels along borders."""
 
     eroded: ConfusionMatrix | None = None
-    """Of the pixels that are not near a border of the reference."""
+    """Pixels that are not near a border of the reference."""
 
     objects: Mapping[int, ObjectCounts] | None = None
-    """Of the classes whose objects are matched, by index."""
+    """Matched objects, by class index."""
 
     scores: ScoreCounts | None = None
-    """Of pixels by their scores."""
+    """Pixels by their scores."""
 
-    conflicts: int | None = None
+    label_conflicts: int | None = None
     """Pixels that several references label differently; the first one counts."""
 
-    squares: SquareCounts | None = None
-    """Of the squares of ground that are drawn again for confidence intervals."""
+    by_block: Mapping[str, Any] | None = None
+    """Counts by spatial block, for confidence intervals: `BlockRows` or `BlockObjects` by field."""
 
-    score_squares: ScoreSquares | None = None
-    """Of these, by the scores of their pixels."""
+    regions: Mapping[str, "EvaluationCounts"] | None = None
+    """Counts of each region, by name."""
 
-    regions: Mapping[str, "Comparison"] | None = None
-    """Of each region, by name."""
-
-    outside_regions: "Comparison | None" = None
-    """Of the ground outside all regions."""
+    outside_regions: "EvaluationCounts | None" = None
+    """Counts outside all regions."""
 
     notes: tuple[str, ...] = ()
-    """What the user should know of how the files were read."""
+    """Remarks for the user on how the files were read."""
 
     meanings: tuple[Meaning, ...] = ()
     """How the references that were read name classes."""
-
-    @classmethod
-    def of_pairs(cls, pairs: NDArray[np.int64]) -> Self:
-        """From (classes + 1, classes + 1) counts, as from `count_pairs`."""
-        return cls(
-            ConfusionMatrix(pairs[:-1, :-1].copy()),
-            without_map=int(pairs[:-1, -1].sum()),
-            without_reference=int(pairs[-1, :-1].sum()),
-        )
 
     @classmethod
     def nothing(cls, classes: int) -> Self:
@@ -171,7 +175,7 @@ class Comparison:
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """The sum of what is counted, by key if it has keys; what is None was not counted."""
+    """The sum of counts, by key if they are mappings; None was not counted."""
     if one is None or other is None:
         return other if one is None else one
     if isinstance(one, Mapping):
@@ -179,11 +183,42 @@ def _sum(one: Any, other: Any) -> Any:
     return one + other
 
 
+@dataclass(frozen=True, eq=False)
+class ErrorWindow:
+    """A square in which a map has many errors."""
+
+    pair: Pair
+    """The map and its reference."""
+
+    grid: Grid
+    """The map's grid."""
+
+    window: Window
+    """Pixels of the map."""
+
+    confusion: ConfusionMatrix
+    """Counts of these pixels."""
+
+    @property
+    def errors(self) -> int:
+        """Pixels of the wrong class."""
+        return self.confusion.total - int(self.confusion.counts.trace())
+
+
+def fields_of_pairs(pairs: NDArray[np.int64]) -> dict[str, Any]:
+    """Fields of `EvaluationCounts` from (classes + 1, classes + 1) counts, as of `count_pairs`."""
+    return {
+        "confusion": ConfusionMatrix(pairs[:-1, :-1].copy()),
+        "without_map": int(pairs[:-1, -1].sum()),
+        "without_reference": int(pairs[-1, :-1].sum()),
+    }
+
+
 class ClassMap:
     """A class map open for reading in windows.
 
     Raises:
-        GeosegError: What is wrong with the files.
+        GeosegError: If a file cannot be read or does not fit the legend.
     """
 
     def __init__(
@@ -194,8 +229,8 @@ class ClassMap:
         Args:
             path: Raster of the legend's map values, or of colours.
             legend: Its classes.
-            aoi: Polygons; ground outside does not count.
-            ground: GeoSeries; ground outside does not count.
+            aoi: Polygons of the area that counts.
+            ground: GeoSeries of the area that counts.
         """
         self.path = path
         with RasterReader(path, palette_index=True) as reader:
@@ -206,26 +241,26 @@ class ClassMap:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, of what was read."""
+        """Remarks for the user on what was read."""
         return self._map.notes
 
     def blocks(self) -> list[Window]:
         """Windows that cover the map without overlap."""
-        return list(blocks(self.grid.height, self.grid.width, rows=ROWS, cols=COLUMNS))
+        return list(blocks(self.grid.height, self.grid.width, rows=BLOCK_ROWS, cols=BLOCK_COLUMNS))
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices, also of ground that does not count; 255 without data."""
+        """(height, width) class indices, also outside the area that counts; 255 without data."""
         return self._map.read(window)
 
     def read_counted(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 without data or where the ground does not count."""
+        """(height, width) class indices; 255 without data or outside the area that counts."""
         indices = self._map.read(window)
         if (outside := self.outside(window)) is not None:
             indices[outside] = IGNORE
         return indices
 
     def outside(self, window: Window) -> NDArray[np.bool_] | None:
-        """(height, width) bool, True where the ground does not count; None: it all counts."""
+        """(height, width) bool, True outside the area that counts; None: all of it counts."""
         if not self._areas:
             return None
         return ~np.logical_and.reduce([area.read(window) for area in self._areas])

@@ -1,6 +1,6 @@
-"""Classes and colours of an error map."""
+"""Error maps, and the windows with most errors."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import LegendError
-from geoseg.evaluation.block import Block, Tally
-from geoseg.evaluation.compare import Watch, open_pair, pass_by
-from geoseg.evaluation.comparison import Comparison, Pair
-from geoseg.evaluation.spatial_blocks import Squares, Tallied
+from geoseg.evaluation.block import Block, Counter
+from geoseg.evaluation.bootstrap import SpatialBlocks, SpatialCounter
+from geoseg.evaluation.compare import OpenPair, Watch, run_counters
+from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Pair
+from geoseg.evaluation.counters import PixelCounter
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, MAX_CLASSES, Legend, LegendClass
 from geoseg.labels.lookup import default_color, parse_color
@@ -25,10 +26,10 @@ from geoseg.raster.storage import Color, rasterio_window
 from geoseg.raster.window import Window
 from geoseg.raster.writer import RasterFormat, copy_as_cog, create
 
-PALE = 0.75
-"""How much of the colour of what is right is white."""
+CORRECT_WHITE_SHARE = 0.75
+"""Share of white in the colours of correct pixels."""
 
-LOUD = (
+CONFUSION_COLORS = (
     *("#e31a1c", "#1f5fd6", "#ff8c00", "#7b1fa2", "#00897b", "#d81b8c"),
     *("#5d4037", "#101010", "#9e9d24", "#00a8d8"),
 )
@@ -40,7 +41,7 @@ OTHERS = "other errors"
 
 @dataclass(frozen=True, eq=False)
 class ErrorLegend:
-    """What is right has its class's colour, pale; each confusion has a loud one of its own."""
+    """Classes of error maps: correct pixels in pale class colours, confusions in loud ones."""
 
     legend: Legend
     """The classes of the error map; their values are their indices."""
@@ -59,7 +60,7 @@ class ErrorLegend:
         Raises:
             LegendError: If what is right takes all values.
         """
-        wrong = _by_size(confusion)
+        wrong = confusion.confusions
         room = MAX_CLASSES - len(legend)
         if wrong and not room:
             raise LegendError(f"{len(legend)} classes leave no value for errors in an error map")
@@ -92,20 +93,16 @@ class ErrorLegend:
         return self.table[(reference.astype(np.uint16) << np.uint16(8)) | mapped]
 
 
-def _by_size(confusion: ConfusionMatrix) -> list[tuple[int, int]]:
-    """Reference and map of the confusions that there are, the largest first."""
-    wrong = confusion.counts * (1 - np.eye(len(confusion.counts), dtype=np.int64))
-    order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
-    rows, cols = np.unravel_index(order, wrong.shape)
-    return list(zip(rows.tolist(), cols.tolist(), strict=True))
-
-
 def _colors(legend: Legend, count: int) -> list[Color]:
     """A colour for each class, no two the same."""
     pale = [
-        (*(round(part + PALE * (255 - part)) for part in each.color),) for each in legend.classes
+        (*(round(part + CORRECT_WHITE_SHARE * (255 - part)) for part in each.color),)
+        for each in legend.classes
     ]
-    loud = [LOUD[n] if n < len(LOUD) else default_color(n) for n in range(count - len(pale))]
+    loud = [
+        CONFUSION_COLORS[n] if n < len(CONFUSION_COLORS) else default_color(n)
+        for n in range(count - len(pale))
+    ]
     taken: dict[Color, None] = {}  # in order
     for color in [*pale, *map(parse_color, loud)]:
         red, green, blue = color
@@ -118,8 +115,8 @@ def _colors(legend: Legend, count: int) -> list[Color]:
 KIND = "error map"
 
 
-class ErrorMapTally:
-    """Writes the error map block by block."""
+class ErrorMapWriter:
+    """Counter that counts nothing and writes the error map, block by block."""
 
     halo = 0
 
@@ -127,25 +124,25 @@ class ErrorMapTally:
         self._dataset = dataset
         self._errors = errors
 
-    def look(self, block: Block) -> tuple[Window, NDArray[np.uint8]]:
+    def count(self, block: Block) -> tuple[Window, NDArray[np.uint8]]:
         """The block's part of the error map."""
         return block.window, self._errors.values(block.reference, block.mapped)
 
-    def add(self, looked: tuple[Window, NDArray[np.uint8]]) -> None:
+    def add(self, counted: tuple[Window, NDArray[np.uint8]]) -> None:
         """Write it."""
-        window, values = looked
+        window, values = counted
         self._dataset.write(values, 1, window=rasterio_window(window))
 
-    def result(self) -> dict[str, Any]:
-        """Nothing is counted."""
+    def compute(self) -> dict[str, Any]:
+        """No counts."""
         return {}
 
 
 @contextmanager
 def error_map(
     path: Path, grid: Grid, errors: ErrorLegend, confusion: ConfusionMatrix, *, overwrite: bool
-) -> Iterator[ErrorMapTally]:
-    """A tally that writes an error map, which is there once the block ends well.
+) -> Iterator[ErrorMapWriter]:
+    """A counter that writes an error map; the file appears once the block ends without error.
 
     It is a cloud-optimised GeoTIFF with a colour table and the names of its classes, which are
     in ``.aux.xml`` and ``.qml`` beside it, too.
@@ -173,140 +170,49 @@ def error_map(
         raw, whole = folder / "raw.tif", folder / "cog" / path.name
         whole.parent.mkdir()
         with create(raw, grid, kind, compress="zstd", zstd_level=1) as dataset:
-            yield ErrorMapTally(dataset, errors)
+            yield ErrorMapWriter(dataset, errors)
         copy_as_cog(raw, whole, kind)
         write_sidecars(whole, errors.legend, errors.pixels(confusion))
         made = dict(zip(sidecars(path), sidecars(whole), strict=True)) | {path: whole}
         put_in_place(made, folder, overwrite=overwrite)
 
 
-SIDE = 256
-"""Of the squares, in pixels."""
+WINDOW_SIDE = 256
+"""Side of error windows, in pixels."""
 
 
-@dataclass(frozen=True, eq=False)
-class WorstWindow:
-    """A square in which a map is often wrong."""
-
-    pair: Pair
-    """The map and its reference."""
-
-    grid: Grid
-    """Of the map."""
-
-    window: Window
-    """Where on it."""
-
-    confusion: ConfusionMatrix
-    """Of its pixels."""
-
-    @property
-    def errors(self) -> int:
-        """Pixels that are wrong."""
-        return self.confusion.total - int(self.confusion.counts.trace())
-
-
-class WorstTally:
-    """Finds the squares of a map with the most wrong pixels."""
-
-    halo = 0
-
-    def __init__(self, pair: Pair, grid: Grid, classes: int, *, most: int, side: int) -> None:
-        """Prepare.
-
-        Args:
-            pair: The map and its reference.
-            grid: Of the map.
-            classes: How many there are.
-            most: Squares wanted.
-            side: Of a square, in pixels.
-        """
-        self._pair = pair
-        self._grid = grid
-        self._classes = classes
-        self._most = most
-        self._squares = Squares(side=side, height=grid.height, width=grid.width)
-        self._tallied: list[Tallied] = []
-
-    def look(self, block: Block) -> Tallied:
-        """Pairs of classes in the block's parts of squares."""
-        pairs = block.reference.astype(np.int64) * self._classes + block.mapped
-        return self._squares.tally(
-            pairs, block.window, counts=block.known, how_many=self._classes**2
-        )
-
-    def add(self, looked: Tallied) -> None:
-        """Keep for later."""
-        self._tallied.append(looked)
-
-    def result(self) -> dict[str, Any]:
-        """Nothing for the comparison."""
-        return {}
-
-    @property
-    def worst(self) -> list[WorstWindow]:
-        """The worst squares, most errors first; squares without an error are none of them."""
-        table = self._squares.matrix(self._tallied, self._classes**2)
-        right = table[:, :: self._classes + 1].sum(axis=1)
-        wrong = np.asarray(table.sum(axis=1) - right)
-        order = np.argsort(-wrong, kind="stable")[: self._most]
-        shape = (self._classes, self._classes)
-        return [
-            WorstWindow(
-                self._pair,
-                self._grid,
-                self._squares.window(number),
-                ConfusionMatrix(table[[number]].toarray().reshape(shape)),
-            )
-            for number in order.tolist()
-            if wrong[number]
-        ]
-
-
-def ranked(windows: Iterable[WorstWindow], most: int) -> list[WorstWindow]:
-    """The worst of all maps, most errors first."""
-    return sorted(windows, key=lambda each: -each.errors)[:most]
-
-
-def worst_rows(windows: Sequence[WorstWindow], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row of a table for each window.
+def error_windows(
+    pair: Pair, grid: Grid, counts: SpatialCounter, spatial: SpatialBlocks, most: int
+) -> list[ErrorWindow]:
+    """The windows of a map with most errors, the most first; none without an error.
 
     Args:
-        windows: The worst first.
-        names: Of the classes.
+        pair: The map and its reference.
+        grid: The map's grid.
+        counts: Pairs of classes by window.
+        spatial: The windows.
+        most: How many.
     """
+    rows = counts.rows
+    classes = round(rows.table.shape[1] ** 0.5)
+    right = rows.table[:, :: classes + 1].sum(axis=1)
+    wrong = np.asarray(rows.table.sum(axis=1) - right)
+    order = np.argsort(-wrong, kind="stable")[:most]
     return [
-        {
-            "rank": rank,
-            "map": each.pair.name,
-            "errors": each.errors,
-            "pixels": each.confusion.total,
-            "share_wrong": each.errors / each.confusion.total,
-            "mostly": _mostly(each.confusion, names),
-            "row_off": each.window.row_off,
-            "col_off": each.window.col_off,
-            "height": each.window.height,
-            "width": each.window.width,
-            **dict(zip(BOUNDS, each.grid.part(each.window).bounds, strict=True)),
-        }
-        for rank, each in enumerate(windows, 1)
+        ErrorWindow(pair, grid, spatial.window(number), rows.of_row(rows.table[[number]].toarray()))
+        for number in order.tolist()
+        if wrong[number]
     ]
 
 
-BOUNDS = ("x_min", "y_min", "x_max", "y_max")
-"""Columns of the corners, in the CRS of the map."""
-
-
-def _mostly(confusion: ConfusionMatrix, names: Sequence[str]) -> str:
-    """The commonest confusion in words."""
-    wrong = confusion.counts * (1 - np.eye(len(names), dtype=np.int64))
-    row, col = divmod(int(wrong.argmax()), len(names))
-    return f"{names[row]} mapped as {names[col]}"
+def ranked(windows: Iterable[ErrorWindow], most: int) -> list[ErrorWindow]:
+    """The windows of all maps with most errors, the most first."""
+    return sorted(windows, key=lambda each: -each.errors)[:most]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorOptions:
-    """What is wanted of a map's errors."""
+    """Options of error maps and error windows."""
 
     error_map: Path | None = None
     """Raster to write."""
@@ -314,8 +220,8 @@ class ErrorOptions:
     worst: int = 0
     """How many windows are ranked."""
 
-    side: int = SIDE
-    """Of these windows, in pixels."""
+    side: int = WINDOW_SIDE
+    """Side of these windows, in pixels."""
 
     overwrite: bool = False
     """Whether an existing raster is replaced."""
@@ -323,7 +229,7 @@ class ErrorOptions:
 
 def survey_errors(
     pair: Pair,
-    comparison: Comparison,
+    counts: EvaluationCounts,
     legend: Legend,
     errors: ErrorLegend,
     wanted: ErrorOptions,
@@ -333,39 +239,40 @@ def survey_errors(
     ground: Any = None,
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
-) -> list[WorstWindow]:
-    """Go over a map and its reference again and look where they differ.
+) -> list[ErrorWindow]:
+    """Read a map and its reference again to write the error map and rank error windows.
 
     Args:
         pair: The files.
-        comparison: What `compare` has counted of them.
+        counts: What `compare` has counted.
         legend: Their classes.
         errors: The classes of error maps.
-        wanted: What is to be found.
+        wanted: What is made.
         options: How the reference is read.
-        aoi: Polygons; ground outside does not count.
-        ground: GeoSeries; ground outside does not count.
+        aoi: Polygons of the area that counts.
+        ground: GeoSeries of the area that counts.
         workers: Threads.
         watch: Shows progress over the blocks.
 
     Returns:
-        The worst windows of the map, most errors first.
+        The windows of the map with most errors, the most first.
 
     Raises:
         OutputError: If the error map cannot be written.
-        GeosegError: What is wrong with the files.
+        GeosegError: If a file cannot be read or does not fit the others.
     """
     with (
-        open_pair(pair, legend, options=options, aoi=aoi, ground=ground) as (mapped, truth),
+        OpenPair(pair, legend, options=options, aoi=aoi, ground=ground) as opened,
         ExitStack() as stack,
     ):
-        classes, grid = len(legend), mapped.grid
-        worst = WorstTally(pair, grid, classes, most=wanted.worst, side=wanted.side)
-        tallies: list[Tally] = [worst] if wanted.worst else []
+        grid = opened.grid
+        spatial = SpatialBlocks(side=wanted.side, height=grid.height, width=grid.width)
+        by_window = SpatialCounter(PixelCounter(len(legend)), spatial)
+        counters: list[Counter] = [by_window] if wanted.worst else []
         if wanted.error_map is not None:
             writer = error_map(
-                wanted.error_map, grid, errors, comparison.confusion, overwrite=wanted.overwrite
+                wanted.error_map, grid, errors, counts.confusion, overwrite=wanted.overwrite
             )
-            tallies.append(stack.enter_context(writer))
-        pass_by(mapped, truth, tallies, workers=workers, watch=watch)
-    return worst.worst if wanted.worst else []
+            counters.append(stack.enter_context(writer))
+        run_counters(opened, counters, workers=workers, watch=watch)
+    return error_windows(pair, grid, by_window, spatial, wanted.worst) if wanted.worst else []

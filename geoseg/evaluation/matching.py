@@ -45,28 +45,24 @@ class Detections:
             self.scored and other.scored,
         )
 
+    def repeated(self, times: Counts) -> Self:
+        """The objects if each counts so many times, (objects,)."""
+        order, times = self._order, times[self._order]
+        return type(self)(
+            self.ious[order].repeat(times), self.scores[order].repeat(times), self.scored
+        )
+
     @cached_property
-    def ranks(self) -> "Ranks":
-        """The objects by falling score."""
-        order = np.argsort(-self.scores, kind="stable")
-        scores, ious = self.scores[order], self.ious[order]
-        hits = np.flatnonzero(ious > 0)
-        last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
-        ends = last[np.searchsorted(last, hits)] if len(hits) else hits
-        return Ranks(order, hits, ends, ious[hits])
+    def _order(self) -> Counts:
+        """(objects,) their places by falling score."""
+        return np.argsort(-self.scores, kind="stable")
 
-
-class Hits(NamedTuple):
-    """Objects of a map that are some of its reference, by falling score."""
-
-    ious: Figures
-    """(hits,) IoU with the reference's object that each is."""
-
-    times: Counts
-    """(hits,) how often each counts, 1 or more."""
-
-    taken: Counts
-    """(hits,) objects of the map with this score or a higher one, as often as they count."""
+    @cached_property
+    def _hits(self) -> tuple[Figures, Counts]:
+        """(hits,) IoU by falling score, and objects with at least this score."""
+        falling, ious = -self.scores[self._order], self.ious[self._order]
+        hits = np.flatnonzero(ious)
+        return ious[hits], np.searchsorted(falling, falling[hits], side="right")
 
     def average_precision(self, reference: int, iou: float) -> float:
         """Mean precision over 101 recalls; NaN if the reference has no objects.
@@ -77,45 +73,20 @@ class Hits(NamedTuple):
         such point.
 
         Args:
-            reference: Objects that there are.
-            iou: From which on an object is found, 0.5 or more.
+            reference: Objects of the reference.
+            iou: IoU from which an object is found, 0.5 or more.
 
         Source: COCO's evaluation (Lin et al. 2014, arXiv:1405.0312; ``pycocotools``), for
             objects of all sizes and without its limit of 100 for each image.
         """
         if not reference:
             return float("nan")
-        enough = self.ious >= iou
-        found = np.cumsum(self.times[enough])
-        precision = np.maximum.accumulate((found / self.taken[enough])[::-1])[::-1]
+        ious, taken = self._hits
+        enough = ious >= iou
+        found = np.arange(1, np.count_nonzero(enough) + 1)
+        precision = np.maximum.accumulate((found / taken[enough])[::-1])[::-1]
         reached = np.searchsorted(found / reference, RECALLS, side="left")
         return float(np.append(precision, 0)[reached].mean())
-
-
-class Ranks(NamedTuple):
-    """The order in which objects are taken, which is the same however often each counts."""
-
-    order: Counts
-    """(objects,) their places, by falling score."""
-
-    hits: Counts
-    """(hits,) which of these are objects of the reference."""
-
-    ends: Counts
-    """(hits,) the last one of the same score."""
-
-    ious: Figures
-    """(hits,) IoU with the reference's object that each is."""
-
-    def counted(self, times: Counts) -> Hits:
-        """What is found if objects count several times or not at all.
-
-        Args:
-            times: (objects,) how often each counts, in this order.
-        """
-        often = times[self.hits]
-        there = often > 0
-        return Hits(self.ious[there], often[there], np.cumsum(times)[self.ends[there]])
 
 
 @dataclass(frozen=True)
@@ -173,21 +144,15 @@ class ObjectCounts:
         return _quotient(self.iou_sum, self.matched)
 
     @property
-    def hits(self) -> Hits:
-        """The objects that are found."""
-        ranks = self.detections.ranks
-        return ranks.counted(np.ones(len(ranks.order), np.int64))
-
-    @property
     def ap50(self) -> float:
-        """Average precision from an IoU of 0.5 on; NaN if the reference has no objects."""
-        return self.hits.average_precision(self.reference, AP_IOUS[0])
+        """Average precision at an IoU of 0.5; NaN if the reference has no objects."""
+        return self.detections.average_precision(self.reference, AP_IOUS[0])
 
     @property
     def ap(self) -> float:
         """Mean of the average precision at `AP_IOUS`; NaN if the reference has no objects."""
-        hits = self.hits
-        return float(np.mean([hits.average_precision(self.reference, iou) for iou in AP_IOUS]))
+        each = [self.detections.average_precision(self.reference, iou) for iou in AP_IOUS]
+        return float(np.mean(each))
 
 
 def _quotient(above: float, below: float) -> float:

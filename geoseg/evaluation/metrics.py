@@ -1,25 +1,113 @@
-"""Figures of a comparison in the two vocabularies of the field."""
+"""Metrics: the table of their titles and sources, and their values for counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from geoseg.evaluation.boundary import BorderCounts
-from geoseg.evaluation.calibration import score_figures
-from geoseg.evaluation.comparison import Comparison, Measures, Pair
-from geoseg.evaluation.error_map import ErrorLegend, WorstWindow, worst_rows
-from geoseg.evaluation.intervals import BoundedFigures, confidence_of, curve_bounds, per_map
+from geoseg.evaluation.calibration import ScoreCounts, best_metrics, calibration_rows
+from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Measures
 from geoseg.evaluation.matching import ObjectCounts
-from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.labels.confusion import ConfusionMatrix, Figures
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import MergedLegend
-from geoseg.labels.pixel_classes import doubts_of_codings
-from geoseg.patches.class_shares import LITTLE
-from geoseg.raster.folders import EVALUATION, KIND
-from geoseg.text import listed
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A share of 1; text gives it in %."""
+
+    name: str
+    """Name in JSON and CSV."""
+
+    title: str
+    """Title in text; empty: text leaves it out."""
+
+    source: str
+    """Attribute of `EvaluationCounts`, with dots."""
+
+
+_SUMMARY = (
+    Metric("overall_accuracy", "overall accuracy", "confusion.overall_accuracy"),
+    Metric("balanced_accuracy", "balanced accuracy", "confusion.balanced_accuracy"),
+    Metric("kappa", "kappa", "confusion.kappa"),
+    Metric("mcc", "MCC", "confusion.mcc"),
+    Metric("mean_iou", "mean IoU", "confusion.mean_iou"),
+    Metric("mean_f1", "mean F1", "confusion.mean_f1"),
+)
+
+METRICS: Mapping[str, tuple[Metric, ...]] = {
+    "summary": _SUMMARY,
+    "classes": (
+        Metric("iou", "IoU", "confusion.iou"),
+        Metric("f1", "F1", "confusion.f1"),
+        Metric("precision", "precision", "confusion.precision"),
+        Metric("recall", "recall", "confusion.recall"),
+        Metric("specificity", "specif.", "confusion.specificity"),
+        Metric("boundary_iou", "bound.IoU", "borders.iou"),
+        Metric("boundary_f1", "bound.F1", "borders.f1"),
+        Metric("boundary_precision", "", "borders.precision"),
+        Metric("boundary_recall", "", "borders.recall"),
+        Metric("eroded_iou", "erod.IoU", "eroded.iou"),
+        Metric("eroded_f1", "erod.F1", "eroded.f1"),
+    ),
+    "boundary": (
+        Metric("mean_iou", "mean boundary IoU", "borders.mean_iou"),
+        Metric("mean_f1", "mean boundary F1", "borders.mean_f1"),
+    ),
+    "eroded": tuple(
+        Metric(each.name, each.title, each.source.replace("confusion", "eroded"))
+        for each in _SUMMARY
+    ),
+    "objects": (  # of `ObjectCounts`
+        Metric("precision", "precision", "precision"),
+        Metric("recall", "recall", "recall"),
+        Metric("f1", "F1", "f1"),
+        Metric("mean_iou_of_matches", "mean IoU", "mean_iou"),
+        Metric("ap50", "AP50", "ap50"),
+        Metric("ap", "AP", "ap"),
+    ),
+    "scores": (
+        Metric("ece", "calibration error ECE", "scores.reliability.ece"),
+        Metric("mce", "worst bin", "scores.reliability.mce"),
+        Metric("mean_top_score", "mean top score", "scores.reliability.mean_top_score"),
+        Metric("accuracy_of_top_score", "right", "scores.reliability.accuracy_of_top_score"),
+        Metric(
+            "mean_average_precision",
+            "mean average precision",
+            "scores.thresholds.mean_average_precision",
+        ),
+    ),
+}
+"""All metrics, by where they stand in JSON. Text, tables, intervals and the page follow from it."""
+
+TOP_CONFUSIONS = 5
+"""Pairs of confused classes that text names."""
+
+
+def titles(group: str) -> dict[str, str]:
+    """Titles of a group's metrics, by name."""
+    return {each.name: each.title for each in METRICS[group] if each.title}
+
+
+def values_of(group: str, counts: Any) -> dict[str, Any]:
+    """Values of a group's metrics as far as they were counted: numbers, or (classes,) arrays."""
+    return {
+        each.name: attrgetter(each.source)(counts)
+        for each in METRICS[group]
+        if getattr(counts, each.source.partition(".")[0]) is not None
+    }
+
+
+def in_percent(value: float) -> str:
+    """A share in %, or a dash if it is undefined.
+
+    >>> in_percent(0.5), in_percent(float("nan"))
+    ('50.00', '-')
+    """
+    return "-" if np.isnan(value) else f"{100 * value:.2f}"
 
 
 def share_of(value: float) -> str:
@@ -34,200 +122,157 @@ def share_of(value: float) -> str:
     return "<1 %" if not rounded and value else f"{rounded} %"
 
 
-SUMMARY = {
-    "overall_accuracy": "overall accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "kappa": "kappa",
-    "mean_iou": "mean IoU",
-    "mean_f1": "mean F1",
-}
-"""Figures of the whole map, and what people call them."""
-
-PER_CLASS = {
-    "iou": "IoU",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-}
-"""Figures of a class: F1 is Dice, precision user's and recall producer's accuracy."""
-
-TOP_CONFUSIONS = 5
-"""How many cells of the confusion matrix are told in words."""
+def table_rows(names: Sequence[str], columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each name, from columns of the same length."""
+    rows = zip(*(np.asarray(each).tolist() for each in columns.values()), strict=True)
+    return [
+        {"name": name, **dict(zip(columns, row, strict=True))}
+        for name, row in zip(names, rows, strict=bool(columns))
+    ]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Comparisons of one or several maps, and their sum."""
-
-    comparisons: Mapping[Pair, Comparison]
-    """Of each map."""
-
-    legend: Legend
-    """The classes."""
-
-    measures: Measures = Measures()  # noqa: RUF009 frozen
-    """What was measured besides the figures of pixels."""
-
-    worst: Sequence[WorstWindow] = ()
-    """Where most is wrong, if that was asked for; the worst first."""
-
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    """How the files were read, for JSON, so that `geoseg report` can read them again."""
-
-    @cached_property
-    def pooled(self) -> Comparison:
-        """All maps together."""
-        return sum(self.comparisons.values(), start=Comparison.nothing(len(self.legend)))
-
-    @property
-    def error_legend(self) -> ErrorLegend:
-        """What error maps of all maps show, in the same colours.
-
-        Raises:
-            LegendError: If there are too many classes.
-        """
-        return ErrorLegend.of(self.legend, self.pooled.confusion)
-
-    @cached_property
-    def confidence(self) -> dict[str, Any] | None:
-        """Bounds of the figures of all maps together, if they are wanted.
-
-        Raises:
-            InputError: If there are no two blocks to draw from.
-        """
-        if (options := self.measures.bootstrap) is None:
-            return None
-        wanted = BoundedFigures(tuple(SUMMARY), tuple(PER_CLASS))
-        each_map = self.comparisons.values()
-        squares = [each.squares.squares for each in each_map if each.squares is not None]
-        return confidence_of(self.pooled, squares, self.legend.names, options, wanted)
-
-    @cached_property
-    def curve_bounds(self) -> dict[str, Any] | None:
-        """(2, classes, levels) bounds of the figures over thresholds, if they are wanted."""
-        options, counts = self.measures.bootstrap, self.pooled.score_squares
-        return curve_bounds(counts, options) if options and counts else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures; what is undefined is NaN. Several maps have each their own as well."""
-        own = {
-            pair.name: figures_of(each, self.legend, self.measures)
-            for pair, each in self.comparisons.items()
-        }
-        several = len(own) > 1
-        each_map = [comparison.confusion for comparison in self.comparisons.values()]
-        return {
-            KIND: EVALUATION.name,
-            **figures_of(self.pooled, self.legend, self.measures),
-            "per_map": per_map(each_map, self.legend.names) if several else None,
-            "maps": own if several else {},
-            "confidence": self.confidence,
-            "regions": region_figures(self.pooled, self.legend, self.measures),
-            "worst": worst_rows(self.worst, self.legend.names),
-            "notes": list(dict.fromkeys(self.pooled.notes)),
-            "merged_classes": merged_classes(self.legend),
-            "legend": self.legend.to_dict(),
-            "reading": dict(self.reading),
-            "inputs": {
-                pair.name: {
-                    "map": str(pair.class_map),
-                    "reference": str(pair.reference),
-                    "further_references": [str(path) for path in pair.further],
-                    "scores": str(pair.scores) if pair.scores else None,
-                }
-                for pair in self.comparisons
-            },
-        }
-
-
-def figures_of(
-    comparison: Comparison, legend: Legend, measures: Measures | None = None
-) -> dict[str, Any]:
-    """All figures of a comparison; what is undefined is NaN.
+def metrics_of(counts: EvaluationCounts, legend: Legend, measures: Measures) -> dict[str, Any]:
+    """All metrics of counts; what is undefined is NaN.
 
     Means are over the classes present in the reference.
     """
-    confusion = comparison.confusion
-    columns = {
-        "name": legend.names,
-        "support": confusion.support.tolist(),
-        "predicted": confusion.predicted.tolist(),
-        **{name: getattr(confusion, name).tolist() for name in PER_CLASS},
-        **_border_columns(comparison),
-    }
-    rows = zip(*columns.values(), strict=True)
+    confusion, names = counts.confusion, legend.names
     return {
         "pixels": confusion.total,
-        "share_of_map": confusion.total / comparison.mapped if comparison.mapped else np.nan,
+        "share_of_map": confusion.total / counts.mapped if counts.mapped else np.nan,
         "classes_counted": int(np.count_nonzero(confusion.support)),
         "dropped": {
-            "without_map": comparison.without_map,
-            "without_reference": comparison.without_reference,
+            "without_map": counts.without_map,
+            "without_reference": counts.without_reference,
         },
-        "labelled_differently": comparison.conflicts,
-        **{name: getattr(confusion, name) for name in SUMMARY},
+        "labelled_differently": counts.label_conflicts,
+        **values_of("summary", counts),
         "means_over": "classes present in the reference",
-        "training_ground": _training_ground(comparison, legend),
-        "boundary": _boundary(comparison.borders, measures),
-        "eroded": _eroded(comparison.eroded, measures),
+        "training_ground": _training_ground(counts, legend),
+        "boundary": counts.borders
+        and {
+            "distance": str(measures.boundary or ""),
+            **values_of("boundary", counts),
+            "means_over": "classes with a border in the reference",
+        },
+        "eroded": counts.eroded
+        and {
+            "distance": str(measures.erode or ""),
+            "pixels": counts.eroded.total,
+            **values_of("eroded", counts),
+            "counts": counts.eroded.counts.tolist(),
+        },
         "objects": [
-            _objects(legend.names[i], each, measures)
-            for i, each in (comparison.objects or {}).items()
+            _object_metrics(names[index], each, measures)
+            for index, each in (counts.objects or {}).items()
         ],
-        "scores": score_figures(comparison.scores, legend) if comparison.scores else None,
-        "classes": [dict(zip(columns, row, strict=True)) for row in rows],
-        "top_confusions": top_confusions(confusion, legend.names),
+        "scores": counts.scores and _score_metrics(counts, counts.scores, names),
+        "classes": table_rows(
+            names,
+            {"support": confusion.support, "predicted": confusion.predicted}
+            | values_of("classes", counts),
+        ),
+        "top_confusions": top_confusions(confusion, names),
         "confusion": {
             "rows": "reference",
             "columns": "map",
-            "names": legend.names,
+            "names": names,
             "counts": confusion.counts.tolist(),
         },
     }
 
 
-def _training_ground(comparison: Comparison, legend: Legend) -> dict[str, Any] | None:
-    """How much of the ground trained the model, and the figures of the rest; None if unknown."""
-    if (trained := comparison.trained) is None:
+def _object_metrics(name: str, counts: ObjectCounts, measures: Measures) -> dict[str, Any]:
+    return {
+        "name": name,
+        "connectivity": measures.connectivity,
+        "reference": counts.reference,
+        "map": counts.mapped,
+        "matched": counts.matched,
+        "left_out": counts.left_out,
+        **values_of("objects", counts),
+        "ap_with_scores": counts.detections.scored,
+    }
+
+
+def _score_metrics(
+    counts: EvaluationCounts, scores: ScoreCounts, names: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "pixels": scores.pixels,
+        "without_scores": scores.without_scores,
+        "other_class": scores.other_class,
+        **values_of("scores", counts),
+        "means_over": "classes present in the reference",
+        "bins": calibration_rows(scores.reliability),
+        "classes": table_rows(names, best_metrics(scores.thresholds)),
+    }
+
+
+def _training_ground(counts: EvaluationCounts, legend: Legend) -> dict[str, Any] | None:
+    """Share of the ground that trained the model, and metrics of the rest; None if unknown."""
+    if (trained := counts.trained) is None:
         return None
-    confusion = comparison.confusion
-    elsewhere = Comparison(ConfusionMatrix(confusion.counts - trained.counts))
+    confusion = counts.confusion
+    elsewhere = EvaluationCounts(ConfusionMatrix(confusion.counts - trained.counts))
     return {
         "pixels": trained.total,
         "share": trained.total / confusion.total if confusion.total else np.nan,
-        "is_complete": not comparison.unknown_ground,
-        "elsewhere": _brief({}, elsewhere, legend),
+        "is_complete": not counts.unknown_ground,
+        "elsewhere": _brief(elsewhere, legend),
     }
 
 
-def region_figures(
-    comparison: Comparison, legend: Legend, measures: Measures
+def region_metrics(
+    counts: EvaluationCounts, legend: Legend, measures: Measures
 ) -> dict[str, Any] | None:
-    """Figures of each region and of the ground outside of all, if regions are wanted."""
-    if comparison.regions is None or measures.by is None:
+    """Metrics of each region and of the ground outside all; None without regions."""
+    if counts.regions is None or measures.by is None:
         return None
-    outside = comparison.outside_regions or Comparison.nothing(len(legend))
+    outside = counts.outside_regions or EvaluationCounts.nothing(len(legend))
     return {
         "file": str(measures.by.path),
         "column": measures.by.column,
-        "rows": [_brief({"name": name}, each, legend) for name, each in comparison.regions.items()],
-        "outside": _brief({}, outside, legend),
+        "rows": [{"name": name, **_brief(each, legend)} for name, each in counts.regions.items()],
+        "outside": _brief(outside, legend),
     }
 
 
-def _brief(start: dict[str, Any], comparison: Comparison, legend: Legend) -> dict[str, Any]:
-    """The figures of pixels."""
-    confusion = comparison.confusion
-    columns = {name: getattr(confusion, name).tolist() for name in PER_CLASS}
-    rows = zip(legend.names, confusion.support.tolist(), *columns.values(), strict=True)
+def _brief(counts: EvaluationCounts, legend: Legend) -> dict[str, Any]:
+    """The metrics of pixels."""
+    columns = {"support": counts.confusion.support} | values_of("classes", counts)
     return {
-        **start,
-        "pixels": confusion.total,
-        "without_map": comparison.without_map,
-        "without_reference": comparison.without_reference,
-        **{name: getattr(confusion, name) for name in SUMMARY},
-        "classes": [dict(zip(("name", "support", *columns), row, strict=True)) for row in rows],
+        "pixels": counts.confusion.total,
+        "without_map": counts.without_map,
+        "without_reference": counts.without_reference,
+        **values_of("summary", counts),
+        "classes": table_rows(legend.names, columns),
     }
+
+
+def dice_of_maps(confusions: Sequence[ConfusionMatrix]) -> dict[str, Any]:
+    """Dice averaged over maps.
+
+    A large map weighs no more than a small one, and a class that is in few maps counts only
+    there: these metrics compare with those that are published per image, not with the
+    pooled ones. A map in which a class is neither found nor there does not count for it.
+
+    Returns:
+        ``mean_dice``, the mean over maps of each map's mean F1; ``dice``, (classes,) means of
+        each class's F1, NaN if it is in no map; ``maps``, (classes,) in how many maps it is.
+    """
+    dice = np.array([confusion.f1 for confusion in confusions])
+    means = np.array([confusion.mean_f1 for confusion in confusions])
+    return {
+        "mean_dice": _mean_of_known(means),
+        "dice": np.array([_mean_of_known(column) for column in dice.T]),
+        "maps": (~np.isnan(dice)).sum(axis=0),
+    }
+
+
+def _mean_of_known(values: Figures) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def merged_classes(legend: Legend) -> list[dict[str, Any]] | None:
@@ -244,103 +289,40 @@ def top_confusions(
     confusion: ConfusionMatrix, names: Sequence[str], most: int = TOP_CONFUSIONS
 ) -> list[dict[str, Any]]:
     """The pairs of classes that most pixels are confused between, the largest first."""
-    wrong = confusion.counts * (1 - np.eye(len(names), dtype=np.int64))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    cells = [(int(cell // len(names)), int(cell % len(names))) for cell in order]
     return [
         {
             "reference": names[row],
             "map": names[col],
-            "pixels": int(wrong[row, col]),
-            "share_of_reference": float(wrong[row, col] / confusion.support[row]),
+            "pixels": int(confusion.counts[row, col]),
+            "share_of_reference": float(confusion.counts[row, col] / confusion.support[row]),
         }
-        for row, col in cells
-        if wrong[row, col]
+        for row, col in confusion.confusions[:most]
     ]
 
 
-def _border_columns(comparison: Comparison) -> dict[str, list[float]]:
-    columns: dict[str, list[float]] = {}
-    if (borders := comparison.borders) is not None:
-        columns |= {
-            "boundary_iou": borders.iou.tolist(),
-            "boundary_f1": borders.f1.tolist(),
-            "boundary_precision": borders.precision.tolist(),
-            "boundary_recall": borders.recall.tolist(),
-        }
-    if (eroded := comparison.eroded) is not None:
-        columns |= {"eroded_iou": eroded.iou.tolist(), "eroded_f1": eroded.f1.tolist()}
-    return columns
+WINDOW_BOUNDS = ("x_min", "y_min", "x_max", "y_max")
+"""Columns of the corners of error windows, in the CRS of the map."""
 
 
-def _boundary(counts: BorderCounts | None, options: Measures | None) -> dict[str, Any] | None:
-    if counts is None:
-        return None
-    return {
-        "distance": str(options.boundary) if options else "",
-        "mean_iou": counts.mean(counts.iou),
-        "mean_f1": counts.mean(counts.f1),
-        "means_over": "classes with a border in the reference",
-    }
-
-
-def _eroded(confusion: ConfusionMatrix | None, options: Measures | None) -> dict[str, Any] | None:
-    if confusion is None:
-        return None
-    return {
-        "distance": str(options.erode) if options else "",
-        "pixels": confusion.total,
-        **{name: getattr(confusion, name) for name in SUMMARY},
-        "counts": confusion.counts.tolist(),
-    }
-
-
-def _objects(name: str, counts: ObjectCounts, options: Measures | None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "connectivity": (options or Measures()).connectivity,
-        "reference": counts.reference,
-        "map": counts.mapped,
-        "matched": counts.matched,
-        "left_out": counts.left_out,
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "f1": counts.f1,
-        "mean_iou_of_matches": counts.mean_iou,
-        "ap50": counts.ap50,
-        "ap": counts.ap,
-        "ap_with_scores": counts.detections.scored,
-    }
-
-
-def warnings_of(evaluation: Evaluation) -> list[str]:
-    """What spoils the figures: training ground, missing classes, little ground, codings."""
-    pooled = evaluation.pooled
-    doubts = doubts_of_codings(pooled.meanings, evaluation.legend)
-    return [*_of_training(pooled), *_of_reference(evaluation), *doubts]
-
-
-def _of_training(comparison: Comparison) -> list[str]:
-    if comparison.trained is None or not comparison.trained.total:
-        return []
-    share = share_of(comparison.trained.total / comparison.confusion.total)
-    least = "at least " if comparison.unknown_ground else ""
-    honest = "honest: --patches PATCHES --split test (or val)"
-    return [f"{least}{share} of this ground trained the model; {honest}"]
-
-
-def _of_reference(evaluation: Evaluation) -> list[str]:
-    comparison, names = evaluation.pooled, evaluation.legend.names
-    support = comparison.confusion.support.tolist()
-    absent = [name for name, pixels in zip(names, support, strict=True) if not pixels]
-    found = []
-    if len(absent) == len(names) - 1 > 0:
-        only = next(name for name, pixels in zip(names, support, strict=True) if pixels)
-        found.append(f"the reference holds one class only, {only!r}: its figures say little")
-    elif absent:
-        them = "it" if len(absent) == 1 else "them"
-        found.append(f"no pixel of {listed(absent)} in the reference: the means leave {them} out")
-    share = comparison.confusion.total / comparison.mapped if comparison.mapped else 1.0
-    if share < LITTLE:
-        found.append(f"only {100 * share:.2g} % of the map is counted")
-    return found
+def window_rows(windows: Sequence[ErrorWindow], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row of a table for each error window, which stand in order."""
+    rows = []
+    for rank, each in enumerate(windows, 1):
+        row, col = each.confusion.confusions[0]
+        bounds = each.grid.part(each.window).bounds
+        rows.append(
+            {
+                "rank": rank,
+                "map": each.pair.name,
+                "errors": each.errors,
+                "pixels": each.confusion.total,
+                "share_wrong": each.errors / each.confusion.total,
+                "mostly": f"{names[row]} mapped as {names[col]}",
+                "row_off": each.window.row_off,
+                "col_off": each.window.col_off,
+                "height": each.window.height,
+                "width": each.window.width,
+                **dict(zip(WINDOW_BOUNDS, bounds, strict=True)),
+            }
+        )
+    return rows

@@ -1,4 +1,4 @@
-"""The report folder: JSON, CSV and the confusion matrix as a picture."""
+"""The report folder: JSON, CSV, polygons and images."""
 
 import csv
 import json
@@ -12,36 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.evaluation.calibration import ScoreCounts, calibration_rows, threshold_rows
-from geoseg.evaluation.compare import open_pair, read_block
-from geoseg.evaluation.comparison import Pair
-from geoseg.evaluation.error_map import BOUNDS, ErrorLegend, WorstWindow
-from geoseg.evaluation.metrics import Evaluation
-from geoseg.evaluation.text import in_percent
+from geoseg.evaluation.calibration import (
+    Reliability,
+    ThresholdCounts,
+    calibration_rows,
+    threshold_rows,
+)
+from geoseg.evaluation.compare import OpenPair
+from geoseg.evaluation.comparison import ErrorWindow, Pair
+from geoseg.evaluation.error_map import ErrorLegend
+from geoseg.evaluation.evaluation import Evaluation
+from geoseg.evaluation.metrics import METRICS, WINDOW_BOUNDS, in_percent
 from geoseg.labels.legend import Legend
 from geoseg.labels.lookup import to_hex, visible_bands
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.raster.atomic import staged, without_nan
 from geoseg.raster.folders import EVALUATION
-from geoseg.raster.grid import Grid
 from geoseg.raster.points import write_outlines
 from geoseg.raster.reader import RasterReader, ReadOptions
-from geoseg.raster.window import Window
 
 
-def draw_calibration(
-    path: Path, counts: ScoreCounts, bounds: Sequence[Mapping[str, Any]] | None = None
-) -> None:
+def draw_calibration(path: Path, reliability: Reliability) -> None:
     """Draw accuracy over top score, and below how many pixels have it.
 
     Args:
-        path: Picture to write.
-        counts: The pixels.
-        bounds: Of the accuracy of each bin, if they are known.
+        path: PNG file to write.
+        reliability: The pixels.
     """
     from matplotlib.figure import Figure
 
-    reliability = counts.reliability
     width = 1 / len(reliability.pixels)
     middles = reliability.edges[:-1] + width / 2
     figure = Figure(figsize=(5.2, 6.2), layout="constrained")
@@ -52,57 +51,42 @@ def draw_calibration(
     )
     upper.plot(reliability.mean_score, reliability.accuracy, "o-", color="#08519c", markersize=4,
                label=f"the map (ECE {in_percent(reliability.ece)} %)")  # fmt: skip
-    if bounds is not None:
-        low, high = np.array([each["accuracy"] for each in bounds]).T
-        upper.vlines(reliability.mean_score, low, high, color="#08519c", linewidth=1)
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of pixels that are right")
     upper.legend(loc="upper left", fontsize=9)
-    lower.bar(middles, 100 * reliability.pixels / max(counts.pixels, 1), width, color="#9ecae1",
-              edgecolor="white")  # fmt: skip
+    shares = 100 * reliability.pixels / max(reliability.pixels.sum(), 1)
+    lower.bar(middles, shares, width, color="#9ecae1", edgecolor="white")
     lower.set(xlabel="score of the class that scores best", ylabel="% of pixels")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def draw_thresholds(
-    path: Path,
-    counts: ScoreCounts,
-    legend: Legend,
-    bounds: Mapping[str, NDArray[np.float64]] | None = None,
-) -> None:
+def draw_thresholds(path: Path, thresholds: ThresholdCounts, legend: Legend) -> None:
     """Draw F1 and IoU over thresholds, and precision over recall, for each class.
 
     Args:
-        path: Picture to write.
-        counts: The pixels.
+        path: PNG file to write.
+        thresholds: The pixels.
         legend: The classes.
-        bounds: (2, classes, LEVELS) of each figure, if they are known.
     """
     from matplotlib.figure import Figure
 
-    thresholds = counts.thresholds
     figure = Figure(figsize=(12.5, 4.4), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for axis, name, title in zip(axes, ("f1", "iou"), ("F1", "IoU"), strict=False):
-        for index, each in enumerate(legend.classes):
-            values = getattr(thresholds, name)[index]
-            color = _line_color(each.color)
-            axis.plot(thresholds.thresholds, values, color=color, label=each.name)
-            if bounds is not None:
-                low, high = bounds[name][:, index]
-                axis.fill_between(
-                    thresholds.thresholds, low, high, color=color, alpha=0.2, linewidth=0
-                )
-        axis.set(
-            xlim=(0, 1), ylim=(0, 1), xlabel="score from which on it is the class", ylabel=title
-        )
+    f1, iou, curve = figure.subplots(1, 3)
     for index, each in enumerate(legend.classes):
-        precision, recall = thresholds.precision[index], thresholds.recall[index]
+        color = _line_color(each.color)
+        f1.plot(thresholds.thresholds, thresholds.f1[index], color=color)
+        iou.plot(thresholds.thresholds, thresholds.iou[index], color=color)
         area = in_percent(float(thresholds.average_precision[index]))
-        axes[2].plot(
-            recall, precision, color=_line_color(each.color), label=f"{each.name} ({area})"
+        curve.plot(
+            thresholds.recall[index],
+            thresholds.precision[index],
+            color=color,
+            label=f"{each.name} ({area})",
         )
-    axes[2].set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
-    axes[2].legend(loc="lower left", fontsize=8, title="average precision, %", title_fontsize=8)
+    below = "score from which on it is the class"
+    f1.set(xlim=(0, 1), ylim=(0, 1), xlabel=below, ylabel="F1")
+    iou.set(xlim=(0, 1), ylim=(0, 1), xlabel=below, ylabel="IoU")
+    curve.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
+    curve.legend(loc="lower left", fontsize=8, title="average precision, %", title_fontsize=8)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -114,54 +98,54 @@ def _line_color(color: Sequence[int]) -> str:
     return to_hex((int(red * factor), int(green * factor), int(blue * factor)))
 
 
-TOLD = 6
-"""Confusions whose colours are named."""
+MAX_CONFUSIONS = 6
+"""Confusions whose colours the image names."""
 
-MOST = 20
-"""Windows that a picture shows."""
+MAX_WINDOWS = 20
+"""Error windows in the image."""
 
-INCHES = 2.6
-"""Side of a window's picture."""
+PANEL_INCHES = 2.6
+"""Side of an error window in the image."""
 
-STRETCH = (2, 98)
+STRETCH_PERCENTILES = (2, 98)
 """Percentiles of each band that become black and white, unless the band is 8 bit already."""
 
 UNKNOWN_COLOR = (255, 255, 255)
-"""Of pixels without a class."""
+"""Colour of pixels without a class."""
 
 Picture = NDArray[np.uint8]
 
 Panels = dict[str, Picture]
+"""What is shown of an error window, by title."""
 
 
 def read_panels(
-    windows: Sequence[WorstWindow],
+    windows: Sequence[ErrorWindow],
     legend: Legend,
     errors: ErrorLegend,
     *,
     orthos: Mapping[Pair, Path],
     **reading: Any,
 ) -> list[Panels]:
-    """What is to be seen of each window, by title.
+    """Images of each error window, by title.
 
     Args:
-        windows: The worst first; the first `MOST` are read.
+        windows: In order; the first `MAX_WINDOWS` are read.
         legend: The classes.
         errors: The classes of error maps.
         orthos: The orthophotos of maps, as far as there are any.
-        reading: How the reference is read: arguments of `open_pair`.
+        reading: How the reference is read: arguments of `OpenPair`.
 
     Raises:
-        GeosegError: What is wrong with the files.
+        GeosegError: If a file cannot be read or does not fit the others.
     """
-    shown = windows[:MOST]
+    shown = list(enumerate(windows[:MAX_WINDOWS]))
     found: dict[int, Panels] = {}
-    for pair in dict.fromkeys(each.pair for each in shown):
-        with open_pair(pair, legend, **reading) as (mapped, truth):
-            for rank, each in enumerate(shown):
-                if each.pair != pair:
-                    continue
-                block = read_block(mapped, truth, each.window)
+    for pair in dict.fromkeys(each.pair for _, each in shown):
+        own = {rank: each for rank, each in shown if each.pair == pair}
+        with OpenPair(pair, legend, **reading) as opened:
+            for rank, each in own.items():
+                block = opened.read(each.window)
                 wrong = errors.values(block.reference, block.mapped)
                 found[rank] = {
                     "reference": _painted(block.all_reference, legend),
@@ -169,16 +153,15 @@ def read_panels(
                     "errors": _painted(wrong, errors.legend),
                 }
         if pair in orthos:
-            own = [rank for rank, each in enumerate(shown) if each.pair == pair]
-            pictures = _read_ortho(orthos[pair], shown[own[0]].grid, [shown[n].window for n in own])
-            for rank, picture in zip(own, pictures, strict=True):
-                found[rank] = {"orthophoto": picture, **found[rank]}
+            images = _read_ortho(orthos[pair], [*own.values()])
+            for rank, image in zip(own, images, strict=True):
+                found[rank] = {"orthophoto": image, **found[rank]}
     return [found[rank] for rank in sorted(found)]
 
 
 def draw_quicklooks(
     path: Path,
-    windows: Sequence[WorstWindow],
+    windows: Sequence[ErrorWindow],
     panels: Sequence[Panels],
     legend: Legend,
     errors: ErrorLegend,
@@ -187,7 +170,7 @@ def draw_quicklooks(
 
     Args:
         path: PNG file to write.
-        windows: The worst first.
+        windows: In order.
         panels: From `read_panels`.
         legend: The classes.
         errors: The classes of error maps.
@@ -196,7 +179,7 @@ def draw_quicklooks(
     from matplotlib.patches import Patch
 
     titles = max((list(each) for each in panels), key=len)
-    size = (INCHES * len(titles), (INCHES + 0.25) * len(panels) + 0.6)
+    size = (PANEL_INCHES * len(titles), (PANEL_INCHES + 0.25) * len(panels) + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(panels), len(titles), squeeze=False)
     for rank, (row, own, each) in enumerate(zip(grid, panels, windows, strict=False), 1):
@@ -208,7 +191,7 @@ def draw_quicklooks(
         share = each.errors / each.confusion.total
         label = f"{rank}: {each.pair.name}, {100 * share:.0f} % wrong"
         row[0].text(0, -0.04, label, transform=row[0].transAxes, va="top", fontsize=8)
-    told = [*legend.classes, *errors.legend.classes[len(legend) :][:TOLD]]
+    told = [*legend.classes, *errors.legend.classes[len(legend) :][:MAX_CONFUSIONS]]
     keys = [Patch(facecolor=to_hex(each.color), label=each.name) for each in told]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(titles), frameon=False)
     figure.savefig(path, dpi=100, metadata={"Software": None})
@@ -221,8 +204,9 @@ def _painted(indices: NDArray[np.uint8], legend: Legend) -> Picture:
     return table[indices]
 
 
-def _read_ortho(path: Path, grid: Grid, windows: Sequence[Window]) -> Iterator[Picture]:
-    """(height, width, 3) the orthophoto in windows of a map's grid."""
+def _read_ortho(path: Path, windows: Sequence[ErrorWindow]) -> Iterator[Picture]:
+    """(height, width, 3) the orthophoto in windows of one map."""
+    grid = windows[0].grid
     with ExitStack() as stack:
         reader = stack.enter_context(RasterReader(path))
         same = (reader.grid.height, reader.grid.width) == (grid.height, grid.width)
@@ -232,41 +216,41 @@ def _read_ortho(path: Path, grid: Grid, windows: Sequence[Window]) -> Iterator[P
             reader = stack.enter_context(
                 RasterReader(path, ReadOptions(on=grid, resampling="bilinear"))
             )
-        for window in windows:
-            image, valid = reader.read(window)
+        for each in windows:
+            image, valid = reader.read(each.window)
             yield _stretched(visible_bands(image, reader.band_names), valid).transpose(1, 2, 0)
 
 
 def _stretched(visible: NDArray[Any], valid: NDArray[np.bool_]) -> Picture:
     """(3, height, width) bytes; white without data."""
     if visible.dtype != np.uint8 and valid.any():
-        low, high = np.percentile(visible[:, valid], STRETCH, axis=1)[..., None, None]
+        low, high = np.percentile(visible[:, valid], STRETCH_PERCENTILES, axis=1)[..., None, None]
         visible = (255 * ((visible - low) / np.maximum(high - low, 1e-9)).clip(0, 1)).astype("u1")
     return np.where(valid, visible, UNKNOWN_COLOR[0]).astype(np.uint8)
 
 
 RECORD = EVALUATION.record
 
-WORST = Symbol(label="often wrong", color=(227, 26, 28))
-"""How QGIS shows windows that are often wrong."""
+WINDOW_SYMBOL = Symbol(label="often wrong", color=(227, 26, 28))
+"""How QGIS shows error windows."""
 
 
 def write_report(
     folder: Path, evaluation: Evaluation, *, overwrite: bool, panels: Sequence[Panels] = ()
 ) -> None:
-    """Write figures to a folder.
+    """Write an evaluation to a folder.
 
     It holds ``evaluation.json``, ``classes.csv``, ``confusion.csv``, ``confusion.png``,
     ``objects.csv`` if objects were matched, ``maps.csv`` for several maps, ``regions.csv``,
-    ``worst`` (``.csv``, ``.gpkg``, ``.png``) of windows that are often wrong, ``calibration`` and
+    ``worst`` (``.csv``, ``.gpkg``, ``.png``) of error windows, ``calibration`` and
     ``thresholds`` (``.csv``, ``.png``) of scores, and ``merged_classes.csv`` of a legend map.
-    Bounds of figures, if they are wanted, have columns of their own: ``_low`` and ``_high``.
+    Confidence intervals have columns of their own: ``_low`` and ``_high``.
 
     Args:
-        folder: To write.
-        evaluation: What is to be told.
+        folder: Folder to write.
+        evaluation: The evaluation.
         overwrite: Whether to replace an earlier report.
-        panels: Pictures of the worst windows, if there are any.
+        panels: Images of the error windows.
 
     Raises:
         OutputError: If it cannot be written.
@@ -276,20 +260,23 @@ def write_report(
     with staged(folder, overwrite=overwrite, kind=EVALUATION) as partial:
         partial.mkdir()
         write_record(partial, content)
-        write_csv(partial / "classes.csv", class_rows(content))
+        write_csv(partial / "classes.csv", bounded(content["classes"], bounds.get("classes")))
         write_csv(partial / "confusion.csv", matrix_rows(content["confusion"]))
         if content["objects"]:
             write_csv(partial / "objects.csv", bounded(content["objects"], bounds.get("objects")))
         if content["maps"]:
             write_csv(partial / "maps.csv", _map_rows(content["maps"]))
         if content["regions"]:
-            write_csv(
-                partial / "regions.csv", region_rows(content["regions"], bounds.get("regions"))
-            )
+            write_csv(partial / "regions.csv", region_rows(content["regions"]))
         if content["worst"]:
             _write_worst(partial, evaluation, content["worst"], panels)
         draw_confusion(partial / "confusion.png", content["confusion"])
-        _write_scores(partial, evaluation, bounds.get("scores"))
+        if (scores := evaluation.pooled.scores) is not None:
+            write_csv(partial / "calibration.csv", calibration_rows(scores.reliability))
+            rows = threshold_rows(scores.thresholds, evaluation.legend)
+            write_csv(partial / "thresholds.csv", rows)
+            draw_calibration(partial / "calibration.png", scores.reliability)
+            draw_thresholds(partial / "thresholds.png", scores.thresholds, evaluation.legend)
         if content["merged_classes"]:
             write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
 
@@ -302,30 +289,21 @@ def _write_worst(
 ) -> None:
     """``worst.csv``, ``worst.gpkg`` of maps that have a place, and ``worst.png``."""
     write_csv(folder / "worst.csv", rows)
-    places = [(each.grid, each.window) for each in evaluation.worst]
+    places = [(each.grid, each.window) for each in evaluation.error_windows]
     if all(grid.is_georeferenced for grid, _ in places):
-        columns = {name: [row[name] for row in rows] for name in rows[0] if name not in BOUNDS}
-        style = vector_qml([WORST], points=False, label='"rank"')
+        columns = {
+            name: [row[name] for row in rows] for name in rows[0] if name not in WINDOW_BOUNDS
+        }
+        style = vector_qml([WINDOW_SYMBOL], points=False, label='"rank"')
         write_outlines(folder / "worst.gpkg", places, columns, overwrite=False, style=style)
     if panels:
+        errors = ErrorLegend.of(evaluation.legend, evaluation.pooled.confusion)
         path = folder / "worst.png"
-        draw_quicklooks(path, evaluation.worst, panels, evaluation.legend, evaluation.error_legend)
-
-
-def _write_scores(folder: Path, evaluation: Evaluation, bounds: Mapping[str, Any] | None) -> None:
-    """``calibration`` and ``thresholds``, if there are scores."""
-    if (scores := evaluation.pooled.scores) is None:
-        return
-    legend, of_curves = evaluation.legend, evaluation.curve_bounds
-    of_bins = bounds["bins"] if bounds else None
-    write_csv(folder / "calibration.csv", bounded(calibration_rows(scores), of_bins))
-    write_csv(folder / "thresholds.csv", list(threshold_rows(scores, legend, of_curves)))
-    draw_calibration(folder / "calibration.png", scores, of_bins)
-    draw_thresholds(folder / "thresholds.png", scores, legend, of_curves)
+        draw_quicklooks(path, evaluation.error_windows, panels, evaluation.legend, errors)
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write all figures as JSON, by which the folder is known; what is undefined is null."""
+    """Write ``evaluation.json``, by which the folder is known; what is undefined is null."""
     text = json.dumps(without_nan(content), indent=1) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
 
@@ -364,16 +342,10 @@ def matrix_rows(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def class_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each class; bounds of its figures, if there are any, have columns of their own."""
-    confidence = content["confidence"]
-    return bounded(content["classes"], confidence["classes"] if confidence else None)
-
-
 def bounded(
     rows: Sequence[Mapping[str, Any]], bounds: Sequence[Mapping[str, Any]] | None
 ) -> list[dict[str, Any]]:
-    """Rows with the bounds of their figures, if there are any, in columns of their own.
+    """Rows with the intervals of their metrics, if there are any, in columns of their own.
 
     >>> bounded([{"name": "tree", "iou": 0.5}], [{"name": "tree", "iou": [0.4, 0.6]}])
     [{'name': 'tree', 'iou': 0.5, 'iou_low': 0.4, 'iou_high': 0.6}]
@@ -392,25 +364,24 @@ def bounded(
     ]
 
 
-def region_rows(
-    regions: Mapping[str, Any], bounds: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """A row for each region; the last one is of the ground outside of all and has no name."""
-    flat, of_flat = (
-        [_flat(row) for row in (*each["rows"], each["outside"])] if each else None
-        for each in (regions, bounds)
-    )
-    names = [*(row["name"] for row in regions["rows"]), ""]
-    rows = bounded(flat or [], of_flat)
-    return [{"region": name, **row} for name, row in zip(names, rows, strict=True)]
+def region_rows(regions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each region; the last one is the ground outside all and has no name."""
+    return [
+        {
+            "region": row["name"],
+            **{key: row[key] for key in row if key not in ("name", "classes")},
+            **_class_columns(row),
+        }
+        for row in (*regions["rows"], {"name": "", **regions["outside"]})
+    ]
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a region, or their bounds, with those of classes beside the others."""
+def _class_columns(row: Mapping[str, Any]) -> dict[str, float]:
+    """IoU and Dice of each class in columns of their own."""
     return {
-        **{key: row[key] for key in row if key not in ("name", "classes")},
-        **{f"iou_{each['name']}": each["iou"] for each in row["classes"]},
-        **{f"dice_{each['name']}": each["f1"] for each in row["classes"]},
+        f"{title}_{each['name']}": each[name]
+        for title, name in (("iou", "iou"), ("dice", "f1"))
+        for each in row["classes"]
     }
 
 
@@ -427,14 +398,9 @@ def merged_rows(classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _map_rows(maps: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    figures = ("pixels", "overall_accuracy", "kappa", "mean_iou", "mean_f1")
+    names = ("pixels", *(each.name for each in METRICS["summary"]))
     return [
-        {
-            "map": name,
-            **{figure: own[figure] for figure in figures},
-            **{f"iou_{row['name']}": row["iou"] for row in own["classes"]},
-            **{f"dice_{row['name']}": row["f1"] for row in own["classes"]},
-        }
+        {"map": name, **{key: own[key] for key in names}, **_class_columns(own)}
         for name, own in maps.items()
     ]
 

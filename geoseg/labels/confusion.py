@@ -100,6 +100,12 @@ class ConfusionMatrix:
         return divide(np.diag(self.counts), self.support)
 
     @property
+    def specificity(self) -> Figures:
+        """(classes,) true negative rate; NaN for a class that every pixel of the reference has."""
+        others = self.total - self.support
+        return divide(others - self.predicted + np.diag(self.counts), others)
+
+    @property
     def overall_accuracy(self) -> float:
         """Share of pixels whose class is right; NaN if nothing was counted."""
         return float(divide(np.trace(self.counts), self.total))
@@ -117,6 +123,18 @@ class ConfusionMatrix:
         return float(divide(self.overall_accuracy - chance, 1 - chance))
 
     @property
+    def mcc(self) -> float:
+        """Matthews correlation of map and reference; NaN if either has a single class.
+
+        Source: Gorodkin 2004, Comparing two K-category assignments by a K-category correlation
+        coefficient, Computational Biology and Chemistry 28:367-374, equation 8 (R_K).
+        """
+        shares = divide(self.counts, self.total)
+        mapped, truth = shares.sum(axis=0), shares.sum(axis=1)
+        spread = (1 - mapped @ mapped) * (1 - truth @ truth)
+        return float(divide(self.overall_accuracy - mapped @ truth, np.sqrt(spread)))
+
+    @property
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes present in the reference; NaN if there are none."""
         return self.mean(self.iou)
@@ -130,6 +148,14 @@ class ConfusionMatrix:
     def balanced_accuracy(self) -> float:
         """Mean of `recall` over the classes present in the reference; NaN if there are none."""
         return self.mean(self.recall)
+
+    @property
+    def confusions(self) -> list[tuple[int, int]]:
+        """Reference and map of the pairs of different classes that occur, the largest first."""
+        wrong = self.counts * (1 - np.eye(len(self.counts), dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
+        rows, cols = np.unravel_index(order, wrong.shape)
+        return list(zip(rows.tolist(), cols.tolist(), strict=True))
 
     def mean(self, figures: Figures) -> float:
         """Mean of a figure over the classes present in the reference.

@@ -356,7 +356,7 @@ def test_ground_that_did_not_train_is_said_to_be_honest(geoseg, world, patches, 
 
     assert "none of this ground trained the model" in val.out
     assert "trained the model" not in val.err
-    assert "all of this ground trained the model: there are no figures of other" in train.out
+    assert "all of this ground trained the model: there are no metrics of other" in train.out
     assert "warning: 100 % of this ground trained the model" in train.err
 
 

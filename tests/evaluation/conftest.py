@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from geoseg.evaluation.comparison import Comparison, Pair
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.comparison import EvaluationCounts, Pair
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import Legend
 
@@ -41,10 +41,10 @@ def evaluate(tmp_path, legend):
             Pair(name, tmp_path / f"{name}.tif", tmp_path / f"{name}_ref.tif")
             for name, _ in zip("abc", matrices, strict=False)
         ]
-        comparisons = [
-            Comparison(ConfusionMatrix(np.array(counts)), without_map=3, without_reference=5)
+        counted = [
+            EvaluationCounts(ConfusionMatrix(np.array(counts)), without_map=3, without_reference=5)
             for counts in matrices
         ]
-        return Evaluation(dict(zip(pairs, comparisons, strict=True)), legend)
+        return Evaluation(dict(zip(pairs, counted, strict=True)), legend)
 
     return make

@@ -3,10 +3,10 @@ import pytest
 from scipy import stats
 
 from geoseg.errors import InputError
-from geoseg.evaluation.bootstrap import Bootstrap, draws, intervals
+from geoseg.evaluation.bootstrap import draws, intervals
 from geoseg.evaluation.compare import compare
-from geoseg.evaluation.comparison import Measures
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.comparison import Bootstrap, Measures
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
 from geoseg.raster.units import Distance
 

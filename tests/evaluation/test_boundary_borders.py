@@ -70,7 +70,7 @@ def test_a_class_with_a_border_only_in_the_map_has_f1_0_and_is_not_in_the_mean()
     assert counted.f1[:2].tolist() == [0, 0]
     assert counted.iou[:2].tolist() == [0, 0]
     assert np.isnan(counted.recall[1])
-    assert np.isnan(counted.mean(counted.f1))
+    assert np.isnan(counted.mean_f1)
 
 
 def test_ground_that_only_one_of_them_knows_makes_no_border():

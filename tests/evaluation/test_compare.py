@@ -9,10 +9,15 @@ from shapely import box
 from sklearn.metrics import confusion_matrix
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
-from geoseg.evaluation.bootstrap import Bootstrap
-from geoseg.evaluation.compare import compare, open_pair, pair_maps, pass_by
-from geoseg.evaluation.comparison import Comparison, Measures, Pair, RegionSource
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.compare import OpenPair, compare, pair_maps, run_counters
+from geoseg.evaluation.comparison import (
+    Bootstrap,
+    EvaluationCounts,
+    Measures,
+    Pair,
+    RegionSource,
+)
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.units import Distance
 
@@ -126,11 +131,11 @@ def test_an_area_and_other_ground_count_where_both_lie(write_pair, write_polygon
     assert counts(counted) == [[3, 0, 0], [1, 0, 0], [0, 0, 0]]
 
 
-def test_comparisons_add_up(write_pair, legend):
+def test_counts_of_maps_add_up(write_pair, legend):
     one = compare(write_pair(MAP, TRUTH), legend)
     other = compare(write_pair([[1, 255]], [[20, 20]], name="two"), legend)
 
-    both = Comparison.nothing(3) + one + other
+    both = EvaluationCounts.nothing(3) + one + other
 
     assert counts(both) == [[3, 0, 1], [2, 4, 0], [0, 0, 4]]
     assert (both.without_map, both.without_reference) == (2, 1)
@@ -302,25 +307,25 @@ def test_counts_do_not_depend_on_the_number_of_workers(write_pair, write_polygon
 
 
 class RowsSeen:
-    """A tally of a test: which rows it is shown, and with how much around them."""
+    """A counter of a test: which rows it gets, and with how much halo."""
 
     halo = 3
 
     def __init__(self):
         self.seen = []
 
-    def look(self, block):
+    def count(self, block):
         return block.window.row_off, block.all_mapped.shape[0]
 
-    def add(self, looked):
-        self.seen.append(looked)
+    def add(self, counted):
+        self.seen.append(counted)
 
 
-def test_a_tally_of_ones_own_sees_all_blocks_in_order_with_its_halo(write_pair, legend):
+def test_a_counter_of_ones_own_gets_all_blocks_in_order_with_its_halo(write_pair, legend):
     pair = write_pair(np.ones((1025, 2)), np.full((1025, 2), 10))
-    tally = RowsSeen()
+    counter = RowsSeen()
 
-    with open_pair(pair, legend) as (mapped, truth):
-        pass_by(mapped, truth, [tally], workers=2)
+    with OpenPair(pair, legend) as opened:
+        run_counters(opened, [counter], workers=2)
 
-    assert tally.seen == [(0, 515), (512, 516), (1024, 4)]
+    assert counter.seen == [(0, 515), (512, 516), (1024, 4)]

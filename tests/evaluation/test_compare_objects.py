@@ -55,7 +55,7 @@ def test_a_polygon_without_a_pixel_that_counts_is_left_out_and_counted(pair, mat
 @pytest.mark.parametrize("pixels", [1, 12, 1000])
 def test_strips_do_not_matter(pair, match, monkeypatch, pixels):
     whole = match(pair, polygons=True)
-    monkeypatch.setattr("geoseg.evaluation.compare.PIXELS", pixels)
+    monkeypatch.setattr("geoseg.evaluation.compare.STRIP_PIXELS", pixels)
 
     assert match(pair, polygons=True) == whole
 

@@ -9,7 +9,7 @@ from geoseg.errors import EmptyError, VectorError
 from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Measures, RegionSource
 from geoseg.evaluation.counters import parse_source
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.report import write_report
 from geoseg.evaluation.text import table_of
 

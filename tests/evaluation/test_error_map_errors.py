@@ -15,7 +15,7 @@ from geoseg.evaluation.error_map import (
     ranked,
     survey_errors,
 )
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.report import read_panels, write_report
 from geoseg.evaluation.text import table_of
 from geoseg.labels.confusion import ConfusionMatrix
@@ -33,11 +33,15 @@ def legend_of(count):
 
 
 def surveyed(pair, legend, wanted, **how):
-    """The worst windows of a map, and its evaluation."""
+    """The error windows of a map, and its evaluation."""
     report = Evaluation({pair: compare(pair, legend)}, legend)
-    pooled = report.pooled
-    found = survey_errors(pair, pooled, legend, report.error_legend, wanted, **how)
-    return found, report
+    errors = ErrorLegend.of(legend, report.pooled.confusion)
+    return survey_errors(pair, report.pooled, legend, errors, wanted, **how), report
+
+
+def panels_of(windows, report, ortho):
+    errors = ErrorLegend.of(report.legend, report.pooled.confusion)
+    return read_panels(windows, report.legend, errors, orthos=dict.fromkeys(report.counts, ortho))
 
 
 def test_classes_come_first_and_then_confusions_by_their_size(legend):
@@ -114,7 +118,7 @@ def test_an_error_map_of_many_blocks_agrees_with_scikit_learn(
     places = [np.searchsorted(each, raw) for each, raw in (([10, 20, 30], truth),)]
     of_map = np.select([mapped == 1, mapped == 4], [0, 1], 2)
     expected = confusion_matrix(places[0].ravel(), of_map.ravel())
-    names = report.error_legend.legend.names
+    names = ErrorLegend.of(legend, report.pooled.confusion).legend.names
     for row, col in np.ndindex(3, 3):
         own = legend.names
         name = f"{own[row]}: right" if row == col else f"{own[row]} mapped as {own[col]}"
@@ -163,7 +167,7 @@ def test_windows_are_ranked_by_their_errors(blotched, legend):
     assert worst[0].confusion.total == 256
 
 
-def test_squares_at_the_edge_are_smaller_and_know_it(blotched, legend):
+def test_windows_at_the_edge_are_smaller_and_know_it(blotched, legend):
     worst, _ = surveyed(blotched, legend, ErrorOptions(worst=3, side=20))
 
     assert [(each.errors, each.confusion.total) for each in worst] == [
@@ -189,8 +193,8 @@ def test_the_worst_of_several_maps_are_ranked_together(blotched, write_pair, leg
 def test_the_report_shows_the_worst_windows(blotched, legend, write_raster, tmp_path):
     worst, report = surveyed(blotched, legend, ErrorOptions(worst=3, side=16))
     ortho = write_raster("ortho.tif", np.full((3, 40, 50), 77, np.uint8))
-    report = Evaluation(report.comparisons, legend, worst=worst)
-    panels = read_panels(worst, legend, report.error_legend, orthos={blotched: ortho})
+    report = Evaluation(report.counts, legend, error_windows=worst)
+    panels = panels_of(worst, report, ortho)
 
     write_report(tmp_path / "report", report, overwrite=False, panels=panels)
 
@@ -211,7 +215,7 @@ def test_pictures_show_orthophoto_reference_map_and_errors(blotched, legend, wri
     worst, report = surveyed(blotched, legend, ErrorOptions(worst=1, side=16))
     ortho = write_raster("ortho.tif", np.full((3, 40, 50), 77, np.uint8))
 
-    [panels] = read_panels(worst, legend, report.error_legend, orthos={blotched: ortho})
+    [panels] = panels_of(worst, report, ortho)
 
     colors = {title: panel[0, 0].tolist() for title, panel in panels.items()}
     assert list(colors) == ["orthophoto", "reference", "map", "errors"]
@@ -229,7 +233,7 @@ def test_an_orthophoto_of_another_grid_is_laid_on_the_map(blotched, legend, writ
     wide[:, :, 70:] = 4000
     ortho = write_raster("ortho.tif", wide, transform=transform)
 
-    [panels] = read_panels(worst, legend, report.error_legend, orthos={blotched: ortho})
+    [panels] = panels_of(worst, report, ortho)
 
     assert panels["orthophoto"][8, [0, -4], 0].tolist() == [0, 255]  # dark up to column 35
 
@@ -239,7 +243,7 @@ def test_an_orthophoto_without_a_place_must_have_the_maps_pixels(blotched, legen
     ortho = write_raster("ortho.png", np.zeros((3, 9, 9), np.uint8))
 
     with pytest.raises(InputError, match=r"ortho\.png: has neither the pixels of the map"):
-        read_panels(worst, legend, report.error_legend, orthos={blotched: ortho})
+        panels_of(worst, report, ortho)
 
 
 def test_a_map_that_is_right_has_no_worst_window(write_pair, legend, tmp_path):

@@ -102,11 +102,11 @@ def test_no_objects_in_the_reference_give_no_ap():
 
 def test_an_object_that_counts_three_times_is_three_objects():
     ious, scores, times = [0.9, 0.0, 0.6, 0.7, 0.8], [0.8, 0.7, 0.7, 0.1, 0.9], [1, 3, 2, 1, 0]
-    ranks = Detections.of(np.array(ious), np.array(scores)).ranks
-    repeated = counts(6, np.repeat(ious, times), np.repeat(scores, times)).hits
+    detections = Detections.of(np.array(ious), np.array(scores))
+    three = counts(6, np.repeat(ious, times), np.repeat(scores, times)).detections
 
-    drawn = ranks.counted(np.array(times)[ranks.order])
+    drawn = detections.repeated(np.array(times))
 
-    assert drawn.times.sum() == 4
+    assert np.count_nonzero(drawn.ious) == 4
     for iou in (0.5, 0.65):
-        assert drawn.average_precision(6, iou) == repeated.average_precision(6, iou) > 0
+        assert drawn.average_precision(6, iou) == three.average_precision(6, iou) > 0

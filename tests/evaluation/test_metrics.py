@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from geoseg.evaluation.metrics import METRICS
 from geoseg.evaluation.text import table_of
 
 COUNTS = [[3, 0, 1], [1, 4, 0], [0, 0, 4]]
@@ -37,6 +38,7 @@ def test_figures_of_a_small_map_written_out(evaluate):
             "f1": 3 / 4,
             "precision": 3 / 4,
             "recall": 3 / 4,
+            "specificity": 8 / 9,
         }
     )
     assert figures["confusion"] == {
@@ -56,6 +58,7 @@ def test_figures_are_those_of_scikit_learn(evaluate, seed):
 
     assert figures["overall_accuracy"] == pytest.approx(metrics.accuracy_score(truth, mapped))
     assert figures["kappa"] == pytest.approx(metrics.cohen_kappa_score(truth, mapped))
+    assert figures["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth, mapped))
     assert figures["balanced_accuracy"] == pytest.approx(
         metrics.balanced_accuracy_score(truth, mapped)
     )
@@ -71,6 +74,8 @@ def test_figures_are_those_of_scikit_learn(evaluate, seed):
     ]:
         own = [row[name] for row in figures["classes"]]
         assert own == pytest.approx(oracle(truth, mapped, average=None))
+    others = [metrics.recall_score(truth != i, mapped != i) for i in range(3)]
+    assert [row["specificity"] for row in figures["classes"]] == pytest.approx(others)
 
 
 def test_a_class_in_neither_is_nan_and_not_0_in_the_mean(evaluate):
@@ -110,10 +115,12 @@ def test_no_figure_is_above_1(evaluate, seed):
         assert all(math.isnan(value) or 0 <= value <= 1 for value in values)
 
 
-def test_a_map_of_one_class_that_is_right_has_no_kappa(evaluate):
+def test_a_map_of_one_class_that_is_right_has_no_kappa_and_no_mcc(evaluate):
     figures = evaluate([[9, 0, 0], [0, 0, 0], [0, 0, 0]]).to_dict()
 
     assert math.isnan(figures["kappa"])
+    assert math.isnan(figures["mcc"])
+    assert math.isnan(figures["classes"][0]["specificity"])  # no pixel of another class
     assert figures["overall_accuracy"] == figures["mean_iou"] == 1
 
 
@@ -146,12 +153,13 @@ def test_the_table_gives_percentages_and_counts(evaluate):
         "F1",
         "precision",
         "recall",
-        "reference",
+        "specif.",
+        "ref.",
         "px",
         "map",
         "px",
     ]
-    assert lines[1].split() == ["building", "60.00", "75.00", "75.00", "75.00", "4", "4"]
+    assert lines[1].split() == ["building", "60.00", "75.00", "75.00", "75.00", "88.89", "4", "4"]
     assert "overall accuracy 84.62" in lines[5]
     assert lines[-2] == (
         "13 px counted; dropped: 5 px unlabelled in the reference, 3 px without data in the map"
@@ -161,9 +169,9 @@ def test_the_table_gives_percentages_and_counts(evaluate):
 @pytest.mark.parametrize(
     ("counts", "row"),
     [
-        (ABSENT, "water - - - - 0 0 in neither"),
-        (ONLY_MAPPED, "water 0.00 0.00 0.00 - 0 2 not in the reference"),
-        (ONLY_IN_TRUTH, "water 0.00 0.00 - 0.00 2 0 not in the map"),
+        (ABSENT, "water - - - - 100.00 0 0 in neither"),
+        (ONLY_MAPPED, "water 0.00 0.00 0.00 - 83.33 0 2 not in the reference"),
+        (ONLY_IN_TRUTH, "water 0.00 0.00 - 0.00 100.00 2 0 not in the map"),
     ],
 )
 def test_the_table_says_where_a_class_is_absent(evaluate, counts, row):
@@ -227,3 +235,15 @@ def test_the_dice_of_each_map_is_that_of_scikit_learn(evaluate):
 
     oracle = [metrics.f1_score(*pixels_of(counts), average=None) for counts in matrices]
     assert [row["dice"] for row in each["classes"]] == pytest.approx(np.mean(oracle, axis=0))
+
+
+def test_text_json_and_intervals_hold_every_metric_of_the_table(evaluate):
+    told = table_of(evaluate(COUNTS))
+    record = evaluate(COUNTS).to_dict()
+
+    for metric in (*METRICS["summary"], *METRICS["classes"]):
+        if metric.source.startswith("confusion"):
+            assert f" {metric.title}" in told
+            assert metric.name in {**record, **record["classes"][0]}
+    for group in METRICS.values():
+        assert len({metric.name for metric in group}) == len(group)

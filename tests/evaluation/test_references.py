@@ -9,7 +9,7 @@ import pytest
 from geoseg.errors import InputError
 from geoseg.evaluation.compare import compare, pair_maps
 from geoseg.evaluation.comparison import Measures, Pair
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
 from geoseg.labels.legend_map import Correspondence, merge_legends
 
@@ -38,13 +38,13 @@ def test_references_fill_what_others_leave_unlabelled(pair, legend):
 def test_what_two_references_label_differently_is_counted_and_told(pair, legend):
     counted = compare(pair, legend)
 
-    assert counted.conflicts == 2
+    assert counted.label_conflicts == 2
     told = table_of(Evaluation({pair: counted}, legend))
     assert "2 px are labelled differently by two references; the first one counts" in told
 
 
 def test_a_single_reference_contradicts_nobody(pair, legend):
-    assert compare(replace(pair, further=()), legend).conflicts is None
+    assert compare(replace(pair, further=()), legend).label_conflicts is None
 
 
 def test_one_map_has_all_references_and_several_have_them_on_request():

@@ -5,14 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from geoseg.evaluation.calibration import (
-    ScoreCounts,
-    calibration_rows,
-    score_figures,
-    threshold_rows,
-)
-from geoseg.evaluation.comparison import Comparison
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.calibration import ScoreCounts, calibration_rows, threshold_rows
+from geoseg.evaluation.comparison import EvaluationCounts
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.report import write_report
 from geoseg.evaluation.text import table_of
 
@@ -29,12 +24,12 @@ def counts():
 
 @pytest.fixture
 def evaluation(counts, legend, evaluate):
-    [(pair, comparison)] = evaluate([[2, 0, 0], [1, 1, 0], [0, 0, 0]]).comparisons.items()
-    return Evaluation({pair: Comparison(comparison.confusion, scores=counts)}, legend)
+    [(pair, counted)] = evaluate([[2, 0, 0], [1, 1, 0], [0, 0, 0]]).counts.items()
+    return Evaluation({pair: EvaluationCounts(counted.confusion, scores=counts)}, legend)
 
 
-def test_main_figures_written_out(counts, legend):
-    figures = score_figures(counts, legend)
+def test_main_metrics_written_out(evaluation):
+    figures = evaluation.to_dict()["scores"]
 
     assert (figures["pixels"], figures["without_scores"], figures["other_class"]) == (4, 0, 0)
     assert figures["accuracy_of_top_score"] == 0.75
@@ -51,7 +46,8 @@ def test_main_figures_written_out(counts, legend):
 
 
 def test_tables_have_a_row_for_each_bin_and_each_threshold(counts, legend):
-    bins, thresholds = calibration_rows(counts), list(threshold_rows(counts, legend))
+    bins = calibration_rows(counts.reliability)
+    thresholds = threshold_rows(counts.thresholds, legend)
 
     assert sum(row["pixels"] for row in bins) == 4
     assert bins[-1]["up_to"] == 1
@@ -77,6 +73,6 @@ def test_the_report_holds_tables_and_pictures(evaluation, tmp_path):
 def test_the_table_tells_the_main_figures(evaluation):
     told = table_of(evaluation)
 
-    assert "scores: calibration error ECE 22.50" in told
+    assert "scores: calibration error ECE 22.50, worst bin" in told
     assert "scores of building: average precision 100.00; F1 is highest (100.00)" in told
     assert "scores of water: not in the reference" in told

@@ -3,10 +3,9 @@ import pytest
 from scipy import ndimage
 from shapely import box
 
-from geoseg.evaluation.bootstrap import Bootstrap
 from geoseg.evaluation.compare import compare
-from geoseg.evaluation.comparison import Measures, Pair
-from geoseg.evaluation.metrics import Evaluation
+from geoseg.evaluation.comparison import Bootstrap, Measures, Pair
+from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.units import Distance
 
@@ -16,7 +15,7 @@ OPTIONS = Bootstrap(block=Distance(SIDE, "px"), resamples=DRAWS, seed=5, level=0
 
 
 def town(seed, shape=(40, 56)):
-    """Houses of a reference and of a map, some of them across the borders of squares; scores."""
+    """Houses of a reference and of a map, some of them across the borders of blocks; scores."""
     rng = np.random.default_rng(seed)
     truth, found = np.zeros((2, *shape), bool)
     for row in range(1, shape[0] - 7, 7):
@@ -34,22 +33,22 @@ def labelled(mask):
     return [labels == number for number in range(1, count + 1)]
 
 
-def square_of(mask):
+def block_of(mask):
     row, col = np.argwhere(mask)[0]
     return row // SIDE, col // SIDE
 
 
 def listed(truth, found, score):
-    """By square: how many houses there are, and IoU and score of those of the map."""
+    """By block: how many houses there are, and IoU and score of those of the map."""
     houses, mapped = labelled(truth), labelled(found)
     there, hits = {}, {}
     for house in houses:
-        there[square_of(house)] = there.get(square_of(house), 0) + 1
+        there[block_of(house)] = there.get(block_of(house), 0) + 1
     for each in mapped:
         ious = [(each & house).sum() / (each | house).sum() for house in houses]
         best = int(np.argmax(ious))
         iou, place = (ious[best], houses[best]) if ious[best] >= 0.5 else (0, each)
-        hits.setdefault(square_of(place), []).append((iou, score[each].mean() / 254))
+        hits.setdefault(block_of(place), []).append((iou, score[each].mean() / 254))
     return there, hits
 
 
@@ -77,14 +76,14 @@ def ap_by_hand(there, hits, least):
     return np.mean([max((p for r, p in points if r >= level), default=0) for level in levels])
 
 
-def bounds_by_hand(squares, there, hits):
-    """Draw squares of a list and recompute all from the objects that are drawn."""
+def bounds_by_hand(blocks, there, hits):
+    """Draw blocks of a list and recompute all from the objects that are drawn."""
     rng = np.random.default_rng(OPTIONS.seed)
     drawn = []
     for _ in range(DRAWS):
-        taken = [squares[place] for place in rng.integers(len(squares), size=len(squares))]
-        objects = [each for square in taken for each in hits.get(square, [])]
-        drawn.append(figures_by_hand(sum(there.get(square, 0) for square in taken), objects))
+        taken = [blocks[place] for place in rng.integers(len(blocks), size=len(blocks))]
+        objects = [each for block in taken for each in hits.get(block, [])]
+        drawn.append(figures_by_hand(sum(there.get(block, 0) for block in taken), objects))
     return {name: np.quantile([each[name] for each in drawn], [0.05, 0.95]) for name in drawn[0]}
 
 
@@ -115,30 +114,30 @@ def bounds_of(evaluation):
 def test_bounds_are_those_of_objects_drawn_one_by_one(settle, legend):
     houses = town(1)
     there, hits = listed(*houses)
-    squares = [(row, col) for row in range(5) for col in range(7)]
+    blocks = [(row, col) for row in range(5) for col in range(7)]
 
     found = bounds_of(evaluated([settle(*houses)], legend))
 
-    expected = bounds_by_hand(squares, there, hits)
+    expected = bounds_by_hand(blocks, there, hits)
     assert found.keys() == expected.keys()
     for name, bounds in expected.items():
         assert found[name] == pytest.approx(bounds, abs=1e-6), name
         assert bounds[0] < bounds[1]
 
 
-def test_squares_of_several_maps_are_drawn_together(settle, legend):
+def test_blocks_of_several_maps_are_drawn_together(settle, legend):
     towns = [town(2, (24, 24)), town(3, (16, 32))]
     there, hits = {}, {}
     for number, houses in enumerate(towns):
         for whole, part in zip((there, hits), listed(*houses), strict=True):
-            whole.update({(number, *square): each for square, each in part.items()})
+            whole.update({(number, *block): each for block, each in part.items()})
     shapes = (3, 3), (2, 4)
-    squares = [(n, row, col) for n in (0, 1) for row, col in np.ndindex(shapes[n])]
+    blocks = [(n, row, col) for n in (0, 1) for row, col in np.ndindex(shapes[n])]
     pairs = [settle(*houses, name=f"town{n}") for n, houses in enumerate(towns)]
 
     found = bounds_of(evaluated(pairs, legend))
 
-    for name, bounds in bounds_by_hand(squares, there, hits).items():
+    for name, bounds in bounds_by_hand(blocks, there, hits).items():
         assert found[name] == pytest.approx(bounds, abs=1e-6), name
 
 
@@ -146,12 +145,13 @@ def test_counts_are_the_same_as_without_bounds(settle, legend):
     pair = settle(*town(1))
     plain = compare(pair, legend, measures=Measures(objects=(0, 1)))
 
-    [drawn] = evaluated([pair], legend, objects=(0, 1)).comparisons.values()
+    [counted] = evaluated([pair], legend, objects=(0, 1)).counts.values()
 
-    assert drawn.objects == plain.objects
+    assert counted.objects == plain.objects
     for index in (0, 1):
-        assert drawn.objects[index].ap == plain.objects[index].ap
-        once = drawn.squares.objects[index].drawn(np.ones(drawn.squares.squares, int))
+        assert counted.objects[index].ap == plain.objects[index].ap
+        blocks = counted.by_block["objects"]
+        once = blocks.drawn(np.ones(blocks.blocks, int))[index]
         assert once.ap == plain.objects[index].ap
         assert (once.reference, once.mapped, once.matched) == (
             plain.objects[index].reference,
@@ -160,7 +160,7 @@ def test_counts_are_the_same_as_without_bounds(settle, legend):
         )
 
 
-def test_squares_that_are_alike_leave_no_doubt(settle, legend):
+def test_blocks_that_are_alike_leave_no_doubt(settle, legend):
     truth, found, score = np.zeros((3, SIDE, SIDE), np.uint8)
     truth[1:4, 1:4] = truth[6, 6] = 1
     found[1:4, 1:3] = found[6, 1] = 1
@@ -175,9 +175,9 @@ def test_squares_that_are_alike_leave_no_doubt(settle, legend):
         assert bounds == pytest.approx([row[name]] * 2), name
 
 
-def test_objects_that_all_lie_in_one_square_have_no_bounds(settle, legend):
+def test_objects_that_all_lie_in_one_block_have_no_bounds(settle, legend):
     truth = np.zeros((16, 16), bool)
-    truth[2:5, 5:12] = True  # begins in the first square
+    truth[2:5, 5:12] = True  # begins in the first block
 
     evaluation = evaluated([settle(truth, truth, np.full((16, 16), 100, np.uint8))], legend)
 
@@ -195,8 +195,9 @@ def test_polygons_are_drawn_where_they_begin(write_pair, write_polygons, legend)
     measures = Measures(objects=(0,), polygons=True, bootstrap=OPTIONS)
     reading = ReferenceOptions(attribute="kind")
 
-    squares = compare(pair, legend, options=reading, measures=measures).squares.objects[0]
+    counted = compare(pair, legend, options=reading, measures=measures)
 
-    assert sorted(squares.reference.tolist()) == [0, 1, 2]
-    drawn = squares.drawn(np.array([2, 0, 1]))
+    blocks = counted.by_block["objects"]
+    assert sorted(blocks.matches[0].reference.tolist()) == [0, 1, 2]
+    drawn = blocks.drawn(np.array([2, 0, 1]))[0]
     assert (drawn.reference, drawn.mapped, drawn.matched) == (3, 2, 2)

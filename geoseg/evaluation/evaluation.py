@@ -1,0 +1,225 @@
+"""An evaluation of one or several maps: metrics, confidence intervals, reasons to doubt them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from geoseg.errors import InputError
+from geoseg.evaluation.bootstrap import MIN_BLOCKS, Counts, intervals
+from geoseg.evaluation.comparison import (
+    Bootstrap,
+    ErrorWindow,
+    EvaluationCounts,
+    Measures,
+    Pair,
+)
+from geoseg.evaluation.metrics import (
+    dice_of_maps,
+    merged_classes,
+    metrics_of,
+    region_metrics,
+    share_of,
+    table_rows,
+    titles,
+    values_of,
+    window_rows,
+)
+from geoseg.labels.confusion import Figures, divide
+from geoseg.labels.legend import Legend
+from geoseg.labels.pixel_classes import doubts_of_codings
+from geoseg.patches.class_shares import LITTLE
+from geoseg.raster.folders import EVALUATION, KIND
+from geoseg.text import listed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Counts of one or several maps, and their sum."""
+
+    counts: Mapping[Pair, EvaluationCounts]
+    """Counts of each map."""
+
+    legend: Legend
+    """The classes."""
+
+    measures: Measures = Measures()  # noqa: RUF009 frozen
+    """What was measured besides the metrics of pixels."""
+
+    error_windows: Sequence[ErrorWindow] = ()
+    """Windows with most errors, the most first, if they were asked for."""
+
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """How the files were read, for JSON, so that `geoseg report` can read them again."""
+
+    @cached_property
+    def pooled(self) -> EvaluationCounts:
+        """All maps together."""
+        return sum(self.counts.values(), start=EvaluationCounts.nothing(len(self.legend)))
+
+    @property
+    def spatial_blocks(self) -> int:
+        """Spatial blocks from which confidence intervals are drawn.
+
+        Raises:
+            InputError: If there are fewer than two.
+        """
+        rows = (self.pooled.by_block or {})["confusion"]
+        blocks = int(np.count_nonzero(rows.counted))
+        if blocks < MIN_BLOCKS and self.measures.bootstrap:
+            raise InputError(
+                f"confidence intervals need several blocks of {self.measures.bootstrap.block}, and "
+                f"all that counts lies in {blocks}; give a smaller --block"
+            )
+        return blocks
+
+    @cached_property
+    def confidence(self) -> dict[str, Any] | None:
+        """Bounds of the metrics of all maps together, ``[lower, upper]`` each, if asked for.
+
+        Objects of a class that all lie in one spatial block have none: they are NaN.
+
+        Raises:
+            InputError: If there are no two blocks to draw from.
+        """
+        if (options := self.measures.bootstrap) is None:
+            return None
+        blocks, bounds = self.spatial_blocks, self._bounds(options)
+        names, objects = self.legend.names, self.pooled.objects or {}
+        per_map = bounds.get("per_map")
+        return {
+            "level": options.level,
+            "method": "percentiles of a spatial block bootstrap",
+            "block": str(options.block),
+            "blocks": blocks,
+            "resamples": options.resamples,
+            "seed": options.seed,
+            **_listed(bounds["summary"]),
+            "boundary": _listed(bounds.get("boundary", {})) or None,
+            "eroded": _listed(bounds.get("eroded", {})) or None,
+            "classes": table_rows(names, bounds["classes"]),
+            "shares_of_reference": bounds["confusion"]["shares"].tolist(),
+            "objects": table_rows([names[i] for i in objects], bounds.get("objects", {})),
+            "per_map": per_map
+            and {
+                "mean_dice": per_map["mean_dice"].tolist(),
+                "classes": table_rows(names, {"dice": per_map["dice"]}),
+            },
+        }
+
+    def _bounds(self, options: Bootstrap) -> dict[str, dict[str, Figures]]:
+        """(..., 2) bounds by group and name."""
+        blocks = self.pooled.by_block or {}
+        maps = [(each.by_block or {})["confusion"] for each in self.counts.values()]
+        stops = np.cumsum([len(each) for each in maps])[:-1]
+
+        def metrics(times: Counts) -> dict[tuple[str, str], Any]:
+            drawn = EvaluationCounts(**{name: each.drawn(times) for name, each in blocks.items()})
+            found = _all_values(drawn)
+            if len(maps) > 1:
+                parts = zip(maps, np.split(times, stops), strict=True)
+                dice = dice_of_maps([each.drawn(part) for each, part in parts])
+                found |= {("per_map", name): dice[name] for name in ("mean_dice", "dice")}
+            return found
+
+        groups: dict[str, dict[str, Figures]] = {}
+        for (group, name), each in intervals(blocks["confusion"].counted, metrics, options).items():
+            groups.setdefault(group, {})[name] = np.moveaxis(each, 0, -1)
+        if objects := blocks.get("objects"):
+            alone = np.array(objects.blocks_of_classes) < MIN_BLOCKS
+            for each in groups["objects"].values():
+                each[alone] = np.nan
+        return groups
+
+    def to_dict(self) -> dict[str, Any]:
+        """All metrics; what is undefined is NaN. Several maps also have each their own."""
+        own = {
+            pair.name: metrics_of(each, self.legend, self.measures)
+            for pair, each in self.counts.items()
+        }
+        several = len(own) > 1
+        return {
+            KIND: EVALUATION.name,
+            **metrics_of(self.pooled, self.legend, self.measures),
+            "per_map": per_map(self) if several else None,
+            "maps": own if several else {},
+            "confidence": self.confidence,
+            "regions": region_metrics(self.pooled, self.legend, self.measures),
+            "worst": window_rows(self.error_windows, self.legend.names),
+            "notes": list(dict.fromkeys(self.pooled.notes)),
+            "merged_classes": merged_classes(self.legend),
+            "legend": self.legend.to_dict(),
+            "reading": dict(self.reading),
+            "inputs": {
+                pair.name: {
+                    "map": str(pair.class_map),
+                    "reference": str(pair.reference),
+                    "further_references": [str(path) for path in pair.further],
+                    "scores": str(pair.scores) if pair.scores else None,
+                }
+                for pair in self.counts
+            },
+        }
+
+
+def _all_values(counts: EvaluationCounts) -> dict[tuple[str, str], Any]:
+    """All values that have confidence intervals, by group and name."""
+    confusion, objects = counts.confusion, (counts.objects or {}).values()
+    found: dict[tuple[str, str], Any] = {
+        (group, name): value
+        for group in ("summary", "classes", "boundary", "eroded")
+        for name, value in values_of(group, counts).items()
+    }
+    found["confusion", "shares"] = divide(confusion.counts, confusion.support[:, None])
+    for name in titles("objects") if objects else ():
+        found["objects", name] = np.array([values_of("objects", each)[name] for each in objects])
+    return found
+
+
+def _listed(bounds: Mapping[str, Figures]) -> dict[str, list[float]]:
+    return {name: each.tolist() for name, each in bounds.items()}
+
+
+def per_map(evaluation: Evaluation) -> dict[str, Any]:
+    """Dice of each map on its own, averaged over maps; see `dice_of_maps`."""
+    dice = dice_of_maps([each.confusion for each in evaluation.counts.values()])
+    columns = {name: dice[name] for name in ("dice", "maps")}
+    return {
+        "mean_dice": dice["mean_dice"],
+        "classes": table_rows(evaluation.legend.names, columns),
+    }
+
+
+def warnings_of(evaluation: Evaluation) -> list[str]:
+    """Reasons to doubt the metrics: training ground, missing classes, little ground, codings."""
+    pooled = evaluation.pooled
+    doubts = doubts_of_codings(pooled.meanings, evaluation.legend)
+    return [*_of_training(pooled), *_of_reference(evaluation), *doubts]
+
+
+def _of_training(counts: EvaluationCounts) -> list[str]:
+    if counts.trained is None or not counts.trained.total:
+        return []
+    share = share_of(counts.trained.total / counts.confusion.total)
+    least = "at least " if counts.unknown_ground else ""
+    honest = "honest: --patches PATCHES --split test (or val)"
+    return [f"{least}{share} of this ground trained the model; {honest}"]
+
+
+def _of_reference(evaluation: Evaluation) -> list[str]:
+    counts, names = evaluation.pooled, evaluation.legend.names
+    support = counts.confusion.support.tolist()
+    absent = [name for name, pixels in zip(names, support, strict=True) if not pixels]
+    found = []
+    if len(absent) == len(names) - 1 > 0:
+        only = next(name for name, pixels in zip(names, support, strict=True) if pixels)
+        found.append(f"the reference holds one class only, {only!r}: its figures say little")
+    elif absent:
+        them = "it" if len(absent) == 1 else "them"
+        found.append(f"no pixel of {listed(absent)} in the reference: the means leave {them} out")
+    share = counts.confusion.total / counts.mapped if counts.mapped else 1.0
+    if share < LITTLE:
+        found.append(f"only {100 * share:.2g} % of the map is counted")
+    return found
