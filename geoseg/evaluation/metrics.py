@@ -23,10 +23,13 @@ class Metric:
     """Name in JSON and CSV."""
 
     title: str
-    """Title in text; empty: text leaves it out."""
+    """Title in text and on pages."""
 
     source: str
     """Attribute of `EvaluationCounts`, with dots."""
+
+    column: str | None = ""
+    """Title of its column in text; empty: as `title`, None: it has none."""
 
 
 _SUMMARY = (
@@ -38,20 +41,20 @@ _SUMMARY = (
     Metric("mean_f1", "mean F1", "confusion.mean_f1"),
 )
 
-METRICS: Mapping[str, tuple[Metric, ...]] = {
+METRICS: dict[str, tuple[Metric, ...]] = {
     "summary": _SUMMARY,
     "classes": (
         Metric("iou", "IoU", "confusion.iou"),
         Metric("f1", "F1", "confusion.f1"),
         Metric("precision", "precision", "confusion.precision"),
         Metric("recall", "recall", "confusion.recall"),
-        Metric("specificity", "specif.", "confusion.specificity"),
-        Metric("boundary_iou", "bound.IoU", "borders.iou"),
-        Metric("boundary_f1", "bound.F1", "borders.f1"),
-        Metric("boundary_precision", "", "borders.precision"),
-        Metric("boundary_recall", "", "borders.recall"),
-        Metric("eroded_iou", "erod.IoU", "eroded.iou"),
-        Metric("eroded_f1", "erod.F1", "eroded.f1"),
+        Metric("specificity", "specificity", "confusion.specificity", "specif."),
+        Metric("boundary_iou", "boundary IoU", "borders.iou", "bound.IoU"),
+        Metric("boundary_f1", "boundary F1", "borders.f1", "bound.F1"),
+        Metric("boundary_precision", "boundary precision", "borders.precision", None),
+        Metric("boundary_recall", "boundary recall", "borders.recall", None),
+        Metric("eroded_iou", "eroded IoU", "eroded.iou", "erod.IoU"),
+        Metric("eroded_f1", "eroded F1", "eroded.f1", "erod.F1"),
     ),
     "boundary": (
         Metric("mean_iou", "mean boundary IoU", "borders.mean_iou"),
@@ -65,12 +68,12 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         Metric("precision", "precision", "precision"),
         Metric("recall", "recall", "recall"),
         Metric("f1", "F1", "f1"),
-        Metric("mean_iou_of_matches", "mean IoU", "mean_iou"),
+        Metric("mean_iou_of_matches", "mean IoU of matches", "mean_iou", "mean IoU"),
         Metric("ap50", "AP50", "ap50"),
         Metric("ap", "AP", "ap"),
     ),
     "scores": (
-        Metric("ece", "calibration error ECE", "scores.reliability.ece"),
+        Metric("ece", "ECE", "scores.reliability.ece", "calibration error ECE"),
         Metric("mce", "worst bin", "scores.reliability.mce"),
         Metric("mean_top_score", "mean top score", "scores.reliability.mean_top_score"),
         Metric("accuracy_of_top_score", "right", "scores.reliability.accuracy_of_top_score"),
@@ -87,9 +90,15 @@ TOP_CONFUSIONS = 5
 """Pairs of confused classes that text names."""
 
 
+TITLES = {each.name: each.title for group in reversed(METRICS.values()) for each in group}
+"""Titles of all metrics, by name; of two groups with the same name that of the first."""
+
+
 def titles(group: str) -> dict[str, str]:
-    """Titles of a group's metrics, by name."""
-    return {each.name: each.title for each in METRICS[group] if each.title}
+    """Titles of a group's metrics in text, by name."""
+    return {
+        each.name: each.column or each.title for each in METRICS[group] if each.column is not None
+    }
 
 
 def values_of(group: str, counts: Any) -> dict[str, Any]:

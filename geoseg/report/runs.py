@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from geoseg.errors import InputError
-from geoseg.evaluation.metrics import SUMMARY
+from geoseg.evaluation.metrics import TITLES as METRIC_TITLES
+from geoseg.evaluation.metrics import titles
 from geoseg.raster import folders
 from geoseg.raster.atomic import without_nan
 from geoseg.raster.paths import check_component, refuse_links_out
@@ -25,6 +26,9 @@ SWEEP, BUNDLE = folders.SWEEP.record, folders.MODEL.record
 RECORDS = (RUN, EVALUATION, SWEEP)
 
 HISTORY = "history.csv"
+
+SUMMARY = tuple(titles("summary"))
+"""Metrics of an evaluation."""
 
 PER_CLASS = ("iou", "f1", "precision", "recall")
 """Metrics of a class."""
@@ -221,12 +225,12 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         for column, value in best.items()
         if column.startswith("iou_")
     }
-    titles = {"val_miou": "mean_iou", "val_loss": "val_loss", "train_loss": "train_loss"}
+    names = {"val_miou": "mean_iou", "val_loss": "val_loss", "train_loss": "train_loss"}
     return Entry(
         name=name,
         kind="training",
         options=options | {"patches": record["patches"]},
-        metrics={title: to_float(best[key]) for key, title in titles.items() if key in best},
+        metrics={title: to_float(best[key]) for key, title in names.items() if key in best},
         classes={each: {"iou": iou, "f1": 2 * iou / (1 + iou)} for each, iou in ious.items()},
         epochs_done=len(rows),
         best_epoch=int(float(best["epoch"])) if best else None,
@@ -266,7 +270,7 @@ def best_row(rows: Sequence[Row], monitor: str) -> Row:
 
 Metric = Literal["iou", "f1", "precision", "recall"]
 
-TITLES = {
+TITLES = METRIC_TITLES | {
     "epochs_done": "done",
     "best_epoch": "best",
     "val_loss": "val loss",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.evaluation.metrics import SUMMARY
+from geoseg.evaluation.metrics import titles
 from geoseg.raster.paths import refuse_links_out
 from geoseg.raster.records import read_record, understanding
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, read_csv
@@ -127,7 +127,7 @@ def evaluation_section(folder: Path) -> Section:
         return Section(
             title=folder.name,
             kind="evaluation",
-            headlines=_headlines(record, tuple(SUMMARY), record.get("confidence") or {}),
+            headlines=_headlines(record, tuple(titles("summary")), record.get("confidence") or {}),
             notes=_notes(record),
             matrix=_matrix(record.get("confusion")),
             tables=[*_metric_tables(record), *_other_tables(folder)],
@@ -264,7 +264,9 @@ def _ground_notes(record: Mapping[str, Any]) -> list[str]:
         return [f"{note}."]
     if not rest["pixels"]:
         return [f"{note}: there are no metrics of other ground."]
-    metrics = (f"{words(name)} {as_text(rest[name], name)}" for name in SUMMARY)
+    metrics = (
+        f"{words(name)} {as_text(rest[name], name)}" for name in titles("summary") if name in rest
+    )
     return [f"{note}; on the other {rest['pixels']:,} px: {', '.join(metrics)}."]
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from geoseg.evaluation.metrics import TITLES
+
 SHARES = {
     *("iou", "f1", "dice", "precision", "recall", "accuracy", "kappa", "share"),
     *("ap", "ap50", "ece", "mce", "score"),
@@ -94,7 +96,7 @@ def is_share(name: str) -> bool:
     >>> is_share("boundary_iou"), is_share("mapped_pixels")
     (True, False)
     """
-    return not SHARES.isdisjoint(name.lower().removeprefix("val_m").split("_"))
+    return name in TITLES or not SHARES.isdisjoint(name.lower().removeprefix("val_m").split("_"))
 
 
 def words(name: str) -> str:
@@ -103,7 +105,7 @@ def words(name: str) -> str:
     >>> words("boundary_iou"), words("mean_f1")
     ('boundary IoU', 'mean F1')
     """
-    return " ".join(WORDS.get(word, word) for word in name.split("_"))
+    return TITLES.get(name) or " ".join(WORDS.get(word, word) for word in name.split("_"))
 
 
 def _is_interval(value: Sequence[Any]) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from geoseg.evaluation.metrics import METRICS
+from geoseg.evaluation.metrics import METRICS, titles
 from geoseg.evaluation.text import table_of
 
 COUNTS = [[3, 0, 1], [1, 4, 0], [0, 0, 4]]
@@ -241,9 +241,9 @@ def test_text_json_and_intervals_hold_every_metric_of_the_table(evaluate):
     told = table_of(evaluate(COUNTS))
     record = evaluate(COUNTS).to_dict()
 
-    for metric in (*METRICS["summary"], *METRICS["classes"]):
-        if metric.source.startswith("confusion"):
-            assert f" {metric.title}" in told
+    for group in ("summary", "classes"):
+        for metric in (each for each in METRICS[group] if each.source.startswith("confusion")):
+            assert f" {titles(group)[metric.name]}" in told
             assert metric.name in {**record, **record["classes"][0]}
     for group in METRICS.values():
         assert len({metric.name for metric in group}) == len(group)
