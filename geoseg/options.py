@@ -43,6 +43,9 @@ class Declaration:
     parse: Callable[[str], Any] | None = None
     """Makes a value of a word, or raises ValueError; None: as the type does."""
 
+    repeat: bool = False
+    """Whether it may be given several times; `parse` makes an element of a word."""
+
     none: str | None = None
     """Word for the value None, which is shown as the default; None: there is no such word."""
 
@@ -72,6 +75,7 @@ def option(
     metavar: str | None = None,
     names: tuple[str, ...] = (),
     parse: Callable[[str], Any] | None = None,
+    repeat: bool = False,
     none: str | None = None,
     unit: str = "",
     shown: str | None = None,
@@ -87,6 +91,7 @@ def option(
         metavar: Placeholder of the value in the help.
         names: On the command line, if they are not the field's name with hyphens.
         parse: Makes a value of a word, or raises ValueError.
+        repeat: Whether it may be given several times; `parse` makes an element of a word.
         none: Word for the value None.
         unit: Unit of the numbers of a record, where a word must have one.
         shown: Text of the help for a default that is worked out.
@@ -99,11 +104,32 @@ def option(
         metavar=metavar,
         names=names,
         parse=parse,
+        repeat=repeat,
         none=none,
         unit=unit,
         default=shown,
     )
     return field(default=default, metadata={_KEY: declaration})
+
+
+def seed_option(group: str) -> Any:
+    """Of what is drawn at random."""
+    return option(0, min=0, max=2**31 - 1, group=group, help="Same input, same seed: same result.")
+
+
+def aoi_option(group: str) -> Any:
+    """A file of polygons."""
+    return option(None, group=group, help="Polygons; ground outside does not count.")
+
+
+def device_option(group: str) -> Any:
+    """What computes."""
+    return option("auto", group=group, help="auto, cpu, cuda, cuda:1, mps.")
+
+
+def threads_option(group: str) -> Any:
+    """How many threads a step has."""
+    return option(None, min=1, group=group, shown="one per processor", help="Threads.")
 
 
 @cache

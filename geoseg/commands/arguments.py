@@ -65,9 +65,15 @@ def _sign(command: Callable[..., None], parameters: Iterable[inspect.Parameter])
 
 def _unset(each: OptionField, value: Any) -> Any:
     """The value of a field from what typer gives: tuples for lists, the default for none."""
-    if each.declaration.parse is None and isinstance(value, list | tuple):
+    if _repeats(each) and isinstance(value, list | tuple):
         value = tuple(value) or None
     return each.default if value is None and each.declaration.none is None else value
+
+
+def _repeats(each: OptionField) -> bool:
+    """Whether an option may be given several times, each time an element."""
+    declared = each.declaration
+    return declared.repeat or (declared.parse is None and get_origin(each.hint) is tuple)
 
 
 def _parameter(each: OptionField) -> inspect.Parameter:
@@ -79,8 +85,9 @@ def _parameter(each: OptionField) -> inspect.Parameter:
     if declared.parse is not None:
         kind, more = Any, {"parser": parser(declared.parse, declared.none)}
         default = None if default in (None, ()) else str(default)
-    elif get_origin(kind) is tuple:
-        kind, default = types.GenericAlias(list, get_args(kind)[0]), None
+    if _repeats(each):
+        element = Any if declared.parse else get_args(each.hint)[0]
+        kind, default = types.GenericAlias(list, element), None
     if default is None and declared.none is not None:
         default = declared.none
     names = declared.names or (f"--{each.name.replace('_', '-')}",)

@@ -1,47 +1,42 @@
 """``geoseg quantize``: an int8 network for a model, and the proof of what it is worth."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, print_json
+from geoseg.model.quantize import QuantizeOptions
 
 
+@with_options
 def quantize(
     ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="Model folder: RUN/model of `geoseg train`.")],
     patches: Annotated[Path, typer.Argument(help="Patch set that it was trained on.")],
     *,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Training patches to calibrate with, at most.")
-    ] = 300,
-    force: Annotated[
-        bool, typer.Option("--force", help="Keep it even if it loses over 0.5 points of mean IoU.")
-    ] = False,
-    seed: options.Seed = 0,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    options: QuantizeOptions,
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
-    from geoseg.model import quantize as quantizing
     from geoseg.model.bundle import INT8
+    from geoseg.model.quantize import quantize
     from geoseg.prediction.stitched import stitched_comparison, window_sizes
     from geoseg.raster.folders import kept
 
     talk = Talk(quiet=quiet, verbose=verbose)
     ctx.with_resource(kept(model / INT8))
     with talk.steps() as tell:
-        report = quantizing.quantize(
+        report = quantize(
             model,
             patches,
-            options=quantizing.QuantizeOptions(
-                samples=samples, seed=seed, force=force, overwrite=overwrite
-            ),
+            options=replace(options, overwrite=overwrite),
             sizes=window_sizes,
             measure=stitched_comparison,
             tell=tell,

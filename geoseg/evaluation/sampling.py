@@ -13,6 +13,7 @@ from geoseg.evaluation.comparison import ClassMap
 from geoseg.labels.confusion import Figures
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.style import Symbol, vector_qml
+from geoseg.options import CALL, option, seed_option
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.points import Plots, Points, write_points
 from geoseg.raster.window import Window, blocks
@@ -161,17 +162,14 @@ SYMBOLS = (
 class SamplingOptions:
     """How many points, and where."""
 
-    points: int = 500
-    """All together."""
-
-    min_per_class: int = 30
-    """For each class that the map has; a class with fewer pixels gets them all."""
-
-    allocation: Literal["proportional", "equal"] = "proportional"
-    """By the classes' area in the map, or the same number for each."""
-
-    seed: int = 0
-    """Same map, same seed: same points."""
+    points: int = option(500, min=1, group=CALL, help="Points all together.")
+    min_per_class: int = option(
+        30, min=0, group=CALL, help="Points that each class of the map gets at least."
+    )
+    allocation: Literal["proportional", "equal"] = option(
+        "proportional", group=CALL, help="By the classes' area, or the same number for each."
+    )
+    seed: int = seed_option(CALL)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from geoseg.errors import BundleError
 from geoseg.model.bundle import GSD_TOLERANCE, MULTIPLE, ModelBundle
 from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import Precision, Runtime, RuntimeName
-from geoseg.options import option
+from geoseg.options import device_option, option
 from geoseg.patches.training_ground import TrainingGround
 
 Augmentation = Literal["flips", "d4"]
@@ -41,7 +41,7 @@ class RuntimeOptions:
     precision: Literal["auto", Precision] = option(
         "auto", group=MODEL, help="Of the network's arithmetic; int8 after `geoseg quantize`."
     )
-    device: str = option("auto", group=MODEL, help="auto, cpu, cuda, cuda:1, mps.")
+    device: str = device_option(MODEL)
 
 
 class Ensemble:

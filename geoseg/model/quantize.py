@@ -17,6 +17,7 @@ from geoseg.labels.legend import IGNORE
 from geoseg.model.bundle import INT8, ModelBundle, Quantized, SizeProof
 from geoseg.model.cache import file_sha256
 from geoseg.model.segmenter import Segmenter, check_patches
+from geoseg.options import CALL, option, seed_option
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.raster.atomic import staged
@@ -42,15 +43,13 @@ Tell = Callable[[str, int, int], None]
 class QuantizeOptions:
     """How a network is quantised."""
 
-    samples: int = 300
-    """Training patches to calibrate with, at most."""
-
-    seed: int = 0
-    """Which of them."""
-
-    force: bool = False
-    """Whether the network is kept although it loses more than it may."""
-
+    samples: int = option(
+        300, min=1, group=CALL, help="Training patches to calibrate with, at most."
+    )
+    force: bool = option(
+        False, group=CALL, help="Keep it even if it loses over 0.5 points of mean IoU."
+    )
+    seed: int = seed_option(CALL)
     overwrite: bool = False
     """Whether an earlier one is replaced."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.options import CALL, option
+from geoseg.options import CALL, aoi_option, option, seed_option, threads_option
 from geoseg.patches.record import Storage
 from geoseg.raster.reader import INPUT, ReadOptions
 
@@ -60,19 +60,11 @@ class TileOptions:
         shown="4 or 2 patches",
         help="Side of a spatial block, in pixels.",
     )
-    seed: int = option(
-        0,
-        min=0,
-        max=2**31 - 1,
-        group=DIVISION,
-        help="Same input, same seed: same result.",
-    )
+    seed: int = seed_option(DIVISION)
     read: ReadOptions = field(default_factory=ReadOptions)
-    aoi: Path | None = option(None, group=INPUT, help="Polygons; ground outside does not count.")
+    aoi: Path | None = aoi_option(INPUT)
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
-    workers: int | None = option(
-        None, min=1, group=CALL, shown="one per processor", help="Threads."
-    )
+    workers: int | None = threads_option(CALL)
 
     @property
     def step(self) -> int:

@@ -17,6 +17,20 @@ Connectivity = Literal[4, 8]
 CONNECTIVITY: Connectivity = 4
 """Of objects and regions, unless the user says otherwise."""
 
+CONNECTIVITY_HELP = "8: pixels that touch only at a corner are one region or object."
+
+
+def parse_connectivity(text: str) -> Connectivity:
+    """4 or 8.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if text not in {"4", "8"}:
+        raise ValueError(f"{text!r} is neither 4 nor 8")
+    return 8 if text == "8" else 4
+
+
 ABOVE = {4: (1,), 8: (0, 1, 2)}
 """Pixels of a row that a pixel of the next touches: aslant to the left (0), above, to the right."""
 

@@ -4,10 +4,19 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from geoseg.postprocess.components import CONNECTIVITY, Connectivity
+from geoseg.options import option
+from geoseg.postprocess.components import (
+    CONNECTIVITY,
+    CONNECTIVITY_HELP,
+    Connectivity,
+    parse_connectivity,
+)
 from geoseg.raster.units import Area, Distance
 
 NEAREST = "nearest"
+
+OPERATIONS = "Operations"
+"""Group of the options, which stand in the order in which they are done."""
 
 
 @dataclass(frozen=True)
@@ -105,23 +114,62 @@ class Rule:
 class PostprocessOptions:
     """What is done to a map, in the order of the fields; what is left at its default is not."""
 
-    fill: tuple[Fill, ...] = ()
-    """Classes that are replaced."""
-
-    max_distance: Distance | None = None
-    """How far away the nearest pixel of another class may be that replaces one; None: anywhere."""
-
-    majority: Distance | None = None
-    """Side of the square whose commonest class a pixel takes."""
-
-    rules: tuple[Rule, ...] = ()
-    """For regions of a size; the first that holds counts."""
-
-    fill_holes: tuple[ClassArea, ...] = ()
-    """Holes in a class that are smaller become that class."""
-
-    min_area: tuple[ClassArea, ...] = ()
-    """Regions that are smaller go to a neighbour."""
-
-    connectivity: Connectivity = CONNECTIVITY
-    """Whether pixels that touch only at a corner are one region (8) or not (4)."""
+    fill: tuple[Fill, ...] = option(
+        (),
+        group=OPERATIONS,
+        metavar="CLASS[=nearest|OTHER]",
+        parse=Fill.parse,
+        repeat=True,
+        help="Replace a class by that of the nearest pixel, or by another (which comes first); "
+        "may be repeated.",
+    )
+    max_distance: Distance | None = option(
+        None,
+        group=OPERATIONS,
+        metavar="20px|5m",
+        parse=Distance.parse,
+        shown="anywhere",
+        help="How far away the nearest may be for --fill.",
+    )
+    majority: Distance | None = option(
+        None,
+        group=OPERATIONS,
+        metavar="5px|2m",
+        parse=Distance.parse,
+        help="Smooth: the commonest class of a square of this side; where several are, nothing "
+        "changes.",
+    )
+    rules: tuple[Rule, ...] = option(
+        (),
+        group=OPERATIONS,
+        names=("--rule",),
+        metavar="'CLASS<AREA:OTHER'",
+        parse=Rule.parse,
+        repeat=True,
+        help="Regions of CLASS smaller (>: larger) than AREA become OTHER, such as "
+        "'car<2m2:road'; may be repeated, the first that holds counts.",
+    )
+    fill_holes: tuple[ClassArea, ...] = option(
+        (),
+        group=OPERATIONS,
+        metavar="[CLASS=]AREA",
+        parse=ClassArea.parse,
+        repeat=True,
+        help="Holes in CLASS smaller than AREA become CLASS; may be repeated.",
+    )
+    min_area: tuple[ClassArea, ...] = option(
+        (),
+        group=OPERATIONS,
+        metavar="[CLASS=]AREA",
+        parse=ClassArea.parse,
+        repeat=True,
+        help="Smaller regions take the class with which they share the longest border: 40px or "
+        "5m2, for one class building=10m2; may be repeated.",
+    )
+    connectivity: Connectivity = option(
+        CONNECTIVITY,
+        group=OPERATIONS,
+        metavar="4|8",
+        parse=parse_connectivity,
+        help=CONNECTIVITY_HELP,
+    )

@@ -9,7 +9,15 @@ import psutil
 
 from geoseg.errors import BundleError, EmptyError, InputError
 from geoseg.model.bundle import LARGEST, MULTIPLE, ModelBundle
-from geoseg.options import CALL, option, parse_bounds, parse_count, parse_part, parse_size
+from geoseg.options import (
+    CALL,
+    aoi_option,
+    option,
+    parse_bounds,
+    parse_count,
+    parse_part,
+    parse_size,
+)
 from geoseg.prediction.window_grid import Lattice, Taper, fitting_overhang
 from geoseg.raster.polygons import Area
 from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
@@ -80,7 +88,7 @@ class PredictOptions:
     )
     read: ReadOptions = field(default_factory=ReadOptions)
     resample: bool = option(False, group=INPUT, help="Work at the model's GSD.")
-    aoi: Path | None = option(None, group=INPUT, help="Polygons; ground outside does not count.")
+    aoi: Path | None = aoi_option(INPUT)
     aoi_layer: str | None = option(None, group=INPUT, help="Layer of the AOI, of several.")
     bounds: Bounds | None = option(
         None,

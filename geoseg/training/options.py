@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from geoseg.errors import TrainingError
-from geoseg.options import option, parse_count, parse_duration, parse_rate
+from geoseg.options import device_option, option, parse_count, parse_duration, parse_rate
 
 Average = Literal["none", "ema"]
 
@@ -219,7 +219,7 @@ class TrainOptions:
     seed: int = option(
         0, min=0, max=2**31 - 1, group=MACHINE, help="Same input, same seed: same weights on CPU."
     )
-    device: str = option("auto", group=MACHINE, help="auto, cpu, cuda, cuda:1, mps.")
+    device: str = device_option(MACHINE)
     devices: int = option(
         1, min=1, group=MACHINE, metavar="N", help="Processes that share every batch."
     )
