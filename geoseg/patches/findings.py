@@ -114,11 +114,11 @@ class Finding:
             groups: Numbers of patches.
             keep_first: Whether the first of each group is kept.
         """
-        groups = tuple(map(tuple, groups))
-        numbers = tuple(sorted(number for group in groups for number in group))
-        drop = sorted(number for group in groups for number in group[keep_first:])
+        listed = tuple(tuple(group) for group in groups)
+        numbers = tuple(sorted(number for group in listed for number in group))
+        drop = tuple(sorted(number for group in listed for number in group[keep_first:]))
         what = f"{len(numbers)} {what}"
-        return cls(kind=kind, what=what, patches=numbers, drop=tuple(drop), groups=groups)
+        return cls(kind=kind, what=what, patches=numbers, drop=drop, groups=listed)
 
     @property
     def severity(self) -> Severity:

@@ -96,11 +96,16 @@ Scans = Any
 
 def blank_scans(count: int, bands: int) -> Scans:
     """Scans of patches none of which could be read."""
-    per_band = (np.float32, bands)
-    fields = [("image", "V16"), ("mask", "V16"), ("hash", np.uint8, 16)]
-    fields += [(name, np.float32) for name in ("labelled", "black")]
-    fields += [(name, *per_band) for name in ("low", "high", "top")]
-    scans = np.zeros(count, [*fields, *((name, np.bool_) for name in FLAGS)]).view(np.recarray)
+    scans = np.zeros(
+        count,
+        [
+            *((name, "V16") for name in ("image", "mask")),
+            *((name, "f4") for name in ("labelled", "black")),
+            *((name, "f4", bands) for name in ("low", "high", "top")),
+            *((name, "?") for name in FLAGS),
+            ("hash", "u1", 16),
+        ],
+    ).view(np.recarray)
     for values in (scans.low, scans.high, scans.top):
         values[:] = np.nan
     return scans
