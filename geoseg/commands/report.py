@@ -139,8 +139,8 @@ def show_options(
     from geoseg.labels.legend_files import load_legend
     from geoseg.labels.reference import ReferenceOptions
     from geoseg.raster.paths import find_rasters, find_references
-    from geoseg.report.aligned import Ground, Reading
     from geoseg.report.inputs import ShowOptions
+    from geoseg.report.layers import Ground, Reading
 
     truth = find_references(references or [])
     areas = labelled_areas(words.labelled_areas)

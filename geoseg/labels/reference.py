@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, GridMismatchError, LegendError, UnknownCodeError, VectorError
+from geoseg.errors import LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.options import option
-from geoseg.raster.grid import Grid, no_way, window_on
+from geoseg.raster.aligned import AlignedRaster
+from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import Area, BurntPolygons
-from geoseg.raster.reader import RasterReader, ReadOptions
 from geoseg.raster.vector import is_vector, read_polygons
 from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
@@ -80,8 +80,8 @@ class ReferenceOptions:
 class Reference(Protocol):
     """Class indices on the grid of an orthophoto."""
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where nothing is known."""
+    def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
+        """(height, width) class indices, one for each square of pixels; 255 if unknown."""
         ...
 
     def close(self) -> None:
@@ -160,19 +160,23 @@ class _Labelled(ABC):
     labelled: Area | None = None
     """Outside of it nothing is labelled."""
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 where nothing is known.
+
+        Args:
+            window: Window of the grid.
+            step: Side of the square of pixels that one class index stands for.
 
         Raises:
             LegendError: If a value or colour has no class in the legend.
         """
-        labels = self._labels(window)
+        labels = self._labels(window, step)
         if self.labelled is not None:
-            labels[~self.labelled.read(window)] = IGNORE
+            labels[~self.labelled.read(window, step)] = IGNORE
         return labels
 
     @abstractmethod
-    def _labels(self, window: Window) -> NDArray[np.uint8]:
+    def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
         """The same, whatever the areas; an array of its own."""
 
 
@@ -189,9 +193,10 @@ class RasterReference(_Labelled):
         """
         self.path = classes.path
         self._classes = classes
-        by_index = classes.by_index
-        self._reader = RasterReader(self.path, palette_index=by_index)
-        self._window = self._place(grid, resample=resample, palette_index=by_index)
+        self._raster = AlignedRaster(
+            self.path, grid, resample=resample, palette_index=classes.by_index
+        )
+        self.extent = self._raster.extent
 
     @property
     def meaning(self) -> Meaning:
@@ -203,56 +208,12 @@ class RasterReference(_Labelled):
         """What the user should know, of what was read."""
         return self._classes.notes
 
-    def _place(self, grid: Grid, *, resample: bool, palette_index: bool) -> Window:
-        """Where the grid lies on the reference; on request the reference is resampled first."""
-        own = self._reader.grid
-        self.extent = grid.window
-        if not own.is_georeferenced and (own.height, own.width) == (grid.height, grid.width):
-            return grid.window
-        try:
-            window = own.window_of(grid)
-        except GridMismatchError as error:
-            if not resample or not own.is_georeferenced or not grid.is_georeferenced:
-                how = "resample it with --resample" if own.is_georeferenced else "georeference it"
-                why = no_way(own.crs, grid.crs)
-                raise GridMismatchError(
-                    f"{self.path}: {why}"
-                    if why
-                    else f"{self.path}: not on the grid of the raster it belongs to: {error}; {how}"
-                ) from error
-            self._reader.close()
-            self._reader = RasterReader(
-                self.path, ReadOptions(on=grid), palette_index=palette_index
-            )
-            self.extent = self._on_map(window_on(grid, own))
-            return grid.window
-        part = window.clip(own.height, own.width)
-        self.extent = self._on_map(part and part.relative_to(window))
-        return window
-
-    def _on_map(self, extent: Window | None) -> Window:
-        if extent is None:
-            self.close()
-            raise EmptyError(f"{self.path}: does not overlap the raster it belongs to")
-        return extent
-
-    def _labels(self, window: Window) -> NDArray[np.uint8]:
-        wanted = window.moved(self._window.row_off, self._window.col_off)
-        inside = wanted.clip(self._reader.grid.height, self._reader.grid.width)
-        if inside == wanted:
-            return self._read(inside)
-        mask = np.full((window.height, window.width), IGNORE, np.uint8)
-        if inside is not None:
-            mask[inside.relative_to(wanted).slices] = self._read(inside)
-        return mask
-
-    def _read(self, window: Window) -> NDArray[np.uint8]:
-        """Class indices of a window of the raster."""
-        return self._classes.encode(*self._reader.read(window))
+    def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
+        return self._classes.encode(*self._raster.read(window, step))
 
     def close(self) -> None:
         """Release files."""
-        self._reader.close()
+        self._raster.close()
 
 
 class VectorReference(_Labelled):
@@ -344,8 +305,8 @@ class VectorReference(_Labelled):
         """Whether no polygon lies on the grid."""
         return not self._burnt.touches_grid
 
-    def _labels(self, window: Window) -> NDArray[np.uint8]:
-        return self._burnt.read(window)
+    def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
+        return self._burnt.read(window, step)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -100,20 +100,26 @@ class References:
         """How each of those that are used names classes."""
         return [part.meaning for part in self._parts]
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where no file says anything."""
+    def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where no file says anything.
+
+        Args:
+            window: Window of the grid.
+            step: Side of the square of pixels that one class index stands for.
+        """
         if len(self.paths) == 1:
-            return self._parts[0].read(window)
-        labels = np.full((window.height, window.width), IGNORE, np.uint8)
+            return self._parts[0].read(window, step)
+        shape = window.shrunk(step)
+        labels = np.full((shape.height, shape.width), IGNORE, np.uint8)
         for part in self._touching(window):
             empty = labels == IGNORE
             if not empty.any():
                 break
-            labels = np.where(empty, part.read(window), labels)
+            labels = np.where(empty, part.read(window, step), labels)
         if self._background != IGNORE:
             empty = labels == IGNORE
             if self._labelled is not None:
-                empty &= self._labelled.read(window)
+                empty &= self._labelled.read(window, step)
             labels[empty] = self._background
         return labels
 

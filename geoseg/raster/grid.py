@@ -166,6 +166,15 @@ class Grid:
             width=window.width,
         )
 
+    def shrunk(self, step: int) -> Self:
+        """A grid of squares of ``step`` pixels; the last ones may reach beyond this one."""
+        return replace(
+            self,
+            transform=self.transform @ self.transform.scale(step),
+            height=ceil(self.height / step),
+            width=ceil(self.width / step),
+        )
+
     def window_around(self, bounds: tuple[float, float, float, float]) -> Window:
         """The smallest window that holds ``(x_min, y_min, x_max, y_max)``; it may reach beyond."""
         x_min, y_min, x_max, y_max = (max(min(value, FAR), -FAR) for value in bounds)

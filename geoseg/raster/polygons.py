@@ -152,9 +152,10 @@ class BurntPolygons:
         self._grid = grid
         self._background = background
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) burnt values."""
-        part = self._grid.part(window)
+    def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
+        """(height, width) burnt values, one for each square of ``step`` pixels."""
+        window = window.shrunk(step)
+        part = self._grid.shrunk(step).part(window)
         touching = np.sort(self._tree.query(shapely.box(*part.bounds)))
         shape = (window.height, window.width)
         if not len(touching):
@@ -261,6 +262,6 @@ class Area:
         """Whether nothing of it lies on the raster."""
         return not self._burnt.touches_grid
 
-    def read(self, window: Window) -> NDArray[np.bool_]:
-        """(height, width) bool, True inside."""
-        return self._burnt.read(window) == 1
+    def read(self, window: Window, step: int = 1) -> NDArray[np.bool_]:
+        """(height, width) bool, True inside, one for each square of ``step`` pixels."""
+        return self._burnt.read(window, step) == 1

@@ -88,6 +88,20 @@ class Window:
             width=self.width,
         )
 
+    def shrunk(self, step: int) -> Self:
+        """The window counted in squares of ``step`` pixels, with those that it cuts.
+
+        >>> Window(row_off=8, col_off=0, height=9, width=4).shrunk(4)
+        Window(row_off=2, col_off=0, height=3, width=1)
+        """
+        row_off, col_off = self.row_off // step, self.col_off // step
+        return type(self)(
+            row_off=row_off,
+            col_off=col_off,
+            height=-(-self.row_stop // step) - row_off,
+            width=-(-self.col_stop // step) - col_off,
+        )
+
 
 def offsets(length: int, size: int, stride: int, edge: Edge = "shift") -> list[int]:
     """Window starts along one axis.

@@ -16,8 +16,7 @@ from geoseg.raster.facts import LayerFacts, vector_facts
 from geoseg.raster.paths import RASTER_SUFFIXES, is_gdal_name
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
-from geoseg.report.about import About, Table, counted, number, shares
-from geoseg.report.info_raster import about_raster
+from geoseg.report.info_raster import About, Table, about_raster, counted, number, shares
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, Row, read_csv
 from geoseg.text import in_short
 

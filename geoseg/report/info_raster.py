@@ -1,8 +1,9 @@
-"""Orthophotos, class maps, scores."""
+"""Descriptions of rasters: orthophotos, class maps, scores; and the form of all descriptions."""
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +11,103 @@ from geoseg.labels.legend import Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.raster.facts import RasterFacts, raster_facts
 from geoseg.raster.grid import Grid
-from geoseg.report.about import About, Table, counted, number, shares
 
-LARGE = 25_000_000
-"""Pixels from which the storage of a raster matters."""
+LARGE_PX = 25_000_000
+"""Pixels from which on the storage of a raster matters."""
 
-SQUARE_PIXEL_TOLERANCE = 0.02
+SQUARE_TOLERANCE_SHARE = 0.02
 """Share by which the sides of a pixel may differ."""
 
-OF_CLASSES = ("class map", "error map")
-"""Kinds of geoseg's rasters whose values are classes."""
+CLASS_KINDS = ("class map", "error map")
+"""Kinds of rasters whose values are classes."""
 
-ALPHA_BANDS = (2, 4)
-"""Grey or colours, and perhaps alpha."""
+ALPHA_BAND_COUNTS = (2, 4)
+"""Bands of an image with alpha: grey or colours, and alpha."""
 
-BYTE = 255
+MAX_BYTE = 255
+
+PROVENANCE_LINES = (
+    *("source", "model", "precision", "runtime", "window_size", "window_stride", "blend"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under headings."""
+
+    head: Sequence[str]
+    """Heads of the columns."""
+
+    rows: Sequence[Sequence[str]]
+    """Cells as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Description of a file or folder."""
+
+    path: Path
+    """The file or folder."""
+
+    kind: str
+    """Kind, in two or three words."""
+
+    lines: Mapping[str, str]
+    """Facts for people, by name; empty ones are not shown."""
+
+    facts: Mapping[str, Any]
+    """Facts for programs."""
+
+    tables: Sequence[Table] = ()
+    """Facts for people with more than one dimension."""
+
+    hints: Sequence[str] = ()
+    """Problems to expect, and how to avoid them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description for JSON."""
+        head = {"path": str(self.path), "kind": self.kind}
+        return {**head, **self.facts, "hints": list(self.hints)}
+
+
+def number(value: object) -> str:
+    """A number for people; a dash if undefined, which some records write as "".
+
+    >>> number(0.13204), number(7.0), number(None), number("")
+    ('0.132', '7', '-', '-')
+    """
+    defined = isinstance(value, int | float) and not math.isnan(value)
+    return f"{value:.4g}" if defined else "-"
+
+
+def counted(count: int, word: str) -> str:
+    """A number and a noun.
+
+    >>> counted(1, "band"), counted(3, "band")
+    ('1 band', '3 bands')
+    """
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def shares(named: Mapping[str, float]) -> str:
+    """Shares of a whole, for people.
+
+    >>> shares({"road": 1, "grass": 3})
+    'road 25.0%, grass 75.0%'
+    """
+    total = sum(named.values()) or 1
+    return ", ".join(f"{name} {value / total:.1%}" for name, value in named.items())
 
 
 def about_raster(path: Path) -> About:
-    """What a raster is.
+    """The description of a raster.
 
     Raises:
         RasterError: If it is missing or cannot be read.
     """
     found = raster_facts(path)
     tags = read_tags(path)
-    legend = Legend.from_dict(tags["legend"]) if tags.get("kind") in OF_CLASSES else None
+    legend = Legend.from_dict(tags["legend"]) if tags.get("kind") in CLASS_KINDS else None
     lines = {
         "size": f"{found.grid.width} x {found.grid.height} px (width x height)"
         + (f", {_bytes(found.file_bytes)}" if found.file_bytes else ""),
@@ -43,12 +115,12 @@ def about_raster(path: Path) -> About:
         "storage": _storage(found),
         "data": _data(found),
         "classes": _classes(found, tags, legend),
-        "figure": _figure(tags),
+        "figure": f"{tags['figure']} {tags.get('scale', '')}".strip() if "figure" in tags else "",
         **_provenance(tags),
     }
     return About(
         path=path,
-        kind=str(tags.get("kind") or ("palette picture" if found.has_palette else "raster")),
+        kind=str(tags.get("kind") or ("palette image" if found.has_palette else "raster")),
         lines=lines,
         facts=_facts(found, tags),
         tables=() if legend else (_bands(found),),
@@ -64,7 +136,7 @@ def _sides(grid: Grid) -> tuple[float, float]:
 
 def _place(grid: Grid, missing: str | None) -> dict[str, str]:
     if not grid.is_georeferenced:
-        return {"place": f"none: {missing or 'a picture without georeference'}"}
+        return {"place": f"none: {missing or 'an image without a georeference'}"}
     pixel = "{:.6g} x {:.6g}".format(*_sides(grid))
     unit = grid.crs.linear_units if grid.crs and not grid.crs.is_geographic else "degrees"
     bounds = ", ".join(f"{edge:.10g}" for edge in grid.bounds)
@@ -94,7 +166,7 @@ def _storage(found: RasterFacts) -> str:
         [
             f"{found.driver}{' (cloud-optimised)' if found.is_cog else ''}",
             shape,
-            f"{found.compression} compression" if found.compression else "no compression told",
+            f"{found.compression} compression" if found.compression else "no compression given",
             f"overviews {overviews}" if overviews else "no overviews",
         ]
     )
@@ -117,33 +189,20 @@ def _classes(found: RasterFacts, tags: dict[str, Any], legend: Legend | None) ->
     return shares({names.get(value, f"value {value}"): share for value, share in seen})
 
 
-def _figure(tags: dict[str, Any]) -> str:
-    """What the values of a confidence raster are."""
-    return f"{tags['figure']} {tags.get('scale', '')}".strip() if "figure" in tags else ""
-
-
 def _provenance(tags: dict[str, Any]) -> dict[str, str]:
     made = tags.get("provenance", {})
-    wanted = ("source", "model", "precision", "runtime", "window_size", "window_stride", "blend")
-    return {name.replace("_", " "): str(made[name]) for name in wanted if name in made}
+    return {name.replace("_", " "): str(made[name]) for name in PROVENANCE_LINES if name in made}
 
 
 def _bands(found: RasterFacts) -> Table:
     rows = [
         (
-            str(at),
-            band.name,
-            band.dtype,
-            band.role,
-            number(band.nodata),
-            number(band.low),
-            number(band.mean),
-            number(band.high),
+            *(str(at), band.name, band.dtype, band.role),
+            *map(number, (band.nodata, band.low, band.mean, band.high)),
         )
         for at, band in enumerate(found.bands, 1)
     ]
-    head = ("band", "name", "type", "role", "nodata", "low", "mean", "high")
-    return Table(head=head, rows=rows)
+    return Table(head=("band", "name", "type", "role", "nodata", "low", "mean", "high"), rows=rows)
 
 
 def _facts(found: RasterFacts, tags: dict[str, Any]) -> dict[str, Any]:
@@ -182,18 +241,18 @@ def _facts(found: RasterFacts, tags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hints(found: RasterFacts, *, known: bool) -> Iterator[str]:
-    """What will hurt later.
+    """Problems to expect.
 
     Args:
         found: The raster.
         known: Whether geoseg wrote it.
     """
     yield from _hints_of_place(found.grid)
-    large = found.grid.height * found.grid.width >= LARGE
+    large = found.grid.height * found.grid.width >= LARGE_PX
     if large and not found.is_tiled:
         yield "stored in whole rows, windows are slow to read: gdal_translate -of COG"
     if large and not found.overviews:
-        yield "no overviews, slow to look at: gdaladdo, or gdal_translate -of COG"
+        yield "no overviews, slow to view: gdaladdo, or gdal_translate -of COG"
     if found.valid_share == 0:
         yield "no pixel with data was seen"
     if not known:
@@ -205,10 +264,10 @@ def _hints_of_place(grid: Grid) -> Iterator[str]:
         yield "no CRS: GSD, areas and places on the ground are unknown; gdal_edit -a_srs"
     elif grid.crs.is_geographic:
         yield "in degrees: pixels are not square on the ground; gdalwarp -t_srs to a projected CRS"
-    elif abs(operator.truediv(*_sides(grid)) - 1) > SQUARE_PIXEL_TOLERANCE:
+    elif abs(operator.truediv(*_sides(grid)) - 1) > SQUARE_TOLERANCE_SHARE:
         yield "the pixels are not square: gdalwarp -tr"
     if grid.transform.b or grid.transform.d:
-        yield "the raster is turned against its CRS: some programs ignore this; gdalwarp"
+        yield "the raster is rotated in its CRS, which some programs ignore; gdalwarp"
 
 
 def _hints_of_bands(found: RasterFacts) -> Iterator[str]:
@@ -216,16 +275,16 @@ def _hints_of_bands(found: RasterFacts) -> Iterator[str]:
     if found.has_palette:
         yield "a palette: values are indices into colours; as an orthophoto its colours are read"
     top = bands[-1]
-    if len(bands) in ALPHA_BANDS and top.role == "alpha":
+    if len(bands) in ALPHA_BAND_COUNTS and top.role == "alpha":
         yield f"band {len(bands)} is alpha: it hides pixels and is no band of the image"
     if len({band.dtype for band in bands}) > 1:
         yield "the bands are of different types"
     yield from found.doubts
     wide = bands[0].dtype in {"uint16", "int16", "uint32", "int32"}
     highest, lowest = max(band.high for band in bands), min(band.low for band in bands)
-    if wide and len(bands) > 1 and lowest >= 0 and highest <= BYTE:
-        yield f"{bands[0].dtype}, but no value above {BYTE} was seen: 8-bit data"
-    if bands[0].nodata == BYTE and bands[0].dtype != "float32" and len(bands) > 1:
+    if wide and len(bands) > 1 and lowest >= 0 and highest <= MAX_BYTE:
+        yield f"{bands[0].dtype}, but no value above {MAX_BYTE} was seen: 8-bit data"
+    if bands[0].nodata == MAX_BYTE and bands[0].dtype != "float32" and len(bands) > 1:
         yield "nodata is 255, which is also the brightest white: --nodata none, if so"
 
 

@@ -1,6 +1,6 @@
-"""What a user names for a page: maps, pictures, evaluations and trainings, sorted and paired."""
+"""Inputs of a page: maps, images, evaluations and trainings, sorted and matched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -13,85 +13,218 @@ from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.pixel_classes import CLASS_MAP
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.render import BandChoice
+from geoseg.raster.aligned import share_ground
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import find_rasters, unique_names
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
-from geoseg.report.aligned import Ground, Reading, share_ground
+from geoseg.report.layers import Ground, Reading
 from geoseg.report.runs import BUNDLE, EVALUATION, RUN
 
 
-class EvaluatedMap(NamedTuple):
-    """A map that was evaluated."""
+class Header(NamedTuple):
+    """What is read of a raster before its pixels."""
 
-    name: str
-    """As the evaluation calls it; empty for that of a sample."""
+    grid: Grid
+    """Its grid."""
 
-    class_map: Path
-    """The map."""
+    bands: int
+    """Number of bands; 1 of a palette image."""
 
-    references: tuple[Path, ...]
-    """The first ones count first."""
+    tags: dict[str, Any]
+    """Tags that geoseg wrote."""
 
-
-class Evaluated(NamedTuple):
-    """What of an evaluation can be shown."""
-
-    maps: list[EvaluatedMap]
-    """Those that are there."""
-
-    reading: Reading
-    """How all of them were read."""
-
-    missing: list[str]
-    """What is not there any more."""
+    @property
+    def source(self) -> str | None:
+        """Name of the orthophoto that a map was made of."""
+        source = self.tags.get("provenance", {}).get("source")
+        return Path(source).name if isinstance(source, str) else None
 
 
-def read_evaluated(folder: Path, *, references: bool = True) -> Evaluated:
-    """The maps of an evaluation, and how it has read them.
+class Headers(dict[Path, Header]):
+    """Headers of rasters, each read once.
+
+    Raises:
+        RasterError: If a raster cannot be read.
+    """
+
+    def __missing__(self, path: Path) -> Header:
+        tags = read_tags(path)
+        with RasterReader(path, palette_index=True) as reader:
+            self[path] = Header(reader.grid, reader.bands, tags)
+        return self[path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """What a page shows besides its inputs, and how maps and references are read."""
+
+    orthos: tuple[Path, ...] = ()
+    """Images of the ground; each is shown with the maps that it overlaps."""
+
+    references: tuple[Path, ...] = ()
+    """References of the maps: one for each, or one for all."""
+
+    without_reference: bool = False
+    """Whether references that evaluations name are left out."""
+
+    reading: Reading = field(default_factory=Reading)
+    """How maps and references are read; evaluations record it for theirs.
+
+    With a legend any raster of one band is a map.
+    """
+
+    bands: BandChoice = field(default_factory=BandChoice)
+    """Bands of orthophotos that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFiles:
+    """Files that show the same ground."""
+
+    name: str = ""
+    """Name on the page."""
+
+    class_map: Path | None = None
+    """The map, if there is one."""
+
+    references: tuple[Path, ...] = ()
+    """References, if known; each fills what those before it leave unlabelled."""
+
+    pictures: tuple[Path, ...] = ()
+    """Orthophotos and other rasters."""
+
+    reading: Reading = field(default_factory=Reading)
+    """How map and reference are read."""
+
+    bands: BandChoice = field(default_factory=BandChoice)
+    """Bands of the pictures that are shown."""
+
+    headers: Headers = field(default_factory=Headers)
+    """Headers that have been read."""
+
+    @property
+    def first(self) -> Path:
+        """The file on whose pixels the others are shown."""
+        return self.class_map or self.pictures[0]
+
+    @property
+    def header(self) -> Header:
+        """Header of the first file."""
+        return self.headers[self.first]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """Inputs of a page, sorted."""
+
+    scenes: tuple[SceneFiles, ...]
+    """Scenes to show as maps."""
+
+    evaluations: tuple[Path, ...] = ()
+    """Folders of `geoseg evaluate`."""
+
+    runs: tuple[Path, ...] = ()
+    """Folders of `geoseg train`."""
+
+    bundles: tuple[Path, ...] = ()
+    """Folders of models."""
+
+    missing: tuple[str, ...] = ()
+    """Sentences on what no longer exists or is not shown."""
+
+
+def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
+    """Sort inputs, and put together what shows the same ground.
+
+    Raises:
+        InputError: If a path is nothing that can be shown, or the number of references is
+            neither one nor that of the maps.
+        RasterError: If a raster cannot be read.
+    """
+    folders = {
+        record: tuple(path for path in inputs if (path / record).is_file())
+        for record in (EVALUATION, RUN, BUNDLE)
+    }
+    known = {path for group in folders.values() for path in group}
+    rasters, headers = _rasters([path for path in inputs if path not in known]), Headers()
+    legend = options.reading.legend
+    maps = [path for path in rasters if _is_map(headers[path], legend)]
+    pictures = dict.fromkeys([*(path for path in rasters if path not in maps), *options.orthos])
+    scenes, missing = [], []
+    for folder in folders[EVALUATION]:
+        found, gone = read_evaluated(folder, references=not options.without_reference)
+        missing += gone
+        scenes += [
+            replace(each, reading=options.reading.or_else(each.reading), headers=headers)
+            for each in found
+        ]
+    evaluated = {scene.first.resolve() for scene in scenes}
+    scenes += [
+        SceneFiles(class_map=path, reading=options.reading, headers=headers)
+        for path in maps
+        if path.resolve() not in evaluated
+    ]
+    scenes = _with_pictures(_with_references(scenes, options.references), pictures, headers)
+    names = unique_names([scene.first for scene in scenes])
+    return Named(
+        scenes=tuple(
+            replace(scene, name=scene.name or name, bands=options.bands)
+            for scene, name in zip(scenes, names, strict=True)
+        ),
+        evaluations=folders[EVALUATION],
+        runs=folders[RUN],
+        bundles=folders[BUNDLE],
+        missing=(*missing, *_strangers(scenes, options.orthos), *_idle(scenes, options.reading)),
+    )
+
+
+def read_evaluated(folder: Path, *, references: bool = True) -> tuple[list[SceneFiles], list[str]]:
+    """The maps of an evaluation that still exist, and sentences on files that do not.
 
     Args:
-        folder: Of the evaluation.
+        folder: Folder of the evaluation.
         references: Whether references are wanted, too.
 
     Raises:
         InputError: If the record cannot be read.
     """
     record = read_record(folder / EVALUATION)
-    with understanding(folder / EVALUATION):
-        return _evaluated(folder, record, references=references)
-
-
-def _evaluated(folder: Path, record: Mapping[str, Any], *, references: bool) -> Evaluated:
     missing: list[str] = []
 
     def found(name: str | None, what: str = "") -> Path | None:
         path = _found(folder, Path(name)) if name else None
         if name and path is None:
-            missing.append(f"{name}, of which {folder} tells, is not there{what}")
+            missing.append(f"{name}, recorded in {folder}, does not exist{what}")
         return path
 
-    maps = []
-    for name, told in _inputs(record).items():
-        class_map = found(told.get("map"))
-        named = [told.get("reference"), *told.get("further_references", [])] if references else []
-        paths = tuple(path for each in named if (path := found(each)))
-        if class_map is not None:
-            maps.append(EvaluatedMap(name, class_map, paths))
-    how = record.get("reading") or {}
-    grounds = []
-    if references:
-        whole = ": the reference is shown on all ground"
-        areas = (found(how.get(name), whole) for name in ("aoi", "labelled_areas"))
-        grounds += [Ground(path) for path in areas if path]
-        if patches := found(how.get("patches"), whole):
-            grounds.append(Ground(patches, how.get("split")))
-    return Evaluated(maps, _reading(folder, record, grounds), missing)
+    with understanding(folder / EVALUATION):
+        files = []
+        for name, inputs in _inputs(record).items():
+            class_map = found(inputs.get("map"))
+            named = [inputs.get("reference"), *inputs.get("further_references", [])]
+            paths = tuple(path for each in named if references and (path := found(each)))
+            if class_map is not None:
+                files.append((name, class_map, paths))
+        how = record.get("reading") or {}
+        grounds = []
+        if references:
+            whole = ": the reference is shown on all ground"
+            areas = (found(how.get(name), whole) for name in ("aoi", "labelled_areas"))
+            grounds += [Ground(path) for path in areas if path]
+            if patches := found(how.get("patches"), whole):
+                grounds.append(Ground(patches, how.get("split")))
+        reading = _reading(folder, record, grounds)
+    scenes = [
+        SceneFiles(name=name, class_map=path, references=own, reading=reading)
+        for name, path, own in files
+    ]
+    return scenes, missing
 
 
 def _reading(folder: Path, record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
-    """What the record says of it; that of a sample says nothing."""
+    """How an evaluation has read its maps, if recorded; that of a sample is not."""
     how, legend = record.get("reading") or {}, record.get("legend")
     known = {each.name for each in fields(ReferenceOptions)} - {"labelled_areas"}
     options = {name: how[name] for name in known if name in how}
@@ -107,173 +240,47 @@ def _reading(folder: Path, record: Mapping[str, Any], grounds: Sequence[Ground])
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Of each map that was evaluated, its files; that of a sample has no name."""
+    """Files of each map that was evaluated; that of a sample has no name."""
     inputs: dict[str, Any] = record.get("inputs") or {}
     return {"": inputs} if isinstance(inputs.get("map"), str) else inputs
 
 
 def _found(folder: Path, path: Path) -> Path | None:
-    """What was named where the evaluation was made, or lies beside its folder."""
+    """A file, where the evaluation was made or beside its folder."""
     places = (path, folder.parent / path, folder.parent / path.name)
     return next((place for place in places if place.exists()), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShowOptions:
-    """What is to be shown besides the inputs, and how it is to be understood."""
-
-    orthos: tuple[Path, ...] = ()
-    """Pictures of the ground; each is shown with the maps that it shares ground with."""
-
-    references: tuple[Path, ...] = ()
-    """References of the maps: one for each, or one for all."""
-
-    without_reference: bool = False
-    """Whether references that evaluations name are left out."""
-
-    reading: Reading = field(default_factory=Reading)
-    """How maps and references are to be understood; evaluations tell it of theirs.
-
-    With a legend any raster of one band is a map.
-    """
-
-    bands: BandChoice = field(default_factory=BandChoice)
-    """Which bands of orthophotos are shown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SceneFiles:
-    """Files that show the same ground."""
-
-    name: str = ""
-    """What the page calls it."""
-
-    class_map: Path | None = None
-    """The map, if there is one."""
-
-    references: tuple[Path, ...] = ()
-    """The truth, if it is known; each fills what those before it leave unlabelled."""
-
-    pictures: tuple[Path, ...] = ()
-    """Orthophotos and other rasters."""
-
-    reading: Reading = field(default_factory=Reading)
-    """How map and reference are to be understood."""
-
-    bands: BandChoice = field(default_factory=BandChoice)
-    """Which bands of the pictures are shown."""
-
-    @property
-    def first(self) -> Path:
-        """The file on whose pixels the others are shown."""
-        return self.class_map or self.pictures[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Named:
-    """What a user named, sorted."""
-
-    scenes: tuple[SceneFiles, ...]
-    """To be shown as maps."""
-
-    evaluations: tuple[Path, ...] = ()
-    """Folders of `geoseg evaluate`."""
-
-    runs: tuple[Path, ...] = ()
-    """Folders of `geoseg train`."""
-
-    bundles: tuple[Path, ...] = ()
-    """Folders of models."""
-
-    missing: tuple[str, ...] = ()
-    """What is not there any more, or not shown with the rest."""
-
-
-def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
-    """Sort what a user named, and put together what shows the same ground.
-
-    Raises:
-        InputError: If a path is nothing that can be shown, or the references are as many
-            as neither one nor the maps.
-        RasterError: If a raster cannot be read.
-    """
-    folders = {
-        record: tuple(path for path in inputs if (path / record).is_file())
-        for record in (EVALUATION, RUN, BUNDLE)
-    }
-    known = {path for group in folders.values() for path in group}
-    rasters = _rasters([path for path in inputs if path not in known])
-    maps = [path for path in rasters if _is_map(path, options.reading.legend)]
-    pictures = [*(path for path in rasters if path not in maps), *options.orthos]
-    evaluated, missing = _evaluated_maps(folders[EVALUATION], options)
-    known_maps = {scene.first.resolve() for scene in evaluated}
-    others = [
-        SceneFiles(class_map=path, reading=options.reading)
-        for path in maps
-        if path.resolve() not in known_maps
-    ]
-    scenes = _with_references([*evaluated, *others], options.references)
-    shown = _with_pictures(scenes, list(dict.fromkeys(pictures)))
-    names = unique_names([scene.first for scene in shown])
-    return Named(
-        scenes=tuple(
-            replace(scene, name=scene.name or name, bands=options.bands)
-            for scene, name in zip(shown, names, strict=True)
-        ),
-        evaluations=folders[EVALUATION],
-        runs=folders[RUN],
-        bundles=folders[BUNDLE],
-        missing=(*missing, *_strangers(shown, options.orthos), *_idle(shown, options.reading)),
-    )
-
-
 def _strangers(scenes: Sequence[SceneFiles], orthos: Sequence[Path]) -> list[str]:
-    """What is to be said of orthophotos that lie under no map."""
+    """Sentences on orthophotos that overlap no map."""
     if not any(scene.class_map for scene in scenes):
         return []
     alone = [scene.first for scene in scenes if scene.class_map is None]
-    return [f"{path} shows the ground of none of the maps" for path in orthos if path in alone]
+    return [f"{path} overlaps none of the maps" for path in orthos if path in alone]
 
 
 def _idle(scenes: Sequence[SceneFiles], reading: Reading) -> list[str]:
-    """What is to be said of files that are for references, if there are none."""
+    """Sentences on files that are for references, if there are none."""
     if any(scene.references for scene in scenes):
         return []
     paths = [each.path for each in (reading.legend_map, *reading.grounds) if each is not None]
-    return [f"{path} is of no use: no map is shown with a reference" for path in paths]
+    return [f"{path} is not used: no map is shown with a reference" for path in paths]
 
 
 def _rasters(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if is_vector(path):
-            raise InputError(f"{path}: polygons are shown as the reference of a map: --reference")
+            raise InputError(f"{path}: polygons are references; name them with --reference")
         if (path / "patches.json").is_file():
-            raise InputError(f"{path}: a patch set is no map; `geoseg info` tells of it")
+            raise InputError(f"{path}: a patch set cannot be shown; `geoseg info` describes it")
     return find_rasters(paths)
 
 
-def _is_map(path: Path, legend: Legend | None) -> bool:
-    kind = read_tags(path).get("kind")
+def _is_map(header: Header, legend: Legend | None) -> bool:
+    kind = header.tags.get("kind")
     if kind is None and legend is not None:
-        with RasterReader(path, palette_index=True) as reader:
-            return reader.bands == 1
+        return header.bands == 1
     return bool(kind == CLASS_MAP)
-
-
-def _evaluated_maps(
-    folders: Sequence[Path], options: ShowOptions
-) -> tuple[list[SceneFiles], list[str]]:
-    """The maps of evaluations with their references, and what is not there."""
-    scenes, missing = [], []
-    for folder in folders:
-        told = read_evaluated(folder, references=not options.without_reference)
-        reading = options.reading.or_else(told.reading)
-        scenes += [
-            SceneFiles(name=name, class_map=path, references=references, reading=reading)
-            for name, path, references in told.maps
-        ]
-        missing += told.missing
-    return scenes, missing
 
 
 def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> list[SceneFiles]:
@@ -291,55 +298,45 @@ def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> lis
     ]
 
 
-def _with_pictures(scenes: Sequence[SceneFiles], pictures: Sequence[Path]) -> list[SceneFiles]:
+def _with_pictures(
+    scenes: Sequence[SceneFiles], pictures: Iterable[Path], headers: Headers
+) -> list[SceneFiles]:
     """Scenes with the pictures of their ground; pictures of other ground are scenes too."""
-    grids = {path: _grid(path) for path in [*pictures, *(scene.first for scene in scenes)]}
     shown = list(scenes)
     for path in pictures:
-        with_it = [
+        numbers = [
             number
             for number, scene in enumerate(shown)
-            if _belongs(path, scene, grids, several=len(scenes) > 1)
+            if _belongs(path, scene, headers, several=len(scenes) > 1)
         ]
-        for number in with_it:
+        for number in numbers:
             shown[number] = replace(shown[number], pictures=(*shown[number].pictures, path))
-        if not with_it:
-            shown.append(SceneFiles(pictures=(path,)))
+        if not numbers:
+            shown.append(SceneFiles(pictures=(path,), headers=headers))
     return [_with_source(scene) for scene in shown]
 
 
-def _belongs(path: Path, scene: SceneFiles, grids: dict[Path, Grid], *, several: bool) -> bool:
+def _belongs(path: Path, scene: SceneFiles, headers: Headers, *, several: bool) -> bool:
     """Whether a picture shows the ground of a scene.
 
-    Without georeference nothing but the size tells: of several maps, it is of that which
-    was made of it.
+    Without a georeference only the size tells; of several maps it belongs to those that were
+    made of it.
     """
-    own, other = grids[path], grids[scene.first]
-    if not share_ground(own, other):
+    own = headers[path].grid
+    if not share_ground(own, scene.header.grid):
         return False
     if own.is_georeferenced or not several or scene.class_map is None:
         return True
-    return bool(source_of(scene.class_map) == path.name)
+    return scene.header.source == path.name
 
 
 def _with_source(scene: SceneFiles) -> SceneFiles:
     """A map without a picture is shown with the orthophoto beside it that it was made of."""
     if scene.pictures or scene.class_map is None:
         return scene
-    beside = scene.class_map.parent / (source_of(scene.class_map) or scene.class_map.name)
+    beside = scene.class_map.parent / (scene.header.source or scene.class_map.name)
     if beside == scene.class_map or not beside.is_file():
         return scene
-    if not share_ground(_grid(beside), _grid(scene.class_map)):
+    if not share_ground(scene.headers[beside].grid, scene.header.grid):
         return scene
     return replace(scene, pictures=(beside,))
-
-
-def source_of(class_map: Path) -> str | None:
-    """Name of the orthophoto that a map of geoseg's was made of."""
-    source = read_tags(class_map).get("provenance", {}).get("source")
-    return Path(source).name if isinstance(source, str) else None
-
-
-def _grid(path: Path) -> Grid:
-    with RasterReader(path) as reader:
-        return reader.grid

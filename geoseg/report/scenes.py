@@ -1,4 +1,4 @@
-"""Ground that a page shows: its layers on one frame, its classes and their areas."""
+"""Scenes of a page: layers on one frame, classes and their areas."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,54 +9,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
 from geoseg.labels.lookup import to_hex
 from geoseg.patches.training_ground import TAG
 from geoseg.raster.grid import Grid
-from geoseg.raster.reader import RasterReader
 from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window, blocks
 from geoseg.report.inputs import SceneFiles
 from geoseg.report.layers import PageLayer, PictureLayer, open_map, open_references
 from geoseg.report.tiles import TILE, Frame
 
-HECTARE = 10_000
-"""Square metres."""
+HECTARE_M2 = 10_000
 
-ROWS, COLUMNS = 512, 8192
-"""The block that is counted at a time, in pixels."""
+BLOCK_ROWS, BLOCK_COLUMNS = 512, 8192
+"""Block that is counted at a time, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Ground with all that is known of it, open for reading."""
+    """Layers of the same ground, open for reading."""
 
     name: str
-    """What the page calls it."""
+    """Name on the page."""
 
     frame: Frame
-    """Where it is shown."""
+    """Its place and scale."""
 
     layers: dict[str, PageLayer]
-    """By role: picture, picture2, ..., map, reference."""
+    """Layers by role: picture, picture2, ..., map, reference."""
 
     legend: Legend | None = None
-    """The classes of map and reference."""
+    """Classes of map and reference."""
 
     provenance: dict[str, Any]
-    """What the map says of itself."""
+    """Provenance that the map carries."""
 
     def area_table(self, pixels: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Area of each class of the map.
 
         Args:
-            pixels: (classes,) of `count_classes`.
+            pixels: (classes,) from `count_classes`.
 
         Returns:
-            Of each class ``name``, ``color``, ``pixels``, ``share`` of all pixels with a
-            class, and ``hectares``, None without a CRS.
+            ``name``, ``color``, ``pixels``, ``share`` of all pixels with a class, and ``hectares``
+            (None without a CRS) of each class.
         """
         classes = self.legend.classes if self.legend else ()
         area = self.frame.grid.pixel_area
@@ -67,13 +63,13 @@ class Scene:
                 "color": to_hex(each.color),
                 "pixels": int(count),
                 "share": float(count / total),
-                "hectares": None if area is None else float(count * area / HECTARE),
+                "hectares": None if area is None else float(count * area / HECTARE_M2),
             }
             for each, count in zip(classes, pixels, strict=True)
         ]
 
     def for_page(self) -> dict[str, Any]:
-        """What the page's script must know."""
+        """The scene for the page's script."""
         height, width = self.frame.shape(0)
         grid = self.frame.grid
         steps = grid.transform @ grid.transform.scale(self.frame.shrink)
@@ -110,7 +106,7 @@ def opened_scenes(
     """Scenes open for reading, and closed when the block ends.
 
     Args:
-        files: Of each scene.
+        files: Files of each scene.
         size: Longest side of the finest level, about, in pixels; None: as the files are.
         exact: Read classes pixel by pixel, not from overviews.
 
@@ -134,41 +130,41 @@ def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
     Raises:
         GeosegError: If a file cannot be read or understood.
     """
-    with RasterReader(files.first) as reader:
-        grid = reader.grid
-    tags = read_tags(files.class_map) if files.class_map else {}
-    reading, legend = files.reading, None
+    (grid, _, tags), reading, legend = files.header, files.reading, None
     layers: dict[str, PageLayer] = {}
-    try:
+    with ExitStack() as stack:
+
+        def keep(role: str, layer: PageLayer) -> None:
+            layers[role] = stack.enter_context(closing(layer))
+
         for number, path in enumerate(files.pictures, 1):
             role = "picture" if number == 1 else f"picture{number}"
-            layers[role] = PictureLayer(path, grid, title=path.name, bands=files.bands)
+            keep(role, PictureLayer(path, grid, bands=files.bands))
         if files.class_map:
-            legend = reading.legend_of(files.class_map, compared=bool(files.references))
-            layers["map"] = open_map(files.class_map, legend, grid, reading, exact=exact)
+            legend = reading.legend_of(files.class_map, tags, compared=bool(files.references))
+            keep("map", open_map(files.class_map, legend, grid, reading, exact=exact))
             if files.references:
-                layers["reference"] = open_references(
-                    files.references, legend, grid, reading, exact=exact
+                keep(
+                    "reference",
+                    open_references(files.references, legend, grid, reading, exact=exact),
                 )
-    except GeosegError:
-        for layer in layers.values():
-            layer.close()
-        raise
+        stack.pop_all()
+    provenance = tags.get("provenance", {}) if files.class_map else {}
     return Scene(
         name=files.name,
         frame=Frame(grid=grid) if size is None else Frame.about(grid, size),
         layers=layers,
         legend=legend,
-        provenance={k: v for k, v in tags.get("provenance", {}).items() if k != TAG},
+        provenance={key: value for key, value in provenance.items() if key != TAG},
     )
 
 
 def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
-    """(classes,) pixels of each class in the map of a scene; nothing is in a scene without.
+    """(classes,) pixels of each class in the map of a scene; none without a map.
 
     Args:
-        scene: Open.
-        threads: That read.
+        scene: The scene.
+        threads: Threads that read.
 
     Raises:
         GeosegError: If the map cannot be read.
@@ -182,7 +178,7 @@ def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
     def count(window: Window) -> NDArray[np.int64]:
         return np.bincount(layer.read(window, 1).ravel(), minlength=256)
 
-    parts = blocks(grid.height, grid.width, rows=ROWS, cols=COLUMNS)
+    parts = blocks(grid.height, grid.width, rows=BLOCK_ROWS, cols=BLOCK_COLUMNS)
     with ThreadPoolExecutor(threads) as pool:
         for part in map_in_order(pool, count, parts, ahead=2 * threads):
             counts += part

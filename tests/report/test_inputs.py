@@ -8,8 +8,8 @@ from affine import Affine
 from geoseg.errors import InputError
 from geoseg.labels.legend_files import preset
 from geoseg.raster.paths import find_rasters
-from geoseg.report.aligned import Ground, Reading
 from geoseg.report.inputs import ShowOptions, sort_inputs
+from geoseg.report.layers import Ground, Reading
 
 ELSEWHERE = Affine(0.5, 0, 600_000, 0, -0.5, 5_700_000)
 
@@ -33,7 +33,7 @@ def test_an_orthophoto_of_other_ground_is_told_of(files, write_raster):
 
     named = sort_inputs([files["map"]], ShowOptions(orthos=(far,)))
 
-    assert named.missing == (f"{far} shows the ground of none of the maps",)
+    assert named.missing == (f"{far} overlaps none of the maps",)
 
 
 def test_an_evaluation_of_a_sample_brings_its_map(files, tmp_path):
@@ -60,7 +60,7 @@ def test_all_references_are_shown_or_none(files, tmp_path, write_raster):
     )
 
     assert with_them.scenes[0].references == (files["reference"], more)
-    assert with_them.missing == (f"gone.gpkg, of which {folder} tells, is not there",)
+    assert with_them.missing == (f"gone.gpkg, recorded in {folder}, does not exist",)
     assert (without.missing, without.scenes[0].references) == ((), ())
 
 
@@ -71,7 +71,7 @@ def test_what_is_for_references_is_told_of_without_any(files):
     alone = sort_inputs([files["map"]], options)
     together = sort_inputs([files["map"]], replace(options, references=(files["reference"],)))
 
-    assert alone.missing == (f"{aoi} is of no use: no map is shown with a reference",)
+    assert alone.missing == (f"{aoi} is not used: no map is shown with a reference",)
     assert together.missing == ()
 
 

@@ -5,8 +5,8 @@ import pytest
 from geoseg.errors import InputError
 from geoseg.labels.legend_files import preset
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.report.aligned import Ground, Reading
 from geoseg.report.inputs import read_evaluated
+from geoseg.report.layers import Ground, Reading
 
 LEGEND = preset("binary:house")
 
@@ -32,9 +32,9 @@ def test_how_files_were_read_is_taken_over(evaluation, tmp_path):
     how = {"attribute": "kind", "layer": None, "coding": "auto", "resample": True}
     area = {"aoi": "x/aoi.gpkg", "patches": "patches", "split": "test"}
 
-    told = read_evaluated(evaluation(legend=LEGEND.to_dict(), reading=how | area))
+    [scene], _ = read_evaluated(evaluation(legend=LEGEND.to_dict(), reading=how | area))
 
-    assert told.reading == Reading(
+    assert scene.reading == Reading(
         legend=LEGEND,
         reference=ReferenceOptions(attribute="kind", resample=True),
         grounds=(Ground(tmp_path / "aoi.gpkg"), Ground(tmp_path / "patches", "test")),
@@ -45,20 +45,20 @@ def test_how_files_were_read_is_taken_over(evaluation, tmp_path):
 def test_what_is_gone_is_told_of(evaluation):
     folder = evaluation(reading={"aoi": "aoi.gpkg"})
 
-    told = read_evaluated(folder)
+    _, missing = read_evaluated(folder)
 
-    assert told.missing == [
-        f"gone.gpkg, of which {folder} tells, is not there",
-        f"aoi.gpkg, of which {folder} tells, is not there: the reference is shown on all ground",
+    assert missing == [
+        f"gone.gpkg, recorded in {folder}, does not exist",
+        f"aoi.gpkg, recorded in {folder}, does not exist: the reference is shown on all ground",
     ]
-    assert read_evaluated(folder, references=False).missing == []
+    assert read_evaluated(folder, references=False)[1] == []
 
 
 def test_evaluations_of_earlier_versions_say_only_what_was_compared(evaluation, tmp_path):
-    told = read_evaluated(evaluation())
+    [scene], _ = read_evaluated(evaluation())
 
-    assert [each.class_map for each in told.maps] == [tmp_path / "map.tif"]
-    assert told.reading == Reading(by_map_values=True)
+    assert scene.class_map == tmp_path / "map.tif"
+    assert scene.reading == Reading(by_map_values=True)
 
 
 @pytest.mark.parametrize("legend", [{"class": []}, {"legend_map": [["a", "b"]]}])

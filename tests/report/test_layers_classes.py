@@ -8,8 +8,7 @@ from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import Correspondence, merge_legends
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.reader import RasterReader
-from geoseg.report.aligned import Ground, Reading
-from geoseg.report.layers import open_map, open_references
+from geoseg.report.layers import Ground, Reading, open_map, open_references
 
 LEGEND = Legend.from_dict(
     {
@@ -97,7 +96,7 @@ def test_a_reference_of_other_ground_is_refused(write_map, write_raster):
     path = write_map("map.tif", [[1, 0]])
     far = write_raster("far.tif", np.zeros((2, 2), np.uint8), crs="EPSG:3857")
 
-    with pytest.raises(EmptyError, match=r"far\.tif: shares no ground"):
+    with pytest.raises(EmptyError, match=r"far\.tif: does not overlap"):
         open_references([far], LEGEND, grid_of(path), Reading())
 
 
@@ -145,7 +144,7 @@ def test_references_that_all_lie_elsewhere_are_refused(write_raster):
         write_raster(f"{name}.tif", np.zeros((2, 2), np.uint8), crs="EPSG:3857") for name in "ab"
     ]
 
-    with pytest.raises(EmptyError, match="none overlaps the map"):
+    with pytest.raises(EmptyError, match="none overlaps the raster"):
         open_references(far, LEGEND, grid_of(path), Reading())
 
 

@@ -7,7 +7,6 @@ from PIL import Image
 
 from geoseg.errors import RasterError
 from geoseg.raster.grid import Grid
-from geoseg.report.aligned import shrunk
 from geoseg.report.tiles import Frame, encode, pyramid, read_tile
 
 
@@ -23,7 +22,7 @@ class ArrayLayer:
 
     def read(self, window, step):
         self.pixels_read += window.height * window.width
-        part = shrunk(window, step)
+        part = window.shrunk(step)
         return self.array[::step, ::step][part.slices]
 
     def close(self):

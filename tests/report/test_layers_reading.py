@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from geoseg.errors import LegendError
-from geoseg.labels.legend_files import preset
+from geoseg.labels.legend_files import preset, read_tags
 from geoseg.labels.legend_map import Correspondence, LegendMap
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.report.aligned import Ground, Reading
+from geoseg.report.layers import Ground, Reading
 
 HOUSES, ROADS = preset("binary:house"), preset("binary:road")
 
@@ -34,7 +34,10 @@ def test_a_legend_map_is_for_maps_with_a_reference(write_map, tmp_path):
     rows = (Correspondence("building", "1", "land"), Correspondence("tree", "1"))
     reading = Reading(legend_map=LegendMap(tmp_path / "same.csv", rows))
 
-    names = [reading.legend_of(path, compared=compared).names for compared in (True, False)]
+    names = [
+        reading.legend_of(path, read_tags(path), compared=compared).names
+        for compared in (True, False)
+    ]
 
     assert names == [["land"], ["building", "tree"]]
 
@@ -45,4 +48,4 @@ def test_a_legend_map_that_does_not_fit_is_named(write_map, tmp_path):
     reading = Reading(legend_map=LegendMap(tmp_path / "same.csv", rows))
 
     with pytest.raises(LegendError, match=r"same\.csv: 'house' is no class of the map"):
-        reading.legend_of(path, compared=True)
+        reading.legend_of(path, read_tags(path), compared=True)
