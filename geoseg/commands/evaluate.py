@@ -1,39 +1,39 @@
 """``geoseg evaluate``: class maps against reference maps."""
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from geoseg.commands import options
-from geoseg.commands.arguments import parser
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.batch import Batch
 from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
 from geoseg.commands.legends import (
     LegendMapFile,
     OwnLegend,
     ReferenceLegend,
-    class_indices,
     legend_of,
     merged_legend,
 )
 from geoseg.commands.survey import Errors, match_orthos
 from geoseg.errors import NoPolygonError
-from geoseg.raster.units import Distance
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.text import subject
 
+if TYPE_CHECKING:
+    from geoseg.labels.legend import Legend
+    from geoseg.patches.record import Split
+
 FEW_BLOCKS = 30
-"""With fewer than this, bounds of figures are not to be trusted much."""
-
-MOST_THREADS = 4
-"""More by default would only take memory: a third of the work is done by one at a time."""
+"""With fewer than this, bounds of metrics are not to be trusted much."""
 
 
-def evaluate(  # noqa: PLR0915
+@with_options
+def evaluate(
     ctx: typer.Context,
     maps: Annotated[list[Path], typer.Argument(help="Class maps: files, folders or quoted globs.")],
     reference: Annotated[
@@ -54,21 +54,6 @@ def evaluate(  # noqa: PLR0915
         Literal["order", "name", "all"],
         typer.Option(help="How maps and references belong together; all: each map has them all."),
     ] = "order",
-    aoi: options.Aoi = None,
-    patches: Annotated[
-        Path | None, typer.Option(help="Patch set: only the ground of one of its splits counts.")
-    ] = None,
-    split: Annotated[
-        Literal["train", "val", "test"], typer.Option(help="Which split of --patches.")
-    ] = "val",
-    attribute: options.Attribute = None,
-    layer: options.Layer = None,
-    labelled_areas: options.LabelledAreas = None,
-    coding: Annotated[
-        Literal["auto", "values", "colors", "map"],
-        typer.Option(help="How a raster reference names classes."),
-    ] = "auto",
-    color_tolerance: options.ColorTolerance = 0,
     sample: Annotated[
         Path | None,
         typer.Option(
@@ -76,115 +61,26 @@ def evaluate(  # noqa: PLR0915
             "class in column 'reference' (or --attribute). Accuracy and area, standard errors."
         ),
     ] = None,
-    resample: options.ResampleReference = False,
-    boundary: Annotated[
-        Any,
-        typer.Option(
-            parser=parser(Distance.parse),
-            metavar="2px|1.5m",
-            help="Boundary IoU and F1: how far apart borders may be.",
-            show_default=False,
-        ),
-    ] = None,
-    erode: Annotated[
-        Any,
-        typer.Option(
-            parser=parser(Distance.parse),
-            metavar="3px|1m",
-            help="Figures also without pixels this near to a border of the reference.",
-            show_default=False,
-        ),
-    ] = None,
-    objects: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CLASS", help="Match this class's objects too; may be repeated."),
-    ] = None,
-    reference_objects: Annotated[
-        Literal["components", "polygons"],
-        typer.Option(
-            help="What an object of the reference is: connected pixels, or a polygon of its file, "
-            "so that those that touch stay apart."
-        ),
-    ] = "components",
-    connectivity: options.ConnectivityName = "4",
     score_map: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Scores of `geoseg predict --scores`, of each map: calibration, figures over "
+            help="Scores of `geoseg predict --scores`, of each map: calibration, metrics over "
             "thresholds, average precision of objects."
         ),
     ] = None,
     legend_map: LegendMapFile = None,
     reference_legend: ReferenceLegend = None,
-    intervals: Annotated[
-        float | None,
-        typer.Option(
-            min=50,
-            max=99.9,
-            metavar="PERCENT",
-            help="Bounds of every share at this level, such as 95, by drawing blocks of ground; "
-            "counts and worst windows have none, --sample its own standard errors.",
-        ),
-    ] = None,
-    block: Annotated[
-        Any,
-        typer.Option(
-            parser=parser(Distance.parse),
-            metavar="256px|50m",
-            help="Side of the blocks of --intervals [default: 256px]; what lies nearer together "
-            "may be right or wrong together.",
-            show_default=False,
-        ),
-    ] = None,
-    bootstrap: Annotated[
-        int, typer.Option(min=100, max=100_000, help="How often blocks are drawn for --intervals.")
-    ] = 1000,
-    seed: options.Seed = 0,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE[:COLUMN]",
-            help="Polygons of regions, and the column of their names: figures of each region.",
-        ),
-    ] = None,
-    error_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="GeoTIFF to write: what is right pale, each confusion in a colour of its own. "
-            "A folder for several maps."
-        ),
-    ] = None,
-    worst: Annotated[
-        int,
-        typer.Option(min=0, max=1000, help="Rank so many windows by their errors; see --output."),
-    ] = 0,
-    window: Annotated[
-        int, typer.Option(min=16, help="Side of the windows of --worst, in pixels.")
-    ] = 256,
-    ortho: Annotated[
-        list[Path] | None,
-        typer.Option(help="Orthophotos of the maps, for the pictures of --worst; repeat for more."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads [default: one per processor, at most 4]."),
-    ] = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    options: EvaluateOptions,
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
-    """Compute per-class figures of class maps against reference maps, or a sample of points."""
-    from geoseg.commands.options import reserve
-    from geoseg.evaluation.area_estimation import evaluate_sample
+    """Compute per-class metrics of class maps against reference maps, or a sample of points."""
     from geoseg.evaluation.compare import pair_maps
-    from geoseg.evaluation.comparison import Measures
-    from geoseg.evaluation.counters import parse_source
     from geoseg.evaluation.evaluation import Evaluation
     from geoseg.evaluation.report import write_report
-    from geoseg.evaluation.sample_report import sample_table, write_sample_report
     from geoseg.evaluation.text import table_of
-    from geoseg.labels.reference import ReferenceOptions
     from geoseg.raster.folders import EVALUATION
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters, find_references
@@ -195,81 +91,92 @@ def evaluate(  # noqa: PLR0915
     classes = legend_of(legend, paths[0])
     talk = Talk(quiet=quiet, verbose=verbose)
     outputs = [] if output is None else [Output(output, EVALUATION)]
-    named = [paths, legend, legend_map, reference_legend, aoi, labelled_areas, patches, sample]
+    areas = options.reference.labelled_areas
+    named = [
+        *(paths, legend, legend_map, reference_legend, options.aoi, areas, options.patches, sample),
+    ]
     if sample is not None:
-        others = (patches, boundary, erode, objects, score_map, labelled_areas)
-        if len(paths) > 1 or any(others) or intervals or by or error_map or worst:
-            raise typer.BadParameter(
-                "it is of one map, and without --patches, --boundary, --erode, --objects, "
-                "--score-map, --labelled-areas, --intervals, --by, --error-map, --worst",
-                param_hint="--sample",
-            )
-        reserve(ctx, outputs, named, overwrite=overwrite)
+        _refuse_for_sample(options, paths, score_map)
+        shared.reserve(ctx, outputs, named, overwrite=overwrite)
         classes = merged_legend(classes, legend_map, reference_legend)
-        watch = talk.watch(paths[0].name)
-        estimates = evaluate_sample(
-            paths[0], sample, classes, column=attribute, layer=layer, aoi=aoi, watch=watch
+        estimates, table = _evaluate_sample(
+            paths[0], sample, classes, options, output, talk, overwrite=overwrite
         )
-        if output is not None:
-            write_sample_report(output, estimates, overwrite=overwrite)
-        _tell(estimates, sample_table, json=json)
+        _tell(estimates, table, json=json)
         return
+    if options.block is not None and options.intervals is None:
+        raise typer.BadParameter("is for --intervals", param_hint="--block")
     references = find_references(reference or [])
     rasters = find_rasters(score_map or [])
     pairs = pair_maps(paths, references, by=pair, scores=rasters)
+    coding = options.reference.coding
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
-    ground = _ground(patches, split) if patches else None
-    choices = ReferenceOptions(
-        attribute=attribute,
-        layer=layer,
-        coding=coding,
-        resample=resample,
-        **options.labelled_areas(labelled_areas),
-        color_tolerance=color_tolerance,
-    )
-    numbers = class_indices(objects or [], classes)
-    measures = Measures(
-        boundary=boundary,
-        erode=erode,
-        objects=numbers,
-        polygons=reference_objects == "polygons",
-        connectivity=8 if connectivity == "8" else 4,
-        by=parse_source(by) if by else None,
-        bootstrap=_bootstrap(intervals, block, bootstrap, seed),
-    )
-    errors = Errors(
-        pairs,
-        error_map,
-        worst,
-        window,
-        match_orthos(pairs, ortho or [], by_name=pair == "name"),
-        with_report=output is not None,
-        overwrite=overwrite,
-    )
-    named += [
-        references,
-        rasters,
-        measures.by.path if measures.by else None,
-        [*errors.orthos.values()],
-    ]
-    reserve(ctx, [*outputs, *map(Output, errors.outputs())], named, overwrite=overwrite)
-    reading: dict[str, Any] = {"options": choices, "aoi": aoi, "ground": ground}
-    threads = workers or min(os.cpu_count() or 1, MOST_THREADS)
+    ground = _ground(options.patches, options.split) if options.patches else None
+    measures = options.measures(classes)
+    orthos = match_orthos(pairs, options.orthos, by_name=pair == "name")
+    errors = Errors(pairs, options, orthos, with_report=output is not None, overwrite=overwrite)
+    regions = options.by.path if options.by else None
+    named += [references, rasters, regions, [*orthos.values()]]
+    shared.reserve(ctx, [*outputs, *map(Output, errors.outputs())], named, overwrite=overwrite)
+    reading: dict[str, Any] = {"options": options.reference, "aoi": options.aoi, "ground": ground}
     batch = Batch(talk)
     done = _compare_all(
-        pairs, batch, talk, legend=classes, measures=measures, workers=threads, **reading
+        pairs, batch, talk, legend=classes, measures=measures, workers=options.threads, **reading
     )
     if not done:
         batch.finish()
-    report = Evaluation(
-        dict(done), classes, measures, reading=_reading(choices, aoi, patches, split)
-    )
-    _warn(report, choices, talk)
-    report, panels = errors.survey(report, reading, talk, workers=threads)
+    report = Evaluation(dict(done), classes, measures, reading=options.record)
+    _warn(report, options.reference, talk)
+    report, panels = errors.survey(report, reading, talk)
     if output is not None:
         write_report(output, report, overwrite=overwrite, panels=panels)
     _tell(report, partial(table_of, width=width_of_terminal()), json=json)
     batch.finish()
+
+
+def _refuse_for_sample(
+    options: EvaluateOptions, paths: Sequence[Path], score_map: Sequence[Path] | None
+) -> None:
+    reference = options.reference
+    others = (
+        *(options.patches, options.boundary, options.erode, options.objects, score_map),
+        *(reference.labelled_areas, reference.only_polygons, options.intervals, options.by),
+        *(options.error_map, options.worst),
+    )
+    if len(paths) > 1 or any(others):
+        raise typer.BadParameter(
+            "it is of one map, and without --patches, --boundary, --erode, --objects, "
+            "--score-map, --labelled-areas, --intervals, --by, --error-map, --worst",
+            param_hint="--sample",
+        )
+
+
+def _evaluate_sample(
+    path: Path,
+    sample: Path,
+    legend: "Legend",
+    options: EvaluateOptions,
+    output: Path | None,
+    talk: Talk,
+    *,
+    overwrite: bool,
+) -> tuple[Any, Callable[[Any], str]]:
+    """Accuracy and areas of a map by a sample of points, and what makes a table of them."""
+    from geoseg.evaluation.area_estimation import evaluate_sample
+    from geoseg.evaluation.sample_report import sample_table, write_sample_report
+
+    estimates = evaluate_sample(
+        path,
+        sample,
+        legend,
+        column=options.reference.attribute,
+        layer=options.reference.layer,
+        aoi=options.aoi,
+        watch=talk.watch(path.name),
+    )
+    if output is not None:
+        write_sample_report(output, estimates, overwrite=overwrite)
+    return estimates, sample_table
 
 
 def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any) -> list[Any]:
@@ -309,36 +216,11 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
     return [each for each in found if each is not None]
 
 
-def _ground(patches: Path, split: Literal["train", "val", "test"]) -> Any:
+def _ground(patches: Path, split: "Split") -> Any:
     """Where the patches of a split are, a GeoSeries."""
     from geoseg.patches.patch_set import PatchSet  # with geopandas, which rasters alone do not need
 
     return PatchSet.open(patches).footprints(split)
-
-
-def _bootstrap(level: float | None, block: Any, resamples: int, seed: int) -> Any:
-    """How confidence intervals are found, if they are wanted."""
-    from geoseg.evaluation.comparison import Bootstrap
-
-    if level is None:
-        if block is not None:
-            raise typer.BadParameter("is for --intervals", param_hint="--block")
-        return None
-    own = {} if block is None else {"block": block}
-    return Bootstrap(level=level / 100, resamples=resamples, seed=seed, **own)
-
-
-def _reading(
-    choices: Any, aoi: Path | None, patches: Path | None, split: str
-) -> dict[str, str | bool | None]:
-    """How the files were read, for the record."""
-    areas = choices.labelled_areas
-    return asdict(choices) | {
-        "labelled_areas": str(areas) if areas else None,
-        "aoi": str(aoi) if aoi else None,
-        "patches": str(patches) if patches else None,
-        "split": split if patches else None,
-    }
 
 
 def _warn(report: Any, reading: Any, talk: Talk) -> None:

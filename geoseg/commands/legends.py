@@ -1,13 +1,11 @@
 """Which legend a class map is read with."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geoseg.errors import LegendError
-from geoseg.text import in_short
 
 if TYPE_CHECKING:
     from geoseg.labels.legend import Legend
@@ -125,17 +123,3 @@ def _carried(reference: Path) -> "Legend | None":
     keys = ("value", "name", "color")
     tables = [{key: table[key] for key in keys if key in table} for table in record["class"]]
     return Legend.from_dict({"class": tables})
-
-
-def class_indices(names: Sequence[str], legend: "Legend") -> tuple[int, ...]:
-    """Indices of the classes that the user names.
-
-    Raises:
-        LegendError: If one is not in the legend.
-    """
-    for name in names:
-        if name not in legend.names:
-            raise LegendError(
-                f"no class {name!r} in the legend; its classes are {in_short(legend.names)}"
-            )
-    return tuple(dict.fromkeys(legend.names.index(name) for name in names))

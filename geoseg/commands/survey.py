@@ -13,6 +13,7 @@ from geoseg.commands.console import Talk
 if TYPE_CHECKING:
     from geoseg.evaluation.comparison import Pair
     from geoseg.evaluation.evaluation import Evaluation
+    from geoseg.evaluation.options import EvaluateOptions
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,8 @@ class Errors:
     pairs: Sequence["Pair"]
     """The maps."""
 
-    error_map: Path | None
-    """Raster to write; a folder for several maps."""
-
-    worst: int
-    """Windows to be ranked."""
-
-    side: int
-    """Of a window, in pixels."""
+    options: "EvaluateOptions"
+    """What is wanted."""
 
     orthos: Mapping["Pair", Path]
     """Orthophotos of maps."""
@@ -48,14 +43,14 @@ class Errors:
         """
         from geoseg.labels.style import sidecars
 
-        if self.orthos and not (self.worst and self.with_report):
+        if self.orthos and not (self.options.worst and self.with_report):
             raise typer.BadParameter("is for --worst with --output", param_hint="--ortho")
         paths = list(self._maps().values())
         options.refuse_other_formats("--error-map", *paths)
         return [file for path in paths for file in (path, *sidecars(path))]
 
     def survey(
-        self, report: "Evaluation", reading: Mapping[str, Any], talk: Talk, *, workers: int
+        self, report: "Evaluation", reading: Mapping[str, Any], talk: Talk
     ) -> tuple["Evaluation", list[Any]]:
         """Write error maps and look for the worst windows.
 
@@ -65,14 +60,17 @@ class Errors:
         from geoseg.evaluation.error_map import ErrorLegend, ErrorOptions, ranked, survey_errors
         from geoseg.evaluation.report import read_panels
 
-        if not (self.error_map or self.worst):
+        if not (self.options.error_map or self.options.worst):
             return report, []
         errors = ErrorLegend.of(report.legend, report.pooled.confusion)
         maps, found = self._maps(), []
         for pair, counts in report.counts.items():
             path = maps.get(pair)
             wanted = ErrorOptions(
-                error_map=path, worst=self.worst, side=self.side, overwrite=self.overwrite
+                error_map=path,
+                worst=self.options.worst,
+                side=self.options.window,
+                overwrite=self.overwrite,
             )
             found += survey_errors(
                 pair,
@@ -80,13 +78,13 @@ class Errors:
                 report.legend,
                 errors,
                 wanted,
-                workers=workers,
+                workers=self.options.threads,
                 watch=talk.watch(f"errors of {pair.name}"),
                 **reading,
             )
             if path is not None:
                 talk.say(f"errors of {pair.name}: {path}")
-        windows = ranked(found, self.worst)
+        windows = ranked(found, self.options.worst)
         panels = []
         if self.with_report:
             panels = read_panels(windows, report.legend, errors, orthos=self.orthos, **reading)
@@ -94,16 +92,16 @@ class Errors:
 
     def _maps(self) -> dict["Pair", Path]:
         """The error map of each map."""
-        if self.error_map is None:
+        if self.options.error_map is None:
             return {}
         if len(self.pairs) == 1:
-            return {self.pairs[0]: self.error_map}
-        if self.error_map.suffix.lower() in options.TIFF:
+            return {self.pairs[0]: self.options.error_map}
+        if self.options.error_map.suffix.lower() in options.TIFF:
             raise typer.BadParameter(
-                f"{self.error_map}: name a folder for the errors of several maps",
+                f"{self.options.error_map}: name a folder for the errors of several maps",
                 param_hint="--error-map",
             )
-        return {pair: self.error_map / f"{pair.name}_errors.tif" for pair in self.pairs}
+        return {pair: self.options.error_map / f"{pair.name}_errors.tif" for pair in self.pairs}
 
 
 def match_orthos(
