@@ -25,6 +25,7 @@ from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.metrics import METRICS, WINDOW_BOUNDS, in_percent
 from geoseg.labels.legend import Legend
 from geoseg.labels.lookup import to_hex, visible_bands
+from geoseg.labels.render import Stretch, class_colors
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.raster.atomic import staged, without_nan
 from geoseg.raster.folders import EVALUATION
@@ -107,12 +108,6 @@ MAX_WINDOWS = 20
 PANEL_INCHES = 2.6
 """Side of an error window in the image."""
 
-STRETCH_PERCENTILES = (2, 98)
-"""Percentiles of each band that become black and white, unless the band is 8 bit already."""
-
-UNKNOWN_COLOR = (255, 255, 255)
-"""Colour of pixels without a class."""
-
 Picture = NDArray[np.uint8]
 
 Panels = dict[str, Picture]
@@ -139,6 +134,7 @@ def read_panels(
     Raises:
         GeosegError: If a file cannot be read or does not fit the others.
     """
+    colors = class_colors(legend)
     shown = list(enumerate(windows[:MAX_WINDOWS]))
     found: dict[int, Panels] = {}
     for pair in dict.fromkeys(each.pair for _, each in shown):
@@ -148,9 +144,9 @@ def read_panels(
                 block = opened.read(each.window)
                 wrong = errors.values(block.reference, block.mapped)
                 found[rank] = {
-                    "reference": _painted(block.all_reference, legend),
-                    "map": _painted(block.all_mapped, legend),
-                    "errors": _painted(wrong, errors.legend),
+                    "reference": colors[block.all_reference],
+                    "map": colors[block.all_mapped],
+                    "errors": class_colors(errors.legend)[wrong],
                 }
         if pair in orthos:
             images = _read_ortho(orthos[pair], [*own.values()])
@@ -197,13 +193,6 @@ def draw_quicklooks(
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _painted(indices: NDArray[np.uint8], legend: Legend) -> Picture:
-    """(height, width, 3) colours of class indices."""
-    table = np.full((256, 3), UNKNOWN_COLOR, np.uint8)
-    table[: len(legend)] = [each.color for each in legend.classes]
-    return table[indices]
-
-
 def _read_ortho(path: Path, windows: Sequence[ErrorWindow]) -> Iterator[Picture]:
     """(height, width, 3) the orthophoto in windows of one map."""
     grid = windows[0].grid
@@ -224,9 +213,8 @@ def _read_ortho(path: Path, windows: Sequence[ErrorWindow]) -> Iterator[Picture]
 def _stretched(visible: NDArray[Any], valid: NDArray[np.bool_]) -> Picture:
     """(3, height, width) bytes; white without data."""
     if visible.dtype != np.uint8 and valid.any():
-        low, high = np.percentile(visible[:, valid], STRETCH_PERCENTILES, axis=1)[..., None, None]
-        visible = (255 * ((visible - low) / np.maximum(high - low, 1e-9)).clip(0, 1)).astype("u1")
-    return np.where(valid, visible, UNKNOWN_COLOR[0]).astype(np.uint8)
+        visible = Stretch.of(visible[:, valid])(visible)
+    return np.where(valid, visible, 255).astype(np.uint8)
 
 
 RECORD = EVALUATION.record

@@ -1,4 +1,4 @@
-"""Colours of any raster: bytes as they are, other values stretched; and their averages."""
+"""Rasters as images: stretched values, colours of classes, averages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RasterError
+from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import ValueColors, shown_bands
 from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.storage import Color
 from geoseg.raster.tolerant import sample_values
 from geoseg.text import in_short
 
-MOST_VALUES = 32
-"""One band of no more whole numbers than this is a mask of classes, not a grey picture."""
+MAX_MASK_VALUES = 32
+"""Whole numbers up to which one band is a mask of classes, not a grey image."""
 
-PERCENTILES = (2, 98)
-"""Of a band's values: these become black and white."""
+STRETCH_PERCENTILES = (2, 98)
+"""Percentiles of values that become black and white."""
+
+WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Which values become black and white."""
+    """Values that become black and white."""
 
     low: NDArray[np.float64]
-    """Black: one value for all bands, or (bands, 1, 1)."""
+    """Value of black: one for all bands, or (bands, 1, 1)."""
 
     high: NDArray[np.float64]
-    """White: likewise."""
+    """Value of white, likewise."""
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Self:
@@ -40,29 +44,27 @@ class Stretch:
         """
         if not values.size:
             return cls(np.zeros((1, 1)), np.ones((1, 1)))
-        low, high = np.percentile(values, PERCENTILES, axis=-1)[..., None, None]
+        low, high = np.percentile(values, STRETCH_PERCENTILES, axis=-1)[..., None, None]
         return cls(low, high)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.uint8]:
-        """(bands, height, width) bytes."""
+        """(bands, height, width) bytes; NaN is black."""
         stretched = (image - self.low) / np.maximum(self.high - self.low, 1e-9)
         return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BandChoice:
-    """Which bands of orthophotos are shown as red, green and blue, or which one in grey."""
+    """Bands of orthophotos shown as red, green and blue, or one in grey."""
 
     numbers: tuple[int, ...] = ()
-    """From 1, as in the file."""
+    """Numbers in the file, from 1."""
 
     names: tuple[str, ...] = ()
-    """As the file calls them; with neither, `shown_bands` of its names."""
+    """Names in the file; with neither, `shown_bands` of its names."""
 
     def options_for(self, path: Path) -> ReadOptions:
-        """How a raster is read so that its bands are those to be shown.
-
-        A raster of one band, a palette picture's too, has no others.
+        """Options that read the bands to be shown; all of a raster of one band or with a palette.
 
         Raises:
             RasterError: If it cannot be read, or has no band of such a name.
@@ -86,14 +88,14 @@ class BandChoice:
 
 
 def painter_of(reader: RasterReader, tags: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """What turns pixels of a raster into colours: (3, height, width) bytes.
+    """A function that turns pixels of a raster into colours: (3, height, width) bytes.
 
-    Bytes stay as they are and other values are stretched. One band of a few whole numbers is
-    a mask whose values stand for classes: black, if it were shown as it is.
+    Bytes stay as they are, other values are stretched. One band of a few whole numbers is a mask
+    of classes, which would be black as it is: each value gets a colour.
 
     Args:
-        reader: Of the bands that are to be shown.
-        tags: What the raster says of itself, if geoseg wrote it: then it is no foreign mask.
+        reader: Reader of the bands to be shown.
+        tags: Tags of the raster; with those of geoseg it is no mask from elsewhere.
     """
     if reader.bands > 1 and reader.dtype == np.uint8:
         return np.asarray
@@ -107,8 +109,15 @@ def painter_of(reader: RasterReader, tags: Mapping[str, Any]) -> Callable[[Any],
 
 
 def is_value_mask(values: NDArray[Any]) -> bool:
-    """Whether the values of a band stand for classes: they are a few whole numbers."""
-    return values.dtype.kind in "iu" and 0 < len(np.unique(values)) <= MOST_VALUES
+    """Whether the values of a band may be classes: a few whole numbers."""
+    return values.dtype.kind in "iu" and 0 < len(np.unique(values)) <= MAX_MASK_VALUES
+
+
+def class_colors(legend: Legend, unlabelled: Color = WHITE) -> NDArray[np.uint8]:
+    """(256, 3) colours of class indices; indexed with an array of them it gives their image."""
+    colors = np.full((IGNORE + 1, 3), unlabelled, np.uint8)
+    colors[: len(legend)] = [each.color for each in legend.classes]
+    return colors
 
 
 def in_grey(image: NDArray[Any]) -> NDArray[Any]:
@@ -123,14 +132,13 @@ def with_alpha(colors: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[n
 
 
 def averaged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture with one pixel for each square of pixels; the last ones may be cut.
+    """An image with the mean of each square of pixels; the last ones may be cut.
 
-    What is transparent has no part in the mean, and a pixel is transparent only if all of
-    its square is.
+    Transparent pixels do not count, and a mean is transparent only if all of its square is.
 
     Args:
         picture: (height, width, 4) red, green, blue, alpha: 0 or 255.
-        side: Of the squares, in pixels.
+        side: Side of the squares, in pixels.
     """
     if side == 1:
         return picture

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.labels.legend import IGNORE
 from geoseg.labels.lookup import visible_bands
+from geoseg.labels.render import Stretch, class_colors
 from geoseg.patches.findings import CheckReport, Finding
 from geoseg.patches.index import write_part
 from geoseg.patches.patch_set import PatchSet, Sample
@@ -29,9 +29,6 @@ MOST_ROWS = 6
 
 SIDE = 128
 """Larger patches are shrunk to this side by leaving pixels out, in pixels."""
-
-PERCENTILES = (2, 98)
-"""Of a patch's values: these become black and white."""
 
 TILE_INCHES = 1.5
 
@@ -102,27 +99,18 @@ def _draw(axes: NDArray[Any], patch_set: PatchSet, number: int) -> None:
         axes[0].text(0.5, 0.5, "cannot be read", ha="center", fontsize=5)
         return
     step = max(patch_set.record.size // SIDE, 1)
-    colors = np.full((IGNORE + 1, 3), GRAY, np.uint8)
-    classes = patch_set.record.legend.classes
-    colors[: len(classes)] = [each.color for each in classes]
-    picture = in_colors(sample, patch_set.record.band_names)
-    axes[0].imshow(picture[::step, ::step], interpolation="nearest")
+    colors = class_colors(patch_set.record.legend, GRAY)
+    image = in_colors(sample, patch_set.record.band_names)
+    axes[0].imshow(image[::step, ::step], interpolation="nearest")
     axes[1].imshow(colors[sample.mask[::step, ::step]], interpolation="nearest")
 
 
 def in_colors(sample: Sample, names: Sequence[str]) -> NDArray[np.uint8]:
-    """(height, width, 3): red, green and blue, or one band three times; stretched.
-
-    What has no data is black.
-    """
+    """(height, width, 3): red, green and blue, or one band three times; black without data."""
     visible = visible_bands(sample.image, names)
-    visible = np.where(np.isfinite(visible), visible, np.nan)
-    known = visible[np.isfinite(visible)]
-    if not known.size:
-        return np.zeros((*visible.shape[1:], 3), np.uint8)
-    low, high = np.percentile(known, PERCENTILES)
-    stretched = (visible - low) / max(high - low, 1e-9)
-    return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    known = np.isfinite(visible)
+    stretch = Stretch.of(visible[known])
+    return stretch(np.where(known, visible, np.nan)).transpose(1, 2, 0)
 
 
 def write_cleaned(folder: Path, patch_set: PatchSet, kept: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.labels.lookup import ValueColors, to_hex
 from geoseg.labels.pixel_classes import PixelClasses
-from geoseg.labels.render import MOST_VALUES, BandChoice, painter_of, with_alpha
+from geoseg.labels.render import MAX_MASK_VALUES, BandChoice, class_colors, painter_of, with_alpha
 from geoseg.raster.atomic import staged
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import Color
@@ -123,13 +123,11 @@ def _masked(
             if strict:
                 raise
         else:
-            table = np.zeros((IGNORE + 1, 3), np.uint8)
-            table[: len(legend)] = [each.color for each in legend.classes]
-            painted = table[classes].transpose(2, 0, 1)
+            painted = class_colors(legend)[classes].transpose(2, 0, 1)
             keys = {each.name: each.color for each in legend.classes}
             return Panel(path.name, with_alpha(painted, classes != IGNORE), keys)
     colors = ValueColors()
-    seen = np.unique(image[0][valid])[:MOST_VALUES]
+    seen = np.unique(image[0][valid])[:MAX_MASK_VALUES]
     keys = {str(value): colors.of(value) for value in seen.tolist()}
     return Panel(path.name, with_alpha(colors(image), valid), keys)
 

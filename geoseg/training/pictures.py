@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from geoseg.errors import TrainingError
-from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.lookup import shown_bands
-from geoseg.patches.patch_set import PatchSet, Sample
+from geoseg.labels.legend import IGNORE
+from geoseg.labels.lookup import visible_bands
+from geoseg.labels.render import Stretch, class_colors
+from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.training.augment import Augmentation, Mixed, mix
@@ -46,16 +47,15 @@ def draw_validation(
     chosen = np.unique(np.linspace(0, len(patches) - 1, ROWS).round().astype(int))
     samples = [patch_set.read(patches[number]) for number in chosen]
     maps = _maps(task, [sample.image for sample in samples])
-    legend, columns = patch_set.record.legend, len(TITLES)
+    colors, columns = class_colors(patch_set.record.legend), len(TITLES)
     sheet = Image.new("RGB", (columns * (SIDE + MARGIN), HEADER + len(samples) * (SIDE + MARGIN)))
     sheet.paste("white", (0, 0, *sheet.size))
     for column, title in enumerate(TITLES):
         ImageDraw.Draw(sheet).text((column * (SIDE + MARGIN) + MARGIN, 2), title, fill="black")
     for row, (sample, classes) in enumerate(zip(samples, maps, strict=True)):
-        view = (255 * in_view(sample, patch_set)).astype(np.uint8)
-        pictures = view, colored(sample.mask, legend), colored(classes, legend)
-        for column, picture in enumerate(pictures):
-            own = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        images = in_view(sample.image, patch_set), colors[sample.mask], colors[classes]
+        for column, image in enumerate(images):
+            own = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.NEAREST)
             sheet.paste(own, (column * (SIDE + MARGIN), HEADER + row * (SIDE + MARGIN)))
     with staged(path, overwrite=True) as partial:
         sheet.save(partial, format="PNG")
@@ -74,21 +74,16 @@ def _maps(
     ]
 
 
-def in_view(sample: Sample, patch_set: PatchSet) -> NDArray[np.float32]:
-    """(size, size, 3) 0..1: red, green and blue, or one band, as far as they usually go."""
-    statistics = patch_set.record.statistics
-    bands = list(shown_bands(patch_set.record.band_names))
-    low, high = (np.array(statistics[name])[bands, None, None] for name in ("p2", "p98"))
-    stretched = (sample.image[bands] - low) / np.maximum(high - low, 1e-9)
-    shown = np.nan_to_num(stretched, nan=1.0).clip(0, 1).transpose(1, 2, 0).astype(np.float32)
-    return shown if len(bands) > 1 else shown.repeat(3, axis=2)
-
-
-def colored(classes: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
-    """(size, size, 3); white where unlabelled."""
-    colors = np.full((256, 3), 255, np.uint8)
-    colors[: len(legend)] = [each.color for each in legend.classes]
-    return colors[classes]
+def in_view(image: NDArray[np.float32], patch_set: PatchSet) -> NDArray[np.uint8]:
+    """(size, size, 3) red, green and blue, or one band, stretched as usual; white without data."""
+    record = patch_set.record
+    low, high = (
+        visible_bands(np.array(record.statistics[name])[:, None, None], record.band_names)
+        for name in ("p2", "p98")
+    )
+    visible = visible_bands(image, record.band_names)
+    shown = np.where(np.isnan(visible), 255, Stretch(low, high)(visible))
+    return shown.astype(np.uint8).transpose(1, 2, 0)
 
 
 PREVIEW_ROWS, EPOCHS = 6, 4
@@ -173,17 +168,16 @@ def _panel(picture: NDArray[Any]) -> NDArray[Any]:
     return np.pad(
         fitted,
         ((PREVIEW_MARGIN, PREVIEW_MARGIN), (PREVIEW_MARGIN, PREVIEW_MARGIN), (0, 0)),
-        constant_values=1,
+        constant_values=255,
     )
 
 
 def _picture(batch: Mixed, row: int, patch_set: PatchSet) -> NDArray[Any]:
-    mask = batch.targets[0][1][row].byte().numpy()
-    return in_view(Sample(batch.images[row].numpy(), mask), patch_set)
+    return in_view(batch.images[row].numpy(), patch_set)
 
 
 def _classes(batch: Mixed, row: int, patch_set: PatchSet) -> NDArray[Any]:
-    """(size, size, 3) 0..1: the colours of the classes, mixed as the patches are."""
-    legend = patch_set.record.legend
-    parts = [share * colored(mask[row].byte().numpy(), legend) for share, mask in batch.targets]
-    return np.sum(parts, axis=0) / 255
+    """(size, size, 3) colours of the classes, mixed as the patches are."""
+    colors = class_colors(patch_set.record.legend)
+    parts = [share * colors[mask[row].byte().numpy()] for share, mask in batch.targets]
+    return np.sum(parts, axis=0).astype(np.uint8)
