@@ -137,7 +137,11 @@ def test_large_counts_do_not_overflow():
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 4, 6, 15, 16, 100, 254])
 @pytest.mark.parametrize("shape", [(1,), (7, 9), (2, AT_A_TIME // 2 + 3)])
-def test_pairs_are_counted_whatever_the_number_of_classes_and_pixels(classes, shape):
+@pytest.mark.parametrize("packed", [True, False])
+def test_pairs_are_counted_whatever_the_number_of_classes_and_pixels(
+    monkeypatch, classes, shape, packed
+):
+    monkeypatch.setattr("geoseg.labels.confusion.SMALL_PIXELS", 0 if packed else 2 * AT_A_TIME)
     rng = np.random.default_rng(classes)
     indices = np.append(np.arange(classes), 255).astype(np.uint8)
     reference, predicted = rng.choice(indices, (2, *shape))
@@ -149,7 +153,8 @@ def test_pairs_are_counted_whatever_the_number_of_classes_and_pixels(classes, sh
     assert (pairs == expected).all()
 
 
-def test_pairs_of_a_part_of_a_picture_are_counted():
+def test_pairs_of_a_part_of_an_image_are_counted(monkeypatch):
+    monkeypatch.setattr("geoseg.labels.confusion.SMALL_PIXELS", 0)
     reference, predicted = np.random.default_rng(0).integers(0, 3, (2, 20, 20)).astype(np.uint8)
     part = np.s_[3:14, 5:19:2]
 
@@ -164,3 +169,18 @@ def test_nothing_is_no_pair():
     nothing = np.empty((0, 4), np.uint8)
 
     assert count_pairs(nothing, nothing, 2).tolist() == [[0, 0, 0]] * 3
+
+
+def test_confusions_are_told_with_the_largest_first():
+    assert matrix([5, 2, 0], [9, 4, 1], [0, 0, 3]).confusions == [(1, 0), (0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("rows", [([3, 0], [0, 0]), ([3, 0], [2, 0])])
+def test_a_map_of_a_single_class_has_no_mcc(rows):
+    assert np.isnan(matrix(*rows).mcc)
+
+
+def test_counts_of_a_continent_do_not_overflow_mcc():
+    few = matrix([6, 2, 1], [1, 5, 0], [2, 2, 9])
+
+    assert ConfusionMatrix(few.counts * 2**40).mcc == pytest.approx(few.mcc)
