@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Figures, count_pairs, divide
+from geoseg.labels.confusion import Additive, Figures, count_pairs, divide
 from geoseg.labels.legend import IGNORE
 
 Kind = TypeVar("Kind", np.uint8, np.bool_)
@@ -82,7 +82,7 @@ def near_border(labels: Labels, distance: float) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, eq=False)
-class BorderCounts:
+class BorderCounts(Additive):
     """Pixels along the borders of each class, which add up over blocks and maps.
 
     The *rim* of a class are its pixels within the distance of another class, its *contour*
@@ -144,9 +144,6 @@ class BorderCounts:
         """
         marked = border_labels(reference, predicted, counts=counts, distance=distance)
         return cls(*(count_pairs(each, each, classes).diagonal()[:-1] for each in marked))
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
     def row(self) -> Counts:

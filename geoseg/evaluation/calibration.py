@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Figures, divide
+from geoseg.labels.confusion import Additive, Figures, divide
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.prediction.scores import SCORE_STEPS
 from geoseg.raster.statistics import histogram
@@ -16,7 +16,7 @@ BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
+class Reliability(Additive):
     """Pixels in bins of their top score, which add up over blocks and maps.
 
     A score of 0.8 means what it says if 80 % of the pixels that have it are right. Bins are
@@ -54,13 +54,6 @@ class Reliability:
             np.bincount(own, minlength=bins),
             np.bincount(own[right], minlength=bins),
             np.bincount(own, weights=top, minlength=bins).astype(np.float64, copy=False),
-        )
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.pixels + other.pixels,
-            self.right + other.right,
-            self.score_sum + other.score_sum,
         )
 
     @property
@@ -120,7 +113,7 @@ def score_levels(scores: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True, eq=False)
-class ThresholdCounts:
+class ThresholdCounts(Additive):
     """Pixels by class and by the level of that class's score, which add up over blocks and maps.
 
     From them follow exact figures for every threshold that is a level: a pixel has the class if
@@ -152,9 +145,6 @@ class ThresholdCounts:
             inside.append(histogram(levels[own])[:LEVELS])
             outside.append(histogram(levels[~own])[:LEVELS])
         return cls(np.array(inside), np.array(outside))
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(self.inside + other.inside, self.outside + other.outside)
 
     @property
     def thresholds(self) -> Figures:
@@ -235,7 +225,7 @@ STEP = np.float32(1 / SCORE_STEPS + 1e-6)
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreCounts:
+class ScoreCounts(Additive):
     """Pixels that map, reference and scores know; they add up over blocks and maps."""
 
     reliability: Reliability
@@ -287,14 +277,6 @@ class ScoreCounts:
             ThresholdCounts.count(own, truth),
             without_scores=int(np.count_nonzero(both & ~valid)),
             other_class=int(np.count_nonzero(best != found)),
-        )
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.reliability + other.reliability,
-            self.thresholds + other.thresholds,
-            self.without_scores + other.without_scores,
-            self.other_class + other.other_class,
         )
 
     @property

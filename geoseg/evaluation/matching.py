@@ -1,4 +1,4 @@
-"""Objects: connected pixels of a class, and which of a map are those of its reference."""
+"""Objects of a class: matches between a map and its reference, precision, recall, AP."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Counts, Figures
+from geoseg.labels.confusion import Additive, Counts, Figures
 from geoseg.postprocess.components import CONNECTIVITY, Components, Connectivity, Mask
 from geoseg.raster.polygons import Labels, Numbers
 
@@ -90,7 +90,7 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class ObjectCounts:
+class ObjectCounts(Additive):
     """Objects of a class, which add up over maps."""
 
     reference: int = 0
@@ -112,16 +112,6 @@ class ObjectCounts:
         default_factory=lambda: Detections.of(np.empty(0)), compare=False, repr=False
     )
     """The objects of the map."""
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.reference + other.reference,
-            self.mapped + other.mapped,
-            self.matched + other.matched,
-            self.iou_sum + other.iou_sum,
-            self.left_out + other.left_out,
-            self.detections + other.detections,
-        )
 
     @property
     def precision(self) -> float:
@@ -159,8 +149,8 @@ def _quotient(above: float, below: float) -> float:
     return above / below if below else float("nan")
 
 
-LEAST_IOU = 0.5
-"""Of an object in the map and one of the reference, so that they are the same object."""
+MIN_IOU = 0.5
+"""IoU from which an object of the map and one of the reference are the same."""
 
 
 class Objects(Protocol):
@@ -192,16 +182,16 @@ class Numbered:
 
 
 class Matches(NamedTuple):
-    """What the objects of a map and of a reference are to each other, and where they are."""
+    """Counts of the objects of a map and a reference, and their places."""
 
     counts: ObjectCounts
-    """The objects and how many are the same."""
+    """Counts of objects and matches."""
 
     reference: Numbers
     """(objects of the reference,) first pixel of each, by its number in reading order."""
 
     mapped: Numbers
-    """(objects of the map,) the same; if it is one of the reference, that one's first pixel."""
+    """(objects of the map,) likewise; of a matched object, the first pixel of its partner."""
 
 
 class ObjectMatcher:
@@ -219,14 +209,11 @@ class ObjectMatcher:
         """Begin.
 
         Args:
-            reference: How the objects of the reference are told; connected pixels if not given.
-            connectivity: What is connected.
+            reference: How objects of the reference are told apart; None: connected pixels.
+            connectivity: Which pixels are connected.
         """
-        self._reference = reference or Components(connectivity)
-        self._mapped = Components(connectivity)
-        self._areas = _Sums(), _Sums()
-        self._firsts = _Firsts(), _Firsts()
-        self._scores = _Sums()
+        self._reference = _Side(reference or Components(connectivity))
+        self._mapped = _Side(Components(connectivity))
         self._pixels = 0
         self._overlaps = [(np.empty((0, 2), np.int64), np.empty(0))]
         self._scored = False
@@ -235,22 +222,14 @@ class ObjectMatcher:
         """The next rows of both.
 
         Args:
-            reference: What the objects of the reference are told by: (height, width) bool, True
-                where it has the class, or `Labels`.
+            reference: (height, width) bool, True where the reference has the class, or `Labels`.
             mapped: (height, width) bool, True where the map has the class.
-            scores: (height, width) of the class, if they are known; NaN counts as 0.
+            scores: (height, width) scores of the class, if they are known; NaN counts as 0.
         """
-        truth, found = self._reference.add(reference), self._mapped.add(mapped)
-        for areas, firsts, labels in zip(self._areas, self._firsts, (truth, found), strict=True):
-            local, pixels, first = _tally(labels.local)
-            self._keep(areas, labels, local, pixels)
-            self._keep(firsts, labels, local, first + self._pixels)
+        truth = self._reference.add(reference, self._pixels)
+        found = self._mapped.add(mapped, self._pixels, scores)
         self._pixels += truth.local.size
-        if scores is not None:
-            self._scored = True
-            weights = np.nan_to_num(scores).ravel()
-            of_each = np.bincount(found.local.ravel(), weights=weights).astype(np.float64)
-            self._keep(self._scores, found, np.arange(len(of_each)), of_each)
+        self._scored |= scores is not None
         width = len(found.numbers)
         keys, pixels, _ = _tally(truth.local.astype(np.int64) * width + found.local)
         pairs = np.stack(np.divmod(keys, width), axis=1)
@@ -258,80 +237,83 @@ class ObjectMatcher:
         ends = np.stack([truth.numbers[pairs[both, 0]], found.numbers[pairs[both, 1]]], axis=1)
         self._overlaps.append((ends, pixels[both]))
 
-    def result(self) -> ObjectCounts:
-        """The objects and how many are the same."""
-        return self.matches().counts
-
     def matches(self) -> Matches:
-        """The objects, how many are the same, and where they are."""
-        roots = self._reference.joined(), self._mapped.joined()
-        areas = [each.of(root) for each, root in zip(self._areas, roots, strict=True)]
-        matched = _matched(*self._ious(roots, areas))
-        firsts = [each.of(root) for each, root in zip(self._firsts, roots, strict=True)]
-        ious = np.zeros(len(areas[1]))
+        """Match the objects of all rows."""
+        truth, found = self._reference.collect(), self._mapped.collect()
+        matched = _matched(*self._ious(truth, found))
+        ious = np.zeros(len(found.pixels))
         for other, (one, iou) in matched.items():
             ious[other] = iou
-            firsts[1][other] = firsts[0][one]
-        there = areas[1] > 0
-        scores = self._scores.of(roots[1])[there] / areas[1][there] if self._scored else None
+            found.firsts[other] = truth.firsts[one]
+        present = found.pixels > 0
+        scores = found.scores[present] / found.pixels[present] if self._scored else None
         counts = ObjectCounts(
-            reference=int(np.count_nonzero(areas[0])),
-            mapped=int(np.count_nonzero(there)),
+            reference=int(np.count_nonzero(truth.pixels)),
+            mapped=int(np.count_nonzero(present)),
             matched=len(matched),
             iou_sum=float(sum(iou for _, iou in matched.values())),
-            detections=Detections.of(ious[there], scores),
+            detections=Detections.of(ious[present], scores),
         )
-        return Matches(counts, firsts[0][areas[0] > 0], firsts[1][there])
+        return Matches(counts, truth.firsts[truth.pixels > 0], found.firsts[present])
 
-    def _ious(
-        self, roots: tuple[Numbers, Numbers], areas: list[NDArray[np.float64]]
-    ) -> tuple[Numbers, NDArray[np.float64]]:
+    def _ious(self, truth: "_Objects", found: "_Objects") -> tuple[Numbers, Figures]:
         """(pairs, 2) objects that overlap, and their IoU."""
-        pairs = np.concatenate([pairs for pairs, _ in self._overlaps])
-        shared = np.concatenate([pixels for _, pixels in self._overlaps])
-        ends = np.stack([root[side] for root, side in zip(roots, pairs.T, strict=True)], axis=1)
+        pairs, shared = (np.concatenate(each) for each in zip(*self._overlaps, strict=True))
+        ends = np.stack([truth.roots[pairs[:, 0]], found.roots[pairs[:, 1]]], axis=1)
         ends, where = np.unique(ends, axis=0, return_inverse=True)
         overlaps = np.bincount(where.ravel(), weights=shared, minlength=len(ends))
-        either = areas[0][ends[:, 0]] + areas[1][ends[:, 1]] - overlaps
+        either = truth.pixels[ends[:, 0]] + found.pixels[ends[:, 1]] - overlaps
         return ends, overlaps / either
 
-    def _keep(
-        self, kept: "_Sums | _Firsts", labels: Labels, local: Numbers, amounts: NDArray[Any]
-    ) -> None:
-        """Keep what there is of the objects of a strip, but for what is no object."""
+
+class _Objects(NamedTuple):
+    """All objects of a map or a reference; 0 is none."""
+
+    roots: Numbers
+    """(numbers,) the object that each number of the strips belongs to."""
+
+    pixels: Figures
+    """(objects + 1,) pixels of each."""
+
+    firsts: Numbers
+    """(objects + 1,) first pixel of each."""
+
+    scores: Figures
+    """(objects + 1,) sum of the scores of each."""
+
+
+class _Side:
+    """Collects the objects of a map or a reference from strips."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._parts = [(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0))]
+
+    def add(self, strip: Any, offset: int, scores: NDArray[Any] | None = None) -> Labels:
+        """The next rows; ``offset`` pixels came before."""
+        labels = self._objects.add(strip)
+        local, pixels, first = _tally(labels.local)
+        sums: NDArray[Any] = np.zeros(len(local))
+        if scores is not None:
+            weights = np.nan_to_num(scores).ravel()
+            sums = np.bincount(labels.local.ravel(), weights=weights)[local]
         own = local > 0
-        kept.parts.append((labels.numbers[local[own]], amounts[own]))
+        numbers = labels.numbers[local[own]]
+        self._parts.append((numbers, pixels[own], first[own] + offset, sums[own]))
+        return labels
 
-
-class _Sums:
-    """Amounts of objects, by their number, that are summed at the end."""
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[Numbers, NDArray[np.float64]]] = [
-            (np.empty(0, np.int64), np.empty(0))
-        ]
-
-    def of(self, roots: Numbers) -> NDArray[np.float64]:
-        """(objects + 1,) the sum of each object."""
-        numbers = np.concatenate([numbers for numbers, _ in self.parts])
-        amounts = np.concatenate([amounts for _, amounts in self.parts])
-        sums = np.bincount(roots[numbers], weights=amounts, minlength=int(roots.max()) + 1)
-        return sums.astype(np.float64, copy=False)
-
-
-class _Firsts:
-    """Pixels of objects, by their number, of which the first is found at the end."""
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[Numbers, Numbers]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-
-    def of(self, roots: Numbers) -> Numbers:
-        """(objects + 1,) the first pixel of each object; any number where there is none."""
-        numbers = np.concatenate([numbers for numbers, _ in self.parts])
-        pixels = np.concatenate([pixels for _, pixels in self.parts])
-        firsts = np.full(int(roots.max()) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(firsts, roots[numbers], pixels)
-        return firsts
+    def collect(self) -> _Objects:
+        """The objects of all strips."""
+        roots = self._objects.joined()
+        numbers, pixels, first, sums = map(np.concatenate, zip(*self._parts, strict=True))
+        objects, size = roots[numbers], int(roots.max()) + 1
+        firsts = np.full(size, np.iinfo(np.int64).max)
+        np.minimum.at(firsts, objects, first)
+        areas, scores = (
+            np.bincount(objects, weights=each, minlength=size).astype(np.float64, copy=False)
+            for each in (pixels, sums)
+        )
+        return _Objects(roots, areas, firsts, scores)
 
 
 def _tally(labels: NDArray[Any]) -> tuple[Numbers, NDArray[np.float64], Numbers]:
@@ -358,7 +340,7 @@ def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, tuple[int, 
     taken: set[int] = set()
     kept: dict[int, tuple[int, float]] = {}
     for each in np.argsort(-ious, kind="stable"):
-        if ious[each] < LEAST_IOU:
+        if ious[each] < MIN_IOU:
             break
         one, other = pairs[each].tolist()
         if one not in taken and other not in kept:

@@ -1,6 +1,6 @@
 """The confusion matrix, and every figure that is computed from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -24,8 +24,16 @@ SMALL_PIXELS = 1 << 15
 """Parts of fewer pixels, such as spatial blocks, are counted pixel by pixel."""
 
 
+class Additive:
+    """Base of dataclasses whose fields add up one by one."""
+
+    def __add__(self, other: Self) -> Self:
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+
+
 @dataclass(frozen=True, eq=False)
-class ConfusionMatrix:
+class ConfusionMatrix(Additive):
     """Pixel counts by reference class (row) and predicted class (column).
 
     Counts add up over windows, images and processes, and every figure is computed
@@ -62,9 +70,6 @@ class ConfusionMatrix:
             np.where(valid, each, IGNORE).astype(np.uint8) for each in (reference, predicted)
         )
         return cls(count_pairs(truth, found, classes)[:-1, :-1])
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(self.counts + other.counts)
 
     @property
     def total(self) -> int:

@@ -75,7 +75,7 @@ def test_ap_is_that_of_pycocotools(seed, rows):
         strip = slice(start, start + rows)
         matcher.add(truth[strip], found[strip], score[strip])
 
-    counted = matcher.result()
+    counted = matcher.matches().counts
 
     assert (counted.ap, counted.ap50) == pytest.approx(PYCOCOTOOLS[seed], abs=1e-9)
 

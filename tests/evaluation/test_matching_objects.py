@@ -17,7 +17,7 @@ def match(reference, mapped, rows=100, connectivity=8):
     matcher = ObjectMatcher(connectivity=connectivity)
     for start in range(0, len(reference), rows):
         matcher.add(reference[start : start + rows], mapped[start : start + rows])
-    return matcher.result()
+    return matcher.matches().counts
 
 
 TRUTH = mask(["##..##", "##..##", "......", "#.....", ".#....", "....##"])  # four objects
@@ -106,7 +106,7 @@ def test_an_object_has_the_mean_score_of_its_pixels():
     for row in range(3):
         matcher.add(found[row : row + 1], found[row : row + 1], scores[row : row + 1])
 
-    detections = matcher.result().detections
+    detections = matcher.matches().counts.detections
 
     assert detections.scores.tolist() == pytest.approx([0.6, 0])
     assert detections.ious.tolist() == [1, 1]
@@ -118,7 +118,7 @@ def test_numbered_objects_stay_apart_where_they_touch():
     matcher.add(Labels(local[:1], np.array([0, 5, 9])), mask(["##.."]))
     matcher.add(Labels((local[1:] == 2).astype(int), np.array([0, 9])), mask(["...."]))
 
-    counted = matcher.result()
+    counted = matcher.matches().counts
 
     assert (counted.reference, counted.mapped, counted.matched) == (2, 1, 1)
     assert counted.mean_iou == 1
