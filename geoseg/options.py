@@ -15,7 +15,7 @@ T = TypeVar("T")
 CALL = "Options"
 """Group of the options of one call, such as ``--resume``, which typer gives this name too."""
 
-_KEY = "option"
+_KEY, _WITHOUT = "option", "without"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +112,16 @@ def option(
     return field(default=default, metadata={_KEY: declaration})
 
 
+def nested(cls: Callable[[], T], *, without: tuple[str, ...]) -> T:
+    """A dataclass of options inside another one that does not offer them all.
+
+    Args:
+        cls: The inner dataclass.
+        without: Names of its options that keep their defaults.
+    """
+    return field(default_factory=cls, metadata={_WITHOUT: without})
+
+
 def seed_option(group: str) -> Any:
     """Of what is drawn at random."""
     return option(0, min=0, max=2**31 - 1, group=group, help="Same input, same seed: same result.")
@@ -151,7 +161,8 @@ def _walk(cls: type) -> Iterator[OptionField]:
         if _KEY in each.metadata:
             yield OptionField(each.name, hints[each.name], each.default, each.metadata[_KEY])
         elif is_dataclass(hints[each.name]):
-            yield from _walk(hints[each.name])
+            left_out = each.metadata.get(_WITHOUT, ())
+            yield from (inner for inner in _walk(hints[each.name]) if inner.name not in left_out)
 
 
 def build(cls: type[T], given: Mapping[str, Any]) -> T:

@@ -1,12 +1,14 @@
 """``geoseg check``: what is wrong with a patch set."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, print_json, styled, wrapped
+from geoseg.patches.findings import CheckOptions
 
 if TYPE_CHECKING:
     from geoseg.patches.findings import CheckReport
@@ -16,18 +18,7 @@ MOST_DETAILS = 8
 """Lines that are printed of a finding; the report has all."""
 
 
-def _parse_findings(text: str) -> tuple[str, ...]:
-    from geoseg.patches.findings import DROPPABLE
-
-    kinds = DROPPABLE if text == "all" else tuple(each.strip() for each in text.split(","))
-    if unknown := [kind for kind in kinds if kind not in DROPPABLE]:
-        raise typer.BadParameter(
-            f"{', '.join(map(repr, unknown))} cannot be dropped; choose from all, "
-            f"{', '.join(DROPPABLE)}"
-        )
-    return kinds
-
-
+@with_options
 def check(
     ctx: typer.Context,
     patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
@@ -40,42 +31,29 @@ def check(
         ),
     ] = None,
     *,
-    drop: Annotated[
-        Any,
-        typer.Option(
-            metavar="FINDING[,FINDING]",
-            parser=_parse_findings,
-            help="Leave out the patches of these findings (all: of every one), and write what is "
-            "left as a patch set that refers to the pixels of this one.",
-            show_default=False,
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if there are warnings, too.")
-    ] = False,
-    workers: options.Workers = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    options: CheckOptions,
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Find leaks, duplicates, contradictions and odd values in a patch set.
 
     Exit code 1 if there are errors, which spoil a training or its figures, and --drop does not
     leave them out.
     """
-    from geoseg.commands.options import reserve
     from geoseg.patches.check import check
     from geoseg.patches.check_report import write_cleaned_set, write_report
     from geoseg.raster.folders import CHECK, PATCH_SET
     from geoseg.raster.guard import Output
 
+    drop = options.drop
     if drop and output is None:
         raise typer.BadParameter(
             "says what to leave out; --output where to write", param_hint="--drop"
         )
     outputs = [Output(output, PATCH_SET if drop else CHECK)] if output is not None else []
-    reserve(ctx, outputs, [patches], overwrite=overwrite)
-    report = check(patches, workers=workers, watch=Talk(quiet=quiet).watch)
+    shared.reserve(ctx, outputs, [patches], overwrite=overwrite)
+    report = check(patches, workers=options.workers, watch=Talk(quiet=quiet).watch)
     if output is not None and drop:
         count = write_cleaned_set(output, report, drop, overwrite=overwrite)
         Talk(quiet=quiet).say(f"{output}: {count} of {len(report.patch_set.patches)} patches left")
@@ -85,8 +63,8 @@ def check(
         print_json(report.to_dict())
     else:
         _tell(report, output)
-    left = [each for each in report.findings if each.kind not in (drop or ())]
-    if any(strict or each.severity == "error" for each in left):
+    left = [each for each in report.findings if each.kind not in drop]
+    if any(options.strict or each.severity == "error" for each in left):
         raise typer.Exit(1)
 
 

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.console import echo
+from geoseg.labels.reference import PolygonOptions
 
 
+@with_options
 def legend(
     reference: Annotated[
         str,
@@ -22,19 +25,17 @@ def legend(
         Path | None, typer.Option("--output", "-o", help="TOML file to write [default: stdout].")
     ] = None,
     *,
-    attribute: options.Attribute = None,
-    layer: options.Layer = None,
-    overwrite: options.Overwrite = False,
+    options: PolygonOptions,
+    overwrite: shared.Overwrite = False,
 ) -> None:
     """Write the legend of a preset, or of a reference's values, colours or attribute, to edit."""
-    from geoseg.commands.options import check
     from geoseg.labels.legend_files import find_legend, to_toml
     from geoseg.raster.atomic import write_text
     from geoseg.raster.guard import Output
 
     if output is not None:
-        check([Output(output)], [reference], overwrite=overwrite)
-    found = find_legend(reference, attribute=attribute, layer=layer)
+        shared.check([Output(output)], [reference], overwrite=overwrite)
+    found = find_legend(reference, attribute=options.attribute, layer=options.layer)
     if output is None:
         echo(to_toml(*found), end="")
         return

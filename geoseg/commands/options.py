@@ -4,21 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from geoseg.commands.arguments import parser
 from geoseg.errors import OutputConflictError
-from geoseg.options import parse_bands, parse_nodata
 from geoseg.raster.folders import kept
 from geoseg.raster.guard import Output, check_outputs
 
 TIFF = (".tif", ".tiff")
 """Endings of the rasters that are written."""
-
-ONLY_POLYGONS = "polygons"
-"""For ``--labelled-areas``: nothing but the polygons of a reference is labelled."""
 
 LegendName = Annotated[
     str,
@@ -29,101 +24,6 @@ LegendName = Annotated[
         "isprs-1to6 (1-6, 0 = border), voc, landcover-ai, binary:NAME.",
         show_default=False,
     ),
-]
-
-Bands = Annotated[
-    Any,
-    typer.Option(
-        "--bands",
-        "-b",
-        parser=parser(parse_bands),
-        metavar="1,2,3",
-        help="Bands to use, from 1 [default: all but alpha].",
-        show_default=False,
-    ),
-]
-
-Nodata = Annotated[
-    Any,
-    typer.Option(
-        "--nodata",
-        parser=parser(parse_nodata),
-        metavar="VALUE|none",
-        help="Value without data, or none [default: as the file says].",
-        show_default=False,
-    ),
-]
-
-Stacked = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--with",
-        help="Raster whose bands follow the orthophoto's, such as a surface model; of any CRS and "
-        "resolution, resampled (bilinear) onto the orthophoto. Repeat for more.",
-    ),
-]
-
-Aoi = Annotated[Path | None, typer.Option("--aoi", help="Polygons; ground outside does not count.")]
-
-Attribute = Annotated[
-    str | None,
-    typer.Option("--attribute", help="Column of a vector reference that holds the class."),
-]
-
-LabelledAreas = Annotated[
-    str | None,
-    typer.Option(
-        "--labelled-areas",
-        metavar="FILE|polygons",
-        help="Boxes or other polygons: outside of them nothing is labelled, inside what no polygon "
-        "of the reference covers is background. `polygons`: only they are labelled, whatever "
-        "the legend's background.",
-    ),
-]
-
-ConnectivityName = Annotated[
-    Literal["4", "8"],
-    typer.Option(
-        "--connectivity", help="8: pixels that touch only at a corner are one region or object."
-    ),
-]
-
-Layer = Annotated[str | None, typer.Option("--layer", help="Layer of a vector reference.")]
-
-PatchSize = Annotated[
-    int,
-    typer.Option("--patch-size", min=1, max=100_000, help="Side of a patch or window, in pixels."),
-]
-
-Stride = Annotated[
-    int | None,
-    typer.Option(
-        "--stride", min=1, max=100_000, help="Step between patches or windows, in pixels."
-    ),
-]
-
-ResampleReference = Annotated[
-    bool, typer.Option("--resample", help="Resample (nearest) references on another grid.")
-]
-
-ColorTolerance = Annotated[
-    float,
-    typer.Option(
-        "--color-tolerance",
-        min=0,
-        max=441,
-        metavar="DISTANCE",
-        help="Colours of a reference that are so near to a class's in red, green and blue mean it: "
-        "for labels that were saved as JPEG. Also for values that lie as far apart.",
-    ),
-]
-
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Threads [default: one per processor].")
-]
-
-Seed = Annotated[
-    int, typer.Option("--seed", min=0, max=2**31 - 1, help="Same input, same seed: same result.")
 ]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
@@ -137,13 +37,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
-
-
-def labelled_areas(text: str | None) -> dict[str, Any]:
-    """What ``--labelled-areas`` says, as fields of `ReferenceOptions`."""
-    if text == ONLY_POLYGONS:
-        return {"only_polygons": True}
-    return {"labelled_areas": Path(text) if text else None}
 
 
 def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:

@@ -5,18 +5,18 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import options as shared
+from geoseg.commands.arguments import with_options
 from geoseg.commands.console import echo
-from geoseg.commands.report import ShownBands, ShownNames, band_choice
+from geoseg.commands.report import band_choice
+from geoseg.report.options import BandOptions, PreviewOptions
 
 
+@with_options
 def preview(
     rasters: Annotated[list[Path], typer.Argument(help="Orthophotos, reference or class maps.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")],
     *,
-    size: Annotated[
-        int, typer.Option(min=64, max=4096, help="Longest side of each picture, in pixels.")
-    ] = 800,
     legend: Annotated[
         str | None,
         typer.Option(
@@ -27,12 +27,11 @@ def preview(
             show_default=False,
         ),
     ] = None,
-    bands: ShownBands = None,
-    band_names: ShownNames = None,
-    overwrite: options.Overwrite = False,
+    options: PreviewOptions,
+    bands: BandOptions,
+    overwrite: shared.Overwrite = False,
 ) -> None:
     """Draw rasters side by side as PNG, class maps and masks in their colours."""
-    from geoseg.commands.options import check
     from geoseg.labels.legend_files import load_legend
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters
@@ -43,13 +42,13 @@ def preview(
             f"{output}: pictures are written as PNG; end the name in .png", param_hint="--output"
         )
     paths = find_rasters(rasters)
-    check([Output(output)], [paths, legend], overwrite=overwrite)
+    shared.check([Output(output)], [paths, legend], overwrite=overwrite)
     draw_preview(
         paths,
         output,
-        side=size,
+        side=options.size,
         overwrite=overwrite,
-        bands=band_choice(bands, band_names),
+        bands=band_choice(bands),
         legend=load_legend(legend) if legend else None,
     )
     echo(str(output))

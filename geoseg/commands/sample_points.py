@@ -21,7 +21,6 @@ def sample_points(
     legend: OwnLegend = None,
     *,
     options: SamplingOptions,
-    aoi: shared.Aoi = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -31,14 +30,15 @@ def sample_points(
     from geoseg.raster.guard import Output
     from geoseg.raster.vector import layer_files
 
-    shared.check(map(Output, layer_files(output)), [class_map, legend, aoi], overwrite=overwrite)
+    shared.check(
+        map(Output, layer_files(output)), [class_map, legend, options.aoi], overwrite=overwrite
+    )
     classes = legend_of(legend, class_map)
     drawn = sample_points(
         class_map,
         classes,
         output,
         options=options,
-        aoi=aoi,
         overwrite=overwrite,
         watch=Talk(quiet=quiet).watch(class_map.name),
     )

@@ -13,7 +13,7 @@ from geoseg.evaluation.comparison import ClassMap
 from geoseg.labels.confusion import Figures
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.style import Symbol, vector_qml
-from geoseg.options import CALL, option, seed_option
+from geoseg.options import CALL, aoi_option, option, seed_option
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.points import Plots, Points, write_points
 from geoseg.raster.window import Window, blocks
@@ -170,6 +170,7 @@ class SamplingOptions:
         "proportional", group=CALL, help="By the classes' area, or the same number for each."
     )
     seed: int = seed_option(CALL)
+    aoi: Path | None = aoi_option(CALL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +190,6 @@ def sample_points(
     output: Path,
     *,
     options: SamplingOptions,
-    aoi: Path | None = None,
     overwrite: bool = False,
     watch: Watch = lambda blocks, _: blocks,
 ) -> Sampling:
@@ -204,7 +204,6 @@ def sample_points(
         legend: Its classes.
         output: Vector file to write.
         options: How many points, and where.
-        aoi: Polygons; no point lies outside.
         overwrite: Whether to replace an existing file.
         watch: Shows progress over the blocks.
 
@@ -213,7 +212,7 @@ def sample_points(
         InputError: If the points are too few.
     """
     rng = np.random.default_rng(options.seed)
-    with ClassMap(path, legend, aoi=aoi) as class_map:
+    with ClassMap(path, legend, aoi=options.aoi) as class_map:
         blocks = class_map.blocks()
         counts = np.array(
             [_class_counts(class_map, block, len(legend)) for block in watch(blocks, len(blocks))]

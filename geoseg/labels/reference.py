@@ -28,13 +28,19 @@ ONLY_POLYGONS = Path("polygons")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceOptions:
-    """How a reference is to be understood."""
+class PolygonOptions:
+    """Which polygons of a file are a reference."""
 
     attribute: str | None = option(
         None, group=REFERENCE, help="Column of a vector reference that holds the class."
     )
     layer: str | None = option(None, group=REFERENCE, help="Layer of a vector reference.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions(PolygonOptions):
+    """How a reference is to be understood."""
+
     labelled_areas: Path | None = option(
         None,
         group=REFERENCE,

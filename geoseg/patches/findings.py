@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError
+from geoseg.options import CALL, option, threads_option
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, Split
 from geoseg.raster.folders import CHECK, KIND
@@ -77,6 +78,39 @@ DROPPABLE = (
     "constant-images",
     "unlabelled",
 )
+
+
+def parse_findings(text: str) -> tuple[str, ...]:
+    """Kinds of findings that can be dropped; ``all`` of them.
+
+    Raises:
+        ValueError: If one cannot.
+    """
+    kinds = DROPPABLE if text == "all" else tuple(each.strip() for each in text.split(","))
+    if unknown := [kind for kind in kinds if kind not in DROPPABLE]:
+        raise ValueError(
+            f"{', '.join(map(repr, unknown))} cannot be dropped; choose from all, "
+            f"{', '.join(DROPPABLE)}"
+        )
+    return kinds
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """What becomes of findings."""
+
+    drop: tuple[str, ...] = option(
+        (),
+        group=CALL,
+        metavar="FINDING[,FINDING]",
+        parse=parse_findings,
+        help="Leave out the patches of these findings (all: of every one), and write what is left "
+        "as a patch set that refers to the pixels of this one.",
+    )
+    strict: bool = option(False, group=CALL, help="Exit with 1 if there are warnings, too.")
+    workers: int | None = threads_option(CALL)
+
+
 """Findings about single patches, which can be dropped."""
 
 

@@ -7,26 +7,13 @@ from typing import Any
 
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.report.inputs import Named, ShowOptions, sort_inputs
+from geoseg.report.options import ReportOptions
 from geoseg.report.page import render_page
 from geoseg.report.scenes import Scene, count_classes, opened_scenes
 from geoseg.report.sections import Section, bundle_section, evaluation_section, run_section
 from geoseg.report.tiles import pyramid
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions:
-    """How a report is written."""
-
-    title: str | None = None
-    """Title of the page; None: the names of its inputs."""
-
-    size: int = 2048
-    """Longest side of images, about, in pixels."""
-
-    threads: int = 2
-    """Threads that read and encode."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,14 +13,13 @@ MAP = [[1, 1, 1, 1, 4, 255], [1, 1, 1, 1, 4, 255], [1, 1, 1, 0, 4, 255]]
 def sample(tmp_path, write_raster, legend):
     """A function that samples a map, and gives what was drawn and the points."""
 
-    def draw(mapped, name="sample.gpkg", *, aoi=None, overwrite=False, **options):
+    def draw(mapped, name="sample.gpkg", *, overwrite=False, **options):
         path = write_raster("map.tif", np.asarray(mapped, np.uint8), nodata=255)
         drawn = sample_points(
             path,
             legend,
             tmp_path / name,
             options=SamplingOptions(**options),
-            aoi=aoi,
             overwrite=overwrite,
         )
         return drawn, gpd.read_file(tmp_path / name)
