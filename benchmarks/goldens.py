@@ -27,7 +27,10 @@ UNSTABLE = re.compile(
 )
 """What differs from run to run."""
 
-TRAIN = "--encoder resnet18 --encoder-weights none --epochs 2 --batch-size 4 --samples-per-epoch 24"
+TRAIN = (
+    "--encoder tu-test_resnet --encoder-weights none --epochs 2 --batch-size 4 "
+    "--samples-per-epoch 12"
+)
 LEGEND = f"-l {SAMPLE / 'legend.toml'}"
 REFERENCE = f"-r {SAMPLE / 'reference.tif'} {LEGEND}"
 ORTHO = f"{SAMPLE / 'ortho.tif'}"
@@ -41,9 +44,9 @@ CHAIN = {
     "map": f"predict {MODEL} {ORTHO} -o map.tif --windows windows --scores "
     "--confidence score --runtime torch",
     "mosaic": "mosaic windows -o mosaic.tif",
-    "part 1": f"predict {MODEL} {ORTHO} -o parts/1.tif --part 1/2 --runtime torch",
-    "part 2": f"predict {MODEL} {ORTHO} -o parts/2.tif --part 2/2 --runtime torch",
-    "joined": "mosaic --parts parts/1.tif parts/2.tif -o joined.tif",
+    "part 1": f"predict {MODEL} {ORTHO} -o part.tif --part 1/2 --runtime torch",
+    "part 2": f"predict {MODEL} {ORTHO} -o part.tif --part 2/2 --runtime torch",
+    "joined": "mosaic --parts part_part-1-of-2.tif part_part-2-of-2.tif -o joined.tif",
     "bands": f"predict {MODEL} wide.tif -o wide_map.tif --memory 300MB --runtime torch",
     "postprocessed": "postprocess map.tif -o smooth.tif --majority 5 --min-area 20px",
     "legend": f"legend {SAMPLE / 'reference.tif'} -o derived.toml",
@@ -55,10 +58,19 @@ CHAIN = {
 }
 """Steps by name, in order; each is a command line."""
 
+QUIET: dict[str, list[str]] = {"legend": [], "preview": []}
+"""What keeps a command quiet, where it is not ``-q``."""
+
 
 def geoseg(line: str, folder: Path, *, kill_after: float | None = None) -> None:
     """Run a command; kill it after some seconds if asked to."""
-    words = [sys.executable, "-m", "geoseg", *line.split(), *([] if "info" in line else ["-q"])]
+    words = [
+        sys.executable,
+        "-m",
+        "geoseg",
+        *line.split(),
+        *QUIET.get(line.split(maxsplit=1)[0], ["-q"]),
+    ]
     root = str(SAMPLE.parent)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": root}
     process = subprocess.Popen(

@@ -27,11 +27,12 @@ ORDER = (  # a module imports from its own folder and from those before it
     "evaluation",
     "report",
     "training",
+    "api",
     "commands",
     "cli",
     "__main__",
 )
-RANK = {name: rank for rank, name in enumerate(ORDER)}
+RANK = {name: rank for rank, name in enumerate((*ORDER, "__init__"))}
 
 ONLY_IN = {
     "torch": {"model", "training"},
@@ -59,7 +60,7 @@ ONLY_IN = {
 LINES = range(60, 481)
 """Of a module that is neither a command nor a face."""
 
-MOST_MODULES = 168
+MOST_MODULES = 169
 """In the package, faces included."""
 
 OTHER_SIZES = {"model.bundle", "raster.reader"}
@@ -142,7 +143,7 @@ def longest_chain(folder, package=PACKAGE):
 
 
 def test_every_module_has_a_place_in_the_order():
-    assert {folder_of(module) for module, _ in modules(PACKAGE)} <= {*RANK, "__init__"}
+    assert {folder_of(module) for module, _ in modules(PACKAGE)} <= {*RANK}
 
 
 def test_modules_import_only_from_their_folder_and_from_below_it():

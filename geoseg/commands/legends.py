@@ -41,15 +41,9 @@ def legend_of(name: str | None, class_map: Path) -> "Legend":
     Raises:
         LegendError: If there is neither.
     """
-    from geoseg.labels.legend import Legend
-    from geoseg.labels.legend_files import load_legend, read_tags
+    from geoseg.labels.legend_files import carried_legend, load_legend
 
-    if name is not None:
-        return load_legend(name)
-    record = read_tags(class_map).get("legend")
-    if record is None:
-        raise LegendError(f"{class_map}: says nothing of its classes; give --legend")
-    return Legend.from_dict(record)
+    return load_legend(name) if name is not None else carried_legend(class_map)
 
 
 def legend_map_of(

@@ -214,6 +214,19 @@ def _unknown(name: str) -> str:
     return f"{name}: {what}, and no preset ({', '.join(PRESETS)}, binary:NAME)"
 
 
+def carried_legend(class_map: Path) -> Legend:
+    """The legend that a class map carries.
+
+    Raises:
+        LegendError: If it carries none.
+        RasterError: If it cannot be read.
+    """
+    record = read_tags(class_map).get("legend")
+    if record is None:
+        raise LegendError(f"{class_map}: carries no legend; pass --legend")
+    return Legend.from_dict(record)
+
+
 class Derived(NamedTuple):
     """A legend that was found in a reference or by name, to be edited."""
 

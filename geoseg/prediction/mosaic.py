@@ -349,7 +349,7 @@ def _common_legend(paths: Sequence[Path], tags: Sequence[dict[str, Any]]) -> Leg
     records = [own.get("legend") for own in tags]
     for path, record in zip(paths, records, strict=True):
         if record is None:
-            raise LegendError(f"{path}: says nothing of its classes; give --legend")
+            raise LegendError(f"{path}: carries no legend; pass --legend")
         if record != records[0]:
             raise LegendError(f"{path}: has another legend than {paths[0]}")
     return Legend.from_dict(records[0] or {})

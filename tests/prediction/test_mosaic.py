@@ -213,7 +213,7 @@ def test_legends_that_differ_are_refused_and_named(make_scene, bring_together):
 def test_a_class_map_of_others_needs_a_legend(write_raster, bring_together, legend):
     path = write_raster("foreign.tif", np.array([[1, 4, 0, 9]], np.uint8), nodata=9)
 
-    with pytest.raises(LegendError, match=r"foreign\.tif: says nothing of its classes"):
+    with pytest.raises(LegendError, match=r"foreign\.tif: carries no legend"):
         bring_together([path])
 
     assert bring_together([path], legend=legend).tolist() == [[1, 4, 0, 255]]

@@ -1,0 +1,424 @@
+"""The steps as functions of paths: what ``import geoseg`` gives.
+
+Each takes the options of its command as keywords, or as the step's options dataclass, and returns
+the report that the command prints. Failures are `geoseg.errors.GeosegError`.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.labels.legend import Legend
+from geoseg.raster.folders import EVALUATION, PATCH_SET, TRAINING, WINDOWS
+from geoseg.raster.guard import Output, check_outputs
+from geoseg.raster.paths import find_rasters, find_references
+from geoseg.raster.reader import Pixels, reflected
+from geoseg.raster.window import Window
+
+if TYPE_CHECKING:
+    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.model.bundle import ModelBundle
+    from geoseg.patches.check import CheckReport
+    from geoseg.patches.options import TileOptions
+    from geoseg.patches.tile import TileReport
+    from geoseg.postprocess.options import PostprocessOptions
+    from geoseg.postprocess.postprocess import PostprocessReport
+    from geoseg.prediction.map_writer import MapReport
+    from geoseg.prediction.plan import PredictOptions
+    from geoseg.prediction.scores import Confidence
+    from geoseg.training.options import TrainOptions
+    from geoseg.training.train import TrainReport
+
+PathLike = str | os.PathLike[str]
+
+Paths = PathLike | Sequence[PathLike]
+"""One file, folder or glob, or several."""
+
+T = TypeVar("T")
+
+
+def open_legend(name: PathLike | Legend) -> Legend:
+    """The legend of a preset or a TOML file.
+
+    Raises:
+        LegendError: If there is neither, or the file is wrong.
+    """
+    from geoseg.labels.legend_files import load_legend
+
+    return name if isinstance(name, Legend) else load_legend(os.fspath(name))
+
+
+def tile(
+    orthos: Paths,
+    references: Paths,
+    output: PathLike,
+    *,
+    legend: PathLike | Legend,
+    options: "TileOptions | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "TileReport":
+    """Cut orthophotos and reference maps into a patch set.
+
+    Args:
+        orthos: Orthophotos.
+        references: One for each, in their order, or one for all.
+        output: Folder to write.
+        legend: The classes.
+        options: How; or as keywords, such as ``patch_size=256``.
+        overwrite: Whether to replace an existing patch set.
+        given: Fields of `TileOptions`.
+    """
+    from geoseg.patches.options import TileOptions
+    from geoseg.patches.tile import pair_by_order, tile
+
+    images, maps = find_rasters(_paths(orthos)), find_references(_paths(references))
+    _guard([Output(Path(output), PATCH_SET)], [*images, *maps], overwrite=overwrite)
+    return tile(
+        pair_by_order(images, maps),
+        open_legend(legend),
+        Path(output),
+        options=_options(TileOptions, options, given),
+        overwrite=overwrite,
+    )
+
+
+def check(patches: PathLike) -> "CheckReport":
+    """Find leaks, duplicates, contradictions and odd values in a patch set."""
+    from geoseg.patches.check import check
+
+    return check(Path(patches), watch=lambda _: lambda items, _: items)
+
+
+def train(
+    patches: PathLike,
+    output: PathLike,
+    *,
+    options: "TrainOptions | None" = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **given: Any,
+) -> "TrainReport":
+    """Train a network on a patch set.
+
+    Args:
+        patches: Folder of the patch set.
+        output: Run folder to write; the model bundle is ``output/model``.
+        options: How; or as keywords, such as ``epochs=20``.
+        resume: Go on after the last complete epoch.
+        overwrite: Whether to replace an earlier training.
+        given: Fields of `TrainOptions`.
+    """
+    from geoseg.prediction.stitched import stitched_confusion
+    from geoseg.training.options import TrainOptions
+    from geoseg.training.train import train
+
+    chosen = _options(TrainOptions, options, given)
+    if not resume:
+        _guard([Output(Path(output), TRAINING)], [patches, chosen.init_from], overwrite=overwrite)
+    return train(
+        Path(patches),
+        Path(output),
+        options=chosen,
+        validate=stitched_confusion if chosen.validate_stitched else None,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=True,
+    )
+
+
+def predict(
+    models: Paths,
+    ortho: PathLike,
+    output: PathLike,
+    *,
+    options: "PredictOptions | None" = None,
+    scores: bool = False,
+    confidence: "Confidence | None" = None,
+    windows: PathLike | None = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "MapReport":
+    """Predict the class map of an orthophoto.
+
+    Args:
+        models: Model bundle or run; of several the scores are averaged.
+        ortho: The orthophoto.
+        output: Class map to write (``.tif``).
+        options: How; or as keywords, such as ``overlap=64``.
+        scores: Whether class scores are written beside the map.
+        confidence: Kind of confidence that is written beside it: score, margin, entropy.
+        windows: Folder in which every window's scores are kept, for `mosaic`.
+        overwrite: Whether to replace existing files.
+        given: Fields of `PredictOptions`, and ``runtime``, ``precision``, ``device`` and
+            ``augmentation`` of the models.
+    """
+    from geoseg.prediction.plan import PredictOptions
+    from geoseg.prediction.predict import predict_map
+
+    of_models = {name: given.pop(name) for name in _OF_MODELS if name in given}
+    loaded = _load(models, **of_models)
+    outputs = _map_outputs(output, scores=scores, confidence=confidence, overwrite=overwrite)
+    folder = None if windows is None else Path(windows)
+    written = [Output(file) for file in outputs.files[::-1]]
+    written += [Output(folder, WINDOWS)] if folder else []
+    chosen = _options(PredictOptions, options, given)
+    if not chosen.resume:
+        _guard(written, [ortho, *loaded.folders, chosen.aoi], overwrite=overwrite)
+    return predict_map(Path(ortho), loaded, outputs, options=chosen, windows=folder)
+
+
+def mosaic(
+    inputs: Paths,
+    output: PathLike,
+    *,
+    legend: PathLike | Legend | None = None,
+    scores: bool = False,
+    confidence: "Confidence | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "MapReport":
+    """Bring windows, score rasters or class maps together in one map.
+
+    Args:
+        inputs: Windows that `predict` has kept, score rasters, or class maps.
+        output: Class map to write (``.tif``).
+        legend: The classes, where the files do not name them.
+        scores: Whether class scores are written beside the map.
+        confidence: Kind of confidence that is written beside it.
+        overwrite: Whether to replace existing files.
+        given: ``method`` and ``resample`` of `geoseg.prediction.mosaic.mosaic`.
+    """
+    from geoseg.prediction.mosaic import mosaic
+
+    paths = find_rasters(_paths(inputs))
+    outputs = _map_outputs(output, scores=scores, confidence=confidence, overwrite=overwrite)
+    _guard([Output(file) for file in outputs.files[::-1]], paths, overwrite=overwrite)
+    classes = None if legend is None else open_legend(legend)
+    return mosaic(paths, outputs, legend=classes, **given)
+
+
+def postprocess(
+    class_map: PathLike,
+    output: PathLike,
+    *,
+    legend: PathLike | Legend | None = None,
+    options: "PostprocessOptions | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "PostprocessReport":
+    """Clean a class map: fill, majority, rules, holes, small regions, in this order.
+
+    Args:
+        class_map: The map.
+        output: Map to write (``.tif``).
+        legend: Its classes, if it does not carry them.
+        options: What is done; or as keywords, such as ``min_area=[...]``.
+        overwrite: Whether to replace existing files.
+        given: Fields of `PostprocessOptions`.
+    """
+    from geoseg.postprocess.options import PostprocessOptions
+    from geoseg.postprocess.postprocess import postprocess_map
+
+    outputs = _map_outputs(output, overwrite=overwrite)
+    _guard([Output(file) for file in outputs.files[::-1]], [class_map], overwrite=overwrite)
+    return postprocess_map(
+        Path(class_map),
+        _legend_of(class_map, legend),
+        outputs,
+        options=_options(PostprocessOptions, options, given),
+    )
+
+
+def evaluate(
+    class_maps: Paths,
+    references: Paths,
+    output: PathLike | None = None,
+    *,
+    legend: PathLike | Legend | None = None,
+    aoi: PathLike | None = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "Evaluation":
+    """Compute metrics of class maps against reference maps.
+
+    Args:
+        class_maps: The maps.
+        references: One for each, in their order; a single map has them all.
+        output: Folder of the report; None: nothing is written.
+        legend: Their classes, if the maps do not carry them.
+        aoi: Polygons; ground outside does not count.
+        overwrite: Whether to replace an earlier report.
+        given: Fields of `ReferenceOptions` and of `Measures`.
+    """
+    from geoseg.evaluation.compare import compare, pair_maps
+    from geoseg.evaluation.comparison import Measures
+    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.evaluation.report import write_report
+    from geoseg.labels.reference import ReferenceOptions
+
+    maps, truths = find_rasters(_paths(class_maps)), find_references(_paths(references))
+    written = [] if output is None else [Output(Path(output), EVALUATION)]
+    _guard(written, [*maps, *truths, aoi], overwrite=overwrite)
+    classes = _legend_of(maps[0], legend)
+    names = {each.name for each in fields(Measures)}
+    measured = {name: given.pop(name) for name in names & {*given}}
+    measures, reading = Measures(**measured), _options(ReferenceOptions, None, given)
+    how: dict[str, Any] = {"options": reading, "aoi": None if aoi is None else Path(aoi)}
+    counts = {
+        pair: compare(pair, classes, measures=measures, **how)
+        for pair in pair_maps(maps, truths, by="order")
+    }
+    evaluation = Evaluation(counts, classes, measures)
+    if output is not None:
+        write_report(Path(output), evaluation, overwrite=overwrite)
+    return evaluation
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that scores arrays."""
+
+    bundle: "ModelBundle"
+    """What it expects and means: bands, GSD, legend."""
+
+    _loaded: Any
+
+    def predict(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Score an image, with windows that overlap and are blended as in maps.
+
+        Args:
+            image: (bands, height, width) in the units of the training's files; NaN without data.
+
+        Returns:
+            (classes, height, width) float32 scores, 0..1; NaN where no band has data.
+
+        Raises:
+            BundleError: If the bands are not those of the model.
+        """
+        from geoseg.prediction.blend import blend
+        from geoseg.prediction.plan import PredictOptions
+        from geoseg.prediction.score import score
+
+        array = _ArrayOrtho(np.asarray(image, np.float32))
+        _, height, width = array.image.shape
+        self.bundle.check_bands(len(array.image), Path("the image"), "choose the model's bands")
+        options = PredictOptions()
+        size = options.size(self.bundle, height, width)
+        grid = options.lattice(height, width, size)
+        segmenter = self._loaded.open(size, size)
+        found = np.full((len(self.bundle.legend), height, width), np.nan, np.float32)
+        parts = score(array, segmenter, grid.windows(grid.whole), batch_size=segmenter.batch_size)
+        for window, scores, valid in blend(parts, grid):
+            np.copyto(found[:, *window.slices], scores, where=valid)
+        return found
+
+
+def load_model(models: Paths, **given: Any) -> Model:
+    """Open a model bundle or run, or several of which scores are averaged.
+
+    Args:
+        models: Their folders.
+        given: ``runtime``, ``precision``, ``device`` and ``augmentation``.
+
+    Raises:
+        BundleError: If one is damaged, or they do not go together.
+    """
+    loaded = _load(models, **given)
+    return Model(loaded.bundle, loaded)
+
+
+@dataclass(frozen=True)
+class _ArrayOrtho:
+    """An image in memory, read as an orthophoto is."""
+
+    image: NDArray[np.float32]
+
+    def read_floats(self, window: Window) -> Pixels:
+        """Pixels of a window; what hangs over the edge is reflected and not valid."""
+        _, height, width = self.image.shape
+        inside = window.clip(height, width)
+        if inside is None:
+            raise ValueError(f"{window} lies outside of an image of {height} x {width} px")
+        image = self.image[:, *inside.slices]
+        valid = np.asarray(~np.isnan(image).all(axis=0))
+        return reflected(Pixels(image, valid), inside, window)
+
+
+_OF_MODELS = ("runtime", "precision", "device", "augmentation")
+"""Keywords that say how models run."""
+
+
+def _load(models: Paths, **given: Any) -> Any:
+    from geoseg.model.bundle import ModelBundle, bundle_folders
+    from geoseg.model.ensemble import LoadedModels
+
+    if unknown := {*given} - {*_OF_MODELS}:
+        raise TypeError(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(_OF_MODELS)}")
+    usual = {"runtime": "auto", "precision": "auto", "device": "auto"}
+    folders = [folder for path in _paths(models) for folder in bundle_folders(path)]
+    return LoadedModels([ModelBundle.load(each) for each in folders], **usual | given)
+
+
+def _options(cls: type[T], options: T | None, given: Mapping[str, Any]) -> T:
+    """The options dataclass itself, or one of keywords, those of dataclasses inside it too."""
+    if options is not None and not given:
+        return options
+    if options is not None:
+        raise TypeError(f"options, or keywords ({', '.join(given)}), not both")
+    unknown = {*given}
+    made = _build(cls, given, unknown)
+    if unknown:
+        raise TypeError(f"{', '.join(sorted(unknown))}: no option of {cls.__name__}")
+    return made
+
+
+def _build(cls: Any, given: Mapping[str, Any], unknown: set[str]) -> Any:
+    hints, arguments = get_type_hints(cls), {}
+    for each in fields(cls):
+        if each.name in given:
+            unknown.discard(each.name)
+            arguments[each.name] = given[each.name]
+        elif is_dataclass(hints[each.name]) and isinstance(hints[each.name], type):
+            arguments[each.name] = _build(hints[each.name], given, unknown)
+    return cls(**arguments)
+
+
+def _paths(named: Paths) -> list[Path]:
+    several = [named] if isinstance(named, str | os.PathLike) else named
+    return [Path(each) for each in several]
+
+
+def _guard(outputs: list[Output], inputs: Iterable[Any], *, overwrite: bool) -> None:
+    """See that no output is, holds or lies in an input."""
+    check_outputs(outputs, [Path(each) for each in inputs if each], overwrite=overwrite)
+
+
+def _map_outputs(
+    output: PathLike,
+    *,
+    scores: bool = False,
+    confidence: "Confidence | None" = None,
+    overwrite: bool,
+) -> Any:
+    from geoseg.prediction.map_writer import MapOutputs
+
+    path = Path(output)
+    return MapOutputs(
+        class_map=path,
+        scores=path.with_name(f"{path.stem}_scores.tif") if scores else None,
+        confidence=path.with_name(f"{path.stem}_confidence.tif") if confidence else None,
+        confidence_kind=confidence or "margin",
+        overwrite=overwrite,
+    )
+
+
+def _legend_of(class_map: PathLike, legend: PathLike | Legend | None) -> Legend:
+    from geoseg.labels.legend_files import carried_legend
+
+    return carried_legend(Path(class_map)) if legend is None else open_legend(legend)

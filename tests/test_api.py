@@ -1,0 +1,84 @@
+"""The steps as functions: `import geoseg`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+import geoseg
+from geoseg.errors import OutputConflictError, OutputExistsError
+
+ROOT = Path(geoseg.__file__).parents[1]
+SAMPLE = ROOT / "sample_data"
+SMALL = {"encoder": "tu-test_resnet", "encoder_weights": "none", "batch_size": 4}
+"""A network that trains in a second."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", folder / "patches",
+                legend=SAMPLE / "legend.toml", patch_size=128, storage="index")  # fmt: skip
+    report = geoseg.train(
+        folder / "patches", folder / "run", epochs=1, samples_per_epoch=8, **SMALL
+    )
+    return report.model
+
+
+def test_importing_geoseg_loads_neither_torch_nor_numpy():
+    code = "import sys, geoseg; sys.exit(bool({'torch', 'numpy', 'rasterio'} & {*sys.modules}))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_all_names_are_there_and_others_are_not():
+    assert all(callable(getattr(geoseg, name)) for name in geoseg.__all__)
+    assert {*geoseg.__all__} <= {*dir(geoseg)}
+    with pytest.raises(AttributeError, match="nothing"):
+        geoseg.nothing  # noqa: B018
+
+
+def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found, "README.md has no Python"
+    lines = found[1].replace("sample_data/", f"{SAMPLE.as_posix()}/")
+    lines = lines.replace("epochs=12", f"epochs=1, samples_per_epoch=8, **{SMALL}")
+    monkeypatch.chdir(tmp_path)
+    world = {}
+
+    exec(lines, world)  # noqa: S102
+
+    assert 0 <= world["report"].pooled.confusion.mean_iou <= 1
+    assert (tmp_path / "map.tif").is_file()
+
+
+def test_an_array_gets_the_scores_of_its_map(tmp_path, model):
+    how = {"runtime": "torch", "precision": "fp32"}
+    with rasterio.open(SAMPLE / "ortho.tif") as file:
+        image = file.read(masked=True).astype(np.float32).filled(np.nan)
+    geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif", scores=True, **how)
+    with rasterio.open(tmp_path / "map_scores.tif") as file:
+        stored = file.read(masked=True)
+
+    scores = geoseg.load_model(model, **how).predict(image)
+
+    assert (np.isnan(scores) == stored.mask).all()
+    assert np.abs(scores * 254 - stored).max() <= 0.5001
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path, model):
+    with pytest.raises(OutputConflictError):
+        geoseg.predict(model, SAMPLE / "ortho.tif", SAMPLE / "ortho.tif", overwrite=True)
+    (tmp_path / "map.tif").write_bytes(b"mine")
+    with pytest.raises(OutputExistsError):
+        geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif")
+
+
+def test_options_that_there_are_not_are_named(tmp_path):
+    with pytest.raises(TypeError, match="patchsize: no option of TileOptions"):
+        geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", tmp_path / "p",
+                    legend=SAMPLE / "legend.toml", patchsize=128)  # fmt: skip
