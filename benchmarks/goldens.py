@@ -52,7 +52,7 @@ CHAIN = {
     "legend": f"legend {SAMPLE / 'reference.tif'} -o derived.toml",
     "evaluation": f"evaluate map.tif {REFERENCE} -o report --boundary 2px --objects building "
     f"--score-map map_scores.tif --intervals 95 --bootstrap 100 --worst 3 --ortho {ORTHO}",
-    "points": "sample-points map.tif -o points.gpkg --points 60",
+    "points": "sample-points map.tif -o points.gpkg --points 200",
     "page": f"report map.tif --ortho {ORTHO} -r {SAMPLE / 'reference.tif'} {LEGEND} -o page.html",
     "preview": f"preview {ORTHO} map.tif -o preview.png",
 }

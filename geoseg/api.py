@@ -6,14 +6,15 @@ the report that the command prints. Failures are `geoseg.errors.GeosegError`.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.labels.legend import Legend
+from geoseg.options import build, options_of
 from geoseg.raster.folders import EVALUATION, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
 from geoseg.raster.paths import find_rasters, find_references
@@ -21,16 +22,14 @@ from geoseg.raster.reader import Pixels, reflected
 from geoseg.raster.window import Window
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.evaluation.evaluation import Evaluation
     from geoseg.model.bundle import ModelBundle
-    from geoseg.patches.check import CheckReport
+    from geoseg.patches.findings import CheckReport
     from geoseg.patches.options import TileOptions
     from geoseg.patches.tile import TileReport
     from geoseg.postprocess.options import PostprocessOptions
     from geoseg.postprocess.postprocess import PostprocessReport
     from geoseg.prediction.map_writer import MapReport
-    from geoseg.prediction.plan import PredictOptions
-    from geoseg.prediction.scores import Confidence
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import TrainReport
 
@@ -137,9 +136,6 @@ def predict(
     ortho: PathLike,
     output: PathLike,
     *,
-    options: "PredictOptions | None" = None,
-    scores: bool = False,
-    confidence: "Confidence | None" = None,
     windows: PathLike | None = None,
     overwrite: bool = False,
     **given: Any,
@@ -150,27 +146,26 @@ def predict(
         models: Model bundle or run; of several the scores are averaged.
         ortho: The orthophoto.
         output: Class map to write (``.tif``).
-        options: How; or as keywords, such as ``overlap=64``.
-        scores: Whether class scores are written beside the map.
-        confidence: Kind of confidence that is written beside it: score, margin, entropy.
         windows: Folder in which every window's scores are kept, for `mosaic`.
         overwrite: Whether to replace existing files.
-        given: Fields of `PredictOptions`, and ``runtime``, ``precision``, ``device`` and
-            ``augmentation`` of the models.
+        given: Fields of `PredictOptions`, `RuntimeOptions` and `LayerOptions`, such as
+            ``overlap=64``, ``precision="fp32"``, ``scores=True``.
     """
+    from geoseg.model.ensemble import RuntimeOptions
+    from geoseg.prediction.map_writer import LayerOptions
     from geoseg.prediction.plan import PredictOptions
     from geoseg.prediction.predict import predict_map
 
-    of_models = {name: given.pop(name) for name in _OF_MODELS if name in given}
-    loaded = _load(models, **of_models)
-    outputs = _map_outputs(output, scores=scores, confidence=confidence, overwrite=overwrite)
+    how, run, layers = _several((PredictOptions, RuntimeOptions, LayerOptions), given)
+    loaded = _load(models, run)
+    outputs = layers.outputs(Path(output), overwrite=overwrite)
     folder = None if windows is None else Path(windows)
     written = [Output(file) for file in outputs.files[::-1]]
     written += [Output(folder, WINDOWS)] if folder else []
-    chosen = _options(PredictOptions, options, given)
-    if not chosen.resume:
-        _guard(written, [ortho, *loaded.folders, chosen.aoi], overwrite=overwrite)
-    return predict_map(Path(ortho), loaded, outputs, options=chosen, windows=folder)
+    if not how.resume:
+        read = [ortho, how.aoi, *how.read.stacked, *loaded.folders]
+        _guard(written, read, overwrite=overwrite)
+    return predict_map(Path(ortho), loaded, outputs, options=how, windows=folder)
 
 
 def mosaic(
@@ -178,8 +173,6 @@ def mosaic(
     output: PathLike,
     *,
     legend: PathLike | Legend | None = None,
-    scores: bool = False,
-    confidence: "Confidence | None" = None,
     overwrite: bool = False,
     **given: Any,
 ) -> "MapReport":
@@ -189,18 +182,17 @@ def mosaic(
         inputs: Windows that `predict` has kept, score rasters, or class maps.
         output: Class map to write (``.tif``).
         legend: The classes, where the files do not name them.
-        scores: Whether class scores are written beside the map.
-        confidence: Kind of confidence that is written beside it.
         overwrite: Whether to replace existing files.
-        given: ``method`` and ``resample`` of `geoseg.prediction.mosaic.mosaic`.
+        given: Fields of `MosaicOptions` and `LayerOptions`, such as ``method="first"``.
     """
-    from geoseg.prediction.mosaic import mosaic
+    from geoseg.prediction.map_writer import LayerOptions
+    from geoseg.prediction.mosaic import MosaicOptions, mosaic
 
+    how, layers = _several((MosaicOptions, LayerOptions), given)
     paths = find_rasters(_paths(inputs))
-    outputs = _map_outputs(output, scores=scores, confidence=confidence, overwrite=overwrite)
+    outputs = layers.outputs(Path(output), overwrite=overwrite)
     _guard([Output(file) for file in outputs.files[::-1]], paths, overwrite=overwrite)
-    classes = None if legend is None else open_legend(legend)
-    return mosaic(paths, outputs, legend=classes, **given)
+    return mosaic(paths, outputs, how, legend=None if legend is None else open_legend(legend))
 
 
 def postprocess(
@@ -224,8 +216,9 @@ def postprocess(
     """
     from geoseg.postprocess.options import PostprocessOptions
     from geoseg.postprocess.postprocess import postprocess_map
+    from geoseg.prediction.map_writer import MapOutputs
 
-    outputs = _map_outputs(output, overwrite=overwrite)
+    outputs = MapOutputs(class_map=Path(output), overwrite=overwrite)
     _guard([Output(file) for file in outputs.files[::-1]], [class_map], overwrite=overwrite)
     return postprocess_map(
         Path(class_map),
@@ -258,7 +251,7 @@ def evaluate(
     """
     from geoseg.evaluation.compare import compare, pair_maps
     from geoseg.evaluation.comparison import Measures
-    from geoseg.evaluation.metrics import Evaluation
+    from geoseg.evaluation.evaluation import Evaluation
     from geoseg.evaluation.report import write_report
     from geoseg.labels.reference import ReferenceOptions
 
@@ -266,9 +259,7 @@ def evaluate(
     written = [] if output is None else [Output(Path(output), EVALUATION)]
     _guard(written, [*maps, *truths, aoi], overwrite=overwrite)
     classes = _legend_of(maps[0], legend)
-    names = {each.name for each in fields(Measures)}
-    measured = {name: given.pop(name) for name in names & {*given}}
-    measures, reading = Measures(**measured), _options(ReferenceOptions, None, given)
+    measures, reading = _several((Measures, ReferenceOptions), given)
     how: dict[str, Any] = {"options": reading, "aoi": None if aoi is None else Path(aoi)}
     counts = {
         pair: compare(pair, classes, measures=measures, **how)
@@ -324,12 +315,15 @@ def load_model(models: Paths, **given: Any) -> Model:
 
     Args:
         models: Their folders.
-        given: ``runtime``, ``precision``, ``device`` and ``augmentation``.
+        given: Fields of `RuntimeOptions`: ``runtime``, ``precision``, ``device`` and
+            ``test_time_augmentation``.
 
     Raises:
         BundleError: If one is damaged, or they do not go together.
     """
-    loaded = _load(models, **given)
+    from geoseg.model.ensemble import RuntimeOptions
+
+    loaded = _load(models, *_several((RuntimeOptions,), given))
     return Model(loaded.bundle, loaded)
 
 
@@ -350,43 +344,43 @@ class _ArrayOrtho:
         return reflected(Pixels(image, valid), inside, window)
 
 
-_OF_MODELS = ("runtime", "precision", "device", "augmentation")
-"""Keywords that say how models run."""
-
-
-def _load(models: Paths, **given: Any) -> Any:
+def _load(models: Paths, options: Any) -> Any:
     from geoseg.model.bundle import ModelBundle, bundle_folders
     from geoseg.model.ensemble import LoadedModels
 
-    if unknown := {*given} - {*_OF_MODELS}:
-        raise TypeError(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(_OF_MODELS)}")
-    usual = {"runtime": "auto", "precision": "auto", "device": "auto"}
     folders = [folder for path in _paths(models) for folder in bundle_folders(path)]
-    return LoadedModels([ModelBundle.load(each) for each in folders], **usual | given)
+    return LoadedModels([ModelBundle.load(each) for each in folders], options)
 
 
 def _options(cls: type[T], options: T | None, given: Mapping[str, Any]) -> T:
-    """The options dataclass itself, or one of keywords, those of dataclasses inside it too."""
-    if options is not None and not given:
-        return options
-    if options is not None:
+    """The options dataclass itself, or one made of keywords."""
+    if options is None:
+        return cast(T, _several((cls,), given)[0])
+    if given:
         raise TypeError(f"options, or keywords ({', '.join(given)}), not both")
-    unknown = {*given}
-    made = _build(cls, given, unknown)
-    if unknown:
-        raise TypeError(f"{', '.join(sorted(unknown))}: no option of {cls.__name__}")
-    return made
+    return options
 
 
-def _build(cls: Any, given: Mapping[str, Any], unknown: set[str]) -> Any:
-    hints, arguments = get_type_hints(cls), {}
-    for each in fields(cls):
-        if each.name in given:
-            unknown.discard(each.name)
-            arguments[each.name] = given[each.name]
-        elif is_dataclass(hints[each.name]) and isinstance(hints[each.name], type):
-            arguments[each.name] = _build(hints[each.name], given, unknown)
-    return cls(**arguments)
+def _several(classes: Sequence[type], given: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Options dataclasses made of keywords, each of those that it has.
+
+    Raises:
+        TypeError: If none of them has one.
+    """
+    known = {name for cls in classes for name in _names(cls)}
+    if unknown := sorted({*given} - known):
+        raise TypeError(f"no option is called {', '.join(unknown)}; known are {sorted(known)}")
+    return tuple(_build(cls, given) for cls in classes)
+
+
+def _names(cls: type) -> set[str]:
+    return {*options_of(cls)} or {each.name for each in fields(cls)}
+
+
+def _build(cls: type, given: Mapping[str, Any]) -> Any:
+    if options_of(cls):
+        return build(cls, given)
+    return cls(**{name: given[name] for name in _names(cls) & {*given}})
 
 
 def _paths(named: Paths) -> list[Path]:
@@ -397,25 +391,6 @@ def _paths(named: Paths) -> list[Path]:
 def _guard(outputs: list[Output], inputs: Iterable[Any], *, overwrite: bool) -> None:
     """See that no output is, holds or lies in an input."""
     check_outputs(outputs, [Path(each) for each in inputs if each], overwrite=overwrite)
-
-
-def _map_outputs(
-    output: PathLike,
-    *,
-    scores: bool = False,
-    confidence: "Confidence | None" = None,
-    overwrite: bool,
-) -> Any:
-    from geoseg.prediction.map_writer import MapOutputs
-
-    path = Path(output)
-    return MapOutputs(
-        class_map=path,
-        scores=path.with_name(f"{path.stem}_scores.tif") if scores else None,
-        confidence=path.with_name(f"{path.stem}_confidence.tif") if confidence else None,
-        confidence_kind=confidence or "margin",
-        overwrite=overwrite,
-    )
 
 
 def _legend_of(class_map: PathLike, legend: PathLike | Legend | None) -> Legend:

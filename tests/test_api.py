@@ -79,6 +79,6 @@ def test_an_output_that_is_an_input_is_refused(tmp_path, model):
 
 
 def test_options_that_there_are_not_are_named(tmp_path):
-    with pytest.raises(TypeError, match="patchsize: no option of TileOptions"):
+    with pytest.raises(TypeError, match="no option is called patchsize"):
         geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", tmp_path / "p",
                     legend=SAMPLE / "legend.toml", patchsize=128)  # fmt: skip
