@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geoseg.errors import LegendError
-
 if TYPE_CHECKING:
     from geoseg.labels.legend import Legend
     from geoseg.labels.legend_map import LegendMap
