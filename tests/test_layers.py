@@ -1,9 +1,11 @@
 """The architecture as a test: one order of folders, no circles, bounds on files."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -59,6 +61,9 @@ ONLY_IN = {
 
 UPWARD = {("postprocess.__init__", "geoseg.api")}
 """The package that is called as the function of its name."""
+
+DISTRIBUTIONS = {"PIL": "pillow"}
+"""Packages on PyPI by the name that is imported, where they differ."""
 
 LINES = range(60, 481)
 """Of a module that is neither a command nor a face."""
@@ -242,6 +247,21 @@ def test_the_tree_of_the_readme_is_the_codes():
             there.setdefault(folder, set()).add(leaf)
 
     assert listed == there
+
+
+def test_every_package_that_is_imported_is_declared():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    listed = [
+        *project["dependencies"],
+        *itertools.chain(*project["optional-dependencies"].values()),
+    ]
+    declared = {re.match(r"[\w-]+", each)[0].lower().replace("-", "_") for each in listed}
+    roots = {each.partition(".")[0] for _, path in modules(PACKAGE) for each in imports(path)}
+    foreign = roots - {*sys.stdlib_module_names, "geoseg"}
+
+    assert {DISTRIBUTIONS.get(each, each) for each in foreign} <= declared
 
 
 def test_the_command_line_starts_without_torch():
