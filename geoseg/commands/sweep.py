@@ -12,6 +12,7 @@ from geoseg.commands.arguments import Choices
 from geoseg.commands.compare import print_table, screen_width
 from geoseg.commands.console import Talk, echo, print_json
 from geoseg.errors import BatchError, GeosegError
+from geoseg.options import build
 from geoseg.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -107,26 +108,21 @@ def sweep(
 
 def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
     """Train as `geoseg train` does; what several trainings warn of is told once."""
-    from geoseg.prediction.stitched import stitched_confusion
     from geoseg.training.train import train as train_once
 
     warn = cache(talk.warn)
 
     def train(run: Path, chosen: Mapping[str, Any], *, resume: bool) -> Any:
-        choices = _train_options(chosen)
-        stitched = stitched_confusion if choices.validate_stitched else None
-        return train_once(
-            patches, run, options=choices, validate=stitched, resume=resume, quiet=quiet, warn=warn
-        )
+        options = _train_options(chosen)
+        return train_once(patches, run, options=options, resume=resume, quiet=quiet, warn=warn)
 
     return train
 
 
 def _train_options(chosen: Mapping[str, Any]) -> TrainOptions:
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
-    }
-    return TrainOptions(**given)
+    """Options of a training, which may have been kept as JSON."""
+    listed = {name: tuple(value) for name, value in chosen.items() if isinstance(value, list)}
+    return build(TrainOptions, {**chosen, **listed})
 
 
 def _refuse_impossible(plan: Any, patch_set: "PatchSet") -> None:

@@ -79,7 +79,6 @@ def train(
         from geoseg.model.weights import DEFAULT_ENCODER, check_hub
 
         check_hub(options.encoder or DEFAULT_ENCODER)
-    from geoseg.prediction.stitched import stitched_confusion
     from geoseg.training.cross_validation import train_folds
     from geoseg.training.distributed import is_first
     from geoseg.training.pictures import draw_samples
@@ -111,7 +110,6 @@ def train(
         return
     common: dict[str, Any] = {
         "options": options,
-        "validate": stitched_confusion if options.validate_stitched else None,
         "resume": goes_on,
         "overwrite": overwrite,
         "quiet": quiet,

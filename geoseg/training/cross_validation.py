@@ -20,7 +20,6 @@ from geoseg.raster.atomic import refuse_existing, write_text
 from geoseg.raster.folders import TRAINING, kept
 from geoseg.training.options import TrainOptions
 from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
-from geoseg.training.session import Validation
 from geoseg.training.start import resolve
 from geoseg.training.train import TrainReport, prepare, train
 
@@ -114,7 +113,6 @@ def train_folds(
     *,
     folds: int,
     options: TrainOptions,
-    validate: Validation | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -127,7 +125,6 @@ def train_folds(
         run: Folder to write: ``fold1``, ``fold2``... and ``folds.csv``.
         folds: How many.
         options: Of every training; ``max_time`` is of each.
-        validate: How to count confusion on validation ground, if not window by window.
         resume: Go on where earlier trainings in ``run`` ended.
         overwrite: Replace earlier trainings.
         quiet: No progress bars.
@@ -156,7 +153,6 @@ def train_folds(
                     part,
                     own,
                     options=seeded,
-                    validate=validate,
                     resume=begun,
                     quiet=quiet,
                     warn=_naming(own.name, warn),

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +12,13 @@ from torch import nn
 
 from geoseg.errors import BundleError, GeosegError, TrainingError
 from geoseg.labels.confusion import ConfusionMatrix
-from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import save_network
 from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device, choose_precision
 from geoseg.patches.class_shares import ClassShares, warn_of_few_labels
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.training_ground import TrainingGround
+from geoseg.prediction.stitched import stitched_confusion
 from geoseg.raster.atomic import staged, writing
 from geoseg.raster.folders import MODEL
 from geoseg.raster.threads import keep_freed_memory
@@ -40,9 +39,6 @@ from geoseg.training.task import SegmentationTask
 from geoseg.training.trainer import course_callbacks, explaining, make_trainer
 from geoseg.training.tuning import find_lr, fitting_batch_size
 
-Validation = Callable[[Segmenter, ModelBundle, PatchSet], ConfusionMatrix]
-"""Counts confusion on the validation ground of a patch set in its own way."""
-
 
 def class_warnings(patch_set: PatchSet, options: TrainOptions) -> list[str]:
     """What is to be said of the classes of a patch set, before it is trained on.
@@ -61,21 +57,13 @@ def class_warnings(patch_set: PatchSet, options: TrainOptions) -> list[str]:
 class Training:
     """A network, its data and its records, ready to fit."""
 
-    def __init__(
-        self,
-        patch_set: PatchSet,
-        run: Path,
-        options: TrainOptions,
-        *,
-        validate: Validation | None = None,
-    ) -> None:
+    def __init__(self, patch_set: PatchSet, run: Path, options: TrainOptions) -> None:
         """Put together what trains; nothing is written yet.
 
         Args:
             patch_set: What to train on.
             run: Folder that will be written.
             options: As resolved.
-            validate: How to validate, if not window by window.
 
         Raises:
             TrainingError: If the options do not fit each other or the patches.
@@ -85,7 +73,6 @@ class Training:
         self.device = choose_device(options.device)
         choose_precision(options.precision, self.device)
         share_machine(options.devices, self.device)
-        self.validate = validate
         self.patch_set = patch_set
         self.run = run
         self.options = options
@@ -227,7 +214,7 @@ class Training:
     def _task(self) -> SegmentationTask:
         record = self.patch_set.record
         options = self.options
-        validate, bundle, patch_set = self.validate, self.bundle, self.patch_set
+        stitched = options.validate_stitched
         weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
         return SegmentationTask(
             self.network,
@@ -237,8 +224,12 @@ class Training:
             options=options,
             counted=(weights > 0).tolist(),
             limit=self.limit,
-            count=None if validate is None else lambda scores: validate(scores, bundle, patch_set),
+            count=self._count_stitched if stitched else None,
         )
+
+    def _count_stitched(self, segmenter: Segmenter) -> ConfusionMatrix:
+        """The confusion on blended maps of the validation ground."""
+        return stitched_confusion(segmenter, self.bundle, self.patch_set)
 
     def loaders(self, *, first_epoch: int = 0) -> tuple[Any, Any]:
         """Batches of training, from an epoch on, and of validation if there is any."""

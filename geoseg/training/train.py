@@ -24,7 +24,7 @@ from geoseg.training.run_folder import (
     with_found,
 )
 from geoseg.training.schedule import check_course
-from geoseg.training.session import Training, Validation
+from geoseg.training.session import Training
 from geoseg.training.start import resolve
 
 
@@ -62,7 +62,6 @@ def train(
     run: Path,
     *,
     options: TrainOptions,
-    validate: Validation | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -74,7 +73,6 @@ def train(
         patches: The patch set, or its folder.
         run: Folder to write: the bundle, history, curves, pictures, options, checkpoint.
         options: How.
-        validate: How to count confusion on validation ground, if not window by window.
         resume: Go on after the last complete epoch of an earlier training in ``run``.
         overwrite: Replace an earlier training.
         quiet: No progress bar.
@@ -88,9 +86,7 @@ def train(
             process is training in it.
         KeyboardInterrupt: If the user stops it before its first epoch is complete.
     """
-    training, options = prepare(
-        patches, run, options=options, validate=validate, resume=resume, overwrite=overwrite
-    )
+    training, options = prepare(patches, run, options=options, resume=resume, overwrite=overwrite)
     patch_set = training.patch_set
     for warning in training.warnings if is_first() else ():
         warn(warning)
@@ -111,7 +107,6 @@ def prepare(
     run: Path | None,
     *,
     options: TrainOptions,
-    validate: Validation | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> tuple[Training, TrainOptions]:
@@ -121,7 +116,6 @@ def prepare(
         patches: The patch set, or its folder.
         run: Folder that will be written; None: that is not to be looked at.
         options: How.
-        validate: How to count confusion on validation ground, if not window by window.
         resume: Whether an earlier training is gone on with.
         overwrite: Whether an earlier training is replaced.
 
@@ -145,7 +139,7 @@ def prepare(
     elif run is not None and is_first():
         refuse_existing(run, overwrite=overwrite, kind=TRAINING)
     _check_possible(chosen)
-    return Training(patch_set, run or Path(), chosen, validate=validate), options
+    return Training(patch_set, run or Path(), chosen), options
 
 
 def _end(training: Training) -> str:

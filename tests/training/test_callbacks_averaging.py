@@ -54,7 +54,7 @@ def test_without_validation_the_average_is_kept_as_well(make_patches, tmp_path, 
     assert all(torch.equal(kept[key], state[f"network.{key}"]) for key in kept)
 
 
-def test_blended_maps_are_made_of_averages_too(make_patches, tmp_path, quick):
+def test_blended_maps_are_made_of_averages_too(make_patches, tmp_path, quick, monkeypatch):
     options = replace(quick, average="ema", validate_stitched=True)
     seen = []
 
@@ -62,7 +62,8 @@ def test_blended_maps_are_made_of_averages_too(make_patches, tmp_path, quick):
         seen.append(scores.__self__.network.segmentation_head[0].weight.clone())
         return ConfusionMatrix.zeros(2)
 
-    train(make_patches(), tmp_path / "run", options=options, validate=validate, quiet=True)
+    monkeypatch.setattr("geoseg.training.session.stitched_confusion", validate)
+    train(make_patches(), tmp_path / "run", options=options, quiet=True)
 
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(seen[-1], state["network.segmentation_head.0.weight"])

@@ -135,7 +135,7 @@ def test_a_logger_that_cannot_begin_is_refused_in_one_line(patches, tmp_path, qu
 
 
 def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
-    make_patches, tmp_path, quick
+    make_patches, tmp_path, quick, monkeypatch
 ):
     patches = make_patches(stride=16, split_block=64)
     counted = []
@@ -145,11 +145,11 @@ def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
         counted.append((confusion, patch_set))
         return confusion
 
+    monkeypatch.setattr("geoseg.training.session.stitched_confusion", validate)
     report = train(
         patches,
         tmp_path / "run",
         options=replace(quick, epochs=1, validate_stitched=True),
-        validate=validate,
         quiet=True,
     )
 
