@@ -1,35 +1,35 @@
-"""Patch sets, model bundles, trainings, evaluations."""
+"""`geoseg info`: descriptions of files and folders that geoseg reads and writes."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.labels.legend_files import load_legend
+from geoseg.labels.lookup import to_hex
 from geoseg.model.bundle import INT8, ModelBundle, Quantized, bundle_folders
 from geoseg.patches.class_shares import ClassShares
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS
 from geoseg.raster.facts import LayerFacts, vector_facts
+from geoseg.raster.folders import CHECK, PATCH_SET, WINDOWS
 from geoseg.raster.paths import RASTER_SUFFIXES, is_gdal_name
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
 from geoseg.report.info_raster import About, Table, about_raster, counted, number, shares
-from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, Row, read_csv
+from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, PER_CLASS, RUN, Row, read_csv
+from geoseg.report.tables import words
 from geoseg.text import in_short
 
 FINISHED, UNFINISHED = "finished", "not finished (interrupted, or still running)"
-"""States of a training."""
+"""State of a training."""
 
 
 def about_patch_set(path: Path) -> About:
-    """What a patch set is.
-
-    Raises:
-        PatchSetError: If it is incomplete or damaged.
-    """
+    """The description of a patch set."""
     patch_set = PatchSet.open(path)
     record = patch_set.record
     counts = {split: len(patch_set.in_split(split)) for split in SPLITS}
@@ -74,26 +74,23 @@ def about_patch_set(path: Path) -> About:
 
 
 def about_bundle(path: Path) -> About:
-    """What a model bundle is.
-
-    Raises:
-        BundleError: If it is incomplete or damaged.
-    """
+    """The description of a model bundle."""
     bundle = ModelBundle.load(path)
-    best = _table(bundle.training.get("best_epoch"))
     low, high = bundle.value_range
-    proof = bundle.quantized
+    int8, training = bundle.quantized, bundle.training
+    trained_on = "{training_patches} patches of {patches}, judged on {validation_patches}"
+    known = {"patches": None, "validation_patches": None} | dict(training)
+    weights = (path / "model.safetensors").stat().st_size
     lines = {
         "network": f"{bundle.arch} on {bundle.encoder}",
         "classes": in_short(bundle.legend.names),
         "bands": f"{in_short(bundle.band_names)} ({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
         "GSD": f"{number(bundle.gsd)} m" if bundle.gsd else "unknown: any is taken",
         "patch size": f"{bundle.patch_size} px",
-        "trained on": _trained_on(bundle.training),
-        "best epoch": _figures(best),
-        "int8": _proof(bundle.quantized),
-        "weights": f"{(path / 'model.safetensors').stat().st_size / 1e6:.3g} MB, "
-        f"SHA-256 {bundle.weights_sha256[:12]}…",
+        "trained on": trained_on.format(**known) if "training_patches" in training else "",
+        "best epoch": _metrics(_table(training.get("best_epoch"))),
+        "int8": _int8(int8),
+        "weights": f"{weights / 1e6:.3g} MB, SHA-256 {bundle.weights_sha256[:12]}…",
     }
     facts = {
         "arch": bundle.arch,
@@ -101,56 +98,49 @@ def about_bundle(path: Path) -> About:
         "classes": bundle.legend.names,
         "bands": list(bundle.band_names),
         "dtype": bundle.dtype,
-        "value_range": list(bundle.value_range),
+        "value_range": [low, high],
         "gsd": bundle.gsd,
         "patch_size": bundle.patch_size,
-        "training": dict(bundle.training),
-        "int8": None if proof is None else asdict(proof),
+        "training": dict(training),
+        "int8": None if int8 is None else asdict(int8),
         "weights_sha256": bundle.weights_sha256,
     }
     hints = []
-    if proof and not (path / INT8).is_dir():
+    if int8 and not (path / INT8).is_dir():
         hints.append("the int8 network is missing: `geoseg quantize --overwrite` makes it again")
     return About(path=path, kind="model bundle", lines=lines, facts=facts, hints=hints)
 
 
-def _proof(proof: Quantized | None) -> str:
-    if proof is None:
+def _int8(record: Quantized | None) -> str:
+    if record is None:
         return "none; `geoseg quantize` makes one"
     return (
-        f"agrees on {proof.agreement:.2%} of the pixels of {proof.validation_patches} patches, "
-        f"mean IoU {proof.miou_int8:.4f} (float32: {proof.miou_fp32:.4f}); taken by itself for "
-        f"windows of {', '.join(map(str, proof.proven_sizes)) or 'no size'} px"
+        f"agrees on {record.agreement:.2%} of the pixels of {record.validation_patches} patches, "
+        f"mean IoU {record.miou_int8:.4f} (float32: {record.miou_fp32:.4f}); the default for "
+        f"windows of {', '.join(map(str, record.proven_sizes)) or 'no size'} px"
     )
 
 
 def _table(entry: object) -> dict[str, Any]:
-    """A part of a record; nothing if that is no table."""
+    """A part of a record; empty if it is no table."""
     return dict(entry) if isinstance(entry, Mapping) else {}
 
 
-def _trained_on(training: Mapping[str, Any]) -> str:
-    if "training_patches" not in training:
-        return ""
-    patches, judged = training["training_patches"], training.get("validation_patches")
-    return f"{patches} patches of {training.get('patches')}, judged on {judged}"
-
-
-def _figures(epoch: Mapping[str, Any]) -> str:
+def _metrics(epoch: Mapping[str, Any]) -> str:
     names = {"val_miou": "mean IoU", "val_loss": "loss"}
-    told = [f"{name} {number(epoch[key])}" for key, name in names.items() if epoch.get(key)]
+    whole = [f"{name} {number(epoch[key])}" for key, name in names.items() if epoch.get(key)]
     own = [f"{key[4:]} {number(epoch[key])}" for key in epoch if key.startswith("iou_")]
-    if not told:
+    if not whole:
         return ""
-    return f"{epoch.get('epoch')}: {', '.join(told)}" + (f" ({', '.join(own)})" if own else "")
+    return f"{epoch.get('epoch')}: {', '.join(whole)}" + (f" ({', '.join(own)})" if own else "")
 
 
 def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
-    """What a training is, and how far it has come.
+    """The description of a training, and its progress.
 
     Args:
         path: Its folder.
-        defaults: Options of `geoseg train`, to tell those that differ.
+        defaults: Defaults of `geoseg train`; options that differ are shown.
 
     Raises:
         InputError: If its record is damaged.
@@ -171,11 +161,11 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     state = _state(history, record.get("ended"))
     resumable = state == UNFINISHED and (path / "last.ckpt").is_file()
     lines = {
-        **_setting(record, changed, f"{record.get('parameters', 0):,} numbers trained"),
+        **_setting(record, changed, f"{record.get('parameters', 0):,} parameters"),
         "epochs": f"{done}{f' of {most}' if most else ''} in "
         f"{sum(float(row.get('seconds') or 0) for row in history):.0f} s",
-        "best epoch": _figures(best),
-        "state": state + ("; --resume goes on after the last epoch" if resumable else ""),
+        "best epoch": _metrics(best),
+        "state": state + ("; --resume continues after the last epoch" if resumable else ""),
     }
     facts = {
         **record,
@@ -190,25 +180,26 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
 
 
 def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, Any]) -> About:
-    """What a cross-validation is, and how far it has come."""
+    """The description of a cross-validation, and its progress."""
     folds = int(record["folds"])
     begun = [read_record(each) for each in path.glob("fold*/run.json")]
     done = sum(own.get("ended") is not None for own in begun)
     state = FINISHED if done == folds else UNFINISHED
     parameters = begun[0].get("parameters", 0) if begun else 0
+    rows = read_csv(path / "folds.csv")  # ends with the mean and the deviation of all folds
     mean, deviation = (
         {name: value for name, value in row.items() if name != "fold" and value is not None}
-        for row in _last_rows(path / "folds.csv")
+        for row in (rows[-2:] if len(rows) > 1 else ({}, {}))
     )
-    figures = {
-        name: f"{number(value)} ± {number(deviation[name])}" if name in deviation else number(value)
+    metrics = ", ".join(
+        f"{name} {number(value)}" + (f" ± {number(deviation[name])}" if name in deviation else "")
         for name, value in mean.items()
-    }
+    )
     lines = {
-        **_setting(record, changed, f"{parameters:,} numbers trained in each"),
+        **_setting(record, changed, f"{parameters:,} parameters each"),
         "folds": f"{done} of {folds} finished",
-        "best epochs": ", ".join(f"{name} {text}" for name, text in figures.items()),
-        "state": state + ("; --resume goes on with them" if done < folds else ""),
+        "best epochs": metrics,
+        "state": state + ("; --resume continues with them" if done < folds else ""),
     }
     facts = {
         **record,
@@ -223,25 +214,18 @@ def _about_folds(path: Path, record: Mapping[str, Any], changed: Mapping[str, An
     return About(path=path, kind="training", lines=lines, facts=facts)
 
 
-def _setting(record: Mapping[str, Any], changed: Mapping[str, Any], trained: str) -> dict[str, str]:
-    """What is trained on what and how, of one training or of folds."""
+def _setting(record: Mapping[str, Any], changed: Mapping[str, Any], size: str) -> dict[str, str]:
+    """Network, patches and options of a training or of folds."""
     options = record.get("options", {})
     return {
-        "network": f"{options.get('arch')} on {options.get('encoder')}, {trained}",
+        "network": f"{options.get('arch')} on {options.get('encoder')}, {size}",
         "patches": f"{record.get('patches')} ({shares(record.get('class_pixels', {}))})",
         "options": ", ".join(f"{name} {value}" for name, value in changed.items())
         or "all at their defaults",
     }
 
 
-def _last_rows(table: Path) -> tuple[Row, Row]:
-    """Mean and deviation of all folds, which end their table; nothing where there is none yet."""
-    rows = read_csv(table)
-    return (rows[-2], rows[-1]) if len(rows) > 1 else ({}, {})
-
-
 def _state(history: list[Row], ended: str | None) -> str:
-    """Whether a training has come to its end."""
     if not history:
         return "no epoch is complete"
     if ended == "divergence":
@@ -250,86 +234,59 @@ def _state(history: list[Row], ended: str | None) -> str:
 
 
 def about_evaluation(path: Path) -> About:
-    """What an evaluation found.
-
-    Raises:
-        InputError: If its record is damaged.
-    """
+    """The description of an evaluation."""
     content = read_record(path / EVALUATION)
-    classes = content.get("classes", [])
-    figures = [
-        name for name in ("iou", "f1", "precision", "recall") if classes and name in classes[0]
-    ]
-    rows = [
-        (str(row.get("name")), *(number(row[name]) for name in figures))
-        for row in classes
-        if isinstance(row, dict)
-    ]
-    overall = {
-        "overall accuracy": content.get("overall_accuracy"),
-        "mean IoU": content.get("mean_iou"),
-        "mean F1": content.get("mean_f1"),
-        "kappa": content.get("kappa"),
-    }
+    classes = [row for row in content.get("classes", []) if isinstance(row, dict)]
+    metrics = [name for name in PER_CLASS if classes and name in classes[0]]
+    rows = [(str(row.get("name")), *(number(row[name]) for name in metrics)) for row in classes]
+    overall = ("overall_accuracy", "mean_iou", "mean_f1", "kappa")
+    known = {words(name): content[name] for name in overall if content.get(name) is not None}
     return About(
         path=path,
         kind="evaluation",
         lines={
             "maps": str(len(content.get("maps") or {}) or 1),
             "pixels": f"{content['pixels']:,}" if "pixels" in content else "",
-            **{name: number(value) for name, value in overall.items() if value is not None},
+            **{title: number(value) for title, value in known.items()},
         },
         facts=content,
-        tables=[Table(head=("class", *figures), rows=rows)] if rows else (),
+        tables=[Table(head=("class", *metrics), rows=rows)] if rows else (),
     )
 
 
 def about_check(path: Path) -> About:
-    """What `geoseg check` found.
-
-    Raises:
-        InputError: If its record is damaged.
-    """
-    content = read_record(path / "check.json")
-    found = Counter({each["kind"]: len(each["patches"]) for each in content["findings"]})
-    return About(
-        path=path,
-        kind="check of a patch set",
-        lines={
-            "patches": str(content["patches"]),
-            "findings": ", ".join(found) or "none",
-        },
-        facts=content,
-    )
+    """The description of a check."""
+    content = read_record(path / CHECK.record)
+    found = dict.fromkeys(each["kind"] for each in content["findings"])
+    lines = {"patches": str(content["patches"]), "findings": ", ".join(found) or "none"}
+    return About(path=path, kind="check of a patch set", lines=lines, facts=content)
 
 
-FOLDERS = {
-    "patches.json": about_patch_set,
+FOLDERS: Mapping[str, Callable[[Path], About]] = {
+    PATCH_SET.record: about_patch_set,
     BUNDLE: about_bundle,
     EVALUATION: about_evaluation,
-    "check.json": about_check,
+    CHECK.record: about_check,
 }
-"""Folders of geoseg by the record that they hold."""
+"""Functions that describe folders, by the record in the folder."""
 
 
 def inform(path: Path, *, defaults: Mapping[str, Any]) -> About:
-    """What a file or folder is.
+    """The description of a file or folder.
 
     Args:
         path: Orthophoto, map, scores, polygons, legend, patch set, bundle, run, evaluation.
-        defaults: Options of `geoseg train`, to tell those of a run that differ.
+        defaults: Defaults of `geoseg train`; options of a run that differ are shown.
 
     Raises:
         GeosegError: If it is missing, damaged, or nothing that geoseg knows.
     """
     if path.is_dir():
-        for record, about in FOLDERS.items():
+        of_run = partial(about_run, defaults=defaults)
+        for record, about in [*FOLDERS.items(), (RUN, of_run)]:
             if (path / record).is_file():
                 with understanding(path / record):
                     return about(path)
-        if (path / RUN).is_file():
-            with understanding(path / RUN):
-                return about_run(path, defaults=defaults)
         return _about_vector(path) if is_vector(path) else _about_folder(path)
     if path.suffix.lower() == ".toml":
         return _about_legend(path)
@@ -341,15 +298,15 @@ def _about_folder(path: Path) -> About:
     rasters = {suffix: count for suffix, count in kinds.items() if suffix in RASTER_SUFFIXES}
     if not rasters:
         raise InputError(
-            f"{path}: a folder in which geoseg knows nothing: no patch set, model, training, "
-            f"evaluation, and no raster"
+            f"{path}: holds nothing that geoseg knows: no patch set, model, training, evaluation "
+            f"or raster"
         )
-    windows = (path / "windows.json").is_file()
-    told = ", ".join(f"{count} {suffix}" for suffix, count in rasters.items())
+    windows = (path / WINDOWS.record).is_file()
+    files = ", ".join(f"{count} {suffix}" for suffix, count in rasters.items())
     return About(
         path=path,
         kind="windows of scores" if windows else "folder of rasters",
-        lines={"files": told, "look": "at one of them with `geoseg info FILE`"},
+        lines={"files": f"{files}; `geoseg info FILE` describes one of them"},
         facts={"files": dict(kinds)},
     )
 
@@ -360,7 +317,7 @@ def _about_legend(path: Path) -> About:
         (
             str(each.value),
             each.name,
-            "#{:02x}{:02x}{:02x}".format(*each.color),
+            to_hex(each.color),
             ", ".join(map(str, each.source_values))
             + ("" if each.alternative is None else f" or else {each.alternative}"),
         )
@@ -400,7 +357,7 @@ def _about_vector(path: Path) -> About:
 def _hints(layer: LayerFacts) -> list[str]:
     hints = []
     if layer.crs is None:
-        hints.append(f"{layer.name}: no CRS, it is taken to be that of the orthophoto")
+        hints.append(f"{layer.name}: no CRS, that of the orthophoto is assumed")
     if layer.features and "Polygon" not in layer.geometry and layer.geometry != "Unknown":
         hints.append(f"{layer.name}: holds {layer.geometry}, references are polygons")
     return hints

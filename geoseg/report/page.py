@@ -1,4 +1,4 @@
-"""The page: a template filled, with the map library, script and style inside."""
+"""The HTML of a page: a template with map library, script and style inside."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ ASSETS = files("geoseg.report") / "assets"
 """Template, style and script, and Leaflet with its licence."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-inline'"
-"""What a page alone may load: nothing but itself."""
+"""Sources that a page alone may load: itself."""
 
 
 def render_page(
@@ -33,14 +33,14 @@ def render_page(
     """The page as HTML.
 
     Args:
-        title: Of the page.
-        scenes: To be shown as maps.
-        areas: Of each scene `Scene.area_table`; None: the page asks for it.
-        sections: Of figures.
-        notes: What the reader must know.
-        tiles: Where the script finds tiles: ``{"data": {"0/map/0/0/0": data URI}}`` or
+        title: Title of the page.
+        scenes: Scenes to show as maps.
+        areas: `Scene.area_table` of each scene; None: the page asks for it.
+        sections: Sections of metrics.
+        notes: Sentences above all.
+        tiles: Source of tiles for the script: ``{"data": {"0/map/0/0/0": data URI}}`` or
             ``{"server": ""}``.
-        policy: Which sources the browser may load from.
+        policy: Sources that the browser may load.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"as_text": as_text, "words": words}

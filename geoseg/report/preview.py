@@ -1,4 +1,4 @@
-"""A picture of rasters side by side: orthophotos stretched, class maps and masks in colours."""
+"""`geoseg preview`: rasters side by side as PNG, class maps and masks in colours."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,11 +26,11 @@ class Panel(NamedTuple):
     title: str
     """Name of the file."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     """(height, width, 4) red, green, blue, alpha."""
 
     keys: dict[str, Color]
-    """What colours mean, if they stand for classes."""
+    """Names of colours, if they stand for classes."""
 
 
 def draw_preview(
@@ -49,25 +49,25 @@ def draw_preview(
         output: PNG file to write.
         side: Longest side of a panel, in pixels of the rasters.
         overwrite: Whether to replace an existing file.
-        bands: Which bands of orthophotos are shown.
-        legend: Of masks that bring none; None: that of a map beside them, if it fits.
+        bands: Bands of orthophotos that are shown.
+        legend: Legend of masks that carry none; None: that of a map beside them, if it fits.
 
     Raises:
         LegendError: If a mask has a value that is not in the legend.
         RasterError: If a raster cannot be read.
-        OutputError: If the picture cannot be written.
+        OutputError: If the image cannot be written.
     """
     from matplotlib.figure import Figure
 
     beside = None if legend else next(filter(None, map(_own_legend, paths)), None)
     panels = [read_panel(path, side, bands=bands, legend=legend, beside=beside) for path in paths]
-    shapes = np.array([panel.picture.shape[:2] for panel in panels])
+    shapes = np.array([panel.image.shape[:2] for panel in panels])
     heights, widths = (PANEL_INCHES * shapes / shapes.max(axis=1, keepdims=True)).T
     size = (widths.sum(), heights.max() + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(1, len(panels), width_ratios=widths, squeeze=False)
     for axes, panel in zip(grid[0], panels, strict=True):
-        axes.imshow(panel.picture, interpolation="nearest")
+        axes.imshow(panel.image, interpolation="nearest")
         axes.set_title(panel.title)
         axes.set_axis_off()
     if keys := dict.fromkeys(key for panel in panels for key in panel.keys.items()):
@@ -84,14 +84,14 @@ def read_panel(
     legend: Legend | None = None,
     beside: Legend | None = None,
 ) -> Panel:
-    """A raster as a picture.
+    """A raster as an image.
 
     Args:
         path: The raster.
-        side: Longest side of the picture, in pixels.
-        bands: Which bands are shown.
-        legend: Of a mask that brings none.
-        beside: A legend that may be its.
+        side: Longest side of the image, in pixels.
+        bands: Bands that are shown.
+        legend: Legend of a mask that carries none.
+        beside: A legend that may fit it.
 
     Raises:
         LegendError: If a mask has a value that is not in the legend.
@@ -115,7 +115,7 @@ def _masked(
     *,
     strict: bool,
 ) -> Panel:
-    """A mask in the colours of its legend, or each value in one of its own."""
+    """A mask in the colours of its legend, or with a colour for each value."""
     if legend is not None:
         try:
             classes = PixelClasses(path, legend).encode(image, valid)

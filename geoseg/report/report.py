@@ -100,7 +100,7 @@ def write_report(
 
 
 def sections_of(named: Named) -> list[Section]:
-    """The sections of figures on what a user named.
+    """The sections of metrics of the inputs.
 
     Raises:
         InputError: If a folder cannot be read.
@@ -113,7 +113,7 @@ def sections_of(named: Named) -> list[Section]:
 
 
 def title_of(named: Named) -> str:
-    """A title from the names of what is shown."""
+    """A title from the names of the inputs."""
     folders = [*named.evaluations, *named.runs, *named.bundles]
     names = [folder.resolve().name for folder in folders] or [scene.name for scene in named.scenes]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""A page served to this computer: tiles are made when they are asked for."""
+"""`geoseg view`: a page served to this computer, whose tiles are made on request."""
 
 import json
 import re
@@ -27,46 +27,45 @@ TILE = re.compile(r"/tiles/([0-9]{1,4})/([a-z]+[0-9]{0,4})/([0-9]{1,2})/([0-9]{1
 AREAS = re.compile(r"/areas/([0-9]{1,4})")
 """What may be asked for besides the page: numbers and roles, never a path."""
 
-KEPT = 1024
-"""Tiles that are kept, encoded: some tens of megabytes."""
+CACHED_TILES = 1024
+"""Encoded tiles that are kept: some tens of megabytes."""
 
-PATIENCE = 60
-"""Seconds that a connection may be silent, or slow to take an answer."""
+TIMEOUT_S = 60
+"""Time for which a connection may be silent."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-"""By which a browser on this computer calls it."""
+"""Host names of requests from this computer."""
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
     "script-src 'unsafe-inline'; connect-src 'self'"
 )
-"""What the page may load: itself and what this server gives."""
+"""Sources that the page may load: itself and this server."""
 
 
 class Answer(NamedTuple):
-    """What is sent back."""
+    """An HTTP response."""
 
     status: HTTPStatus
-    """Whether it was found."""
+    """Status code."""
 
     mime: str
     """Type of the content."""
 
     content: bytes
-    """What was asked for, or why it is not there."""
+    """Content, or why there is none."""
 
 
 class Viewer:
-    """The page of some scenes, its tiles and areas; nothing else can be had from it.
+    """The page of some scenes, its tiles and areas, and nothing else.
 
-    Files are read by a few threads of its own, so that handles do not pile up with the
-    threads of connections.
+    Its own few threads read files: handles would pile up with the threads of connections.
 
     Args:
-        scenes: Open.
+        scenes: Open scenes.
         page: HTML.
-        threads: That read.
-        warn: Told what goes wrong.
+        threads: Threads that read.
+        warn: Called with errors.
     """
 
     def __init__(
@@ -76,11 +75,11 @@ class Viewer:
         self._page = page.encode()
         self._pool = ThreadPoolExecutor(threads)
         self._warn = warn
-        self._tile = lru_cache(KEPT)(self._read_tile)
+        self._tile = lru_cache(CACHED_TILES)(self._read_tile)
         self._areas = lru_cache(None)(self._count)
 
     def answer(self, path: str) -> Answer:
-        """What is to be sent for a path of a URL."""
+        """The response to a path of a URL."""
         if path == "/":
             return Answer(HTTPStatus.OK, "text/html; charset=utf-8", self._page)
         try:
@@ -111,23 +110,23 @@ class Viewer:
         return Answer(HTTPStatus.OK, "application/json", content)
 
     def close(self) -> None:
-        """Wait until no thread reads any more."""
+        """Wait until no thread reads."""
         self._pool.shutdown(cancel_futures=True)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers of a viewer over HTTP.
+    """A viewer over HTTP.
 
     Args:
         place: Host and port; port 0 takes a free one.
-        viewer: Answers.
+        viewer: Gives the answers.
     """
 
     daemon_threads = True
     request_queue_size = 128  # a page asks for many tiles at a time, from several tabs
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Browsers break off what they no longer want; all else is a bug, and told as one."""
+        """Browsers cancel requests; any other error is a bug and keeps its traceback."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -138,21 +137,21 @@ class Server(ThreadingHTTPServer):
 
     @property
     def is_local(self) -> bool:
-        """Whether only this computer is served."""
+        """Whether it serves this computer alone."""
         return ip_address(str(self.server_address[0])).is_loopback
 
     @property
     def url(self) -> str:
-        """Of the page."""
+        """Address of the page."""
         host, port = self.server_address[:2]
         return f"http://[{host!s}]:{port}/" if ":" in str(host) else f"http://{host!s}:{port}/"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Sends what a viewer answers."""
+    """Sends the answers of a viewer."""
 
     protocol_version = "HTTP/1.1"
-    timeout = PATIENCE
+    timeout = TIMEOUT_S
     server: Server
 
     def __init__(self, viewer: Viewer, *arguments: object) -> None:
@@ -177,14 +176,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def _answer(self) -> Answer:
-        """A page elsewhere may have its own name lead here: such a name is not answered."""
+        """Refuse other host names: another site's name may resolve to this computer."""
         host = re.sub(r":[0-9]*$", "", self.headers.get("Host", "")).strip("[]")
         if self.server.is_local and host not in LOCAL_NAMES:
-            return Answer(HTTPStatus.FORBIDDEN, "text/plain", b"not by this name")
+            return Answer(HTTPStatus.FORBIDDEN, "text/plain", b"unknown host name")
         return self._viewer.answer(self.path)
 
     def log_message(self, *_: object) -> None:
-        """Requests are not worth telling."""
+        """Requests are not logged."""
 
 
 @contextmanager
@@ -199,11 +198,11 @@ def serving(
     """A server of a page of maps, evaluations, trainings and models; closed when the block ends.
 
     Args:
-        inputs: What is to be shown: rasters, or folders of geoseg's.
-        show: What else is to be shown.
+        inputs: Rasters, and folders that geoseg wrote.
+        show: What else is shown, and how maps and references are read.
         place: Host and port to bind.
-        threads: That read.
-        warn: Told what is missing or goes wrong.
+        threads: Threads that read.
+        warn: Called with errors while reading.
 
     Raises:
         GeosegError: If an input cannot be read or understood.

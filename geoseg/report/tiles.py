@@ -1,4 +1,4 @@
-"""Tiles as a browser reads them, and all tiles of a layer from a single reading."""
+"""Tiles of a layer, encoded for browsers."""
 
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator
@@ -27,31 +27,26 @@ TILE = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where all layers of a scene are shown: a raster's grid, and a pyramid of tiles over it.
+    """Place of all layers of a scene: a raster's grid, and a pyramid of tiles over it.
 
     Level 0 is the finest. A pixel of level n stands for a square of ``shrink * 2**n`` pixels
     of the grid, so tiles begin at whole pixels at all levels.
     """
 
     grid: Grid
-    """Of the raster that the scene is about."""
+    """Grid of the first raster of the scene."""
 
     shrink: int = 1
     """Pixels of the grid along a side of a pixel of level 0."""
 
     @classmethod
     def about(cls, grid: Grid, size: int) -> Self:
-        """A frame whose longest side is about a size: less than 1.5 times it.
-
-        Args:
-            grid: Of the raster.
-            size: In pixels.
-        """
+        """A frame whose longest side is about ``size`` pixels: less than 1.5 times as many."""
         return cls(grid=grid, shrink=max(round(max(grid.height, grid.width) / size), 1))
 
     @property
     def levels(self) -> int:
-        """How many levels it takes until one tile holds everything.
+        """Number of levels; the last is a single tile.
 
         >>> from affine import Affine
         >>> Frame(grid=Grid(None, Affine.identity(), 1025, 600)).levels  # 1025, 513, 257
@@ -75,13 +70,7 @@ class Frame:
         return ceil(height / TILE), ceil(width / TILE)
 
     def window(self, level: int, row: int, col: int) -> Window | None:
-        """The pixels of the grid that a tile shows; None if there is no such tile.
-
-        Args:
-            level: Of the pyramid.
-            row: Of the tile, in tiles.
-            col: Of the tile, in tiles.
-        """
+        """The pixels of the grid that a tile shows, by its level, row and column; None beyond."""
         if not 0 <= level < self.levels or row < 0 or col < 0:
             return None
         side = TILE * self.step(level)
@@ -89,41 +78,41 @@ class Frame:
         return place.clip(self.grid.height, self.grid.width)
 
 
-QUALITY = 82
-"""Of pictures, 0..100, in WebP."""
+WEBP_QUALITY = 82
+"""Quality of images, 0..100."""
 
 
 class Tile(NamedTuple):
     """A tile of a layer, encoded."""
 
     level: int
-    """Of the pyramid: 0 is the finest."""
+    """Level of the pyramid; 0 is the finest."""
 
     row: int
-    """In tiles."""
+    """Row, in tiles."""
 
     col: int
-    """In tiles."""
+    """Column, in tiles."""
 
     content: bytes
-    """A file."""
+    """Content of the file."""
 
     mime: str
-    """Its type."""
+    """Type of the file."""
 
     @property
     def name(self) -> str:
-        """By which a page asks for it."""
+        """Name in the page's requests."""
         return f"{self.level}/{self.row}/{self.col}"
 
     @property
     def data_uri(self) -> str:
-        """The file as text."""
+        """The file as a data URI."""
         return f"data:{self.mime};base64,{b64encode(self.content).decode()}"
 
 
 def encode(pixels: NDArray[np.uint8]) -> tuple[bytes, str]:
-    """A file of some pixels, and its type.
+    """Content and type of a file of pixels.
 
     Args:
         pixels: (height, width, 4) red, green, blue, alpha: WebP; (height, width) class
@@ -134,13 +123,13 @@ def encode(pixels: NDArray[np.uint8]) -> tuple[bytes, str]:
         Image.fromarray(np.ascontiguousarray(pixels), "L").save(file, "PNG", compress_level=6)
         return file.getvalue(), "image/png"
     opaque = bool((pixels[..., 3] == 255).all())  # noqa: PLR2004
-    picture = Image.fromarray(np.ascontiguousarray(pixels[..., : 3 if opaque else 4]))
-    picture.save(file, "WEBP", quality=QUALITY, method=3)
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., : 3 if opaque else 4]))
+    image.save(file, "WEBP", quality=WEBP_QUALITY, method=3)
     return file.getvalue(), "image/webp"
 
 
 def read_tile(layer: PageLayer, frame: Frame, level: int, row: int, col: int) -> Tile | None:
-    """One tile, read by itself; None if there is none at that place.
+    """One tile, read by itself; None beyond the raster.
 
     Raises:
         GeosegError: If the layer cannot be read there.

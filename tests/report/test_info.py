@@ -78,7 +78,7 @@ def test_a_cross_validation_tells_of_its_folds(tmp_path):
     assert begun.lines["best epochs"] == ""
     assert found.lines["best epochs"] == "val_miou 0.6 ± 0.1"
     assert found.lines["folds"] == "1 of 3 finished"
-    assert "7 numbers trained in each" in found.lines["network"]
+    assert "7 parameters each" in found.lines["network"]
     assert found.lines["state"].startswith("not finished")
     assert found.facts["can_be_resumed"]
 

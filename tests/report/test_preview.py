@@ -54,8 +54,8 @@ def test_bytes_are_shown_as_they_are(write_raster):
 
     panel = read_panel(path, 100)
 
-    assert (panel.picture[..., :3] == image[:3].transpose(1, 2, 0)).all()
-    assert (panel.picture[..., 3] == 255).all()
+    assert (panel.image[..., :3] == image[:3].transpose(1, 2, 0)).all()
+    assert (panel.image[..., 3] == 255).all()
     assert panel.keys == {}
 
 
@@ -63,7 +63,7 @@ def test_bytes_are_shown_as_they_are(write_raster):
 def test_one_or_two_bands_are_shown_in_grey(write_raster, bands):
     image = np.arange(bands * 49, dtype=np.uint8).reshape(bands, 7, 7)
 
-    picture = read_panel(write_raster("ortho.tif", image), 100).picture
+    picture = read_panel(write_raster("ortho.tif", image), 100).image
 
     assert (picture[..., :3] == image[0][..., None]).all()
 
@@ -72,7 +72,7 @@ def test_one_or_two_bands_are_shown_in_grey(write_raster, bands):
 def test_other_values_are_stretched_from_black_to_white(write_raster, dtype):
     image = np.linspace(1000, 3000, 100).reshape(1, 10, 10).astype(dtype)
 
-    picture = read_panel(write_raster("ortho.tif", image), 100).picture
+    picture = read_panel(write_raster("ortho.tif", image), 100).image
 
     grey = picture[..., 0].ravel().astype(int)
     assert (grey[0], grey[-1]) == (0, 255)
@@ -87,9 +87,9 @@ def test_no_data_does_not_darken_or_pale_the_rest(write_raster, dtype, nodata):
     image = np.linspace(1000, 3000, 200).reshape(1, 20, 10).astype(dtype)
     holed = np.concatenate([image, np.full_like(image, nodata)], axis=2)
 
-    picture = read_panel(write_raster("holed.tif", holed, nodata=nodata), 100).picture
+    picture = read_panel(write_raster("holed.tif", holed, nodata=nodata), 100).image
 
-    whole = read_panel(write_raster("whole.tif", image), 100).picture
+    whole = read_panel(write_raster("whole.tif", image), 100).image
     assert (picture[:, :10] == whole).all()
     assert (picture[:, 10:, 3] == 0).all()
 
@@ -98,7 +98,7 @@ def test_no_data_does_not_darken_or_pale_the_rest(write_raster, dtype, nodata):
 def test_a_flat_picture_is_no_failure(write_raster, value):
     path = write_raster("flat.tif", np.full((3, 3, 3), value, np.uint16))
 
-    assert len(np.unique(read_panel(path, 100).picture[..., :3])) == 1
+    assert len(np.unique(read_panel(path, 100).image[..., :3])) == 1
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32"])
@@ -150,8 +150,8 @@ def test_a_picture_of_blue_green_red_is_shown_in_true_colours(write_raster):
     with rasterio.open(path, "r+") as file:
         file.descriptions = ("Blue", "Green", "Red", "NIR")
 
-    shown = read_panel(path, 100).picture[0, 0].tolist()
-    wanted = read_panel(path, 100, bands=BandChoice(numbers=(4, 3, 2))).picture[0, 0].tolist()
+    shown = read_panel(path, 100).image[0, 0].tolist()
+    wanted = read_panel(path, 100, bands=BandChoice(numbers=(4, 3, 2))).image[0, 0].tolist()
 
     assert shown == [10, 100, 200, 255]
     assert wanted == [50, 10, 100, 255]
@@ -160,7 +160,7 @@ def test_a_picture_of_blue_green_red_is_shown_in_true_colours(write_raster):
 def test_a_float_picture_without_any_data_is_empty(write_raster):
     path = write_raster("empty.tif", np.full((1, 3, 3), np.nan, np.float32))
 
-    assert not read_panel(path, 100).picture[..., 3].any()
+    assert not read_panel(path, 100).image[..., 3].any()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_float_picture_without_any_data_is_empty(write_raster):
 def test_large_rasters_are_shrunk_and_small_ones_not_enlarged(write_raster, height, width, shape):
     path = write_raster("ortho.tif", np.zeros((3, height, width), np.uint8))
 
-    assert read_panel(path, 10).picture.shape == (*shape, 4)
+    assert read_panel(path, 10).image.shape == (*shape, 4)
 
 
 def test_panels_stand_side_by_side_in_a_png(write_raster, class_map, tmp_path):
