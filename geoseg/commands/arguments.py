@@ -149,7 +149,8 @@ def _config_parameter(declared: Mapping[str, OptionField]) -> inspect.Parameter:
         metavar="FILE",
         is_eager=True,
         callback=take,
-        help="Options by name, in TOML or a `run.json`; those of the command line go first.",
+        help="TOML file of options by name (of `train` also a `run.json`); those of the command "
+        "line go first.",
     )
     return inspect.Parameter(
         CONFIG,

@@ -1,4 +1,7 @@
-"""The record and the footprints of a patch set, as files."""
+"""The record and the footprints of a patch set, as files.
+
+geopandas is imported where footprints are read or written, as in `geoseg.raster.vector`.
+"""
 
 import json
 import math
@@ -10,10 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
-import pyogrio
 import shapely
 from affine import Affine
 from rasterio.crs import CRS
@@ -67,6 +67,9 @@ def write_index(
         patches: In order.
         grids: Of each source.
     """
+    import geopandas as gpd
+    import pandas as pd
+
     sources = zip(record.sources, grids, strict=True)
     record = replace(record, sources=tuple(replace(each, grid=grid) for each, grid in sources))
     shared = {grid.crs for grid in grids}
@@ -88,6 +91,8 @@ def write_index(
 
 
 def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
+    import pyogrio
+
     text = _record_to_json(record, folder.resolve())
     (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
     table = _with_paths(table, record, folder.resolve())
@@ -138,6 +143,8 @@ def write_part(folder: Path, whole: Path, record: PatchSetRecord, kept: Sequence
     Raises:
         PatchSetError: If the footprints of the other set cannot be read.
     """
+    import pyogrio
+
     try:
         with reading_layer(whole / FOOTPRINTS):
             table = pyogrio.read_dataframe(whole / FOOTPRINTS, layer=LAYER)
@@ -198,6 +205,8 @@ def _share_columns(legend: Legend) -> list[str]:
 
 def _read_patches(path: Path, record: PatchSetRecord) -> PatchTable:
     """Column by column: a row as an object of its own would be a hundred times as large."""
+    import pyogrio
+
     with reading_layer(path):
         found, _, _, values = pyogrio.raw.read(path, layer=LAYER, read_geometry=False)
     columns = dict(zip(found["fields"], values, strict=True))

@@ -5,8 +5,23 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from geoseg.cli import COMMANDS
+from geoseg.cli import app as cli
 from geoseg.commands.arguments import Choices, with_options
+from geoseg.evaluation.options import EvaluateOptions
+from geoseg.evaluation.sampling import SamplingOptions
+from geoseg.labels.reference import PolygonOptions
+from geoseg.model.ensemble import RuntimeOptions
+from geoseg.model.quantize import QuantizeOptions
 from geoseg.options import option, parse_duration
+from geoseg.patches.findings import CheckOptions
+from geoseg.patches.options import TileOptions
+from geoseg.postprocess.options import PostprocessOptions
+from geoseg.prediction.map_writer import LayerOptions
+from geoseg.prediction.mosaic import MosaicOptions
+from geoseg.prediction.plan import PredictOptions
+from geoseg.report.options import BandOptions, PageOptions, PreviewOptions, ReportOptions
+from geoseg.training.options import TrainOptions
 
 
 def parse_loggers(text):
@@ -172,6 +187,37 @@ def test_the_record_of_a_run_is_a_file_of_options(call, tmp_path):
     _, options, _ = call("a", "--config", path)
 
     assert options == Options(lr=None, time=90.5, epochs=2, jitter=False, loggers=("csv",))
+
+
+STEPS = [
+    TileOptions, CheckOptions, TrainOptions, QuantizeOptions, RuntimeOptions, PredictOptions,
+    LayerOptions, MosaicOptions, PostprocessOptions, EvaluateOptions, SamplingOptions,
+    PolygonOptions, PageOptions, ReportOptions, PreviewOptions, BandOptions,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_command_line_without_options_means_the_defaults_of_the_step(step):
+    given = []
+
+    def command(*, options):
+        given.append(options)
+
+    command.__annotations__["options"] = step
+    app = typer.Typer()
+    app.command()(with_options(command))
+
+    outcome = CliRunner().invoke(app, [])
+
+    assert outcome.exit_code == 0, outcome.output
+    assert given == [step()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_has_a_help(name):
+    command = typer.main.get_command(cli).get_command(None, name)
+
+    assert [each.name for each in command.params if not each.help] == []
 
 
 def test_the_help_has_the_groups_of_the_options(call):
