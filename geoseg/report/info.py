@@ -262,7 +262,7 @@ def about_check(path: Path) -> About:
     return About(path=path, kind="check of a patch set", lines=lines, facts=content)
 
 
-FOLDERS: Mapping[str, Callable[[Path], About]] = {
+FOLDERS = {
     PATCH_SET.record: about_patch_set,
     BUNDLE: about_bundle,
     EVALUATION: about_evaluation,
@@ -282,11 +282,14 @@ def inform(path: Path, *, defaults: Mapping[str, Any]) -> About:
         GeosegError: If it is missing, damaged, or nothing that geoseg knows.
     """
     if path.is_dir():
-        of_run = partial(about_run, defaults=defaults)
-        for record, about in [*FOLDERS.items(), (RUN, of_run)]:
+        known: Mapping[str, Callable[[Path], About]] = {
+            **FOLDERS,
+            RUN: partial(about_run, defaults=defaults),
+        }
+        for record, describe in known.items():
             if (path / record).is_file():
                 with understanding(path / record):
-                    return about(path)
+                    return describe(path)
         return _about_vector(path) if is_vector(path) else _about_folder(path)
     if path.suffix.lower() == ".toml":
         return _about_legend(path)
