@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -126,16 +125,6 @@ MAX_OVERLAP_DISTANCE = 1e-9
 """Distance of polygons up to which they overlap, in units of their plane."""
 
 
-class Part(NamedTuple):
-    """Some patches of a set."""
-
-    numbers: NDArray[np.int64]
-    """(n,) numbers in the set."""
-
-    grounds: Grounds
-    """(n,) footprints, in a plane that parts to be compared share."""
-
-
 @dataclass
 class Leaks:
     """Patches that show ground of another split."""
@@ -163,10 +152,8 @@ class Leaks:
         Args:
             footprints: (n,) of all patches; None: it has no place.
         """
-        numbers = np.arange(len(footprints))
-        windows = Part(numbers, polygons(_side_by_side(self._windows, self._sources)))
-        placed = Part(numbers, footprints)
-        noted = self._compare(windows, windows) | self._compare(placed, placed)
+        windows: Grounds = shapely.box(*_side_by_side(self._windows, self._sources).T)
+        noted = self._overlapping(windows) | self._overlapping(footprints)
         if noted:
             self.details.append(f"the footprints of {len(noted)} patches reach into another split")
 
@@ -209,29 +196,25 @@ class Leaks:
             details=tuple(self.details),
         )
 
-    def _compare(self, part: Part, others: Part) -> set[int]:
-        """Note the patches of a part that overlap others of another split; their numbers."""
+    def _overlapping(self, grounds: Grounds) -> set[int]:
+        """Note the patches that overlap one of another split; their numbers.
+
+        Args:
+            grounds: (n,) ground of all patches, in one plane; None: it has no place.
+        """
         noted: set[int] = set()
         for rank, foreign in permutations(range(len(SPLITS)), 2):
-            mine = np.flatnonzero(self._splits[part.numbers] == rank)
-            theirs = np.flatnonzero(self._splits[others.numbers] == foreign)
-            found = partners(part.grounds[mine], others.grounds[theirs])
+            mine, theirs = (np.flatnonzero(self._splits == each) for each in (rank, foreign))
+            found = partners(grounds[mine], grounds[theirs])
             for at in np.flatnonzero(found >= 0).tolist():
-                number = int(part.numbers[mine[at]])
-                self._note(number, int(others.numbers[theirs[found[at]]]), spare=rank < foreign)
-                noted.add(number)
+                self._note(int(mine[at]), int(theirs[found[at]]), spare=rank < foreign)
+                noted.add(int(mine[at]))
         return noted
 
     def _note(self, number: int, partner: int, *, spare: bool) -> None:
         self.partner.setdefault(number, partner)
         if spare:
             self.spared.add(number)
-
-
-def polygons(boxes: Boxes) -> Grounds:
-    """(n,) the same as polygons."""
-    rows_cols: Grounds = shapely.box(*boxes.T)
-    return rows_cols
 
 
 def partners(grounds: Grounds, others: Grounds) -> NDArray[np.int64]:
