@@ -18,9 +18,9 @@ from geoseg.labels.pixel_classes import Meaning
 from geoseg.labels.reference import open_class_map
 from geoseg.postprocess.components import CONNECTIVITY, Connectivity
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 from geoseg.raster.window import Window, blocks
 
 
@@ -59,7 +59,7 @@ class Bootstrap:
     level: float = 0.95
     """Share of the draws that an interval holds."""
 
-    block: Distance = Distance(256, "px")  # noqa: RUF009 frozen
+    block: Length = Length(256, "px")  # noqa: RUF009 frozen
     """Side of the spatial blocks; errors closer together than this may depend on each other."""
 
     resamples: int = 1000
@@ -84,10 +84,10 @@ class RegionSource:
 class Measures:
     """Options: what is measured besides the metrics of pixels."""
 
-    boundary: Distance | None = None
+    boundary: Length | None = None
     """Tolerance of boundary metrics; None: borders are not compared."""
 
-    erode: Distance | None = None
+    erode: Length | None = None
     """Width along borders of the reference that the eroded metrics leave out."""
 
     objects: tuple[int, ...] = ()
@@ -235,8 +235,8 @@ class ClassMap:
         self.path = path
         with RasterReader(path, palette_index=True) as reader:
             self.grid = reader.grid
-        self._areas = [Area.open(aoi, self.grid)] if aoi else []
-        self._areas += [Area(ground, self.grid)] if ground is not None else []
+        self._areas = [AreaOfInterest.open(aoi, self.grid)] if aoi else []
+        self._areas += [AreaOfInterest(ground, self.grid)] if ground is not None else []
         self._map = open_class_map(path, legend=legend, grid=self.grid)
 
     @property

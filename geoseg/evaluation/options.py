@@ -20,7 +20,7 @@ from geoseg.postprocess.components import (
     parse_connectivity,
 )
 from geoseg.raster.reader import INPUT
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 from geoseg.text import in_short
 
 METRICS, INTERVALS, ERRORS = "Metrics", "Confidence intervals", "Errors"
@@ -40,18 +40,18 @@ class EvaluateOptions:
     )
     split: Split = option("val", group=INPUT, help="Which split of --patches.")
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
-    boundary: Distance | None = option(
+    boundary: Length | None = option(
         None,
         group=METRICS,
         metavar="2px|1.5m",
-        parse=Distance.parse,
+        parse=Length.parse,
         help="Boundary IoU and F1: how far apart borders may be.",
     )
-    erode: Distance | None = option(
+    erode: Length | None = option(
         None,
         group=METRICS,
         metavar="3px|1m",
-        parse=Distance.parse,
+        parse=Length.parse,
         help="Metrics also without pixels this near to a border of the reference.",
     )
     objects: tuple[str, ...] = option(
@@ -89,11 +89,11 @@ class EvaluateOptions:
         help="Bounds of every share at this level, such as 95, by drawing blocks of ground; "
         "counts and worst windows have none, --sample its own standard errors.",
     )
-    block: Distance | None = option(
+    block: Length | None = option(
         None,
         group=INTERVALS,
         metavar="256px|50m",
-        parse=Distance.parse,
+        parse=Length.parse,
         shown=str(Bootstrap.block),
         help="Side of the blocks of --intervals; what lies nearer together may be right or wrong "
         "together.",

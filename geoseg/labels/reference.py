@@ -15,7 +15,7 @@ from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.options import option
 from geoseg.raster.aligned import AlignedRaster
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area, BurntPolygons
+from geoseg.raster.polygons import AreaOfInterest, BurntPolygons
 from geoseg.raster.vector import is_vector, read_polygons
 from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
@@ -124,7 +124,9 @@ def open_reference(
     """
     options = options or ReferenceOptions()
     areas = options.labelled_areas
-    labelled = Area.open(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
+    labelled = (
+        AreaOfInterest.open(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
+    )
     reference: RasterReference | VectorReference
     if is_vector(path):
         reference = VectorReference(
@@ -163,7 +165,7 @@ class _Labelled(ABC):
     extent: Window
     """The pixels of the grid that it covers, or a few more."""
 
-    labelled: Area | None = None
+    labelled: AreaOfInterest | None = None
     """Outside of it nothing is labelled."""
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet, padded, write_image, write_mask
 from geoseg.patches.record import Patch, Source
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.statistics import BandStatistics, histogram
 from geoseg.raster.threads import map_in_order
@@ -47,7 +47,7 @@ class OpenSource:
 
     ortho: RasterReader
     reference: RasterReference | VectorReference
-    area: Area | None
+    area: AreaOfInterest | None
 
     @property
     def grid(self) -> Grid:
@@ -116,7 +116,9 @@ def open_source(
         )
         try:
             aoi, grid = options.aoi, ortho.grid
-            area = Area.open(aoi, grid, may_be_elsewhere=may_be_elsewhere) if aoi else None
+            area = (
+                AreaOfInterest.open(aoi, grid, may_be_elsewhere=may_be_elsewhere) if aoi else None
+            )
             yield OpenSource(ortho, reference, area)
         finally:
             reference.close()

@@ -36,7 +36,7 @@ from geoseg.patches.record import (
 )
 from geoseg.raster.atomic import writing
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window
@@ -63,7 +63,7 @@ class Sample(NamedTuple):
     """(size, size) class indices; 255 where unlabelled or without data."""
 
 
-OpenSources = OrderedDict[int, tuple[RasterReader, Reference, Area | None]]
+OpenSources = OrderedDict[int, tuple[RasterReader, Reference, AreaOfInterest | None]]
 """By index, the one used last at the end."""
 
 
@@ -172,7 +172,7 @@ class PatchSet:
             )
         return reader
 
-    def _source(self, index: int) -> tuple[RasterReader, Reference, Area | None]:
+    def _source(self, index: int) -> tuple[RasterReader, Reference, AreaOfInterest | None]:
         """An open source; the one not used for longest is closed when too many are open."""
         if self._process != os.getpid():  # forked: two processes would move one file's position
             self._inherited.append(self._open)  # not closed either: the parent goes on with them
@@ -187,7 +187,11 @@ class PatchSet:
                 options=record.reference,
                 may_be_elsewhere=True,
             )
-            area = Area.open(record.aoi, reader.grid, may_be_elsewhere=True) if record.aoi else None
+            area = (
+                AreaOfInterest.open(record.aoi, reader.grid, may_be_elsewhere=True)
+                if record.aoi
+                else None
+            )
             self._open[index] = reader, reference, area
             if len(self._open) > MOST_OPEN:
                 _, (oldest, truth, _) = self._open.popitem(last=False)

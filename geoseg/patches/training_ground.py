@@ -27,7 +27,7 @@ from geoseg.labels.legend_files import read_tags
 from geoseg.patches.record import SPLITS, PatchSetRecord, PatchTable, Split
 from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid, no_way, same_crs, window_on
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.window import Window
@@ -227,7 +227,7 @@ class TrainedGround:
             else:
                 outlines.append(_outlines(windows, Grid(crs, transform, 1, 1), grid))
         self._boxes = np.concatenate(boxes)
-        self._areas = [Area(each, grid, may_be_elsewhere=True) for each in outlines]
+        self._areas = [AreaOfInterest(each, grid, may_be_elsewhere=True) for each in outlines]
 
     @classmethod
     def of_map(cls, path: Path, grid: Grid) -> Self | None:

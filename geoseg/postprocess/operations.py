@@ -17,7 +17,7 @@ from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, R
 from geoseg.postprocess.sieve import sieve
 from geoseg.postprocess.strips import Change, Indices, MapStrips, Stored, store
 from geoseg.raster.grid import Grid
-from geoseg.raster.units import Area, Distance
+from geoseg.raster.units import AreaSize, Length
 from geoseg.raster.window import Window
 from geoseg.text import listed
 
@@ -240,7 +240,7 @@ def _fills(options: PostprocessOptions, legend: Legend, grid: Grid) -> Iterator[
         yield Operation(name, lambda strips: fill_nearest(strips, classes, reach))
 
 
-def _majority(side: Distance | None, grid: Grid) -> Iterator[Operation]:
+def _majority(side: Length | None, grid: Grid) -> Iterator[Operation]:
     if side is None:
         return
     pixels = int(side.in_pixels(grid)) // 2 * 2 + 1
@@ -264,7 +264,7 @@ def _holes(options: PostprocessOptions, legend: Legend, grid: Grid) -> Iterator[
 
 
 def _hole(
-    number: int, area: Area, options: PostprocessOptions, legend: Legend, grid: Grid
+    number: int, area: AreaSize, options: PostprocessOptions, legend: Legend, grid: Grid
 ) -> Operation:
     limit = area.in_pixels(grid)
     return Operation(
@@ -283,9 +283,9 @@ def _sieve(options: PostprocessOptions, legend: Legend, grid: Grid) -> Iterator[
         )
 
 
-def _areas(wanted: Sequence[ClassArea], legend: Legend) -> dict[int, Area]:
+def _areas(wanted: Sequence[ClassArea], legend: Legend) -> dict[int, AreaSize]:
     """The area of each class; its own goes before that of all."""
-    areas: dict[int, Area] = {}
+    areas: dict[int, AreaSize] = {}
     for each in sorted(wanted, key=lambda each: each.name is not None):
         numbers = range(len(legend)) if each.name is None else [_index(each.name, legend)]
         areas |= dict.fromkeys(numbers, each.area)

@@ -11,7 +11,7 @@ from geoseg.postprocess.components import (
     Connectivity,
     parse_connectivity,
 )
-from geoseg.raster.units import Area, Distance
+from geoseg.raster.units import AreaSize, Length
 
 NEAREST = "nearest"
 
@@ -52,7 +52,7 @@ class Fill:
 class ClassArea:
     """An area that holds for a class, or for all that no other is given for."""
 
-    area: Area
+    area: AreaSize
 
     name: str | None = None
     """Of the class; None: of all others."""
@@ -73,7 +73,7 @@ class ClassArea:
         name, found, area = text.rpartition("=")
         if found and not name.strip():
             raise ValueError(f"{text!r} is neither AREA nor CLASS=AREA, such as building=10m2")
-        return cls(Area.parse(area), name.strip() or None)
+        return cls(AreaSize.parse(area), name.strip() or None)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Rule:
     larger: bool
     """Whether the rule is for larger regions rather than smaller ones."""
 
-    area: Area
+    area: AreaSize
 
     into: str
     """Name of the class that they become."""
@@ -107,7 +107,7 @@ class Rule:
         found = re.fullmatch(r"(.+?)([<>])([^<>:]+):(.+)", text)
         if found is None:
             raise ValueError(f"{text!r} is no rule such as 'car<2m2:road' or 'car>40m2:building'")
-        return cls(found[1].strip(), found[2] == ">", Area.parse(found[3]), found[4].strip())
+        return cls(found[1].strip(), found[2] == ">", AreaSize.parse(found[3]), found[4].strip())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,19 +123,19 @@ class PostprocessOptions:
         help="Replace a class by that of the nearest pixel, or by another (which comes first); "
         "may be repeated.",
     )
-    max_distance: Distance | None = option(
+    max_distance: Length | None = option(
         None,
         group=OPERATIONS,
         metavar="20px|5m",
-        parse=Distance.parse,
+        parse=Length.parse,
         shown="anywhere",
         help="How far away the nearest may be for --fill.",
     )
-    majority: Distance | None = option(
+    majority: Length | None = option(
         None,
         group=OPERATIONS,
         metavar="5px|2m",
-        parse=Distance.parse,
+        parse=Length.parse,
         help="Smooth: the commonest class of a square of this side; where several are, nothing "
         "changes.",
     )

@@ -19,7 +19,7 @@ from geoseg.options import (
     parse_size,
 )
 from geoseg.prediction.window_grid import Lattice, Taper, fitting_overhang
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
 from geoseg.raster.window import Window
 from geoseg.raster.writer import BLOCK
@@ -320,7 +320,7 @@ def make_plan(
     bundle: ModelBundle,
     options: PredictOptions,
     *,
-    area: Area | None = None,
+    area: AreaOfInterest | None = None,
     layer_bytes: int = 1,
     load: Load | None = None,
 ) -> PredictPlan:
@@ -393,7 +393,7 @@ def _default_memory() -> int:
     return min(psutil.virtual_memory().available // 4, MOST_MEMORY)
 
 
-def _whole(ortho: RasterReader, bounds: Bounds | None, area: Area | None) -> Window:
+def _whole(ortho: RasterReader, bounds: Bounds | None, area: AreaOfInterest | None) -> Window:
     """The map on the orthophoto's pixels."""
     whole: Window | None = ortho.grid.window
     if bounds is not None and whole is not None:

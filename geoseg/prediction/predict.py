@@ -37,7 +37,7 @@ from geoseg.raster.atomic import KEPT, resumable, staged, write_text
 from geoseg.raster.facts import doubts_of
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import limit_block_cache
 from geoseg.raster.tolerant import TolerantReader, sample_values
@@ -46,7 +46,7 @@ from geoseg.raster.window import Window
 from geoseg.text import in_short
 
 
-def open_area(options: PredictOptions, grid: Grid) -> Area | None:
+def open_area(options: PredictOptions, grid: Grid) -> AreaOfInterest | None:
     """The ground that is wanted; None: all of it.
 
     Args:
@@ -62,7 +62,7 @@ def open_area(options: PredictOptions, grid: Grid) -> Area | None:
         return None
     advice = "name one with --aoi-layer"
     polygons = read_polygons(path, layer=options.aoi_layer, advice=advice).geometries
-    return Area(polygons, grid, path=path)
+    return AreaOfInterest(polygons, grid, path=path)
 
 
 T = TypeVar("T")
@@ -234,7 +234,7 @@ class _Job:
     runtime: Runtime
     plan: PredictPlan
     options: PredictOptions
-    area: Area | None
+    area: AreaOfInterest | None
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

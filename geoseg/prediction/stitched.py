@@ -16,7 +16,7 @@ from geoseg.patches.record import Source, Split
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.plan import LARGE, SIZES, PredictOptions
 from geoseg.prediction.score import score
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.window import Window
 
 BATCH_SIZE = 4
@@ -138,7 +138,7 @@ def _of_source(
     record = patch_set.record
     with patch_set.open_ortho(source) as ortho:
         grid = ortho.grid
-        area = Area.open(record.aoi, grid) if record.aoi else None
+        area = AreaOfInterest.open(record.aoi, grid) if record.aoi else None
         ground = _Ground(windows, area)
         size = options.size(bundle, grid.height, grid.width)
         lattice = options.lattice(grid.height, grid.width, size)
@@ -164,7 +164,7 @@ def _of_source(
 class _Ground:
     """The ground of some windows of a raster, as far as it is in an area."""
 
-    def __init__(self, windows: Sequence[Window], area: Area | None) -> None:
+    def __init__(self, windows: Sequence[Window], area: AreaOfInterest | None) -> None:
         self._boxes = np.array([[w.row_off, w.col_off, w.row_stop, w.col_stop] for w in windows])
         self._area = area
 

@@ -214,8 +214,8 @@ class BurntPolygons:
         return inside
 
 
-class Area:
-    """Ground that counts: an AOI on the grid of a raster."""
+class AreaOfInterest:
+    """An area of interest (AOI) on the grid of a raster."""
 
     def __init__(
         self, polygons: Any, grid: Grid, *, path: Path | None = None, may_be_elsewhere: bool = False
@@ -243,7 +243,7 @@ class Area:
 
     @classmethod
     def open(cls, path: Path, grid: Grid, *, may_be_elsewhere: bool = False) -> Self:
-        """The polygons of a file as an area on a raster's grid.
+        """Open the polygons of a file as an area of interest.
 
         Args:
             path: Of the polygons.

@@ -20,7 +20,7 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Split
 from geoseg.raster.aligned import AlignedRaster, share_ground
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area
+from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window, blocks
@@ -182,7 +182,7 @@ class ClassLayer:
     source: Reference
     """Classes on the grid."""
 
-    areas: Sequence[Area] = ()
+    areas: Sequence[AreaOfInterest] = ()
     """Ground outside of any of these is not shown."""
 
     exact: bool = False
@@ -268,7 +268,7 @@ def open_references(
     """
     source = _references(paths, legend, grid, reading)
     try:
-        areas = [Area(each.outlines(), grid, path=each.path) for each in reading.grounds]
+        areas = [AreaOfInterest(each.outlines(), grid, path=each.path) for each in reading.grounds]
     except GeosegError:
         source.close()
         raise

@@ -88,7 +88,7 @@ def test_a_map_that_names_no_classes_needs_a_legend(geoseg, maps):
     outcome = geoseg("evaluate", maps / "maps/one.tif", "-r", maps / "truth/one_truth.tif")
 
     assert outcome.code == 1
-    assert "give --legend" in outcome.err
+    assert "pass --legend" in outcome.err
 
 
 def test_figures_along_borders_are_told_on_request(geoseg, world):
@@ -108,7 +108,7 @@ def test_a_distance_without_sense_is_wrong_usage(geoseg, maps):
                      "-l", maps / "legend.toml", "--boundary", "3 miles")  # fmt: skip
 
     assert outcome.code == 2
-    assert "is no distance such as 2px or 1.5m" in outcome.err
+    assert "is not a distance such as 2px or 1.5m" in outcome.err
 
 
 def test_objects_of_a_class_are_matched_on_request(geoseg, world):

@@ -52,7 +52,7 @@ def test_files_that_do_not_name_their_classes_need_a_legend(geoseg, world, write
     outcome = geoseg("mosaic", scene(write_raster, "w.tif", [[5]]), "-o", world / "map.tif")
 
     assert outcome.code == 1
-    assert "give --legend" in outcome.err
+    assert "pass --legend" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_all_of_it_as_json_and_again_without_a_legend(geoseg, world, scene):
     ("words", "code", "reason"),
     [
         ([], 2, "nothing to do"),
-        (["--min-area", "5ha"], 2, "'--min-area': '5ha' is no area such as 40px or 5m2"),
+        (["--min-area", "5ha"], 2, "'--min-area': '5ha' is not an area such as 40px or 5m2"),
         (["--rule", "dark<5px"], 2, "'--rule': 'dark<5px' is no rule such as"),
         (["--majority", "3px", "--max-distance", "2px"], 2, "--max-distance: is of --fill"),
         (["--fill", "dark=bright", "--max-distance", "2px"], 2, "is of --fill CLASS=nearest"),
@@ -60,7 +60,7 @@ def test_all_of_it_as_json_and_again_without_a_legend(geoseg, world, scene):
             "--min-area: what holds for all classes is given twice",
         ),
         (["--majority", "3px", "-o", "map.tif"], 2, "is an input"),
-        (["--majority", "3px"], 1, "give --legend"),
+        (["--majority", "3px"], 1, "pass --legend"),
         (["--fill", "rock", "-l", "legend.toml"], 1, "no class 'rock'"),
     ],
 )

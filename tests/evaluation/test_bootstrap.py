@@ -8,7 +8,7 @@ from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Bootstrap, Measures
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 
 
 def bounds_of_share(right, pixels, options):
@@ -87,8 +87,8 @@ def evaluated(pair, legend, **measures):
 
 
 def test_every_figure_lies_within_its_bounds(patchy, legend):
-    options = Bootstrap(block=Distance(8, "px"), resamples=300)
-    borders = {"boundary": Distance(2, "px"), "erode": Distance(2, "px")}
+    options = Bootstrap(block=Length(8, "px"), resamples=300)
+    borders = {"boundary": Length(2, "px"), "erode": Length(2, "px")}
 
     plain = evaluated(patchy, legend, **borders).to_dict()
     figures = evaluated(patchy, legend, bootstrap=options, **borders).to_dict()
@@ -109,7 +109,7 @@ def test_every_figure_lies_within_its_bounds(patchy, legend):
 def test_errors_that_stand_together_widen_the_bounds(patchy, legend):
     widths = []
     for side in (1, 8):
-        options = Bootstrap(block=Distance(side, "px"), resamples=300)
+        options = Bootstrap(block=Length(side, "px"), resamples=300)
         low, high = evaluated(patchy, legend, bootstrap=options).confidence["overall_accuracy"]
         widths.append(high - low)
 
@@ -117,7 +117,7 @@ def test_errors_that_stand_together_widen_the_bounds(patchy, legend):
 
 
 def test_blocks_of_several_maps_are_drawn_together(patchy, write_pair, legend):
-    options = Measures(bootstrap=Bootstrap(block=Distance(8, "px"), resamples=100))
+    options = Measures(bootstrap=Bootstrap(block=Length(8, "px"), resamples=100))
     other = write_pair(np.ones((16, 8)), np.full((16, 8), 10), name="other")
     both = {pair: compare(pair, legend, measures=options) for pair in (patchy, other)}
 
@@ -127,7 +127,7 @@ def test_blocks_of_several_maps_are_drawn_together(patchy, write_pair, legend):
 def test_blocks_in_which_nothing_counts_are_not_drawn(write_pair, legend):
     mapped = np.full((8, 32), 1)
     truth = np.where(np.arange(32) < 16, 10, 99) * np.ones((8, 1), int)
-    options = Bootstrap(block=Distance(8, "px"), resamples=100)
+    options = Bootstrap(block=Length(8, "px"), resamples=100)
 
     bounds = evaluated(write_pair(mapped, truth), legend, bootstrap=options).confidence
 
@@ -144,7 +144,7 @@ def test_a_single_block_is_refused(write_pair, legend):
 
 
 def test_bounds_are_told_and_how_they_were_found(patchy, legend):
-    options = Bootstrap(block=Distance(8, "px"), resamples=100, seed=7)
+    options = Bootstrap(block=Length(8, "px"), resamples=100, seed=7)
 
     told = table_of(evaluated(patchy, legend, bootstrap=options))
 

@@ -7,11 +7,11 @@ from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Bootstrap, Measures, Pair
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 
 SIDE = 8
 DRAWS = 40
-OPTIONS = Bootstrap(block=Distance(SIDE, "px"), resamples=DRAWS, seed=5, level=0.9)
+OPTIONS = Bootstrap(block=Length(SIDE, "px"), resamples=DRAWS, seed=5, level=0.9)
 
 
 def town(seed, shape=(40, 56)):

@@ -19,7 +19,7 @@ from geoseg.evaluation.comparison import (
 )
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 LEFT_HALF = box(500_000, 5_699_998, 500_001, 5_700_000)  # of 4 x 4 pixels
@@ -231,7 +231,7 @@ def test_pixels_near_a_border_of_the_reference_do_not_count_in_the_eroded_figure
 ):
     truth = [[10, 10, 10, 20, 20, 20], [10, 10, 10, 20, 20, 20], [10, 10, 10, 20, 20, 99]]
     mapped = [[1, 1, 4, 4, 4, 4], [1, 1, 4, 4, 4, 4], [4, 1, 4, 4, 4, 4]]
-    one_px = Measures(erode=Distance(1, "px"))
+    one_px = Measures(erode=Length(1, "px"))
 
     counted = compare(write_pair(mapped, truth), legend, measures=one_px)
 
@@ -243,7 +243,7 @@ def test_borders_are_followed_from_block_to_block(write_pair, legend):
     rng = np.random.default_rng(5)
     truth = rng.choice([10, 20, 30], (131, 9)).repeat(8, 0).repeat(7, 1)
     mapped = np.roll(np.select([truth == 10, truth == 20], [1, 4], 0), 2, 0)
-    three_px = Measures(boundary=Distance(3, "px"), erode=Distance(3, "px"))
+    three_px = Measures(boundary=Length(3, "px"), erode=Length(3, "px"))
 
     counted = compare(write_pair(mapped, truth), legend, measures=three_px)
 
@@ -260,7 +260,7 @@ def test_borders_are_followed_from_block_to_block(write_pair, legend):
 
 def test_the_edge_of_an_area_makes_no_border(write_pair, write_polygons, legend):
     aoi = write_polygons("aoi.gpkg", [LEFT_HALF], side=["left"])
-    one_px = Measures(boundary=Distance(1, "px"))
+    one_px = Measures(boundary=Length(1, "px"))
 
     whole = compare(write_pair(MAP, TRUTH), legend, measures=one_px)
     left = compare(write_pair(MAP, TRUTH), legend, measures=one_px, aoi=aoi)
@@ -289,11 +289,11 @@ def test_counts_do_not_depend_on_the_number_of_workers(write_pair, write_polygon
     regions = write_polygons("r.gpkg", [LEFT_HALF.buffer(200)], town=["west"])
     pair = write_pair(mapped, truth)
     everything = Measures(
-        boundary=Distance(2, "px"),
-        erode=Distance(2, "px"),
+        boundary=Length(2, "px"),
+        erode=Length(2, "px"),
         objects=(0,),
         by=RegionSource(regions, "town"),
-        bootstrap=Bootstrap(block=Distance(40, "px"), resamples=100),
+        bootstrap=Bootstrap(block=Length(40, "px"), resamples=100),
     )
 
     figures = [

@@ -8,10 +8,10 @@ from geoseg.evaluation.comparison import Bootstrap, Measures
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
 from geoseg.labels.confusion import ConfusionMatrix
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 
 SIDE = 8
-OPTIONS = Bootstrap(block=Distance(SIDE, "px"), resamples=50, seed=11, level=0.8)
+OPTIONS = Bootstrap(block=Length(SIDE, "px"), resamples=50, seed=11, level=0.8)
 VALUES, CODES = np.array([1, 4, 0]), np.array([10, 20, 30])
 
 

@@ -5,25 +5,25 @@ from rasterio.crs import CRS
 from geoseg.errors import InputError
 from geoseg.postprocess.options import ClassArea, Fill, Rule
 from geoseg.raster.grid import Grid
-from geoseg.raster.units import Area
+from geoseg.raster.units import AreaSize
 
 METRE = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 100, 100)
 
 
 def test_square_metres_become_pixels_of_the_ground():
-    assert Area(5, "m2").in_pixels(METRE) == pytest.approx(20, rel=0.001)
-    assert Area(5, "px").in_pixels(METRE) == 5
+    assert AreaSize(5, "m2").in_pixels(METRE) == pytest.approx(20, rel=0.001)
+    assert AreaSize(5, "px").in_pixels(METRE) == 5
 
 
 def test_square_metres_need_a_crs():
     with pytest.raises(InputError, match="give it in px"):
-        Area(5, "m2").in_pixels(Grid(None, Affine.identity(), 3, 3))
+        AreaSize(5, "m2").in_pixels(Grid(None, Affine.identity(), 3, 3))
 
 
 @pytest.mark.parametrize("text", ["", "m2", "0px", "-3", "5m", "five", "1.2.3"])
 def test_what_is_no_area_is_refused(text):
-    with pytest.raises(ValueError, match="is no area"):
-        Area.parse(text)
+    with pytest.raises(ValueError, match="is not an area"):
+        AreaSize.parse(text)
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,18 @@ from geoseg.labels.legend import Legend
 from geoseg.postprocess.options import ClassArea, Fill, PostprocessOptions, Rule
 from geoseg.postprocess.postprocess import postprocess_map
 from geoseg.prediction.map_writer import MapOutputs
-from geoseg.raster.units import Area, Distance
+from geoseg.raster.units import AreaSize, Length
 
 LEGEND = Legend.from_dict(
     {"class": [{"value": v, "name": n} for v, n in ((7, "grass"), (0, "roof"), (3, "tree"))]}
 )
 ALL = PostprocessOptions(
     fill=(Fill("tree"),),
-    max_distance=Distance(2, "px"),
-    majority=Distance(3, "px"),
-    rules=(Rule("roof", larger=False, area=Area(30, "px"), into="grass"),),
-    fill_holes=(ClassArea(Area(60, "px"), "roof"),),
-    min_area=(ClassArea(Area(3, "m2")),),
+    max_distance=Length(2, "px"),
+    majority=Length(3, "px"),
+    rules=(Rule("roof", larger=False, area=AreaSize(30, "px"), into="grass"),),
+    fill_holes=(ClassArea(AreaSize(60, "px"), "roof"),),
+    min_area=(ClassArea(AreaSize(3, "m2")),),
     connectivity=8,
 )
 
@@ -63,7 +63,7 @@ def test_the_file_is_the_same_to_the_byte_whatever_the_strips(class_map):
 
 def test_a_class_with_an_area_of_its_own_has_its_holes_filled_by_that_alone(class_map):
     options = PostprocessOptions(
-        fill_holes=(ClassArea(Area(2, "px"), "roof"), ClassArea(Area(60, "px")))
+        fill_holes=(ClassArea(AreaSize(2, "px"), "roof"), ClassArea(AreaSize(60, "px")))
     )
 
     report = improve(class_map, "new.tif", options)
@@ -111,9 +111,9 @@ def test_the_new_map_is_a_class_map_as_others_are(class_map):
 
 
 def test_what_a_map_was_made_of_is_handed_on(class_map):
-    first = improve(class_map, "first.tif", PostprocessOptions(majority=Distance(3, "px"))).path
+    first = improve(class_map, "first.tif", PostprocessOptions(majority=Length(3, "px"))).path
 
-    second = improve(first, "second.tif", PostprocessOptions(majority=Distance(5, "px"))).path
+    second = improve(first, "second.tif", PostprocessOptions(majority=Length(5, "px"))).path
 
     with rasterio.open(second) as file:
         steps = json.loads(file.tags()["GEOSEG"])["provenance"]["postprocessing"]
@@ -132,7 +132,7 @@ def test_a_limit_of_a_class_goes_before_the_one_of_all(write_raster):
     values = np.full((9, 9), 7, np.uint8)
     values[2, 2] = 0
     values[6, 6] = 3
-    limits = (ClassArea(Area(1, "px"), "tree"), ClassArea(Area(2, "px")))
+    limits = (ClassArea(AreaSize(1, "px"), "tree"), ClassArea(AreaSize(2, "px")))
 
     new = improve(write_raster("m.tif", values), "n.tif", PostprocessOptions(min_area=limits)).path
 
@@ -144,8 +144,8 @@ def test_a_limit_of_a_class_goes_before_the_one_of_all(write_raster):
     [
         (PostprocessOptions(fill=(Fill("rock"),)), LegendError, "no class 'rock'"),
         (PostprocessOptions(fill=(Fill("tree", "rock"),)), LegendError, "no class 'rock'"),
-        (PostprocessOptions(min_area=(ClassArea(Area(1, "px"), "x"),)), LegendError, "'x'"),
-        (PostprocessOptions(majority=Distance(1, "px")), InputError, "smooths nothing"),
+        (PostprocessOptions(min_area=(ClassArea(AreaSize(1, "px"), "x"),)), LegendError, "'x'"),
+        (PostprocessOptions(majority=Length(1, "px")), InputError, "smooths nothing"),
     ],
 )
 def test_what_does_not_fit_is_told(class_map, options, error, reason):
@@ -163,7 +163,7 @@ def test_pictures_have_no_square_metres(write_raster):
 
 
 def test_an_empty_map_and_unknown_values_are_refused(write_raster):
-    sieve = PostprocessOptions(min_area=(ClassArea(Area(2, "px")),))
+    sieve = PostprocessOptions(min_area=(ClassArea(AreaSize(2, "px")),))
     empty = write_raster("empty.tif", np.full((5, 5), 255, np.uint8), nodata=255)
     unknown = write_raster("unknown.tif", np.full((5, 5), 9, np.uint8))
 

@@ -4,23 +4,23 @@ from rasterio.crs import CRS
 
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
-from geoseg.raster.units import Distance
+from geoseg.raster.units import Length
 
 GRID = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 10, 10)
 
 
 def test_metres_are_measured_on_the_ground():
-    assert Distance(1.5, "m").in_pixels(GRID) == pytest.approx(3, abs=0.01)
-    assert Distance(2, "px").in_pixels(GRID) == 2
+    assert Length(1.5, "m").in_pixels(GRID) == pytest.approx(3, abs=0.01)
+    assert Length(2, "px").in_pixels(GRID) == 2
 
 
 def test_a_distance_of_less_than_a_pixel_is_refused():
     with pytest.raises(InputError, match=r"0\.4m is 0\.80 px, and a distance is at least 1 px"):
-        Distance(0.4, "m").in_pixels(GRID)
+        Length(0.4, "m").in_pixels(GRID)
 
 
 def test_metres_on_a_picture_without_a_place_are_refused():
     picture = Grid(None, Affine.identity(), 4, 4)
 
-    with pytest.raises(InputError, match="1m cannot be told in pixels without a CRS"):
-        Distance(1, "m").in_pixels(picture)
+    with pytest.raises(InputError, match="1m cannot be converted to pixels without a CRS"):
+        Length(1, "m").in_pixels(picture)

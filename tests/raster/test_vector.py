@@ -18,7 +18,7 @@ from geoseg.errors import EmptyError, GeosegError, GeosegWarning, VectorError
 from geoseg.labels.legend import IGNORE
 from geoseg.raster.facts import vector_facts
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import Area, BurntPolygons
+from geoseg.raster.polygons import AreaOfInterest, BurntPolygons
 from geoseg.raster.vector import is_vector, read_layer, read_polygons
 from geoseg.raster.window import Window, sliding_windows
 
@@ -182,7 +182,7 @@ def test_no_polygon_touches_nothing():
 def test_an_area_is_true_inside(write_polygons):
     path = write_polygons("aoi.geojson", [box(1, 1, 2, 2), box(2, 2, 2, 2)])
 
-    area = Area.open(path, grid(4, 5))
+    area = AreaOfInterest.open(path, grid(4, 5))
 
     assert area.read(grid(4, 5).window).astype(int).tolist() == [
         [0, 0, 0, 0, 0],
@@ -196,7 +196,7 @@ def test_an_area_elsewhere_is_refused(write_polygons):
     path = write_polygons("aoi.gpkg", [box(100, 100, 2, 2)])
 
     with pytest.raises(EmptyError, match=r"aoi\.gpkg: no polygon of the area lies on the raster"):
-        Area.open(path, grid())
+        AreaOfInterest.open(path, grid())
 
 
 HOUSE = [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]
@@ -382,7 +382,7 @@ def test_a_crs_that_does_not_lead_to_the_rasters_is_refused_with_the_file(
     with pytest.raises(
         VectorError, match=r"moon\.gpkg: nothing leads from the CRS of the polygons"
     ):
-        Area.open(path, grid())
+        AreaOfInterest.open(path, grid())
     assert capfd.readouterr() == ("", "")
 
 
@@ -409,7 +409,7 @@ def test_the_whole_world_covers_a_raster_whose_crs_does_not_reach_that_far():
     place = grid()
     world = gpd.GeoSeries([shapely.box(-180, -90, 180, 90)], crs="EPSG:4326")
 
-    assert Area(world, place).read(place.window).all()
+    assert AreaOfInterest(world, place).read(place.window).all()
 
 
 def test_nobody_is_asked_for_a_crs(tmp_path):
