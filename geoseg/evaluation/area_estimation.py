@@ -1,4 +1,4 @@
-"""A class map against a sample of points or polygons: accuracy and area as estimates."""
+"""Accuracy and area of a class map, estimated from a sample of points or polygons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from geoseg.raster.points import Plots, Points, read_sample
 from geoseg.text import as_text, is_null
 
 Z_95 = 1.959963984540054
-"""Half the width of a 95 % interval, in standard errors."""
+"""Half-width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +152,7 @@ class AreaEstimates:
         return float(np.sqrt((self.weights**2 * self._variances)[self._within].sum()))
 
 
-SQUARE_METRES = 10_000
-"""In a hectare."""
+SQUARE_METRES_PER_HECTARE = 10_000
 
 ESTIMATOR = "p_ij = W_i n_ij / n_i: W_i share of map class i by pixels, n by units of the sample"
 """How counts become proportions of the area (Olofsson et al. 2014, equation 4)."""
@@ -161,7 +160,7 @@ ESTIMATOR = "p_ij = W_i n_ij / n_i: W_i share of map class i by pixels, n by uni
 
 @dataclass(frozen=True, eq=False)
 class SampleEvaluation:
-    """What a sample says of a map."""
+    """Estimates of a map from a sample, and how they were made."""
 
     class_map: Path
     """The map."""
@@ -176,30 +175,30 @@ class SampleEvaluation:
     """Accuracy and area."""
 
     pixel_area: float | None
-    """Ground that a pixel covers, in square metres; None if the map has no CRS."""
+    """Area of a pixel on the ground, in square metres; None if the map has no CRS."""
 
     without_reference: int
-    """Units that nobody has given a class that counts, left out."""
+    """Units left out because they have no reference class."""
 
     without_map: int = 0
-    """Units in classes of the map that a legend map leaves out."""
+    """Units left out because the legend map leaves out their class of the map."""
 
     units: Literal["points", "polygons"] = "points"
-    """What was drawn."""
+    """Units of the sample."""
 
     purity: float = 1.0
-    """Mean share of a unit that has the class that it counts as in the map."""
+    """Mean share of a unit covered by its majority class in the map."""
 
     trained_share: float | None = None
-    """Share of the sampled ground that trained the map's model; None: that is not known."""
+    """Share of the sampled ground that trained the map's model; None: unknown."""
 
     knows_all_ground: bool = False
-    """Whether no more of it did."""
+    """Whether all of the training ground is known."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, with standard errors (``_se``) and half 95 % intervals (``_ci95``)."""
+        """All estimates, with standard errors (``_se``) and half 95 % intervals (``_ci95``)."""
         estimates, names = self.estimates, self.legend.names
-        hectares = (self.pixel_area or np.nan) / SQUARE_METRES
+        hectares = (self.pixel_area or np.nan) / SQUARE_METRES_PER_HECTARE
         pixels = int(estimates.pixels.sum())
         columns = {
             "name": names,
@@ -311,7 +310,7 @@ def evaluate_sample(
 
 
 class _Strata(NamedTuple):
-    """Classes of the map within which the sample was drawn, but for those left out."""
+    """Strata: the classes of the map that are not left out."""
 
     numbers: NDArray[np.int64]
     """(strata,) indices of classes of the map."""
@@ -357,7 +356,7 @@ def _truth(
 
 
 def _known(legend: Legend) -> dict[str, int]:
-    """Class indices by what a sample may call them."""
+    """Class indices by the names and values that a sample may use."""
     classes = list(enumerate(legend.classes))
     names = {each.name: index for index, each in classes}
     if isinstance(legend, MergedLegend):  # values are those of the reference's legend
@@ -386,7 +385,7 @@ def _refuse_other_map(
 
 
 def _with_errors(name: str, values: Any, errors: Any, scale: float = 1) -> dict[str, Any]:
-    """A figure, its standard error and half its 95 % interval."""
+    """An estimate, its standard error and half its 95 % interval."""
     return {
         name: values * scale,
         f"{name}_se": errors * scale,

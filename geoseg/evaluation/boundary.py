@@ -1,4 +1,4 @@
-"""Borders between classes: where they are, and how well those of a map follow the reference."""
+"""Borders between classes: pixels near them, boundary IoU and F1."""
 
 import math
 from dataclasses import dataclass, fields
@@ -61,8 +61,8 @@ Counts = NDArray[np.int64]
 def near_border(labels: Labels, distance: float) -> NDArray[np.bool_]:
     """Pixels that have one of another class within a distance.
 
-    What is unlabelled or without data is no class: it makes no border and is near none.
-    Neither does the map's edge make one.
+    Pixels that are unlabelled or without data have no class: they make no border and are near
+    none. The map's edge makes none either.
 
     Args:
         labels: (height, width) class indices; `IGNORE` where there is none.

@@ -1,4 +1,4 @@
-"""What a class's figures would be if it began at another score."""
+"""Scores: calibration, and metrics over score thresholds."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,7 +12,7 @@ from geoseg.prediction.scores import SCORE_STEPS
 from geoseg.raster.statistics import histogram
 
 BINS = 15
-"""Equal bins of the top score, as is customary."""
+"""Number of equal bins of the top score; 15 is customary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,10 @@ class Reliability(Additive):
 
 
 LEVELS = SCORE_STEPS + 1
-"""Scores are counted at the levels that are stored, 0/254 to 254/254."""
+"""Score levels that are counted: those that are stored, 0/254 to 254/254."""
 
-HAIR = 1e-4
-"""Of a level: a stored score that was decoded has its own level, whatever float32 makes of it."""
+LEVEL_TOLERANCE = 1e-4
+"""Share of a level by which a decoded score may be too low: the rounding error of float32."""
 
 Counts = NDArray[np.int64]
 
@@ -109,14 +109,14 @@ def score_levels(scores: NDArray[Any]) -> NDArray[np.uint8]:
     >>> score_levels(np.array([0.0, 0.5, 0.999, 1.0], np.float32)).tolist()
     [0, 127, 253, 254]
     """
-    return (scores * np.float32(SCORE_STEPS) + np.float32(HAIR)).astype(np.uint8)
+    return (scores * np.float32(SCORE_STEPS) + np.float32(LEVEL_TOLERANCE)).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCounts(Additive):
     """Pixels by class and by the level of that class's score, which add up over blocks and maps.
 
-    From them follow exact figures for every threshold that is a level: a pixel has the class if
+    Metrics are exact for every threshold that is a level: a pixel has the class if
     its score is at least the threshold, whatever the other classes score.
     """
 
@@ -220,25 +220,25 @@ def _from_above(counts: Counts) -> Counts:
     return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
-STEP = np.float32(1 / SCORE_STEPS + 1e-6)
-"""A class of the map may score this much less than the best: stored scores are rounded."""
+TIE_TOLERANCE = np.float32(1 / SCORE_STEPS + 1e-6)
+"""Difference up to which scores are equal, since stored scores are rounded."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreCounts(Additive):
-    """Pixels that map, reference and scores know; they add up over blocks and maps."""
+    """Pixels known to map, reference and scores, which add up over blocks and maps."""
 
     reliability: Reliability
-    """By their top score."""
+    """Pixels by their top score."""
 
     thresholds: ThresholdCounts
-    """By the score of each class."""
+    """Pixels by the score of each class."""
 
     without_scores: int = 0
-    """Pixels that map and reference know, and the scores do not."""
+    """Pixels known to map and reference but without scores."""
 
     other_class: int = 0
-    """Pixels whose class in the map is not the one that scores best."""
+    """Pixels whose class in the map does not have the best score."""
 
     @classmethod
     def zeros(cls, classes: int) -> Self:
@@ -270,7 +270,7 @@ class ScoreCounts(Additive):
         own = np.stack([band[known] for band in scores])
         truth, found = reference[known], predicted[known]
         top, of_map = own.max(axis=0), own[found, np.arange(len(found))]
-        best, others = found.copy(), of_map < top - STEP
+        best, others = found.copy(), of_map < top - TIE_TOLERANCE
         best[others] = own[:, others].argmax(axis=0)
         return cls(
             Reliability.count(top, best == truth),

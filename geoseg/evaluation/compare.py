@@ -233,7 +233,7 @@ def run_counters(
 
     Args:
         opened: The map and its reference.
-        counters: What is counted.
+        counters: The counters.
         workers: Threads.
         watch: Shows progress over the blocks.
     """

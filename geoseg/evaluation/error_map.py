@@ -51,14 +51,14 @@ class ErrorLegend:
 
     @classmethod
     def of(cls, legend: Legend, confusion: ConfusionMatrix) -> Self:
-        """The classes that maps need, the commonest confusion first.
+        """Make the classes, the commonest confusion first.
 
         Args:
             legend: Of the maps and their references.
-            confusion: Of all maps that are to have the same colours.
+            confusion: Counts of all maps that share the colours.
 
         Raises:
-            LegendError: If what is right takes all values.
+            LegendError: If the correct classes alone take all values.
         """
         wrong = confusion.confusions
         room = MAX_CLASSES - len(legend)
@@ -247,7 +247,7 @@ def survey_errors(
         counts: What `compare` has counted.
         legend: Their classes.
         errors: The classes of error maps.
-        wanted: What is made.
+        wanted: Error map to write, error windows to rank.
         options: How the reference is read.
         aoi: Polygons of the area that counts.
         ground: GeoSeries of the area that counts.

@@ -215,7 +215,7 @@ def _of_reference(evaluation: Evaluation) -> list[str]:
     found = []
     if len(absent) == len(names) - 1 > 0:
         only = next(name for name, pixels in zip(names, support, strict=True) if pixels)
-        found.append(f"the reference holds one class only, {only!r}: its figures say little")
+        found.append(f"the reference holds one class only, {only!r}: its metrics say little")
     elif absent:
         them = "it" if len(absent) == 1 else "them"
         found.append(f"no pixel of {listed(absent)} in the reference: the means leave {them} out")

@@ -11,9 +11,9 @@ from geoseg.evaluation.text import merged_lines
 from geoseg.raster.atomic import staged
 from geoseg.raster.folders import EVALUATION
 
-LEGEND_OF_TABLE = "estimates +- half their 95 % interval; accuracies in %"
+TABLE_LEGEND = "estimates +- half their 95 % interval; accuracies in %"
 
-POLYGONS = (
+POLYGON_NOTE = (
     "each polygon counts once, whatever its size, as the map's class of most of its pixels "
     "({:.1f} % of them on average): p_ij = W_i n_ij / n_i, W_i by pixels, n by polygons"
 )
@@ -28,7 +28,7 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
 
     Args:
         folder: To write.
-        evaluation: What is to be told.
+        evaluation: The estimates.
         overwrite: Whether to replace an earlier report.
 
     Raises:
@@ -47,8 +47,8 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
 
 def sample_table(evaluation: SampleEvaluation) -> str:
     """Accuracy and area of each class, and overall."""
-    figures = evaluation.to_dict()
-    rows = figures["classes"]
+    record = evaluation.to_dict()
+    rows = record["classes"]
     unit, scale = ("ha", "area_ha") if evaluation.pixel_area else ("px", "area_pixels")
     mapped = "mapped_ha" if evaluation.pixel_area else "mapped_pixels"
     width = max(len("class"), *(len(row["name"]) for row in rows))
@@ -66,8 +66,8 @@ def sample_table(evaluation: SampleEvaluation) -> str:
         told = " ".join(f"{cell:>{size}}" for cell, size in zip(cells, columns, strict=True))
         lines.append(f"{row['name']:<{width}} {row['points']:>8} {told}")
     overall = (
-        f"overall accuracy {_percent(figures, 'overall_accuracy')} from {figures['points']} "
-        f"{evaluation.units}; {figures['without_reference']} without a reference left out"
+        f"overall accuracy {_percent(record, 'overall_accuracy')} from {record['points']} "
+        f"{evaluation.units}; {record['without_reference']} without a reference left out"
     )
     lines += ["", overall]
     if evaluation.trained_share:
@@ -77,10 +77,10 @@ def sample_table(evaluation: SampleEvaluation) -> str:
         lines.append(f"{share} of this ground trained the model; {honest}")
     if evaluation.without_map:
         lines.append(f"{evaluation.without_map} in classes of the map that are left out")
-    lines += merged_lines(figures["merged_classes"] or [])
+    lines += merged_lines(record["merged_classes"] or [])
     if evaluation.units == "polygons":
-        lines.append(POLYGONS.format(100 * evaluation.purity))
-    return "\n".join([*lines, LEGEND_OF_TABLE])
+        lines.append(POLYGON_NOTE.format(100 * evaluation.purity))
+    return "\n".join([*lines, TABLE_LEGEND])
 
 
 def _percent(row: dict[str, Any], name: str) -> str:
@@ -98,7 +98,7 @@ def _amount(row: dict[str, Any], name: str, unit: str) -> str:
 
 
 def _digits(unit: str, value: float) -> int:
-    """Small areas in hectares are told with decimals."""
+    """Decimals of an area: two for small ones in hectares."""
     if unit == "px":
         return 0
     return 0 if value >= 1000 else 2  # noqa: PLR2004

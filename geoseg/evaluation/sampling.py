@@ -1,4 +1,4 @@
-"""What a stratified sample says of a map: accuracy and area, with standard errors."""
+"""Stratified samples of a class map: drawing points, and the map's class at each unit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,15 @@ from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.points import Plots, Points, write_points
 from geoseg.raster.window import Window, blocks
 
-BLOCK = 2048
-"""Side of the parts in which a large plot is read, in pixels."""
+PLOT_BLOCK_SIDE = 2048
+"""Side of the blocks in which a large plot is read, in pixels."""
 
-NOWHERE = Points(np.empty(0, np.int64), np.empty(0, np.int64), {})
+NO_POINTS = Points(np.empty(0, np.int64), np.empty(0, np.int64), {})
 """No points."""
 
 
-class Seen(NamedTuple):
-    """What the map has at the units of a sample."""
+class MapClasses(NamedTuple):
+    """Classes of the map at the units of a sample."""
 
     classes: NDArray[np.uint8]
     """(n,) class indices; `IGNORE` where the map has none."""
@@ -41,7 +41,7 @@ def look_up(
     classes: int,
     trained: TrainedGround | None,
     watch: Watch,
-) -> tuple[NDArray[np.int64], Seen, int]:
+) -> tuple[NDArray[np.int64], MapClasses, int]:
     """Pixels of each class in the map, its class at each point, and pixels that trained its model.
 
     Args:
@@ -52,7 +52,7 @@ def look_up(
         watch: Shows progress over the blocks.
     """
     mapped, seen = np.zeros(classes, np.int64), 0
-    points = sample if isinstance(sample, Points) else NOWHERE
+    points = sample if isinstance(sample, Points) else NO_POINTS
     found = np.full(len(points.rows), IGNORE, np.uint8)
     blocks = class_map.blocks()
     for block in watch(blocks, len(blocks)):
@@ -63,10 +63,10 @@ def look_up(
         rows, cols = points.rows - block.row_off, points.cols - block.col_off
         here = (rows >= 0) & (rows < block.height) & (cols >= 0) & (cols < block.width)
         found[here] = labels[rows[here], cols[here]]
-    return mapped, Seen(found, np.ones(len(found))), seen
+    return mapped, MapClasses(found, np.ones(len(found))), seen
 
 
-def majorities(class_map: ClassMap, plots: Plots, class_of: NDArray[np.int64]) -> Seen:
+def majorities(class_map: ClassMap, plots: Plots, class_of: NDArray[np.int64]) -> MapClasses:
     """The class of most pixels of each plot, the first of equals.
 
     Args:
@@ -79,7 +79,7 @@ def majorities(class_map: ClassMap, plots: Plots, class_of: NDArray[np.int64]) -
     most, total = votes.argmax(axis=1), votes.sum(axis=1)
     same = class_of[most][:, None] == class_of
     found = np.where(total > 0, most, IGNORE).astype(np.uint8)
-    return Seen(found, (votes * same).sum(axis=1) / np.maximum(total, 1))
+    return MapClasses(found, (votes * same).sum(axis=1) / np.maximum(total, 1))
 
 
 def _votes(class_map: ClassMap, plots: Plots, number: int, classes: int) -> NDArray[np.int64]:
@@ -89,7 +89,7 @@ def _votes(class_map: ClassMap, plots: Plots, number: int, classes: int) -> NDAr
         return votes
     parts = [
         part.moved(around.row_off, around.col_off)
-        for part in blocks(around.height, around.width, rows=BLOCK, cols=BLOCK)
+        for part in blocks(around.height, around.width, rows=PLOT_BLOCK_SIDE, cols=PLOT_BLOCK_SIDE)
     ]
     covers = any(plots.read(number, part).any() for part in parts)
     for part in parts:
@@ -102,7 +102,7 @@ def _votes(class_map: ClassMap, plots: Plots, number: int, classes: int) -> NDAr
 def allocate(
     mapped: NDArray[np.int64], points: int, *, least: int, equal: bool
 ) -> NDArray[np.int64]:
-    """How many points each class of a map gets.
+    """Number of points that each class of a map gets.
 
     Shares that would be smaller than ``least`` are raised to it, and the others share what is
     left by their pixels (or equally). No class gets more points than it has pixels.
@@ -155,12 +155,12 @@ SYMBOLS = (
     Symbol(rule=f"coalesce(\"{REFERENCE}\", '') = ''", label="to fill in", color=(255, 196, 0)),
     Symbol(label="filled in", color=(26, 150, 65), opacity=1),
 )
-"""How QGIS shows the points: none tells what the map says."""
+"""How QGIS shows the points; their colours do not reveal the map's class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
-    """How many points, and where."""
+    """Options of a sample."""
 
     points: int = option(500, min=1, group=CALL, help="Points all together.")
     min_per_class: int = option(
@@ -175,7 +175,7 @@ class SamplingOptions:
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What was drawn."""
+    """Counts of a sample."""
 
     points: NDArray[np.int64]
     """(classes,) points."""
@@ -195,9 +195,9 @@ def sample_points(
 ) -> Sampling:
     """Draw pixels of a class map at random, so many of each class, and write their centres.
 
-    Within a class every pixel has the same chance and none is drawn twice; what has no data
-    has none. The points come in random order, so that nobody who looks at them one after the
-    other knows what the map says.
+    Within a class every pixel has the same chance and none is drawn twice; pixels without
+    data are not drawn. The points come in random order, so that their order does not reveal the
+    class of the map.
 
     Args:
         path: The class map.

@@ -287,7 +287,7 @@ def test_the_headline_says_over_what_it_was_counted(geoseg, maps, write_polygons
     ("truth", "warning"),
     [
         ([5, 9, 5, 9], ""),
-        ([9, 9, 9, 255], "the reference holds one class only, 'bright': its figures say little"),
+        ([9, 9, 9, 255], "the reference holds one class only, 'bright': its metrics say little"),
         ([5, 9] + [255] * 46, "only 4.2 % of the map is counted"),
     ],
 )

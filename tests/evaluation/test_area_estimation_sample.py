@@ -150,7 +150,7 @@ def test_a_polygon_has_the_class_of_most_of_its_pixels_and_counts_once(estimate_
 
 def test_a_large_polygon_is_read_in_parts(estimate_plots, monkeypatch):
     whole = estimate_plots([plot(0, 0, 6, 2), plot(4, 0, 1, 2)], ["building", "tree"])
-    monkeypatch.setattr("geoseg.evaluation.sampling.BLOCK", 1)
+    monkeypatch.setattr("geoseg.evaluation.sampling.PLOT_BLOCK_SIDE", 1)
     parts = estimate_plots([plot(0, 0, 6, 2), plot(4, 0, 1, 2)], ["building", "tree"])
 
     assert parts.to_dict()["counts"] == whole.to_dict()["counts"]
