@@ -173,8 +173,9 @@ def _all_values(counts: EvaluationCounts) -> dict[tuple[str, str], Any]:
         for name, value in values_of(group, counts).items()
     }
     found["confusion", "shares"] = divide(confusion.counts, confusion.support[:, None])
-    for name in titles("objects") if objects else ():
-        found["objects", name] = np.array([values_of("objects", each)[name] for each in objects])
+    of_objects = [values_of("objects", each) for each in objects]
+    for name in titles("objects") if of_objects else ():
+        found["objects", name] = np.array([each[name] for each in of_objects])
     return found
 
 
