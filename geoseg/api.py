@@ -113,7 +113,6 @@ def train(
         overwrite: Whether to replace an earlier training.
         given: Fields of `TrainOptions`.
     """
-    from geoseg.prediction.stitched import stitched_confusion
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import train
 
@@ -124,7 +123,6 @@ def train(
         Path(patches),
         Path(output),
         options=chosen,
-        validate=stitched_confusion if chosen.validate_stitched else None,
         resume=resume,
         overwrite=overwrite,
         quiet=True,

@@ -21,12 +21,14 @@ from geoseg.commands.legends import (
 )
 from geoseg.commands.survey import Errors, match_orthos
 from geoseg.errors import NoPolygonError
-from geoseg.evaluation.options import EvaluateOptions
+from geoseg.evaluation.options import EvaluateOptions, Reading
 from geoseg.text import subject
 
 if TYPE_CHECKING:
+    from geoseg.evaluation.comparison import EvaluationCounts, Measures, Pair
+    from geoseg.evaluation.evaluation import Evaluation
     from geoseg.labels.legend import Legend
-    from geoseg.patches.record import Split
+    from geoseg.labels.reference import ReferenceOptions
 
 FEW_BLOCKS = 30
 """With fewer than this, bounds of metrics are not to be trusted much."""
@@ -78,9 +80,6 @@ def evaluate(
 ) -> None:
     """Compute per-class metrics of class maps against reference maps, or a sample of points."""
     from geoseg.evaluation.compare import pair_maps
-    from geoseg.evaluation.evaluation import Evaluation
-    from geoseg.evaluation.report import write_report
-    from geoseg.evaluation.text import table_of
     from geoseg.raster.folders import EVALUATION
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters, find_references
@@ -111,25 +110,38 @@ def evaluate(
     pairs = pair_maps(paths, references, by=pair, scores=rasters)
     coding = options.reference.coding
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
-    ground = _ground(options.patches, options.split) if options.patches else None
-    measures = options.measures(classes)
+    options.measures(classes)  # refuses unknown classes before anything is read
     orthos = match_orthos(pairs, options.orthos, by_name=pair == "name")
     errors = Errors(pairs, options, orthos, with_report=output is not None, overwrite=overwrite)
     regions = options.by.path if options.by else None
     named += [references, rasters, regions, [*orthos.values()]]
     shared.reserve(ctx, [*outputs, *map(Output, errors.outputs())], named, overwrite=overwrite)
-    reading: dict[str, Any] = {"options": options.reference, "aoi": options.aoi, "ground": ground}
-    batch = Batch(talk)
-    done = _compare_all(
-        pairs, batch, talk, legend=classes, measures=measures, workers=options.threads, **reading
-    )
+    _evaluate_maps(classes, options, errors, output, talk, json=json)
+
+
+def _evaluate_maps(
+    legend: "Legend",
+    options: EvaluateOptions,
+    errors: Errors,
+    output: Path | None,
+    talk: Talk,
+    *,
+    json: bool,
+) -> None:
+    """Compare all maps, and write and print what comes of it."""
+    from geoseg.evaluation.evaluation import Evaluation
+    from geoseg.evaluation.report import write_report
+    from geoseg.evaluation.text import table_of
+
+    measures, reading, batch = options.measures(legend), options.reading(), Batch(talk)
+    done = _compare_all(errors.pairs, batch, talk, legend, measures, reading, options.threads)
     if not done:
         batch.finish()
-    report = Evaluation(dict(done), classes, measures, reading=options.record)
+    report = Evaluation(dict(done), legend, measures, reading=options.record)
     _warn(report, options.reference, talk)
     report, panels = errors.survey(report, reading, talk)
     if output is not None:
-        write_report(output, report, overwrite=overwrite, panels=panels)
+        write_report(output, report, overwrite=errors.overwrite, panels=panels)
     _tell(report, partial(table_of, width=width_of_terminal()), json=json)
     batch.finish()
 
@@ -179,7 +191,15 @@ def _evaluate_sample(
     return estimates, sample_table
 
 
-def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any) -> list[Any]:
+def _compare_all(
+    pairs: Sequence["Pair"],
+    batch: Batch,
+    talk: Talk,
+    legend: "Legend",
+    measures: "Measures",
+    reading: Reading,
+    workers: int,
+) -> list[tuple["Pair", "EvaluationCounts"]]:
     """Hold maps against their references.
 
     A map on which no polygon lies is all background if there are polygons on another one. One
@@ -193,11 +213,13 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
     blank: list[str] = []
     outside: list[str] = []
 
-    def work(pair: Any) -> tuple[Any, Any]:
-        return pair, compare(pair, watch=talk.watch(pair.name), **choices)
+    def work(pair: "Pair") -> tuple["Pair", "EvaluationCounts"] | None:
+        watch = talk.watch(pair.name)
+        counts = compare(pair, legend, measures=measures, workers=workers, watch=watch, **reading)
+        return pair, counts
 
-    def without_polygons(pair: Any, error: NoPolygonError, others: Sequence[Any]) -> Any:
-        if others and error.paths <= {choices["aoi"]}:  # patches have no path
+    def without_polygons(pair: "Pair", error: NoPolygonError, others: Sequence[Any]) -> Any:
+        if others and error.paths <= {reading["aoi"]}:  # patches have no path
             outside.append(pair.class_map.name)
             return None
         proven = {path for other, _ in others for path in other.references}
@@ -209,21 +231,14 @@ def _compare_all(pairs: Sequence[Any], batch: Batch, talk: Talk, **choices: Any)
 
     found = batch.run(pairs, work, once_more=without_polygons)
     if blank:
-        fate = choices["options"].blank_ground(choices["legend"])
+        fate = reading["options"].blank_ground(legend)
         talk.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
     if outside:
         talk.say(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
     return [each for each in found if each is not None]
 
 
-def _ground(patches: Path, split: "Split") -> Any:
-    """Where the patches of a split are, a GeoSeries."""
-    from geoseg.patches.patch_set import PatchSet  # with geopandas, which rasters alone do not need
-
-    return PatchSet.open(patches).footprints(split)
-
-
-def _warn(report: Any, reading: Any, talk: Talk) -> None:
+def _warn(report: "Evaluation", reference: "ReferenceOptions", talk: Talk) -> None:
     """What may spoil the figures, and what the user may not have thought of.
 
     Raises:
@@ -241,7 +256,7 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
             f"{pooled.unknown_ground} of {len(report.counts)} map(s) do not say, or not in "
             f"full, which ground trained their model"
         )
-    for hint in _hints(report, reading):
+    for hint in _hints(report, reference):
         talk.say(f"hint: {hint}")
     if measures.by and not pooled.regions:
         raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
@@ -255,7 +270,7 @@ def _warn(report: Any, reading: Any, talk: Talk) -> None:
         )
 
 
-def _hints(report: Any, reading: Any) -> list[str]:
+def _hints(report: "Evaluation", reference: "ReferenceOptions") -> list[str]:
     """What is to be said of the other coding of ISPRS, and of polygons that cover little."""
     from geoseg.labels.pixel_classes import hints_at_other_coding
     from geoseg.patches.class_shares import hint_at_few_polygons
@@ -265,7 +280,7 @@ def _hints(report: Any, reading: Any) -> list[str]:
     if hints := hints_at_other_coding(report.pooled.meanings, legend):
         return hints
     drawn = any(is_vector(path) for pair in report.counts for path in pair.references)
-    told = reading.labelled_areas is not None or reading.only_polygons
+    told = reference.labelled_areas is not None or reference.only_polygons
     if not drawn or told or legend.background is None:
         return []
     covered = 1 - confusion.support[legend.background_index] / confusion.total

@@ -13,7 +13,7 @@ from geoseg.commands.console import Talk
 if TYPE_CHECKING:
     from geoseg.evaluation.comparison import Pair
     from geoseg.evaluation.evaluation import Evaluation
-    from geoseg.evaluation.options import EvaluateOptions
+    from geoseg.evaluation.options import EvaluateOptions, Reading
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Errors:
         return [file for path in paths for file in (path, *sidecars(path))]
 
     def survey(
-        self, report: "Evaluation", reading: Mapping[str, Any], talk: Talk
+        self, report: "Evaluation", reading: "Reading", talk: Talk
     ) -> tuple["Evaluation", list[Any]]:
         """Write error maps and look for the worst windows.
 

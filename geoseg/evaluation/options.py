@@ -3,7 +3,7 @@
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 from geoseg.errors import LegendError
 from geoseg.evaluation.comparison import Bootstrap, Measures, RegionSource
@@ -12,6 +12,7 @@ from geoseg.evaluation.error_map import WINDOW_SIDE
 from geoseg.labels.legend import Legend
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.options import CALL, aoi_option, option, seed_option
+from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Split
 from geoseg.postprocess.components import (
     CONNECTIVITY,
@@ -28,6 +29,19 @@ METRICS, INTERVALS, ERRORS = "Metrics", "Confidence intervals", "Errors"
 
 MOST_THREADS = 4
 """More by default would only take memory: a third of the work is done by one at a time."""
+
+
+class Reading(TypedDict):
+    """How maps and references are read: keywords of all that does so."""
+
+    options: ReferenceOptions
+    """How references name classes."""
+
+    aoi: Path | None
+    """Polygons of the area that counts."""
+
+    ground: Any
+    """GeoSeries of the area that counts; None: all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +176,17 @@ class EvaluateOptions:
             by=self.by,
             bootstrap=bootstrap,
         )
+
+    def reading(self) -> Reading:
+        """How maps and references are read.
+
+        Raises:
+            PatchSetError: If the patch set is missing or damaged.
+        """
+        ground = None
+        if self.patches is not None:
+            ground = PatchSet.open(self.patches).footprints(self.split)
+        return {"options": self.reference, "aoi": self.aoi, "ground": ground}
 
     @property
     def record(self) -> dict[str, str | bool | float | None]:
