@@ -74,7 +74,7 @@ def _of_the_set(patch_set: PatchSet, scans: Scans) -> Iterator[str]:
             f"--bands {bands}"
         )
     if scans.is_gray[read].all() and read.any():
-        yield "all bands are the same: grey pictures stored as colours"
+        yield "all bands are the same: grey images stored as colours"
     black = int(np.count_nonzero(scans.black >= MIN_BLACK_SHARE))
     if black and patch_set.record.read.nodata is None:
         share = f"{MIN_BLACK_SHARE:.0%}"

@@ -1,4 +1,4 @@
-"""The report folder: findings as JSON, as a page to open in a browser, and as pictures."""
+"""The folder of a check: findings as JSON, as an HTML page and as images."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -138,7 +138,7 @@ def write_cleaned(folder: Path, patch_set: PatchSet, kept: Sequence[int]) -> Non
 
 
 def _measured(whole: PatchSet, left: PatchSet) -> PatchSetRecord:
-    """The record, with the figures of the training patches that are left."""
+    """The record, with the statistics of the training patches that are left."""
     record = whole.record
     total = BandStatistics.empty(record.bands)
     for patch in left.in_split("train"):

@@ -1,1 +1,1 @@
-"""Metrics, maps and runs as pages and pictures; what a file or folder is."""
+"""Metrics, maps and runs as pages and images; descriptions of files and folders."""

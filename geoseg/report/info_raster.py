@@ -173,9 +173,9 @@ def _storage(found: RasterFacts) -> str:
 
 
 def _data(found: RasterFacts) -> str:
-    told = f"{found.valid_share:.1%} valid"
+    valid = f"{found.valid_share:.1%} valid"
     hidden = f"hidden by {found.mask}" if found.mask else "no nodata, mask or alpha"
-    return f"{told} ({hidden}){', from a sample' if found.is_sampled else ''}"
+    return f"{valid} ({hidden}){', from a sample' if found.is_sampled else ''}"
 
 
 def _classes(found: RasterFacts, tags: dict[str, Any], legend: Legend | None) -> str:

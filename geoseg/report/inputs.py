@@ -92,14 +92,14 @@ class SceneFiles:
     references: tuple[Path, ...] = ()
     """References, if known; each fills what those before it leave unlabelled."""
 
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     """Orthophotos and other rasters."""
 
     reading: Reading = field(default_factory=Reading)
     """How map and reference are read."""
 
     bands: BandChoice = field(default_factory=BandChoice)
-    """Bands of the pictures that are shown."""
+    """Bands of the images that are shown."""
 
     headers: Headers = field(default_factory=Headers)
     """Headers that have been read."""
@@ -107,7 +107,7 @@ class SceneFiles:
     @property
     def first(self) -> Path:
         """The file on whose pixels the others are shown."""
-        return self.class_map or self.pictures[0]
+        return self.class_map or self.images[0]
 
     @property
     def header(self) -> Header:
@@ -151,7 +151,7 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
     rasters, headers = _rasters([path for path in inputs if path not in known]), Headers()
     legend = options.reading.legend
     maps = [path for path in rasters if _is_map(headers[path], legend)]
-    pictures = dict.fromkeys([*(path for path in rasters if path not in maps), *options.orthos])
+    images = dict.fromkeys([*(path for path in rasters if path not in maps), *options.orthos])
     scenes, missing = [], []
     for folder in folders[EVALUATION]:
         found, gone = read_evaluated(folder, references=not options.without_reference)
@@ -166,7 +166,7 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
         for path in maps
         if path.resolve() not in evaluated
     ]
-    scenes = _with_pictures(_with_references(scenes, options.references), pictures, headers)
+    scenes = _with_images(_with_references(scenes, options.references), images, headers)
     names = unique_names([scene.first for scene in scenes])
     return Named(
         scenes=tuple(
@@ -298,26 +298,26 @@ def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> lis
     ]
 
 
-def _with_pictures(
-    scenes: Sequence[SceneFiles], pictures: Iterable[Path], headers: Headers
+def _with_images(
+    scenes: Sequence[SceneFiles], images: Iterable[Path], headers: Headers
 ) -> list[SceneFiles]:
-    """Scenes with the pictures of their ground; pictures of other ground are scenes too."""
+    """Scenes with the images of their ground; images of other ground are scenes too."""
     shown = list(scenes)
-    for path in pictures:
+    for path in images:
         numbers = [
             number
             for number, scene in enumerate(shown)
             if _belongs(path, scene, headers, several=len(scenes) > 1)
         ]
         for number in numbers:
-            shown[number] = replace(shown[number], pictures=(*shown[number].pictures, path))
+            shown[number] = replace(shown[number], images=(*shown[number].images, path))
         if not numbers:
-            shown.append(SceneFiles(pictures=(path,), headers=headers))
+            shown.append(SceneFiles(images=(path,), headers=headers))
     return [_with_source(scene) for scene in shown]
 
 
 def _belongs(path: Path, scene: SceneFiles, headers: Headers, *, several: bool) -> bool:
-    """Whether a picture shows the ground of a scene.
+    """Whether a image shows the ground of a scene.
 
     Without a georeference only the size tells; of several maps it belongs to those that were
     made of it.
@@ -331,12 +331,12 @@ def _belongs(path: Path, scene: SceneFiles, headers: Headers, *, several: bool) 
 
 
 def _with_source(scene: SceneFiles) -> SceneFiles:
-    """A map without a picture is shown with the orthophoto beside it that it was made of."""
-    if scene.pictures or scene.class_map is None:
+    """A map without a image is shown with the orthophoto beside it that it was made of."""
+    if scene.images or scene.class_map is None:
         return scene
     beside = scene.class_map.parent / (scene.header.source or scene.class_map.name)
     if beside == scene.class_map or not beside.is_file():
         return scene
     if not share_ground(scene.headers[beside].grid, scene.header.grid):
         return scene
-    return replace(scene, pictures=(beside,))
+    return replace(scene, images=(beside,))

@@ -116,7 +116,7 @@ class PageLayer(Protocol):
     """A raster or polygons as a page shows them."""
 
     @property
-    def kind(self) -> Literal["picture", "classes"]:
+    def kind(self) -> Literal["image", "classes"]:
         """Whether a read gives colours or class indices."""
         ...
 
@@ -138,7 +138,7 @@ class PageLayer(Protocol):
         """Release files."""
 
 
-class PictureLayer:
+class ImageLayer:
     """An orthophoto or any other raster in the colours of `painter_of`.
 
     Raises:
@@ -146,7 +146,7 @@ class PictureLayer:
         RasterError: If the file cannot be read.
     """
 
-    kind: Literal["picture"] = "picture"
+    kind: Literal["image"] = "image"
 
     def __init__(self, path: Path, grid: Grid, *, bands: BandChoice | None = None) -> None:
         self.title = path.name

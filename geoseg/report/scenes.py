@@ -16,7 +16,7 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window, blocks
 from geoseg.report.inputs import SceneFiles
-from geoseg.report.layers import PageLayer, PictureLayer, open_map, open_references
+from geoseg.report.layers import ImageLayer, PageLayer, open_map, open_references
 from geoseg.report.tiles import TILE, Frame
 
 HECTARE_M2 = 10_000
@@ -36,7 +36,7 @@ class Scene:
     """Its place and scale."""
 
     layers: dict[str, PageLayer]
-    """Layers by role: picture, picture2, ..., map, reference."""
+    """Layers by role: image, image2, ..., map, reference."""
 
     legend: Legend | None = None
     """Classes of map and reference."""
@@ -137,9 +137,9 @@ def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
         def keep(role: str, layer: PageLayer) -> None:
             layers[role] = stack.enter_context(closing(layer))
 
-        for number, path in enumerate(files.pictures, 1):
-            role = "picture" if number == 1 else f"picture{number}"
-            keep(role, PictureLayer(path, grid, bands=files.bands))
+        for number, path in enumerate(files.images, 1):
+            role = "image" if number == 1 else f"image{number}"
+            keep(role, ImageLayer(path, grid, bands=files.bands))
         if files.class_map:
             legend = reading.legend_of(files.class_map, tags, compared=bool(files.references))
             keep("map", open_map(files.class_map, legend, grid, reading, exact=exact))

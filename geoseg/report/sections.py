@@ -314,6 +314,7 @@ def _chart(title: str, epochs: Sequence[float], curves: Mapping[str, NDArray[np.
     """Curves over epochs, as SVG that depends on nothing but the numbers."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=CHART_INCHES, layout="constrained")
     axes = figure.subplots()
@@ -322,6 +323,7 @@ def _chart(title: str, epochs: Sequence[float], curves: Mapping[str, NDArray[np.
             epochs, values, label=name, marker="." if len(epochs) <= MAX_MARKED_EPOCHS else None
         )
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     file = io.BytesIO()

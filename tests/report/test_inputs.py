@@ -24,8 +24,8 @@ def test_a_map_is_shown_with_what_shares_its_ground(files, write_raster):
     both, alone = named.scenes
     assert (both.name, both.class_map) == ("map", files["map"])
     assert both.references == (files["reference"],)
-    assert both.pictures == (files["ortho"],)
-    assert (alone.class_map, alone.pictures) == (None, (far,))
+    assert both.images == (files["ortho"],)
+    assert (alone.class_map, alone.images) == (None, (far,))
 
 
 def test_an_orthophoto_of_other_ground_is_told_of(files, write_raster):
@@ -78,7 +78,7 @@ def test_what_is_for_references_is_told_of_without_any(files):
 def test_the_orthophoto_beside_a_map_is_found(files):
     [scene] = sort_inputs([files["map"]], ShowOptions()).scenes
 
-    assert scene.pictures == (files["ortho"],)
+    assert scene.images == (files["ortho"],)
 
 
 def test_without_georeference_a_map_is_shown_with_what_it_was_made_of(write_raster, write_map):
@@ -93,7 +93,7 @@ def test_without_georeference_a_map_is_shown_with_what_it_was_made_of(write_rast
 
     scenes = sort_inputs(maps, ShowOptions(orthos=tuple(photos))).scenes
 
-    assert [scene.pictures for scene in scenes] == [(photos[0],), (photos[1],)]
+    assert [scene.images for scene in scenes] == [(photos[0],), (photos[1],)]
 
 
 def test_an_evaluation_brings_its_maps_and_says_what_is_gone(files, tmp_path):
@@ -154,4 +154,4 @@ def test_a_folder_of_rasters_gives_them_all(files, tmp_path):
 
     [scene] = sort_inputs([tmp_path], ShowOptions()).scenes
 
-    assert set(scene.pictures) == {files["ortho"], files["reference"]}
+    assert set(scene.images) == {files["ortho"], files["reference"]}

@@ -10,7 +10,7 @@ from geoseg.labels.render import BandChoice
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window
-from geoseg.report.layers import PictureLayer, Reading, open_map
+from geoseg.report.layers import ImageLayer, Reading, open_map
 
 LEGEND = Legend.from_dict(
     {
@@ -47,7 +47,7 @@ def test_a_picture_without_georeference_must_be_of_the_same_size(write_raster):
     place = Grid(None, Affine.identity(), 5, 4)
 
     with pytest.raises(GridMismatchError, match="georeference it"):
-        PictureLayer(path, place)
+        ImageLayer(path, place)
 
 
 RGB = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
@@ -69,7 +69,7 @@ def test_a_picture_shows_what_gdal_reads_where_it_is_valid(write_raster, bands, 
     image[3:] = 255 * (image[3:] > 99)
     path = write_raster("ortho.tif", image, **profile)
 
-    picture = read_all(PictureLayer(path, grid_of(path)), grid_of(path))
+    picture = read_all(ImageLayer(path, grid_of(path)), grid_of(path))
 
     with rasterio.open(path) as file:
         shown = file.dataset_mask()
@@ -80,7 +80,7 @@ def test_a_picture_shows_what_gdal_reads_where_it_is_valid(write_raster, bands, 
 def test_a_mask_of_values_is_not_black_but_in_distinct_colours(write_raster):
     path = write_raster("mask.tif", np.array([[0, 1, 255], [1, 0, 255]], np.uint8))
 
-    picture = read_all(PictureLayer(path, grid_of(path)), grid_of(path))
+    picture = read_all(ImageLayer(path, grid_of(path)), grid_of(path))
 
     assert len(np.unique(picture[..., :3].reshape(-1, 3), axis=0)) == 3
     assert picture[..., :3].any(axis=-1).all()
@@ -89,7 +89,7 @@ def test_a_mask_of_values_is_not_black_but_in_distinct_colours(write_raster):
 def test_a_layer_shows_the_bands_that_are_wanted(write_raster):
     image = np.arange(4, dtype=np.uint8)[:, None, None].repeat(3, 2)
     path = write_raster("ortho.tif", image, photometric="minisblack", alpha="no")
-    layer = PictureLayer(path, grid_of(path), bands=BandChoice(numbers=(4, 1, 2)))
+    layer = ImageLayer(path, grid_of(path), bands=BandChoice(numbers=(4, 1, 2)))
 
     assert read_all(layer, grid_of(path))[0, 0].tolist() == [3, 0, 1, 255]
 
@@ -116,7 +116,7 @@ def test_a_shrunk_picture_is_a_mean_and_keeps_its_hole(write_raster):
     image[:, :4, :4] = 0
     path = write_raster("ortho.tif", image, nodata=0)
 
-    picture = read_all(PictureLayer(path, grid_of(path)), grid_of(path), 4)
+    picture = read_all(ImageLayer(path, grid_of(path)), grid_of(path), 4)
 
     assert picture[..., 0].tolist() == [[0, 200], [100, 200]]
     assert picture[..., 3].tolist() == [[0, 255], [255, 255]]
@@ -125,7 +125,7 @@ def test_a_shrunk_picture_is_a_mean_and_keeps_its_hole(write_raster):
 def test_a_part_is_read_as_it_is_in_the_whole(write_raster):
     image = np.random.default_rng(0).integers(0, 65535, (3, 40, 50), dtype=np.uint16)
     path = write_raster("ortho.tif", image)
-    layer = PictureLayer(path, grid_of(path))
+    layer = ImageLayer(path, grid_of(path))
     window = Window(row_off=8, col_off=16, height=16, width=20)
 
     part = layer.read(window, 2)

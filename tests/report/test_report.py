@@ -64,9 +64,9 @@ def test_a_page_holds_the_layers_and_nothing_from_elsewhere(files, written):
     report, page = written([files["map"]], show=ShowOptions(references=(files["reference"],)))
 
     tiles = page.data["tiles"]["data"]
-    assert sorted(tiles) == ["0/map/0/0/0", "0/picture/0/0/0", "0/reference/0/0/0"]
+    assert sorted(tiles) == ["0/image/0/0/0", "0/map/0/0/0", "0/reference/0/0/0"]
     assert picture(tiles["0/map/0/0/0"])[30, [10, 80]].tolist() == [0, 1]
-    assert np.abs(picture(tiles["0/picture/0/0/0"])[30, 10] - [0, 0, 200.0]).max() <= 4
+    assert np.abs(picture(tiles["0/image/0/0/0"])[30, 10] - [0, 0, 200.0]).max() <= 4
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     assert (report.maps, report.sections, report.notes) == (1, 0, ())
     assert report.bytes == report.output.stat().st_size

@@ -50,6 +50,6 @@ def test_a_map_that_brings_no_legend_needs_one(write_raster):
 
 
 def test_a_picture_alone_has_no_classes(files):
-    with opened_scenes([SceneFiles(pictures=(files["ortho"],))]) as [scene]:
+    with opened_scenes([SceneFiles(images=(files["ortho"],))]) as [scene]:
         assert scene.area_table(count_classes(scene)) == []
-        assert list(scene.layers) == ["picture"]
+        assert list(scene.layers) == ["image"]

@@ -100,7 +100,7 @@ def test_a_file_that_is_damaged_is_told_of_and_the_rest_served(files):
     told = []
 
     with running([files["map"]], told.append) as place:
-        assert ask(place, "/tiles/0/picture/0/0/0")[0] == 500
+        assert ask(place, "/tiles/0/image/0/0/0")[0] == 500
         assert ask(place, "/tiles/0/map/0/0/0")[0] == 200
 
     assert "ortho.tif" in told[0]

@@ -17,7 +17,7 @@ class ArrayLayer:
 
     def __init__(self, array):
         self.array = array
-        self.kind = "picture" if array.ndim == 3 else "classes"
+        self.kind = "image" if array.ndim == 3 else "classes"
         self.pixels_read = 0
 
     def read(self, window, step):

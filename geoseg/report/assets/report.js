@@ -1,6 +1,6 @@
 "use strict";
 // The map of a geoseg page: two sides with a divider between them, classes that can be hidden.
-// Tiles of classes are grey pictures whose values are class indices; they are coloured here.
+// Tiles of classes are grey images whose values are class indices; they are coloured here.
 
 (() => {
   const NOTHING = 255; // no class: no data, or unlabelled
@@ -16,28 +16,28 @@
 
   const uriOf = (name) => (tiles.data ? tiles.data[name] : `tiles/${name}`);
 
-  async function pictureOf(name) {
+  async function imageOf(name) {
     const uri = uriOf(name);
     if (!uri) return null;
-    const picture = new Image();
-    picture.src = uri;
-    await picture.decode();
-    return picture;
+    const image = new Image();
+    image.src = uri;
+    await image.decode();
+    return image;
   }
 
   const kept = new Map();
   function indicesOf(name, side) { // side*side class indices of a tile
     if (!kept.has(name)) {
       if (kept.size >= KEPT) kept.delete(kept.keys().next().value);
-      kept.set(name, pictureOf(name).then((picture) => {
+      kept.set(name, imageOf(name).then((image) => {
         const indices = new Uint8Array(side * side).fill(NOTHING);
-        if (!picture) return indices;
+        if (!image) return indices;
         const canvas = document.createElement("canvas");
-        const { width, height } = picture;
+        const { width, height } = image;
         canvas.width = width;
         canvas.height = height;
         const context = canvas.getContext("2d", { willReadFrequently: true });
-        context.drawImage(picture, 0, 0);
+        context.drawImage(image, 0, 0);
         const { data } = context.getImageData(0, 0, width, height);
         for (let row = 0, from = 0; row < height; row++) {
           for (let col = 0; col < width; col++, from += 4) indices[row * side + col] = data[from];
@@ -101,9 +101,9 @@
     },
     async fill(canvas, place) {
       const { view, role } = this;
-      if (view.kind(role) === "picture") {
-        const picture = await pictureOf(view.name(role, place));
-        if (picture) canvas.getContext("2d").drawImage(picture, 0, 0);
+      if (view.kind(role) === "image") {
+        const image = await imageOf(view.name(role, place));
+        if (image) canvas.getContext("2d").drawImage(image, 0, 0);
         return;
       }
       const roles = role === "errors" ? ["map", "reference"] : [role];
@@ -156,7 +156,7 @@
       this.map.fitBounds(this.bounds);
       if (metres) L.control.scale({ imperial: false }).addTo(this.map);
       for (const side of ["left", "right"]) this.map.createPane(side).style.zIndex = 300;
-      if (this.has("picture")) new Tiles(this, "picture", "tilePane").addTo(this.map);
+      if (this.has("image")) new Tiles(this, "image", "tilePane").addTo(this.map);
       this.map.on("move zoomend resize", () => this.divide());
       this.map.on("zoomend", () => this.sharpen());
       this.map.on("mousemove", ({ latlng }) => this.tell(latlng));
@@ -173,21 +173,21 @@
 
     title(role) {
       if (role === "errors") return "Errors";
-      const names = { picture: "Orthophoto", map: "Map", reference: "Reference" };
+      const names = { image: "Orthophoto", map: "Map", reference: "Reference" };
       return names[role] ?? this.file(role);
     }
 
     show(side, role) {
       this.sides[side]?.remove();
-      // the first picture lies under everything, and needs no layer of its own
-      this.sides[side] = role === "picture" ? null : new Tiles(this, role, side).addTo(this.map);
+      // the first image lies under everything, and needs no layer of its own
+      this.sides[side] = role === "image" ? null : new Tiles(this, role, side).addTo(this.map);
       this.fade();
     }
 
     fade() {
-      const opacity = this.has("picture") ? element("opacity").value / 100 : 1;
+      const opacity = this.has("image") ? element("opacity").value / 100 : 1;
       for (const [side, layer] of Object.entries(this.sides)) {
-        const classes = layer && this.kind(layer.role) !== "picture";
+        const classes = layer && this.kind(layer.role) !== "image";
         this.map.getPane(side).style.opacity = classes ? opacity : 1;
       }
       const shown = Object.values(this.sides).map((layer) => layer?.role);
@@ -272,8 +272,8 @@
 
   function offerSides() {
     const preferred = {
-      left: ["picture", "reference", "map"],
-      right: ["map", "picture2", "picture"],
+      left: ["image", "reference", "map"],
+      right: ["map", "image2", "image"],
     };
     for (const side of ["left", "right"]) {
       const chosen = preferred[side].find((role) => view.roles.includes(role));
