@@ -17,6 +17,7 @@ from geoseg.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from geoseg.patches.patch_set import PatchSet
+    from geoseg.training.sweep import SweepReport
 
 
 INTERRUPTED = 130
@@ -57,16 +58,13 @@ def sweep(
     """Train with every combination of a grid, or as a search chooses; then compare."""
     if retry_failed and not resume:
         raise typer.BadParameter("goes with --resume", param_hint="--retry-failed")
-    from geoseg.commands.options import check
     from geoseg.patches.patch_set import PatchSet
-    from geoseg.raster.atomic import write_text
     from geoseg.raster.guard import Output
-    from geoseg.report.runs import comparison, read_entries
     from geoseg.training.grid import check_figure, read_plan
     from geoseg.training.sweep import check_sweep, sweep
 
     plan = read_plan(grid, Choices(TrainOptions))
-    check([Output(output / each) for each in WRITTEN], [patches, grid], overwrite=True)
+    options.check([Output(output / each) for each in WRITTEN], [patches, grid], overwrite=True)
     patch_set = PatchSet.open(patches)
     check_figure(plan, patch_set)
     if dry_run:
@@ -86,11 +84,24 @@ def sweep(
         overwrite=overwrite,
         tell=talk.say,
     )
+    _tell(report, output / WRITTEN[1], talk, json=json)
+
+
+def _tell(report: "SweepReport", table_file: Path, talk: Talk, *, json: bool) -> None:
+    """Write and print the table of all trainings, and say how the sweep ended.
+
+    Raises:
+        Exit: If the user stopped it.
+        BatchError: If trainings failed.
+    """
+    from geoseg.raster.atomic import write_text
+    from geoseg.report.runs import comparison, read_entries
+
     for reason in report.failures.values():
         talk.warn(reason)
     if report.runs:
         table = comparison(read_entries(report.runs), best_first=True)
-        write_text(output / "table.csv", table.in_format_of(".csv"))
+        write_text(table_file, table.in_format_of(".csv"))
         print_table(table.to_json() if json else table.to_text(screen_width()))
     elif json:
         print_json([])

@@ -79,11 +79,9 @@ def train(
         from geoseg.model.weights import DEFAULT_ENCODER, check_hub
 
         check_hub(options.encoder or DEFAULT_ENCODER)
-    from geoseg.training.cross_validation import train_folds
     from geoseg.training.distributed import is_first
     from geoseg.training.pictures import draw_samples
     from geoseg.training.rehearsal import rehearse
-    from geoseg.training.train import train
 
     if options.init_from is not None:
         options = replace(options, init_from=str(_origin(Path(options.init_from))))
@@ -95,11 +93,7 @@ def train(
     check(outputs, named, overwrite=overwrite or resume)
     if dry_run:
         plan = rehearse(
-            *(patches, output),
-            options=options,
-            folds=folds,
-            resume=goes_on,
-            overwrite=overwrite,
+            patches, output, options=options, folds=folds, resume=goes_on, overwrite=overwrite
         )
         _print_plan(plan, talk, json=json)
         return
@@ -108,19 +102,9 @@ def train(
         _say_drawn(preview, talk, alone=output is None)
     if output is None:
         return
-    common: dict[str, Any] = {
-        "options": options,
-        "resume": goes_on,
-        "overwrite": overwrite,
-        "quiet": quiet,
-        "warn": talk.warn,
-    }
-    if folds:
-        together = train_folds(patches, output, folds=folds, **common)
-        reports = together.runs
-    else:
-        together = None
-        reports = (train(patches, output, **common),)
+    together, reports = _trained(
+        *(patches, output, options, folds, talk), resume=goes_on, overwrite=overwrite
+    )
     if not is_first():
         return  # the first of several processes speaks for all
     for note in (note for report in reports for note in report.notes):
@@ -129,6 +113,28 @@ def train(
     if reports[-1].interrupted:
         talk.say("interrupted; the best model so far is kept, --resume goes on")
         raise typer.Exit(INTERRUPTED)
+
+
+def _trained(
+    patches: Path,
+    run: Path,
+    options: TrainOptions,
+    folds: int | None,
+    talk: Talk,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> "tuple[FoldsReport | None, Sequence[TrainReport]]":
+    """Train once, or a network for every fold: what came of the folds together, and of each."""
+    from geoseg.training.cross_validation import train_folds
+    from geoseg.training.train import train
+
+    how: dict[str, Any] = {"options": options, "resume": resume, "overwrite": overwrite}
+    told: dict[str, Any] = {"quiet": talk.quiet, "warn": talk.warn}
+    if not folds:
+        return None, (train(patches, run, **how, **told),)
+    together = train_folds(patches, run, folds=folds, **how, **told)
+    return together, together.runs
 
 
 def _origin(path: Path) -> Path:
