@@ -27,6 +27,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
+    from geoseg.raster import configure
+
+    configure()
     from geoseg import api
 
     return getattr(api, name)

@@ -18,6 +18,8 @@ from typer.core import TyperGroup
 from geoseg import __version__
 from geoseg.commands.console import complain, echo
 from geoseg.errors import GeosegError, GeosegWarning, InputError
+from geoseg.raster import configure
+from geoseg.raster.threads import keep_freed_memory
 
 COMMANDS = {
     "tile": "Cut orthophotos and reference maps into patches for training.",
@@ -127,6 +129,8 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _terminated)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings are for developers
+    configure()
+    keep_freed_memory()
     _make_streams_usable()
     try:
         try:

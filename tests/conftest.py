@@ -8,12 +8,15 @@ import pytest
 import rasterio
 from affine import Affine
 
+from geoseg.raster import configure
+
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 """Half-metre pixels in UTM 32 north."""
 
 
 def pytest_configure(config):
-    """Pytest resets the filters of geoseg.raster: pictures without a place are welcome."""
+    """Set up the process as the command line does; pytest resets filters of warnings."""
+    configure()
     ignored = "ignore::rasterio.errors.NotGeoreferencedWarning"
     config.addinivalue_line("filterwarnings", ignored)
 

@@ -33,7 +33,7 @@ from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.polygons import NumberedPolygons
 from geoseg.raster.storage import limit_block_cache
-from geoseg.raster.threads import keep_freed_memory, map_in_order
+from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window, blocks
 
 STRIP_PIXELS = 1 << 20
@@ -243,7 +243,6 @@ def run_counters(
         block = opened.read(window, halo)
         return [counter.count(block) for counter in counters]
 
-    keep_freed_memory()
     limit_block_cache((workers + 1) * 2 * BLOCK_ROWS * opened.grid.width)
     windows = opened.class_map.blocks()
     with ThreadPoolExecutor(workers) as pool:

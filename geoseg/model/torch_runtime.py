@@ -14,7 +14,6 @@ from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import spare_narrow_layers
 from geoseg.model.pipeline import load_pipeline
 from geoseg.model.segmenter import Precision
-from geoseg.raster.threads import keep_freed_memory
 
 CUDA_BATCH = 8
 """Windows per call that keep a GPU busy."""
@@ -100,7 +99,6 @@ class TorchSegmenter:
             BundleError: If the network cannot be loaded, or not take windows of that size,
                 or the device or precision is not to be had.
         """
-        keep_freed_memory()
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         on_cuda = self.device.type == "cuda"

@@ -1,31 +1,36 @@
 """Pixels and where they lie: the only package that opens rasters and vectors.
 
-Every read returns values and where they are valid.
+Every read returns values and where they are valid. Importing it changes nothing in the process:
+`configure` does, and is called by the command line and by the functions of ``import geoseg``.
 """
 
 import os
 import warnings
 
-from rasterio.errors import NotGeoreferencedWarning
+GDAL_DEFAULTS = {
+    "GDAL_CACHEMAX": "256",  # megabytes of decoded blocks; GDAL's own default is 5 % of memory
+    "OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z",  # same input, same bytes
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # takes torn images for whole ones
+    "GDAL_VRT_WARP_USE_DATASET_RASTERIO": "NO",  # a pixel would depend on its window
+    "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
+    "GML_DOWNLOAD_SCHEMA": "NO",
+    "CPL_LOG": os.devnull,  # what nobody catches is not for the terminal
+    # Formats by which a local file has GDAL ask a server, run a program or open any source.
+    "GDAL_SKIP": (
+        "WMS,WMTS,WCS,PLMOSAIC,EEDA,EEDAI,DAAS,STACIT,STACTA,OGCAPI,HTTP,NGW,WFS,OAPIF,CSW,"
+        "Elasticsearch,Carto,AmigoCloud,PLSCENES,GTI,GDALG,OGR_VRT,ADBC,GPSBabel"
+    ),
+}
+"""Settings of GDAL for the process, unless the environment has others."""
 
-DEFAULT_CACHE = "256"
-"""Megabytes of decoded blocks; GDAL's own default is 5 % of memory."""
 
-SERVICES = (
-    "WMS,WMTS,WCS,PLMOSAIC,EEDA,EEDAI,DAAS,STACIT,STACTA,OGCAPI,HTTP,NGW,WFS,OAPIF,CSW,"
-    "Elasticsearch,Carto,AmigoCloud,PLSCENES,GTI,GDALG,OGR_VRT,ADBC,GPSBabel"
-)
-"""Formats of GDAL by which a local file has it ask a server, run a program or open any source.
+def configure() -> None:
+    """Set GDAL up for the whole process, before it is first used.
 
-They are left out, unless the user has said in the environment which are.
-"""
-
-os.environ.setdefault("GDAL_CACHEMAX", DEFAULT_CACHE)
-os.environ.setdefault("OGR_CURRENT_DATE", "2000-01-01T00:00:00.000Z")  # same input, same bytes
-os.environ.setdefault("GDAL_PNG_WHOLE_IMAGE_OPTIM", "NO")  # takes torn pictures for whole ones
-os.environ.setdefault("GDAL_VRT_WARP_USE_DATASET_RASTERIO", "NO")  # a pixel hangs on its window
-os.environ.setdefault("GDAL_SKIP", SERVICES)
-os.environ.setdefault("GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE", "SIBLING_OR_CHILD_OF_VRT_PATH")
-os.environ.setdefault("GML_DOWNLOAD_SCHEMA", "NO")
-os.environ.setdefault("CPL_LOG", os.devnull)  # what nobody catches is not for the terminal
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # pictures are welcome
+    GDAL reads these settings when it registers its formats, or at its first read, so that a scoped
+    ``rasterio.Env`` would come too late.
+    """
+    for name, value in GDAL_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # images without a place are welcome; rasterio's category would have to be imported for this
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")

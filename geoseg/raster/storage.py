@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RasterError
-from geoseg.raster import DEFAULT_CACHE
+from geoseg.raster import GDAL_DEFAULTS
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import (
     VECTOR_SUFFIXES,
@@ -99,7 +99,7 @@ def limit_block_cache(size: int) -> None:
 
     A size that the user has set in the environment stays.
     """
-    if os.environ.get("GDAL_CACHEMAX") == DEFAULT_CACHE:
+    if os.environ.get("GDAL_CACHEMAX") == GDAL_DEFAULTS["GDAL_CACHEMAX"]:
         os.environ["GDAL_CACHEMAX"] = str(max(size, LEAST_CACHE))
 
 

@@ -21,7 +21,6 @@ from geoseg.patches.training_ground import TrainingGround
 from geoseg.prediction.stitched import stitched_confusion
 from geoseg.raster.atomic import staged, writing
 from geoseg.raster.folders import MODEL
-from geoseg.raster.threads import keep_freed_memory
 from geoseg.training.callbacks import MovingAverage, Patience, Progress, Record, make_loggers
 from geoseg.training.data import PatchDataset, TrainingSamples, make_loader
 from geoseg.training.distributed import (
@@ -68,7 +67,6 @@ class Training:
         Raises:
             TrainingError: If the options do not fit each other or the patches.
         """
-        keep_freed_memory()
         lightning.seed_everything(options.seed, verbose=False)
         self.device = choose_device(options.device)
         choose_precision(options.precision, self.device)
