@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,9 +32,9 @@ TRAIN = (
     "--encoder tu-test_resnet --encoder-weights none --epochs 2 --batch-size 4 "
     "--samples-per-epoch 12"
 )
-LEGEND = f"-l {SAMPLE / 'legend.toml'}"
-REFERENCE = f"-r {SAMPLE / 'reference.tif'} {LEGEND}"
-ORTHO = f"{SAMPLE / 'ortho.tif'}"
+LEGEND = "-l legend.toml"
+REFERENCE = f"-r reference.tif {LEGEND}"
+ORTHO = "ortho.tif"
 MODEL = "run/model"
 
 CHAIN = {
@@ -49,11 +50,11 @@ CHAIN = {
     "joined": "mosaic --parts part_part-1-of-2.tif part_part-2-of-2.tif -o joined.tif",
     "bands": f"predict {MODEL} wide.tif -o wide_map.tif --memory 300MB --runtime torch",
     "postprocessed": "postprocess map.tif -o smooth.tif --majority 5 --min-area 20px",
-    "legend": f"legend {SAMPLE / 'reference.tif'} -o derived.toml",
+    "legend": "legend reference.tif -o derived.toml",
     "evaluation": f"evaluate map.tif {REFERENCE} -o report --boundary 2px --objects building "
     f"--score-map map_scores.tif --intervals 95 --bootstrap 100 --worst 3 --ortho {ORTHO}",
     "points": "sample-points map.tif -o points.gpkg --points 200",
-    "page": f"report map.tif --ortho {ORTHO} -r {SAMPLE / 'reference.tif'} {LEGEND} -o page.html",
+    "page": f"report map.tif --ortho {ORTHO} -r reference.tif {LEGEND} -o page.html",
     "preview": f"preview {ORTHO} map.tif -o preview.png",
 }
 """Steps by name, in order; each is a command line."""
@@ -87,6 +88,8 @@ def geoseg(line: str, folder: Path, *, kill_after: float | None = None) -> None:
 def stable(path: Path) -> bytes:
     """The bytes of a file, without what differs from run to run."""
     content = path.read_bytes()
+    if path.suffix == ".json":  # the order of keys is no fact
+        content = json.dumps(json.loads(content), sort_keys=True).encode()
     if path.suffix in {".json", ".html", ".qml"}:
         return UNSTABLE.sub('"\\1": 0', content.decode()).encode()
     if path.name == "history.csv":
@@ -108,7 +111,7 @@ def widen(folder: Path) -> None:
     import numpy as np
     import rasterio
 
-    with rasterio.open(ORTHO) as sample:
+    with rasterio.open(folder / ORTHO) as sample:
         pixels, profile = sample.read(), sample.profile
     pixels = np.concatenate([pixels] * 3, axis=2)
     with rasterio.open(folder / "wide.tif", "w", **profile | {"width": pixels.shape[2]}) as file:
@@ -121,8 +124,10 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--like", type=Path, help="Hashes of another version to compare with.")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name in (ORTHO, "reference.tif", "legend.toml"):
+            shutil.copy(SAMPLE / name, folder)
         widen(folder)
         for step, line in CHAIN.items():
             begun = time.perf_counter()
