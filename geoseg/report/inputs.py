@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.labels.legend_map import legend_from_dict
@@ -215,7 +215,7 @@ def read_evaluated(folder: Path, *, references: bool = True) -> tuple[list[Scene
             grounds += [Ground(path) for path in areas if path]
             if patches := found(how.get("patches"), whole):
                 grounds.append(Ground(patches, how.get("split")))
-        reading = _reading(folder, record, grounds)
+        reading = _reading(record, grounds)
     scenes = [
         SceneFiles(name=name, class_map=path, references=own, reading=reading)
         for name, path, own in files
@@ -223,20 +223,16 @@ def read_evaluated(folder: Path, *, references: bool = True) -> tuple[list[Scene
     return scenes, missing
 
 
-def _reading(folder: Path, record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
+def _reading(record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
     """How an evaluation has read its maps, if recorded; that of a sample is not."""
     how, legend = record.get("reading") or {}, record.get("legend")
     known = {each.name for each in fields(ReferenceOptions)} - {"labelled_areas"}
-    options = {name: how[name] for name in known if name in how}
-    try:
-        return Reading(
-            legend=None if legend is None else legend_from_dict(legend),
-            reference=ReferenceOptions(**options),
-            grounds=tuple(grounds),
-            by_map_values=True,
-        )
-    except (GeosegError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / EVALUATION}: its legend cannot be read: {error}") from error
+    return Reading(
+        legend=None if legend is None else legend_from_dict(legend),
+        reference=ReferenceOptions(**{name: how[name] for name in known if name in how}),
+        grounds=tuple(grounds),
+        by_map_values=True,
+    )
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,5 +63,5 @@ def test_evaluations_of_earlier_versions_say_only_what_was_compared(evaluation, 
 
 @pytest.mark.parametrize("legend", [{"class": []}, {"legend_map": [["a", "b"]]}])
 def test_a_damaged_legend_is_named_with_its_file(evaluation, legend):
-    with pytest.raises(InputError, match=r"evaluation\.json: its legend cannot be read"):
+    with pytest.raises(InputError, match=r"evaluation\.json: is damaged"):
         read_evaluated(evaluation(legend=legend))
