@@ -24,10 +24,10 @@ Anything else that escapes is a bug and keeps its traceback.
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-LISTED = 5
+MAX_CODES = 5
 """So many codes without a class are named."""
 
-MAP_THEM = (
+ADD_TO_LEGEND = (
     "Add them to a class of the legend (`values`, `colors` or `attributes`), or to its `ignore` "
     "list if they are unlabelled"
 )
@@ -84,10 +84,10 @@ class UnknownCodeError(LegendError):
         self.kind = kind
         self.counts = dict(counts)
         most = sorted(self.counts.items(), key=lambda each: (-each[1], each[0]))
-        listed = ", ".join(f"{code} ({count}x)" for code, count in most[:LISTED])
-        rest = sum(count for _, count in most[LISTED:])
-        more = f" and {len(most) - LISTED} more ({rest}x)" if rest else ""
-        super().__init__(f"{kind} without a class: {listed}{more}. {advice or MAP_THEM}")
+        listed = ", ".join(f"{code} ({count}x)" for code, count in most[:MAX_CODES])
+        rest = sum(count for _, count in most[MAX_CODES:])
+        more = f" and {len(most) - MAX_CODES} more ({rest}x)" if rest else ""
+        super().__init__(f"{kind} without a class: {listed}{more}. {advice or ADD_TO_LEGEND}")
 
 
 class BundleError(GeosegError):

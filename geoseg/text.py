@@ -7,32 +7,32 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
 
-LEAST = 9
+MIN_COLUMN_WIDTH = 9
 """Characters of a column, so that tables one below the other look alike."""
 
-NOTE = ""
+REMARKS_TITLE = ""
 """Title of a column of remarks, which has no heading and stands to the left."""
 
-MOST_NAMES, LONGEST_NAME = 12, 40
+MAX_NAMES, MAX_NAME_LENGTH = 12, 40
 """Names that a message lists, and their characters: a camera has 200 bands, a file long names."""
 
 
-def in_short(names: Sequence[str]) -> str:
+def short_list(names: Sequence[str]) -> str:
     """Names for a message, in a length that can be read.
 
-    >>> in_short(["red", "green"])
+    >>> short_list(["red", "green"])
     'red, green'
-    >>> in_short([*"abcdefghijklmno"])
+    >>> short_list([*"abcdefghijklmno"])
     'a, b, c, d, e, f, g, h, i, j, k, l and 3 more'
-    >>> len(in_short(["x" * 1000]))
+    >>> len(short_list(["x" * 1000]))
     40
     """
-    more = len(names) - MOST_NAMES
-    shown = ", ".join(_cut(name, LONGEST_NAME) for name in names[:MOST_NAMES])
+    more = len(names) - MAX_NAMES
+    shown = ", ".join(_cut(name, MAX_NAME_LENGTH) for name in names[:MAX_NAMES])
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def laid_out(rows: Sequence[Mapping[str, str]], width: int | None = None) -> list[str]:
+def format_table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> list[str]:
     """Lines of a table; its columns, if they are too many for the width, below each other.
 
     Args:
@@ -40,30 +40,30 @@ def laid_out(rows: Sequence[Mapping[str, str]], width: int | None = None) -> lis
             the left and is repeated. A column of remarks is left out if there are none.
         width: Characters of a line; None: as many as are needed.
 
-    >>> laid_out([{"class": "tree", "IoU": "50.00", "F1": "66.67"}], width=20)
+    >>> format_table([{"class": "tree", "IoU": "50.00", "F1": "66.67"}], width=20)
     ['class       IoU', 'tree      50.00', '', 'class        F1', 'tree      66.67']
     """
     name, *columns = rows[0]
     most = max(len(name), *(len(row[name]) for row in rows))
-    names = most if width is None else min(most, max(width // 3, LEAST))
+    names = most if width is None else min(most, max(width // 3, MIN_COLUMN_WIDTH))
     sizes = {
-        title: max(len(title), *(len(row[title]) for row in rows), LEAST if title else 0)
+        title: max(len(title), *(len(row[title]) for row in rows), MIN_COLUMN_WIDTH if title else 0)
         for title in columns
     }
-    sizes = {title: size + (title == NOTE) for title, size in sizes.items() if size}
+    sizes = {title: size + (title == REMARKS_TITLE) for title, size in sizes.items() if size}
     lines: list[str] = []
     for group in _groups(sizes, None if width is None else width - names):
         lines += [""] if lines else []
         for row in ({title: title for title in rows[0]}, *rows):
             cells = [
-                f" {row[title]}" if title == NOTE else f"{row[title]:>{sizes[title]}}"
+                f" {row[title]}" if title == REMARKS_TITLE else f"{row[title]:>{sizes[title]}}"
                 for title in group
             ]
             lines.append(" ".join([f"{_cut(row[name], names):<{names}}", *cells]).rstrip())
     return lines
 
 
-def sentence(text: str, width: int | None = None) -> list[str]:
+def wrap_text(text: str, width: int | None = None) -> list[str]:
     """Lines of a text: the first full, further ones indented; one if there is no width."""
     if width is None:
         return [text]
@@ -97,17 +97,17 @@ def subject(names: Sequence[str], kind: str) -> str:
     """
     if len(names) == 1:
         return f"{names[0]} is"
-    listed = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")  # noqa: PLR2004
-    return f"{len(names)} {kind} ({listed}) are"
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")  # noqa: PLR2004
+    return f"{len(names)} {kind} ({shown}) are"
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def quoted_list(names: Sequence[str], most: int = 5) -> str:
     """Names in a sentence, of which the first are told.
 
-    >>> listed(["car", "water"]), listed(["a", "b", "c"], most=2)
+    >>> quoted_list(["car", "water"]), quoted_list(["a", "b", "c"], most=2)
     ("'car', 'water'", "'a', 'b' and 1 more")
     """
-    told = ", ".join(_cut(repr(name), LONGEST_NAME) for name in names[:most])
+    told = ", ".join(_cut(repr(name), MAX_NAME_LENGTH) for name in names[:most])
     return told if len(names) <= most else f"{told} and {len(names) - most} more"
 
 

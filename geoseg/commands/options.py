@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg.errors import OutputConflictError
-from geoseg.raster.folders import kept
+from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
 
 TIFF = (".tif", ".tiff")
@@ -113,7 +113,7 @@ def reserve(
     for output in outputs:
         new = [each for each in output.path.absolute().parents if not each.exists()]
         ctx.call_on_close(partial(_remove_empty, new))
-        ctx.with_resource(kept(output.path))
+        ctx.with_resource(locked_once(output.path))
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

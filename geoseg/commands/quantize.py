@@ -28,10 +28,10 @@ def quantize(
     from geoseg.model.bundle import INT8
     from geoseg.model.quantize import quantize
     from geoseg.prediction.stitched import stitched_comparison, window_sizes
-    from geoseg.raster.folders import kept
+    from geoseg.raster.folders import locked_once
 
     talk = Talk(quiet=quiet, verbose=verbose)
-    ctx.with_resource(kept(model / INT8))
+    ctx.with_resource(locked_once(model / INT8))
     with talk.steps() as tell:
         report = quantize(
             model,

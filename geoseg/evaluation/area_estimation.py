@@ -14,7 +14,7 @@ from geoseg.evaluation.compare import Watch
 from geoseg.evaluation.comparison import ClassMap
 from geoseg.evaluation.metrics import merged_classes
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE, look_up, majorities
-from geoseg.labels.confusion import Figures, divide
+from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import MergedLegend, bands_of
 from geoseg.patches.training_ground import TrainedGround
@@ -86,55 +86,55 @@ class AreaEstimates:
         return self._within.astype(np.int64) @ self.mapped
 
     @property
-    def weights(self) -> Figures:
+    def weights(self) -> Floats:
         """(strata,) share of the map that each stratum has in it."""
         return divide(self.mapped, self.mapped.sum())
 
     @cached_property
-    def _shares(self) -> Figures:
+    def _shares(self) -> Floats:
         """(classes, strata) of the points of a stratum, the share of each class."""
         return np.nan_to_num(divide(self.counts, self._drawn))
 
     @cached_property
-    def _variances(self) -> Figures:
+    def _variances(self) -> Floats:
         """(classes, strata) of these shares; 0 for a stratum not mapped, NaN with one point."""
         per_point = np.where(self.mapped > 0, divide(1, self._drawn - 1), 0)
         return self._shares * (1 - self._shares) * per_point
 
     @property
-    def proportions(self) -> Figures:
+    def proportions(self) -> Floats:
         """(classes, classes) estimated shares of the map's area; they sum to 1 (equation 4)."""
         return (self._shares * self.weights) @ self._within.T.astype(np.float64)
 
     @property
-    def area(self) -> Figures:
+    def area(self) -> Floats:
         """(classes,) estimated share of the map's area that a class truly has (equation 9)."""
         return self.proportions.sum(axis=1)
 
     @property
-    def area_error(self) -> Figures:
+    def area_error(self) -> Floats:
         """(classes,) standard error of `area` (equation 10)."""
         return np.sqrt((self.weights**2 * self._variances).sum(axis=1))
 
     @property
-    def users(self) -> Figures:
+    def users(self) -> Floats:
         """(classes,) user's accuracy; NaN for a class that is not in the map (equation 2)."""
         right = np.where(self._within, self.mapped * self._shares, 0)
         return divide(right.sum(axis=1), self.pixels)
 
     @property
-    def users_error(self) -> Figures:
+    def users_error(self) -> Floats:
         """(classes,) standard error of `users` (equation 6)."""
         variances = np.where(self._within, self.mapped**2.0 * self._variances, 0)
         return divide(np.sqrt(variances.sum(axis=1)), self.pixels)
 
     @property
-    def producers(self) -> Figures:
+    def producers(self) -> Floats:
         """(classes,) producer's accuracy; NaN for a class not in the reference (equation 3)."""
         return divide(np.diag(self.proportions), self.area)
 
     @property
-    def producers_error(self) -> Figures:
+    def producers_error(self) -> Floats:
         """(classes,) standard error of `producers` (equation 7)."""
         producers = self.producers[:, None]
         factor = np.where(self._within, (1 - producers) ** 2, producers**2)

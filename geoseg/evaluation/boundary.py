@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Additive, Figures, count_pairs, divide
+from geoseg.labels.confusion import Additive, Floats, count_pairs, divide
 from geoseg.labels.legend import IGNORE
 
 Kind = TypeVar("Kind", np.uint8, np.bool_)
@@ -151,22 +151,22 @@ class BorderCounts(Additive):
         return np.concatenate([getattr(self, field.name) for field in fields(self)])
 
     @property
-    def iou(self) -> Figures:
+    def iou(self) -> Floats:
         """(classes,) boundary IoU: of the rims; NaN for a class without a border in either."""
         return divide(self.rim_both, self.rim_reference + self.rim_map - self.rim_both)
 
     @property
-    def precision(self) -> Figures:
+    def precision(self) -> Floats:
         """(classes,) share of the map's contour that the reference has, too; NaN without one."""
         return divide(self.found_map, self.contour_map)
 
     @property
-    def recall(self) -> Figures:
+    def recall(self) -> Floats:
         """(classes,) share of the reference's contour that the map has, too; NaN without one."""
         return divide(self.found_reference, self.contour_reference)
 
     @property
-    def f1(self) -> Figures:
+    def f1(self) -> Floats:
         """(classes,) boundary F1; 0 if only one has a border, NaN if neither has."""
         precision, recall = np.nan_to_num(self.precision), np.nan_to_num(self.recall)
         f1 = np.nan_to_num(divide(2 * precision * recall, precision + recall))
@@ -182,7 +182,7 @@ class BorderCounts(Additive):
         """Mean of `f1` over the classes with a border in the reference; NaN if there are none."""
         return self._mean(self.f1)
 
-    def _mean(self, values: Figures) -> float:
+    def _mean(self, values: Floats) -> float:
         present = self.contour_reference > 0
         return float(values[present].mean()) if present.any() else float("nan")
 

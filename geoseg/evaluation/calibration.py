@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Additive, Figures, divide
+from geoseg.labels.confusion import Additive, Floats, divide
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.prediction.scores import SCORE_STEPS
 from geoseg.raster.statistics import histogram
@@ -31,7 +31,7 @@ class Reliability(Additive):
     right: NDArray[np.int64]
     """(bins,) of these, whose class is right."""
 
-    score_sum: Figures
+    score_sum: Floats
     """(bins,) sum of their top scores."""
 
     @classmethod
@@ -57,17 +57,17 @@ class Reliability(Additive):
         )
 
     @property
-    def edges(self) -> Figures:
+    def edges(self) -> Floats:
         """(bins + 1,) where bins begin and end."""
         return np.linspace(0, 1, len(self.pixels) + 1)
 
     @property
-    def mean_score(self) -> Figures:
+    def mean_score(self) -> Floats:
         """(bins,) mean top score; NaN for an empty bin."""
         return divide(self.score_sum, self.pixels)
 
     @property
-    def accuracy(self) -> Figures:
+    def accuracy(self) -> Floats:
         """(bins,) share of pixels that are right; NaN for an empty bin."""
         return divide(self.right, self.pixels)
 
@@ -147,7 +147,7 @@ class ThresholdCounts(Additive):
         return cls(np.array(inside), np.array(outside))
 
     @property
-    def thresholds(self) -> Figures:
+    def thresholds(self) -> Floats:
         """(LEVELS,) from 0 to 1."""
         return np.arange(LEVELS) / SCORE_STEPS
 
@@ -167,27 +167,27 @@ class ThresholdCounts(Additive):
         return _from_above(self.outside)
 
     @property
-    def precision(self) -> Figures:
+    def precision(self) -> Floats:
         """(classes, LEVELS) NaN where no pixel reaches the threshold."""
         return divide(self.hits, self.hits + self.false_alarms)
 
     @property
-    def recall(self) -> Figures:
+    def recall(self) -> Floats:
         """(classes, LEVELS) NaN for a class that is not in the reference."""
         return divide(self.hits, self.support[:, None])
 
     @property
-    def f1(self) -> Figures:
+    def f1(self) -> Floats:
         """(classes, LEVELS) NaN where the class is neither found nor there."""
         return divide(2 * self.hits, self.hits + self.false_alarms + self.support[:, None])
 
     @property
-    def iou(self) -> Figures:
+    def iou(self) -> Floats:
         """(classes, LEVELS) NaN where the class is neither found nor there."""
         return divide(self.hits, self.false_alarms + self.support[:, None])
 
     @property
-    def average_precision(self) -> Figures:
+    def average_precision(self) -> Floats:
         """(classes,) area under precision over recall, in steps; NaN for a class not there.
 
         Source: as scikit-learn's ``average_precision_score``.
@@ -289,7 +289,7 @@ CURVES = ("precision", "recall", "f1", "iou")
 """Metrics of a class over thresholds."""
 
 
-def best_metrics(thresholds: ThresholdCounts) -> dict[str, Figures]:
+def best_metrics(thresholds: ThresholdCounts) -> dict[str, Floats]:
     """(classes,) average precision, and the threshold of the highest F1 with its metrics."""
     levels = thresholds.best
     present = levels != IGNORE

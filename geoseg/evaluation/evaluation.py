@@ -27,12 +27,12 @@ from geoseg.evaluation.metrics import (
     values_of,
     window_rows,
 )
-from geoseg.labels.confusion import Figures, divide
+from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import doubts_of_codings
 from geoseg.patches.class_shares import LITTLE
 from geoseg.raster.folders import EVALUATION, KIND
-from geoseg.text import listed
+from geoseg.text import quoted_list
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Evaluation:
             },
         }
 
-    def _bounds(self, options: Bootstrap) -> dict[str, dict[str, Figures]]:
+    def _bounds(self, options: Bootstrap) -> dict[str, dict[str, Floats]]:
         """(..., 2) bounds by group and name."""
         blocks = self.pooled.by_block or {}
         maps = [(each.by_block or {})["confusion"] for each in self.counts.values()]
@@ -124,7 +124,7 @@ class Evaluation:
                 found |= {("per_map", name): dice[name] for name in ("mean_dice", "dice")}
             return found
 
-        groups: dict[str, dict[str, Figures]] = {}
+        groups: dict[str, dict[str, Floats]] = {}
         for (group, name), each in intervals(blocks["confusion"].counted, metrics, options).items():
             groups.setdefault(group, {})[name] = np.moveaxis(each, 0, -1)
         if objects := blocks.get("objects"):
@@ -179,7 +179,7 @@ def _all_values(counts: EvaluationCounts) -> dict[tuple[str, str], Any]:
     return found
 
 
-def _listed(bounds: Mapping[str, Figures]) -> dict[str, list[float]]:
+def _listed(bounds: Mapping[str, Floats]) -> dict[str, list[float]]:
     return {name: each.tolist() for name, each in bounds.items()}
 
 
@@ -219,7 +219,9 @@ def _of_reference(evaluation: Evaluation) -> list[str]:
         found.append(f"the reference holds one class only, {only!r}: its metrics say little")
     elif absent:
         them = "it" if len(absent) == 1 else "them"
-        found.append(f"no pixel of {listed(absent)} in the reference: the means leave {them} out")
+        found.append(
+            f"no pixel of {quoted_list(absent)} in the reference: the means leave {them} out"
+        )
     share = counts.confusion.total / counts.mapped if counts.mapped else 1.0
     if share < LITTLE:
         found.append(f"only {100 * share:.2g} % of the map is counted")

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Additive, Counts, Figures
+from geoseg.labels.confusion import Additive, Counts, Floats
 from geoseg.postprocess.components import CONNECTIVITY, Components, Connectivity, Mask
 from geoseg.raster.polygons import Labels, Numbers
 
 AP_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """From which IoU on objects are the same, for the averaged AP: 0.50, 0.55 .. 0.95."""
 
-RECALLS: Figures = np.linspace(0, 1, 101)
+RECALLS: Floats = np.linspace(0, 1, 101)
 """At which precision is looked up, and averaged."""
 
 
@@ -22,17 +22,17 @@ RECALLS: Figures = np.linspace(0, 1, 101)
 class Detections:
     """Objects of a map, which add up over maps."""
 
-    ious: Figures
+    ious: Floats
     """(objects,) IoU with the reference's object that each is; 0 if it is none."""
 
-    scores: Figures
+    scores: Floats
     """(objects,) mean score of each; all the same if none is known."""
 
     scored: bool = True
     """Whether scores are known."""
 
     @classmethod
-    def of(cls, ious: Figures, scores: Figures | None = None) -> Self:
+    def of(cls, ious: Floats, scores: Floats | None = None) -> Self:
         """Objects with scores, or without."""
         return cls(ious, np.ones(len(ious)) if scores is None else scores, scores is not None)
 
@@ -58,7 +58,7 @@ class Detections:
         return np.argsort(-self.scores, kind="stable")
 
     @cached_property
-    def _hits(self) -> tuple[Figures, Counts]:
+    def _hits(self) -> tuple[Floats, Counts]:
         """(hits,) IoU by falling score, and objects with at least this score."""
         falling, ious = -self.scores[self._order], self.ious[self._order]
         hits = np.flatnonzero(ious)
@@ -256,7 +256,7 @@ class ObjectMatcher:
         )
         return Matches(counts, truth.firsts[truth.pixels > 0], found.firsts[present])
 
-    def _ious(self, truth: "_Objects", found: "_Objects") -> tuple[Numbers, Figures]:
+    def _ious(self, truth: "_Objects", found: "_Objects") -> tuple[Numbers, Floats]:
         """(pairs, 2) objects that overlap, and their IoU."""
         pairs, shared = (np.concatenate(each) for each in zip(*self._overlaps, strict=True))
         ends = np.stack([truth.roots[pairs[:, 0]], found.roots[pairs[:, 1]]], axis=1)
@@ -272,13 +272,13 @@ class _Objects(NamedTuple):
     roots: Numbers
     """(numbers,) the object that each number of the strips belongs to."""
 
-    pixels: Figures
+    pixels: Floats
     """(objects + 1,) pixels of each."""
 
     firsts: Numbers
     """(objects + 1,) first pixel of each."""
 
-    scores: Figures
+    scores: Floats
     """(objects + 1,) sum of the scores of each."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from geoseg.evaluation.calibration import ScoreCounts, best_metrics, calibration_rows
 from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Measures
 from geoseg.evaluation.matching import ObjectCounts
-from geoseg.labels.confusion import ConfusionMatrix, Figures
+from geoseg.labels.confusion import ConfusionMatrix, Floats
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import MergedLegend
 
@@ -279,7 +279,7 @@ def dice_of_maps(confusions: Sequence[ConfusionMatrix]) -> dict[str, Any]:
     }
 
 
-def _mean_of_known(values: Figures) -> float:
+def _mean_of_known(values: Floats) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 

@@ -22,7 +22,7 @@ from geoseg.postprocess.components import (
 )
 from geoseg.raster.reader import INPUT
 from geoseg.raster.units import Length
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 METRICS, INTERVALS, ERRORS = "Metrics", "Confidence intervals", "Errors"
 """Groups of the options."""
@@ -212,6 +212,6 @@ def class_indices(names: tuple[str, ...], legend: Legend) -> tuple[int, ...]:
     for name in names:
         if name not in legend.names:
             raise LegendError(
-                f"no class {name!r} in the legend; its classes are {in_short(legend.names)}"
+                f"no class {name!r} in the legend; its classes are {short_list(legend.names)}"
             )
     return tuple(dict.fromkeys(legend.names.index(name) for name in names))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, InputError
 from geoseg.evaluation.compare import Watch
 from geoseg.evaluation.comparison import ClassMap
-from geoseg.labels.confusion import Figures
+from geoseg.labels.confusion import Floats
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.options import CALL, aoi_option, option, seed_option
@@ -136,7 +136,7 @@ def allocate(
     return given
 
 
-def _rounded(shares: Figures, total: int) -> NDArray[np.int64]:
+def _rounded(shares: Floats, total: int) -> NDArray[np.int64]:
     """Whole numbers near the shares that sum to the total; the largest remainders go up.
 
     >>> _rounded(np.array([1.5, 2.2, 1.3]), 5).tolist()

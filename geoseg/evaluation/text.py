@@ -6,7 +6,7 @@ from typing import Any
 
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.metrics import in_percent, share_of, titles
-from geoseg.text import NOTE, laid_out, sentence
+from geoseg.text import REMARKS_TITLE, format_table, wrap_text
 
 MAX_WINDOWS = 10
 """Error windows in text; the table of the report folder has all."""
@@ -25,14 +25,14 @@ def table_of(evaluation: Evaluation, width: int | None = None) -> str:
         width: Characters of a line; None: as many as are needed.
     """
     record = evaluation.to_dict()
-    lines = [*laid_out(_class_rows(record["classes"]), width), ""]
+    lines = [*format_table(_class_rows(record["classes"]), width), ""]
     for text in (
         _headline(record),
         *_ground_lines(record["training_ground"]),
         *_border_lines(record),
         *_map_lines(record),
     ):
-        lines += sentence(text, width)
+        lines += wrap_text(text, width)
     sections = (
         _confidence_lines(record["confidence"], width) if record["confidence"] else [],
         _region_lines(record["regions"], width) if record["regions"] else [],
@@ -40,9 +40,9 @@ def table_of(evaluation: Evaluation, width: int | None = None) -> str:
         [
             line
             for cell in record["top_confusions"]
-            for line in sentence(_confusion_line(cell, record), width)
+            for line in wrap_text(_confusion_line(cell, record), width)
         ],
-        [line for text in (*_count_lines(record), TABLE_LEGEND) for line in sentence(text, width)],
+        [line for text in (*_count_lines(record), TABLE_LEGEND) for line in wrap_text(text, width)],
     )
     return "\n".join(lines + [line for part in sections if part for line in ("", *part)])
 
@@ -78,7 +78,7 @@ def _class_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             **_cells(row, "classes"),
             "ref. px": str(row["support"]),
             "map px": str(row["predicted"]),
-            NOTE: _absence(row),
+            REMARKS_TITLE: _absence(row),
         }
         for row in rows
     ]
@@ -185,17 +185,17 @@ def _confidence_lines(bounds: Mapping[str, Any], width: int | None) -> list[str]
         f"{bounds['block']} drawn again {bounds['resamples']} times (seed {bounds['seed']}):"
     )
     rows = [{"class": row["name"], **_cells(row, "classes")} for row in bounds["classes"]]
-    lines = [*sentence(how, width), *laid_out(rows, width)]
-    lines += sentence(_named(bounds, "summary"), width)
+    lines = [*wrap_text(how, width), *format_table(rows, width)]
+    lines += wrap_text(_named(bounds, "summary"), width)
     if boundary := bounds["boundary"]:
-        lines += sentence(_named(boundary, "boundary"), width)
+        lines += wrap_text(_named(boundary, "boundary"), width)
     if eroded := bounds["eroded"]:
-        lines += sentence(f"eroded: {_named(eroded, 'eroded')}", width)
+        lines += wrap_text(f"eroded: {_named(eroded, 'eroded')}", width)
     if per_map := bounds["per_map"]:
-        lines += sentence(f"mean of the maps' own: Dice {interval(per_map['mean_dice'])}", width)
+        lines += wrap_text(f"mean of the maps' own: Dice {interval(per_map['mean_dice'])}", width)
     if bounds["objects"]:
         rows = [{"objects of": row["name"], **_cells(row, "objects")} for row in bounds["objects"]]
-        lines += ["", *laid_out(rows, width)]
+        lines += ["", *format_table(rows, width)]
     return lines
 
 
@@ -209,7 +209,7 @@ def _region_lines(regions: Mapping[str, Any], width: int | None) -> list[str]:
         }
         for row in (*regions["rows"], {"name": "(outside)", **regions["outside"]})
     ]
-    return laid_out(rows, width)
+    return format_table(rows, width)
 
 
 def _window_lines(windows: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
@@ -225,9 +225,9 @@ def _window_lines(windows: Sequence[Mapping[str, Any]], width: int | None) -> li
         }
         for row in windows[:MAX_WINDOWS]
     ]
-    lines = laid_out(rows, width)
+    lines = format_table(rows, width)
     if (more := len(windows) - MAX_WINDOWS) > 0:
-        lines += sentence(f"and {more} more: the report folder has them all", width)
+        lines += wrap_text(f"and {more} more: the report folder has them all", width)
     return lines
 
 

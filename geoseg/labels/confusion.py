@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from geoseg.labels.legend import IGNORE
 
-Figures = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 Counts = NDArray[np.int64]
 
 Labels = NDArray[np.uint8]
 
-AT_A_TIME = 1 << 17
+CHUNK_PIXELS = 1 << 17
 """Pixels that are counted at a time, so that they stay in the processor's cache."""
 
-PAD = 4
+PADDING_PIXELS = 4
 """Pixels that are counted as one number at most."""
 
-SMALL_PIXELS = 1 << 15
+MAX_SMALL_PIXELS = 1 << 15
 """Parts of fewer pixels, such as spatial blocks, are counted pixel by pixel."""
 
 
@@ -87,28 +87,28 @@ class ConfusionMatrix(Additive):
         return self.counts.sum(axis=0)
 
     @property
-    def iou(self) -> Figures:
+    def iou(self) -> Floats:
         """(classes,) intersection over union; NaN for a class in neither image."""
         both = np.diag(self.counts)
         return divide(both, self.support + self.predicted - both)
 
     @property
-    def f1(self) -> Figures:
+    def f1(self) -> Floats:
         """(classes,) F1, which is Dice; NaN for a class in neither image."""
         return divide(2 * np.diag(self.counts), self.support + self.predicted)
 
     @property
-    def precision(self) -> Figures:
+    def precision(self) -> Floats:
         """(classes,) user's accuracy; NaN for a class that is not in the map."""
         return divide(np.diag(self.counts), self.predicted)
 
     @property
-    def recall(self) -> Figures:
+    def recall(self) -> Floats:
         """(classes,) producer's accuracy; NaN for a class that is not in the reference."""
         return divide(np.diag(self.counts), self.support)
 
     @property
-    def specificity(self) -> Figures:
+    def specificity(self) -> Floats:
         """(classes,) true negative rate; NaN for a class that every pixel of the reference has."""
         others = self.total - self.support
         return divide(others - self.predicted + np.diag(self.counts), others)
@@ -165,7 +165,7 @@ class ConfusionMatrix(Additive):
         rows, cols = np.unravel_index(order, wrong.shape)
         return list(zip(rows.tolist(), cols.tolist(), strict=True))
 
-    def mean(self, figures: Figures) -> float:
+    def mean(self, figures: Floats) -> float:
         """Mean of a figure over the classes present in the reference.
 
         Args:
@@ -195,7 +195,7 @@ def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
            [1, 0, 1],
            [0, 0, 0]])
     """
-    if reference.size < SMALL_PIXELS:  # adding up 2^16 counts would take longer than counting
+    if reference.size < MAX_SMALL_PIXELS:  # adding up 2^16 counts would take longer than counting
         truth, found = (np.minimum(each, classes).ravel() for each in (reference, predicted))
         pairs = truth.astype(np.int64) * (classes + 1) + found
         counts = np.bincount(pairs, minlength=(classes + 1) ** 2)
@@ -203,14 +203,14 @@ def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
     bits = next(bits for bits in (2, 4, 8) if classes < 2**bits)
     numbers = np.zeros(2**16, np.int64)
     images = reference.reshape(-1), predicted.reshape(-1)
-    for start in range(0, reference.size, AT_A_TIME):
-        truth, found = (_padded(image[start : start + AT_A_TIME]) for image in images)
+    for start in range(0, reference.size, CHUNK_PIXELS):
+        truth, found = (_padded(image[start : start + CHUNK_PIXELS]) for image in images)
         numbers += np.bincount(_packed(truth, found, bits), minlength=len(numbers))
     pixels = 8 // bits
     by_pixel = numbers.reshape((4**bits,) * pixels)
     others = [tuple(set(range(pixels)) - {pixel}) for pixel in range(pixels)]
     pairs = np.sum([by_pixel.sum(axis=axes) for axes in others], axis=0)
-    pairs[-1] -= -reference.size % PAD
+    pairs[-1] -= -reference.size % PADDING_PIXELS
     indices = [*range(classes), 2**bits - 1]
     return pairs.reshape(2**bits, 2**bits)[np.ix_(indices, indices)]
 
@@ -228,12 +228,12 @@ def _packed(reference: Labels, predicted: Labels, bits: int) -> NDArray[np.uint1
 
 
 def _padded(labels: Labels) -> Labels:
-    """Labels with `IGNORE` at the end, so that they are a multiple of `PAD`."""
-    missing = -len(labels) % PAD
+    """Labels with `IGNORE` at the end, so that they are a multiple of `PADDING_PIXELS`."""
+    missing = -len(labels) % PADDING_PIXELS
     return np.pad(labels, (0, missing), constant_values=IGNORE) if missing else labels
 
 
-def divide(numerator: object, denominator: object) -> Figures:
+def divide(numerator: object, denominator: object) -> Floats:
     """Quotient that is NaN where the denominator is 0."""
     above, below = np.broadcast_arrays(
         np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)

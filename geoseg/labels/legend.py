@@ -17,7 +17,7 @@ from geoseg.labels.lookup import (
     is_color,
     look_up,
     nearest,
-    packed,
+    pack_rgb,
     parse_color,
     to_hex,
 )
@@ -27,7 +27,7 @@ from geoseg.text import as_text, is_null
 IGNORE = 255
 """Index of pixels without a class: unlabelled in a mask, without data in a class map."""
 
-MOST = 2**53
+MAX_VALUE = 2**53
 """Values of rasters are less, one way or the other: they are compared as 64 bits and floats."""
 
 MAX_CLASSES = 254
@@ -262,7 +262,7 @@ class Legend:
         """(2**24,) class index by colour."""
         table = np.full(1 << 24, UNKNOWN, np.uint8)
         for color, index in self.known_colors.items():
-            table[packed(color)] = index
+            table[pack_rgb(color)] = index
         return table
 
     def encode_attributes(self, attributes: Sequence[object]) -> NDArray[np.uint8]:
@@ -404,7 +404,7 @@ def _whole(value: object, key: str = "values") -> int:
     """A value of a raster, which is a whole number that its types can hold."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= MOST:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= MAX_VALUE:
         raise LegendError(f"{key} lists whole numbers, got {value!r:.60}")
     return value
 

@@ -16,7 +16,7 @@ from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.lookup import to_hex
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import parse_json
-from geoseg.raster.storage import hides_top, lossy_compression, opened, reading
+from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
 from geoseg.raster.vector import is_vector, read_layer, read_polygons
 from geoseg.raster.window import blocks
 from geoseg.raster.writer import PROVENANCE
@@ -181,7 +181,7 @@ def _check(tags: Mapping[str, Any]) -> None:
         raise TypeError("class_pixels are no numbers")
 
 
-MOST_DERIVED = 100
+MAX_DERIVED_CLASSES = 100
 """More different values than this are no classes."""
 
 
@@ -322,13 +322,16 @@ def _tables_of_attribute(
     if all(re.fullmatch(r"0|-?[1-9][0-9]{0,9}", text) for text in texts):
         numbers = sorted(map(int, texts))
         tables = _tables_of_numbers(numbers, "attributes", as_text)
-        return tables, about + _of_top(numbers)
+        return tables, about + _note_on_255(numbers)
     return [{"value": value, "name": name} for value, name in enumerate(sorted(texts))], about
 
 
 def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
     with opened(path) as dataset, reading(path):
-        lossy, hidden = lossy_compression(dataset), {IGNORE} if hides_top(dataset) else set()
+        lossy, hidden = (
+            lossy_compression(dataset),
+            {IGNORE} if has_transparent_255(dataset) else set(),
+        )
     with RasterReader(path, palette_index=True) as reader:
         in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
         codes = _colors(reader) if in_colors else _values(reader)
@@ -356,7 +359,7 @@ def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
         if color is not None and color not in taken:
             table["color"] = color
             taken.add(color)
-    return tables, about + _of_top(found)
+    return tables, about + _note_on_255(found)
 
 
 def _tables_of_numbers(
@@ -381,7 +384,7 @@ def _tables_of_numbers(
     return tables
 
 
-def _of_top(numbers: Sequence[int]) -> list[str]:
+def _note_on_255(numbers: Sequence[int]) -> list[str]:
     """What to know of the value 255, if it is there."""
     if IGNORE not in numbers:
         return []
@@ -393,9 +396,11 @@ def _of_top(numbers: Sequence[int]) -> list[str]:
 
 
 def _refuse_many(path: Path, count: int, lossy: str | None = None) -> None:
-    if count > MOST_DERIVED:
+    if count > MAX_DERIVED_CLASSES:
         why = f"; the file is {lossy}, which changes them: use lossless labels" if lossy else ""
-        raise LegendError(f"{path}: more than {MOST_DERIVED} different values are no classes{why}")
+        raise LegendError(
+            f"{path}: more than {MAX_DERIVED_CLASSES} different values are no classes{why}"
+        )
 
 
 def _colors(reader: RasterReader) -> set[int]:
@@ -407,7 +412,7 @@ def _colors(reader: RasterReader) -> set[int]:
         except LegendError as error:
             raise LegendError(f"{reader.path}: {error}") from error
         found |= set(np.unique((red << 16) | (green << 8) | blue).tolist())
-        if len(found) > MOST_DERIVED:
+        if len(found) > MAX_DERIVED_CLASSES:
             break
     return found
 
@@ -422,6 +427,6 @@ def _values(reader: RasterReader) -> set[int]:
                 f"{reader.path}: holds {broken[0]:g}, and classes are whole numbers: is it a "
                 f"raster of scores or heights?"
             )
-        if len(found) > MOST_DERIVED:
+        if len(found) > MAX_DERIVED_CLASSES:
             break
     return set(map(int, found))

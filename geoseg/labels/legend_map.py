@@ -14,9 +14,9 @@ from geoseg.labels.legend import IGNORE, Legend, LegendClass
 from geoseg.labels.lookup import is_color, look_up, parse_color, to_hex
 from geoseg.raster.records import parse_json
 from geoseg.raster.storage import Color
-from geoseg.text import as_text, in_short
+from geoseg.text import as_text, short_list
 
-NOWHERE = -(2**40)
+UNUSED_VALUE = -(2**40)
 """From here on downwards are values that no raster has, for classes that have none in rasters."""
 
 
@@ -46,7 +46,7 @@ class Merged(NamedTuple):
     """Classes of the reference."""
 
 
-class Parts(NamedTuple):
+class MergeInputs(NamedTuple):
     """What a merged legend is made of."""
 
     rows: tuple[Correspondence, ...]
@@ -83,7 +83,7 @@ class MergedLegend(Legend):
     named_by_value: bool
     """Whether the reference's classes are bare values, whatever colours its palette shows."""
 
-    made_of: Parts
+    made_of: MergeInputs
     """What `merge_legends` has made it of."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def merge_legends(
             for name, group in zip([*names, *[""] * len(left)], [*kept, *left], strict=True)
         ),
         named_by_value=reference is None and any(each.values for each in theirs if each),
-        made_of=Parts(tuple(rows), own, reference),
+        made_of=MergeInputs(tuple(rows), own, reference),
     )
 
 
@@ -232,7 +232,7 @@ class _Group:
             value=index,
             name=self.name,
             color=self.ours[0].color,
-            values=values or (NOWHERE - index,),
+            values=values or (UNUSED_VALUE - index,),
             colors=tuple(dict.fromkeys(color for c in parts for color in c.source_colors)),
             attributes=tuple(dict.fromkeys(text for c in parts for text in c.source_attributes)),
             alternative=next(iter({c.alternative for c in parts} - {None} - taken), None),
@@ -277,7 +277,7 @@ def _find(token: str, legend: Legend, side: str) -> LegendClass:
         if token in known:
             return _in_files(each) if side == "map" else each
     raise LegendError(
-        f"{token!r} is no class of the {side}; its classes are {in_short(legend.names)}"
+        f"{token!r} is no class of the {side}; its classes are {short_list(legend.names)}"
     )
 
 

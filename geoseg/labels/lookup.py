@@ -53,7 +53,7 @@ def is_color(text: object) -> bool:
     return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
 
 
-def packed(color: Color) -> int:
+def pack_rgb(color: Color) -> int:
     """One number of 24 bits."""
     return (color[0] << 16) | (color[1] << 8) | color[2]
 
@@ -153,7 +153,7 @@ class ValueColors:
 UNKNOWN = 254
 """Index of pixels that the table does not name; it leaves this module only as an error."""
 
-AT_A_TIME = 1 << 17
+CHUNK_PIXELS = 1 << 17
 """Pixels that are looked at at a time, so that they stay in the processor's cache."""
 
 Bytes = NDArray[np.uint8]
@@ -200,8 +200,8 @@ def _subtracted(values: Bytes, table: Bytes) -> Bytes | None:
     ring = np.arange(256, dtype=np.uint8)
     right = ((table == ring - shift) & (table != UNKNOWN))[ring + shift - np.uint8(1)]
     flat, indices = values.reshape(-1), np.empty(values.size, np.uint8)
-    for start in range(0, values.size, AT_A_TIME):
-        few = slice(start, start + AT_A_TIME)
+    for start in range(0, values.size, CHUNK_PIXELS):
+        few = slice(start, start + CHUNK_PIXELS)
         np.subtract(flat[few], shift, out=indices[few])
         cut = indices[few] + np.uint8(1)
         least = 0 if right[0] else cut.min()

@@ -21,13 +21,13 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import LISTED, MAP_THEM, LegendError, UnknownCodeError
+from geoseg.errors import ADD_TO_LEGEND, MAX_CODES, LegendError, UnknownCodeError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.labels.legend_map import MergedLegend, map_side
 from geoseg.labels.lookup import parse_color, to_hex
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.storage import hides_top, lossy_compression, opened, reading
+from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
 from geoseg.raster.window import blocks
 
 Coding = Literal["auto", "values", "colors", "map"]
@@ -44,10 +44,10 @@ CLASS_MAP = "class map"
 
 LOSSLESS = "labels stored without loss (PNG, GeoTIFF)"
 
-LOSSY_STEP = 60
+MAX_LOSSY_STEP = 60
 """Compression seldom changes values by more."""
 
-NEAR = 40
+SIMILAR_COLOR_DISTANCE = 40
 """Colours that are no farther from those of the legend look like damaged ones."""
 
 
@@ -128,8 +128,8 @@ def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[s
 
 
 def _either(codes: Sequence[str]) -> str:
-    more = f" or {len(codes) - LISTED} more" if len(codes) > LISTED else ""
-    return " or ".join(codes[:LISTED]) + more
+    more = f" or {len(codes) - MAX_CODES} more" if len(codes) > MAX_CODES else ""
+    return " or ".join(codes[:MAX_CODES]) + more
 
 
 class PixelClasses:
@@ -155,7 +155,7 @@ class PixelClasses:
         self._own = _own_classes(path)
         with opened(path) as dataset, reading(path):
             self._lossy = lossy_compression(dataset)
-            self._is_own = self._own is not None or hides_top(dataset)
+            self._is_own = self._own is not None or has_transparent_255(dataset)
         with RasterReader(path, palette_index=True) as reader:
             self.coding = self._guess(reader) if coding == "auto" else coding
             self._nodata, self._bands = reader.nodata, reader.bands
@@ -293,7 +293,7 @@ class PixelClasses:
             if firsts and each.alternative in self._seen:
                 if self._lossy:
                     what = f"holds {min(firsts)} and {each.alternative}"
-                    raise LegendError(f"{what}. {self._blame_compression(LOSSY_STEP)}")
+                    raise LegendError(f"{what}. {self._blame_compression(MAX_LOSSY_STEP)}")
                 raise LegendError(
                     f"holds {min(firsts)} and {each.alternative}, and each may mean "
                     f"{each.name!r}: say in a legend of your own (`geoseg legend {self.path} -o "
@@ -340,7 +340,7 @@ class PixelClasses:
                     f"the legend; these pixels count as unlabelled. If they are {each.name!r}: "
                     f"gdal_edit.py -unsetnodata {self.path}"
                 )
-        if self._lossy and not self._tolerance and self.legend.spacing() < NEAR:
+        if self._lossy and not self._tolerance and self.legend.spacing() < SIMILAR_COLOR_DISTANCE:
             yield (
                 f"{self.path}: is {self._lossy}, which changes values: where classes meet labels "
                 f"are wrong; store them without loss (PNG, GeoTIFF)"
@@ -372,15 +372,17 @@ class PixelClasses:
         """The way out: what the codes without a class look like."""
         if self.coding == "colors":
             if all(code[1:3] == code[3:5] == code[5:7] for code in codes):
-                return f"The picture is grey: read its values with --coding values. {MAP_THEM}"
+                return f"The picture is grey: read its values with --coding values. {ADD_TO_LEGEND}"
             steps = _farness([_channels(c) for c in codes], list(self.legend.known_colors))
-            looks_damaged = len(codes) > len(self.legend) and np.median(steps) < NEAR
+            looks_damaged = (
+                len(codes) > len(self.legend) and np.median(steps) < SIMILAR_COLOR_DISTANCE
+            )
         else:
             numbers = [float(code) for code in codes]
             steps = _farness([[n] for n in numbers], [[v] for v in self.legend.values])
             looks_damaged = False
             others = {c.alternative for c in self.legend.classes if c.alternative is not None}
-            if self._lossy and others and max(numbers) < min(others) - LOSSY_STEP:
+            if self._lossy and others and max(numbers) < min(others) - MAX_LOSSY_STEP:
                 return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
         if self._lossy or looks_damaged:
             return self._blame_compression(float(steps.max()))
@@ -389,7 +391,7 @@ class PixelClasses:
         if isinstance(self.legend, MergedLegend):
             return "Give each a row in the legend map, the other side empty if it is unlabelled"
         what = "colors" if self.coding == "colors" else "values"
-        codes = [code if what == "values" else f'"{code}"' for code in codes[:LISTED]]
+        codes = [code if what == "values" else f'"{code}"' for code in codes[:MAX_CODES]]
         return (
             f"Add them to a class of the legend (`{what}`), or, if they are unlabelled, ignore = "
             f"[{', '.join(codes)}]; `geoseg legend {self.path} -o legend.toml` writes a legend to "
@@ -397,7 +399,7 @@ class PixelClasses:
         )
 
     def _blame_compression(self, farthest: float) -> str:
-        if self.coding != "colors" and self.legend.spacing() <= NEAR:
+        if self.coding != "colors" and self.legend.spacing() <= SIMILAR_COLOR_DISTANCE:
             return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
         kind = "colours" if self.coding == "colors" else "values"
         what = (

@@ -14,7 +14,7 @@ from geoseg.labels.lookup import ValueColors, shown_bands
 from geoseg.raster.reader import RasterReader, ReadOptions
 from geoseg.raster.storage import Color
 from geoseg.raster.tolerant import sample_values
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 MAX_MASK_VALUES = 32
 """Whole numbers up to which one band is a mask of classes, not a grey image."""
@@ -82,7 +82,7 @@ class BandChoice:
         known = [name.casefold() for name in names]
         if missing := [name for name in self.names if name.casefold() not in known]:
             raise RasterError(
-                f"{path}: has no band {missing[0]!r}; its bands are {in_short(names)}"
+                f"{path}: has no band {missing[0]!r}; its bands are {short_list(names)}"
             )
         return tuple(known.index(name.casefold()) for name in self.names)
 

@@ -27,7 +27,7 @@ from geoseg.patches.training_ground import TrainingGround
 from geoseg.raster.atomic import write_text
 from geoseg.raster.paths import check_component
 from geoseg.raster.records import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 RECORD = "geoseg.json"
 
@@ -337,7 +337,7 @@ class ModelBundle:
         if bands != self.bands:
             raise BundleError(
                 f"{where}: has {bands} bands, the model takes {self.bands} "
-                f"({in_short(self.band_names)}); {advice}"
+                f"({short_list(self.band_names)}); {advice}"
             )
 
     def check_gsd(

@@ -21,8 +21,8 @@ from geoseg.options import CALL, option, seed_option
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.raster.atomic import staged
-from geoseg.raster.folders import MODEL, named
-from geoseg.text import in_short
+from geoseg.raster.folders import MODEL, list_entries
+from geoseg.text import short_list
 
 if TYPE_CHECKING:
     from geoseg.model.conversion import Quantisation
@@ -156,7 +156,7 @@ def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
     if foreign := [each for each in MODEL.foreign(model) if each.split("/")[0] == INT8]:
         raise OutputExistsError(
             f"{folder} holds what geoseg did not write there, and is not replaced: "
-            f"{named(foreign)}; move that elsewhere"
+            f"{list_entries(foreign)}; move that elsewhere"
         )
 
 
@@ -369,6 +369,6 @@ def _check(bundle: ModelBundle, patch_set: PatchSet) -> None:
     record, where = patch_set.record, patch_set.folder
     if record.legend.names != bundle.legend.names:
         raise BundleError(
-            f"{where}: its classes are {in_short(record.legend.names)}, the model has "
-            f"{in_short(bundle.legend.names)}; give the patches that it was trained on"
+            f"{where}: its classes are {short_list(record.legend.names)}, the model has "
+            f"{short_list(bundle.legend.names)}; give the patches that it was trained on"
         )

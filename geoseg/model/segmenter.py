@@ -11,7 +11,7 @@ from geoseg.errors import BundleError
 from geoseg.labels.lookup import misplaced_bands
 from geoseg.model.bundle import ModelBundle
 from geoseg.patches.patch_set import PatchSet
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
 """What runs networks."""
@@ -142,8 +142,8 @@ def check_patches(patch_set: PatchSet, bundle: ModelBundle) -> None:
     bundle.check_bands(record.bands, where, "tile again with --bands")
     if misplaced := misplaced_bands(record.band_names, bundle.band_names):
         raise BundleError(
-            f"{where}: its bands are {in_short(record.band_names)}, the model takes "
-            f"{in_short(bundle.band_names)}: {in_short(misplaced)} in other places; tile again "
+            f"{where}: its bands are {short_list(record.band_names)}, the model takes "
+            f"{short_list(bundle.band_names)}: {short_list(misplaced)} in other places; tile again "
             f"with --bands"
         )
     bundle.check_gsd(record.gsd, where, "resample the orthophotos (gdalwarp -tr), and tile again")

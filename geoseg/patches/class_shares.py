@@ -8,7 +8,7 @@ import numpy as np
 
 from geoseg.labels.legend import Legend
 from geoseg.patches.record import SPLITS, PatchTable, Split
-from geoseg.text import laid_out, listed
+from geoseg.text import format_table, quoted_list
 
 LITTLE = 0.05
 """Of ground: if less than this share is labelled, or covered by polygons, that is said."""
@@ -62,7 +62,7 @@ class ClassShares:
         Args:
             width: Characters of a line; None: as many as are needed.
         """
-        return laid_out(self.rows(), width)
+        return format_table(self.rows(), width)
 
     def warnings(self, counted: Sequence[str] | None = None) -> list[str]:
         """What spoils a training or its figures.
@@ -75,7 +75,7 @@ class ClassShares:
             split: [name for name in wanted if not own[name]] for split, own in self.splits.items()
         }
         nowhere = [name for name in wanted if all(name in each for each in missing.values())]
-        found = [f"no pixel of {listed(nowhere)} in any split"] if nowhere else []
+        found = [f"no pixel of {quoted_list(nowhere)} in any split"] if nowhere else []
         for split, absent in missing.items():
             present = [name for name in wanted if name not in absent]
             only_here = [name for name in absent if name not in nowhere]
@@ -90,7 +90,7 @@ class ClassShares:
                 if split != "train":
                     fate = f"its figures leave {them} out"
                 found.append(
-                    f"no pixel of {listed(only_here)} in the {TITLES[split]} split: {fate}"
+                    f"no pixel of {quoted_list(only_here)} in the {TITLES[split]} split: {fate}"
                 )
         return found
 

@@ -25,7 +25,7 @@ from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Source, patch_name
 from geoseg.raster.folders import KIND, PATCH_SET
-from geoseg.raster.grid import Grid, no_way
+from geoseg.raster.grid import Grid, missing_transform
 from geoseg.raster.paths import absolute_name, check_component, is_gdal_name, lasting_name
 from geoseg.raster.reader import ReadOptions
 from geoseg.raster.records import check_types, read_record
@@ -82,7 +82,7 @@ def write_index(
                 geometry=[_footprint(grid.part(patch.window)) for patch in rows],
                 crs=grid.crs.to_wkt() if grid.crs else None,
             )
-            if len(shared) > 1 and (not grid.crs or no_way(grid.crs, DEGREES)):
+            if len(shared) > 1 and (not grid.crs or missing_transform(grid.crs, DEGREES)):
                 # a picture, or a site of its own, has no place beside the others
                 frame = frame.set_geometry([None] * len(rows), crs=DEGREES.to_wkt())
             parts.append(frame if len(shared) == 1 else frame.to_crs(DEGREES.to_wkt()))

@@ -41,7 +41,7 @@ from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window
 from geoseg.raster.writer import RasterFormat, create
-from geoseg.text import listed
+from geoseg.text import quoted_list
 
 
 def is_patch_set(folder: Path) -> bool:
@@ -153,7 +153,7 @@ class PatchSet:
         polygons = read_polygons(self.folder / FOOTPRINTS, layer=LAYER, attribute="split")
         wanted = [each == split for each in polygons.attributes]
         if not any(wanted):
-            others = listed([each for each in SPLITS if each in set(polygons.attributes)])
+            others = quoted_list([each for each in SPLITS if each in set(polygons.attributes)])
             raise EmptyError(f"{self.folder}: has no patches of split {split!r}, only of {others}")
         return polygons.geometries[wanted]
 

@@ -16,7 +16,7 @@ from geoseg.patches.index import FOOTPRINTS, LAYER
 from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, Source, Split
-from geoseg.raster.grid import Grid, no_way, same_crs
+from geoseg.raster.grid import Grid, missing_transform, same_crs
 from geoseg.raster.vector import read_layer
 from geoseg.raster.window import Window
 
@@ -360,7 +360,9 @@ def _ground(surveyed: Sequence[SurveyedSource]) -> Ground:
     boxes, frames = [], []
     for number, each in enumerate(surveyed):
         if windows := each.survey.windows:
-            apart = frame is None or not each.grid.crs or no_way(each.grid.crs, frame.crs)
+            apart = (
+                frame is None or not each.grid.crs or missing_transform(each.grid.crs, frame.crs)
+            )
             common = None if apart else frame
             boxes.append(boxes_in_frame(windows, each.grid, common or each.grid))
             frames.append(np.full(len(windows), -1 if common else number))

@@ -26,7 +26,7 @@ from geoseg.errors import BundleError, GeosegError, GeosegWarning, InputError
 from geoseg.labels.legend_files import read_tags
 from geoseg.patches.record import SPLITS, PatchSetRecord, PatchTable, Split
 from geoseg.raster.atomic import write_text
-from geoseg.raster.grid import Grid, no_way, same_crs, window_on
+from geoseg.raster.grid import Grid, missing_transform, same_crs, window_on
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
@@ -387,7 +387,7 @@ def _merged(patches: PatchTable, grid: Grid) -> tuple[Window, ...]:
 
 def _shared(source: Grid, grid: Grid) -> Window | None:
     """The pixels of a source on the ground of a map; None if there are none, or none are known."""
-    if source.crs is None or grid.crs is None or no_way(source.crs, grid.crs):
+    if source.crs is None or grid.crs is None or missing_transform(source.crs, grid.crs):
         return None
     return window_on(source, grid)
 

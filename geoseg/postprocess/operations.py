@@ -19,7 +19,7 @@ from geoseg.postprocess.strips import Change, Indices, MapStrips, Stored, store
 from geoseg.raster.grid import Grid
 from geoseg.raster.units import AreaSize, Length
 from geoseg.raster.window import Window
-from geoseg.text import listed
+from geoseg.text import quoted_list
 
 
 def majority(strips: MapStrips, side: int) -> Iterator[Change]:
@@ -305,7 +305,7 @@ def _looked_up(strips: MapStrips, table: Indices) -> Iterator[Change]:
 def _index(name: str, legend: Legend) -> int:
     if name not in legend.names:
         raise LegendError(
-            f"no class {name!r} in the legend; its classes are {listed(legend.names)}"
+            f"no class {name!r} in the legend; its classes are {quoted_list(legend.names)}"
         )
     return legend.names.index(name)
 

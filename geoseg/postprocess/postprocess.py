@@ -24,9 +24,9 @@ from geoseg.raster.atomic import scratch, writing
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import limit_block_cache
 from geoseg.raster.window import Window
-from geoseg.raster.writer import BLOCK
+from geoseg.raster.writer import BLOCK_PX
 
-CACHED_ROWS = 3 * BLOCK
+CACHED_ROWS = 3 * BLOCK_PX
 """Rows of the map of which GDAL keeps the blocks, so that strips find them there."""
 
 KEPT_TAGS = ("provenance", "unreadable_pixels")
@@ -112,7 +112,7 @@ def _thick(
     waiting: list[Change] = []
     for change in changes:
         waiting.append(change)
-        if change.window.row_stop - waiting[0].window.row_off >= BLOCK:
+        if change.window.row_stop - waiting[0].window.row_off >= BLOCK_PX:
             yield _together(waiting, classes)
             waiting = []
     if waiting:

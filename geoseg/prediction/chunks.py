@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.raster.grid import Grid
 from geoseg.raster.records import parse_json
 from geoseg.raster.window import Window
-from geoseg.raster.writer import TILES, RasterFormat, copy_as_cog
+from geoseg.raster.writer import TILED, RasterFormat, copy_as_cog
 
 GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
 """GDAL's names of the types that maps are stored in."""
@@ -136,7 +136,7 @@ def _write(path: Path, image: NDArray[Any]) -> None:
         zstd_level=1,
         photometric="minisblack",
         alpha="no",
-        **TILES,
+        **TILED,
     ) as file:
         file.write(image)
 

@@ -34,7 +34,7 @@ from geoseg.prediction.scores import (
 from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, write_text, writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.window import Window, blocks
-from geoseg.raster.writer import BLOCK, RasterFormat
+from geoseg.raster.writer import BLOCK_PX, RasterFormat
 
 ScoreType = Literal["uint8", "float32"]
 
@@ -358,7 +358,7 @@ class MapWriter:
 
     def _blocks(self, within: Window) -> Iterable[Window]:
         """The pieces of a band, or of its lower end, top to bottom."""
-        for block in blocks(within.height, within.width, rows=BLOCK, cols=within.width):
+        for block in blocks(within.height, within.width, rows=BLOCK_PX, cols=within.width):
             yield block.moved(within.row_off, within.col_off)
 
     def _blank(self, piece: Window) -> dict[str, NDArray[Any]]:

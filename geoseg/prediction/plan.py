@@ -22,7 +22,7 @@ from geoseg.prediction.window_grid import Lattice, Taper, fitting_overhang
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
 from geoseg.raster.window import Window
-from geoseg.raster.writer import BLOCK
+from geoseg.raster.writer import BLOCK_PX
 
 Bounds = tuple[float, float, float, float]
 """``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
@@ -348,15 +348,15 @@ def make_plan(
     region = _part(whole, options.part) if options.part else whole
     sums = (len(bundle.legend) + 1) * 4 * lattice.most_shared_rows
     source = (lattice.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
-    column = sums + PIECES * BLOCK * layer_bytes + source
+    column = sums + PIECES * BLOCK_PX * layer_bytes + source
     batch_size = options.batch_size and min(options.batch_size, lattice.window_count(whole))
     load = load or Load(batch_size or 1)
     waiting = min(load.windows, max(lattice.window_count(region), load.batch_size))
     fixed = waiting * 4 * lattice.size**2 * (ortho.bands + len(bundle.legend))
     room = (options.memory or _default_memory()) - fixed
-    widest = max(room // column, NARROWEST * lattice.size) // BLOCK * BLOCK or BLOCK
+    widest = max(room // column, NARROWEST * lattice.size) // BLOCK_PX * BLOCK_PX or BLOCK_PX
     count = ceil(region.width / widest)
-    width = ceil(region.width / count / BLOCK) * BLOCK if count > 1 else region.width
+    width = ceil(region.width / count / BLOCK_PX) * BLOCK_PX if count > 1 else region.width
     return PredictPlan(
         lattice=lattice,
         network_size=size,
@@ -412,13 +412,13 @@ def _whole(ortho: RasterReader, bounds: Bounds | None, area: AreaOfInterest | No
 def _part(whole: Window, part: tuple[int, int]) -> Window:
     """The rows of one part: whole storage blocks, as many as in the others or one less."""
     index, count = part
-    blocks = ceil(whole.height / BLOCK)
+    blocks = ceil(whole.height / BLOCK_PX)
     if count > blocks:
         raise InputError(
             f"--part {index}/{count}: a map of {whole.height} rows divides into {blocks} parts "
             f"at most"
         )
-    first, last = (k * blocks // count * BLOCK for k in (index - 1, index))
+    first, last = (k * blocks // count * BLOCK_PX for k in (index - 1, index))
     return Window(
         row_off=whole.row_off + first,
         col_off=whole.col_off,

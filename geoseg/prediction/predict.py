@@ -33,7 +33,7 @@ from geoseg.prediction.provenance import (
 )
 from geoseg.prediction.score import Ortho, check_scores, score
 from geoseg.prediction.window_scores import WindowLayout, keep_windows, start_window_folder
-from geoseg.raster.atomic import KEPT, resumable, staged, write_text
+from geoseg.raster.atomic import RESUME_HINT, resume_dir, staged, write_text
 from geoseg.raster.facts import doubts_of
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.grid import Grid
@@ -43,7 +43,7 @@ from geoseg.raster.storage import limit_block_cache
 from geoseg.raster.tolerant import TolerantReader, sample_values
 from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 
 def open_area(options: PredictOptions, grid: Grid) -> AreaOfInterest | None:
@@ -128,13 +128,13 @@ def predict_map(
             return done
         begun(plan, runtime)
         with (
-            resumable(
+            resume_dir(
                 outputs.class_map,
                 fingerprint(path, job.provenance, plan, options, outputs),
                 guarded=outputs.files,
                 resume=options.resume,
                 overwrite=outputs.overwrite,
-                note=KEPT if windows is None else KEPT_OF_THE_MAP,
+                note=RESUME_HINT if windows is None else KEPT_OF_THE_MAP,
             ) as folder,
             _window_folder(windows, job.layout, overwrite=outputs.overwrite) as kept,
         ):
@@ -185,8 +185,8 @@ def with_named_bands(path: Path, bundle: ModelBundle, options: PredictOptions) -
         if found is None:
             if misplaced := misplaced_bands(ortho.band_names[:own], wanted):
                 raise BundleError(
-                    f"{path}: its bands are {in_short(ortho.band_names)}, the model takes "
-                    f"{in_short(bundle.band_names)}: {in_short(misplaced)} in other places; "
+                    f"{path}: its bands are {short_list(ortho.band_names)}, the model takes "
+                    f"{short_list(bundle.band_names)}: {short_list(misplaced)} in other places; "
                     f"name them in the model's order with --bands"
                 )
             return options
@@ -214,8 +214,8 @@ def check_input(
     if options.read.stacked and ortho.bands != bundle.bands:
         raise BundleError(
             f"{ortho.path}: has {ortho.bands} bands with those of --with "
-            f"({in_short(ortho.band_names)}), the model takes {bundle.bands} "
-            f"({in_short(bundle.band_names)}); choose the orthophoto's own with --bands"
+            f"({short_list(ortho.band_names)}), the model takes {bundle.bands} "
+            f"({short_list(bundle.band_names)}); choose the orthophoto's own with --bands"
         )
     bundle.check_bands(ortho.bands, ortho.path)
     if not options.resample:

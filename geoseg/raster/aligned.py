@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.errors import EmptyError, GridMismatchError
-from geoseg.raster.grid import Grid, cover, no_way, window_on
-from geoseg.raster.reader import Layer, Pixels, ReadOptions
+from geoseg.raster.grid import Grid, cover, missing_transform, window_on
+from geoseg.raster.reader import Pixels, RasterFile, ReadOptions
 from geoseg.raster.window import Window
 
 
@@ -41,7 +41,7 @@ class AlignedRaster:
             palette_index: Whether a palette image gives its indices rather than its colours.
         """
         self.path = path
-        self._file = Layer(path, options or ReadOptions(), palette_index=palette_index)
+        self._file = RasterFile(path, options or ReadOptions(), palette_index=palette_index)
         self.extent = self._window = grid.window
         own = self._file.grid
         without_place = not own.is_georeferenced or (resample and not grid.is_georeferenced)
@@ -57,7 +57,7 @@ class AlignedRaster:
             if not resample or not own.is_georeferenced or not grid.is_georeferenced:
                 raise GridMismatchError(f"{path}: {_why_not(own, grid, error)}") from error
             options = replace(options or ReadOptions(), on=grid)
-            self._file = Layer(path, options, palette_index=palette_index)
+            self._file = RasterFile(path, options, palette_index=palette_index)
             extent = window_on(grid, own)
         if extent is None:
             self._file.close()
@@ -105,7 +105,7 @@ class AlignedRaster:
 
 
 def _why_not(own: Grid, grid: Grid, error: GridMismatchError) -> str:
-    if why := no_way(own.crs, grid.crs):
+    if why := missing_transform(own.crs, grid.crs):
         return why
     how = "resample it with --resample" if own.is_georeferenced else "georeference it"
     return f"not on the grid of the raster it belongs to: {error}; {how}"

@@ -16,11 +16,11 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from geoseg.errors import EmptyError, GeosegError, OutputError, OutputExistsError
-from geoseg.raster.folders import FolderKind, kept, locked, named
+from geoseg.raster.folders import FolderKind, list_entries, locked, locked_once
 from geoseg.raster.paths import check_name
 from geoseg.raster.records import parse_json
 
-LITTLE_SPACE = 1_000_000
+MIN_FREE_BYTES = 1_000_000
 """With fewer free bytes than this, a failure to write is put down to the lack of space."""
 
 OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
@@ -28,16 +28,16 @@ OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
 
 NO_SPACE = "no space left on the disk; make room, or name an output on another one"
 
-LONGEST_REASON = 200
+MAX_REASON_LENGTH = 200
 """Characters of what libraries say."""
 
-HIDDEN = re.compile(r"\.(.+)\.(?:part|[0-9a-f]{16}\.unfinished)")
+HIDDEN_FOLDER = re.compile(r"\.(.+)\.(?:part|[0-9a-f]{16}\.unfinished)")
 """Names of the folders in which outputs are made."""
 
-FINISHING = "finishing"
+FINISHING_MARKER = "finishing"
 """Marks a scratch folder whose outputs are being put in place, and names these, in order."""
 
-BREAK = re.compile(r"[\t\n\r]")
+LINE_BREAK = re.compile(r"[\t\n\r]")
 """Characters that SQLite leaves out of names."""
 
 
@@ -58,7 +58,7 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
     """
     for path in paths:
         check_name(path)
-        if BREAK.search(str(path.absolute())):
+        if LINE_BREAK.search(str(path.absolute())):
             raise OutputError(
                 f"{path}: the path holds a tab or line break, under which GeoPackages cannot lie; "
                 f"name another"
@@ -103,7 +103,7 @@ def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrit
     if foreign := kind.foreign(place):
         raise OutputExistsError(
             f"{path} holds what geoseg did not write there, and is not replaced: "
-            f"{named(foreign)}; move that elsewhere, or name another folder"
+            f"{list_entries(foreign)}; move that elsewhere, or name another folder"
         )
     if not overwrite:
         raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
@@ -151,7 +151,7 @@ def _is_half_placed(path: Path, paths: Sequence[Path]) -> bool:
     """Whether a killed process put an output in place, and was not done with all of them."""
     for each in paths:
         try:
-            text = (_scratch_folder(each) / FINISHING).read_text(encoding="utf-8")
+            text = (_scratch_folder(each) / FINISHING_MARKER).read_text(encoding="utf-8")
             targets = [Path(name) for name in parse_json(text)]
         except (OSError, ValueError):
             continue
@@ -171,7 +171,7 @@ def scratch(path: Path) -> Iterator[Path]:
         OutputExistsError: If another process is writing the output.
         OutputError: If it cannot be made.
     """
-    with kept(path) as alone:
+    with locked_once(path) as alone:
         folder = _scratch_folder(path)
         with writing(path):
             if alone:
@@ -251,7 +251,7 @@ def put_in_place(made: Mapping[Path, Path], folder: Path, *, overwrite: bool) ->
         OutputExistsError: If one exists and is not to be replaced.
         OutputError: If they cannot be moved.
     """
-    marker = folder / FINISHING
+    marker = folder / FINISHING_MARKER
     targets = [path for path, file in made.items() if file != path]
     refuse_existing(*targets, overwrite=overwrite or marker.exists())
     with writing(folder):
@@ -283,10 +283,10 @@ def reason_of(error: Exception, path: Path) -> str:
     """Why an output cannot be written, on one line; GDAL does not say that a disk is full."""
     if isinstance(error, OSError) and error.strerror:
         return NO_SPACE if error.errno == errno.ENOSPC else error.strerror
-    said = " ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]
+    said = " ".join(str(error.__cause__ or error).split())[:MAX_REASON_LENGTH]
     with suppress(OSError):
         folder = next(each for each in path.absolute().parents if each.exists())
-        if shutil.disk_usage(folder).free < LITTLE_SPACE:
+        if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
             return f"{NO_SPACE} ({said})"
     return said
 
@@ -294,7 +294,7 @@ def reason_of(error: Exception, path: Path) -> str:
 def _final(path: Path) -> Path:
     """The output as users know it, of a file in the hidden folder in which it is made."""
     for place in (path, *path.parents):
-        if found := HIDDEN.fullmatch(place.name):
+        if found := HIDDEN_FOLDER.fullmatch(place.name):
             return place.with_name(found[1])
     return path
 
@@ -356,21 +356,21 @@ def _clear_earlier(path: Path) -> None:
                 each.unlink()
 
 
-SUFFIX = ".unfinished"
+UNFINISHED_SUFFIX = ".unfinished"
 
-KEPT = "what is finished is kept: go on with --resume"
+RESUME_HINT = "what is finished is kept: go on with --resume"
 """Told of a failure after which there is something to go on with."""
 
 
 @contextmanager
-def resumable(
+def resume_dir(
     path: Path,
     key: str,
     *,
     guarded: Sequence[Path],
     resume: bool,
     overwrite: bool,
-    note: str = KEPT,
+    note: str = RESUME_HINT,
 ) -> Iterator[Path]:
     """A folder beside an output that stays if the output is not finished.
 
@@ -391,8 +391,8 @@ def resumable(
         OutputError: If the folder cannot be made.
     """
     with locked(path):
-        folder = path.with_name(f".{path.name}.{key[:16]}{SUFFIX}")
-        finishing = resume and (folder / FINISHING).exists()
+        folder = path.with_name(f".{path.name}.{key[:16]}{UNFINISHED_SUFFIX}")
+        finishing = resume and (folder / FINISHING_MARKER).exists()
         refuse_existing(*guarded, overwrite=overwrite or finishing)
         _clear(path, folder, resume=resume, overwrite=overwrite)
         with writing(path):
@@ -400,7 +400,7 @@ def resumable(
         try:
             yield folder
         except BaseException as error:
-            if isinstance(error, EmptyError) or not _has_pieces(folder):
+            if isinstance(error, EmptyError) or not _has_chunks(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             elif isinstance(error, GeosegError):
                 error.add_note(note)
@@ -414,9 +414,9 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         OutputExistsError: If something is finished that is neither to be resumed nor replaced.
     """
-    begun = unfinished(path)
+    begun = resume_dirs(path)
     if not overwrite:
-        if any(each != folder and _has_pieces(each) for each in begun):
+        if any(each != folder and _has_chunks(each) for each in begun):
             raise OutputExistsError(
                 f"{path}: begun with another model, options or source, and not finished; start "
                 f"anew with --overwrite"
@@ -434,21 +434,21 @@ def refuse_unfinished(path: Path) -> None:
     Raises:
         OutputExistsError: If there is.
     """
-    if any(map(_has_pieces, unfinished(path))):
+    if any(map(_has_chunks, resume_dirs(path))):
         raise OutputExistsError(
             f"{path}: begun and not finished; go on with --resume, or start anew with --overwrite"
         )
 
 
-def _has_pieces(folder: Path) -> bool:
+def _has_chunks(folder: Path) -> bool:
     return any(folder.glob("piece_*.json"))
 
 
-def unfinished(path: Path) -> list[Path]:
+def resume_dirs(path: Path) -> list[Path]:
     """Folders that were left of an output."""
     if not path.parent.is_dir():
         return []
-    return sorted(path.parent.glob(f".{escape(path.name)}.*{SUFFIX}"))
+    return sorted(path.parent.glob(f".{escape(path.name)}.*{UNFINISHED_SUFFIX}"))
 
 
 def without_nan(content: Any) -> Any:

@@ -19,16 +19,16 @@ from geoseg.raster.vector import ALL_ROWS, reading_layer
 from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
 
-SAMPLE_SIDE = 1024
+OVERVIEW_SIDE_PX = 1024
 """Longest side of the overview from which figures are computed, in pixels."""
 
-CHEAP = 25_000_000
+MAX_WHOLE_PIXELS = 25_000_000
 """A raster of fewer pixels is read whole if it has no overviews."""
 
-PLACES = 5
+SAMPLE_WINDOWS_PER_AXIS = 5
 """Otherwise so many squares along each axis are read."""
 
-SQUARE = 256
+SAMPLE_WINDOW_PX = 256
 """Their side, in pixels."""
 
 
@@ -116,7 +116,7 @@ class RasterFacts:
     @property
     def is_tiled(self) -> bool:
         """Whether a window can be read without whole rows."""
-        return self.block_shape[1] < self.grid.width or self.grid.width <= 2 * SQUARE
+        return self.block_shape[1] < self.grid.width or self.grid.width <= 2 * SAMPLE_WINDOW_PX
 
 
 def raster_facts(path: Path) -> RasterFacts:
@@ -192,26 +192,28 @@ def _sample(path: Path, bands: int, *, cheap: bool) -> tuple[NDArray[Any], NDArr
     every = ReadOptions(bands=tuple(range(1, bands + 1)))
     with RasterReader(path, every, palette_index=True) as reader:
         grid = reader.grid
-        if cheap or grid.height * grid.width <= CHEAP:
-            image, valid = reader.read_overview(SAMPLE_SIDE)
-            return image, valid, max(grid.height, grid.width) > SAMPLE_SIDE
-        parts = [reader.read(window) for window in _squares(grid)]
+        if cheap or grid.height * grid.width <= MAX_WHOLE_PIXELS:
+            image, valid = reader.read_overview(OVERVIEW_SIDE_PX)
+            return image, valid, max(grid.height, grid.width) > OVERVIEW_SIDE_PX
+        parts = [reader.read(window) for window in _sample_windows(grid)]
     image, valid = _side_by_side(parts)
     return image, valid, True
 
 
-def _squares(grid: Grid) -> list[Window]:
+def _sample_windows(grid: Grid) -> list[Window]:
     """Squares spread over a raster, the first and the last at its corners."""
     rows, cols = (
-        np.linspace(0, max(length - SQUARE, 0), PLACES).astype(int).tolist()
+        np.linspace(0, max(length - SAMPLE_WINDOW_PX, 0), SAMPLE_WINDOWS_PER_AXIS)
+        .astype(int)
+        .tolist()
         for length in (grid.height, grid.width)
     )
     return [
         Window(
             row_off=row,
             col_off=col,
-            height=min(SQUARE, grid.height),
-            width=min(SQUARE, grid.width),
+            height=min(SAMPLE_WINDOW_PX, grid.height),
+            width=min(SAMPLE_WINDOW_PX, grid.width),
         )
         for row in rows
         for col in cols
@@ -234,16 +236,16 @@ def _few_values(pixels: NDArray[Any]) -> tuple[tuple[int, ...], tuple[float, ...
     return tuple(values.tolist()), tuple((counts / counts.sum()).tolist())
 
 
-SOFT = 0.25
+MIN_SOFT_ALPHA_SHARE = 0.25
 """Share of half-transparent pixels from which a band is hardly an alpha: soft edges are narrow."""
 
-SENTINEL = -999
+MAX_NODATA_INTEGER = -999
 """Values from here down may stand for no data; real ones beside them are far away."""
 
-HUGE = 1e9
+MIN_NODATA_FLOAT = 1e9
 """Floats from here on may stand for no data."""
 
-LEAST_SHARE = 5e-4
+MIN_NODATA_SHARE = 5e-4
 """Share of a band's pixels that have the same value, if that stands for no data."""
 
 
@@ -278,19 +280,19 @@ def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]
             return []
     every = ReadOptions(bands=tuple(range(1, len(roles) + 1)), nodata="none")
     with RasterReader(path, every) as reader:
-        parts = [reader.read(window) for window in _squares(reader.grid)]
+        parts = [reader.read(window) for window in _sample_windows(reader.grid)]
     image = np.concatenate([part.image.reshape(len(roles), -1) for part in parts], axis=1)
     asked = read.bands or tuple(n for n, role in enumerate(roles, 1) if role != "alpha")
     doubts = []
     if "alpha" in roles and read.nodata is None:
-        doubts += _alpha_that_is_none(roles.index("alpha") + 1, image)
+        doubts += _false_alpha(roles.index("alpha") + 1, image)
     undeclared: dict[str, list[int]] = {}
     for band in asked:
         values = image[band - 1][np.isfinite(image[band - 1])]
-        if len(asked) > 1 and roles[band - 1] in UNTOLD and _is_alpha(values, image, band):
+        if len(asked) > 1 and roles[band - 1] in UNKNOWN_ROLES and _is_alpha(values, image, band):
             others = ",".join(str(other) for other in asked if other != band)
             doubts.append(
-                f"band {band} holds nothing but 0 and {_top(values)}: an alpha that is not "
+                f"band {band} holds nothing but 0 and {_opaque(values)}: an alpha that is not "
                 f"declared? --bands {others} leaves it out; declared (gdal_edit.py "
                 f"-colorinterp_{band} alpha), it hides ground without data, which counts now"
             )
@@ -305,16 +307,16 @@ def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]
     return [f"{path}: {each}" for each in doubts]
 
 
-UNTOLD = ("undefined", "gray")
+UNKNOWN_ROLES = ("undefined", "gray")
 """Roles of bands of which the file says nothing."""
 
 
-def _alpha_that_is_none(band: int, image: NDArray[Any]) -> list[str]:
+def _false_alpha(band: int, image: NDArray[Any]) -> list[str]:
     """What is to be said of a band that is tagged alpha and holds a picture."""
     values = image[band - 1]
-    between = float(((values > 0) & (values < _top(values))).mean())
+    between = float(((values > 0) & (values < _opaque(values))).mean())
     hidden = float((values == 0).mean())
-    if between < SOFT:
+    if between < MIN_SOFT_ALPHA_SHARE:
         return []
     every = ",".join(map(str, range(1, len(image) + 1)))
     said = (
@@ -325,13 +327,13 @@ def _alpha_that_is_none(band: int, image: NDArray[Any]) -> list[str]:
     return [said]
 
 
-def _top(values: NDArray[Any]) -> int:
+def _opaque(values: NDArray[Any]) -> int:
     """What is opaque: the highest value of a type, of 8 bits in wider ones."""
     highest = int(np.nanmax(values)) if values.size else 0
-    return max(BYTE, highest)
+    return max(OPAQUE_BYTE, highest)
 
 
-BYTE = 255
+OPAQUE_BYTE = 255
 
 
 def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
@@ -339,9 +341,9 @@ def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
     if values.dtype.kind not in "iu" or not values.size:
         return False
     found = set(np.unique(values).tolist())
-    most = (BYTE, np.iinfo(values.dtype).max)
+    most = (OPAQUE_BYTE, np.iinfo(values.dtype).max)
     others = np.delete(image, band - 1, axis=0)
-    has_picture = any(len(np.unique(other)) > len({0, BYTE}) for other in others)
+    has_picture = any(len(np.unique(other)) > len({0, OPAQUE_BYTE}) for other in others)
     return has_picture and any(found <= {0, top} and top in found for top in most)
 
 
@@ -351,11 +353,11 @@ def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
         values = values[values != values.dtype.type(nodata)] if np.isfinite(nodata) else values
     if values.size < 2 or values.dtype == np.uint8:  # noqa: PLR2004
         return None
-    top = HUGE if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    top = MIN_NODATA_FLOAT if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     low, high = values.min(), values.max()
-    for value, suspect in ((low, low <= SENTINEL), (high, high >= top)):
+    for value, suspect in ((low, low <= MAX_NODATA_INTEGER), (high, high >= top)):
         others = values[values != value].astype(np.float64)
-        if not suspect or not others.size or 1 - others.size / values.size < LEAST_SHARE:
+        if not suspect or not others.size or 1 - others.size / values.size < MIN_NODATA_SHARE:
             continue
         gap = np.abs(others - float(value)).min()
         if gap > others.max() - others.min():
@@ -363,13 +365,13 @@ def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
     return None
 
 
-NULL = "(null)"
+NULL_TEXT = "(null)"
 """What stands for cells without a value."""
 
-MOST_ROWS = 200_000
+MAX_ROWS = 200_000
 """Rows of a layer whose columns are looked at."""
 
-MOST_VALUES = 20
+MAX_COLUMN_VALUES = 20
 """A column with more different values is hardly one of classes."""
 
 
@@ -416,12 +418,12 @@ def vector_facts(path: Path) -> list[LayerFacts]:
 def _layer(path: Path, name: str) -> LayerFacts:
     about = pyogrio.read_info(path, layer=name, force_feature_count=True, force_total_bounds=True)
     table = pyogrio.read_dataframe(
-        path, layer=name, read_geometry=False, max_features=MOST_ROWS, where=ALL_ROWS
+        path, layer=name, read_geometry=False, max_features=MAX_ROWS, where=ALL_ROWS
     )
     bounds = about["total_bounds"]
     return LayerFacts(
         name=name,
-        features=len(table) if 0 < len(table) < MOST_ROWS else int(about["features"]),
+        features=len(table) if 0 < len(table) < MAX_ROWS else int(about["features"]),
         geometry=str(about["geometry_type"]),
         crs=about["crs"],
         bounds=tuple(map(float, bounds)) if bounds is not None else None,
@@ -432,7 +434,7 @@ def _layer(path: Path, name: str) -> LayerFacts:
 
 def _values(column: Any) -> dict[str, int]:
     """How often each value occurs; nothing if there are many, or a row for each."""
-    counts = Counter(NULL if is_null(value) else as_text(value) for value in column)
-    if len(counts) > MOST_VALUES or len(counts) == len(column) > 1:
+    counts = Counter(NULL_TEXT if is_null(value) else as_text(value) for value in column)
+    if len(counts) > MAX_COLUMN_VALUES or len(counts) == len(column) > 1:
         return {}
     return dict(counts.most_common())

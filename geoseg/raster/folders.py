@@ -15,7 +15,7 @@ from geoseg.raster.records import parse_json
 KIND = "kind"
 """Key of a record that says what its folder is."""
 
-BESIDE = (
+IGNORED_ENTRIES = (
     ".DS_Store",
     "Thumbs.db",
     "desktop.ini",
@@ -24,10 +24,10 @@ BESIDE = (
 )
 """What systems, GDAL and QGIS leave in a folder; nobody misses it."""
 
-LEFT = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.(?:lock|part|old)")
+LEFTOVER = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.(?:lock|part|old)")
 """What killed processes leave of an entry."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Entries that a message names."""
 
 
@@ -77,9 +77,9 @@ def _foreign(
         parts = (*place, path.name)
         if any(_allows(pattern, parts) for pattern in patterns):
             continue
-        if any(fnmatchcase(path.name, pattern) for pattern in BESIDE):
+        if any(fnmatchcase(path.name, pattern) for pattern in IGNORED_ENTRIES):
             continue
-        left = LEFT.fullmatch(path.name)
+        left = LEFTOVER.fullmatch(path.name)
         if left and any(_is_within(pattern, (*place, left[1])) for pattern in patterns):
             continue
         leads_on = any(_leads_on(pattern, parts) for pattern in patterns)
@@ -115,14 +115,14 @@ def _leads_on(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     return len(pattern) > len(parts) and all(map(fnmatchcase, parts, pattern))
 
 
-def named(entries: list[str]) -> str:
+def list_entries(entries: list[str]) -> str:
     """Some of many entries, for a message.
 
-    >>> named(["a", "b"])
+    >>> list_entries(["a", "b"])
     'a, b'
     """
-    more = len(entries) - MOST_NAMED
-    return ", ".join(entries[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(entries) - MAX_NAMED
+    return ", ".join(entries[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 FINDINGS = (
@@ -204,7 +204,7 @@ WINDOWS = FolderKind(
     proof=frozenset({"crs", "transform", "lattice", "legend", "provenance"}),
 )
 
-UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+NO_LOCK_ERRORS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """What systems say of files that cannot be locked, as on some network drives."""
 
 _held: list[Path] = []
@@ -244,7 +244,7 @@ def locked(path: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def kept(path: Path) -> Iterator[bool]:
+def locked_once(path: Path) -> Iterator[bool]:
     """As `locked`, unless this process has locked the output, or a folder that it lies in.
 
     Raises:
@@ -288,7 +288,7 @@ def _acquired(file: Path, path: Path) -> Any:
             file.touch()
         raise OutputExistsError(f"{path}: another process is writing it") from None
     except OSError as error:
-        if error.errno not in UNABLE:
+        if error.errno not in NO_LOCK_ERRORS:
             raise
         return None
     return lock

@@ -15,19 +15,19 @@ from rasterio.warp import transform_bounds
 from geoseg.errors import GridMismatchError
 from geoseg.raster.window import Window
 
-ALIGNMENT_TOLERANCE = 0.05
+ALIGNMENT_TOLERANCE_PX = 0.05
 """How far pixels of two grids may lie from each other and still count as the same, in pixels."""
 
-OUTLINE_STEPS = 32
+OUTLINE_POINTS_PER_SIDE = 32
 """Points on each side of a raster by which its area on the ground is measured."""
 
-FAR = 1e100
+MAX_COORDINATE = 1e100
 """Coordinates beyond are taken for this: a pixel size would make infinity of them."""
 
-POLE = 90.0
+MAX_LATITUDE_DEG = 90.0
 """Latitude of the poles, in degrees: some projections go on beyond."""
 
-HAIR = 1e-3
+EDGE_TOLERANCE_PX = 1e-3
 """Of a pixel: what lies on a border is not beyond it."""
 
 
@@ -107,7 +107,7 @@ class Grid:
         """
         if self.crs is None:
             return None
-        steps = [step / OUTLINE_STEPS for step in range(OUTLINE_STEPS)]
+        steps = [step / OUTLINE_POINTS_PER_SIDE for step in range(OUTLINE_POINTS_PER_SIDE)]
         sides = [
             *((step, 0.0) for step in steps),
             *((1.0, step) for step in steps),
@@ -143,7 +143,7 @@ class Grid:
                 continue
             with suppress(ProjError):
                 lons, lats = Transformer.from_crs(own, target, always_xy=True).transform(xs, ys)
-                if all(map(isfinite, (*lons, *lats))) and max(map(abs, lats)) <= POLE:
+                if all(map(isfinite, (*lons, *lats))) and max(map(abs, lats)) <= MAX_LATITUDE_DEG:
                     return lons, lats, geod
         return None
 
@@ -177,15 +177,20 @@ class Grid:
 
     def window_around(self, bounds: tuple[float, float, float, float]) -> Window:
         """The smallest window that holds ``(x_min, y_min, x_max, y_max)``; it may reach beyond."""
-        x_min, y_min, x_max, y_max = (max(min(value, FAR), -FAR) for value in bounds)
+        x_min, y_min, x_max, y_max = (
+            max(min(value, MAX_COORDINATE), -MAX_COORDINATE) for value in bounds
+        )
         corners = [~self.transform @ (x, y) for x in (x_min, x_max) for y in (y_min, y_max)]
         cols, rows = zip(*corners, strict=True)
-        row_off, col_off = floor(min(rows) + HAIR), floor(min(cols) + HAIR)
+        row_off, col_off = (
+            floor(min(rows) + EDGE_TOLERANCE_PX),
+            floor(min(cols) + EDGE_TOLERANCE_PX),
+        )
         return Window(
             row_off=row_off,
             col_off=col_off,
-            height=max(ceil(max(rows) - HAIR) - row_off, 1),
-            width=max(ceil(max(cols) - HAIR) - col_off, 1),
+            height=max(ceil(max(rows) - EDGE_TOLERANCE_PX) - row_off, 1),
+            width=max(ceil(max(cols) - EDGE_TOLERANCE_PX) - col_off, 1),
         )
 
     def window_of(self, part: Self) -> Window:
@@ -200,7 +205,7 @@ class Grid:
         to_self = ~self.transform @ part.transform
         col_off, row_off = (round(offset) for offset in to_self @ (0, 0))
         window = Window(row_off=row_off, col_off=col_off, height=part.height, width=part.width)
-        if (drift := _drift(to_self, window)) > ALIGNMENT_TOLERANCE:
+        if (drift := _drift(to_self, window)) > ALIGNMENT_TOLERANCE_PX:
             raise GridMismatchError(
                 f"the pixels do not line up: off by {drift:.2f} px at the worst corner"
             )
@@ -258,7 +263,7 @@ def same_crs(one: CRS | None, other: CRS | None) -> bool:
     return bool(first.equals(second, ignore_axis_order=True))
 
 
-def no_way(one: CRS | None, other: CRS | None) -> str | None:
+def missing_transform(one: CRS | None, other: CRS | None) -> str | None:
     """That nothing leads from one CRS to another, in words; None if something does."""
     if one is None or other is None or same_crs(one, other):
         return None
@@ -349,7 +354,7 @@ def cover(grid: Grid, lattice: Grid) -> Grid:
         GridMismatchError: If one of them has no CRS and the other has, or nothing leads from one
             CRS to the other.
     """
-    if why := no_way(grid.crs, lattice.crs):
+    if why := missing_transform(grid.crs, lattice.crs):
         raise GridMismatchError(why)
     if same_crs(grid.crs, lattice.crs):
         bounds = grid.bounds
@@ -370,7 +375,7 @@ def window_on(grid: Grid, other: Grid) -> Window | None:
     Raises:
         GridMismatchError: If nothing leads from one CRS to the other.
     """
-    if why := no_way(other.crs, grid.crs):
+    if why := missing_transform(other.crs, grid.crs):
         raise GridMismatchError(why)
     bounds = other.bounds
     if other.crs and grid.crs and not same_crs(other.crs, grid.crs):

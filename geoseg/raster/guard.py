@@ -28,22 +28,22 @@ from geoseg.raster.folders import (
 from geoseg.raster.paths import absolute_name, files_in
 from geoseg.raster.records import parse_json
 
-BESIDE = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
+APPENDED_SUFFIXES = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
 """What GDAL keeps beside a raster, after its whole name."""
 
-INSTEAD = (
+REPLACED_SUFFIXES = (
     *(".qml", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".pgw", ".j2w", ".aux", ".rrd", ".hdr"),
     *(".shx", ".dbf", ".cpg", ".sbn", ".sbx", ".qix"),
 )
 """What is kept beside a raster or a shapefile, in place of its suffix."""
 
-SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]+)<")
+VRT_SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]+)<")
 """Of a VRT."""
 
-LARGEST_VRT = 50_000_000
+MAX_VRT_BYTES = 50_000_000
 """Bytes of a VRT that is looked into."""
 
-READ_WHOLE = (PATCH_SET, TRAINING, MODEL, EVALUATION, WINDOWS, CHECK)
+INPUT_FOLDERS = (PATCH_SET, TRAINING, MODEL, EVALUATION, WINDOWS, CHECK)
 """Kinds of folders that are an input as a whole: nothing is written into them."""
 
 
@@ -134,7 +134,7 @@ class _Inputs:
         self._files |= dict.fromkeys(_identities(path), path)
         whole = _real(path)
         self._stems[whole.parent / whole.stem] = path
-        if any((path / kind.record).is_file() for kind in READ_WHOLE):
+        if any((path / kind.record).is_file() for kind in INPUT_FOLDERS):
             self._folders |= dict.fromkeys(_identities(path), path)
         for identity in _around(path):
             self._above.setdefault(identity, path)
@@ -171,12 +171,12 @@ class _Inputs:
         whole = _real(path)
         if not whole.is_file():
             return None
-        for suffix in BESIDE:
+        for suffix in APPENDED_SUFFIXES:
             if whole.name.lower().endswith(suffix):
                 owner = self._files.get(whole.with_name(whole.name[: -len(suffix)]))
                 if owner is not None:
                     return owner
-        if whole.suffix.lower() in INSTEAD:
+        if whole.suffix.lower() in REPLACED_SUFFIXES:
             return self._stems.get(whole.parent / whole.stem)
         return None
 
@@ -193,9 +193,9 @@ def _named_by(path: Path) -> Iterator[Path]:
 
 def _members(vrt: Path) -> Iterator[Path]:
     """The files of a VRT."""
-    if vrt.stat().st_size > LARGEST_VRT:
+    if vrt.stat().st_size > MAX_VRT_BYTES:
         return
-    for attributes, name in SOURCE.findall(vrt.read_text(encoding="utf-8", errors="replace")):
+    for attributes, name in VRT_SOURCE.findall(vrt.read_text(encoding="utf-8", errors="replace")):
         relative = re.search(r'relativeToVRT\s*=\s*"1"', attributes) is not None
         yield vrt.resolve().parent / name if relative else Path(name)
 

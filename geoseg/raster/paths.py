@@ -38,7 +38,7 @@ ZIPPED_VECTORS = (".gdb.zip", ".shp.zip")
 GDAL_NAME = re.compile(r"(/vsi\w+/|[a-zA-Z][\w+]+:)")
 """How names begin that only GDAL knows: of subdatasets, archives and servers. C: is a drive."""
 
-URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!/)")
+COLLAPSED_URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!/)")
 """Beginnings of addresses that pathlib has taken a slash from."""
 
 URL_START = re.compile(r"\w://")
@@ -63,7 +63,7 @@ def gdal_name(path: Path) -> str:
     """
     if not is_gdal_name(path):
         return str(path)
-    text = URL.sub(r"\1://", path.as_posix())
+    text = COLLAPSED_URL.sub(r"\1://", path.as_posix())
     if text.startswith("HDF5:"):
         return re.sub(r'(":|\.\w+:)/(?!/)', r"\1//", text)
     text = re.sub(r"^(zip|tar|gzip):/+(?=.*!)", r"/vsi\1/", text).replace("!", "/")
@@ -308,13 +308,13 @@ SELF_CONTAINED = {
 SERVICE_HEAD = re.compile(rb"<(GDAL_WMS|GDAL_WMTS|WCS_GDAL|OGRWFSDataSource|OGRVRTDataSource)")
 """How their descriptions begin."""
 
-NO_FILE = ("<", "vrt:")
+INLINE_VRT_PREFIXES = ("<", "vrt:")
 """Beginnings of names that are virtual rasters themselves: their text, or a view of a raster."""
 
-HEAD = 1024
+HEAD_BYTES = 1024
 """Bytes at the beginning by which GDAL knows a format."""
 
-DEEPEST = 16
+MAX_VRT_DEPTH = 16
 """Virtual rasters within each other."""
 
 
@@ -354,9 +354,9 @@ def refuse_foreign_pixels(dataset: Any, path: Path, *, depth: int = 0) -> None:
     """
     if dataset.driver in SELF_CONTAINED:
         return
-    if depth > DEEPEST:
-        raise RasterError(f"{path}: more than {DEEPEST} virtual rasters within each other")
-    is_text = dataset.name.lstrip().startswith(NO_FILE)
+    if depth > MAX_VRT_DEPTH:
+        raise RasterError(f"{path}: more than {MAX_VRT_DEPTH} virtual rasters within each other")
+    is_text = dataset.name.lstrip().startswith(INLINE_VRT_PREFIXES)
     own = path if is_text or not dataset.files else Path(dataset.files[0])
     others = dataset.files if is_text else dataset.files[1:]
     record = dataset.tags(ns="xml:VRT").get("xml:VRT", "") if dataset.driver == "VRT" else ""
@@ -385,7 +385,9 @@ def _refuse_outside(own: Path, others: list[str], path: Path) -> None:
 
 def _may_lead_on(name: str) -> bool:
     """Whether a source of a virtual raster may be one itself, or a label in text."""
-    return name.lstrip().startswith(NO_FILE) or b"\0" not in (_head(Path(name)) or b"\0")
+    return name.lstrip().startswith(INLINE_VRT_PREFIXES) or b"\0" not in (
+        _head(Path(name)) or b"\0"
+    )
 
 
 def _named_in(record: str) -> list[str]:
@@ -397,7 +399,8 @@ def _named_in(record: str) -> list[str]:
             for each in elements
             if each.text
             and (
-                each.text.lstrip().startswith(NO_FILE) or "dataset_filename" in each.get("name", "")
+                each.text.lstrip().startswith(INLINE_VRT_PREFIXES)
+                or "dataset_filename" in each.get("name", "")
             )
         ]
     return []
@@ -407,7 +410,7 @@ def _head(path: Path) -> bytes:
     with suppress(OSError, ValueError):
         if path.is_file():
             with path.open("rb") as file:
-                return file.read(HEAD)
+                return file.read(HEAD_BYTES)
     return b""
 
 

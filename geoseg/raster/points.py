@@ -99,7 +99,7 @@ class Plots:
         return inside == 1
 
 
-FAR = 2**40
+MAX_PIXEL_INDEX = 2**40
 """A pixel that no raster has."""
 
 POINTS_LAYER = "points"
@@ -167,7 +167,9 @@ def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points |
     if kinds != {"Point"}:
         return Plots(np.asarray(places.values), columns, grid)
     cols, rows = (
-        np.floor(np.nan_to_num(each, nan=-1, posinf=-1, neginf=-1)).clip(-1, FAR).astype(np.int64)
+        np.floor(np.nan_to_num(each, nan=-1, posinf=-1, neginf=-1))
+        .clip(-1, MAX_PIXEL_INDEX)
+        .astype(np.int64)
         for each in _apply(~grid.transform, places.x.to_numpy(), places.y.to_numpy())
     )
     return Points(rows, cols, columns)

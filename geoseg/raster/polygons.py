@@ -35,10 +35,10 @@ class Labels(NamedTuple):
     """(objects + 1,) the number in all strips that each of these has; 0 for 0."""
 
 
-BEYOND = 0.05
+CLIP_MARGIN_SHARE = 0.05
 """What is cut off lies this far beyond a raster at least, as a share of its circumference."""
 
-LARGE = 20
+MAX_LENGTH_RATIO = 20
 """Polygons longer than so many circumferences of the raster are cut before they are moved."""
 
 
@@ -101,9 +101,9 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
         ground = shapely.box(
             *transform_bounds(grid.crs, polygons.crs.to_wkt(), *grid.bounds, densify_pts=21)
         )
-        near = ground.buffer(BEYOND * ground.length)
+        near = ground.buffer(CLIP_MARGIN_SHARE * ground.length)
         west, south, east, north = shapely.bounds(polygons.values).T
-        large = np.fmax(east - west, north - south) > LARGE * ground.length
+        large = np.fmax(east - west, north - south) > MAX_LENGTH_RATIO * ground.length
         if large.any():  # the edges of what is far larger than the raster would bend
             polygons = polygons.where(~large, polygons.intersection(near))
         moved = polygons.to_crs(grid.crs.to_wkt())

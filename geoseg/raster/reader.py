@@ -17,7 +17,7 @@ from rasterio.warp import transform_bounds
 
 from geoseg.errors import GeosegWarning, RasterError
 from geoseg.options import option, parse_bands, parse_nodata
-from geoseg.raster.grid import Grid, no_way, same_crs
+from geoseg.raster.grid import Grid, missing_transform, same_crs
 from geoseg.raster.paths import unique_names
 from geoseg.raster.storage import (
     Bands,
@@ -26,7 +26,6 @@ from geoseg.raster.storage import (
     band_names,
     block_shape,
     chosen_bands,
-    distrust,
     grid_of,
     mask_source,
     masked_view,
@@ -37,6 +36,7 @@ from geoseg.raster.storage import (
     read_bands,
     read_mask,
     reading,
+    vrt_failures,
 )
 from geoseg.raster.window import Window
 
@@ -89,7 +89,7 @@ class ReadOptions:
     """How, if `on` is given."""
 
 
-class Layer:
+class RasterFile:
     """A raster file open for reading in windows, from any number of threads.
 
     Raises:
@@ -158,9 +158,9 @@ class Layer:
                 dataset = self._handles.own
                 image = read_bands(dataset, self.numbers, where, self.dtype)
                 shown = self._mask and read_mask(dataset, self._mask, self.numbers, where)
-                distrust.check(dataset, self.numbers, window)
+                vrt_failures.check(dataset, self.numbers, window)
         except RasterError:
-            distrust.note(self._handles.own)
+            vrt_failures.note(self._handles.own)
             self._handles.drop()  # a VRT reads 0 where it has failed before
             raise
         valid = _with_data(image, self._empty)
@@ -184,7 +184,7 @@ class Layer:
         return warped
 
     def _warped(self, stack: ExitStack, dataset: Any, grid: Grid) -> WarpedVRT:
-        if why := no_way(dataset.crs, grid.crs):
+        if why := missing_transform(dataset.crs, grid.crs):
             raise RasterError(f"{self.path}: {why}")
         mixable = palette(dataset) is None  # there is nothing between two indices
         with reading(self.path):
@@ -338,7 +338,7 @@ def _table(colors: dict[int, Any], dtype: str) -> NDArray[np.uint8]:
     return table
 
 
-def open_stacked(path: Path, grid: Grid, ortho: Path) -> Layer:
+def open_stacked(path: Path, grid: Grid, ortho: Path) -> RasterFile:
     """A raster, resampled (bilinear) onto the grid of an orthophoto.
 
     Without a CRS it is taken to have the orthophoto's.
@@ -351,7 +351,7 @@ def open_stacked(path: Path, grid: Grid, ortho: Path) -> Layer:
     Raises:
         RasterError: If it cannot be read, or shares no ground with the orthophoto.
     """
-    own = Layer(path, ReadOptions())
+    own = RasterFile(path, ReadOptions())
     own.close()
     if own.grid.crs is not None and grid.crs is None:
         raise RasterError(
@@ -361,10 +361,10 @@ def open_stacked(path: Path, grid: Grid, ortho: Path) -> Layer:
         raise RasterError(
             f"{path}: does not overlap {ortho}, on which it is to be stacked; are the CRS right?"
         )
-    return Layer(path, ReadOptions(on=grid, resampling="bilinear"))
+    return RasterFile(path, ReadOptions(on=grid, resampling="bilinear"))
 
 
-def stacked_band_names(layers: Sequence[Layer]) -> tuple[str, ...]:
+def stacked_band_names(layers: Sequence[RasterFile]) -> tuple[str, ...]:
     """The file's name for its only band, followed by the band's if there are several."""
     names = []
     for layer, file in zip(layers, unique_names([layer.path for layer in layers]), strict=True):
@@ -378,7 +378,7 @@ def _meet(own: Grid, grid: Grid, path: Path) -> bool:
     if not own.is_georeferenced and not grid.is_georeferenced:
         return (own.height, own.width) == (grid.height, grid.width)
     bounds = grid.bounds
-    if why := no_way(own.crs, grid.crs):
+    if why := missing_transform(own.crs, grid.crs):
         raise RasterError(f"{path}: {why}")
     if own.crs is not None and not same_crs(own.crs, grid.crs):
         with reading(path):
@@ -410,7 +410,7 @@ class RasterReader:
     ) -> None:
         self.path = path
         self.options = options or ReadOptions()
-        self._own = own = Layer(path, self.options, palette_index=palette_index)
+        self._own = own = RasterFile(path, self.options, palette_index=palette_index)
         self._layers = [own]
         self.grid = own.grid
         self.palette = own.palette

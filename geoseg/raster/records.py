@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.paths import refuse_special_file
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """Lists and tables within each other; no record of geoseg's comes near."""
 
 
@@ -62,7 +62,7 @@ def parse_json(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     level = [content]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [each for every in level for each in _parts(every)]
     if level:
         raise ValueError("it is nested too deeply")

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 PERCENTILES = (2, 25, 50, 75, 98)
 """Which percentiles are reported."""
 
-SAMPLE = 2048
+SAMPLE_SIZE = 2048
 """Values kept per band and window to estimate percentiles of floats."""
 
-MOST_VALUES = 2**16
+MAX_VALUES = 2**16
 """Values kept in all: those of 8-bit and 16-bit types always fit, others are thinned beyond."""
 
 
@@ -21,7 +21,7 @@ class BandStatistics:
     """Count, mean, spread, range and distribution of each band.
 
     All figures of 8-bit and 16-bit types are exact. The percentiles of floats come from a sample;
-    where they or larger integers have more than `MOST_VALUES`, percentiles are off by less than
+    where they or larger integers have more than `MAX_VALUES`, percentiles are off by less than
     1 % of themselves, for up to four bands that span nine orders of magnitude. Memory and the
     time of an addition do not grow with the number of pixels.
 
@@ -45,7 +45,7 @@ class BandStatistics:
     """(bands,); -inf if there is no pixel."""
 
     values: NDArray[np.float64]
-    """(n,) sorted values that occur, `MOST_VALUES` at most."""
+    """(n,) sorted values that occur, `MAX_VALUES` at most."""
 
     frequencies: NDArray[np.int64]
     """(bands, n) how often; of integers all, of floats an even sample per window."""
@@ -77,7 +77,7 @@ class BandStatistics:
         count = pixels.shape[1]
         mean = np.sum(numbers * weights, axis=1) / count
         squares = ((numbers - mean[:, None]) ** 2 * weights).sum(axis=1)
-        values, frequencies = _thinned(values, frequencies)
+        values, frequencies = _thin(values, frequencies)
         return cls(
             count=count,
             mean=mean,
@@ -97,7 +97,7 @@ class BandStatistics:
         frequencies = np.zeros((len(self.mean), len(values)), np.int64)
         for one in (self, other):
             frequencies[:, np.searchsorted(values, one.values)] += one.frequencies
-        values, frequencies = _thinned(values, frequencies)
+        values, frequencies = _thin(values, frequencies)
         return type(self)(
             count=count,
             mean=self.mean + step * (other.count / count),
@@ -144,7 +144,7 @@ def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int
         (values,) and (bands, values).
     """
     if pixels.dtype.kind == "f":
-        pixels = pixels[:, :: max(pixels.shape[1] // SAMPLE, 1)]
+        pixels = pixels[:, :: max(pixels.shape[1] // SAMPLE_SIZE, 1)]
     elif pixels.dtype.itemsize <= 2:  # noqa: PLR2004 a table of 65,536 counts is cheap
         lowest = int(np.iinfo(pixels.dtype).min)
         counts = np.stack([histogram(band) for band in pixels])
@@ -156,10 +156,10 @@ def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int
     return values.astype(np.float64), counts
 
 
-def _thinned(
+def _thin(
     values: NDArray[np.float64], frequencies: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Half of `MOST_VALUES`, if there are more than all of them.
+    """Half of `MAX_VALUES`, if there are more than all of them.
 
     Each band is left as many leading binary digits as its share allows; of the values that are
     then the same, the smallest stands for all. Dropping digits again drops no more than dropping
@@ -169,9 +169,9 @@ def _thinned(
         values: (n,) sorted.
         frequencies: (bands, n).
     """
-    if len(values) <= MOST_VALUES:
+    if len(values) <= MAX_VALUES:
         return values, frequencies
-    share = max(MOST_VALUES // 2 // len(frequencies), 1)
+    share = max(MAX_VALUES // 2 // len(frequencies), 1)
     thinned = np.zeros_like(frequencies)
     for before, after in zip(frequencies, thinned, strict=True):
         own = np.flatnonzero(before)

@@ -87,10 +87,10 @@ Bands = tuple[int, ...]
 INDEX_TYPES = ("uint8", "uint16")
 """Types of indices into a palette."""
 
-STRIP = 256
+MIN_STRIP_ROWS = 256
 """Least rows of a strip that is read apart from the rest of a picture."""
 
-LEAST_CACHE = 32_000_000
+MIN_CACHE_BYTES = 32_000_000
 """Bytes of decoded blocks that GDAL keeps at least."""
 
 
@@ -100,7 +100,7 @@ def limit_block_cache(size: int) -> None:
     A size that the user has set in the environment stays.
     """
     if os.environ.get("GDAL_CACHEMAX") == GDAL_DEFAULTS["GDAL_CACHEMAX"]:
-        os.environ["GDAL_CACHEMAX"] = str(max(size, LEAST_CACHE))
+        os.environ["GDAL_CACHEMAX"] = str(max(size, MIN_CACHE_BYTES))
 
 
 def opened(path: Path) -> Any:
@@ -142,10 +142,10 @@ def opened(path: Path) -> Any:
     return dataset
 
 
-SERIAL = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
+SINGLE_THREADED = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
 """GDAL's own threads lose the failures of remote sources, and read zeros in their place."""
 
-FAULTS = (
+READ_ERRORS = (
     RasterioError,
     CPLE_BaseError,
     OSError,
@@ -158,11 +158,11 @@ FAULTS = (
 )
 """What rasterio raises of damaged files."""
 
-LONGEST_REASON = 300
+MAX_REASON_LENGTH = 300
 """Characters of what GDAL says."""
 
 
-class _Hearing(logging.Handler):
+class _GdalMessages(logging.Handler):
     """What GDAL says without failing, by thread; nothing of it reaches the terminal."""
 
     DAMAGE = re.compile(r"(Corrupt JPEG data(?!: \d+ extraneous)|Premature end of JPEG)")
@@ -195,9 +195,9 @@ class _Hearing(logging.Handler):
             self._local.failures = before
 
 
-_hearing = _Hearing()
+_gdal_messages = _GdalMessages()
 
-logging.getLogger("rasterio").addHandler(_hearing)
+logging.getLogger("rasterio").addHandler(_gdal_messages)
 
 
 def _silence_libtiff() -> None:
@@ -224,11 +224,11 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
     what it gives then is made up.
     """
     try:
-        with rasterio.Env(**SERIAL), _hearing.apart() as failures:
+        with rasterio.Env(**SINGLE_THREADED), _gdal_messages.apart() as failures:
             yield
             if window is not None and failures:
                 raise RasterError(_reason(path, window, failures[0]))
-    except FAULTS as error:
+    except READ_ERRORS as error:
         raise RasterError(_reason(path, window, str(error.__cause__ or error))) from error
 
 
@@ -236,7 +236,7 @@ def _reason(path: Path, window: Window | None, said: str) -> str:
     """One line of what is wrong."""
     where = "" if window is None else f" in {window}"
     reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL says no more"
-    return f"{path}: cannot be read{where}: {reason[:LONGEST_REASON]}"
+    return f"{path}: cannot be read{where}: {reason[:MAX_REASON_LENGTH]}"
 
 
 def rasterio_window(window: Window) -> RasterioWindow:
@@ -326,7 +326,7 @@ def block_shape(dataset: Any, band: int) -> tuple[int, int]:
     """
     height, width = dataset.block_shapes[band - 1]
     if width == dataset.width and dataset.driver != "GTiff":
-        height *= ceil(STRIP / height)
+        height *= ceil(MIN_STRIP_ROWS / height)
     return height, width
 
 
@@ -339,7 +339,7 @@ def lossy_compression(dataset: Any) -> str | None:
     return (name or str(dataset.driver)) if lossy else None
 
 
-def hides_top(dataset: Any) -> bool:
+def has_transparent_255(dataset: Any) -> bool:
     """Whether 255 is transparent in a palette, as in masks that geoseg writes as PNG."""
     colors = _color_table(dataset)
     return 255 in colors and colors[255][3] == 0  # noqa: PLR2004
@@ -373,7 +373,7 @@ def read_bands(
     return np.stack([dataset.read(band, **where).astype(dtype, copy=False) for band in bands])
 
 
-class Distrust:
+class VrtFailures:
     """Whether a VRT of this process has failed: what GDAL gives of VRTs may be zeros since then.
 
     It keeps files that it could not open, for all VRTs that refer to them, and gives zeros for them
@@ -401,7 +401,7 @@ class Distrust:
                 raise OSError("a file that it refers to cannot be opened") from error
 
 
-distrust = Distrust()
+vrt_failures = VrtFailures()
 
 
 def read_mask(

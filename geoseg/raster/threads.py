@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 R = TypeVar("R")
 
-AHEAD = 32
+MAX_AHEAD = 32
 """Pieces of work that are begun before the result of the first is taken."""
 
 
 def map_in_order(
-    pool: Executor, work: Callable[..., R], *arguments: Iterable[Any], ahead: int = AHEAD
+    pool: Executor, work: Callable[..., R], *arguments: Iterable[Any], ahead: int = MAX_AHEAD
 ) -> Generator[R]:
     """Results in the order of the arguments, as from `Executor.map`, but ``ahead`` at a time.
 
@@ -41,7 +41,7 @@ M_TRIM_THRESHOLD = -1
 
 M_MMAP_THRESHOLD = -3
 
-KEEP = 1 << 30
+KEPT_BLOCK_BYTES = 1 << 30
 """Freed blocks up to this size are kept for the next array, in bytes."""
 
 
@@ -58,8 +58,8 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return
-    mallopt(M_MMAP_THRESHOLD, KEEP)
-    mallopt(M_TRIM_THRESHOLD, KEEP)
+    mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)
+    mallopt(M_TRIM_THRESHOLD, KEPT_BLOCK_BYTES)
 
 
 T = TypeVar("T")

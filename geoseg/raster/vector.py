@@ -31,7 +31,7 @@ from geoseg.raster.paths import (
     ZIPPED_VECTORS,
     refuse_special_file,
 )
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 
 def write_vector_style(path: Path, qml: str) -> None:
@@ -45,10 +45,10 @@ def write_vector_style(path: Path, qml: str) -> None:
         write_text(style, qml)
 
 
-TIMELESS = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
+FIXED_DATE = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """What a GeoPackage says of its age, so that the same features give the same bytes."""
 
-ALONE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
+OFFLINE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
 """A way to the network that leads nowhere."""
 
 MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
@@ -57,22 +57,22 @@ MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
 SURFACES, TRIANGLE = (15, 16), 17
 """Numbers of polyhedral surfaces, TINs and triangles in WKB, which GEOS does not know."""
 
-HEAD = 9
+WKB_HEADER_BYTES = 9
 """Bytes in WKB before the parts of a geometry: byte order, type, number of parts."""
 
 ALL_ROWS = "1 = 1"
 """A filter that lets all rows pass: without one a GeoPackage's own word on their number counts."""
 
-LONGEST_REASON = 200
+MAX_REASON_LENGTH = 200
 """Characters of what a library says."""
 
 NAME_LAYER = "name one with --layer"
 """The way out of a file of several layers, where it is a reference."""
 
-NOWHERE = 1e30
+MAX_COORDINATE = 1e30
 """No place in any CRS has such a coordinate, and squares of it are still numbers."""
 
-AT_A_TIME = 100_000
+GEOMETRIES_PER_CHUNK = 100_000
 """Geometries whose coordinates are looked at at a time."""
 
 
@@ -136,7 +136,7 @@ def read_polygons(
     if attribute is not None and attribute not in frame.columns:
         columns = [name for name in frame.columns if name != frame.geometry.name]
         raise VectorError(
-            f"{path}: has no column {attribute!r}; its columns are {in_short(columns)}"
+            f"{path}: has no column {attribute!r}; its columns are {short_list(columns)}"
         )
     shapes = np.asarray(frame.geometry.values, object)
     kinds = shapely.get_type_id(shapes)
@@ -147,7 +147,7 @@ def read_polygons(
             f"{path}: polygons are needed, and {len(others)} rows are {found}, the first of them "
             f"feature {others[0] + 1}"
         )
-    frame = frame.set_geometry(gpd.GeoSeries(_mended(shapes, path), frame.index, frame.crs))
+    frame = frame.set_geometry(gpd.GeoSeries(_repaired(shapes, path), frame.index, frame.crs))
     frame = frame[_have_shape(frame, path)]
     values = [None] * len(frame) if attribute is None else list(frame[attribute])
     return Polygons(frame.geometry, values)
@@ -163,7 +163,7 @@ def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -
             and none is named.
     """
     frame = _read(path, _layer(path, layer, advice))
-    _refuse_endless(np.asarray(frame.geometry.values), path)
+    _refuse_infinite(np.asarray(frame.geometry.values), path)
     return frame
 
 
@@ -187,7 +187,7 @@ def write_layer(
     old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
     known = old if path.suffix.lower() == ".gpkg" else {}
     with scratch(path) as folder:
-        with _options(TIMELESS), writing_layer(path):
+        with _options(FIXED_DATE), writing_layer(path):
             frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)
         made = {path.with_name(each.name): each for each in sorted(folder.iterdir())}
         whole = made.pop(path)
@@ -234,7 +234,7 @@ def reading_layer(path: Path) -> Iterator[None]:
         UnboundLocalError,  # pyogrio's, of a CRS
     )
     try:
-        with warnings.catch_warnings(), _options(ALONE):
+        with warnings.catch_warnings(), _options(OFFLINE):
             warnings.simplefilter("ignore")
             yield
     except faults as error:
@@ -255,7 +255,7 @@ def _reason(error: Exception, path: Path) -> str:
         other = f"{path.suffix} files hold no polygons"
         return "it is a folder, and no file of polygons" if path.is_dir() else other
     said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
-    said = said[:LONGEST_REASON]
+    said = said[:MAX_REASON_LENGTH]
     if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
         return "its CRS is damaged; set it in a GIS"
     index = f"{path.stem}.shx"
@@ -349,14 +349,16 @@ def _without_surfaces(stored: bytes | None) -> bytes | None:
     polygon = stored[:1] + POLYGONAL[0].to_bytes(4, "little")
     if kind == TRIANGLE:
         return polygon + stored[5:]
-    parts, start = [], HEAD
+    parts, start = [], WKB_HEADER_BYTES
     while start < len(stored):
-        end = start + HEAD
+        end = start + WKB_HEADER_BYTES
         for _ in range(int.from_bytes(stored[start + 5 : end], "little")):
             end += 4 + 16 * int.from_bytes(stored[end : end + 4], "little")
         parts.append(polygon + stored[start + 5 : end])
         start = end
-    return stored[:1] + COLLECTION.to_bytes(4, "little") + stored[5:HEAD] + b"".join(parts)
+    return (
+        stored[:1] + COLLECTION.to_bytes(4, "little") + stored[5:WKB_HEADER_BYTES] + b"".join(parts)
+    )
 
 
 def _broken(stored: Sequence[bytes | None]) -> str:
@@ -367,12 +369,12 @@ def _broken(stored: Sequence[bytes | None]) -> str:
     return f"feature {lost[0] + 1}{more}" if lost else "a feature is broken"
 
 
-def _refuse_endless(shapes: NDArray[Any], path: Path) -> None:
+def _refuse_infinite(shapes: NDArray[Any], path: Path) -> None:
     """See that all coordinates are numbers."""
-    for start in range(0, len(shapes), AT_A_TIME):
-        few = shapes[start : start + AT_A_TIME]
+    for start in range(0, len(shapes), GEOMETRIES_PER_CHUNK):
+        few = shapes[start : start + GEOMETRIES_PER_CHUNK]
         points, owners = shapely.get_coordinates(few, return_index=True)
-        if len(lost := owners[~(np.abs(points) < NOWHERE).all(axis=1)]):
+        if len(lost := owners[~(np.abs(points) < MAX_COORDINATE).all(axis=1)]):
             raise VectorError(
                 f"{path}: feature {start + lost[0] + 1} has coordinates that are no finite "
                 f"numbers, or are beyond all measure; remove it, or draw it again"
@@ -404,7 +406,7 @@ def _united(shape: Any) -> Any:
     return whole if whole.is_valid else shapely.union_all(shapely.make_valid(parts))
 
 
-def _mended(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
+def _repaired(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
     """Polygons whose rings do not cross."""
     crossing = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
     if not len(crossing):

@@ -12,10 +12,10 @@ import rasterio.shutil
 
 from geoseg.raster.grid import Grid
 
-BLOCK = 512
+BLOCK_PX = 512
 """Side of a storage tile, in pixels."""
 
-TILES: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+TILED: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
 """Storage in square blocks."""
 
 NO_ALPHA: dict[str, Any] = {"photometric": "minisblack", "alpha": "no"}
@@ -24,10 +24,10 @@ NO_ALPHA: dict[str, Any] = {"photometric": "minisblack", "alpha": "no"}
 PROVENANCE = "GEOSEG"
 """The tag in which rasters carry what they were made of, as JSON."""
 
-ROOM = "GEOSEG_ROOM"
+TABLE_PLACEHOLDER = "GEOSEG_ROOM"
 """The item of metadata in whose place the attribute table is put."""
 
-TABLE = "DEFAULT_RASTER_ATTRIBUTE_TABLE"
+TABLE_ITEM = "DEFAULT_RASTER_ATTRIBUTE_TABLE"
 """What GDAL calls the table inside a TIFF.
 
 Source: GDAL's GTiff driver from 3.12 on.
@@ -67,13 +67,15 @@ class RasterFormat:
         """What is written as metadata: the tags, and room for the attribute table."""
         items = {} if not self.tags else {PROVENANCE: json.dumps(self.tags, sort_keys=True)}
         if self.attribute_table is not None:
-            items[ROOM] = "x" * (len(self._table_item) - len(_item_of(ROOM, "")))
+            items[TABLE_PLACEHOLDER] = "x" * (
+                len(self._table_item) - len(_item_of(TABLE_PLACEHOLDER, ""))
+            )
         return items
 
     @property
     def _table_item(self) -> bytes:
         """The attribute table as it stands in a TIFF's metadata."""
-        head = f'<Item name="{TABLE}" sample="0" role="rat">'
+        head = f'<Item name="{TABLE_ITEM}" sample="0" role="rat">'
         return f"{head}{self.attribute_table}</Item>".encode()
 
     def embed_table(self, path: Path) -> None:
@@ -84,7 +86,7 @@ class RasterFormat:
         """
         if self.attribute_table is None:
             return
-        item = _item_of(ROOM, self.metadata[ROOM])
+        item = _item_of(TABLE_PLACEHOLDER, self.metadata[TABLE_PLACEHOLDER])
         with path.open("r+b") as file:
             with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
                 place = content.find(item)
@@ -113,7 +115,7 @@ def create(path: Path, grid: Grid, kind: RasterFormat, **options: Any) -> Any:
         dtype=kind.dtype,
         nodata=kind.nodata,
         bigtiff="IF_SAFER",
-        **({} if "tiled" in options else TILES),
+        **({} if "tiled" in options else TILED),
         **({} if kind.colormap else NO_ALPHA) | options,
     )
     if kind.colormap:
@@ -147,9 +149,9 @@ def _block_size(source: Path) -> int:
     """
     with rasterio.open(source) as dataset:
         height, width = dataset.shape
-    for block in (BLOCK, BLOCK // 2, BLOCK // 4):
+    for block in (BLOCK_PX, BLOCK_PX // 2, BLOCK_PX // 4):
         levels = range(max(height, width).bit_length())
         sides = [(-(-height // 2**level), -(-width // 2**level)) for level in levels]
-        if not any(wide == block and high > BLOCK for high, wide in sides):
+        if not any(wide == block and high > BLOCK_PX for high, wide in sides):
             return block
-    return BLOCK
+    return BLOCK_PX

@@ -22,7 +22,7 @@ from geoseg.raster.vector import is_vector
 from geoseg.report.info_raster import About, Table, about_raster, counted, number, shares
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, PER_CLASS, RUN, Row, read_csv
 from geoseg.report.tables import words
-from geoseg.text import in_short
+from geoseg.text import short_list
 
 FINISHED, UNFINISHED = "finished", "not finished (interrupted, or still running)"
 """State of a training."""
@@ -48,7 +48,7 @@ def about_patch_set(path: Path) -> About:
         lines={
             "patches": f"{sum(counts.values())} of {record.size} px at stride {record.stride}",
             "splits": ", ".join(f"{count} {split}" for split, count in counts.items() if count),
-            "bands": f"{in_short(record.band_names)} ({record.dtype})",
+            "bands": f"{short_list(record.band_names)} ({record.dtype})",
             "GSD": f"{number(record.gsd)} m" if record.gsd else "unknown",
             "storage": storage + (f" of {record.pixels}" if record.pixels else ""),
             "sources": counted(len(record.sources), "orthophoto"),
@@ -83,8 +83,9 @@ def about_bundle(path: Path) -> About:
     weights = (path / "model.safetensors").stat().st_size
     lines = {
         "network": f"{bundle.arch} on {bundle.encoder}",
-        "classes": in_short(bundle.legend.names),
-        "bands": f"{in_short(bundle.band_names)} ({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
+        "classes": short_list(bundle.legend.names),
+        "bands": f"{short_list(bundle.band_names)} "
+        f"({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
         "GSD": f"{number(bundle.gsd)} m" if bundle.gsd else "unknown: any is taken",
         "patch size": f"{bundle.patch_size} px",
         "trained on": trained_on.format(**known) if "training_patches" in training else "",

@@ -17,7 +17,7 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.patches.splits import Boxes, default_block, patch_boxes, touched_blocks
 from geoseg.raster.atomic import refuse_existing, write_text
-from geoseg.raster.folders import TRAINING, kept
+from geoseg.raster.folders import TRAINING, locked_once
 from geoseg.training.options import TrainOptions
 from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
 from geoseg.training.start import resolve
@@ -139,7 +139,7 @@ def train_folds(
         patches, run, options=options, folds=folds, resume=resume, overwrite=overwrite
     )
     options = resolve(options)
-    with kept(run):
+    with locked_once(run):
         if not resume:
             record = run_record(PatchSet.open(patches), options, 0) | {"folds": folds}
             start_folder(run, record, overwrite=overwrite)

@@ -15,7 +15,7 @@ from geoseg.errors import TrainingError
 from geoseg.labels.legend import IGNORE
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Patch, PatchSetRecord, PatchTable
-from geoseg.text import in_short
+from geoseg.text import short_list
 from geoseg.training.augment import Augmentation
 from geoseg.training.distributed import rank
 from geoseg.training.options import TrainOptions
@@ -92,7 +92,7 @@ def _factors(text: str, names: Sequence[str]) -> NDArray[np.float64]:
             )
         if name not in factors:
             raise TrainingError(
-                f"--oversample {text}: no class is named {name!r}; they are {in_short(names)}"
+                f"--oversample {text}: no class is named {name!r}; they are {short_list(names)}"
             )
         factors[name] = _number(word, text)
     return np.array(list(factors.values()))
@@ -297,7 +297,7 @@ def _known_bands(own: Augmentation, record: PatchSetRecord) -> Bands:
     if own.saturation and bands.visible is None and "saturation" not in own.unasked:
         raise TrainingError(
             f"--augment saturation: needs bands named red, green and blue, and the patches have "
-            f"{in_short(record.band_names)}"
+            f"{short_list(record.band_names)}"
         )
     return bands
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from geoseg.errors import TrainingError
 from geoseg.labels.legend import IGNORE
-from geoseg.text import in_short
+from geoseg.text import short_list
 from geoseg.training.distributed import mean_over_processes, sum_over_processes
 
 LOSSES = ("ce", "focal", "dice", "jaccard", "lovasz", "tversky")
@@ -236,7 +236,7 @@ def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Ten
             )
         if name not in weights:
             raise TrainingError(
-                f"--class-weights {text}: no class is named {name!r}; they are {in_short(names)}"
+                f"--class-weights {text}: no class is named {name!r}; they are {short_list(names)}"
             )
         weights[name] = _number(weight, text)
     if not any(weights.values()):

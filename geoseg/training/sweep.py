@@ -384,7 +384,7 @@ def _refuse_foreign(run: Path) -> None:
     if foreign := folders.TRAINING.foreign(run):
         raise OutputExistsError(
             f"{run} holds what geoseg did not write there, and is not removed: "
-            f"{folders.named(foreign)}; move that elsewhere"
+            f"{folders.list_entries(foreign)}; move that elsewhere"
         )
 
 

@@ -9,7 +9,7 @@ from geoseg.errors import TrainingError
 from geoseg.model.network import load_network, parameter_count
 from geoseg.patches.patch_set import PatchSet
 from geoseg.raster.atomic import refuse_existing
-from geoseg.raster.folders import MODEL, TRAINING, kept
+from geoseg.raster.folders import MODEL, TRAINING, locked_once
 from geoseg.training.callbacks import Record, check_loggers
 from geoseg.training.distributed import check_launched, is_first
 from geoseg.training.options import TrainOptions
@@ -90,7 +90,7 @@ def train(
     patch_set = training.patch_set
     for warning in training.warnings if is_first() else ():
         warn(warning)
-    with kept(run) if is_first() else nullcontext():
+    with locked_once(run) if is_first() else nullcontext():
         if resume and is_first():
             update_record(run, options=asdict(options), ended=None)
         elif is_first():

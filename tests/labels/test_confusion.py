@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from geoseg.labels.confusion import AT_A_TIME, ConfusionMatrix, count_pairs
+from geoseg.labels.confusion import CHUNK_PIXELS, ConfusionMatrix, count_pairs
 
 CLASSES = 4
 
@@ -136,12 +136,14 @@ def test_large_counts_do_not_overflow():
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 4, 6, 15, 16, 100, 254])
-@pytest.mark.parametrize("shape", [(1,), (7, 9), (2, AT_A_TIME // 2 + 3)])
+@pytest.mark.parametrize("shape", [(1,), (7, 9), (2, CHUNK_PIXELS // 2 + 3)])
 @pytest.mark.parametrize("packed", [True, False])
 def test_pairs_are_counted_whatever_the_number_of_classes_and_pixels(
     monkeypatch, classes, shape, packed
 ):
-    monkeypatch.setattr("geoseg.labels.confusion.SMALL_PIXELS", 0 if packed else 2 * AT_A_TIME)
+    monkeypatch.setattr(
+        "geoseg.labels.confusion.MAX_SMALL_PIXELS", 0 if packed else 2 * CHUNK_PIXELS
+    )
     rng = np.random.default_rng(classes)
     indices = np.append(np.arange(classes), 255).astype(np.uint8)
     reference, predicted = rng.choice(indices, (2, *shape))
@@ -154,7 +156,7 @@ def test_pairs_are_counted_whatever_the_number_of_classes_and_pixels(
 
 
 def test_pairs_of_a_part_of_an_image_are_counted(monkeypatch):
-    monkeypatch.setattr("geoseg.labels.confusion.SMALL_PIXELS", 0)
+    monkeypatch.setattr("geoseg.labels.confusion.MAX_SMALL_PIXELS", 0)
     reference, predicted = np.random.default_rng(0).integers(0, 3, (2, 20, 20)).astype(np.uint8)
     part = np.s_[3:14, 5:19:2]
 

@@ -11,7 +11,7 @@ from geoseg.prediction.chunks import Pieces
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window, blocks
-from geoseg.raster.writer import BLOCK, PROVENANCE, RasterFormat
+from geoseg.raster.writer import BLOCK_PX, PROVENANCE, RasterFormat
 
 UTM = CRS.from_epsg(32632)
 
@@ -52,7 +52,7 @@ def test_what_is_written_in_windows_is_read_back_whole(tmp_path, dtype, shape):
 def test_a_raster_is_cloud_optimised(tmp_path):
     with rasterio.open(write(tmp_path / "a.tif", random_image(1, 1100, 600))) as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert file.block_shapes == [(BLOCK, BLOCK)]
+        assert file.block_shapes == [(BLOCK_PX, BLOCK_PX)]
         assert file.compression.value == "DEFLATE"
         assert file.overviews(1) == [2, 4]
 

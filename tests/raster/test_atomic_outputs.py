@@ -10,7 +10,7 @@ from geoseg.errors import InputError, OutputError, OutputExistsError
 from geoseg.labels.legend import Legend
 from geoseg.labels.style import sidecars, write_sidecars
 from geoseg.raster.atomic import (
-    FINISHING,
+    FINISHING_MARKER,
     move,
     put_in_place,
     refuse_existing,
@@ -188,7 +188,7 @@ def test_outputs_that_a_killed_process_had_put_in_place_are_no_obstacle(tmp_path
     side, whole = tmp_path / "map.qml", tmp_path / "map.tif"
     left = tmp_path / ".map.tif.part"
     left.mkdir()
-    (left / FINISHING).write_text(json.dumps([str(side), str(whole)]))
+    (left / FINISHING_MARKER).write_text(json.dumps([str(side), str(whole)]))
     side.write_text("put there before the end")
 
     refuse_existing(side, whole, overwrite=False)
@@ -216,7 +216,7 @@ def test_the_last_output_says_that_all_are_there(tmp_path):
         for file in made.values():
             file.touch()
         put_in_place(made, folder, overwrite=False)
-        marked = [Path(each).name for each in json.loads((folder / FINISHING).read_text())]
+        marked = [Path(each).name for each in json.loads((folder / FINISHING_MARKER).read_text())]
 
     assert marked == ["map.qml", "map.tif"]
     assert names(tmp_path) == ["map.qml", "map.tif"]

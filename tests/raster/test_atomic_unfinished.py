@@ -1,7 +1,13 @@
 import pytest
 
 from geoseg.errors import EmptyError, OutputExistsError, RasterError
-from geoseg.raster.atomic import FINISHING, SUFFIX, put_in_place, resumable, unfinished
+from geoseg.raster.atomic import (
+    FINISHING_MARKER,
+    UNFINISHED_SUFFIX,
+    put_in_place,
+    resume_dir,
+    resume_dirs,
+)
 
 
 @pytest.fixture
@@ -12,7 +18,7 @@ def begin(tmp_path):
         output = tmp_path / "map.tif"
         choices = {"guarded": [output], "resume": resume, "overwrite": overwrite} | more
         try:
-            with resumable(output, key, **choices) as folder:
+            with resume_dir(output, key, **choices) as folder:
                 for number in range(pieces):
                     (folder / f"piece_{number}.json").touch()
                 raise error("no more")  # noqa: TRY301 it is the test
@@ -25,7 +31,7 @@ def begin(tmp_path):
 def finish(path, key="a" * 64, **options):
     """Go on with an output and finish it."""
     choices = {"guarded": [path], "resume": True, "overwrite": False} | options
-    with resumable(path, key, **choices) as folder:
+    with resume_dir(path, key, **choices) as folder:
         found = sorted(each.name for each in folder.iterdir())
         (folder / "made").write_text("new")
         put_in_place({path: folder / "made"}, folder, overwrite=False)
@@ -34,7 +40,7 @@ def finish(path, key="a" * 64, **options):
 
 def test_what_is_finished_stays_until_all_is(begin, tmp_path):
     said = begin()
-    [folder] = unfinished(tmp_path / "map.tif")
+    [folder] = resume_dirs(tmp_path / "map.tif")
 
     assert said == "no more; what is finished is kept: go on with --resume"
     assert finish(tmp_path / "map.tif") == ["piece_0.json"]
@@ -62,17 +68,17 @@ def test_what_was_begun_with_other_options_is_replaced_only_on_request(begin, tm
         finish(output, "b" * 64)
 
     assert finish(output, "b" * 64, overwrite=True) == []
-    assert unfinished(output) == []
+    assert resume_dirs(output) == []
 
 
 def test_outputs_of_a_finish_that_was_interrupted_are_no_obstacle(begin, tmp_path):
     output = tmp_path / "map.tif"
     begin()
-    [folder] = unfinished(output)
-    (folder / FINISHING).touch()
+    [folder] = resume_dirs(output)
+    (folder / FINISHING_MARKER).touch()
     output.write_text("put there before the end")
 
-    assert finish(output) == [FINISHING, "piece_0.json"]
+    assert finish(output) == [FINISHING_MARKER, "piece_0.json"]
     assert output.read_text() == "new"
 
 
@@ -89,8 +95,8 @@ def test_an_output_of_another_run_is_an_obstacle_before_anything_is_done(begin, 
 
 def test_what_was_killed_before_its_first_piece_is_as_if_it_never_was(tmp_path):
     output = tmp_path / "map.tif"
-    (tmp_path / f".map.tif.{'b' * 16}{SUFFIX}").mkdir()
-    (tmp_path / f".map.tif.{'a' * 16}{SUFFIX}").mkdir()
+    (tmp_path / f".map.tif.{'b' * 16}{UNFINISHED_SUFFIX}").mkdir()
+    (tmp_path / f".map.tif.{'a' * 16}{UNFINISHED_SUFFIX}").mkdir()
 
     assert finish(output, resume=False) == []
     assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
@@ -100,10 +106,10 @@ def test_a_second_process_is_refused_and_changes_nothing(tmp_path):
     output = tmp_path / "map.tif"
     choices = {"guarded": [output], "resume": True, "overwrite": True}
 
-    with resumable(output, "a" * 64, **choices) as folder:
+    with resume_dir(output, "a" * 64, **choices) as folder:
         (folder / "piece_0.json").touch()
         with pytest.raises(OutputExistsError, match="another process is writing it"):
-            resumable(output, "b" * 64, **choices).__enter__()
+            resume_dir(output, "b" * 64, **choices).__enter__()
         assert (folder / "piece_0.json").exists()
 
 

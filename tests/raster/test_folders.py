@@ -3,7 +3,15 @@ import json
 import pytest
 
 from geoseg.patches.findings import ADVICE
-from geoseg.raster.folders import CHECK, EVALUATION, FINDINGS, PATCH_SET, TRAINING, WINDOWS, named
+from geoseg.raster.folders import (
+    CHECK,
+    EVALUATION,
+    FINDINGS,
+    PATCH_SET,
+    TRAINING,
+    WINDOWS,
+    list_entries,
+)
 
 KINDS = [CHECK, EVALUATION, PATCH_SET, TRAINING, WINDOWS]
 
@@ -109,4 +117,4 @@ def test_pictures_of_all_findings_are_known():
 
 
 def test_a_message_names_some_of_many():
-    assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert list_entries(list("abcdefg")) == "a, b, c, d, e and 2 more"

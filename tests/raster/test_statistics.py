@@ -4,7 +4,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from geoseg.raster.statistics import MOST_VALUES, PERCENTILES, SAMPLE, BandStatistics
+from geoseg.raster.statistics import MAX_VALUES, PERCENTILES, SAMPLE_SIZE, BandStatistics
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"]
 
@@ -116,11 +116,11 @@ def test_a_bright_band_of_small_spread_keeps_its_digits():
 
 
 def test_percentiles_of_many_floats_come_from_an_even_sample():
-    image = np.linspace(0, 1, SAMPLE * 4).reshape(1, 64, -1)
+    image = np.linspace(0, 1, SAMPLE_SIZE * 4).reshape(1, 64, -1)
 
     found = BandStatistics.measure(image, np.ones(image.shape[1:], bool))
 
-    assert found.frequencies.sum() == SAMPLE
+    assert found.frequencies.sum() == SAMPLE_SIZE
     assert found.percentile(25) == pytest.approx([0.25], abs=1e-2)
 
 
@@ -128,14 +128,18 @@ def test_percentiles_of_many_floats_come_from_an_even_sample():
 @pytest.mark.parametrize(("bands", "dtype"), [(1, "float32"), (3, "float64"), (4, "int32")])
 def test_many_windows_of_ever_new_values_are_kept_short(bands, dtype, order):
     rng = np.random.default_rng(0)
-    images = rng.lognormal(7, 2, (60, bands, 1, SAMPLE)) - rng.normal(0, 1000, (60, bands, 1, 1))
+    images = rng.lognormal(7, 2, (60, bands, 1, SAMPLE_SIZE)) - rng.normal(
+        0, 1000, (60, bands, 1, 1)
+    )
     images = images.astype(dtype)
 
-    parts = [BandStatistics.measure(each, np.ones((1, SAMPLE), bool)) for each in images[::order]]
+    parts = [
+        BandStatistics.measure(each, np.ones((1, SAMPLE_SIZE), bool)) for each in images[::order]
+    ]
     total = reduce(add, parts)
 
-    assert len(total.values) <= MOST_VALUES
-    assert total.frequencies.sum(axis=1).tolist() == [60 * SAMPLE] * bands
+    assert len(total.values) <= MAX_VALUES
+    assert total.frequencies.sum(axis=1).tolist() == [60 * SAMPLE_SIZE] * bands
     pixels = images.transpose(1, 0, 2, 3).reshape(bands, -1)
     for percent in PERCENTILES:
         expected = np.percentile(pixels, percent, axis=1, method="inverted_cdf")
@@ -143,11 +147,11 @@ def test_many_windows_of_ever_new_values_are_kept_short(bands, dtype, order):
 
 
 def test_large_integers_of_one_window_are_kept_short():
-    image = np.arange(4 * MOST_VALUES, dtype=np.int32).reshape(1, 4, -1)
+    image = np.arange(4 * MAX_VALUES, dtype=np.int32).reshape(1, 4, -1)
 
     found = BandStatistics.measure(image, np.ones(image.shape[1:], bool))
 
-    assert len(found.values) <= MOST_VALUES
+    assert len(found.values) <= MAX_VALUES
     assert found.mean == pytest.approx([image.mean()])
     assert found.std == pytest.approx([image.std()])
     assert found.percentile(98) == pytest.approx([0.98 * image.max()], rel=0.01)
@@ -155,7 +159,9 @@ def test_large_integers_of_one_window_are_kept_short():
 
 def test_a_value_of_many_pixels_keeps_its_share():
     rng = np.random.default_rng(0)
-    images = np.where(rng.random((60, 1, 1, SAMPLE)) < 0.4, 0, rng.normal(3, 1, (60, 1, 1, SAMPLE)))
+    images = np.where(
+        rng.random((60, 1, 1, SAMPLE_SIZE)) < 0.4, 0, rng.normal(3, 1, (60, 1, 1, SAMPLE_SIZE))
+    )
 
     total = reduce(add, [BandStatistics.measure(each, images[0, 0] > -9) for each in images])
 
