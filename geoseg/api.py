@@ -6,7 +6,7 @@ the report that the command prints. Failures are `geoseg.errors.GeosegError`.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -23,6 +23,7 @@ from geoseg.raster.window import Window
 
 if TYPE_CHECKING:
     from geoseg.evaluation.evaluation import Evaluation
+    from geoseg.evaluation.options import EvaluateOptions
     from geoseg.model.bundle import ModelBundle
     from geoseg.patches.findings import CheckReport
     from geoseg.patches.options import TileOptions
@@ -232,7 +233,7 @@ def evaluate(
     output: PathLike | None = None,
     *,
     legend: PathLike | Legend | None = None,
-    aoi: PathLike | None = None,
+    options: "EvaluateOptions | None" = None,
     overwrite: bool = False,
     **given: Any,
 ) -> "Evaluation":
@@ -243,27 +244,28 @@ def evaluate(
         references: One for each, in their order; a single map has them all.
         output: Folder of the report; None: nothing is written.
         legend: Their classes, if the maps do not carry them.
-        aoi: Polygons; ground outside does not count.
+        options: How; or as keywords, such as ``boundary=Length(2, "px")``. Maps and windows of
+            errors are the command's alone.
         overwrite: Whether to replace an earlier report.
-        given: Fields of `ReferenceOptions` and of `Measures`.
+        given: Fields of `EvaluateOptions`.
     """
     from geoseg.evaluation.compare import compare, pair_maps
-    from geoseg.evaluation.comparison import Measures
     from geoseg.evaluation.evaluation import Evaluation
+    from geoseg.evaluation.options import EvaluateOptions
     from geoseg.evaluation.report import write_report
-    from geoseg.labels.reference import ReferenceOptions
 
+    how = _options(EvaluateOptions, options, given)
     maps, truths = find_rasters(_paths(class_maps)), find_references(_paths(references))
     written = [] if output is None else [Output(Path(output), EVALUATION)]
-    _guard(written, [*maps, *truths, aoi], overwrite=overwrite)
+    areas = (how.aoi, how.patches, how.reference.labelled_areas, how.by and how.by.path)
+    _guard(written, [*maps, *truths, *areas], overwrite=overwrite)
     classes = _legend_of(maps[0], legend)
-    measures, reading = _several((Measures, ReferenceOptions), given)
-    how: dict[str, Any] = {"options": reading, "aoi": None if aoi is None else Path(aoi)}
+    measures, reading = how.measures(classes), how.reading()
     counts = {
-        pair: compare(pair, classes, measures=measures, **how)
+        pair: compare(pair, classes, measures=measures, workers=how.threads, **reading)
         for pair in pair_maps(maps, truths, by="order")
     }
-    evaluation = Evaluation(counts, classes, measures)
+    evaluation = Evaluation(counts, classes, measures, reading=how.record)
     if output is not None:
         write_report(Path(output), evaluation, overwrite=overwrite)
     return evaluation
@@ -365,20 +367,10 @@ def _several(classes: Sequence[type], given: Mapping[str, Any]) -> tuple[Any, ..
     Raises:
         TypeError: If none of them has one.
     """
-    known = {name for cls in classes for name in _names(cls)}
+    known = {name for cls in classes for name in options_of(cls)}
     if unknown := sorted({*given} - known):
         raise TypeError(f"no option is called {', '.join(unknown)}; known are {sorted(known)}")
-    return tuple(_build(cls, given) for cls in classes)
-
-
-def _names(cls: type) -> set[str]:
-    return {*options_of(cls)} or {each.name for each in fields(cls)}
-
-
-def _build(cls: type, given: Mapping[str, Any]) -> Any:
-    if options_of(cls):
-        return build(cls, given)
-    return cls(**{name: given[name] for name in _names(cls) & {*given}})
+    return tuple(build(cls, given) for cls in classes)
 
 
 def _paths(named: Paths) -> list[Path]:
