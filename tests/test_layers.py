@@ -71,7 +71,7 @@ LINES = range(60, 481)
 MOST_MODULES = 169
 """In the package, faces included."""
 
-OTHER_SIZES = {"model.bundle", "raster.reader"}
+OTHER_SIZES = {"model.bundle"}
 
 STEPS = {"training": 10}
 """Arrows from file to file of one folder, one after the other, at most; of others 6."""

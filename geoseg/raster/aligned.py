@@ -85,19 +85,15 @@ class AlignedRaster:
         inside = wanted.clip(own.height, own.width)
         shape = window.shrunk(step)
         if inside == wanted:
-            return self._read(inside, shape)
+            return self._file.read(inside, (shape.height, shape.width))
         image = np.zeros((self._file.bands, shape.height, shape.width), self._file.dtype)
         valid = np.zeros((shape.height, shape.width), np.bool_)
         if inside is not None:
             part = inside.relative_to(wanted).shrunk(step)
-            pixels = self._read(inside, part)
+            pixels = self._file.read(inside, (part.height, part.width))
             image[:, *part.slices] = pixels.image
             valid[part.slices] = pixels.valid
         return Pixels(image, valid)
-
-    def _read(self, window: Window, shape: Window) -> Pixels:
-        same = (window.height, window.width) == (shape.height, shape.width)
-        return self._file.read(window, None if same else (shape.height, shape.width))
 
     def close(self) -> None:
         """Release the file."""

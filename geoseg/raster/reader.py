@@ -21,23 +21,24 @@ from geoseg.raster.grid import Grid, missing_transform, same_crs
 from geoseg.raster.paths import unique_names
 from geoseg.raster.storage import (
     Bands,
-    Handles,
     MaskSource,
     band_names,
     block_shape,
     chosen_bands,
     grid_of,
+    is_possible_nodata,
     mask_source,
     masked_view,
     missing_place,
+    nodata_rules,
     opened,
     palette,
     rasterio_window,
-    read_bands,
     read_mask,
     reading,
     vrt_failures,
 )
+from geoseg.raster.threads import Handles
 from geoseg.raster.window import Window
 
 INPUT = "Input"
@@ -118,9 +119,10 @@ class RasterFile:
             self.numbers = chosen_bands(dataset, options.bands, path)
             types = [np.dtype(dataset.dtypes[band - 1]) for band in self.numbers]
             self.dtype = np.result_type(*types)
+            self._has_one_type = len(set(types)) == 1
             nodata = self._nodata(dataset, self.numbers)
             self.nodata = nodata[0] if len(set(nodata)) == 1 else None
-            if not _possible(self.nodata, self.dtype):
+            if not is_possible_nodata(self.nodata, self.dtype):
                 warnings.warn(
                     f"{path}: no pixel can be {self.nodata:g}, for its values are {self.dtype}: "
                     f"this nodata value hides nothing",
@@ -128,7 +130,7 @@ class RasterFile:
                     stacklevel=2,
                 )
                 self.nodata, nodata = None, [None] * len(nodata)
-            self._empty = _by_value(nodata, types)
+            self._nodata_rules = nodata_rules(nodata, types)
             self._mask = self._mask_source(dataset)
             self.band_names = band_names(dataset, self.numbers)
             self.colors = tuple(dataset.colorinterp[band - 1].name for band in self.numbers)
@@ -142,7 +144,7 @@ class RasterFile:
     @property
     def may_have_invalid_pixels(self) -> bool:
         """Whether a pixel inside the raster can be not valid."""
-        return bool(self._empty) or self._mask is not None or self.dtype.kind == "f"
+        return bool(self._nodata_rules) or self._mask is not None or self.dtype.kind == "f"
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
         """Pixels of a window inside the raster, shrunk to a shape by leaving pixels out.
@@ -151,21 +153,33 @@ class RasterFile:
             RasterError: If the file cannot be read there.
         """
         where: dict[str, Any] = {"window": rasterio_window(window)}
-        if shape is not None:
+        if shape not in (None, (window.height, window.width)):
             where["out_shape"] = shape
+        dataset = self._handles.own
         try:
             with reading(self.path, window):
-                dataset = self._handles.own
-                image = read_bands(dataset, self.numbers, where, self.dtype)
+                if self._has_one_type:
+                    image = dataset.read(list(self.numbers), **where)
+                else:
+                    bands = (dataset.read(band, **where) for band in self.numbers)
+                    image = np.stack([band.astype(self.dtype, copy=False) for band in bands])
                 shown = self._mask and read_mask(dataset, self._mask, self.numbers, where)
                 vrt_failures.check(dataset, self.numbers, window)
         except RasterError:
-            vrt_failures.note(self._handles.own)
+            vrt_failures.note(dataset)
             self._handles.drop()  # a VRT reads 0 where it has failed before
             raise
-        valid = _with_data(image, self._empty)
-        if shown is not None:
-            valid &= shown
+        valid = np.ones(image.shape[1:], np.bool_) if shown is None else shown
+        if image.dtype.kind == "f":
+            for band in image:
+                valid &= np.isfinite(band)
+        for value, numbers in self._nodata_rules:  # each hides where all of its bands hold it
+            has_data = image[numbers[0]] != value
+            for number in numbers[1:]:
+                if has_data.all():
+                    break
+                has_data |= image[number] != value
+            valid &= has_data
         if self._colors is not None:
             image = self._colors[image[0]].transpose(2, 0, 1)
         return Pixels(image, valid)
@@ -242,91 +256,16 @@ class RasterFile:
         return [None if value is None or np.isnan(value) else value for value in own]
 
 
-def _possible(nodata: float | None, dtype: np.dtype[Any]) -> bool:
-    """Whether a value of a type can be the nodata value."""
-    if nodata is None or dtype.kind not in "iu":
-        return True
-    limits = np.iinfo(dtype)
-    return limits.min <= nodata <= limits.max and float(nodata).is_integer()
-
-
 def as_floats(pixels: Pixels) -> Pixels:
-    """Pixels as networks take them: float32, NaN where there is no data."""
+    """Convert to what networks take: float32, NaN where there is no data."""
     image, valid = pixels
-    if valid.all():
-        return Pixels(_float32(image), valid)
     if not valid.any():
         return Pixels(np.full(image.shape, np.nan, np.float32), valid)
-    image = _float32(image)
-    np.copyto(image, np.nan, where=~valid)
+    with np.errstate(over="ignore"):  # nodata may be beyond float32
+        image = image.astype(np.float32, copy=False)
+    if not valid.all():
+        np.copyto(image, np.nan, where=~valid)
     return Pixels(image, valid)
-
-
-def _float32(image: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # nodata may be beyond
-        return image.astype(np.float32, copy=False)
-
-
-def _with_data(image: NDArray[Any], empty: Sequence[tuple[Any, Sequence[int]]]) -> Any:
-    """Where every band is finite, and no nodata value stands.
-
-    Args:
-        image: (bands, height, width).
-        empty: Nodata values, each with the bands that must all hold it.
-
-    Returns:
-        (height, width) bool.
-    """
-    valid: Any = None
-    if image.dtype.kind == "f":
-        valid = np.isfinite(image[0])
-        for band in image[1:]:
-            valid &= np.isfinite(band)
-    for value, bands in empty:
-        found = image[bands[0]] != value
-        for band in bands[1:]:
-            if found.all():
-                break
-            found |= image[band] != value
-        valid = found if valid is None else np.logical_and(valid, found, out=valid)
-    return np.ones(image.shape[1:], np.bool_) if valid is None else valid
-
-
-def _by_value(
-    nodata: Sequence[float | None], types: Sequence[np.dtype[Any]]
-) -> list[tuple[Any, Sequence[int]]]:
-    """Nodata values, each with the bands that must all hold it for a pixel to be hidden.
-
-    >>> _by_value([0, 0, -9999], [np.dtype("int16")] * 3)
-    [(np.int16(0), [0, 1]), (np.int16(-9999), [2])]
-    """
-    together: dict[Any, list[int]] = {}
-    found: list[tuple[Any, Sequence[int]]] = []
-    for band, (value, dtype) in enumerate(zip(nodata, types, strict=True)):
-        if value is None:
-            continue
-        like = _like(value, np.result_type(*types))
-        if _hides_alone(value, dtype):
-            found.append((like, [band]))
-        else:
-            together.setdefault(like, []).append(band)
-    return [*together.items(), *found]
-
-
-def _hides_alone(value: float | None, dtype: np.dtype[Any]) -> bool:
-    """Whether a nodata value in one band hides the pixel: it cannot be a brightness there."""
-    return dtype.kind == "f" or (value is not None and value < 0)
-
-
-def _like(value: float, dtype: np.dtype[Any]) -> Any:
-    """A value as one of the type, if the type has it: comparing is much faster then."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(value)
-    if dtype.kind in "iu" and float(value).is_integer():
-        limits = np.iinfo(dtype)
-        return dtype.type(int(value)) if limits.min <= value <= limits.max else value
-    return value
 
 
 def _table(colors: dict[int, Any], dtype: str) -> NDArray[np.uint8]:

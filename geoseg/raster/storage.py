@@ -5,8 +5,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -37,47 +37,6 @@ from geoseg.raster.paths import (
     service_of,
 )
 from geoseg.raster.window import Window
-
-
-class Handles:
-    """A dataset for each thread that asks: GDAL's are not to be shared.
-
-    Args:
-        open_one: Opens a dataset, and leaves with the stack what is to be done at the end.
-    """
-
-    def __init__(self, open_one: Callable[[ExitStack], Any]) -> None:
-        self._open_one = open_one
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._stacks: list[ExitStack] = []
-
-    @property
-    def own(self) -> Any:
-        """This thread's dataset, opened when it is first asked for."""
-        if not hasattr(self._local, "dataset"):
-            with ExitStack() as stack:  # what is half open is closed
-                self._local.dataset = self._open_one(stack)
-                self._local.stack = stack.pop_all()
-                with self._lock:
-                    self._stacks.append(self._local.stack)
-        return self._local.dataset
-
-    def drop(self) -> None:
-        """Close this thread's dataset; when it asks again, another is opened."""
-        if hasattr(self._local, "dataset"):
-            with self._lock:
-                self._stacks.remove(self._local.stack)
-            self._local.stack.close()
-            del self._local.dataset, self._local.stack
-
-    def close(self) -> None:
-        """Close the datasets of all threads."""
-        for stack in self._stacks:
-            stack.close()
-        self._stacks.clear()
-        self._local = threading.local()
-
 
 Color = tuple[int, int, int]
 
@@ -345,6 +304,51 @@ def has_transparent_255(dataset: Any) -> bool:
     return 255 in colors and colors[255][3] == 0  # noqa: PLR2004
 
 
+def is_possible_nodata(nodata: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a value of a type can be the nodata value."""
+    if nodata is None or dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return limits.min <= nodata <= limits.max and float(nodata).is_integer()
+
+
+def nodata_rules(
+    nodata: Sequence[float | None], types: Sequence[np.dtype[Any]]
+) -> list[tuple[Any, Sequence[int]]]:
+    """Nodata values, each with the bands that must all hold it for a pixel to be hidden.
+
+    >>> nodata_rules([0, 0, -9999], [np.dtype("int16")] * 3)
+    [(np.int16(0), [0, 1]), (np.int16(-9999), [2])]
+    """
+    together: dict[Any, list[int]] = {}
+    found: list[tuple[Any, Sequence[int]]] = []
+    for band, (value, dtype) in enumerate(zip(nodata, types, strict=True)):
+        if value is None:
+            continue
+        like = _like(value, np.result_type(*types))
+        if _hides_alone(value, dtype):
+            found.append((like, [band]))
+        else:
+            together.setdefault(like, []).append(band)
+    return [*together.items(), *found]
+
+
+def _hides_alone(value: float | None, dtype: np.dtype[Any]) -> bool:
+    """Whether a nodata value in one band hides the pixel: it cannot be a brightness there."""
+    return dtype.kind == "f" or (value is not None and value < 0)
+
+
+def _like(value: float, dtype: np.dtype[Any]) -> Any:
+    """A value as one of the type, if the type has it: comparing is much faster then."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(value)
+    if dtype.kind in "iu" and float(value).is_integer():
+        limits = np.iinfo(dtype)
+        return dtype.type(int(value)) if limits.min <= value <= limits.max else value
+    return value
+
+
 MaskSource = Literal["alpha", "mask", "masks"]
 """What hides pixels: an alpha band, a mask of the whole raster, or a mask of each band's own."""
 
@@ -357,20 +361,6 @@ def mask_source(dataset: Any, bands: Bands) -> MaskSource | None:
     if any(not each for each in flags):  # neither of all bands, nor alpha, nor by nodata
         return "masks"
     return "mask" if any(MaskFlags.per_dataset in each for each in flags) else None
-
-
-def read_bands(
-    dataset: Any, bands: Bands, where: Mapping[str, Any], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """(bands, height, width) of a type that holds the values of all bands."""
-    if "out_shape" in where:
-        where = {**where, "out_shape": (len(bands), *where["out_shape"])}
-    if len({dataset.dtypes[band - 1] for band in bands}) == 1:
-        image: NDArray[Any] = dataset.read(list(bands), **where)
-        return image
-    if "out_shape" in where:
-        where = {**where, "out_shape": where["out_shape"][1:]}
-    return np.stack([dataset.read(band, **where).astype(dtype, copy=False) for band in bands])
 
 
 class VrtFailures:

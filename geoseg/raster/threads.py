@@ -1,4 +1,4 @@
-"""One thread works ahead of another."""
+"""Threads: results in order, work ahead, and one dataset per thread."""
 
 import ctypes
 import queue
@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, wait
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -35,6 +36,46 @@ def map_in_order(
         for future in begun:
             future.cancel()
         wait(begun)
+
+
+class Handles:
+    """One dataset per thread: those of GDAL must not be shared.
+
+    Args:
+        open_one: Opens a dataset; what must be closed goes onto the stack.
+    """
+
+    def __init__(self, open_one: Callable[[ExitStack], Any]) -> None:
+        self._open_one = open_one
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._stacks: list[ExitStack] = []
+
+    @property
+    def own(self) -> Any:
+        """This thread's dataset, opened on first use."""
+        if not hasattr(self._local, "dataset"):
+            with ExitStack() as stack:  # closes what is half open
+                self._local.dataset = self._open_one(stack)
+                self._local.stack = stack.pop_all()
+                with self._lock:
+                    self._stacks.append(self._local.stack)
+        return self._local.dataset
+
+    def drop(self) -> None:
+        """Close this thread's dataset; the next use opens another."""
+        if hasattr(self._local, "dataset"):
+            with self._lock:
+                self._stacks.remove(self._local.stack)
+            self._local.stack.close()
+            del self._local.dataset, self._local.stack
+
+    def close(self) -> None:
+        """Close the datasets of all threads."""
+        for stack in self._stacks:
+            stack.close()
+        self._stacks.clear()
+        self._local = threading.local()
 
 
 M_TRIM_THRESHOLD = -1

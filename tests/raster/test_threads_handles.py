@@ -3,7 +3,7 @@ from threading import Barrier
 
 import pytest
 
-from geoseg.raster.storage import Handles
+from geoseg.raster.threads import Handles
 
 
 class Shop:
