@@ -1,4 +1,4 @@
-"""The confusion matrix, and every figure that is computed from it."""
+"""The confusion matrix, and every metric that is computed from it."""
 
 from dataclasses import dataclass, fields
 from typing import Self
@@ -15,13 +15,13 @@ Counts = NDArray[np.int64]
 Labels = NDArray[np.uint8]
 
 CHUNK_PIXELS = 1 << 17
-"""Pixels that are counted at a time, so that they stay in the processor's cache."""
+"""Pixels counted per step, so that they stay in the processor's cache."""
 
 PADDING_PIXELS = 4
-"""Pixels that are counted as one number at most."""
+"""Largest number of pixels in one 16-bit code; images are padded to a multiple of it."""
 
 MAX_SMALL_PIXELS = 1 << 15
-"""Parts of fewer pixels, such as spatial blocks, are counted pixel by pixel."""
+"""Images of fewer pixels, such as spatial blocks, are counted pixel by pixel."""
 
 
 class Additive:
@@ -36,7 +36,7 @@ class Additive:
 class ConfusionMatrix(Additive):
     """Pixel counts by reference class (row) and predicted class (column).
 
-    Counts add up over windows, images and processes, and every figure is computed
+    Counts add up over windows, images and processes, and every metric is computed
     from the sum. IoU is therefore pooled over all pixels, not averaged over images.
     """
 
@@ -165,21 +165,18 @@ class ConfusionMatrix(Additive):
         rows, cols = np.unravel_index(order, wrong.shape)
         return list(zip(rows.tolist(), cols.tolist(), strict=True))
 
-    def mean(self, figures: Floats) -> float:
-        """Mean of a figure over the classes present in the reference.
+    def mean(self, metric: Floats) -> float:
+        """Mean of a metric over the classes present in the reference.
 
         Args:
-            figures: (classes,).
+            metric: (classes,).
         """
         present = self.support > 0
-        return float(figures[present].mean()) if present.any() else float("nan")
+        return float(metric[present].mean()) if present.any() else float("nan")
 
 
 def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
-    """Count pairs of classes, and pixels that only one image or neither knows.
-
-    Classes take as few bits as they need: 2, 4 or 8. Pairs of neighbours in memory become one
-    number of 16 bits, and these numbers are counted: of 4, 2 or 1 pixels at a time.
+    """Count pairs of class indices, and pixels without a class in one image or both.
 
     Args:
         reference: Class index of each pixel, any shape; `IGNORE` where there is none.
@@ -195,7 +192,12 @@ def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
            [1, 0, 1],
            [0, 0, 0]])
     """
-    if reference.size < MAX_SMALL_PIXELS:  # adding up 2^16 counts would take longer than counting
+    # Several pixels become one 16-bit code, so that a single bincount counts all of their pairs: 4
+    # pixels of up to 3 classes (2 bits for each index), 2 of up to 15 (4 bits), else 1. A pixel's
+    # own counts are then the sums over the other pixels' axes of the table of codes. bincount
+    # widens its input to 8 bytes a code, so that fewer codes and a chunk in the cache are what
+    # counts: 2 to 5 times as fast as one bincount of all pairs, over 10 times as sklearn's.
+    if reference.size < MAX_SMALL_PIXELS:  # summing 2^16 counts would take longer than counting
         truth, found = (np.minimum(each, classes).ravel() for each in (reference, predicted))
         pairs = truth.astype(np.int64) * (classes + 1) + found
         counts = np.bincount(pairs, minlength=(classes + 1) ** 2)
@@ -210,13 +212,13 @@ def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
     by_pixel = numbers.reshape((4**bits,) * pixels)
     others = [tuple(set(range(pixels)) - {pixel}) for pixel in range(pixels)]
     pairs = np.sum([by_pixel.sum(axis=axes) for axes in others], axis=0)
-    pairs[-1] -= -reference.size % PADDING_PIXELS
+    pairs[-1] -= -reference.size % PADDING_PIXELS  # the padding was counted as `IGNORE` in both
     indices = [*range(classes), 2**bits - 1]
     return pairs.reshape(2**bits, 2**bits)[np.ix_(indices, indices)]
 
 
 def _packed(reference: Labels, predicted: Labels, bits: int) -> NDArray[np.uint16]:
-    """Numbers of 16 bits, each of the pairs of 8 // bits pixels."""
+    """16-bit codes of 8 // bits pixels each; which pixels share one is of no matter."""
     if bits == 8:  # noqa: PLR2004
         return (reference.astype(np.uint16) << np.uint16(8)) | predicted
     pairs = (reference << bits) | (predicted & (2**bits - 1))
@@ -228,7 +230,7 @@ def _packed(reference: Labels, predicted: Labels, bits: int) -> NDArray[np.uint1
 
 
 def _padded(labels: Labels) -> Labels:
-    """Labels with `IGNORE` at the end, so that they are a multiple of `PADDING_PIXELS`."""
+    """Labels padded with `IGNORE` to a multiple of `PADDING_PIXELS`."""
     missing = -len(labels) % PADDING_PIXELS
     return np.pad(labels, (0, missing), constant_values=IGNORE) if missing else labels
 

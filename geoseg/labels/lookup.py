@@ -1,4 +1,4 @@
-"""Colours: how they are written, which ones classes get that name none, which bands hold them."""
+"""Colours of classes, bands by name, and lookup of pixel values."""
 
 import colorsys
 import re
@@ -15,7 +15,7 @@ PALETTE = (
     *("#d7301f", "#7f7f7f", "#b8e186", "#1b7837", "#2c7fb8", "#fec44f", "#8c6bb1", "#8c510a"),
     *("#f768a1", "#35978f", "#bf812d", "#4d4d4d", "#c51b7d", "#542788", "#e08214", "#80cdc1"),
 )
-"""Colours of classes that name none."""
+"""Default colours of classes."""
 
 
 def parse_color(text: object) -> Color:
@@ -36,7 +36,7 @@ def to_hex(color: Color) -> str:
 
 
 def default_color(number: int) -> str:
-    """A colour for a class that names none; every number has another one.
+    """The default colour of a class; each number has its own.
 
     >>> default_color(0), default_color(16)
     ('#d7301f', '#eb42b3')
@@ -49,21 +49,21 @@ def default_color(number: int) -> str:
 
 
 def is_color(text: object) -> bool:
-    """Whether something is written as a colour is."""
+    """Whether a value is a colour in the form ``"#rrggbb"``."""
     return isinstance(text, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
 
 
 def pack_rgb(color: Color) -> int:
-    """One number of 24 bits."""
+    """A colour as one 24-bit number."""
     return (color[0] << 16) | (color[1] << 8) | color[2]
 
 
 RGB = ("red", "green", "blue")
-"""Names of the bands that a screen shows."""
+"""Names of the visible bands."""
 
 
 def color_bands(names: Sequence[str]) -> tuple[int, ...] | None:
-    """Which bands are red, green and blue by their names, from 0; None if one of them is missing.
+    """Indices (from 0) of the bands named red, green and blue; None if one is missing.
 
     >>> color_bands(["Blue", "green", "red", "nir"]), color_bands(["gray"])
     ((2, 1, 0), None)
@@ -73,11 +73,11 @@ def color_bands(names: Sequence[str]) -> tuple[int, ...] | None:
 
 
 NAMELESS = re.compile(r"((band|channel|b)[ _-]?\d*|gr[ae]y|undefined)?")
-"""What bands are called whose names nobody knows."""
+"""Generic band names, which say nothing of the content."""
 
 
 def find_bands(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
-    """Where bands are by their names, from 0; None if one is not found, or has no name of its own.
+    """Indices (from 0) of bands by name; None if one is missing, ambiguous or generic.
 
     >>> find_bands(["Blue", "green", "red", "nir"], ["red", "green", "blue"])
     (2, 1, 0)
@@ -90,7 +90,7 @@ def find_bands(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] |
 
 
 def misplaced_bands(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Names of bands that stand in other places than they are wanted in.
+    """Names of bands that are present, but at another position than wanted.
 
     >>> misplaced_bands(["blue", "green", "red", "band 4"], ["red", "green", "blue", "nir"])
     ['blue', 'red']
@@ -106,9 +106,9 @@ def misplaced_bands(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 
 def shown_bands(names: Sequence[str]) -> tuple[int, ...]:
-    """Which bands become red, green and blue on a screen, or which one is shown in grey; from 0.
+    """Indices (from 0) of the bands shown as red, green and blue, or of the one shown in grey.
 
-    Those that are named so, in whatever order a file has them; else the first three, or the first.
+    Bands named so in any order; else the first three, or the first.
 
     >>> shown_bands(["blue", "green", "red", "nir"]), shown_bands(["b1", "b2", "b3", "b4"])
     ((2, 1, 0), (0, 1, 2))
@@ -123,14 +123,14 @@ def visible_bands(image: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
 
     Args:
         image: (bands, height, width).
-        names: Of its bands.
+        names: Names of its bands.
     """
     bands = shown_bands(names)
     return image[list(bands if len(bands) > 1 else bands * 3)]
 
 
 class ValueColors:
-    """Colours of whole numbers that stand for something: every number has another one.
+    """Colours of categorical values: each value has its own.
 
     >>> ValueColors({7: (0, 0, 0)})(np.array([[[0, 1, 7]]]))[0].tolist()
     [[215, 127, 0]]
@@ -151,20 +151,27 @@ class ValueColors:
 
 
 UNKNOWN = 254
-"""Index of pixels that the table does not name; it leaves this module only as an error."""
+"""Index of values without a class; callers see it only as an error."""
 
 CHUNK_PIXELS = 1 << 17
-"""Pixels that are looked at at a time, so that they stay in the processor's cache."""
+"""Pixels per step, so that they stay in the processor's cache."""
 
 Bytes = NDArray[np.uint8]
 
 
 def look_up(values: NDArray[Any], pairs: Mapping[int, int]) -> NDArray[np.uint8]:
-    """Replace each value by its index; refuse what has none.
+    """Replace each value by its index.
 
-    Bytes go through a table, unless all that there are lie where the table only subtracts:
-    that is ten times as fast.
+    Args:
+        values: Any shape.
+        pairs: Index of each value.
+
+    Raises:
+        UnknownCodeError: If a value has no index.
     """
+    # Bytes: one table of 256 entries, or better (5 to 10 times as fast) a subtraction, which numpy
+    # vectorises and indexing does not. Wider types: binary search among the few known values;
+    # a table of their range could take gigabytes, and np.unique would sort all pixels.
     if values.dtype == np.uint8:
         table = _table(pairs)
         if (subtracted := _subtracted(values, table)) is not None:
@@ -191,11 +198,15 @@ def _table(pairs: Mapping[int, int]) -> Bytes:
 
 
 def _subtracted(values: Bytes, table: Bytes) -> Bytes | None:
-    """Indices by mere subtraction, if that gives what the table says for all values there are.
+    """Indices by subtracting a constant, if that agrees with the table for all values present.
 
-    Bytes are a ring: subtracting 1 from 0 gives 255, which is `IGNORE`. It is cut below the
-    value that becomes `IGNORE`, so that this one and the classes are neighbours.
+    Returns None if it does not.
     """
+    # Legends mostly number their classes 1, 2, 3... with 0 for unlabelled. Bytes wrap around, so
+    # that subtracting 1 makes 0 `IGNORE` (255) as well. Whether the constant is right for a chunk
+    # follows from its lowest and highest value alone: on the ring of bytes, cut just below the
+    # value that becomes `IGNORE`, every value between them must be one where table and
+    # subtraction agree.
     shift = np.uint8((table == 0).argmax())
     ring = np.arange(256, dtype=np.uint8)
     right = ((table == ring - shift) & (table != UNKNOWN))[ring + shift - np.uint8(1)]
@@ -211,21 +222,19 @@ def _subtracted(values: Bytes, table: Bytes) -> Bytes | None:
 
 
 def counted(codes: Iterable[str], counts: NDArray[np.int64]) -> dict[str, int]:
-    """How often each code occurs."""
+    """Counts by code."""
     return dict(zip(codes, counts.tolist(), strict=True))
 
 
 def nearest(
     points: NDArray[np.uint8], codes: NDArray[np.uint8], tolerance: float
 ) -> NDArray[np.int64]:
-    """The nearest code of each point, or -1 where the nearest is farther than the tolerance.
-
-    Of codes that are equally near it is the first.
+    """Index of the nearest code of each point; -1 beyond the tolerance. Ties go to the first.
 
     Args:
         points: (n, 3) colours.
         codes: (codes, 3) colours.
-        tolerance: Largest distance in the cube of red, green and blue.
+        tolerance: Largest Euclidean distance in RGB.
 
     >>> nearest(np.array([[250, 3, 0], [9, 9, 9]]), np.array([[0, 0, 255], [255, 0, 0]]), 8)
     array([ 1, -1])

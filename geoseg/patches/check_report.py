@@ -148,7 +148,7 @@ def _measured(whole: PatchSet, left: PatchSet) -> PatchSetRecord:
     before, after = (np.sum(each.in_split("train").class_shares, axis=0) for each in (whole, left))
     share = np.divide(after, before, out=np.zeros_like(after), where=before > 0)
     pixels = np.rint(share * record.class_pixels).astype(int).tolist()
-    return replace(record, statistics=total.figures, class_pixels=tuple(pixels))
+    return replace(record, statistics=total.by_name, class_pixels=tuple(pixels))
 
 
 RECORD = CHECK.record

@@ -329,7 +329,7 @@ class _Tiling:
         self._tell_of_labels(surveyed)
         record = replace(
             patch_set.record,
-            statistics=total.bands.figures,
+            statistics=total.bands.by_name,
             class_pixels=tuple(total.classes.tolist()),
         )
         write_index(folder, record, kept, [each.grid for each in surveyed])
