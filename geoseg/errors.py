@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 MAX_CODES = 5
-"""So many codes without a class are named."""
+"""Number of codes without a class that a message names."""
 
 ADD_TO_LEGEND = (
     "Add them to a class of the legend (`values`, `colors` or `attributes`), or to its `ignore` "
@@ -75,9 +75,9 @@ class UnknownCodeError(LegendError):
     """Values, colours or attributes of a source have no class in the legend.
 
     Args:
-        kind: What they are, in the plural.
-        counts: How often each occurs.
-        advice: The way out.
+        kind: Kind of code, in the plural.
+        counts: Pixels or polygons of each code.
+        advice: How to mend it.
     """
 
     def __init__(self, kind: str, counts: Mapping[str, int], advice: str = "") -> None:
@@ -103,23 +103,23 @@ class EmptyError(GeosegError):
 
 
 class NoPolygonError(EmptyError):
-    """No polygon of a file lies on a raster: there is no object, or one of the CRS is wrong."""
+    """No polygon of a file lies on a raster: no object is there, or a CRS is wrong."""
 
     def __init__(self, message: str, *, paths: Collection[Path], is_plausible: bool) -> None:
-        """Say so.
+        """Keep what tells a raster without objects from a wrong CRS.
 
         Args:
-            message: In one line.
-            paths: Of the polygons.
-            is_plausible: Whether they may be right all the same: there are none, or their
-                extent meets the raster.
+            message: The failure, in one line.
+            paths: Files of the polygons.
+            is_plausible: Whether the input may be right: the file is empty, or its extent
+                meets the raster.
         """
         super().__init__(message)
         self.paths = frozenset(paths)
         self.is_plausible = is_plausible
 
     def may_be_right(self, proven: Iterable[Path | None]) -> bool:
-        """Whether there may just be no object, as other rasters have polygons.
+        """Whether there may simply be no object here.
 
         Args:
             proven: Files with polygons on other rasters.
@@ -144,4 +144,4 @@ class BatchError(GeosegError):
 
 
 class GeosegWarning(UserWarning):
-    """Something that may spoil the result; commands say each once, on one line."""
+    """Something that may spoil the result; commands print each once, on one line."""

@@ -1,4 +1,4 @@
-"""The classes of a map: index, value in files, name and colour, and what sources call them."""
+"""Text for people: name lists, tables, progress lines and attribute values."""
 
 import math
 import textwrap
@@ -8,17 +8,17 @@ from numbers import Integral, Real
 from typing import TypeGuard
 
 MIN_COLUMN_WIDTH = 9
-"""Characters of a column, so that tables one below the other look alike."""
+"""Least width of a column, in characters, so that tables below each other line up."""
 
 REMARKS_TITLE = ""
-"""Title of a column of remarks, which has no heading and stands to the left."""
+"""Title of the column of remarks, which has no heading and is left-aligned."""
 
 MAX_NAMES, MAX_NAME_LENGTH = 12, 40
-"""Names that a message lists, and their characters: a camera has 200 bands, a file long names."""
+"""Number and length of the names in a message: a camera has 200 bands, a file long names."""
 
 
 def short_list(names: Sequence[str]) -> str:
-    """Names for a message, in a length that can be read.
+    """Names for a message, cut to a readable length.
 
     >>> short_list(["red", "green"])
     'red, green'
@@ -33,12 +33,12 @@ def short_list(names: Sequence[str]) -> str:
 
 
 def format_table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> list[str]:
-    """Lines of a table; its columns, if they are too many for the width, below each other.
+    """Lines of a table; columns beyond the width follow below.
 
     Args:
-        rows: Cells by the titles of their columns. The first column names the row: it stands to
-            the left and is repeated. A column of remarks is left out if there are none.
-        width: Characters of a line; None: as many as are needed.
+        rows: Cells by column title. The first column names the row: it is left-aligned, and
+            repeated below. An empty column of remarks is left out.
+        width: Width of a line, in characters; None: unlimited.
 
     >>> format_table([{"class": "tree", "IoU": "50.00", "F1": "66.67"}], width=20)
     ['class       IoU', 'tree      50.00', '', 'class        F1', 'tree      66.67']
@@ -64,14 +64,14 @@ def format_table(rows: Sequence[Mapping[str, str]], width: int | None = None) ->
 
 
 def wrap_text(text: str, width: int | None = None) -> list[str]:
-    """Lines of a text: the first full, further ones indented; one if there is no width."""
+    """Wrap a text, further lines indented; one line if there is no width."""
     if width is None:
         return [text]
     return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
 
 
 def _groups(sizes: Mapping[str, int], width: int | None) -> list[list[str]]:
-    """Columns that stand beside each other."""
+    """Columns grouped by what fits side by side."""
     groups: list[list[str]] = [[]]
     used = 0
     for title, size in sizes.items():
@@ -88,7 +88,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def subject(names: Sequence[str], kind: str) -> str:
-    """The beginning of a sentence on some files, of which the first are named.
+    """Beginning of a sentence on files, the first of them named.
 
     >>> subject(["a.tif"], "maps")
     'a.tif is'
@@ -102,60 +102,60 @@ def subject(names: Sequence[str], kind: str) -> str:
 
 
 def quoted_list(names: Sequence[str], most: int = 5) -> str:
-    """Names in a sentence, of which the first are told.
+    """Quoted names in a sentence, the first of them listed.
 
     >>> quoted_list(["car", "water"]), quoted_list(["a", "b", "c"], most=2)
     ("'car', 'water'", "'a', 'b' and 1 more")
     """
-    told = ", ".join(_cut(repr(name), MAX_NAME_LENGTH) for name in names[:most])
-    return told if len(names) <= most else f"{told} and {len(names) - most} more"
+    shown = ", ".join(_cut(repr(name), MAX_NAME_LENGTH) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 LINE_INTERVAL_S = 60.0
-"""From one line to the next, and from the beginning to the first."""
+"""Seconds between lines, and before the first."""
 
 
 class ProgressLines:
-    """Writes how far work is, a line a minute."""
+    """Progress as one line a minute."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         """Start the clock.
 
         Args:
-            write: Takes a line.
+            write: Called with each line.
         """
         self._write = write
-        self._began = self._told = time.monotonic()
+        self._start = self._last = time.monotonic()
 
     def tell(self, label: str, done: int, total: int) -> None:
-        """Take how many of how many are done; write it if the last line is a minute old."""
+        """Report that `done` of `total` are finished; written if the last line is a minute old."""
         now = time.monotonic()
-        if now - self._told < LINE_INTERVAL_S:
+        if now - self._last < LINE_INTERVAL_S:
             return
-        self._told = now
+        self._last = now
         share = f" ({done / total:.0%})" if total else ""
-        minutes = (now - self._began) / 60
+        minutes = (now - self._start) / 60
         self._write(f"{label}: {done:,} of {total:,}{share} after {minutes:.0f} min")
 
 
 NULLS = ("", "nan", "<na>", "nat")
-"""Texts, in lower case, that stand for no value at all in a column."""
+"""Texts, in lower case, that stand for a missing value."""
 
 
 def _is_float(value: object) -> TypeGuard[Real]:
-    """Whether a cell is a floating-point number, NumPy's too, which need not be imported."""
+    """Whether a cell is a float, Python's or NumPy's (without importing it)."""
     return isinstance(value, Real) and not isinstance(value, Integral)
 
 
 def as_text(value: object) -> str:
-    """Attribute values compare as text: 4, 4.0 and "4" are the same."""
+    """Text by which attribute values are compared: 4, 4.0 and "4" are equal."""
     if _is_float(value) and float(value).is_integer():
         return str(int(float(value)))
     return str(value).strip()
 
 
 def is_null(value: object) -> bool:
-    """Whether a cell of a column holds no value: null, NaN, infinity or nothing but space.
+    """Whether a cell holds no value: null, NaN, infinity or only spaces.
 
     >>> [is_null(each) for each in (None, float("nan"), float("inf"), " ", "NaN", 0, "None", "inf")]
     [True, True, True, True, True, False, False, False]

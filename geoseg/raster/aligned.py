@@ -1,4 +1,4 @@
-"""A raster read on the grid of another one, at any scale."""
+"""Rasters on the grid of another one, at any scale."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ class AlignedRaster:
 
     Raises:
         EmptyError: If the raster does not overlap the grid.
-        GridMismatchError: If the pixels do not coincide and it is not to be or cannot be resampled.
+        GridMismatchError: If the pixels do not coincide and resampling is off or impossible.
         RasterError: If the file cannot be read.
     """
 
@@ -36,7 +36,7 @@ class AlignedRaster:
         Args:
             path: The raster.
             grid: Grid to read it on.
-            options: How it is read.
+            options: Bands, nodata and resampling.
             resample: Whether to resample it if the pixels do not coincide.
             palette_index: Whether a palette image gives its indices rather than its colours.
         """
@@ -66,7 +66,7 @@ class AlignedRaster:
 
     @property
     def bands(self) -> int:
-        """Number of bands of a read."""
+        """Number of bands."""
         return self._file.bands
 
     def read(self, window: Window, step: int = 1) -> Pixels:
@@ -74,8 +74,7 @@ class AlignedRaster:
 
         Args:
             window: Window of the grid.
-            step: Side of the square of pixels that one pixel stands for. Overviews are used if
-                the file has them.
+            step: Pixels of the grid per pixel read, along each axis; overviews are used.
 
         Raises:
             RasterError: If the file cannot be read there.

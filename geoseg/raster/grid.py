@@ -16,19 +16,19 @@ from geoseg.errors import GridMismatchError
 from geoseg.raster.window import Window
 
 ALIGNMENT_TOLERANCE_PX = 0.05
-"""How far pixels of two grids may lie from each other and still count as the same, in pixels."""
+"""Largest offset, in pixels, at which pixels of two grids count as the same."""
 
 OUTLINE_POINTS_PER_SIDE = 32
-"""Points on each side of a raster by which its area on the ground is measured."""
+"""Points on each side of the outline by which the area on the ground is measured."""
 
 MAX_COORDINATE = 1e100
-"""Coordinates beyond are taken for this: a pixel size would make infinity of them."""
+"""Coordinates are clipped here: divided by a pixel size, larger ones overflow."""
 
 MAX_LATITUDE_DEG = 90.0
-"""Latitude of the poles, in degrees: some projections go on beyond."""
+"""Latitude of the poles, in degrees; some projections go on beyond."""
 
 EDGE_TOLERANCE_PX = 1e-3
-"""Of a pixel: what lies on a border is not beyond it."""
+"""Tolerance, in pixels, within which a bound lies on a pixel's edge."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Grid:
     """Where the pixels of a raster lie."""
 
     crs: CRS | None
-    """Coordinate reference system; None for a picture without georeference."""
+    """Coordinate reference system; None for an image without georeference."""
 
     transform: Affine
-    """From ``(col, row)`` of a pixel's upper left corner to ``(x, y)`` of the CRS."""
+    """Affine from ``(col, row)`` of a pixel's upper left corner to ``(x, y)`` of the CRS."""
 
     height: int
     """Rows, in pixels."""
@@ -48,7 +48,7 @@ class Grid:
     """Columns, in pixels."""
 
     def __post_init__(self) -> None:
-        """See that places can be had of pixels, and pixels of places.
+        """Check that the transform can be inverted.
 
         Raises:
             ValueError: If the transform is not finite, or a pixel has no area.
@@ -62,7 +62,7 @@ class Grid:
 
     @property
     def is_georeferenced(self) -> bool:
-        """Whether the pixels have a place on the ground."""
+        """Whether the pixels have coordinates."""
         return self.crs is not None or self.transform != Affine.identity()
 
     @property
@@ -125,9 +125,9 @@ class Grid:
     def _on_ellipsoid(
         self, xs: Sequence[float], ys: Sequence[float]
     ) -> tuple[Any, Any, Any] | None:
-        """Degrees of points and the ellipsoid that they are on: the Earth's, or that of the CRS.
+        """Longitudes, latitudes and ellipsoid of points: WGS 84, or that of the CRS.
 
-        None of a CRS that has no ellipsoid, or of points beyond its reach.
+        None for a CRS without an ellipsoid, or points outside its area of use.
         """
         from pyproj import Geod, Transformer  # not needed by most commands
         from pyproj.exceptions import ProjError
@@ -149,7 +149,7 @@ class Grid:
 
     @property
     def _unit(self) -> float:
-        """Metres of a unit of the CRS; of degrees, at the equator."""
+        """Metres per unit of the CRS; for degrees, at the equator."""
         crs = _horizontal(self.crs.to_wkt()) if self.crs else None
         if crs is None or not crs.axis_info:
             return 1.0
@@ -167,7 +167,7 @@ class Grid:
         )
 
     def shrunk(self, step: int) -> Self:
-        """A grid of squares of ``step`` pixels; the last ones may reach beyond this one."""
+        """The grid at a pixel size of ``step`` pixels; the last row and column may overhang."""
         return replace(
             self,
             transform=self.transform @ self.transform.scale(step),
@@ -176,7 +176,7 @@ class Grid:
         )
 
     def window_around(self, bounds: tuple[float, float, float, float]) -> Window:
-        """The smallest window that holds ``(x_min, y_min, x_max, y_max)``; it may reach beyond."""
+        """The smallest window around ``(x_min, y_min, x_max, y_max)``; it may overhang."""
         x_min, y_min, x_max, y_max = (
             max(min(value, MAX_COORDINATE), -MAX_COORDINATE) for value in bounds
         )
@@ -194,7 +194,7 @@ class Grid:
         )
 
     def window_of(self, part: Self) -> Window:
-        """Where another grid lies on this one; it may reach beyond.
+        """The window of another grid on this one; it may overhang.
 
         Raises:
             GridMismatchError: If the CRS or pixel size differ, or the pixels of the two
@@ -213,7 +213,7 @@ class Grid:
 
 
 def union(grids: list[Grid]) -> Grid:
-    """The smallest grid that holds all of several aligned ones.
+    """The smallest grid that covers several aligned ones.
 
     Raises:
         GridMismatchError: If one of them is not aligned with the first.
@@ -233,7 +233,7 @@ def union(grids: list[Grid]) -> Grid:
 
 
 def _drift(to_self: Affine, window: Window) -> float:
-    """The largest distance of a corner from where whole pixels would put it, in pixels.
+    """The largest offset of a corner from whole pixels, in pixels.
 
     Pixel-size errors show at the far corner, rotation at the other two.
     """
@@ -248,10 +248,10 @@ def _drift(to_self: Affine, window: Window) -> float:
 
 
 def same_crs(one: CRS | None, other: CRS | None) -> bool:
-    """Whether coordinates mean the same ground; heights are of no matter.
+    """Whether two CRS give the same ground the same coordinates; heights are ignored.
 
-    A compound CRS is the same as its horizontal part; neither names nor the order of axes matter,
-    but for local ones, of which nothing else tells the sites apart.
+    A compound CRS equals its horizontal part. Names and axis order are ignored, except that local
+    (engineering) CRS differ by nothing but their names.
     """
     if one is None or other is None:
         return one is other
@@ -264,7 +264,7 @@ def same_crs(one: CRS | None, other: CRS | None) -> bool:
 
 
 def missing_transform(one: CRS | None, other: CRS | None) -> str | None:
-    """That nothing leads from one CRS to another, in words; None if something does."""
+    """Why coordinates cannot be transformed from one CRS to another; None if they can."""
     if one is None or other is None or same_crs(one, other):
         return None
     from pyproj import Transformer
@@ -281,7 +281,7 @@ def missing_transform(one: CRS | None, other: CRS | None) -> str | None:
 
 @cache
 def _horizontal(wkt: str) -> Any:
-    """Pyproj's CRS without heights, and without a shift of nothing to WGS 84."""
+    """The horizontal pyproj CRS, without a null shift to WGS 84."""
     import pyproj
 
     crs: Any = pyproj.CRS.from_wkt(wkt)
@@ -310,7 +310,7 @@ def _difference(one: CRS | None, other: CRS | None) -> str:
 
 
 def _parts(crs: Any) -> dict[str, str | float]:
-    """What makes a CRS; what it lacks is left out."""
+    """Parameters of a CRS by name."""
     operation = crs.coordinate_operation
     ellipsoid, meridian = crs.ellipsoid, crs.prime_meridian
     parts = {
@@ -329,7 +329,7 @@ def _parts(crs: Any) -> dict[str, str | float]:
 
 
 def _brief(part: str | float | None, other: str | float | None) -> str:
-    """A part of a CRS, with no more digits than tell it from the other's."""
+    """A parameter of a CRS, with just enough digits to differ from the other's."""
     if not isinstance(part, float) or not isinstance(other, float):
         return "none" if part is None else f"{part:g}" if isinstance(part, float) else str(part)
     return next(
@@ -338,48 +338,47 @@ def _brief(part: str | float | None, other: str | float | None) -> str:
 
 
 def _name(crs: Any) -> str:
-    """Code and name of pyproj's CRS; the code only where it is certain."""
+    """Code and name of a pyproj CRS; the code only where it is certain."""
     code = crs.to_authority(min_confidence=100)
     return f"{':'.join(code)} ({crs.name})" if code else f"{crs.name!r}"
 
 
-def cover(grid: Grid, lattice: Grid) -> Grid:
-    """The smallest grid on the pixels of another one that holds all of a grid.
+def cover(grid: Grid, on: Grid) -> Grid:
+    """The smallest grid that covers another one, on the pixels of a third.
 
     Args:
-        grid: What is to be covered.
-        lattice: Gives CRS and pixels.
+        grid: Grid to cover.
+        on: Grid whose CRS and pixels are used.
 
     Raises:
-        GridMismatchError: If one of them has no CRS and the other has, or nothing leads from one
-            CRS to the other.
+        GridMismatchError: If only one of them has a CRS, or coordinates cannot be transformed.
     """
-    if why := missing_transform(grid.crs, lattice.crs):
+    if why := missing_transform(grid.crs, on.crs):
         raise GridMismatchError(why)
-    if same_crs(grid.crs, lattice.crs):
+    if same_crs(grid.crs, on.crs):
         bounds = grid.bounds
-    elif grid.crs and lattice.crs:
-        bounds = transform_bounds(grid.crs, lattice.crs, *grid.bounds, densify_pts=21)
+    elif grid.crs and on.crs:
+        bounds = transform_bounds(grid.crs, on.crs, *grid.bounds, densify_pts=21)
     else:
         raise GridMismatchError("a raster without georeference cannot be resampled onto another")
-    return lattice.part(lattice.window_around(bounds))
+    return on.part(on.window_around(bounds))
 
 
 def window_on(grid: Grid, other: Grid) -> Window | None:
-    """The pixels of a grid on ground that another one covers, or a few more; None if it has none.
+    """The window of a grid that another one covers, with a margin; None if they are apart.
 
     Args:
-        grid: Whose pixels are told.
-        other: Of any CRS; without one it is taken to have the same.
+        grid: Grid whose window is given.
+        other: Grid in any CRS; without one, that of ``grid`` is assumed.
 
     Raises:
-        GridMismatchError: If nothing leads from one CRS to the other.
+        GridMismatchError: If coordinates cannot be transformed from one CRS to the other.
     """
     if why := missing_transform(other.crs, grid.crs):
         raise GridMismatchError(why)
     bounds = other.bounds
     if other.crs and grid.crs and not same_crs(other.crs, grid.crs):
         bounds = transform_bounds(other.crs, grid.crs, *bounds, densify_pts=21)
-    if not np.isfinite(bounds).all():  # a CRS may not reach that far
+    if not np.isfinite(bounds).all():  # outside the area of use of a CRS
         return grid.window
     return grid.window_around(bounds).grown(1).clip(grid.height, grid.width)

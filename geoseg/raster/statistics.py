@@ -20,10 +20,10 @@ MAX_VALUES = 2**16
 class BandStatistics:
     """Count, mean, variance, range and distribution of each band.
 
-    All statistics of 8-bit and 16-bit types are exact. The percentiles of floats come from a sample;
-    where they or larger integers have more than `MAX_VALUES` values, percentiles are off by less than
-    1 % of themselves, for up to four bands that span nine orders of magnitude. Memory and the
-    time of an addition do not grow with the number of pixels.
+    All statistics of 8-bit and 16-bit types are exact. Percentiles of floats come from a sample;
+    beyond `MAX_VALUES` distinct values, percentiles of floats and of larger integers are off by
+    less than 1 % of themselves, for up to four bands that span nine orders of magnitude. Memory
+    and the time of an addition do not grow with the number of pixels.
 
     Source of the pooled variance: Chan, Golub, LeVeque 1979, "Updating Formulae and a
     Pairwise Algorithm for Computing Sample Variances", equation 2.1.

@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 MAX_AHEAD = 32
-"""Pieces of work that are begun before the result of the first is taken."""
+"""Calls started before the result of the first is taken."""
 
 
 def map_in_order(
     pool: Executor, work: Callable[..., R], *arguments: Iterable[Any], ahead: int = MAX_AHEAD
 ) -> Generator[R]:
-    """Results in the order of the arguments, as from `Executor.map`, but ``ahead`` at a time.
+    """Results in the order of the arguments, like `Executor.map`, with ``ahead`` calls in flight.
 
-    If one fails, or the consumer stops, what has not begun is cancelled and what has is
-    waited for: afterwards no thread uses the caller's files any more.
+    If one fails, or the consumer stops, pending calls are cancelled and running ones waited for:
+    afterwards no thread uses the caller's files.
     """
     begun: deque[Future[R]] = deque()
     try:
@@ -83,13 +83,13 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
 KEPT_BLOCK_BYTES = 1 << 30
-"""Freed blocks up to this size are kept for the next array, in bytes."""
+"""Size, in bytes, up to which freed blocks are kept for the next array."""
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep freed blocks instead of giving them back and faulting them in again.
+    """Let glibc keep freed blocks instead of returning them and faulting them in again.
 
-    Elsewhere than on Linux with glibc nothing is done.
+    Does nothing without glibc.
 
     Source: mallopt(3).
     """
@@ -109,10 +109,9 @@ _END = object()
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """Yield the items of an iterable that a thread computes ahead, ``depth`` at most.
+    """Iterate in a thread, up to ``depth`` items ahead.
 
-    An exception in the thread is raised here, where its item would have come. If the
-    consumer stops early, so does the thread.
+    An exception is raised in place of its item. The thread stops with the consumer.
     """
     ready: queue.Queue[object] = queue.Queue(depth)
     stop = threading.Event()

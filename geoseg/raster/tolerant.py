@@ -1,4 +1,4 @@
-"""Reading damaged rasters: what cannot be read is without data, and counted."""
+"""Damaged rasters: unreadable blocks are nodata, and counted."""
 
 import json
 import threading
@@ -19,16 +19,15 @@ from geoseg.raster.window import Window
 
 
 class TolerantReader:
-    """A reader to which the blocks of a file that cannot be read are pixels without data.
+    """A reader that gives nodata where blocks of the file cannot be read.
 
-    A window that cannot be read is read again block by block (tiles or strips, as the file
-    is stored), and only those that fail are left out. What a window holds depends on the
-    file alone, not on what was read before. To be used from any number of threads; whoever
-    has opened the raster closes it.
+    A window that cannot be read is read again block by block (tiles or strips, as stored), and
+    only the blocks that fail are left out. The result depends on the file alone, not on earlier
+    reads. Safe for threads. The caller closes the raster.
 
     Args:
-        reader: The raster, open.
-        log: File in which failures outlive the process; those of an earlier one count.
+        reader: An open raster.
+        log: File that keeps failures for a resumed process.
 
     Raises:
         OutputError: If the log cannot be written.
@@ -45,32 +44,32 @@ class TolerantReader:
 
     @property
     def path(self) -> Path:
-        """The raster's."""
+        """File of the raster."""
         return self._reader.path
 
     @property
     def grid(self) -> Grid:
-        """The raster's."""
+        """Grid of the raster."""
         return self._reader.grid
 
     @property
     def bands(self) -> int:
-        """How many bands a read gives."""
+        """Number of bands."""
         return self._reader.bands
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """What they are called."""
+        """Names of the bands."""
         return self._reader.band_names
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The raster's."""
+        """Type of the pixels."""
         return self._reader.dtype
 
     @property
     def failed(self) -> list[Window]:
-        """Blocks of which something could not be read, each whole and once, in reading order."""
+        """Blocks that could not be read in full, in reading order."""
         with self._lock:
             return sorted(self._failed)
 
@@ -81,11 +80,11 @@ class TolerantReader:
 
     @property
     def first_error(self) -> str | None:
-        """What is wrong with the first of them in reading order."""
+        """Error of the first of them, in reading order."""
         return None if self._first is None else self._first[1]
 
     def read(self, window: Window) -> Pixels:
-        """Pixels of a window as `RasterReader.read` gives them; 0 where they cannot be read.
+        """Like `RasterReader.read`, with 0 where pixels cannot be read.
 
         Raises:
             RasterError: If the raster has no pixel there.
@@ -93,7 +92,7 @@ class TolerantReader:
         return self._read(window, self._reader.read, np.zeros(1, self.dtype))
 
     def read_floats(self, window: Window) -> Pixels:
-        """Pixels as `RasterReader.read_floats` gives them; NaN where they cannot be read.
+        """Like `RasterReader.read_floats`, with NaN where pixels cannot be read.
 
         Raises:
             RasterError: If the raster has no pixel there.
@@ -101,12 +100,12 @@ class TolerantReader:
         return self._read(window, self._reader.read_floats, np.full(1, np.nan, np.float32))
 
     def _read(self, window: Window, read: Callable[[Window], Pixels], gap: Any) -> Pixels:
-        """A window, or what can be read of it.
+        """Read a window, or what can be read of it.
 
         Args:
-            window: Where.
-            read: The reader's way.
-            gap: (1,) what stands for a pixel that cannot be read.
+            window: Window to read.
+            read: Method of the reader.
+            gap: (1,) fill for pixels that cannot be read.
         """
         try:
             return read(window)
@@ -126,7 +125,7 @@ class TolerantReader:
         return reflected(Pixels(image, valid), inside, window)
 
     def _blocks(self, window: Window) -> Iterator[Window]:
-        """The blocks that a window inside the raster touches, cut at the raster's edge."""
+        """The file's blocks that a window touches, clipped to the raster."""
         height, width = self._reader.block_shape
         for row_off in range(window.row_off // height * height, window.row_stop, height):
             for col_off in range(window.col_off // width * width, window.col_stop, width):
@@ -141,10 +140,9 @@ class TolerantReader:
             self._add(block, part, reason)
 
     def _recall(self, log: Path) -> None:
-        """Take over what an earlier process has found.
+        """Take over failures from an earlier process.
 
-        A line that it was killed at is dropped, so that the next one is no part of it: what
-        the line was of is not finished, and will be read again.
+        An incomplete last line is dropped; its block will be read again.
         """
         text = log.read_text(encoding="utf-8", errors="replace")
         known = [known for line in text.splitlines() if (known := _parsed(line))]
@@ -160,12 +158,12 @@ class TolerantReader:
 
 
 def _line(block: Window, reason: str) -> str:
-    """A failure as it stands in the log."""
+    """A line of the log."""
     return json.dumps([asdict(block), reason]) + "\n"
 
 
 def _parsed(line: str) -> tuple[Window, str] | None:
-    """A failure from the log; None if the line is not whole."""
+    """A failure from a line of the log; None if it is incomplete."""
     try:
         place, reason = parse_json(line)
         return Window(**place), str(reason)
@@ -174,11 +172,11 @@ def _parsed(line: str) -> tuple[Window, str] | None:
 
 
 def sample_values(reader: RasterReader | TolerantReader, side: int = 256) -> NDArray[Any]:
-    """(n,) valid values of windows spread over a raster, to judge its range by.
+    """(n,) valid values of windows spread evenly over a raster.
 
     Args:
         reader: An open raster.
-        side: Of each window, in pixels.
+        side: Side of each window, in pixels.
     """
     height, width = reader.grid.height, reader.grid.width
     values = []

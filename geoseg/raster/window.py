@@ -1,14 +1,14 @@
-"""Rectangles of pixel positions, and the lattice on which they cover a raster."""
+"""Windows: rectangles of pixel positions, and how they cover a raster."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
 Edge = Literal["shift", "spread", "pad", "drop"]
-"""What the last window of a row or column does at the raster's edge.
+"""Handling of the last window of a row or column at the raster's edge.
 
-``shift`` moves it back to end there, ``spread`` moves all of them closer together until it
-does, ``pad`` lets it hang over, ``drop`` leaves it out.
+``shift`` moves it back to end there, ``spread`` spaces all windows evenly so that it does,
+``pad`` lets it overhang, ``drop`` leaves it out.
 """
 
 
@@ -67,7 +67,7 @@ class Window:
         return self.intersection(type(self)(row_off=0, col_off=0, height=height, width=width))
 
     def grown(self, margin: int) -> Self:
-        """The window with ``margin`` more pixels on all four sides; it may reach beyond."""
+        """The window with ``margin`` more pixels on all four sides; it may overhang."""
         return type(self)(
             row_off=self.row_off - margin,
             col_off=self.col_off - margin,
@@ -89,7 +89,7 @@ class Window:
         )
 
     def shrunk(self, step: int) -> Self:
-        """The window counted in squares of ``step`` pixels, with those that it cuts.
+        """The window in pixels of ``step`` times the size, those that it cuts included.
 
         >>> Window(row_off=8, col_off=0, height=9, width=4).shrunk(4)
         Window(row_off=2, col_off=0, height=3, width=1)
@@ -110,9 +110,9 @@ def offsets(length: int, size: int, stride: int, edge: Edge = "shift") -> list[i
         length: Pixels along the axis.
         size: Side of a window, in pixels.
         stride: Step between windows, in pixels; ``size - stride`` is the overlap. With
-            ``spread`` it is the longest step: windows share that overlap or a little more,
-            all as much to a pixel.
-        edge: What the last window does at the raster's edge. With ``shift`` and ``spread``
+            ``spread`` it is the longest step: all overlaps are that or a little more, equal to
+            a pixel.
+        edge: Handling of the last window. With ``shift`` and ``spread``
             only an axis shorter than ``size`` is overhung.
 
     Raises:
@@ -154,7 +154,7 @@ def sliding_windows(
         width: Raster columns, in pixels.
         size: Side of a window, in pixels.
         stride: Step between windows, in pixels; ``size - stride`` is the overlap.
-        edge: What the last window of each row and column does.
+        edge: Handling of the last window of each row and column.
 
     Raises:
         ValueError: If ``stride`` is not in ``1..size``.

@@ -49,7 +49,7 @@ def test_counts_agree_with_scikit_learn(seed, absent):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_figures_agree_with_scikit_learn(seed):
+def test_metrics_agree_with_scikit_learn(seed):
     reference, predicted, valid = two_maps(seed)
     pair = reference[valid], predicted[valid]
 
@@ -103,12 +103,12 @@ def test_a_class_only_in_the_reference_has_iou_nought_and_no_precision():
     assert confusion.mean_iou == 0.3
 
 
-def test_nothing_counted_has_no_figures():
+def test_nothing_counted_has_no_metrics():
     nothing = counted(*two_maps(0)[:2], np.zeros((20, 30), bool))
 
     assert nothing.total == 0
-    for figures in (nothing.iou, nothing.f1, nothing.precision, nothing.recall):
-        assert np.isnan(figures).all()
+    for metric in (nothing.iou, nothing.f1, nothing.precision, nothing.recall):
+        assert np.isnan(metric).all()
     for name in ("overall_accuracy", "kappa", "mean_iou", "mean_f1", "balanced_accuracy"):
         assert np.isnan(getattr(nothing, name)), name
 

@@ -17,7 +17,7 @@ def random_image(dtype, height=31, width=17):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("holes", [True, False])
-def test_figures_agree_with_numpy(dtype, holes):
+def test_statistics_agree_with_numpy(dtype, holes):
     image, valid = random_image(dtype)
     valid |= not holes
     pixels = image[:, valid].astype(float)
