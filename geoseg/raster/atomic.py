@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: written beside their place, then renamed."""
+"""Atomic outputs: written beside the target, then renamed; and folders for resuming them."""
 
 import errno
 import json
@@ -21,40 +21,39 @@ from geoseg.raster.paths import check_name
 from geoseg.raster.records import parse_json
 
 MIN_FREE_BYTES = 1_000_000
-"""With fewer free bytes than this, a failure to write is put down to the lack of space."""
+"""Free space, in bytes, below which a failed write is reported as a full disk."""
 
 OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
-"""In styles for QGIS that geoseg has written; QGIS itself names its release in full."""
+"""Mark of QGIS styles written by geoseg; QGIS itself writes its full version."""
 
 NO_SPACE = "no space left on the disk; make room, or name an output on another one"
 
 MAX_REASON_LENGTH = 200
-"""Characters of what libraries say."""
+"""Length of a library's message, in characters."""
 
 HIDDEN_FOLDER = re.compile(r"\.(.+)\.(?:part|[0-9a-f]{16}\.unfinished)")
-"""Names of the folders in which outputs are made."""
+"""Names of the hidden folders in which outputs are made."""
 
 FINISHING_MARKER = "finishing"
-"""Marks a scratch folder whose outputs are being put in place, and names these, in order."""
+"""File in a scratch folder that lists the outputs being renamed, in order."""
 
 LINE_BREAK = re.compile(r"[\t\n\r]")
-"""Characters that SQLite leaves out of names."""
+"""Characters that SQLite drops from names."""
 
 
 def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = None) -> None:
-    """Say early that an output is in the way.
+    """Refuse outputs that exist, before any work.
 
     Args:
         paths: The outputs.
         overwrite: Whether they may be replaced.
-        kind: What folders they are; None: they are files.
+        kind: Kind of folder; None: they are files.
 
     Raises:
-        OutputExistsError: If one of the paths exists and ``overwrite`` is False, if it is a
-            folder that is not of this kind or holds other things, or if it is a folder where
-            a file is to be written or the other way round.
-        OutputError: If the name is not possible.
-        InputError: If GDAL cannot be told of a name.
+        OutputExistsError: If a path exists and ``overwrite`` is False, if it is a folder of
+            another kind or with foreign content, or a folder instead of a file or vice versa.
+        OutputError: If a name is impossible.
+        InputError: If a name is not UTF-8.
     """
     for path in paths:
         check_name(path)
@@ -79,7 +78,7 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
 
 @contextmanager
 def _possible(path: Path) -> Iterator[None]:
-    """Say that a name is too long, or a link leads to itself."""
+    """Report a name that is too long, or a link that leads to itself."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -88,7 +87,7 @@ def _possible(path: Path) -> Iterator[None]:
 
 
 def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrite: bool) -> None:
-    """Say that a folder is in the way, unless it may be replaced and nothing else would be lost."""
+    """Refuse a folder, unless it may be replaced and nothing else would be lost."""
     if kind is None:
         raise OutputExistsError(f"{path}: is a folder, and a file is to be written; name a file")
     if Path.cwd().is_relative_to(place.resolve()):
@@ -110,10 +109,10 @@ def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrit
 
 
 def is_vacant(path: Path) -> bool:
-    """Whether nothing is in the place of a folder, or an empty one.
+    """Whether a folder is absent or empty.
 
     Raises:
-        OutputError: If the name is not possible.
+        OutputError: If the name is impossible.
     """
     with _possible(path):
         place = _standing(path)
@@ -121,13 +120,13 @@ def is_vacant(path: Path) -> bool:
 
 
 def _file_above(path: Path) -> Path | None:
-    """What is no folder, and would have to be one."""
+    """The file, if any, where a parent folder should be."""
     above = next((each for each in path.absolute().parents if each.exists()), None)
     return None if above is None or above.is_dir() else above
 
 
 def _standing(path: Path) -> Path | None:
-    """Where an existing output is: under its name, or where a killed process has left it."""
+    """The existing output: under its name, or where a killed process left it."""
     if path.exists():
         return path
     old = _old_folder(path) / path.resolve().name
@@ -135,10 +134,10 @@ def _standing(path: Path) -> Path | None:
 
 
 def _is_ours(path: Path, paths: Sequence[Path]) -> bool:
-    """Whether an existing file is nothing that a user would miss.
+    """Whether an existing file may be replaced without asking.
 
-    That is what lies beside a map that is gone (a style that QGIS saved there is the user's), and
-    what a killed process had put in place before it was done.
+    True for sidecars of a map that is gone (but not for styles saved by QGIS), and for outputs that
+    a killed process renamed before it was done.
     """
     if path.name.endswith(".aux.xml"):
         return True  # GDAL's of a file that is replaced or gone
@@ -148,7 +147,7 @@ def _is_ours(path: Path, paths: Sequence[Path]) -> bool:
 
 
 def _is_half_placed(path: Path, paths: Sequence[Path]) -> bool:
-    """Whether a killed process put an output in place, and was not done with all of them."""
+    """Whether a killed process renamed this output, but not all of them."""
     for each in paths:
         try:
             text = (_scratch_folder(each) / FINISHING_MARKER).read_text(encoding="utf-8")
@@ -162,10 +161,9 @@ def _is_half_placed(path: Path, paths: Sequence[Path]) -> bool:
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """A folder beside an output in which it is made; nothing is left of it.
+    """A temporary folder beside an output, locked against other processes.
 
-    No other process has it meanwhile. What a killed one has left of it is removed, and what
-    that was about to replace gets its name back.
+    Leftovers of a killed process are removed, and an output that it was replacing is restored.
 
     Raises:
         OutputExistsError: If another process is writing the output.
@@ -179,7 +177,7 @@ def scratch(path: Path) -> Iterator[Path]:
                 _clear_earlier(path)
             try:
                 folder.mkdir(parents=True)
-            except FileExistsError:  # nothing tells here whether the other process lives
+            except FileExistsError:  # without locks nobody knows whether the other process lives
                 raise OutputExistsError(
                     f"{path}: another process is writing it; if there is none any more, remove "
                     f"{folder}"
@@ -192,15 +190,14 @@ def scratch(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged(path: Path, *, overwrite: bool, kind: FolderKind | None = None) -> Iterator[Path]:
-    """A path beside the target to write a file or folder to; renamed when the block ends well.
+    """A path beside the target, renamed to it when the block succeeds.
 
-    If the block fails, nothing is left and an existing output stays as it was. Where the
-    target is a link, what it points to is written.
+    If the block fails, nothing is left and an existing output stays. A link is followed.
 
     Args:
         path: The target.
         overwrite: Whether it may be replaced.
-        kind: What folder it is; None: it is a file.
+        kind: Kind of folder; None: it is a file.
 
     Raises:
         OutputExistsError: As `refuse_existing`, or if another process is writing it.
@@ -209,19 +206,18 @@ def staged(path: Path, *, overwrite: bool, kind: FolderKind | None = None) -> It
     refuse_existing(path, overwrite=overwrite, kind=kind)
     with scratch(path) as folder, writing(path):
         if kind is None:
-            partial = folder / _place(path).name  # what GDAL writes beside it goes with the folder
+            partial = folder / _place(path).name  # sidecars of GDAL go with the folder
         else:
-            partial = folder  # as deep as the target, for paths relative to it
+            partial = folder  # as deep as the target, so that relative paths hold
             partial.rmdir()
         yield partial
         _replace(partial, path)
 
 
 def move(file: Path, path: Path) -> None:
-    """Give a finished file its name, replacing what is there.
+    """Rename a finished file to its target, which is replaced; a link is followed.
 
-    Where the name is a link, what it points to is replaced. From another file system the
-    file is copied beside its place first, so that it appears whole.
+    From another file system it is first copied beside the target, so that it appears whole.
 
     Raises:
         OSError: If it cannot be moved.
@@ -240,11 +236,11 @@ def move(file: Path, path: Path) -> None:
 
 
 def put_in_place(made: Mapping[Path, Path], folder: Path, *, overwrite: bool) -> None:
-    """Give finished files their names, in order; the last one says that all are there.
+    """Rename finished files to their targets, in order; the last one completes the set.
 
     Args:
-        made: Where each output lies in the folder, by its path.
-        folder: The scratch folder in which they were made.
+        made: File in the folder, by target.
+        folder: The scratch folder.
         overwrite: Whether existing ones are replaced.
 
     Raises:
@@ -274,13 +270,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, replacing what is there."""
+    """Write a small file atomically, replacing an existing one."""
     with staged(path, overwrite=True) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def reason_of(error: Exception, path: Path) -> str:
-    """Why an output cannot be written, on one line; GDAL does not say that a disk is full."""
+    """Why an output cannot be written, on one line; a full disk is found out, GDAL hides it."""
     if isinstance(error, OSError) and error.strerror:
         return NO_SPACE if error.errno == errno.ENOSPC else error.strerror
     said = " ".join(str(error.__cause__ or error).split())[:MAX_REASON_LENGTH]
@@ -292,7 +288,7 @@ def reason_of(error: Exception, path: Path) -> str:
 
 
 def _final(path: Path) -> Path:
-    """The output as users know it, of a file in the hidden folder in which it is made."""
+    """The target of a file in a hidden folder."""
     for place in (path, *path.parents):
         if found := HIDDEN_FOLDER.fullmatch(place.name):
             return place.with_name(found[1])
@@ -300,24 +296,24 @@ def _final(path: Path) -> Path:
 
 
 def _place(path: Path) -> Path:
-    """Where an output really lies."""
+    """The target with links resolved."""
     return path.resolve()
 
 
 def _scratch_folder(path: Path) -> Path:
-    """One name for each output, so that the next run finds what a killed one has left."""
+    """The scratch folder of an output; its name is fixed, so that leftovers are found."""
     place = path.resolve()
     return place.with_name(f".{place.name}.part")
 
 
 def _old_folder(path: Path) -> Path:
-    """Where a folder is until the one that replaces it has its name."""
+    """The folder that holds an output while it is being replaced."""
     place = path.resolve()
     return place.with_name(f".{place.name}.old")
 
 
 def _replace(partial: Path, path: Path) -> None:
-    """Give a finished file or folder its name."""
+    """Rename a finished file or folder to its target."""
     place = _place(path)
     if not place.is_dir():
         partial.replace(place)
@@ -329,7 +325,7 @@ def _replace(partial: Path, path: Path) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Remove what belongs to an output that is being made; what was moved away gets back."""
+    """Remove temporary folders of an output, and restore it if it was moved away."""
     place, old = _place(path), _old_folder(path)
     if not place.exists():
         with suppress(OSError):
@@ -339,7 +335,7 @@ def _tidy(path: Path) -> None:
 
 
 def _clear_earlier(path: Path) -> None:
-    """Remove what killed processes of earlier versions left of an output, under random names."""
+    """Remove leftovers of killed processes of earlier versions, which had random names."""
     place = _place(path)
     name, suffix = re.escape(place.name), re.escape(place.suffix)
     pattern = re.compile(rf"\.({name}\.[0-9a-f]{{8}})\.part(?:{suffix})?")
@@ -348,7 +344,7 @@ def _clear_earlier(path: Path) -> None:
     for each in place.parent.iterdir():
         found = pattern.fullmatch(each.name)
         if not found or place.with_name(f".{found[1]}.lock").exists():
-            continue  # the latter is of an output that is called so
+            continue  # the file belongs to an output of that name
         if each.is_dir():
             shutil.rmtree(each, ignore_errors=True)
         else:
@@ -357,9 +353,10 @@ def _clear_earlier(path: Path) -> None:
 
 
 UNFINISHED_SUFFIX = ".unfinished"
+"""Suffix of a resume folder."""
 
 RESUME_HINT = "what is finished is kept: go on with --resume"
-"""Told of a failure after which there is something to go on with."""
+"""Note on a failure that can be resumed."""
 
 
 @contextmanager
@@ -372,22 +369,21 @@ def resume_dir(
     overwrite: bool,
     note: str = RESUME_HINT,
 ) -> Iterator[Path]:
-    """A folder beside an output that stays if the output is not finished.
+    """A working folder beside an output that survives an interruption and can be resumed.
 
-    No other process gets one for the same output meanwhile.
+    The output is locked against other processes meanwhile.
 
     Args:
         path: The output.
-        key: Hash of all that decides what it will be.
-        guarded: All outputs, which are not replaced unasked.
-        resume: Go on with what is there.
-        overwrite: Remove what is there and cannot be gone on with.
-        note: Told of a failure after which something is kept.
+        key: Hash of everything that determines the output.
+        guarded: All outputs, which must not be replaced unasked.
+        resume: Continue with the chunks in the folder.
+        overwrite: Remove existing outputs, and folders that cannot be resumed.
+        note: Note on a failure that can be resumed.
 
     Raises:
-        OutputExistsError: If an output is there that is not to be replaced, or an
-            unfinished one that is neither to be resumed nor replaced, or if another
-            process is at it.
+        OutputExistsError: If an output exists and may not be replaced, an unfinished one may
+            be neither resumed nor replaced, or another process is writing it.
         OutputError: If the folder cannot be made.
     """
     with locked(path):
@@ -409,10 +405,10 @@ def resume_dir(
 
 
 def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Remove what was begun of an output and is not gone on with; nothing finished unasked.
+    """Remove resume folders that are not resumed.
 
     Raises:
-        OutputExistsError: If something is finished that is neither to be resumed nor replaced.
+        OutputExistsError: If one has finished chunks and may be neither resumed nor replaced.
     """
     begun = resume_dirs(path)
     if not overwrite:
@@ -429,10 +425,10 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def refuse_unfinished(path: Path) -> None:
-    """See that there is nothing to go on with of an output.
+    """Refuse an output that could be resumed.
 
     Raises:
-        OutputExistsError: If there is.
+        OutputExistsError: If it could.
     """
     if any(map(_has_chunks, resume_dirs(path))):
         raise OutputExistsError(
@@ -445,14 +441,14 @@ def _has_chunks(folder: Path) -> bool:
 
 
 def resume_dirs(path: Path) -> list[Path]:
-    """Folders that were left of an output."""
+    """The resume folders of an output."""
     if not path.parent.is_dir():
         return []
     return sorted(path.parent.glob(f".{escape(path.name)}.*{UNFINISHED_SUFFIX}"))
 
 
 def without_nan(content: Any) -> Any:
-    """The same content for JSON, which knows neither NaN nor infinity.
+    """Content with null for NaN and infinity, which JSON lacks.
 
     >>> without_nan({"iou": [0.5, float("nan")]})
     {'iou': [0.5, None]}

@@ -1,4 +1,4 @@
-"""What is to be known of a raster file before anything is done with it."""
+"""Facts on raster and vector files: format, grid, bands, values, suspicious nodata and alpha."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
 
 OVERVIEW_SIDE_PX = 1024
-"""Longest side of the overview from which figures are computed, in pixels."""
+"""Longest side, in pixels, of the overview from which statistics are computed."""
 
 MAX_WHOLE_PIXELS = 25_000_000
-"""A raster of fewer pixels is read whole if it has no overviews."""
+"""Largest raster without overviews, in pixels, that is sampled as a whole."""
 
 SAMPLE_WINDOWS_PER_AXIS = 5
-"""Otherwise so many squares along each axis are read."""
+"""Windows of a sample along each axis."""
 
 SAMPLE_WINDOW_PX = 256
-"""Their side, in pixels."""
+"""Side of a window of a sample, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Band:
     """One band of a file."""
 
     name: str
-    """The file's description, or what GDAL takes it for."""
+    """Description in the file, or GDAL's colour interpretation."""
 
     dtype: str
     """numpy's name of its type."""
@@ -60,7 +60,7 @@ class Band:
 
 @dataclass(frozen=True, kw_only=True)
 class RasterFacts:
-    """A raster file."""
+    """Format, grid, bands and sampled statistics of a raster file."""
 
     path: Path
     """The file."""
@@ -69,49 +69,49 @@ class RasterFacts:
     """GDAL's name of the format."""
 
     grid: Grid
-    """Where it lies."""
+    """Grid of the pixels."""
 
     missing_place: str | None
-    """What it has in place of a geotransform; None: it has one, or nothing."""
+    """Georeference other than a geotransform; None: there is none."""
 
     bands: tuple[Band, ...]
-    """All, alpha too."""
+    """All bands, alpha included."""
 
     mask: str | None
-    """What hides pixels: ``alpha``, ``mask band``, ``nodata``; None: nothing does."""
+    """Source of the mask: ``alpha``, ``mask band``, ``nodata`` or None."""
 
     has_palette: bool
     """Whether the values are indices into colours."""
 
     block_shape: tuple[int, int]
-    """Rows and columns of what is read at a time."""
+    """Rows and columns of a storage block."""
 
     overviews: tuple[int, ...]
-    """By what factors they are smaller."""
+    """Reduction factors of the overviews."""
 
     is_cog: bool
-    """Whether it says that it is a cloud-optimised GeoTIFF."""
+    """Whether the file is marked as a cloud-optimised GeoTIFF."""
 
     compression: str | None
-    """Of the pixels."""
+    """Compression of the pixels."""
 
     file_bytes: int | None
-    """Size of the file; None if it is none."""
+    """Size of the file; None for a dataset that is not a file."""
 
     valid_share: float
     """Share of the sample with data, 0..1."""
 
     is_sampled: bool
-    """Whether the figures are those of a part of the raster."""
+    """Whether the statistics are of a part of the raster."""
 
     doubts: tuple[str, ...]
-    """What its bands may be besides what it says."""
+    """Suspected undeclared alpha bands and nodata values, as messages."""
 
     values: tuple[int, ...]
-    """Values of the sample's first band, if these are a few whole numbers."""
+    """Distinct values of the first band in the sample, if they are few integers."""
 
     value_shares: tuple[float, ...]
-    """Share of each in the sample's valid pixels."""
+    """Share of each value in the valid pixels of the sample."""
 
     @property
     def is_tiled(self) -> bool:
@@ -120,7 +120,7 @@ class RasterFacts:
 
 
 def raster_facts(path: Path) -> RasterFacts:
-    """Look at a raster; of a large one only overviews or some squares are read.
+    """Facts on a raster; of a large one only overviews or some windows are read.
 
     Raises:
         RasterError: If it is missing or cannot be read.
@@ -174,8 +174,8 @@ def _mask(dataset: Any) -> str | None:
 def _band(column: tuple[Any, ...], number: int, pixels: NDArray[Any]) -> Band:
     description, dtype, role, nodata = column
     finite = pixels[np.isfinite(pixels)]
-    figures = (finite.min(), finite.mean(), finite.max()) if finite.size else (np.nan,) * 3
-    low, mean, high = map(float, figures)
+    found = (finite.min(), finite.mean(), finite.max()) if finite.size else (np.nan,) * 3
+    low, mean, high = map(float, found)
     return Band(
         name=description or (f"band {number}" if role == "undefined" else role),
         dtype=dtype,
@@ -188,7 +188,7 @@ def _band(column: tuple[Any, ...], number: int, pixels: NDArray[Any]) -> Band:
 
 
 def _sample(path: Path, bands: int, *, cheap: bool) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
-    """Pixels of all bands, (bands, height, width) and (height, width); whether they are a part."""
+    """Sampled pixels (bands, height, width), valid (height, width), and whether they are a part."""
     every = ReadOptions(bands=tuple(range(1, bands + 1)))
     with RasterReader(path, every, palette_index=True) as reader:
         grid = reader.grid
@@ -201,7 +201,7 @@ def _sample(path: Path, bands: int, *, cheap: bool) -> tuple[NDArray[Any], NDArr
 
 
 def _sample_windows(grid: Grid) -> list[Window]:
-    """Squares spread over a raster, the first and the last at its corners."""
+    """Windows spread evenly over a raster, from corner to corner."""
     rows, cols = (
         np.linspace(0, max(length - SAMPLE_WINDOW_PX, 0), SAMPLE_WINDOWS_PER_AXIS)
         .astype(int)
@@ -226,7 +226,7 @@ def _side_by_side(parts: list[Pixels]) -> Pixels:
 
 
 def _few_values(pixels: NDArray[Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The values of whole numbers if there are no more than classes may be, and their shares."""
+    """Distinct integer values and their shares, if there are few enough to be classes."""
     most = 32
     if pixels.dtype.kind not in "iu" or not pixels.size:
         return (), ()
@@ -237,20 +237,20 @@ def _few_values(pixels: NDArray[Any]) -> tuple[tuple[int, ...], tuple[float, ...
 
 
 MIN_SOFT_ALPHA_SHARE = 0.25
-"""Share of half-transparent pixels from which a band is hardly an alpha: soft edges are narrow."""
+"""Share of half-transparent pixels above which a band is hardly alpha: soft edges are narrow."""
 
 MAX_NODATA_INTEGER = -999
-"""Values from here down may stand for no data; real ones beside them are far away."""
+"""Largest integer suspected to be nodata, if real values are far from it."""
 
 MIN_NODATA_FLOAT = 1e9
-"""Floats from here on may stand for no data."""
+"""Smallest positive float suspected to be nodata."""
 
 MIN_NODATA_SHARE = 5e-4
-"""Share of a band's pixels that have the same value, if that stands for no data."""
+"""Smallest share of a band's pixels with a value that is suspected to be nodata."""
 
 
 def doubts_of(path: Path, read: ReadOptions) -> list[str]:
-    """What bands of a raster, and of those stacked on it, may be besides what the files say.
+    """Suspected alpha and nodata of a raster and of those stacked on it, as messages.
 
     Raises:
         RasterError: If a file cannot be read.
@@ -260,15 +260,14 @@ def doubts_of(path: Path, read: ReadOptions) -> list[str]:
 
 
 def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]:
-    """What bands of a raster may be besides what the file says of them, and the way out.
+    """Suspected alpha and nodata of a raster, as messages with a remedy; judged by a sample.
 
-    A band of the picture that is tagged alpha, an alpha that is not declared, a value without data
-    that is not declared. Judged by a sample.
+    Found are image bands tagged alpha, undeclared alpha bands and undeclared nodata values.
 
     Args:
         path: The raster.
-        read: How the user has it read.
-        own: Whether it is the orthophoto, which options of the command are of.
+        read: Bands and nodata that the user names.
+        own: Whether it is the orthophoto, to which the command's options apply.
 
     Raises:
         RasterError: If the file cannot be read.
@@ -308,11 +307,11 @@ def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]
 
 
 UNKNOWN_ROLES = ("undefined", "gray")
-"""Roles of bands of which the file says nothing."""
+"""Colour interpretations that say nothing."""
 
 
 def _false_alpha(band: int, image: NDArray[Any]) -> list[str]:
-    """What is to be said of a band that is tagged alpha and holds a picture."""
+    """Message on a band that is tagged alpha and holds an image."""
     values = image[band - 1]
     between = float(((values > 0) & (values < _opaque(values))).mean())
     hidden = float((values == 0).mean())
@@ -328,16 +327,17 @@ def _false_alpha(band: int, image: NDArray[Any]) -> list[str]:
 
 
 def _opaque(values: NDArray[Any]) -> int:
-    """What is opaque: the highest value of a type, of 8 bits in wider ones."""
+    """The value for opaque: the highest present, at least 255."""
     highest = int(np.nanmax(values)) if values.size else 0
     return max(OPAQUE_BYTE, highest)
 
 
 OPAQUE_BYTE = 255
+"""Opaque alpha of 8 bits."""
 
 
 def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
-    """Whether the pixels of a band are all or nothing, and those of the others are a picture."""
+    """Whether a band is all or nothing, and the others hold an image."""
     if values.dtype.kind not in "iu" or not values.size:
         return False
     found = set(np.unique(values).tolist())
@@ -348,7 +348,7 @@ def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
 
 
 def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
-    """A value that many pixels have and all others are far from."""
+    """A frequent value that all others are far from."""
     if nodata is not None:
         values = values[values != values.dtype.type(nodata)] if np.isfinite(nodata) else values
     if values.size < 2 or values.dtype == np.uint8:  # noqa: PLR2004
@@ -366,27 +366,27 @@ def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
 
 
 NULL_TEXT = "(null)"
-"""What stands for cells without a value."""
+"""Text for empty cells."""
 
 MAX_ROWS = 200_000
-"""Rows of a layer whose columns are looked at."""
+"""Rows of a layer that are read."""
 
 MAX_COLUMN_VALUES = 20
-"""A column with more different values is hardly one of classes."""
+"""Largest number of distinct values of a column of classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFacts:
-    """One layer."""
+    """Geometry, extent and columns of a layer."""
 
     name: str
-    """Its name."""
+    """Name of the layer."""
 
     features: int
-    """Rows."""
+    """Number of features."""
 
     geometry: str
-    """Kind of geometries, as OGR calls them."""
+    """OGR's name of the geometry type."""
 
     crs: str | None
     """Name of the CRS."""
@@ -398,11 +398,11 @@ class LayerFacts:
     """Types of the columns, by name."""
 
     classes: dict[str, dict[str, int]]
-    """Columns with few values: how many rows have each."""
+    """Rows per value, of columns with few values."""
 
 
 def vector_facts(path: Path) -> list[LayerFacts]:
-    """Look at all layers of a vector file.
+    """Facts on all layers of a vector file.
 
     Raises:
         VectorError: If it is missing or cannot be read.
@@ -433,7 +433,7 @@ def _layer(path: Path, name: str) -> LayerFacts:
 
 
 def _values(column: Any) -> dict[str, int]:
-    """How often each value occurs; nothing if there are many, or a row for each."""
+    """Rows per value; empty if there are many values, or one per row."""
     counts = Counter(NULL_TEXT if is_null(value) else as_text(value) for value in column)
     if len(counts) > MAX_COLUMN_VALUES or len(counts) == len(column) > 1:
         return {}

@@ -1,4 +1,4 @@
-"""The folders that geoseg writes: by which record each is known, and what lies in it."""
+"""Kinds of output folders: the record that identifies each, its entries, and locks."""
 
 import errno
 import re
@@ -13,7 +13,7 @@ from geoseg.errors import OutputError, OutputExistsError
 from geoseg.raster.records import parse_json
 
 KIND = "kind"
-"""Key of a record that says what its folder is."""
+"""Key of a record that names the kind of its folder."""
 
 IGNORED_ENTRIES = (
     ".DS_Store",
@@ -22,33 +22,33 @@ IGNORED_ENTRIES = (
     "*.aux.xml",
     "*.gpkg-*",
 )
-"""What systems, GDAL and QGIS leave in a folder; nobody misses it."""
+"""Entries left by operating systems, GDAL and QGIS, which may be deleted."""
 
 LEFTOVER = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.(?:lock|part|old)")
-"""What killed processes leave of an entry."""
+"""Leftovers of killed processes."""
 
 MAX_NAMED = 5
-"""Entries that a message names."""
+"""Entries listed in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderKind:
-    """A kind of folder that a command writes, and may replace."""
+    """A kind of output folder, which its command may replace."""
 
     name: str
-    """What its record says under `KIND`."""
+    """Value of `KIND` in its record."""
 
     record: str
-    """Name of the record."""
+    """File name of the record."""
 
     entries: tuple[str, ...]
-    """Patterns of what lies in it besides the record, part by part; ``**``: anything below."""
+    """Glob patterns of its other entries, matched part by part; ``**``: anything below."""
 
     proof: frozenset[str]
-    """Keys by which a record is known that was written before records named their kind."""
+    """Keys that identify records from before `KIND` existed."""
 
     def is_kind_of(self, folder: Path) -> bool:
-        """Whether a folder is known by its record to be of this kind."""
+        """Whether the record of a folder names this kind."""
         try:
             record = parse_json((folder / self.record).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -60,19 +60,19 @@ class FolderKind:
         return self.proof <= record.keys()
 
     def foreign(self, folder: Path) -> list[str]:
-        """What lies in a folder and is nothing that this kind writes, by its path in it."""
+        """Relative paths in a folder that this kind does not write."""
         patterns = [tuple(entry.split("/")) for entry in (self.record, *self.entries)]
         return sorted(_foreign(folder, (), patterns))
 
     def within(self, folder: str) -> tuple[str, ...]:
-        """Patterns of what lies in a folder of this kind that lies in another."""
+        """Patterns of a folder of this kind inside another folder."""
         return tuple(f"{folder}/{entry}" for entry in (self.record, *self.entries))
 
 
 def _foreign(
     folder: Path, place: tuple[str, ...], patterns: list[tuple[str, ...]]
 ) -> Iterator[str]:
-    """Entries of a folder, and of those in it, that no pattern allows."""
+    """Entries of a folder and its subfolders that no pattern allows."""
     for path in folder.iterdir():
         parts = (*place, path.name)
         if any(_allows(pattern, parts) for pattern in patterns):
@@ -90,7 +90,7 @@ def _foreign(
 
 
 def _allows(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether a pattern is of this path.
+    """Whether a pattern matches a path.
 
     >>> _allows(("images", "*.tif"), ("images", "a.tif")), _allows(("logs", "**"), ("logs", "a"))
     (True, True)
@@ -102,12 +102,12 @@ def _allows(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 
 def _is_within(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether a pattern is of this path, or of something below it."""
+    """Whether a pattern matches a path, or something below it."""
     return _allows(pattern, parts) or _leads_on(pattern, parts)
 
 
 def _leads_on(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether a pattern is of something below this path.
+    """Whether a pattern matches something below a path.
 
     >>> _leads_on(("images", "*.tif"), ("images",)), _leads_on(("a.csv",), ("a.csv",))
     (True, False)
@@ -116,7 +116,7 @@ def _leads_on(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 
 def list_entries(entries: list[str]) -> str:
-    """Some of many entries, for a message.
+    """Entries for a message, the first of many.
 
     >>> list_entries(["a", "b"])
     'a, b'
@@ -137,7 +137,7 @@ FINDINGS = (
     ),
     *("unlabelled", "missing-classes", "value-ranges"),
 )
-"""Kinds of findings of a check, of which there may be pictures."""
+"""Kinds of findings of a check, each with a PNG."""
 
 CHECK = FolderKind(
     name="check",
@@ -205,25 +205,24 @@ WINDOWS = FolderKind(
 )
 
 NO_LOCK_ERRORS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What systems say of files that cannot be locked, as on some network drives."""
+"""Error numbers of file systems without locks, such as some network drives."""
 
 _held: list[Path] = []
-"""Outputs, without links, that this process has locked."""
+"""Resolved outputs that this process has locked."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Keep other processes from an output while the block lasts; say whether that is possible.
+    """Lock an output against other processes; yield whether the file system has locks.
 
-    The lock is the system's own and ends with the process, however that ends; only its empty
-    file may be left. Where files cannot be locked there is no lock.
+    The lock is the operating system's and ends with the process; only its empty file may be left.
 
     Args:
-        path: The output; its folder is made.
+        path: The output; its parent folder is created.
 
     Raises:
-        OutputExistsError: If another process has it.
-        OutputError: If its folder, or the file beside it, cannot be made.
+        OutputExistsError: If another process has locked it.
+        OutputError: If its folder, or the lock file, cannot be created.
     """
     whole = path.resolve()  # "." has no name
     file = _lock_file(whole)
@@ -245,10 +244,10 @@ def locked(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def locked_once(path: Path) -> Iterator[bool]:
-    """As `locked`, unless this process has locked the output, or a folder that it lies in.
+    """Like `locked`, unless this process has already locked the output or a parent folder.
 
     Raises:
-        OutputExistsError: If another process has it.
+        OutputExistsError: If another process has locked it.
         OutputError: If it cannot be locked.
     """
     whole = path.resolve()
@@ -260,10 +259,10 @@ def locked_once(path: Path) -> Iterator[bool]:
 
 
 def refuse_locked(path: Path) -> None:
-    """See, without writing anything, that no other process is writing an output.
+    """Refuse an output that another process is writing; nothing is written here.
 
     Raises:
-        OutputExistsError: If one is.
+        OutputExistsError: If another process has locked it.
     """
     file = _lock_file(path.resolve())
     if file.exists():
@@ -277,14 +276,16 @@ def _lock_file(whole: Path) -> Path:
 
 
 def _acquired(file: Path, path: Path) -> Any:
-    """The lock, held; None where there are none."""
+    """The acquired lock; None on a file system without locks."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(file)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        if not file.exists():  # filelock says the same where it cannot be made, as in /proc
+        if (
+            not file.exists()
+        ):  # filelock raises the same where the file cannot be created, as in /proc
             file.touch()
         raise OutputExistsError(f"{path}: another process is writing it") from None
     except OSError as error:

@@ -1,7 +1,7 @@
-"""No output of a command destroys what the command reads, or another output of it.
+"""Outputs are checked against inputs and each other before any work.
 
-Paths are compared by what they are in truth: links are followed, and two names of one file, as
-on file systems that do not tell capitals apart, are the same.
+Paths are compared by identity: links are followed, and two names of one file, as on
+case-insensitive file systems, are the same.
 """
 
 import os
@@ -29,42 +29,41 @@ from geoseg.raster.paths import absolute_name, files_in
 from geoseg.raster.records import parse_json
 
 APPENDED_SUFFIXES = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
-"""What GDAL keeps beside a raster, after its whole name."""
+"""Suffixes of sidecars that follow the whole name of a raster."""
 
 REPLACED_SUFFIXES = (
     *(".qml", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".pgw", ".j2w", ".aux", ".rrd", ".hdr"),
     *(".shx", ".dbf", ".cpg", ".sbn", ".sbx", ".qix"),
 )
-"""What is kept beside a raster or a shapefile, in place of its suffix."""
+"""Suffixes of sidecars that replace that of a raster or shapefile."""
 
 VRT_SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]+)<")
-"""Of a VRT."""
+"""Source files of a VRT."""
 
 MAX_VRT_BYTES = 50_000_000
-"""Bytes of a VRT that is looked into."""
+"""Size, in bytes, up to which a VRT is searched for its sources."""
 
 INPUT_FOLDERS = (PATCH_SET, TRAINING, MODEL, EVALUATION, WINDOWS, CHECK)
-"""Kinds of folders that are an input as a whole: nothing is written into them."""
+"""Kinds of folders that are an input as a whole; no output may lie in them."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file or folder that a command will write."""
+    """An output file or folder of a command."""
 
     path: Path
-    """Its name."""
+    """Path of the output."""
 
     kind: FolderKind | None = None
-    """What folder it is, which is replaced as a whole; None: it is a file."""
+    """Kind of folder, which is replaced as a whole; None: it is a file."""
 
 
 def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, overwrite: bool) -> None:
-    """See, before any work and without writing, that outputs may be written.
+    """Refuse outputs that may not be written, before any work.
 
     Args:
-        outputs: All that the command writes.
-        inputs: All that it reads; the files that a patch set or a VRT names, and those that lie
-            beside a raster, are found here.
+        outputs: All outputs of the command.
+        inputs: All inputs; sidecars, and files named by patch sets and VRTs, are added.
         overwrite: Whether existing outputs may be replaced.
 
     Raises:
@@ -72,7 +71,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, overwrit
             output or lies in one.
         OutputExistsError: If an output exists and may not be replaced, or another process is
             writing it.
-        OutputError: If the name of one is not possible.
+        OutputError: If a name is impossible.
     """
     outputs = list(outputs)
     refuse_conflicts(outputs, inputs)
@@ -85,7 +84,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, overwrit
 
 
 def refuse_conflicts(outputs: Sequence[Output], inputs: Iterable[Path]) -> None:
-    """See that no output is, holds or lies in an input or another output.
+    """Refuse outputs that are, hold or lie in an input or another output.
 
     Raises:
         OutputConflictError: If one does.
@@ -114,7 +113,7 @@ def refuse_conflicts(outputs: Sequence[Output], inputs: Iterable[Path]) -> None:
 
 
 class _Inputs:
-    """What a command reads, by all that tells files and folders apart."""
+    """Inputs of a command, by file identity."""
 
     def __init__(self, named: Iterable[Path]) -> None:
         self._files: dict[object, Path] = {}
@@ -140,11 +139,11 @@ class _Inputs:
             self._above.setdefault(identity, path)
 
     def refuse(self, output: Output, own: frozenset[object]) -> None:
-        """See that an output is, holds and lies in none of them.
+        """Refuse an output that is, holds or lies in an input.
 
         Args:
             output: The output.
-            own: What it is known by.
+            own: Its identities.
 
         Raises:
             OutputConflictError: If it does.
@@ -167,7 +166,7 @@ class _Inputs:
             raise OutputConflictError(f"{path}: belongs to an input, {owner}; name another output")
 
     def _beside(self, path: Path) -> Path | None:
-        """The input that an existing file belongs to, if it is one of those kept beside it."""
+        """The input of which an existing file is a sidecar."""
         whole = _real(path)
         if not whole.is_file():
             return None
@@ -182,7 +181,7 @@ class _Inputs:
 
 
 def _named_by(path: Path) -> Iterator[Path]:
-    """The files that an input names, and which are read with it."""
+    """Files that an input names and that are read with it."""
     yield from files_in(path)
     with suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
         if path.suffix.lower() == ".vrt" and path.is_file():
@@ -192,7 +191,7 @@ def _named_by(path: Path) -> Iterator[Path]:
 
 
 def _members(vrt: Path) -> Iterator[Path]:
-    """The files of a VRT."""
+    """Source files of a VRT."""
     if vrt.stat().st_size > MAX_VRT_BYTES:
         return
     for attributes, name in VRT_SOURCE.findall(vrt.read_text(encoding="utf-8", errors="replace")):
@@ -201,7 +200,7 @@ def _members(vrt: Path) -> Iterator[Path]:
 
 
 def _sources(patch_set: Path) -> Iterator[Path]:
-    """The orthophotos, references and polygons of a patch set, and the one that has its pixels."""
+    """Orthophotos, references and polygons of a patch set, and the set that holds its pixels."""
     record = parse_json((patch_set / PATCH_SET.record).read_text(encoding="utf-8"))
     folder = patch_set.resolve()
     names = [each[key] for each in record["sources"] for key in ("ortho", "reference")]
@@ -216,7 +215,7 @@ def _real(path: Path) -> Path:
 
 
 def _identities(path: Path) -> frozenset[object]:
-    """What a path is known by: its name without links, and its number on the file system."""
+    """Identities of a path: its resolved name, and its device and inode."""
     with suppress(OSError, ValueError):
         about = path.stat()
         if about.st_ino:
@@ -225,18 +224,18 @@ def _identities(path: Path) -> frozenset[object]:
 
 
 def _around(path: Path) -> frozenset[object]:
-    """What the folders are known by in which a path lies, as it is named and in truth."""
+    """Identities of the parent folders of a path, as named and resolved."""
     named = Path(os.path.abspath(path))  # noqa: PTH100 it follows no links
     return _folders_around(_real(path).parent) | _folders_around(named.parent)
 
 
 @cache
 def _folders_around(folder: Path) -> frozenset[object]:
-    """What a folder is known by, and those in which it lies; asked for of many files in one."""
+    """Identities of a folder and its parents; cached, as many files share one."""
     above = folder.parent
     return _identities(folder) | (_folders_around(above) if above != folder else frozenset())
 
 
 def _first(known: Mapping[object, Path], wanted: frozenset[object]) -> Path | None:
-    """What one of several identities belongs to."""
+    """The path of the first known identity."""
     return next((known[each] for each in wanted if each in known), None)
