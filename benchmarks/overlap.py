@@ -26,7 +26,7 @@ from geoseg.model.bundle import ModelBundle
 from geoseg.model.runtime import open_runtime
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.scores import classify
-from geoseg.prediction.window_grid import Lattice
+from geoseg.prediction.window_grid import WindowGrid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window
 
@@ -61,13 +61,13 @@ def main() -> None:
     for size in wanted.sizes:
         for part in OVERLAPS:
             stride = size - (size // part if part else 0)
-            lattice = Lattice(height, width, size, stride)
-            parts, seconds = scored(bundle, image, valid, lattice)
-            cost = lattice.window_count(whole) * size**2 / (height * width)
+            window_grid = WindowGrid(height, width, size, stride)
+            parts, seconds = scored(bundle, image, valid, window_grid)
+            cost = window_grid.window_count(whole) * size**2 / (height * width)
             for taper in TAPERS if part else ("flat",):
-                classes = blended(parts, lattice._replace(taper=taper))
+                classes = blended(parts, window_grid._replace(taper=taper))
                 differs = (classes != ideal) & valid
-                seams = near_seams(lattice)
+                seams = near_seams(window_grid)
                 print(
                     f"| {size} | {f'1/{part}' if part else '0'} | {taper} "
                     f"| {differs.sum() / valid.sum():.3%} "
@@ -108,13 +108,13 @@ def in_one_piece(bundle: ModelBundle, image: np.ndarray, valid: np.ndarray) -> n
 
 
 def scored(
-    bundle: ModelBundle, image: np.ndarray, valid: np.ndarray, lattice: Lattice
+    bundle: ModelBundle, image: np.ndarray, valid: np.ndarray, window_grid: WindowGrid
 ) -> tuple[list[WindowScores], float]:
     """The windows of a picture, and the seconds that the network took."""
-    runtime = open_runtime(bundle, window_size=lattice.size, precision="fp32")
+    runtime = open_runtime(bundle, window_size=window_grid.size, precision="fp32")
     parts, seconds = [], 0.0
-    for window in lattice.windows(lattice.whole):
-        inside = window.clip(lattice.height, lattice.width) or window
+    for window in window_grid.windows(window_grid.whole):
+        inside = window.clip(window_grid.height, window_grid.width) or window
         over = ((0, window.row_stop - inside.row_stop), (0, window.col_stop - inside.col_stop))
         pixels = np.pad(image[:, *inside.slices], ((0, 0), *over), mode="symmetric")
         start = perf_counter()
@@ -124,10 +124,10 @@ def scored(
     return parts, seconds
 
 
-def blended(parts: list[WindowScores], lattice: Lattice) -> np.ndarray:
+def blended(parts: list[WindowScores], window_grid: WindowGrid) -> np.ndarray:
     """The class map of windows."""
-    classes = np.full((lattice.height, lattice.width), IGNORE, np.uint8)
-    for cell in blend(copies(parts), lattice):
+    classes = np.full((window_grid.height, window_grid.width), IGNORE, np.uint8)
+    for cell in blend(copies(parts), window_grid):
         classes[cell.window.slices] = classify(cell.scores, cell.valid)
     return classes
 
@@ -138,13 +138,13 @@ def copies(parts: list[WindowScores]) -> Iterator[WindowScores]:
         yield part._replace(scores=part.scores.copy())
 
 
-def near_seams(lattice: Lattice) -> np.ndarray:
+def near_seams(window_grid: WindowGrid) -> np.ndarray:
     """Pixels near the middle of where windows meet."""
     rows, cols = (
         np.isin(np.arange(length), [at for step in steps[1:] for at in around(step)])
         for length, steps in (
-            (lattice.height, lattice.rows(lattice.whole)),
-            (lattice.width, lattice.cols(lattice.whole)),
+            (window_grid.height, window_grid.rows(window_grid.whole)),
+            (window_grid.width, window_grid.cols(window_grid.whole)),
         )
     )
     return rows[:, None] | cols[None]

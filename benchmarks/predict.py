@@ -33,9 +33,9 @@ from geoseg.labels.legend_files import load_legend
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.ensemble import LoadedModels, RuntimeOptions
 from geoseg.prediction.map_writer import MapOutputs
-from geoseg.prediction.plan import SIZES, PredictOptions
+from geoseg.prediction.plan import WINDOW_SIZES_PX, PredictOptions
 from geoseg.prediction.predict import plan_map, predict_map
-from geoseg.prediction.window_grid import Lattice, taper
+from geoseg.prediction.window_grid import WindowGrid, taper
 
 RUNTIMES = {
     "torch": {"runtime": "torch", "precision": "fp32"},
@@ -121,7 +121,7 @@ def write_model() -> None:
     ortho, reference = SAMPLE / "ortho.tif", SAMPLE / "reference.tif"
     run("tile", ortho, "-r", reference, "-l", LEGEND, "-o", PATCHES, "--overwrite")
     run("quantize", MODEL, PATCHES, "--force", "--samples", 40)
-    for size in SIZES:  # converted once and for all
+    for size in WINDOW_SIZES_PX:  # converted once and for all
         for name in ("fp32", "int8"):
             models(name).open(size, size)
 
@@ -138,15 +138,15 @@ def models(name: str) -> LoadedModels:
     return LoadedModels([ModelBundle.load(MODEL)], RuntimeOptions(**RUNTIMES[name]))
 
 
-def default_lattice(side: int) -> Lattice:
+def default_lattice(side: int) -> WindowGrid:
     """The windows that `geoseg predict` takes for the town unless told otherwise."""
-    return plan_map(town(side).ortho, ModelBundle.load(MODEL), PredictOptions()).lattice
+    return plan_map(town(side).ortho, ModelBundle.load(MODEL), PredictOptions()).window_grid
 
 
 def raw(name: str, side: int) -> Callable[[], float]:
     """The network alone."""
-    lattice = default_lattice(side)
-    size = lattice.size
+    window_grid = default_lattice(side)
+    size = window_grid.size
     runtime = models(name).open(size, size)
     rng = np.random.default_rng(0)
     shape = (runtime.batch_size, 3, size, size)
@@ -158,7 +158,7 @@ def raw(name: str, side: int) -> Callable[[], float]:
         with ThreadPoolExecutor(runtime.streams) as pool:
             for done in [pool.submit(runtime, batches[call % 4]) for call in range(calls)]:
                 done.result()
-        return lattice.window_count(lattice.whole) / (calls * runtime.batch_size)
+        return window_grid.window_count(window_grid.whole) / (calls * runtime.batch_size)
 
     return work
 
@@ -190,8 +190,8 @@ def naive(part: str, side: int) -> Callable[[], None]:
     stride = size - size // int(part)
     bell = taper(size, size - stride).astype(np.float32)
     weights = np.outer(bell, bell)
-    lattice = Lattice(side, side, size, stride)
-    windows = list(lattice.windows(lattice.whole))
+    window_grid = WindowGrid(side, side, size, stride)
+    windows = list(window_grid.windows(window_grid.whole))
 
     def work() -> None:
         scores = np.zeros((6, side, side), np.float32)

@@ -301,7 +301,7 @@ class Model:
         self.bundle.check_bands(len(array.image), Path("the image"), "choose the model's bands")
         options = PredictOptions()
         size = options.size(self.bundle, height, width)
-        grid = options.lattice(height, width, size)
+        grid = options.window_grid(height, width, size)
         segmenter = self._loaded.open(size, size)
         found = np.full((len(self.bundle.legend), height, width), np.nan, np.float32)
         parts = score(array, segmenter, grid.windows(grid.whole), batch_size=segmenter.batch_size)

@@ -84,7 +84,7 @@ class PredictBatch:
 
         path, outputs = job
         plan = plan_map(path, self._models.bundle, self._options, outputs)
-        self._models.open(plan.lattice.size, plan.network_size, plan.batch_size)
+        self._models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         if not (self._options.resume or outputs.overwrite):
             refuse_unfinished(outputs.class_map)
         return path, plan
@@ -159,7 +159,7 @@ class PredictBatch:
             options=self._options,
             windows=folder and (folder / outputs.class_map.stem if self._several else folder),
             watch=watch,
-            begun=begun,
+            on_start=begun,
         )
         running = self._models.running
         self._runtimes[report.path] = None if running is None else running.name
@@ -293,9 +293,10 @@ def _is_other_file(output: Path) -> bool:
 def _sentence(plan: "PredictPlan") -> str:
     """What is to be done, for people."""
     bands = f" in {len(plan.bands)} bands of columns" if len(plan.bands) > 1 else ""
+    grid = plan.window_grid
     return (
-        f"{plan.windows} windows of {plan.lattice.size} px at stride {plan.lattice.stride}{bands}, "
-        f"{in_bytes(plan.pixels)} of map, about {in_bytes(plan.memory)} of memory besides the "
+        f"{plan.windows} windows of {grid.size} px at stride {grid.stride}{bands}, "
+        f"{plan.pixels:,} px of map, about {in_bytes(plan.memory)} of memory besides the "
         f"network"
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, GridMismatchError, InputError, RasterError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import bands_of
-from geoseg.prediction.scores import decode_scores, refuse_others
+from geoseg.prediction.scores import decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.window import Window
@@ -93,7 +93,7 @@ class ScoreMap:
                 if index != IGNORE:
                     part[index] += band
         np.copyto(scores, 0, where=~valid)
-        refuse_others(scores, self.path)
+        refuse_non_scores(scores, self.path)
         return Pixels(scores.clip(max=1, out=scores), valid)
 
     def _decoded(self, image: NDArray[Any]) -> NDArray[np.float32]:

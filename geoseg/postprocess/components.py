@@ -188,7 +188,7 @@ class Regions:
         return self.members[start : start + len(parts.values)][parts.labels]
 
 
-class Survey:
+class RegionSurvey:
     """Finds the regions of a map that comes in strips. Memory grows with their number only."""
 
     def __init__(self, connectivity: Connectivity) -> None:

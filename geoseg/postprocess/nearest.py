@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from geoseg.labels.legend import IGNORE
 from geoseg.postprocess.strips import Change, Indices, MapStrips
 
-CODE = 256
+INDEX_FACTOR = 256
 """A squared distance times this, plus a class: the lesser is nearer, or of the lower class."""
 
-FAR = np.int64(1 << 60)
+UNREACHED = np.int64(1 << 60)
 """Where there is nothing."""
 
 NO_ROW = -1
 
-CHUNK = 500_000
+CHUNK_PX = 500_000
 """Pixels whose nearest is sought at a time."""
 
 Codes = NDArray[np.int64]
@@ -43,9 +43,9 @@ def fill_nearest(
     Source: Distances by columns, then along rows: Felzenszwalb and Huttenlocher, Distance
         transforms of sampled functions, Theory of Computing 8 (2012).
     """
-    known = np.ones(CODE, np.bool_)
+    known = np.ones(INDEX_FACTOR, np.bool_)
     known[[*classes, IGNORE]] = False
-    filled = np.zeros(CODE, np.bool_)
+    filled = np.zeros(INDEX_FACTOR, np.bool_)
     filled[list(classes)] = True
     below = _below(strips, known)
     above = Edge.nothing(strips.grid.width)
@@ -54,12 +54,12 @@ def fill_nearest(
         after = indices.copy()
         codes = _along_columns(indices, seeds, window.row_off, above, below[number])
         rows = np.flatnonzero(wanted.any(axis=1))
-        chunk = max(CHUNK // window.width, 1)
+        chunk = max(CHUNK_PX // window.width, 1)
         for start in range(0, len(rows), chunk):
             some = rows[start : start + chunk]
             best = least_codes(codes[some])
-            near = wanted[some] & (best < FAR) & (best // CODE <= reach**2)
-            after[some] = np.where(near, best % CODE, after[some])
+            near = wanted[some] & (best < UNREACHED) & (best // INDEX_FACTOR <= reach**2)
+            after[some] = np.where(near, best % INDEX_FACTOR, after[some])
         above = above.replaced(Edge.of(indices[::-1], seeds[::-1], window.row_stop - 1, -1))
         yield Change(window, indices, after)
 
@@ -125,8 +125,8 @@ def _downwards(
     passed = np.vstack([before.classes[None], indices])
     classes = passed[last, np.arange(width)]
     distance = np.where(last > 0, steps - last, np.abs(rows[:, None] - before.rows))
-    codes = distance.astype(np.int64) ** 2 * CODE + classes
-    return np.where(classes == IGNORE, FAR, codes)
+    codes = distance.astype(np.int64) ** 2 * INDEX_FACTOR + classes
+    return np.where(classes == IGNORE, UNREACHED, codes)
 
 
 def least_codes(codes: Codes) -> Codes:
@@ -137,7 +137,7 @@ def least_codes(codes: Codes) -> Codes:
 
     Returns:
         (height, width) the least of ``codes`` in the same row, with the square of the columns
-        in between added to the distance. `FAR` or more where there is none.
+        in between added to the distance. `UNREACHED` or more where there is none.
 
     The column that it is from never moves left as one goes right; so it is sought for every
     2nd column between those of every 4th, and so on. And it is no farther than what the
@@ -168,7 +168,7 @@ def _least_between(
         low: (height, columns) where to begin, in each row.
         high: (height, columns) where to end; included.
     """
-    own = codes[:, cols] // CODE
+    own = codes[:, cols] // INDEX_FACTOR
     radius = np.minimum(np.sqrt(own).astype(np.int64) + 1, codes.shape[1])
     low, high = np.maximum(low, cols - radius), np.minimum(high, cols + radius)
     lengths = (high - low + 1).ravel()
@@ -179,7 +179,7 @@ def _least_between(
     rows = np.arange(len(codes))[:, None]
     distance = steps + np.repeat((low - cols).ravel() - starts, lengths)
     offset = np.repeat((rows * codes.shape[1] + low).ravel() - starts, lengths)
-    found = codes.ravel()[steps + offset] + distance**2 * CODE
+    found = codes.ravel()[steps + offset] + distance**2 * INDEX_FACTOR
     least = np.minimum.reduceat(found, starts)
     hits = np.flatnonzero(found == np.repeat(least, lengths))
     first = hits[np.searchsorted(hits, starts)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.postprocess.components import Connectivity, Survey
+from geoseg.postprocess.components import Connectivity, RegionSurvey
 from geoseg.postprocess.nearest import fill_nearest
 from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, Rule
 from geoseg.postprocess.sieve import sieve
@@ -97,7 +97,7 @@ def apply_rules(
         rules: In this order.
         connectivity: What a region is.
     """
-    survey = Survey(connectivity)
+    survey = RegionSurvey(connectivity)
     for _, _, indices in strips.read("regions"):
         survey.add(indices)
     regions = survey.result()
@@ -125,7 +125,7 @@ def fill_holes(
         connectivity: How pixels of the class are connected. Where that is at corners too, holes
             are not.
     """
-    survey = Survey(4 if connectivity == 8 else 8)  # noqa: PLR2004
+    survey = RegionSurvey(4 if connectivity == 8 else 8)  # noqa: PLR2004
     for _, window, indices in strips.read("holes"):
         survey.add(_picture(indices, around), _open(strips, window))
     regions = survey.result()
@@ -152,7 +152,7 @@ def _open(strips: MapStrips, window: Window) -> NDArray[np.bool_]:
     return beside
 
 
-LEAST_SIDE = 3
+MIN_SIDE_PX = 3
 """Of a square in which a class can be the commonest, in pixels."""
 
 
@@ -244,7 +244,7 @@ def _majority(side: Length | None, grid: Grid) -> Iterator[Operation]:
     if side is None:
         return
     pixels = int(side.in_pixels(grid)) // 2 * 2 + 1
-    if pixels < LEAST_SIDE:
+    if pixels < MIN_SIDE_PX:
         raise InputError(f"{side} is less than 2 px, and a square of one pixel smooths nothing")
     yield Operation(f"majority {side}", lambda strips: majority(strips, pixels))
 

@@ -18,7 +18,7 @@ from geoseg.labels.reference import open_class_map
 from geoseg.postprocess.operations import Operation, plan, run_operations
 from geoseg.postprocess.options import PostprocessOptions
 from geoseg.postprocess.strips import Change, MapStrips, Tell, strip_rows
-from geoseg.prediction.chunks import Pieces
+from geoseg.prediction.chunks import MapChunks
 from geoseg.prediction.map_writer import MapOutputs, MapReport, layer_formats, place_outputs
 from geoseg.raster.atomic import scratch, writing
 from geoseg.raster.reader import RasterReader
@@ -79,28 +79,28 @@ def postprocess_map(
         changes = run_operations(strips, operations, folder, changed)
         tags = _tags(path, operations, options) | {"legend": legend.to_dict()}
         with closing(changes):
-            pieces = Pieces(folder, grid, layer_formats(legend, outputs, tags))
-            pixels = _write(changes, pieces, legend, outputs)
+            chunks = MapChunks(folder, grid, layer_formats(legend, outputs, tags))
+            pixels = _write(changes, chunks, legend, outputs)
     names = dict(zip(legend.names, pixels, strict=True))
     return PostprocessReport(outputs.class_map, grid.height * grid.width, names, changed)
 
 
 def _write(
-    changes: Iterable[Change], pieces: Pieces, legend: Legend, outputs: MapOutputs
+    changes: Iterable[Change], chunks: MapChunks, legend: Legend, outputs: MapOutputs
 ) -> list[int]:
     """Write the map as `predict` writes its own; pixels of each class."""
-    grid, folder = pieces.grid, pieces.folder
+    grid, folder = chunks.grid, chunks.folder
     pixels = np.zeros(len(legend), np.int64)
     with writing(outputs.class_map):
         for window, indices, counts in _thick(changes, len(legend)):
             layers = {CLASS_MAP: legend.decode_map(indices)[None]} if counts.any() else None
-            pieces.write(window, layers, counts.tolist())
+            chunks.write(window, layers, counts.tolist())
             pixels += counts
         if not pixels.any():
             raise EmptyError(f"{outputs.class_map}: would have no pixel with a class")
         names = dict(zip(legend.names, pixels.tolist(), strict=True))
         own = {"pixels": grid.height * grid.width, "class_pixels": names}
-        pieces.assemble(CLASS_MAP, folder / f"{CLASS_MAP}.tif", own)
+        chunks.assemble(CLASS_MAP, folder / f"{CLASS_MAP}.tif", own)
     place_outputs(folder, outputs, legend, pixels.tolist())
     return pixels.tolist()
 

@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.labels.legend import IGNORE
-from geoseg.postprocess.components import Connectivity, Numbers, Regions, Survey, Values, joined
+from geoseg.postprocess.components import (
+    Connectivity,
+    Numbers,
+    Regions,
+    RegionSurvey,
+    Values,
+    joined,
+)
 from geoseg.postprocess.strips import Change, MapStrips
 
 VALUES = 256
@@ -45,7 +52,7 @@ def sieve(
         limits: Pixels that a region of a class has at least, by class index.
         connectivity: What a region is.
     """
-    survey = Survey(connectivity)
+    survey = RegionSurvey(connectivity)
     for _, _, indices in strips.read("regions"):
         survey.add(indices)
     regions = survey.result()

@@ -18,7 +18,7 @@ from geoseg.raster.writer import RasterFormat, create
 STRIP_PIXELS = 2_000_000
 """Of a strip that is computed at a time."""
 
-LEAST_ROWS = 32
+MIN_STRIP_ROWS = 32
 """Of a strip, however wide the map."""
 
 STORED_ROWS = 64
@@ -93,7 +93,7 @@ class MapStrips:
 
 def strip_rows(width: int) -> int:
     """Rows of a strip of a map so many pixels wide."""
-    return max(STRIP_PIXELS // width, LEAST_ROWS)
+    return max(STRIP_PIXELS // width, MIN_STRIP_ROWS)
 
 
 class Stored:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.prediction.window_grid import Lattice, Step
+from geoseg.prediction.window_grid import AxisWindow, WindowGrid
 from geoseg.raster.window import Window
 
 
@@ -31,7 +31,7 @@ class WindowScores(NamedTuple):
 
 
 def blend(
-    parts: Iterable[WindowScores], lattice: Lattice, region: Window | None = None
+    parts: Iterable[WindowScores], window_grid: WindowGrid, region: Window | None = None
 ) -> Iterator[WindowScores]:
     """Average overlapping windows; yield each cell as soon as no later window reaches it.
 
@@ -40,8 +40,8 @@ def blend(
     height. A region comes out the same to the bit as it does within the whole raster.
 
     Args:
-        parts: Windows of the lattice that reach the region, in reading order.
-        lattice: The windows that cover the raster.
+        parts: Windows of the window grid that reach the region, in reading order.
+        window_grid: The windows that cover the raster.
         region: Part of the raster that is wanted; None: all.
 
     Yields:
@@ -49,14 +49,14 @@ def blend(
         reached are left out. Scores mean nothing where ``valid`` is False.
 
     Raises:
-        ValueError: If a window is not on the lattice or out of order.
+        ValueError: If a window is not on the window grid or out of order.
     """
-    region = region or lattice.whole
-    cols = lattice.cols(region)
+    region = region or window_grid.whole
+    cols = window_grid.cols(region)
     incoming = iter(parts)
     part = next(incoming, None)
     above: list[_Sums | None] = [None] * len(cols)
-    for row in lattice.rows(region):
+    for row in window_grid.rows(region):
         left: _Sums | None = None
         for index, col in enumerate(cols):
             here: _Sums | None = None
@@ -66,12 +66,12 @@ def blend(
             ):
                 here = _weighted(part, row, col)
                 part = next(incoming, None)
-            here, left = _joined(here, left, lattice.size, col)
+            here, left = _joined(here, left, window_grid.size, col)
             cell, above[index] = _finished(here, above[index], row, col)
             if cell is not None and (inside := _clipped(cell, region)) is not None:
                 yield inside
     if part is not None:
-        raise ValueError(f"{part.window} is not on {lattice}, or out of order")
+        raise ValueError(f"{part.window} is not on {window_grid}, or out of order")
 
 
 ALL = slice(None)
@@ -101,7 +101,7 @@ class _Sums:
         np.add(self.weight, other.weight, out=self.weight)
 
 
-def _weighted(part: WindowScores, row: Step, col: Step) -> _Sums:
+def _weighted(part: WindowScores, row: AxisWindow, col: AxisWindow) -> _Sums:
     """A window's scores times its weights; where it is alone they stay as they are."""
     weight = np.outer(row.weights, col.weights)
     weight *= part.valid
@@ -113,7 +113,7 @@ def _weighted(part: WindowScores, row: Step, col: Step) -> _Sums:
     return _Sums(part.scores, weight)
 
 
-def _edges(step: Step) -> tuple[list[slice], slice]:
+def _edges(step: AxisWindow) -> tuple[list[slice], slice]:
     """The parts of a window that it shares with others, and the part between them."""
     if step.covered >= step.done:
         return [ALL], slice(0, 0)
@@ -121,7 +121,7 @@ def _edges(step: Step) -> tuple[list[slice], slice]:
 
 
 def _joined(
-    here: _Sums | None, left: _Sums | None, size: int, col: Step
+    here: _Sums | None, left: _Sums | None, size: int, col: AxisWindow
 ) -> tuple[_Sums | None, _Sums | None]:
     """The sums of a window with what windows to the left have said.
 
@@ -138,7 +138,7 @@ def _joined(
 
 
 def _finished(
-    here: _Sums | None, above: _Sums | None, row: Step, col: Step
+    here: _Sums | None, above: _Sums | None, row: AxisWindow, col: AxisWindow
 ) -> tuple[WindowScores | None, _Sums | None]:
     """The cell of a window, and the sums of the rows that windows below reach."""
     size = len(row.weights)

@@ -1,8 +1,8 @@
-"""Rasters that come into being piece by piece, in a folder that outlives a crash.
+"""Rasters that come into being chunk by chunk, in a folder that outlives a crash.
 
-A piece is a rectangle of the map in all its layers (class map, scores, confidence). It counts
+A chunk is a rectangle of the map in all its layers (class map, scores, confidence). It counts
 as finished once its record is there, which is written last. All files get their names when they
-are whole. Of a piece without data there is only the record. The pieces of a layer are read as one
+are whole. Of a chunk without data there is only the record. The chunks of a layer are read as one
 raster through a VRT when they are put together.
 """
 
@@ -26,8 +26,8 @@ GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
 """GDAL's names of the types that maps are stored in."""
 
 
-class Piece(NamedTuple):
-    """What is known of a finished piece."""
+class MapChunk(NamedTuple):
+    """What is known of a finished chunk."""
 
     counts: list[int]
     """What was kept with it."""
@@ -36,8 +36,8 @@ class Piece(NamedTuple):
     """Whether it has no data, and so no files."""
 
 
-class Pieces:
-    """The pieces of a map."""
+class MapChunks:
+    """The chunks of a map."""
 
     def __init__(self, folder: Path, grid: Grid, formats: Mapping[str, RasterFormat]) -> None:
         self.folder = folder
@@ -45,13 +45,13 @@ class Pieces:
         self.formats = formats
 
     @cached_property
-    def finished(self) -> dict[Window, Piece]:
-        """The finished pieces. A record that is damaged makes none."""
+    def finished(self) -> dict[Window, MapChunk]:
+        """The finished chunks. A record that is damaged makes none."""
         found = {}
         for path in sorted(self.folder.glob("piece_*.json")):
             try:
                 record = parse_json(path.read_text(encoding="utf-8"))
-                found[Window(**record["window"])] = Piece(record["counts"], record["blank"])
+                found[Window(**record["window"])] = MapChunk(record["counts"], record["blank"])
             except (ValueError, LookupError, TypeError):
                 continue
         return found
@@ -59,7 +59,7 @@ class Pieces:
     def write(
         self, window: Window, layers: Mapping[str, NDArray[Any]] | None, counts: list[int]
     ) -> None:
-        """Store a piece.
+        """Store a chunk.
 
         Args:
             window: Where, on the grid.
@@ -71,16 +71,16 @@ class Pieces:
             partial = file.with_suffix(".part")
             _write(partial, image)
             partial.replace(file)
-        piece = Piece(counts, blank=layers is None)
+        chunk = MapChunk(counts, blank=layers is None)
         record = self.folder / f"piece_{_name(window)}.json"
         partial = record.with_suffix(".part")
-        text = json.dumps({"window": asdict(window), **piece._asdict()})
+        text = json.dumps({"window": asdict(window), **chunk._asdict()})
         partial.write_text(text, encoding="utf-8")
         partial.replace(record)
-        self.finished[window] = piece
+        self.finished[window] = chunk
 
     def assemble(self, layer: str, target: Path, tags: Mapping[str, Any] | None = None) -> None:
-        """Put the pieces of a layer together as a cloud-optimised GeoTIFF.
+        """Put the chunks of a layer together as a cloud-optimised GeoTIFF.
 
         Args:
             layer: Its name.
@@ -89,8 +89,8 @@ class Pieces:
         """
         sources = {
             self.folder / self._file(layer, window): window
-            for window, piece in self.finished.items()
-            if not piece.blank
+            for window, chunk in self.finished.items()
+            if not chunk.blank
         }
         kind = self.formats[layer]
         if tags:

@@ -1,4 +1,4 @@
-"""Finished parts of a map are painted into pieces, stored, and put together as rasters."""
+"""Finished parts of a map are painted into chunks, stored, and put together as rasters."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ from geoseg.labels.style import (
 )
 from geoseg.options import option
 from geoseg.prediction.blend import WindowScores
-from geoseg.prediction.chunks import Pieces
+from geoseg.prediction.chunks import MapChunks
 from geoseg.prediction.scores import (
     SCORE_NODATA,
     SCORE_STEPS,
@@ -220,7 +220,7 @@ def layer_pixels(part: WindowScores, outputs: MapOutputs) -> dict[str, NDArray[A
     return layers
 
 
-DECODED = 1 << 18
+DECODED_PX = 1 << 18
 """Pixels that become values at a time."""
 
 
@@ -257,7 +257,7 @@ def write_map(
 
 
 class MapWriter:
-    """A map, or the region of one, that is painted part by part and stored piece by piece.
+    """A map, or the region of one, that is painted part by part and stored chunk by chunk.
 
     What is stored outlives the process: a writer on the same folder goes on from there.
     """
@@ -275,7 +275,7 @@ class MapWriter:
         """Prepare.
 
         Args:
-            folder: Where pieces are kept.
+            folder: Where chunks are kept.
             region: Of the orthophoto's pixels, which parts are counted in.
             grid: Of the region.
             legend: The classes.
@@ -287,26 +287,26 @@ class MapWriter:
         self.outputs = outputs
         tags = dict(tags) | {"legend": legend.to_dict()}
         self.formats = layer_formats(legend, outputs, tags)
-        self._pieces = Pieces(folder, grid, self.formats)
+        self._chunks = MapChunks(folder, grid, self.formats)
 
     def unfinished(self, band: Window) -> Window | None:
         """What is still to be written of a band of columns: some rows at its bottom, or nothing."""
-        for piece in self._blocks(band):
-            if piece.relative_to(self.region) not in self._pieces.finished:
+        for chunk in self._blocks(band):
+            if chunk.relative_to(self.region) not in self._chunks.finished:
                 return Window(
-                    row_off=piece.row_off,
+                    row_off=chunk.row_off,
                     col_off=band.col_off,
-                    height=band.row_stop - piece.row_off,
+                    height=band.row_stop - chunk.row_off,
                     width=band.width,
                 )
         return None
 
     def write(self, parts: Iterable[WindowScores], within: Window) -> None:
-        """Paint parts of the map; store each piece when no later part can reach it.
+        """Paint parts of the map; store each chunk when no later part can reach it.
 
         Args:
             parts: Inside ``within``, without overlap, none above the one before it.
-            within: What is written: begins where a piece begins.
+            within: What is written: begins where a chunk begins.
 
         Raises:
             OutputError: If there is no space.
@@ -317,22 +317,22 @@ class MapWriter:
             while waiting and waiting[0].row_stop <= part.window.row_off:
                 self._store(waiting[0], painted.pop(waiting.popleft(), None))
             layers = layer_pixels(part, self.outputs)
-            for piece in waiting:
-                shared = piece.intersection(part.window)
+            for chunk in waiting:
+                shared = chunk.intersection(part.window)
                 if shared is None:
                     break
-                if piece not in painted:
-                    painted[piece] = self._blank(piece)
+                if chunk not in painted:
+                    painted[chunk] = self._blank(chunk)
                 for name, image in layers.items():
                     source = shared.relative_to(part.window).slices
-                    painted[piece][name][:, *shared.relative_to(piece).slices] = image[:, *source]
-        for piece in waiting:
-            self._store(piece, painted.pop(piece, None))
+                    painted[chunk][name][:, *shared.relative_to(chunk).slices] = image[:, *source]
+        for chunk in waiting:
+            self._store(chunk, painted.pop(chunk, None))
 
     def finish(
         self, *, may_be_empty: bool = False, tags: Mapping[str, Any] | None = None
     ) -> MapReport:
-        """Put the pieces together and the outputs in place.
+        """Put the chunks together and the outputs in place.
 
         Args:
             may_be_empty: Whether a map without any class is wanted nevertheless.
@@ -342,9 +342,9 @@ class MapWriter:
             EmptyError: If no pixel has a class.
             OutputError: If a file cannot be written.
         """
-        counts = [piece.counts for piece in self._pieces.finished.values()]
+        counts = [chunk.counts for chunk in self._chunks.finished.values()]
         pixels = [sum(each) for each in zip(*counts, strict=True)]
-        target, folder = self.outputs.class_map, self._pieces.folder
+        target, folder = self.outputs.class_map, self._chunks.folder
         if not any(pixels) and not may_be_empty:
             raise EmptyError(f"{target}: would have no pixel with a class")
         names = dict(zip(self.legend.names, pixels, strict=True))
@@ -352,30 +352,30 @@ class MapWriter:
         own = {"pixels": area, "class_pixels": names} | dict(tags or {})
         with writing(target):
             for name in self.formats:
-                self._pieces.assemble(name, folder / f"{name}.tif", own)
+                self._chunks.assemble(name, folder / f"{name}.tif", own)
         place_outputs(folder, self.outputs, self.legend, pixels)
         return MapReport(target, area, names)
 
     def _blocks(self, within: Window) -> Iterable[Window]:
-        """The pieces of a band, or of its lower end, top to bottom."""
+        """The chunks of a band, or of its lower end, top to bottom."""
         for block in blocks(within.height, within.width, rows=BLOCK_PX, cols=within.width):
             yield block.moved(within.row_off, within.col_off)
 
-    def _blank(self, piece: Window) -> dict[str, NDArray[Any]]:
-        shape = (piece.height, piece.width)
+    def _blank(self, chunk: Window) -> dict[str, NDArray[Any]]:
+        shape = (chunk.height, chunk.width)
         return {
             name: np.full((kind.bands, *shape), kind.nodata, kind.dtype)
             for name, kind in self.formats.items()
         }
 
-    def _store(self, piece: Window, layers: dict[str, NDArray[Any]] | None) -> None:
+    def _store(self, chunk: Window, layers: dict[str, NDArray[Any]] | None) -> None:
         counts = np.zeros(len(self.legend), np.int64)
         if layers is not None:
             counts += self._decode(layers[CLASS_MAP][0])
         if not counts.any():
             layers = None
         with writing(self.outputs.class_map):
-            self._pieces.write(piece.relative_to(self.region), layers, counts.tolist())
+            self._chunks.write(chunk.relative_to(self.region), layers, counts.tolist())
 
     def _decode(self, indices: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Turn class indices into values, in place; some rows at a time, as numpy widens them.
@@ -384,7 +384,7 @@ class MapWriter:
             (classes,) pixels of each class.
         """
         counts = np.zeros(IGNORE + 1, np.int64)
-        rows = max(DECODED // indices.shape[1], 1)
+        rows = max(DECODED_PX // indices.shape[1], 1)
         for start in range(0, len(indices), rows):
             few = indices[start : start + rows]
             counts += np.bincount(few.ravel(), minlength=IGNORE + 1)

@@ -17,7 +17,7 @@ from geoseg.options import CALL, option
 from geoseg.patches.training_ground import TAG, merged_records, record_of
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import SCORES, MapOutputs, MapReport, write_map
-from geoseg.prediction.scores import decode_scores, refuse_others
+from geoseg.prediction.scores import decode_scores, refuse_non_scores
 from geoseg.prediction.window_scores import WindowLayout, read_windows, window_layout
 from geoseg.raster.grid import Grid, cover, union
 from geoseg.raster.reader import RasterReader, ReadOptions
@@ -135,7 +135,7 @@ class Scene:
             stored = np.where(valid, image, 0)
             is_bytes = self.reader.dtype == np.uint8
             scores = decode_scores(stored) if is_bytes else stored.astype(np.float32)
-            refuse_others(scores, self.reader.path)
+            refuse_non_scores(scores, self.reader.path)
         return Layer(part.relative_to(block), scores, valid, self._distance(part))
 
     def _one_hot(self, indices: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -315,7 +315,7 @@ def _blend_windows(
     windows = watch(read_windows(paths, layout), len(paths))
     parts = (
         part._replace(window=part.window.relative_to(region))
-        for part in blend(windows, layout.lattice, region)
+        for part in blend(windows, layout.window_grid, region)
     )
     grid = layout.grid.part(region)
     return write_map(parts, grid, layout.legend, outputs, provenance=layout.provenance)

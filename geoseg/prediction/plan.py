@@ -18,7 +18,7 @@ from geoseg.options import (
     parse_part,
     parse_size,
 )
-from geoseg.prediction.window_grid import Lattice, Taper, fitting_overhang
+from geoseg.prediction.window_grid import Taper, WindowGrid, possible_overhang
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
 from geoseg.raster.window import Window
@@ -27,28 +27,28 @@ from geoseg.raster.writer import BLOCK_PX
 Bounds = tuple[float, float, float, float]
 """``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
 
-SIZES = (512, 640, 768, 896, LARGEST)
+WINDOW_SIZES_PX = (512, 640, 768, 896, LARGEST)
 """Sides of windows to choose from, in pixels; see docs/overlap.md."""
 
-LARGE = 768
+LARGE_WINDOW_PX = 768
 """Larger windows see hardly more and need up to twice the memory: only where they compute less."""
 
-SPARE = 1.05
+MAX_COST_RATIO = 1.05
 """A larger window may compute so many times as much as the cheapest: its pixels see more around."""
 
-DEFAULT_OVERLAP = 8
+OVERLAP_DIVISOR = 8
 """Windows overlap by an eighth of their side unless the user says otherwise."""
 
-SMALLEST = 32
+MIN_WINDOW_PX = 32
 """Side of the smallest window, in pixels: encoders halve it five times."""
 
 WINDOWS = "Windows"
 """Group of the options that say how an orthophoto is divided."""
 
-OVERHANG = 8
+OVERHANG_PX = 8
 """Pixels by which the outermost windows reach beyond the raster; see docs/overlap.md."""
 
-OVERHANG_PART = 8
+OVERHANG_DIVISOR = 8
 """Small windows reach beyond by this part of their side at most."""
 
 
@@ -58,9 +58,9 @@ class PredictOptions:
 
     patch_size: int | None = option(
         None,
-        min=SMALLEST,
+        min=MIN_WINDOW_PX,
         group=WINDOWS,
-        shown=f"{SIZES[0]} to {SIZES[-1]}, what suits",
+        shown=f"{WINDOW_SIZES_PX[0]} to {WINDOW_SIZES_PX[-1]}, what suits",
         help="Side of a window as the network sees it, in pixels.",
     )
     stride: int | None = option(
@@ -116,12 +116,11 @@ class PredictOptions:
     def size(self, bundle: ModelBundle, height: int, width: int) -> int:
         """Side of a window as the network sees it, in pixels.
 
-        Unless the user has chosen, it is the largest of `SIZES` up to `LARGE` that computes
-        little more than the cheapest of them all does, or a larger one if none does; one
-        window, if that is enough for the orthophoto; never less than a training patch, nor
-        than the stride or overlap takes. A network that does not take any size has its own
-        instead of `SIZES`. Of `SIZES` those whose windows have no room to hang over the edge are
-        taken only if there is no other.
+        Unless the user has chosen, it is the largest of `WINDOW_SIZES_PX` up to `LARGE_WINDOW_PX`
+        that computes little more than the cheapest of them all, or a larger one if none does; one
+        window, if that is enough for the orthophoto; never less than a training patch, nor less
+        than the stride or overlap takes. A network with sizes of its own has these instead. Sizes
+        whose windows have no room to hang over the edge are taken only if there is no other.
 
         Args:
             bundle: The model.
@@ -135,15 +134,17 @@ class PredictOptions:
             bundle.check_size(self.patch_size)
             return self.patch_size
         enough, largest = self._enough(max(height, width)), self._enough(LARGEST)
-        wanted = (*SIZES, largest, enough)
+        wanted = (*WINDOW_SIZES_PX, largest, enough)
         sizes = {max(min(size, enough, largest), bundle.patch_size) for size in wanted}
         sizes = set(bundle.sizes or sizes)
         fitting = [size for size in sizes if 1 <= self._stride(size) <= size]
         roomy = [size for size in fitting if self._hangs_over(size, height, width)]
         chosen = (roomy if not bundle.sizes else []) or fitting or [max(sizes)]
         costs = {size: self._cost(size, height, width) for size in chosen}
-        good = [size for size, cost in costs.items() if cost <= SPARE * min(costs.values())]
-        return max((size for size in good if size <= LARGE), default=min(good))
+        good = [
+            size for size, cost in costs.items() if cost <= MAX_COST_RATIO * min(costs.values())
+        ]
+        return max((size for size in good if size <= LARGE_WINDOW_PX), default=min(good))
 
     def _enough(self, length: int) -> int:
         """The smallest side of a window that holds so many pixels and hangs over."""
@@ -153,7 +154,7 @@ class PredictOptions:
     def _hangs_over(self, size: int, *lengths: int) -> bool:
         """Whether windows of a size have room to hang over on all sides, without further ones."""
         step, wanted = self.step(size), self.overhang(size)
-        return all(fitting_overhang(each, size, step, wanted) == wanted for each in lengths)
+        return all(possible_overhang(each, size, step, wanted) == wanted for each in lengths)
 
     def overhang(self, size: int) -> int:
         """Pixels by which the outermost windows reach beyond the raster.
@@ -161,9 +162,9 @@ class PredictOptions:
         Args:
             size: Side of a window, in pixels.
         """
-        return min(OVERHANG, size // OVERHANG_PART)
+        return min(OVERHANG_PX, size // OVERHANG_DIVISOR)
 
-    def lattice(self, height: int, width: int, size: int, *, scale: float = 1) -> Lattice:
+    def window_grid(self, height: int, width: int, size: int, *, scale: float = 1) -> WindowGrid:
         """The windows of an orthophoto.
 
         Args:
@@ -177,12 +178,12 @@ class PredictOptions:
         """
         side, step = (max(round(n * scale), 1) for n in (size, self.step(size)))
         overhang = round(self.overhang(size) * scale)
-        return Lattice(height, width, side, min(step, side), self.taper, overhang)
+        return WindowGrid(height, width, side, min(step, side), self.taper, overhang)
 
     def _cost(self, size: int, height: int, width: int) -> int:
         """Pixels of all windows of a size."""
-        lattice = self.lattice(height, width, size)
-        return lattice.window_count(lattice.whole) * size**2
+        window_grid = self.window_grid(height, width, size)
+        return window_grid.window_count(window_grid.whole) * size**2
 
     def step(self, size: int) -> int:
         """Step between windows as the network sees them, in pixels.
@@ -205,23 +206,23 @@ class PredictOptions:
 
     def _stride(self, size: int) -> int:
         """What the user says, or what suits; it may be impossible."""
-        overlap = size // DEFAULT_OVERLAP if self.overlap is None else self.overlap
+        overlap = size // OVERLAP_DIVISOR if self.overlap is None else self.overlap
         return size - overlap if self.stride is None else self.stride
 
 
-MOST_MEMORY = 2_000_000_000
+MAX_MEMORY_BYTES = 2_000_000_000
 """Bytes that are taken at most unless the user allows more."""
 
-PIECES = 3
+CHUNKS_IN_MEMORY = 3
 """Pieces of a band that are in memory at a time, at most."""
 
-WAITING = 5
+BATCHES_IN_MEMORY = 5
 """Batches that are in memory at a time, read or scored, besides those in the network."""
 
-MOST_RESAMPLED = 8
+MAX_RESAMPLING_FACTOR = 8
 """GSD of an orthophoto and a model differ by less than this factor."""
 
-NARROWEST = 4
+MIN_BAND_WINDOWS = 4
 """Windows beside each other in a band, at least: its neighbours compute one of them again."""
 
 
@@ -237,14 +238,14 @@ class Load(NamedTuple):
     @property
     def windows(self) -> int:
         """Windows that are in memory at a time, read or scored."""
-        return self.batch_size * (self.streams + WAITING)
+        return self.batch_size * (self.streams + BATCHES_IN_MEMORY)
 
 
 @dataclass(frozen=True)
 class PredictPlan:
     """Where the windows of a prediction lie."""
 
-    lattice: Lattice
+    window_grid: WindowGrid
     """The windows on the orthophoto's own pixels."""
 
     network_size: int
@@ -277,12 +278,12 @@ class PredictPlan:
     @property
     def windows(self) -> int:
         """Windows that are needed, those that bands share counted in each."""
-        return sum(self.lattice.window_count(band) for band in self.bands)
+        return sum(self.window_grid.window_count(band) for band in self.bands)
 
     @property
     def most_at_a_time(self) -> int:
         """Windows of the map, all parts together: more in a batch would be waste."""
-        return self.lattice.window_count(self.whole)
+        return self.window_grid.window_count(self.whole)
 
     @property
     def pixels(self) -> int:
@@ -294,8 +295,8 @@ class PredictPlan:
         """For programs."""
         return {
             "windows": self.windows,
-            "size": self.lattice.size,
-            "stride": self.lattice.stride,
+            "size": self.window_grid.size,
+            "stride": self.window_grid.stride,
             "bands": len(self.bands),
             "pixels": self.pixels,
             "memory": self.memory,
@@ -343,27 +344,29 @@ def make_plan(
     grid = ortho.grid
     seen = (max(round(length / scale), 1) for length in (grid.height, grid.width))
     size = options.size(bundle, *seen)
-    lattice = options.lattice(grid.height, grid.width, size, scale=scale)
+    window_grid = options.window_grid(grid.height, grid.width, size, scale=scale)
     whole = _whole(ortho, options.bounds, area)
     region = _part(whole, options.part) if options.part else whole
-    sums = (len(bundle.legend) + 1) * 4 * lattice.most_shared_rows
-    source = (lattice.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
-    column = sums + PIECES * BLOCK_PX * layer_bytes + source
-    batch_size = options.batch_size and min(options.batch_size, lattice.window_count(whole))
+    sums = (len(bundle.legend) + 1) * 4 * window_grid.most_shared_rows
+    source = (window_grid.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
+    column = sums + CHUNKS_IN_MEMORY * BLOCK_PX * layer_bytes + source
+    batch_size = options.batch_size and min(options.batch_size, window_grid.window_count(whole))
     load = load or Load(batch_size or 1)
-    waiting = min(load.windows, max(lattice.window_count(region), load.batch_size))
-    fixed = waiting * 4 * lattice.size**2 * (ortho.bands + len(bundle.legend))
+    waiting = min(load.windows, max(window_grid.window_count(region), load.batch_size))
+    fixed = waiting * 4 * window_grid.size**2 * (ortho.bands + len(bundle.legend))
     room = (options.memory or _default_memory()) - fixed
-    widest = max(room // column, NARROWEST * lattice.size) // BLOCK_PX * BLOCK_PX or BLOCK_PX
+    widest = (
+        max(room // column, MIN_BAND_WINDOWS * window_grid.size) // BLOCK_PX * BLOCK_PX or BLOCK_PX
+    )
     count = ceil(region.width / widest)
     width = ceil(region.width / count / BLOCK_PX) * BLOCK_PX if count > 1 else region.width
     return PredictPlan(
-        lattice=lattice,
+        window_grid=window_grid,
         network_size=size,
         whole=whole,
         region=region,
         band_width=width,
-        cache=source * (width + 2 * lattice.size),
+        cache=source * (width + 2 * window_grid.size),
         memory=fixed + column * min(width, region.width),
         batch_size=batch_size,
     )
@@ -380,17 +383,17 @@ def scale_of(ortho: RasterReader, bundle: ModelBundle) -> float:
         which = "the orthophoto" if not gsd else "the model"
         raise BundleError(f"{ortho.path}: --resample needs a GSD, and {which} has none")
     scale = bundle.gsd / gsd
-    if not 1 / MOST_RESAMPLED < scale < MOST_RESAMPLED:
+    if not 1 / MAX_RESAMPLING_FACTOR < scale < MAX_RESAMPLING_FACTOR:
         raise BundleError(
             f"{ortho.path}: GSD is {gsd:.4g} m/px, the model was trained at {bundle.gsd:.4g} m/px: "
             f"a factor of {max(scale, 1 / scale):.3g}, and --resample takes less than "
-            f"{MOST_RESAMPLED}; what the model knows is not to be seen there"
+            f"{MAX_RESAMPLING_FACTOR}; what the model knows is not to be seen there"
         )
     return scale
 
 
 def _default_memory() -> int:
-    return min(psutil.virtual_memory().available // 4, MOST_MEMORY)
+    return min(psutil.virtual_memory().available // 4, MAX_MEMORY_BYTES)
 
 
 def _whole(ortho: RasterReader, bounds: Bounds | None, area: AreaOfInterest | None) -> Window:

@@ -25,8 +25,8 @@ from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partl
 from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan
 from geoseg.prediction.provenance import (
     batch_size_of,
+    find_existing_map,
     fingerprint,
-    finished_before,
     provenance_of,
     provenance_of_map,
     training_ground_of,
@@ -70,7 +70,7 @@ T = TypeVar("T")
 Watch = Callable[[Iterable[T], int], Iterable[T]]
 """Shows progress: gives the items on and knows how many there will be."""
 
-BAND_RECORD = "band_width.json"
+COLUMN_BANDS_FILE = "band_width.json"
 
 UNREADABLE = "unreadable.jsonl"
 
@@ -86,7 +86,7 @@ def predict_map(
     options: PredictOptions,
     windows: Path | None = None,
     watch: Watch[WindowScores] = lambda items, _: items,
-    begun: Callable[[PredictPlan, Runtime], None] = lambda _plan, _runtime: None,
+    on_start: Callable[[PredictPlan, Runtime], None] = lambda _plan, _runtime: None,
 ) -> MapReport:
     """Predict an orthophoto.
 
@@ -97,7 +97,7 @@ def predict_map(
         options: How.
         windows: Folder in which every window's scores are kept as well.
         watch: Shows progress.
-        begun: Is told what will be done, before it is.
+        on_start: Is told what will be done, before it is.
 
     Raises:
         BundleError: If the orthophoto is not what the models were made for.
@@ -121,12 +121,12 @@ def predict_map(
         check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
         for doubt in [] if tolerant else doubts_of(path, options.read):
             warnings.warn(doubt, GeosegWarning, stacklevel=2)
-        runtime = models.open(plan.lattice.size, plan.network_size, plan.batch_size)
+        runtime = models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
         job = _Job(path, ortho, models, runtime, plan, options, area)
         if options.resume and (done := job.found(outputs)):
             return done
-        begun(plan, runtime)
+        on_start(plan, runtime)
         with (
             resume_dir(
                 outputs.class_map,
@@ -251,7 +251,7 @@ class _Job:
         """
         aoi = [self.options.aoi] if self.options.aoi else []
         inputs = [self.path, *self.options.read.stacked, *aoi]
-        return finished_before(outputs, self.provenance, inputs, self.models.bundle.legend)
+        return find_existing_map(outputs, self.provenance, inputs, self.models.bundle.legend)
 
     def run(
         self, folder: Path, outputs: MapOutputs, kept: Path | None, watch: Watch[WindowScores]
@@ -273,12 +273,12 @@ class _Job:
         ortho = reader if self.options.on_error == "nodata" else self.ortho
         for band in column_bands(self.plan.region, _band_width(self.plan, folder)):
             if rest := writer.unfinished(band):
-                lattice = self.plan.lattice
+                window_grid = self.plan.window_grid
                 with closing(self._scores(ortho, rest)) as scored:
-                    parts = watch(scored, lattice.window_count(rest))
+                    parts = watch(scored, window_grid.window_count(rest))
                     if kept is not None:
                         parts = keep_windows(parts, kept, self.layout)
-                    writer.write(blend(parts, lattice, rest), rest)
+                    writer.write(blend(parts, window_grid, rest), rest)
         lost = reader.failed_pixels
         try:
             report = writer.finish(
@@ -294,7 +294,7 @@ class _Job:
         """What windows that are kept say of the map."""
         return WindowLayout(
             grid=self.ortho.grid,
-            lattice=self.plan.lattice,
+            window_grid=self.plan.window_grid,
             legend=self.models.bundle.legend,
             provenance=self.provenance,
         )
@@ -304,7 +304,7 @@ class _Job:
             yield from score(
                 ortho,
                 self.runtime,
-                self.plan.lattice.windows(rest),
+                self.plan.window_grid.windows(rest),
                 batch_size=batch_size_of(self.plan, self.runtime),
                 streams=self.runtime.streams,
                 ground=self.area,
@@ -352,7 +352,7 @@ def _window_folder(
 
 def _band_width(plan: PredictPlan, folder: Path) -> int:
     """As it was when the prediction began: memory may have been freed or taken since."""
-    record = folder / BAND_RECORD
+    record = folder / COLUMN_BANDS_FILE
     if not record.exists():
         write_text(record, json.dumps(plan.band_width))
     return int(json.loads(record.read_text(encoding="utf-8")))

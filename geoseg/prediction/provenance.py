@@ -76,7 +76,7 @@ def provenance_of_map(
         grid: The orthophoto's.
     """
     batch_size = batch_size_of(plan, runtime)
-    whole, lattice = plan.whole, plan.lattice
+    whole, window_grid = plan.whole, plan.window_grid
     corner_and_size = [whole.row_off, whole.col_off, whole.height, whole.width]
     chosen = {
         "bands": options.read.bands,
@@ -86,14 +86,14 @@ def provenance_of_map(
         "aoi": options.aoi and options.aoi.name,
         "aoi_layer": options.aoi_layer,
         "bounds": options.bounds,
-        REGION: corner_and_size if whole != lattice.whole else None,
+        REGION: corner_and_size if whole != window_grid.whole else None,
         "batch_size": batch_size if batch_size > 1 else None,
     }
     return provenance_of(source, models, runtime) | {
-        "window_size": lattice.size,
-        "window_stride": lattice.stride,
-        "window_overhang": lattice.overhang,
-        "blend": BLENDS[lattice.taper],
+        "window_size": window_grid.size,
+        "window_stride": window_grid.stride,
+        "window_overhang": window_grid.overhang,
+        "blend": BLENDS[window_grid.taper],
         **{name: value for name, value in _as_json(chosen).items() if value not in (None, [])},
         **_as_json(training_ground_of(models, grid, whole, partial(content_of, source))),
     }
@@ -139,7 +139,7 @@ def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
     return read_back
 
 
-def finished_before(
+def find_existing_map(
     outputs: MapOutputs, provenance: Mapping[str, Any], made_from: Sequence[Path], legend: Legend
 ) -> MapReport | None:
     """The report of a map that is there already and was made of the same.

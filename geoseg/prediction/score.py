@@ -16,7 +16,7 @@ from geoseg.raster.reader import Pixels
 from geoseg.raster.threads import map_in_order, prefetch
 from geoseg.raster.window import Window
 
-AHEAD = 2
+BATCHES_AHEAD = 2
 """Batches that wait at each end of the network: read, and scored but not yet taken."""
 
 
@@ -28,7 +28,7 @@ class Ortho(Protocol):
         ...
 
 
-class Ground(Protocol):
+class AreaMask(Protocol):
     """Ground that is wanted."""
 
     def read(self, window: Window) -> NDArray[np.bool_]:
@@ -49,7 +49,7 @@ def score(
     *,
     batch_size: int = 1,
     streams: int = 1,
-    ground: Ground | None = None,
+    ground: AreaMask | None = None,
 ) -> Generator[WindowScores]:
     """Score windows of an orthophoto that have any data, in the order given.
 
@@ -76,11 +76,11 @@ def score(
         check_scores(scores, batch.images, batch.windows)
         return map(WindowScores, batch.windows, scores, batch.valid)
 
-    batches = prefetch(_batches(ortho, windows, batch_size, ground), AHEAD)
+    batches = prefetch(_batches(ortho, windows, batch_size, ground), BATCHES_AHEAD)
     with (
         ThreadPoolExecutor(streams, thread_name_prefix="segmenter") as pool,
         closing(batches),
-        closing(map_in_order(pool, work, batches, ahead=streams + AHEAD)) as scored,
+        closing(map_in_order(pool, work, batches, ahead=streams + BATCHES_AHEAD)) as scored,
     ):
         for parts in scored:
             yield from parts
@@ -112,7 +112,7 @@ def check_scores(
 
 
 def _batches(
-    ortho: Ortho, windows: Iterable[Window], batch_size: int, ground: Ground | None
+    ortho: Ortho, windows: Iterable[Window], batch_size: int, ground: AreaMask | None
 ) -> Iterator[_Batch]:
     read = _read_valid(ortho, windows, ground)
     while part := list(islice(read, batch_size)):
@@ -122,7 +122,7 @@ def _batches(
 
 
 def _read_valid(
-    ortho: Ortho, windows: Iterable[Window], ground: Ground | None
+    ortho: Ortho, windows: Iterable[Window], ground: AreaMask | None
 ) -> Iterator[tuple[Window, NDArray[np.float32], NDArray[np.bool_]]]:
     """The windows that have data on the ground that is wanted."""
     for window in windows:

@@ -15,7 +15,7 @@ SCORE_STEPS = 254
 SCORE_NODATA = 255
 """Stored where the orthophoto had no data."""
 
-CACHED = 1 << 15
+CACHED_PX = 1 << 15
 """Pixels that are classified at a time, so that they stay in the processor's cache."""
 
 Confidence = Literal["score", "margin", "entropy"]
@@ -33,7 +33,7 @@ def classify(scores: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[n
         (height, width) class indices.
     """
     best = np.zeros(valid.shape, np.uint8)
-    rows = max(CACHED // max(valid.shape[1], 1), 1)
+    rows = max(CACHED_PX // max(valid.shape[1], 1), 1)
     for start in range(0, len(best), rows):
         few = slice(start, start + rows)
         top = scores[0, few].copy()
@@ -91,11 +91,11 @@ def confidence(scores: NDArray[np.float32], kind: Confidence) -> NDArray[np.floa
     return np.asarray(1 - entropy / np.log(max(len(scores), 2)), np.float32)
 
 
-SLACK = 1e-3
+SCORE_TOLERANCE = 1e-3
 """By how much a score may miss 0..1, as sums of floats do."""
 
 
-def refuse_others(scores: NDArray[np.float32], path: Path) -> None:
+def refuse_non_scores(scores: NDArray[np.float32], path: Path) -> None:
     """See that pixels hold scores.
 
     Args:
@@ -105,6 +105,8 @@ def refuse_others(scores: NDArray[np.float32], path: Path) -> None:
     Raises:
         RasterError: If one is not from 0 to 1, as 255 in bytes that are not score x 254.
     """
-    if (lowest := scores.min()) < -SLACK or (highest := scores.max()) > 1 + SLACK:
-        found = lowest if lowest < -SLACK else highest
+    if (lowest := scores.min()) < -SCORE_TOLERANCE or (
+        highest := scores.max()
+    ) > 1 + SCORE_TOLERANCE:
+        found = lowest if lowest < -SCORE_TOLERANCE else highest
         raise RasterError(f"{path}: holds {found:g}, and scores are from 0 to 1 (bytes: x 254)")

@@ -14,7 +14,7 @@ from geoseg.model.segmenter import Segmenter
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Source, Split
 from geoseg.prediction.blend import WindowScores, blend
-from geoseg.prediction.plan import LARGE, SIZES, PredictOptions
+from geoseg.prediction.plan import LARGE_WINDOW_PX, WINDOW_SIZES_PX, PredictOptions
 from geoseg.prediction.score import score
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.window import Window
@@ -87,8 +87,8 @@ def stitched_comparison(
 def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:
     """Sides of windows with which the orthophotos of a patch set can be predicted by default.
 
-    Besides that of a training patch they are those of `SIZES` up to `LARGE` that an orthophoto with
-    validation ground fills, and the one that a prediction of it chooses.
+    Besides that of a training patch they are those of `WINDOW_SIZES_PX` up to `LARGE_WINDOW_PX`
+    that an orthophoto with validation ground fills, and the one that a prediction of it chooses.
 
     Args:
         bundle: The model.
@@ -98,7 +98,11 @@ def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:
     grids = [grid for n in sources if (grid := patch_set.record.sources[n].grid) is not None]
     chosen = {PredictOptions().size(bundle, grid.height, grid.width) for grid in grids}
     longest = max((max(grid.height, grid.width) for grid in grids), default=0)
-    usual = {size for size in SIZES if bundle.patch_size <= size <= min(LARGE, longest)}
+    usual = {
+        size
+        for size in WINDOW_SIZES_PX
+        if bundle.patch_size <= size <= min(LARGE_WINDOW_PX, longest)
+    }
     possible = {size for size in usual if not bundle.sizes or size in bundle.sizes}
     return sorted({patch_set.record.size} | chosen | possible)
 
@@ -141,10 +145,10 @@ def _of_source(
         area = AreaOfInterest.open(record.aoi, grid) if record.aoi else None
         ground = _Ground(windows, area)
         size = options.size(bundle, grid.height, grid.width)
-        lattice = options.lattice(grid.height, grid.width, size)
+        window_grid = options.window_grid(grid.height, grid.width, size)
         region = ground.region
         parts = score(
-            ortho, segmenter, lattice.windows(region), batch_size=BATCH_SIZE, ground=ground
+            ortho, segmenter, window_grid.windows(region), batch_size=BATCH_SIZE, ground=ground
         )
         reference = open_reference(
             source.reference,
@@ -154,7 +158,7 @@ def _of_source(
             may_be_elsewhere=True,
         )
         try:
-            for cell in blend(parts, lattice, region):
+            for cell in blend(parts, window_grid, region):
                 yield cell, reference.read(cell.window)
         finally:
             parts.close()

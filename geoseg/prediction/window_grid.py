@@ -13,7 +13,7 @@ Taper = Literal["hann", "ramp", "flat"]
 """How windows fade towards their edges: a bell, straight over the overlap, or not at all."""
 
 
-class Step(NamedTuple):
+class AxisWindow(NamedTuple):
     """A window along one axis."""
 
     start: int
@@ -51,7 +51,7 @@ def taper(size: int, overlap: int, kind: Taper = "hann") -> NDArray[np.float64]:
     return np.ones(size)
 
 
-class Lattice(NamedTuple):
+class WindowGrid(NamedTuple):
     """The windows that cover a raster: all that blending needs to know of them."""
 
     height: int
@@ -71,18 +71,18 @@ class Lattice(NamedTuple):
 
     overhang: int = 0
     """Pixels by which the outermost windows reach beyond the raster, so that its edge is not
-    theirs; fewer where that would take more windows (`fitting_overhang`)."""
+    theirs; fewer where that would take more windows (`possible_overhang`)."""
 
     @property
     def whole(self) -> Window:
         """All pixels of the raster."""
         return Window(row_off=0, col_off=0, height=self.height, width=self.width)
 
-    def rows(self, region: Window) -> list[Step]:
+    def rows(self, region: Window) -> list[AxisWindow]:
         """The rows of windows that reach a region of the raster, top to bottom."""
         return self._steps(self.height, region.row_off, region.row_stop)
 
-    def cols(self, region: Window) -> list[Step]:
+    def cols(self, region: Window) -> list[AxisWindow]:
         """The columns of windows that reach a region of the raster, left to right."""
         return self._steps(self.width, region.col_off, region.col_stop)
 
@@ -110,13 +110,13 @@ class Lattice(NamedTuple):
         starts = spread(length, self.size, self.stride, self.overhang)
         return [start for start in starts if start < high and start + self.size > low]
 
-    def _steps(self, length: int, low: int, high: int) -> list[Step]:
+    def _steps(self, length: int, low: int, high: int) -> list[AxisWindow]:
         starts = spread(length, self.size, self.stride, self.overhang)
         weights = axis_weights(length, self.size, self.stride, self.taper, self.overhang)
         stops = [0, *(start + self.size for start in starts[:-1])]
         nexts = [*starts[1:], length]
         return [
-            Step(start, max(stop - start, 0), following - start, weights[start])
+            AxisWindow(start, max(stop - start, 0), following - start, weights[start])
             for start, stop, following in zip(starts, stops, nexts, strict=True)
             if start < high and start + self.size > low
         ]
@@ -145,11 +145,11 @@ def spread(length: int, size: int, stride: int, overhang: int = 0) -> list[int]:
     """
     if length <= size:
         return [-((size - length) // 2) if overhang else 0]
-    over = fitting_overhang(length, size, stride, overhang)
+    over = possible_overhang(length, size, stride, overhang)
     return [start - over for start in offsets(length + 2 * over, size, stride, "spread")]
 
 
-def fitting_overhang(length: int, size: int, stride: int, overhang: int) -> int:
+def possible_overhang(length: int, size: int, stride: int, overhang: int) -> int:
     """As much of an overhang as the windows have room for that a raster needs anyhow.
 
     Args:

@@ -14,7 +14,7 @@ from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.prediction.blend import WindowScores
-from geoseg.prediction.window_grid import Lattice, Taper
+from geoseg.prediction.window_grid import Taper, WindowGrid
 from geoseg.raster.atomic import writing
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.grid import Grid
@@ -25,7 +25,7 @@ from geoseg.raster.writer import RasterFormat, create
 
 KIND = WINDOWS.name
 
-LONGEST = 2**31
+MAX_SIDE_PX = 2**31
 """No side of a raster has so many pixels."""
 
 
@@ -36,7 +36,7 @@ class WindowLayout:
     grid: Grid
     """Of the whole map."""
 
-    lattice: Lattice
+    window_grid: WindowGrid
     """Where its windows lie."""
 
     legend: Legend
@@ -51,7 +51,7 @@ class WindowLayout:
             "kind": KIND,
             "crs": self.grid.crs.to_wkt() if self.grid.crs else None,
             "transform": list(self.grid.transform[:6]),
-            "lattice": list(self.lattice),
+            "lattice": list(self.window_grid),
             "legend": self.legend.to_dict(),
             "provenance": dict(self.provenance),
         }
@@ -59,19 +59,22 @@ class WindowLayout:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """From JSON."""
-        lattice = Lattice(*record["lattice"])  # older ones have no taper, or no overhang
-        lengths = (lattice.height, lattice.width, lattice.size, lattice.stride)
-        whole = all(type(each) is int for each in (*lengths, lattice.overhang))
-        if not whole or not all(0 < each < LONGEST for each in lengths):
+        window_grid = WindowGrid(*record["lattice"])  # older ones have no taper, or no overhang
+        lengths = (window_grid.height, window_grid.width, window_grid.size, window_grid.stride)
+        whole = all(type(each) is int for each in (*lengths, window_grid.overhang))
+        if not whole or not all(0 < each < MAX_SIDE_PX for each in lengths):
             raise ValueError(f"lattice {record['lattice']} is none")
-        if lattice.stride > lattice.size or not 0 <= lattice.overhang < lattice.size:
+        if (
+            window_grid.stride > window_grid.size
+            or not 0 <= window_grid.overhang < window_grid.size
+        ):
             raise ValueError(f"lattice {record['lattice']} is none")
-        if lattice.taper not in get_args(Taper):
-            raise ValueError(f"{lattice.taper!r} is no taper")
+        if window_grid.taper not in get_args(Taper):
+            raise ValueError(f"{window_grid.taper!r} is no taper")
         crs = CRS.from_wkt(record["crs"]) if record["crs"] else None
         return cls(
-            grid=Grid(crs, Affine(*record["transform"]), lattice.height, lattice.width),
-            lattice=lattice,
+            grid=Grid(crs, Affine(*record["transform"]), window_grid.height, window_grid.width),
+            window_grid=window_grid,
             legend=Legend.from_dict(record["legend"]),
             provenance=record["provenance"],
         )
@@ -140,13 +143,13 @@ def read_windows(paths: Sequence[Path], layout: WindowLayout) -> Iterator[Window
         RasterError: If a file cannot be read.
         InputError: If one holds a window that is not of the map, or is there twice.
     """
-    size = layout.lattice.size
+    size = layout.window_grid.size
     places = sorted((read_tags(path)["window"], path) for path in paths)
     starts = [
         {step.start for step in steps}
         for steps in (
-            layout.lattice.rows(layout.lattice.whole),
-            layout.lattice.cols(layout.lattice.whole),
+            layout.window_grid.rows(layout.window_grid.whole),
+            layout.window_grid.cols(layout.window_grid.whole),
         )
     ]
     before: list[int] = []

@@ -185,7 +185,7 @@ class Jitter:
         """A patch somewhere near its place.
 
         Args:
-            patch: On its lattice.
+            patch: On the window grid.
             number: Its place among the patches.
             rng: Decides.
         """
@@ -251,7 +251,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
             patches: Of one split.
             augment: As `Augmentation.parse` takes it.
             seed: Decides, with the ticket.
-            jitter: Whether windows are moved off their lattice.
+            jitter: Whether windows are moved off the window grid.
 
         Raises:
             TrainingError: If the patches do not allow it.

@@ -3,14 +3,14 @@ import pytest
 from maps import blotches, picture
 from scipy import ndimage
 
-from geoseg.postprocess.components import Survey, label
+from geoseg.postprocess.components import RegionSurvey, label
 
 STRUCTURES = {4: None, 8: np.ones((3, 3))}
 
 
 def surveyed(values, rows, connectivity, marks=None):
     """The regions, and the region of each pixel."""
-    survey = Survey(connectivity)
+    survey = RegionSurvey(connectivity)
     starts = range(0, len(values), rows)
     for start in starts:
         part = slice(start, start + rows)

@@ -4,7 +4,7 @@ import pytest
 from geoseg.labels.legend import IGNORE
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.scores import classify
-from geoseg.prediction.window_grid import Lattice
+from geoseg.prediction.window_grid import WindowGrid
 from geoseg.raster.window import Window
 
 SHAPES = [(1, 1), (1, 23), (7, 23), (8, 8), (7, 9), (23, 5), (30, 17)]
@@ -12,10 +12,10 @@ SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]
 OVERHANGS = [0, 2]
 
 
-def cut(scores, valid, lattice):
+def cut(scores, valid, window_grid):
     """The windows of a whole map, padded where they hang over."""
     _, height, width = scores.shape
-    for window in lattice.windows(lattice.whole):
+    for window in window_grid.windows(window_grid.whole):
         rows, cols = window.clip(height, width).slices
         around = (
             (max(-window.row_off, 0), max(window.row_stop - height, 0)),
@@ -25,9 +25,9 @@ def cut(scores, valid, lattice):
         yield WindowScores(window, part.copy(), np.pad(valid[rows, cols], around))
 
 
-def paste(cells, lattice, region=None):
+def paste(cells, window_grid, region=None):
     """Scores and valid pixels of a map, from its cells; every pixel is written once at most."""
-    region = region or lattice.whole
+    region = region or window_grid.whole
     shape = region.height, region.width
     scores, valid, written = (
         np.zeros((3, *shape), "f4"),
@@ -55,9 +55,9 @@ def constant(value, *, col_off, valid=True):
 
 
 def test_scores_fade_across_the_overlap():
-    lattice = Lattice(height=4, width=6, size=4, stride=2)
+    window_grid = WindowGrid(height=4, width=6, size=4, stride=2)
 
-    first, second = blend([constant(0, col_off=0), constant(1, col_off=2)], lattice)
+    first, second = blend([constant(0, col_off=0), constant(1, col_off=2)], window_grid)
 
     left, right = np.sin(np.pi * np.array([2.5, 0.5]) / 4) ** 2  # at column 2
     fade = right / (left + right)
@@ -69,9 +69,11 @@ def test_scores_fade_across_the_overlap():
 
 
 def test_a_window_that_is_not_valid_weighs_nothing():
-    lattice = Lattice(height=4, width=6, size=4, stride=2)
+    window_grid = WindowGrid(height=4, width=6, size=4, stride=2)
 
-    first, second = blend([constant(0.25, col_off=0), constant(1, col_off=2, valid=False)], lattice)
+    first, second = blend(
+        [constant(0.25, col_off=0), constant(1, col_off=2, valid=False)], window_grid
+    )
 
     assert (first.scores == 0.25).all()
     assert (second.scores[0, :, :2] == 0.25).all()
@@ -79,11 +81,11 @@ def test_a_window_that_is_not_valid_weighs_nothing():
 
 
 def test_scores_where_one_window_is_alone_are_passed_on_untouched():
-    lattice = Lattice(height=6, width=14, size=6, stride=4)
-    parts = list(cut(*random_map(6, 14), lattice))
+    window_grid = WindowGrid(height=6, width=14, size=6, stride=4)
+    parts = list(cut(*random_map(6, 14), window_grid))
     said = [part.scores[:, :, 2:4].copy() for part in parts]
 
-    cells = list(blend(parts, lattice))
+    cells = list(blend(parts, window_grid))
 
     assert [cell.window.col_off for cell in cells] == [0, 4, 8]
     assert [cell.window.width for cell in cells] == [4, 4, 6]
@@ -95,10 +97,10 @@ def test_scores_where_one_window_is_alone_are_passed_on_untouched():
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 def test_windows_of_a_map_blend_back_to_it(height, width, size, stride, overhang):
-    lattice = Lattice(height, width, size, stride, overhang=overhang)
+    window_grid = WindowGrid(height, width, size, stride, overhang=overhang)
     scores, valid = random_map(height, width, holes=0.3)
 
-    blended, found = paste(blend(cut(scores, valid, lattice), lattice), lattice)
+    blended, found = paste(blend(cut(scores, valid, window_grid), window_grid), window_grid)
 
     assert (found == valid).all()
     assert blended[:, valid] == pytest.approx(scores[:, valid], abs=1e-6)
@@ -108,14 +110,14 @@ def test_windows_of_a_map_blend_back_to_it(height, width, size, stride, overhang
 @pytest.mark.parametrize(("height", "width"), [(7, 23), (23, 5), (30, 17)])
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 def test_blending_in_strips_agrees_with_a_map_held_whole(height, width, size, stride):
-    lattice = Lattice(height, width, size, stride)
+    window_grid = WindowGrid(height, width, size, stride)
     rng = np.random.default_rng(1)
     parts = [
         part._replace(
             scores=rng.random(part.scores.shape, np.float32),
             valid=part.valid & (rng.random(part.valid.shape) > 0.4),
         )
-        for part in cut(*random_map(height, width), lattice)
+        for part in cut(*random_map(height, width), window_grid)
         if rng.random() > 0.2
     ]
     side = max(height, width, size)
@@ -131,7 +133,7 @@ def test_blending_in_strips_agrees_with_a_map_held_whole(height, width, size, st
         total[:, *part.window.slices] += part.scores * weights
         weight[part.window.slices] += weights
 
-    blended, found = paste(blend(parts, lattice), lattice)
+    blended, found = paste(blend(parts, window_grid), window_grid)
 
     total, weight = total[:, :height, :width], weight[:height, :width]
     assert (found == (weight > 0)).all()
@@ -156,22 +158,24 @@ def taper_in_sum(length, start, size, stride):
 @pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 def test_constant_scores_blend_to_that_constant_up_to_the_outermost_ring(size, stride, overhang):
-    lattice = Lattice(19, 22, size, stride, overhang=overhang)
+    window_grid = WindowGrid(19, 22, size, stride, overhang=overhang)
     scores = np.full((3, 19, 22), 0.7, np.float32)
 
-    blended, valid = paste(blend(cut(scores, np.ones((19, 22), bool), lattice), lattice), lattice)
+    blended, valid = paste(
+        blend(cut(scores, np.ones((19, 22), bool), window_grid), window_grid), window_grid
+    )
 
     assert valid.all()
     assert blended == pytest.approx(0.7, abs=1e-6)
 
 
 def test_what_is_said_beyond_the_edge_changes_nothing():
-    lattice = Lattice(height=4, width=4, size=6, stride=4, overhang=1)
+    window_grid = WindowGrid(height=4, width=4, size=6, stride=4, overhang=1)
     window = Window(row_off=-1, col_off=-1, height=6, width=6)
     scores, valid = np.full((1, 6, 6), 99, np.float32), np.zeros((6, 6), bool)
     scores[0, 1:5, 1:5], valid[1:5, 1:5] = np.arange(16).reshape(4, 4), True
 
-    [cell] = blend([WindowScores(window, scores, valid)], lattice)
+    [cell] = blend([WindowScores(window, scores, valid)], window_grid)
 
     assert cell.window == Window(row_off=0, col_off=0, height=4, width=4)
     assert cell.scores.tolist() == [np.arange(16).reshape(4, 4).tolist()]
@@ -179,14 +183,14 @@ def test_what_is_said_beyond_the_edge_changes_nothing():
 
 
 def test_a_hole_of_nodata_changes_no_neighbour():
-    lattice = Lattice(20, 20, 8, 3)
+    window_grid = WindowGrid(20, 20, 8, 3)
     scores, valid = random_map(20, 20)
     holed = valid.copy()
     holed[6:11, 4:15] = False
     garbage = np.where(holed, scores, np.float32(1e6))
 
-    whole, _ = paste(blend(cut(scores, valid, lattice), lattice), lattice)
-    around, found = paste(blend(cut(garbage, holed, lattice), lattice), lattice)
+    whole, _ = paste(blend(cut(scores, valid, window_grid), window_grid), window_grid)
+    around, found = paste(blend(cut(garbage, holed, window_grid), window_grid), window_grid)
 
     assert (found == holed).all()
     assert around[:, holed] == pytest.approx(whole[:, holed], abs=1e-6)
@@ -194,11 +198,11 @@ def test_a_hole_of_nodata_changes_no_neighbour():
 
 @pytest.mark.parametrize("kept", [[0], [-1], [7], [0, -1], range(3, 9), []])
 def test_skipped_windows_never_stop_the_stream(kept):
-    lattice = Lattice(26, 11, 6, 4)
-    parts = list(cut(*random_map(26, 11), lattice))
+    window_grid = WindowGrid(26, 11, 6, 4)
+    parts = list(cut(*random_map(26, 11), window_grid))
     chosen = sorted((parts[index] for index in kept), key=lambda part: part.window)
 
-    _, valid = paste(blend(chosen, lattice), lattice)
+    _, valid = paste(blend(chosen, window_grid), window_grid)
 
     covered = np.zeros((26, 11), bool)
     for part in chosen:
@@ -207,9 +211,9 @@ def test_skipped_windows_never_stop_the_stream(kept):
 
 
 def test_ground_without_any_window_is_left_out():
-    lattice = Lattice(4, 12, 4, 2)
+    window_grid = WindowGrid(4, 12, 4, 2)
 
-    cells = list(blend([constant(0.9, col_off=0), constant(0.9, col_off=8)], lattice))
+    cells = list(blend([constant(0.9, col_off=0), constant(0.9, col_off=8)], window_grid))
 
     assert [cell.window.col_off for cell in cells] == [0, 2, 8]
     assert classify(cells[1].scores, cells[1].valid).tolist() == [[0] * 2] * 4
@@ -217,25 +221,25 @@ def test_ground_without_any_window_is_left_out():
 
 
 def test_a_hole_between_windows_is_not_class_zero():
-    lattice = Lattice(4, 7, 4, 3)
+    window_grid = WindowGrid(4, 7, 4, 3)
     parts = [constant(0.9, col_off=0), constant(0.9, col_off=3, valid=False)]
 
-    cells = list(blend(parts, lattice))
+    cells = list(blend(parts, window_grid))
 
     classes = np.hstack([classify(cell.scores, cell.valid) for cell in cells])
     assert classes.tolist() == [[0] * 4 + [IGNORE] * 3] * 4
 
 
 def test_a_cell_leaves_as_soon_as_no_later_window_reaches_it():
-    lattice = Lattice(10, 8, 4, 2)
+    window_grid = WindowGrid(10, 8, 4, 2)
     taken = []
 
     def windows():
-        for part in cut(*random_map(10, 8), lattice):
+        for part in cut(*random_map(10, 8), window_grid):
             taken.append(part.window)
             yield part
 
-    for count, cell in enumerate(blend(windows(), lattice)):
+    for count, cell in enumerate(blend(windows(), window_grid)):
         assert taken[count].intersection(cell.window) == cell.window
         assert len(taken) <= count + 2  # one is looked at ahead
 
@@ -244,32 +248,35 @@ def test_a_cell_leaves_as_soon_as_no_later_window_reaches_it():
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 def test_cells_cover_the_raster_in_reading_order(height, width, size, stride, overhang):
-    lattice = Lattice(height, width, size, stride, overhang=overhang)
+    window_grid = WindowGrid(height, width, size, stride, overhang=overhang)
 
-    cells = [cell.window for cell in blend(cut(*random_map(height, width), lattice), lattice)]
+    cells = [
+        cell.window for cell in blend(cut(*random_map(height, width), window_grid), window_grid)
+    ]
 
     assert cells == sorted(cells)
     assert sum(cell.height * cell.width for cell in cells) == height * width
     if not overhang:  # cells of windows that hang over may lie outside
-        assert len(cells) == lattice.window_count(lattice.whole)
+        assert len(cells) == window_grid.window_count(window_grid.whole)
 
 
 @pytest.mark.parametrize("overhang", OVERHANGS)
 @pytest.mark.parametrize(("size", "stride"), SIZES_AND_STRIDES)
 @pytest.mark.parametrize("taper", ["hann", "ramp", "flat"])
 def test_any_region_comes_out_as_in_the_whole_to_the_bit(size, stride, taper, overhang):
-    lattice = Lattice(21, 19, size, stride, taper, overhang)
+    window_grid = WindowGrid(21, 19, size, stride, taper, overhang)
     rng = np.random.default_rng(5)
     said = {
-        window: rng.random((3, size, size), np.float32) for window in lattice.windows(lattice.whole)
+        window: rng.random((3, size, size), np.float32)
+        for window in window_grid.windows(window_grid.whole)
     }
     hidden = {window: rng.random((size, size)) > 0.2 for window in said}
 
     def parts(region):
-        for window in lattice.windows(region):
+        for window in window_grid.windows(region):
             yield WindowScores(window, said[window].copy(), hidden[window])
 
-    whole, valid = paste(blend(parts(lattice.whole), lattice), lattice)
+    whole, valid = paste(blend(parts(window_grid.whole), window_grid), window_grid)
     for _ in range(20):
         top, left = rng.integers(0, 21), rng.integers(0, 19)
         region = Window(
@@ -278,7 +285,7 @@ def test_any_region_comes_out_as_in_the_whole_to_the_bit(size, stride, taper, ov
             height=int(rng.integers(1, 22 - top)),
             width=int(rng.integers(1, 20 - left)),
         )
-        scores, found = paste(blend(parts(region), lattice, region), lattice, region)
+        scores, found = paste(blend(parts(region), window_grid, region), window_grid, region)
 
         assert (scores == whole[:, *region.slices]).all()
         assert (found == valid[region.slices]).all()
@@ -296,4 +303,4 @@ def test_windows_off_the_lattice_or_out_of_order_are_refused(offs):
     ]
 
     with pytest.raises(ValueError, match="is not on"):
-        list(blend(parts, Lattice(8, 8, 4, 4)))
+        list(blend(parts, WindowGrid(8, 8, 4, 4)))

@@ -7,7 +7,7 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.prediction.chunks import Pieces
+from geoseg.prediction.chunks import MapChunks
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window, blocks
@@ -21,15 +21,15 @@ def grid(height, width):
 
 
 def write(path, image, kind=None, *, rows=512):
-    """Write an array in pieces of some rows, and put them together."""
+    """Write an array in chunks of some rows, and put them together."""
     _, height, width = image.shape
     kind = kind or RasterFormat(bands=len(image), dtype=image.dtype.name)
     folder = path.with_name("pieces")
     folder.mkdir(exist_ok=True)
-    pieces = Pieces(folder, grid(height, width), {"layer": kind})
+    chunks = MapChunks(folder, grid(height, width), {"layer": kind})
     for window in blocks(height, width, rows=rows, cols=width):
-        pieces.write(window, {"layer": image[:, *window.slices]}, [1])
-    pieces.assemble("layer", path)
+        chunks.write(window, {"layer": image[:, *window.slices]}, [1])
+    chunks.assemble("layer", path)
     shutil.rmtree(folder)
     return path
 
@@ -130,28 +130,28 @@ def test_the_same_pixels_give_the_same_bytes_whatever_the_windows(tmp_path, dtyp
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_only_pieces_with_a_record_are_finished(tmp_path):
+def test_only_chunks_with_a_record_are_finished(tmp_path):
     window = Window(row_off=0, col_off=0, height=2, width=2)
     below = window.moved(2, 0)
     image = np.ones((1, 2, 2), np.uint8)
-    pieces = Pieces(tmp_path, grid(4, 2), {"layer": RasterFormat()})
-    pieces.write(window, {"layer": image}, [3, 1])
-    pieces.write(below, {"layer": image}, [4, 0])
+    chunks = MapChunks(tmp_path, grid(4, 2), {"layer": RasterFormat()})
+    chunks.write(window, {"layer": image}, [3, 1])
+    chunks.write(below, {"layer": image}, [4, 0])
     record = tmp_path / "piece_r000002_c000000.json"
 
     for damage in (lambda: record.write_text('{"win'), record.unlink):
         damage()
-        [(place, piece)] = Pieces(tmp_path, grid(4, 2), {}).finished.items()
-        assert (place, piece.counts) == (window, [3, 1])
+        [(place, chunk)] = MapChunks(tmp_path, grid(4, 2), {}).finished.items()
+        assert (place, chunk.counts) == (window, [3, 1])
 
 
 def test_what_no_piece_covers_has_no_data(tmp_path):
     kind = RasterFormat(nodata=255)
-    pieces = Pieces(tmp_path, grid(2, 4), {"layer": kind})
+    chunks = MapChunks(tmp_path, grid(2, 4), {"layer": kind})
     window = Window(row_off=0, col_off=2, height=2, width=2)
-    pieces.write(window, {"layer": np.full((1, 2, 2), 7, np.uint8)}, [])
+    chunks.write(window, {"layer": np.full((1, 2, 2), 7, np.uint8)}, [])
 
-    pieces.assemble("layer", tmp_path / "a.tif")
+    chunks.assemble("layer", tmp_path / "a.tif")
 
     with rasterio.open(tmp_path / "a.tif") as file:
         assert file.read(1).tolist() == [[255, 255, 7, 7]] * 2
@@ -165,10 +165,10 @@ def test_a_piece_without_data_is_the_same_as_one_full_of_nodata(tmp_path, kind):
     full = np.full((1, 3, 8), kind.nodata, kind.dtype)
     for name, image in (("blank", None), ("full", {"layer": full})):
         (tmp_path / name).mkdir()
-        pieces = Pieces(tmp_path / name, grid(6, 8), {"layer": kind})
-        pieces.write(above, {"layer": np.ones((1, 3, 8), kind.dtype)}, [24])
-        pieces.write(below, image, [0])
-        Pieces(tmp_path / name, grid(6, 8), {"layer": kind}).assemble(
+        chunks = MapChunks(tmp_path / name, grid(6, 8), {"layer": kind})
+        chunks.write(above, {"layer": np.ones((1, 3, 8), kind.dtype)}, [24])
+        chunks.write(below, image, [0])
+        MapChunks(tmp_path / name, grid(6, 8), {"layer": kind}).assemble(
             "layer", tmp_path / f"{name}.tif"
         )
 
@@ -178,10 +178,10 @@ def test_a_piece_without_data_is_the_same_as_one_full_of_nodata(tmp_path, kind):
 
 def test_a_picture_without_georeference_stays_one(tmp_path):
     nowhere = Grid(None, Affine.identity(), 2, 2)
-    pieces = Pieces(tmp_path, nowhere, {"layer": RasterFormat()})
-    pieces.write(nowhere.window, {"layer": np.ones((1, 2, 2), np.uint8)}, [])
+    chunks = MapChunks(tmp_path, nowhere, {"layer": RasterFormat()})
+    chunks.write(nowhere.window, {"layer": np.ones((1, 2, 2), np.uint8)}, [])
 
-    pieces.assemble("layer", tmp_path / "a.tif")
+    chunks.assemble("layer", tmp_path / "a.tif")
 
     with rasterio.open(tmp_path / "a.tif") as file:
         assert (file.crs, file.transform) == (None, Affine.identity())

@@ -18,7 +18,7 @@ from geoseg.prediction.blend import blend
 from geoseg.prediction.map_writer import MapOutputs, write_map
 from geoseg.prediction.mosaic import MosaicOptions, mosaic
 from geoseg.prediction.score import score
-from geoseg.prediction.window_grid import Lattice
+from geoseg.prediction.window_grid import WindowGrid
 from geoseg.prediction.window_scores import WindowLayout, keep_windows
 from geoseg.raster.reader import RasterReader
 
@@ -62,18 +62,18 @@ def windows(tmp_path, write_raster, legend):
         image[:, 3:5, 2:6] = np.nan
         image[:, 10:, 10:] = np.nan  # whole windows
         with RasterReader(write_raster("ortho.tif", image)) as ortho:
-            lattice = Lattice(height, width, size, stride, overhang=2)
+            window_grid = WindowGrid(height, width, size, stride, overhang=2)
             made_of = {"model": "m"}
             layout = WindowLayout(
-                grid=ortho.grid, lattice=lattice, legend=legend, provenance=made_of
+                grid=ortho.grid, window_grid=window_grid, legend=legend, provenance=made_of
             )
             (tmp_path / "windows").mkdir()
-            scored = score(ortho, softmax, lattice.windows(lattice.whole))
+            scored = score(ortho, softmax, window_grid.windows(window_grid.whole))
             parts = keep_windows(scored, tmp_path / "windows", layout)
             outputs = MapOutputs(
                 class_map=tmp_path / "direct/map.tif", scores=tmp_path / "direct/scores.tif"
             )
-            strips = blend(parts, lattice)
+            strips = blend(parts, window_grid)
             write_map(strips, ortho.grid, legend, outputs, provenance=made_of)
         return sorted((tmp_path / "windows").iterdir())
 

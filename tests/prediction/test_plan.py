@@ -38,20 +38,20 @@ def plan(write_raster, bundle):
     ],
 )
 def test_windows_are_as_large_as_divides_the_orthophoto_without_waste(plan, height, width, size):
-    lattice = plan(height, width).lattice
+    window_grid = plan(height, width).window_grid
 
-    assert (lattice.size, lattice.stride) == (size, size - size // 8)
+    assert (window_grid.size, window_grid.stride) == (size, size - size // 8)
 
 
 @pytest.mark.parametrize("length", [1, 31, 32, 33, 256, 480, 512, 513, 640, 1000, 1024, 1056, 3000])
 def test_windows_hang_over_the_edge_whatever_the_size_of_the_orthophoto(plan, length):
     for height, width in ((length, length), (length, 2000)):
-        lattice = plan(height, width).lattice
+        window_grid = plan(height, width).window_grid
 
-        for steps, side in ((lattice.rows, height), (lattice.cols, width)):
-            first, last = (steps(lattice.whole)[at].start for at in (0, -1))
-            assert -first >= lattice.overhang > 0
-            assert last + lattice.size - side >= lattice.overhang
+        for steps, side in ((window_grid.rows, height), (window_grid.cols, width)):
+            first, last = (steps(window_grid.whole)[at].start for at in (0, -1))
+            assert -first >= window_grid.overhang > 0
+            assert last + window_grid.size - side >= window_grid.overhang
 
 
 def test_windows_of_a_size_that_the_user_has_chosen_are_no_more_for_hanging_over(plan):
@@ -67,7 +67,7 @@ def test_windows_are_never_smaller_than_training_patches(write_raster, bundle):
     ortho = write_raster("ortho.tif", random_image(600, 600))
     large = replace(bundle, patch_size=2048)
 
-    assert plan_map(ortho, large, PredictOptions()).lattice.size == 2048
+    assert plan_map(ortho, large, PredictOptions()).window_grid.size == 2048
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_windows_that_leave_gaps_or_do_not_move_are_refused(plan, steps, reason)
 
 
 def test_windows_are_large_enough_for_the_overlap(plan):
-    lattice = plan(1500, 4, overlap=900).lattice
+    window_grid = plan(1500, 4, overlap=900).window_grid
 
-    assert (lattice.size, lattice.stride) == (1056, 156)
+    assert (window_grid.size, window_grid.stride) == (1056, 156)
 
 
 def test_a_batch_has_no_more_windows_than_the_map_has(plan):

@@ -18,7 +18,7 @@ from geoseg.prediction.predict import plan_map
 from geoseg.prediction.scores import decode_scores
 from geoseg.raster.reader import ReadOptions
 
-SIZES = [(1, 1), (1, 23), (7, 5), (8, 8), (8, 9), (9, 7), (23, 31)]
+WINDOW_SIZES_PX = [(1, 1), (1, 23), (7, 5), (8, 8), (8, 9), (9, 7), (23, 31)]
 
 
 def starts(length, size, stride):
@@ -50,7 +50,7 @@ def accumulated(image, segmenter, size, stride):
     return mean[:, size : size + height, size : size + width], valid
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(("height", "width"), WINDOW_SIZES_PX)
 @pytest.mark.parametrize(("size", "stride"), [(8, 6), (8, 3), (5, 5), (40, 30)])
 def test_a_rule_for_pixels_gives_its_classes_whatever_the_windows(
     write_raster, predict, tmp_path, height, width, size, stride, read
@@ -67,7 +67,7 @@ def test_a_rule_for_pixels_gives_its_classes_whatever_the_windows(
     assert sum(report.class_pixels.values()) == np.count_nonzero(~hole)
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(("height", "width"), WINDOW_SIZES_PX)
 @pytest.mark.parametrize("stride", [3, 8])
 def test_scores_are_those_of_an_accumulator_over_the_whole_map(
     write_raster, predict, tmp_path, height, width, stride, read
@@ -88,7 +88,7 @@ def test_scores_are_those_of_an_accumulator_over_the_whole_map(
     assert (classes[~valid] == 255).all()
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(("height", "width"), WINDOW_SIZES_PX)
 def test_kept_windows_give_the_map_to_the_byte(write_raster, predict, tmp_path, height, width):
     image = random_image(height, width, holes=0.2)
     ortho = write_raster("ortho.tif", image, nodata=0)
@@ -158,7 +158,7 @@ def test_a_plan_counts_the_windows_that_will_be_scored(write_raster, predict, bu
     plan = plan_map(ortho, bundle, PredictOptions(patch_size=8, stride=6))
     predict(ortho, counting)
 
-    assert (plan.lattice.size, plan.lattice.stride) == (8, 6)
+    assert (plan.window_grid.size, plan.window_grid.stride) == (8, 6)
     assert plan.windows == len(seen) == 4 * 5
     assert plan.pixels == 23 * 31
     assert plan.memory > 4 * 2 * 31 * 4  # the overlap of a row of windows of three classes
@@ -182,7 +182,7 @@ def test_resample_takes_windows_of_as_much_ground_as_the_models(
     plan = plan_map(ortho, bundle, PredictOptions(patch_size=8, stride=6, resample=True))
     predict(ortho, watching, resample=True)
 
-    assert (plan.lattice.size, plan.lattice.stride) == (size, stride)
+    assert (plan.window_grid.size, plan.window_grid.stride) == (size, stride)
     assert shapes == {(size, size)}
     assert (read(tmp_path / "out/map.tif") == VALUES[image.argmax(axis=0)]).all()
 

@@ -64,7 +64,7 @@ def failing():
 
 @pytest.fixture
 def tall(write_raster):
-    """Three pieces of a map, one above the other."""
+    """Three chunks of a map, one above the other."""
     return write_raster("ortho.tif", random_image(1300, 24, holes=0.1), nodata=0)
 
 
@@ -231,9 +231,9 @@ def test_a_prediction_killed_at_any_moment_goes_on_to_the_same_bytes(write_raste
         return int(launcher.stdout.readline()) == 0
 
     start()
-    begun = time.perf_counter()
+    on_start = time.perf_counter()
     assert ends_well()
-    takes = time.perf_counter() - begun
+    takes = time.perf_counter() - on_start
     whole = [(tmp_path / name).read_bytes() for name in finals]
     draw = random.Random(0)  # noqa: S311 no secret
     for name in finals:

@@ -7,7 +7,7 @@ import pytest
 from geoseg.errors import BundleError, RasterError
 from geoseg.prediction.blend import blend
 from geoseg.prediction.score import score
-from geoseg.prediction.window_grid import Lattice
+from geoseg.prediction.window_grid import WindowGrid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window, sliding_windows
 
@@ -35,19 +35,19 @@ def random_ortho(height, width, holes=0.2):
     return image
 
 
-def windows_of(lattice):
-    return lattice.windows(lattice.whole)
+def windows_of(window_grid):
+    return window_grid.windows(window_grid.whole)
 
 
 def whole_map(path, segmenter, stride, *, overhang=0, **options):
-    """All cells of a map in one piece; 0 where nothing counts."""
+    """All cells of a map in one chunk; 0 where nothing counts."""
     with RasterReader(path) as ortho:
         height, width = ortho.grid.height, ortho.grid.width
-        lattice = Lattice(height, width, SIZE, stride, overhang=overhang)
-        parts = score(ortho, segmenter, windows_of(lattice), **options)
+        window_grid = WindowGrid(height, width, SIZE, stride, overhang=overhang)
+        parts = score(ortho, segmenter, windows_of(window_grid), **options)
         shape = ortho.grid.height, ortho.grid.width
         scores, valid = np.zeros((3, *shape), np.float32), np.zeros(shape, bool)
-        for cell in blend(parts, lattice):
+        for cell in blend(parts, window_grid):
             where = cell.window.slices
             scores[(slice(len(cell.scores)), *where)] = np.where(cell.valid, cell.scores, 0)
             valid[where] = cell.valid
@@ -60,7 +60,7 @@ def test_windows_come_in_reading_order_with_the_pixels_that_count(write_raster):
     path = write_raster("ortho.tif", image, nodata=0)
 
     with RasterReader(path) as ortho:
-        parts = list(score(ortho, its_input, windows_of(Lattice(4, 4, 2, 2))))
+        parts = list(score(ortho, its_input, windows_of(WindowGrid(4, 4, 2, 2))))
 
     assert [(part.window.row_off, part.window.col_off) for part in parts] == [
         (0, 0),
@@ -82,7 +82,7 @@ def test_the_segmenter_sees_floats_with_nan_where_there_is_no_data(write_raster)
         return its_input(images)
 
     with RasterReader(path) as ortho:
-        list(score(ortho, look, windows_of(Lattice(2, 2, 2, 2))))
+        list(score(ortho, look, windows_of(WindowGrid(2, 2, 2, 2))))
 
     [images] = seen
     assert images.dtype == np.float32
@@ -107,7 +107,7 @@ def test_an_orthophoto_that_scores_itself_comes_back(write_raster, height, width
 def test_windows_beyond_the_edge_show_reflected_ground_that_does_not_count(write_raster):
     path = write_raster("o.tif", np.array([[1, 2, 3]], np.uint8))
     with RasterReader(path) as ortho:
-        [part] = score(ortho, its_input, windows_of(Lattice(1, 3, 5, 4, overhang=1)))
+        [part] = score(ortho, its_input, windows_of(WindowGrid(1, 3, 5, 4, overhang=1)))
 
     assert (part.window.row_off, part.window.col_off) == (-2, -1)
     assert part.scores[0, 2].tolist() == [1, 1, 2, 3, 3]
@@ -191,7 +191,7 @@ def test_windows_stay_in_order_however_many_calls_run_at_a_time(write_raster, st
 
     with RasterReader(path) as ortho:
         parts = list(
-            score(ortho, slow_at_first, windows_of(Lattice(40, 40, 8, 8)), streams=streams)
+            score(ortho, slow_at_first, windows_of(WindowGrid(40, 40, 8, 8)), streams=streams)
         )
 
     assert [part.window for part in parts] == sorted(part.window for part in parts)
@@ -214,7 +214,7 @@ def test_windows_off_the_ground_are_not_read(write_raster):
                 return ortho.read_floats(window)
 
         parts = list(
-            score(Watched(), its_input, windows_of(Lattice(16, 16, 8, 8)), ground=Corner())
+            score(Watched(), its_input, windows_of(WindowGrid(16, 16, 8, 8)), ground=Corner())
         )
 
     assert [part.window for part in parts] == seen
@@ -229,7 +229,7 @@ def test_windows_without_data_are_skipped_and_change_nothing_elsewhere(write_ras
     with RasterReader(holed) as ortho:
         scored = [
             part.window.col_off
-            for part in score(ortho, its_input, windows_of(Lattice(8, 40, 8, 8)))
+            for part in score(ortho, its_input, windows_of(WindowGrid(8, 40, 8, 8)))
         ]
 
     scores, valid = whole_map(holed, of_its_mean, 8)
@@ -255,7 +255,7 @@ def test_an_orthophoto_without_data_gives_nothing(write_raster):
     path = write_raster("empty.tif", np.zeros((3, 9, 9), np.uint8), nodata=0)
 
     with RasterReader(path) as ortho:
-        assert list(score(ortho, its_input, windows_of(Lattice(9, 9, 4, 4)))) == []
+        assert list(score(ortho, its_input, windows_of(WindowGrid(9, 9, 4, 4)))) == []
 
 
 def test_a_damaged_orthophoto_says_where(write_raster):
@@ -263,13 +263,13 @@ def test_a_damaged_orthophoto_says_where(write_raster):
     path.write_bytes(path.read_bytes()[:-5000])
 
     with RasterReader(path) as ortho, pytest.raises(RasterError, match=r"o\.tif: cannot be read"):
-        list(score(ortho, its_input, windows_of(Lattice(64, 64, 16, 16))))
+        list(score(ortho, its_input, windows_of(WindowGrid(64, 64, 16, 16))))
 
 
 def test_the_reading_thread_ends_when_the_stream_is_closed(write_raster):
     before = threading.active_count()
     with RasterReader(write_raster("o.tif", random_ortho(64, 64))) as ortho:
-        parts = score(ortho, its_input, windows_of(Lattice(64, 64, 8, 8)), batch_size=1)
+        parts = score(ortho, its_input, windows_of(WindowGrid(64, 64, 8, 8)), batch_size=1)
         first = next(parts)
         parts.close()
 
@@ -292,7 +292,7 @@ def test_scores_that_are_not_finite_stop_with_the_place_and_the_values_there(wri
         RasterReader(path) as ortho,
         pytest.raises(BundleError, match=r"not finite .* row 8, column 0, .* to 9:"),
     ):
-        list(score(ortho, overflows, windows_of(Lattice(16, 16, 8, 8)), batch_size=3))
+        list(score(ortho, overflows, windows_of(WindowGrid(16, 16, 8, 8)), batch_size=3))
 
 
 def test_a_failure_of_the_segmenter_ends_the_stream(write_raster):
@@ -302,6 +302,6 @@ def test_a_failure_of_the_segmenter_ends_the_stream(write_raster):
     before = threading.active_count()
     path = write_raster("o.tif", random_ortho(64, 64))
     with RasterReader(path) as ortho, pytest.raises(MemoryError):
-        list(score(ortho, fail, windows_of(Lattice(64, 64, 8, 8))))
+        list(score(ortho, fail, windows_of(WindowGrid(64, 64, 8, 8))))
 
     assert threading.active_count() == before

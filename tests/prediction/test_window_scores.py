@@ -10,7 +10,7 @@ from geoseg.errors import InputError, OutputError, RasterError
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.prediction.blend import WindowScores
-from geoseg.prediction.window_grid import Lattice
+from geoseg.prediction.window_grid import WindowGrid
 from geoseg.prediction.window_scores import (
     WindowLayout,
     keep_windows,
@@ -28,16 +28,16 @@ NORTH_UP = Affine(0.1, 0, 500_000.05, 0, -0.1, 5_700_000)
 
 def layout_of(height=9, width=11, *, crs=UTM, transform=NORTH_UP, **made_of):
     grid = Grid(crs, transform, height, width)
-    lattice = Lattice(height, width, 4, 3)
-    return WindowLayout(grid=grid, lattice=lattice, legend=LEGEND, provenance=made_of)
+    window_grid = WindowGrid(height, width, 4, 3)
+    return WindowLayout(grid=grid, window_grid=window_grid, legend=LEGEND, provenance=made_of)
 
 
 def random_windows(layout):
     """Scores of every window; a fifth of the pixels does not count."""
-    lattice = layout.lattice
+    window_grid = layout.window_grid
     rng = np.random.default_rng(0)
-    square = lattice.size, lattice.size
-    for window in lattice.windows(lattice.whole):
+    square = window_grid.size, window_grid.size
+    for window in window_grid.windows(window_grid.whole):
         valid = rng.random(square) < 0.8
         yield WindowScores(window, rng.random((2, *square), np.float32) * valid, valid)
 

@@ -21,7 +21,7 @@ def table(*places, source=0):
     ]
 
 
-def lattice(rows, cols):
+def window_grid(rows, cols):
     return [(row, col) for row in rows for col in cols]
 
 
@@ -46,7 +46,7 @@ def square(rows, cols):
 
 
 def test_a_window_moves_half_the_way_to_its_neighbours():
-    seen = windows(table(*lattice((0, 4, 8), (0, 4, 8))))
+    seen = windows(table(*window_grid((0, 4, 8), (0, 4, 8))))
 
     assert seen[4] == square(range(-2, 3), range(-2, 3))
     assert seen[0] == square(range(3), range(3))  # the edge of the raster, or of the split
@@ -77,7 +77,7 @@ def test_around_a_corner_it_moves_straight():
 @pytest.mark.parametrize("stride", [3, 8])
 def test_no_window_leaves_the_ground_of_its_split(stride):
     rng = np.random.default_rng(stride)
-    places = lattice(range(0, 60, stride), range(0, 60, stride))
+    places = window_grid(range(0, 60, stride), range(0, 60, stride))
     own = table(*[place for place in places if rng.random() < 0.7])
     ground = np.zeros((80, 80), bool)
     for patch in own:
