@@ -1,4 +1,4 @@
-"""What a user names on the command line becomes a list of files."""
+"""Paths: globs, GDAL names, pairing by name, and files that must not be opened."""
 
 import os
 import re
@@ -17,44 +17,43 @@ from rasterio.errors import RasterioError
 from geoseg.errors import InputError, RasterError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
-"""What is taken from a folder of orthophotos."""
+"""Suffixes of rasters in a folder of orthophotos."""
 
 WRITABLE_VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
-"""What vectors of our own are written as."""
+"""Suffixes of vector files that can be written."""
 
 PARQUET = (".parquet", ".geoparquet")
-"""Vectors that cannot be read, and are told apart from rasters."""
+"""Suffixes of vector files that GDAL here cannot read."""
 
 VECTOR_SUFFIXES = (
     *WRITABLE_VECTORS,
     *(".geojsonl", ".geojsons", *PARQUET, ".gdb", ".tab", ".mif", ".shz"),
     *(".kmz", ".sqlite", ".dxf"),
 )
-"""What is taken for polygons rather than a raster."""
+"""Suffixes of polygons rather than rasters."""
 
 ZIPPED_VECTORS = (".gdb.zip", ".shp.zip")
-"""Archives that are read as polygons."""
+"""Endings of zipped polygons."""
 
 GDAL_NAME = re.compile(r"(/vsi\w+/|[a-zA-Z][\w+]+:)")
-"""How names begin that only GDAL knows: of subdatasets, archives and servers. C: is a drive."""
+"""Prefixes of GDAL names: subdatasets, archives and servers. C: is a drive."""
 
 COLLAPSED_URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!/)")
-"""Beginnings of addresses that pathlib has taken a slash from."""
+"""URL prefixes that have lost a slash to pathlib."""
 
 URL_START = re.compile(r"\w://")
-"""What an address begins with."""
+"""Prefix of a URL."""
 
 
 def is_gdal_name(path: Path) -> bool:
-    """Whether a path is no file of this machine, but a name that GDAL knows."""
+    """Whether a path is a GDAL name instead of a local file."""
     return bool(GDAL_NAME.match(path.as_posix())) and not path.exists()
 
 
 def gdal_name(path: Path) -> str:
-    """A path as GDAL is to be told of it.
+    """The name by which GDAL opens a path.
 
-    pathlib makes one slash of two, which stand in addresses, before absolute paths in archives
-    and in HDF5 groups.
+    pathlib collapses the double slashes of URLs, of absolute paths in archives and of HDF5 groups.
 
     >>> gdal_name(Path("http://host//a.tif")), gdal_name(Path("/vsicurl/https://host/a.tif"))
     ('http://host/a.tif', '/vsicurl/https://host/a.tif')
@@ -71,7 +70,7 @@ def gdal_name(path: Path) -> str:
 
 
 def lasting_name(path: Path) -> str:
-    """A name that GDAL knows, which says the same in whatever folder: its file is absolute."""
+    """A GDAL name with an absolute file, which holds in any working folder."""
     return "".join(
         part
         if file is None or part.startswith(("/", "\\"))
@@ -81,22 +80,22 @@ def lasting_name(path: Path) -> str:
 
 
 def files_in(path: Path) -> list[Path]:
-    """The files of this machine that a name which only GDAL knows reads from; none of others."""
+    """Local files that a GDAL name reads from; none for plain paths."""
     return [file for _, file in _parts(path) if file is not None] if is_gdal_name(path) else []
 
 
 def _parts(path: Path) -> Iterator[tuple[str, Path | None]]:
-    """A name that GDAL knows in parts, and the file that each of them is or lies in."""
+    """Parts of a GDAL name, each with the file that it is or lies in."""
     for part in re.split(r"([\":]|/vsi\w+/)", gdal_name(path)):
         around = (Path(part), *Path(part).parents)
         yield part, next((each for each in around if each.is_file()), None)
 
 
 def absolute_name(name: str, folder: Path) -> Path:
-    """The path that a record in a folder means, or the name that only GDAL knows.
+    """The path, or GDAL name, that a record in a folder refers to.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not a path.
     """
     if not isinstance(name, str) or "\0" in name:
         raise TypeError(f"{name!r:.60} is no path")
@@ -106,7 +105,7 @@ def absolute_name(name: str, folder: Path) -> Path:
 
 
 def _with_archive(text: str) -> str:
-    """The name of a file in an archive, whose path is absolute if there is such a file."""
+    """The GDAL name of a file in an archive, made absolute if only that exists."""
     found = re.match(
         r"(/vsi\w+/)(?!vsi)(.*?\.(?:zip|tar|tgz|gz|kmz|7z|rar)\b)", text, re.IGNORECASE
     )
@@ -116,11 +115,10 @@ def _with_archive(text: str) -> str:
 
 
 def find_rasters(named: Sequence[Path]) -> list[Path]:
-    """Rasters of the paths, folders and globs that a user names, in the order named.
+    """Rasters of paths, folders and globs, in the order named and without repetitions.
 
-    A folder gives its rasters sorted by name, a pattern with ``*``, ``?`` or ``[`` what
-    matches (``**`` goes into folders; needed where no shell expands it). What is named
-    twice counts once.
+    A folder gives its rasters sorted by name; a pattern with ``*``, ``?`` or ``[`` its matches
+    (``**`` descends into folders).
 
     Raises:
         InputError: If a path names nothing, or a name is not UTF-8.
@@ -129,7 +127,7 @@ def find_rasters(named: Sequence[Path]) -> list[Path]:
 
 
 def find_references(named: Sequence[Path]) -> list[Path]:
-    """References, rasters or polygons, as `find_rasters` finds them; a repetition counts.
+    """References, rasters or polygons, as in `find_rasters`, with repetitions.
 
     Raises:
         InputError: If a path names nothing, or a name is not UTF-8.
@@ -138,7 +136,7 @@ def find_references(named: Sequence[Path]) -> list[Path]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each file, from its stem and as many of its folders as it takes.
+    """Short unique names of files: the stem, and as many parent folders as needed.
 
     >>> unique_names([Path("a/x.tif"), Path("b/x.tif"), Path("b/y.tif")])
     ['a_x', 'b_x', 'b_y']
@@ -152,17 +150,17 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _as_file(path: Path) -> Path:
-    """A path that files can be called after."""
+    """A path from which file names can be made."""
     if not is_gdal_name(path):
         return path
     return Path(re.sub(r"[^\w-]+", "_", path.as_posix()).strip("_"))
 
 
 def check_name(path: Path) -> None:
-    """See that GDAL, which takes UTF-8 only, can be told of a file.
+    """Refuse a name that is not UTF-8, which GDAL requires.
 
     Raises:
-        InputError: If its name cannot be written so.
+        InputError: If it is not.
     """
     try:
         str(path).encode()
@@ -171,14 +169,14 @@ def check_name(path: Path) -> None:
 
 
 def check_component(name: object, where: Path) -> str:
-    """See that a name that a file gives is one part of a path, and so leads nowhere else.
+    """Check that a name in a file is a single path component, so that it leads nowhere else.
 
     Args:
-        name: As it stands in the file.
+        name: Name as found in the file.
         where: The file, for the message.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If it is not.
     """
     if isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name:
         path = Path(name)
@@ -191,10 +189,10 @@ def check_component(name: object, where: Path) -> str:
 
 
 def refuse_links_out(path: Path) -> None:
-    """See that a file of a folder lies in that folder, before its content is passed on.
+    """Refuse a file that links out of its folder, before its content is passed on.
 
     Raises:
-        InputError: If it is a link to what lies elsewhere.
+        InputError: If it does.
     """
     if path.resolve().parent != path.parent.resolve():
         raise InputError(
@@ -228,12 +226,12 @@ def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
 def match_by_order(
     rasters: Sequence[Path], references: Sequence[Path], *, kind: str = "reference"
 ) -> list[Path]:
-    """The reference of each raster: the first of the first, and so on; one may serve all.
+    """Pair references with rasters by order; a single reference serves all.
 
     Args:
-        rasters: Each of them has one.
-        references: What there is.
-        kind: What they are, for messages.
+        rasters: The rasters.
+        references: As many references, or one.
+        kind: Name of the references in messages.
 
     Raises:
         InputError: If the numbers differ.
@@ -251,14 +249,14 @@ def match_by_order(
 def match_by_name(
     rasters: Sequence[Path], references: Sequence[Path], *, kind: str = "reference"
 ) -> list[Path]:
-    """The reference of each raster: the one with its name, or one that begins or ends with it.
+    """Pair references with rasters by name: equal names, or one a prefix or suffix of the other.
 
-    Of several with that name, the one whose folders have most in common.
+    Of several with that name, the one with most parent folders in common counts.
 
     Args:
-        rasters: Each of them has one.
-        references: What there is.
-        kind: What they are, for messages.
+        rasters: The rasters.
+        references: Candidates.
+        kind: Name of the references in messages.
 
     Raises:
         InputError: If a raster has no reference, or several that fit equally.
@@ -279,9 +277,9 @@ def _best_match(raster: Path, references: Sequence[Path], kind: str) -> Path:
 
 
 def _fits(reference: str, raster: str) -> bool:
-    """Whether one name is the other with something before or after it.
+    """Whether one name is a prefix or suffix of the other.
 
-    Numbers stay whole: ``tile_1`` is no part of ``tile_10_mask``.
+    Numbers stay whole: ``tile_1`` is no prefix of ``tile_10_mask``.
     """
     long, short = sorted((reference, raster), key=len, reverse=True)
     edge = r"(?!(?<=\d)\d)"
@@ -303,23 +301,23 @@ SELF_CONTAINED = {
     *("GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG", "WEBP", "GIF", "BMP", "HFA", "GPKG", "netCDF"),
     *("HDF5", "HDF5Image", "GRIB", "AAIGrid", "MEM", "SNAP_TIFF", "USGSDEM", "SRTMHGT", "DTED"),
 }
-"""Formats of GDAL that hold their own pixels; the files beside them do not say where others are."""
+"""GDAL formats that hold their own pixels and refer to no other files."""
 
 SERVICE_HEAD = re.compile(rb"<(GDAL_WMS|GDAL_WMTS|WCS_GDAL|OGRWFSDataSource|OGRVRTDataSource)")
-"""How their descriptions begin."""
+"""First elements of descriptions of network services."""
 
 INLINE_VRT_PREFIXES = ("<", "vrt:")
-"""Beginnings of names that are virtual rasters themselves: their text, or a view of a raster."""
+"""Prefixes of names that are virtual rasters themselves: XML, or a view of a raster."""
 
 HEAD_BYTES = 1024
-"""Bytes at the beginning by which GDAL knows a format."""
+"""Bytes of the header by which GDAL identifies a format."""
 
 MAX_VRT_DEPTH = 16
-"""Virtual rasters within each other."""
+"""Nesting depth of virtual rasters."""
 
 
 def refuse_special_file(path: Path) -> None:
-    """A pipe would be waited for, and a device has no end.
+    """Refuse pipes, sockets and devices, which would block or never end.
 
     Raises:
         InputError: If the path is one.
@@ -331,25 +329,25 @@ def refuse_special_file(path: Path) -> None:
 
 
 def service_of(path: Path) -> str | None:
-    """What service on the network a file describes; None: none."""
+    """The network service that a file describes, or None."""
     found = SERVICE_HEAD.search(_head(path))
     return found[1].decode() if found else None
 
 
 def refuse_foreign_pixels(dataset: Any, path: Path, *, depth: int = 0) -> None:
-    """See that the bytes of a raster that says where they are lie in its own folder.
+    """Refuse a raster whose raw bytes lie outside its own folder.
 
-    GDAL reads the raw bands of a virtual raster, and the pixels of formats with a label in text,
-    from any file that is named; a map of them would show what the file holds. Virtual rasters
-    may name other rasters anywhere: what is no picture is not shown by them.
+    GDAL reads raw bands of virtual rasters, and pixels of formats with a text header, from any file
+    that they name; a map would disclose its content. Virtual rasters may refer to other rasters
+    anywhere, as these hold nothing but images.
 
     Args:
-        dataset: Open.
-        path: What it is called.
-        depth: How many virtual rasters lead to it.
+        dataset: The open dataset.
+        path: Its name for messages.
+        depth: Number of virtual rasters that lead to it.
 
     Raises:
-        RasterError: If they lie elsewhere.
+        RasterError: If the bytes lie elsewhere.
         InputError: If a source is a pipe or device.
     """
     if dataset.driver in SELF_CONTAINED:
@@ -384,14 +382,14 @@ def _refuse_outside(own: Path, others: list[str], path: Path) -> None:
 
 
 def _may_lead_on(name: str) -> bool:
-    """Whether a source of a virtual raster may be one itself, or a label in text."""
+    """Whether a source of a virtual raster may be one itself, or have a text header."""
     return name.lstrip().startswith(INLINE_VRT_PREFIXES) or b"\0" not in (
         _head(Path(name)) or b"\0"
     )
 
 
 def _named_in(record: str) -> list[str]:
-    """The sources of a virtual raster that are no files, and those of its algorithms."""
+    """Sources of a virtual raster that are virtual rasters in XML, or named by its algorithms."""
     with suppress(ET.ParseError):
         elements = ET.fromstring(record).iter()  # noqa: S314 written by GDAL itself
         return [
@@ -415,7 +413,7 @@ def _head(path: Path) -> bytes:
 
 
 def _of_mrf(path: Path) -> list[str]:
-    """The files that a record of the MRF format names; GDAL does not tell them."""
+    """Files named by an MRF header, which GDAL does not list."""
     try:
         elements: Iterator[Any] = ET.parse(path).iter()  # noqa: S314 no network, limited
         return [

@@ -1,4 +1,4 @@
-"""Points on a raster's grid: samples, written and read; polygons are read too."""
+"""Samples on a raster's grid: points, plots (polygons) and windows, in vector files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from geoseg.raster.vector import read_layer, write_layer
 from geoseg.raster.window import Window
 
 WINDOWS_LAYER = "windows"
-"""Name of the layer that is written."""
+"""Layer name of windows."""
 
 
 def write_outlines(
@@ -35,10 +35,10 @@ def write_outlines(
 
     Args:
         path: GeoPackage to write.
-        places: Each window and the grid that it lies on.
-        columns: What is known of each.
+        places: Windows, each with its grid.
+        columns: Attributes of the windows.
         overwrite: Whether to replace an existing file.
-        style: How QGIS is to show them.
+        style: QGIS style (QML).
 
     Raises:
         OutputError: If the file cannot be written.
@@ -61,22 +61,22 @@ def _wkt(grid: Grid) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Plots:
-    """Polygons and their columns."""
+    """Plots: polygons and their attributes."""
 
     shapes: NDArray[Any]
     """(n,) geometries in the grid's CRS."""
 
     columns: Mapping[str, Sequence[Any]]
-    """Values of each column, None where there is none."""
+    """Values of each attribute, None where missing."""
 
     grid: Grid
-    """Of the raster."""
+    """Grid of the raster."""
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def window(self, number: int) -> Window | None:
-        """The pixels around a plot; None if it lies beside the raster."""
+        """The window around a plot; None outside the raster."""
         around = self.grid.window_around(shapely.bounds(self.shapes[number]))
         return around.clip(self.grid.height, self.grid.width)
 
@@ -84,10 +84,9 @@ class Plots:
         """(height, width) bool, True for the pixels of a plot.
 
         Args:
-            number: Which plot.
-            window: Inside the raster.
-            touched: Whether these are the pixels that it touches, and not only those whose
-                centre it covers.
+            number: Index of the plot.
+            window: Window inside the raster.
+            touched: All pixels that it touches instead of those whose centre it covers.
         """
         inside: NDArray[np.uint8] = rasterize(
             [self.shapes[number]],
@@ -100,23 +99,23 @@ class Plots:
 
 
 MAX_PIXEL_INDEX = 2**40
-"""A pixel that no raster has."""
+"""Largest pixel index, for points far outside."""
 
 POINTS_LAYER = "points"
-"""Name of the layer that is written."""
+"""Layer name of points."""
 
 
 class Points(NamedTuple):
-    """Points and their columns."""
+    """Points and their attributes."""
 
     rows: NDArray[np.int64]
-    """(n,) row of the pixel that each lies in; it may be outside the raster."""
+    """(n,) row of the pixel of each point, perhaps outside the raster."""
 
     cols: NDArray[np.int64]
-    """(n,) column of the pixel."""
+    """(n,) column of the pixel of each point."""
 
     columns: Mapping[str, Sequence[Any]]
-    """Values of each column, None where there is none."""
+    """Values of each attribute, None where missing."""
 
 
 def write_points(
@@ -125,11 +124,11 @@ def write_points(
     """Write points at the centres of their pixels.
 
     Args:
-        path: To write, a GeoPackage or what else its suffix says.
-        points: Where they are and what is known of them.
-        grid: The raster's.
+        path: File to write; its suffix gives the format.
+        points: Points and attributes.
+        grid: Grid of the raster.
         overwrite: Whether to replace an existing file.
-        style: How QGIS is to show them.
+        style: QGIS style (QML).
 
     Raises:
         OutputError: If the file cannot be written, or its suffix means no vector format.
@@ -148,7 +147,7 @@ def write_points(
 
 
 def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points | Plots:
-    """The points or polygons of a layer, on a raster's grid.
+    """Points or polygons of a layer, on a raster's grid.
 
     Raises:
         VectorError: If the file cannot be read, holds neither or both, or has several layers
@@ -176,6 +175,6 @@ def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points |
 
 
 def _apply(transform: Affine, first: NDArray[Any], second: NDArray[Any]) -> Any:
-    """A transform of many points: from columns and rows to x and y, or back."""
+    """Apply an affine transform to arrays of columns and rows, or of x and y."""
     a, b, c, d, e, f = transform[:6]
     return a * first + b * second + c, d * first + e * second + f

@@ -1,8 +1,4 @@
-"""Polygons: read, brought into a raster's CRS, and burnt into windows of its grid.
-
-geopandas is imported where a file is read or written: it takes longer than all else together, and
-commands that are given rasters alone never need it.
-"""
+"""Polygons reprojected to a raster's CRS and burnt into windows of its grid."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -26,27 +22,27 @@ Numbers = NDArray[np.int64]
 
 
 class Labels(NamedTuple):
-    """The objects of a strip."""
+    """Objects of a window."""
 
     local: NDArray[Any]
-    """(height, width) which object of the strip; 0 where there is none."""
+    """(height, width) index of the object in the window; 0 where there is none."""
 
     numbers: Numbers
-    """(objects + 1,) the number in all strips that each of these has; 0 for 0."""
+    """(objects + 1,) global number of each index; 0 for 0."""
 
 
 CLIP_MARGIN_SHARE = 0.05
-"""What is cut off lies this far beyond a raster at least, as a share of its circumference."""
+"""Margin around a raster beyond which polygons are clipped, as a share of its perimeter."""
 
 MAX_LENGTH_RATIO = 20
-"""Polygons longer than so many circumferences of the raster are cut before they are moved."""
+"""Polygons longer than this many perimeters of the raster are clipped before reprojection."""
 
 
 class NumberedPolygons:
-    """Polygons that read like a raster of their numbers, from 1.
+    """Polygons read as a raster of their numbers, from 1.
 
-    A pixel belongs to a polygon that covers its centre, of several to the smallest. The parts
-    of a multi-polygon are polygons of their own.
+    A pixel belongs to the smallest polygon that covers its centre. Parts of a multi-polygon count
+    as polygons.
     """
 
     def __init__(self, polygons: Any, grid: Grid) -> None:
@@ -63,7 +59,7 @@ class NumberedPolygons:
 
     @property
     def on_grid(self) -> int:
-        """How many polygons lie on the raster."""
+        """Number of polygons on the raster."""
         return len(self._touching(self._grid))
 
     def read(self, window: Window) -> Labels:
@@ -82,18 +78,18 @@ class NumberedPolygons:
 
 
 def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
-    """Geometries in the CRS of a grid, a GeoSeries; without a CRS they are taken to have it.
+    """Reproject a GeoSeries to the CRS of a grid; without a CRS it is assumed to have it.
 
-    What is far larger than the grid, or reaches beyond what its CRS can tell of, is cut to the
-    grid's ground first; what lies wholly beyond becomes empty.
+    Geometries far larger than the grid, or outside the area of use of its CRS, are clipped to the
+    surroundings of the grid first; those wholly outside become empty.
 
     Args:
         polygons: GeoSeries.
-        grid: The raster's.
-        path: Of the polygons, for the message.
+        grid: Grid of the raster.
+        path: File of the polygons, for the message.
 
     Raises:
-        VectorError: If there is no way from one CRS to the other.
+        VectorError: If no transformation exists between the CRS.
     """
     if polygons.crs is None or grid.crs is None:
         return polygons
@@ -104,7 +100,7 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
         near = ground.buffer(CLIP_MARGIN_SHARE * ground.length)
         west, south, east, north = shapely.bounds(polygons.values).T
         large = np.fmax(east - west, north - south) > MAX_LENGTH_RATIO * ground.length
-        if large.any():  # the edges of what is far larger than the raster would bend
+        if large.any():  # long edges would bend
             polygons = polygons.where(~large, polygons.intersection(near))
         moved = polygons.to_crs(grid.crs.to_wkt())
         beyond = ~np.isfinite(shapely.bounds(moved.values)).all(axis=1) & ~moved.is_empty
@@ -120,11 +116,10 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
 
 
 class BurntPolygons:
-    """Polygons that read like a raster on the grid of another one.
+    """Polygons read as a raster of class indices.
 
-    A pixel belongs to a polygon that covers its centre. Of overlapping polygons the one
-    with the higher index wins, so a class further down the legend lies on top, and what is
-    to be ignored above all.
+    A pixel belongs to a polygon that covers its centre. Of overlapping polygons the highest index
+    wins: classes further down the legend lie on top, and ignored polygons above all.
     """
 
     def __init__(
@@ -140,10 +135,10 @@ class BurntPolygons:
 
         Args:
             polygons: GeoSeries; without a CRS it is taken to be the grid's.
-            indices: (n,) what to burn for each.
-            grid: The raster's.
-            background: What to burn where no polygon is.
-            path: Of the polygons, for messages.
+            indices: (n,) value to burn for each.
+            grid: Grid of the raster.
+            background: Value where no polygon is.
+            path: File of the polygons, for messages.
         """
         order = np.argsort(indices, kind="stable")
         self._shapes = np.asarray(on_grid(polygons, grid, path).values)[order]
@@ -153,7 +148,7 @@ class BurntPolygons:
         self._background = background
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
-        """(height, width) burnt values, one for each square of ``step`` pixels."""
+        """(height, width) burnt values, at a pixel size of ``step`` pixels."""
         window = window.shrunk(step)
         part = self._grid.shrunk(step).part(window)
         touching = np.sort(self._tree.query(shapely.box(*part.bounds)))
@@ -175,14 +170,14 @@ class BurntPolygons:
         return bool(len(self._tree.query(shapely.box(*self._grid.bounds))))
 
     def refuse_elsewhere(self, path: Path | None = None, what: str = "polygon") -> None:
-        """See that a polygon lies on the raster.
+        """Refuse polygons that all lie outside the raster.
 
         Args:
-            path: Of the polygons, for the message.
-            what: They are, for the message.
+            path: File of the polygons, for the message.
+            what: Name of the polygons in the message.
 
         Raises:
-            NoPolygonError: If none does.
+            NoPolygonError: If they do.
         """
         if self.touches_grid:
             return
@@ -201,7 +196,7 @@ class BurntPolygons:
 
     @property
     def window(self) -> Window:
-        """The smallest window of the raster that holds all polygons, cut at the raster's edge.
+        """The smallest window around all polygons, clipped to the raster.
 
         Raises:
             EmptyError: If none lies on the raster.
@@ -225,11 +220,11 @@ class AreaOfInterest:
         Args:
             polygons: GeoSeries; without a CRS it is taken to be the grid's.
             grid: The raster's.
-            path: Of the polygons, for messages.
-            may_be_elsewhere: Whether no polygon need lie on the raster.
+            path: File of the polygons, for messages.
+            may_be_elsewhere: Whether all polygons may lie outside the raster.
 
         Raises:
-            NoPolygonError: If one need, and none does.
+            NoPolygonError: If they do and may not.
         """
         inside = np.ones(len(polygons), np.uint8)
         self._burnt = BurntPolygons(polygons, inside, grid, background=0, path=path)
@@ -238,7 +233,7 @@ class AreaOfInterest:
 
     @property
     def window(self) -> Window:
-        """The smallest window of the raster that holds all of the area that lies on it."""
+        """The smallest window around the area, clipped to the raster."""
         return self._burnt.window
 
     @classmethod
@@ -246,12 +241,12 @@ class AreaOfInterest:
         """Open the polygons of a file as an area of interest.
 
         Args:
-            path: Of the polygons.
-            grid: The raster's.
-            may_be_elsewhere: Whether no polygon need lie on the raster.
+            path: File of the polygons.
+            grid: Grid of the raster.
+            may_be_elsewhere: Whether all polygons may lie outside the raster.
 
         Raises:
-            NoPolygonError: If one need, and none does.
+            NoPolygonError: If they do and may not.
             VectorError: If they cannot be read.
         """
         polygons = read_polygons(path, advice="an area is a file of one layer").geometries
@@ -259,9 +254,9 @@ class AreaOfInterest:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether nothing of it lies on the raster."""
+        """Whether the area lies outside the raster."""
         return not self._burnt.touches_grid
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.bool_]:
-        """(height, width) bool, True inside, one for each square of ``step`` pixels."""
+        """(height, width) bool, True inside, at a pixel size of ``step`` pixels."""
         return self._burnt.read(window, step) == 1

@@ -1,4 +1,4 @@
-"""One raster file: its pixels on its own grid or on another, and where they are valid."""
+"""Raster reader: pixels in windows, and where they are valid."""
 
 import warnings
 from collections.abc import Sequence
@@ -42,11 +42,11 @@ from geoseg.raster.threads import Handles
 from geoseg.raster.window import Window
 
 INPUT = "Input"
-"""Group of the options that say what is read, and how."""
+"""Help group of the options for reading rasters."""
 
 
 class Pixels(NamedTuple):
-    """What every read returns."""
+    """Result of a read."""
 
     image: NDArray[Any]
     """(bands, height, width)."""
@@ -57,7 +57,7 @@ class Pixels(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a raster is to be understood."""
+    """Bands, nodata and resampling of a raster."""
 
     bands: Bands | None = option(
         None,
@@ -84,10 +84,10 @@ class ReadOptions:
         "resolution, resampled (bilinear) onto the orthophoto. Repeat for more.",
     )
     on: Grid | None = None
-    """Resample onto this grid."""
+    """Grid to resample onto; None: the raster's own."""
 
     resampling: Literal["nearest", "bilinear", "average"] = "nearest"
-    """How, if `on` is given."""
+    """Resampling method onto `on`."""
 
 
 class RasterFile:
@@ -138,16 +138,16 @@ class RasterFile:
 
     @property
     def bands(self) -> int:
-        """How many bands a read gives."""
+        """Number of bands of a read."""
         return len(self.numbers) if self._colors is None else 3
 
     @property
     def may_have_invalid_pixels(self) -> bool:
-        """Whether a pixel inside the raster can be not valid."""
+        """Whether pixels inside the raster may be invalid."""
         return bool(self._nodata_rules) or self._mask is not None or self.dtype.kind == "f"
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
-        """Pixels of a window inside the raster, shrunk to a shape by leaving pixels out.
+        """Pixels of a window inside the raster, decimated to a shape if one is given.
 
         Raises:
             RasterError: If the file cannot be read there.
@@ -200,7 +200,7 @@ class RasterFile:
     def _warped(self, stack: ExitStack, dataset: Any, grid: Grid) -> WarpedVRT:
         if why := missing_transform(dataset.crs, grid.crs):
             raise RasterError(f"{self.path}: {why}")
-        mixable = palette(dataset) is None  # there is nothing between two indices
+        mixable = palette(dataset) is None  # indices cannot be interpolated
         with reading(self.path):
             if mixable and self._needs_view(dataset):
                 dataset = rasterio.open(masked_view(dataset, self._options.nodata))
@@ -224,9 +224,9 @@ class RasterFile:
             )
 
     def _needs_view(self, dataset: Any) -> bool:
-        """Whether GDAL would mix pixels without data into others: it knows one rule for all bands.
+        """Whether resampling by GDAL would mix nodata into other pixels.
 
-        Of floats it sees either NaN or the nodata value.
+        GDAL has one nodata rule for all bands, and for floats either NaN or the nodata value.
         """
         if ColorInterp.alpha in dataset.colorinterp:
             return False
@@ -238,7 +238,7 @@ class RasterFile:
         return mask == "masks" or len(set(nodata)) > 1 or some_alone
 
     def _mask_source(self, dataset: Any) -> MaskSource | None:
-        """Which band hides pixels; what is resampled has an alpha for what lies outside."""
+        """Source of the mask; resampled rasters have an alpha for what lies outside."""
         given = self._options.nodata
         if given is not None and self._options.on is None:
             return None
@@ -248,7 +248,7 @@ class RasterFile:
         return mask_source(dataset, self.numbers)
 
     def _nodata(self, dataset: Any, bands: Bands) -> list[float | None]:
-        """The value without data of each band; None also for NaN, which never is data."""
+        """Nodata value of each band; None also for NaN, which is always invalid."""
         if self._options.nodata is not None:
             value = None if self._options.nodata == "none" else self._options.nodata
             return [value] * len(bands)
@@ -269,7 +269,7 @@ def as_floats(pixels: Pixels) -> Pixels:
 
 
 def _table(colors: dict[int, Any], dtype: str) -> NDArray[np.uint8]:
-    """(n, 3) the colour of each index that a type holds; black where the palette has none."""
+    """(n, 3) colour of each index of a type; black where the palette has none."""
     table = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
     for value, color in colors.items():
         if value < len(table):
@@ -280,15 +280,15 @@ def _table(colors: dict[int, Any], dtype: str) -> NDArray[np.uint8]:
 def open_stacked(path: Path, grid: Grid, ortho: Path) -> RasterFile:
     """A raster, resampled (bilinear) onto the grid of an orthophoto.
 
-    Without a CRS it is taken to have the orthophoto's.
+    Without a CRS it is assumed to have that of the orthophoto.
 
     Args:
         path: The raster.
-        grid: The orthophoto's.
-        ortho: The orthophoto, to be named.
+        grid: Grid of the orthophoto.
+        ortho: Path of the orthophoto, for messages.
 
     Raises:
-        RasterError: If it cannot be read, or shares no ground with the orthophoto.
+        RasterError: If it cannot be read, or does not overlap the orthophoto.
     """
     own = RasterFile(path, ReadOptions())
     own.close()
@@ -304,7 +304,7 @@ def open_stacked(path: Path, grid: Grid, ortho: Path) -> RasterFile:
 
 
 def stacked_band_names(layers: Sequence[RasterFile]) -> tuple[str, ...]:
-    """The file's name for its only band, followed by the band's if there are several."""
+    """Band names of stacked rasters: the file name, with the band name if there are several."""
     names = []
     for layer, file in zip(layers, unique_names([layer.path for layer in layers]), strict=True):
         several = layer.bands > 1
@@ -313,7 +313,7 @@ def stacked_band_names(layers: Sequence[RasterFile]) -> tuple[str, ...]:
 
 
 def _meet(own: Grid, grid: Grid, path: Path) -> bool:
-    """Whether two grids share ground; pictures without a place must be of one size."""
+    """Whether two grids overlap; without georeference, whether they have the same size."""
     if not own.is_georeferenced and not grid.is_georeferenced:
         return (own.height, own.width) == (grid.height, grid.width)
     bounds = grid.bounds
@@ -330,14 +330,13 @@ def _meet(own: Grid, grid: Grid, path: Path) -> bool:
 class RasterReader:
     """A raster open for reading in windows, from any number of threads.
 
-    Not valid is a pixel that a mask band or alpha hides, that is NaN in any band, or
-    that holds the nodata value: in any band of floats or of a negative value, else in all
-    bands of that nodata value (which may be a legal brightness of one of them). Bands may
-    have other nodata values and masks. A palette picture gives its colours unless
-    `palette_index` is asked for.
+    A pixel is invalid where a mask band or alpha hides it, where any band is NaN, and where
+    it holds the nodata value: in any band for floats and negative values, else in all bands
+    with that nodata value (which may be a legal brightness in one of them). Nodata values and
+    masks may differ between bands. A palette image gives colours unless `palette_index` is set.
 
-    The bands of stacked rasters follow the raster's own, and a pixel is valid where it is
-    in all of them. All are float32 then, unless all rasters are of one type.
+    Bands of stacked rasters follow the raster's own; a pixel is valid where all rasters are.
+    The result is float32 unless all rasters have the same type.
 
     Raises:
         RasterError: If a file is missing, is no raster, or lacks a band asked for, or if a
@@ -368,28 +367,26 @@ class RasterReader:
 
     @property
     def band_numbers(self) -> Bands:
-        """Numbers of its own bands in the file, from 1."""
+        """Numbers of its own bands in the file (from 1)."""
         return self._own.numbers
 
     @property
     def band_colors(self) -> tuple[str, ...]:
-        """What GDAL takes its own bands for, by number: ``red``, ``undefined``."""
+        """GDAL's colour interpretation of its own bands: ``red``, ``undefined``."""
         return self._own.colors
 
     @property
     def may_have_invalid_pixels(self) -> bool:
-        """Whether a pixel inside the raster can be not valid."""
+        """Whether pixels inside the raster may be invalid."""
         return any(layer.may_have_invalid_pixels for layer in self._layers)
 
     @property
     def block_shape(self) -> tuple[int, int]:
-        """Rows and columns of the blocks of the file that can be read apart."""
+        """Rows and columns of the file's blocks."""
         return self._own.block_shape
 
     def read(self, window: Window) -> Pixels:
-        """Pixels of a window.
-
-        Beyond the raster's edge the picture goes on as its own reflection and is not valid.
+        """Pixels of a window; beyond the raster's edge they are its reflection and invalid.
 
         Raises:
             RasterError: If the file cannot be read there, or has no pixel there.
@@ -398,9 +395,9 @@ class RasterReader:
         return reflected(self._read_inside(inside), inside, window)
 
     def read_floats(self, window: Window) -> Pixels:
-        """Pixels of a window as networks take them: float32, NaN where there is no data.
+        """Pixels of a window for networks: float32, NaN where there is no data.
 
-        Beyond the raster's edge stands its reflection, as in `read`; NaN is reflected too.
+        Beyond the raster's edge they are its reflection, as in `read`, NaN included.
 
         Raises:
             RasterError: If the file cannot be read there, or has no pixel there.
@@ -409,7 +406,7 @@ class RasterReader:
         return reflected(as_floats(self._read_inside(inside)), inside, window)
 
     def read_overview(self, side: int) -> Pixels:
-        """The whole raster, shrunk by leaving pixels out until no side is longer.
+        """The whole raster, decimated until no side is longer than ``side``.
 
         Args:
             side: Longest side, in pixels.
@@ -430,7 +427,7 @@ class RasterReader:
         return inside
 
     def _read_inside(self, window: Window, shape: tuple[int, int] | None = None) -> Pixels:
-        """Pixels of a window inside the raster, of all layers."""
+        """Pixels of a window inside the raster, stacked bands included."""
         parts = [layer.read(window, shape) for layer in self._layers]
         if len(parts) == 1:
             return parts[0]
@@ -457,12 +454,12 @@ class RasterReader:
 
 
 def reflected(pixels: Pixels, inside: Window, window: Window) -> Pixels:
-    """Reflect what lies inside a raster over the parts of a window that do not.
+    """Pad pixels by reflection to a window that overhangs the raster.
 
     Args:
-        pixels: Of the part inside.
-        inside: The part of the window inside the raster.
-        window: What is wanted.
+        pixels: Pixels of the part inside.
+        inside: Part of the window inside the raster.
+        window: The whole window.
     """
     if inside == window:
         return pixels
