@@ -1,4 +1,4 @@
-"""Entries of a JSON record, each checked for its type and bounds as it is read."""
+"""JSON and TOML records, with entries checked for type and bounds."""
 
 import json
 import math
@@ -13,14 +13,14 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.raster.paths import refuse_special_file
 
 MAX_DEPTH = 100
-"""Lists and tables within each other; no record of geoseg's comes near."""
+"""Nesting depth of JSON; no record of geoseg comes near."""
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The table in a file.
+    """Read a JSON object.
 
     Raises:
-        InputError: If the file cannot be read or holds something else.
+        InputError: If the file cannot be read, or is not a JSON object.
     """
     refuse_special_file(path)
     try:
@@ -35,10 +35,10 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """Read a TOML file.
 
     Raises:
-        InputError: If the file cannot be read or is no TOML.
+        InputError: If the file cannot be read, or is not TOML.
     """
     refuse_special_file(path)
     try:
@@ -52,10 +52,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """JSON that is not nested too deeply for those who go through it.
+    """Parse JSON, refusing deep nesting, so that recursion over it is safe.
 
     Raises:
-        ValueError: If it is, or is no JSON.
+        ValueError: If it is nested too deeply, or not JSON.
     """
     try:
         content = json.loads(text)
@@ -77,10 +77,10 @@ def _parts(content: Any) -> Iterator[Any]:
 
 
 def check_types(value: Any) -> None:
-    """See that the fields of a dataclass hold what their annotations say.
+    """Check the fields of a dataclass against their annotations.
 
     Raises:
-        TypeError: If one does not.
+        TypeError: If one has another type.
     """
     for name, hint in get_type_hints(type(value)).items():
         if not _fits(found := getattr(value, name), hint):
@@ -106,12 +106,12 @@ def _fits(value: Any, hint: Any) -> bool:
 
 @contextmanager
 def understanding(path: Path) -> Iterator[None]:
-    """Take a record whose entries are missing or of other types than geoseg's for damaged.
+    """Report errors of interpreting a record as a damaged file.
 
-    For code that makes nothing but values of what `read_record` gave.
+    For code that only interprets what `read_record` returned.
 
     Raises:
-        InputError: Instead of the error.
+        InputError: In place of the error.
     """
     try:
         yield
@@ -127,15 +127,15 @@ def understanding(path: Path) -> Iterator[None]:
 
 
 FLOAT32_MAX, FLOAT64_MAX = 3.4028234e38, 1.79e308
-"""The largest numbers that networks compute with, and that files hold."""
+"""Largest numbers of networks and of files."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read a JSON object, with errors for a caller that names the file.
 
     Raises:
-        ValueError: If the file cannot be read or holds no JSON.
-        TypeError: If it holds something else.
+        ValueError: If the file cannot be read, or is not JSON.
+        TypeError: If it holds another type.
     """
     try:
         refuse_special_file(path)
@@ -150,17 +150,17 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 class Fields:
-    """The entries of a JSON object. Every method raises ValueError with its name."""
+    """Typed access to a JSON object; every method raises ValueError with the name of the entry."""
 
     def __init__(self, content: object, name: str = "") -> None:
         """Check that it is an object.
 
         Args:
-            content: As it was parsed.
-            name: Of the object inside the record, for messages; empty for the whole record.
+            content: Parsed JSON.
+            name: Name of the object inside the record, for messages; empty for the record.
 
         Raises:
-            TypeError: If it is something else.
+            TypeError: If it has another type.
         """
         if not isinstance(content, dict):
             raise TypeError(f"{name or 'the record'} is an object, got {_shown(content)}")
@@ -169,7 +169,7 @@ class Fields:
 
     @property
     def entries(self) -> dict[str, Any]:
-        """All of them, as they were parsed."""
+        """The parsed object."""
         return self._content
 
     def value(self, key: str) -> Any:
@@ -179,18 +179,18 @@ class Fields:
         return self._content[key]
 
     def has(self, key: str) -> bool:
-        """Whether there is such an entry, and it is not null."""
+        """Whether an entry exists and is not null."""
         return self._content.get(key) is not None
 
     def text(self, key: str) -> str:
-        """A string that is not empty."""
+        """A non-empty string."""
         value = self.value(key)
         if not isinstance(value, str) or not value:
             raise self._wrong(key, "a text", value)
         return value
 
     def flag(self, key: str) -> bool:
-        """True or false."""
+        """A boolean."""
         value = self.value(key)
         if not isinstance(value, bool):
             raise self._wrong(key, "true or false", value)
@@ -211,7 +211,7 @@ class Fields:
         return float(value)
 
     def numbers(self, key: str, count: int, low: float, high: float) -> tuple[float, ...]:
-        """A list of so many finite numbers in ``low..high``."""
+        """A list of ``count`` finite numbers in ``low..high``."""
         values = self.items(key, count)
         for value in values:
             if not _is_number(value) or not low <= value <= high:
@@ -219,7 +219,7 @@ class Fields:
         return tuple(float(value) for value in values)
 
     def texts(self, key: str, count: int) -> tuple[str, ...]:
-        """A list of so many strings."""
+        """A list of ``count`` strings."""
         values = self.items(key, count)
         for value in values:
             if not isinstance(value, str):
@@ -227,7 +227,7 @@ class Fields:
         return tuple(values)
 
     def items(self, key: str, count: int | None = None) -> list[Any]:
-        """A list, of a length if it is given."""
+        """A list, of length ``count`` if that is given."""
         values = self.value(key)
         if not isinstance(values, list):
             raise self._wrong(key, "a list", values)
@@ -247,10 +247,10 @@ class Fields:
 
 
 def refuse_unknown(content: Mapping[str, Any], known: set[str]) -> None:
-    """See that a record has no other entries.
+    """Refuse unknown entries.
 
     Raises:
-        ValueError: If it has.
+        ValueError: If there are any.
     """
     if unknown := sorted(set(content) - known):
         raise ValueError(f"it has unknown entries: {', '.join(map(_shown, unknown[:5]))}")
@@ -265,7 +265,7 @@ def _is_number(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value for a message: in one line, and no longer than that."""
+    """A value for a message, on one short line."""
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)} entries"
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"

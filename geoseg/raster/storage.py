@@ -1,4 +1,4 @@
-"""What GDAL knows of a file, in geoseg's terms; its failures as ours."""
+"""Access to GDAL: opening, palettes, bands, nodata and masks, and its failures as RasterError."""
 
 import ctypes
 import logging
@@ -44,13 +44,13 @@ Bands = tuple[int, ...]
 """Band numbers as in rasterio: from 1."""
 
 INDEX_TYPES = ("uint8", "uint16")
-"""Types of indices into a palette."""
+"""Types of palette indices."""
 
 MIN_STRIP_ROWS = 256
-"""Least rows of a strip that is read apart from the rest of a picture."""
+"""Least rows of a strip of an image without blocks."""
 
 MIN_CACHE_BYTES = 32_000_000
-"""Bytes of decoded blocks that GDAL keeps at least."""
+"""Smallest block cache of GDAL, in bytes."""
 
 
 def limit_block_cache(size: int) -> None:
@@ -102,7 +102,7 @@ def opened(path: Path) -> Any:
 
 
 SINGLE_THREADED = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
-"""GDAL's own threads lose the failures of remote sources, and read zeros in their place."""
+"""No threads of GDAL's own: they lose failures of remote sources, and give zeros instead."""
 
 READ_ERRORS = (
     RasterioError,
@@ -115,38 +115,38 @@ READ_ERRORS = (
     ArithmeticError,
     NotImplementedError,
 )
-"""What rasterio raises of damaged files."""
+"""Exceptions of rasterio on damaged files."""
 
 MAX_REASON_LENGTH = 300
-"""Characters of what GDAL says."""
+"""Length of a message of GDAL, in characters."""
 
 
 class _GdalMessages(logging.Handler):
-    """What GDAL says without failing, by thread; nothing of it reaches the terminal."""
+    """Log handler that collects GDAL's errors per thread and keeps them off the terminal."""
 
     DAMAGE = re.compile(r"(Corrupt JPEG data(?!: \d+ extraneous)|Premature end of JPEG)")
-    """Warnings of decoders that have made pixels up."""
+    """Warnings of decoders that have invented pixels."""
 
     def __init__(self) -> None:
         super().__init__()
         self._local = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a failure."""
+        """Keep an error."""
         said = record.getMessage()
         if record.levelno >= logging.ERROR or self.DAMAGE.search(said):
             self.failures.append(said)
 
     @property
     def failures(self) -> list[str]:
-        """Of this thread."""
+        """Errors of this thread."""
         if not hasattr(self._local, "failures"):
             self._local.failures = []
         return cast(list[str], self._local.failures)
 
     @contextmanager
     def apart(self) -> Iterator[list[str]]:
-        """What is heard meanwhile, apart from what was before."""
+        """Errors during the block only."""
         before, self._local.failures = self.failures, []
         try:
             yield self._local.failures
@@ -160,11 +160,11 @@ logging.getLogger("rasterio").addHandler(_gdal_messages)
 
 
 def _silence_libtiff() -> None:
-    """Keep libtiff from writing to the terminal itself: GDAL tells its failures.
+    """Keep libtiff from printing errors, which GDAL reports anyway.
 
-    GDAL takes over the errors of each file, but not those of its own callbacks that read and
-    write (``_tiffWriteProc``), which libtiff prints. On Linux and macOS a library that is loaded
-    gives the functions of those that it needs; elsewhere they stay as they are.
+    GDAL handles the errors of each file, but not those of its own read and write callbacks
+    (``_tiffWriteProc``), which libtiff prints. On Linux and macOS libtiff's functions are reachable
+    through rasterio's library; elsewhere nothing changes.
     """
     with suppress(OSError, AttributeError):
         handler = ctypes.CDLL(rasterio._io.__file__).TIFFSetErrorHandler  # noqa: SLF001
@@ -177,10 +177,10 @@ _silence_libtiff()
 
 @contextmanager
 def reading(path: Path, window: Window | None = None) -> Iterator[None]:
-    """Turn failures of GDAL and the system into a `RasterError` that says where.
+    """Turn failures of GDAL and the system into a `RasterError` with path and window.
 
-    While pixels of a window are read, whatever GDAL calls a failure is one, even where it goes on:
-    what it gives then is made up.
+    While a window is read, every error that GDAL logs counts as a failure, even if it goes on:
+    the pixels are then invented.
     """
     try:
         with rasterio.Env(**SINGLE_THREADED), _gdal_messages.apart() as failures:
@@ -192,7 +192,7 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
 
 
 def _reason(path: Path, window: Window | None, said: str) -> str:
-    """One line of what is wrong."""
+    """The failure, on one line."""
     where = "" if window is None else f" in {window}"
     reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL says no more"
     return f"{path}: cannot be read{where}: {reason[:MAX_REASON_LENGTH]}"
@@ -204,16 +204,13 @@ def rasterio_window(window: Window) -> RasterioWindow:
 
 
 def grid_of(dataset: Any) -> Grid:
-    """Where the pixels of a raster lie.
-
-    Without a geotransform they have no place, whatever the CRS: 0, 0 is none.
-    """
+    """The grid of a raster; without a geotransform the CRS is dropped, as it places nothing."""
     placed = dataset.transform != Affine.identity()
     return Grid(dataset.crs if placed else None, dataset.transform, dataset.height, dataset.width)
 
 
 def missing_place(dataset: Any) -> str | None:
-    """What a raster without a geotransform has in its place, and the way out; None: nothing."""
+    """Georeference other than a geotransform, and how to apply it; None: there is none."""
     if dataset.transform != Affine.identity():
         return None
     points, _ = dataset.gcps
@@ -230,7 +227,7 @@ def missing_place(dataset: Any) -> str | None:
 
 
 def palette(dataset: Any) -> dict[int, Color] | None:
-    """The colours of a one-band raster that has them."""
+    """The palette of a one-band raster, or None."""
     dataset = getattr(dataset, "src_dataset", dataset)  # warping loses them
     if dataset.count != 1:
         return None
@@ -239,7 +236,7 @@ def palette(dataset: Any) -> dict[int, Color] | None:
 
 
 def _color_table(dataset: Any) -> dict[int, tuple[int, int, int, int]]:
-    """Red, green, blue, alpha of each index; empty if there are none, or values are no indices."""
+    """Red, green, blue and alpha by index; empty without a palette."""
     if ColorInterp.palette not in dataset.colorinterp or dataset.dtypes[0] not in INDEX_TYPES:
         return {}
     try:
@@ -250,10 +247,10 @@ def _color_table(dataset: Any) -> dict[int, tuple[int, int, int, int]]:
 
 
 def chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
-    """The bands that are wanted, or all but alpha.
+    """The bands asked for, or all but alpha.
 
     Raises:
-        RasterError: If one is not there.
+        RasterError: If one does not exist.
     """
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise RasterError(
@@ -269,7 +266,7 @@ def chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
 
 
 def band_names(dataset: Any, bands: Bands) -> tuple[str, ...]:
-    """What the file calls the bands."""
+    """Names of bands: description, colour or number."""
     names = []
     for band in bands:
         color = dataset.colorinterp[band - 1].name
@@ -279,9 +276,9 @@ def band_names(dataset: Any, bands: Bands) -> tuple[str, ...]:
 
 
 def block_shape(dataset: Any, band: int) -> tuple[int, int]:
-    """Rows and columns of the pieces that can be read apart: the blocks of the file.
+    """Rows and columns of the file's blocks.
 
-    Pictures (PNG, JPEG) name rows, yet are decoded from the first one on each time: strips.
+    PNG and JPEG report single rows, but are decoded from the start each time: taller strips.
     """
     height, width = dataset.block_shapes[band - 1]
     if width == dataset.width and dataset.driver != "GTiff":
@@ -290,7 +287,7 @@ def block_shape(dataset: Any, band: int) -> tuple[int, int]:
 
 
 def lossy_compression(dataset: Any) -> str | None:
-    """The compression of a file, if it changes pixels: ``JPEG`` or another; else None."""
+    """The name of a file's lossy compression, such as ``JPEG``; None if it is lossless."""
     facts = dataset.tags(ns="IMAGE_STRUCTURE")
     name = str(facts.get("COMPRESSION", ""))
     lossy = dataset.driver == "JPEG" or "JPEG" in name.upper().replace("JPEG2000", "")
@@ -299,13 +296,13 @@ def lossy_compression(dataset: Any) -> str | None:
 
 
 def has_transparent_255(dataset: Any) -> bool:
-    """Whether 255 is transparent in a palette, as in masks that geoseg writes as PNG."""
+    """Whether 255 is transparent in the palette, as in PNG masks of geoseg."""
     colors = _color_table(dataset)
     return 255 in colors and colors[255][3] == 0  # noqa: PLR2004
 
 
 def is_possible_nodata(nodata: float | None, dtype: np.dtype[Any]) -> bool:
-    """Whether a value of a type can be the nodata value."""
+    """Whether pixels of a type can have a nodata value."""
     if nodata is None or dtype.kind not in "iu":
         return True
     limits = np.iinfo(dtype)
@@ -315,7 +312,7 @@ def is_possible_nodata(nodata: float | None, dtype: np.dtype[Any]) -> bool:
 def nodata_rules(
     nodata: Sequence[float | None], types: Sequence[np.dtype[Any]]
 ) -> list[tuple[Any, Sequence[int]]]:
-    """Nodata values, each with the bands that must all hold it for a pixel to be hidden.
+    """Nodata values, each with the bands that must all hold it for a pixel to be invalid.
 
     >>> nodata_rules([0, 0, -9999], [np.dtype("int16")] * 3)
     [(np.int16(0), [0, 1]), (np.int16(-9999), [2])]
@@ -334,12 +331,12 @@ def nodata_rules(
 
 
 def _hides_alone(value: float | None, dtype: np.dtype[Any]) -> bool:
-    """Whether a nodata value in one band hides the pixel: it cannot be a brightness there."""
+    """Whether nodata in one band suffices: it cannot be a brightness there."""
     return dtype.kind == "f" or (value is not None and value < 0)
 
 
 def _like(value: float, dtype: np.dtype[Any]) -> Any:
-    """A value as one of the type, if the type has it: comparing is much faster then."""
+    """A value converted to a type, if it fits: comparisons are much faster then."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return dtype.type(value)
@@ -350,11 +347,11 @@ def _like(value: float, dtype: np.dtype[Any]) -> Any:
 
 
 MaskSource = Literal["alpha", "mask", "masks"]
-"""What hides pixels: an alpha band, a mask of the whole raster, or a mask of each band's own."""
+"""Source of the mask: an alpha band, a mask of the whole raster, or one mask per band."""
 
 
 def mask_source(dataset: Any, bands: Bands) -> MaskSource | None:
-    """Which band hides pixels of some bands, if one does."""
+    """The source of the mask of some bands, or None."""
     if ColorInterp.alpha in dataset.colorinterp:
         return "alpha"
     flags = [dataset.mask_flag_enums[band - 1] for band in bands]
@@ -364,21 +361,21 @@ def mask_source(dataset: Any, bands: Bands) -> MaskSource | None:
 
 
 class VrtFailures:
-    """Whether a VRT of this process has failed: what GDAL gives of VRTs may be zeros since then.
+    """Whether a VRT has failed in this process, after which GDAL may silently give zeros.
 
-    It keeps files that it could not open, for all VRTs that refer to them, and gives zeros for them
-    from the second time on without a word.
+    GDAL remembers files that it could not open, for all VRTs that refer to them, and from the
+    second read on gives zeros without an error.
     """
 
     def __init__(self) -> None:
         self._failed = False
 
     def note(self, dataset: Any) -> None:
-        """A dataset has failed."""
+        """Record that a dataset has failed."""
         self._failed |= dataset.driver == "VRT"
 
     def check(self, dataset: Any, bands: Bands, window: Window) -> None:
-        """See that a window that was read can be: of checksums GDAL says what fails.
+        """Check by checksums, for which GDAL reports failures, that a window can be read.
 
         Raises:
             OSError: If it cannot.
@@ -397,7 +394,7 @@ vrt_failures = VrtFailures()
 def read_mask(
     dataset: Any, source: MaskSource, bands: Bands, where: Mapping[str, Any]
 ) -> NDArray[np.bool_]:
-    """(height, width) bool, True where the pixel is shown in all of the bands."""
+    """(height, width) bool, True where no mask of the bands hides the pixel."""
     if source == "alpha":
         alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
         return np.asarray(dataset.read(alpha, **where) > 0)
@@ -406,7 +403,7 @@ def read_mask(
 
 
 def _masked(dataset: Any, source: MaskSource, bands: Bands) -> Bands:
-    """The bands whose masks are to be read; one of them if they share it."""
+    """The bands whose masks are read; one if they share it."""
     flags = {band: dataset.mask_flag_enums[band - 1] for band in bands}
     if source == "mask":
         return next((band,) for band, each in flags.items() if MaskFlags.per_dataset in each)
@@ -414,14 +411,14 @@ def _masked(dataset: Any, source: MaskSource, bands: Bands) -> Bands:
 
 
 def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
-    """A VRT of a raster's bands with one mask: where all bands have data.
+    """A VRT of a raster's bands with one mask, valid where all bands have data.
 
-    What GDAL resamples may have one nodata value or mask for all bands, and NaN beside a nodata
-    value would be mixed into its neighbours.
+    GDAL resamples with one nodata value or mask for all bands; NaN beside a nodata value would be
+    mixed into its neighbours.
 
     Args:
         dataset: The raster, without alpha.
-        nodata: The user's, as in `ReadOptions`.
+        nodata: Value given by the user, as in `ReadOptions`.
     """
     name = vsi_path(parse_path(dataset.name))
     root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
@@ -451,8 +448,8 @@ def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
 def _add_known(target: Element, file: str, band: str, nodata: str) -> None:
     """Add a source that is 1 where a band has data.
 
-    It is 0 x value + 1. That is NaN, which a byte holds as 0, where the value is NaN or infinite;
-    where it is the nodata value, 0 is left. (Without one GDAL fills it in without looking.)
+    It is 0 x value + 1: NaN, stored as 0, where the value is NaN or infinite; nodata leaves 0.
+    (Without a nodata value GDAL would not look at the pixels.)
     """
     source = _add_source(target, "ComplexSource", file, band)
     for name, value in (("ScaleOffset", "1"), ("ScaleRatio", "0"), ("NODATA", nodata)):

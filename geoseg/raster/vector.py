@@ -1,4 +1,4 @@
-"""Polygons: read, brought into a raster's CRS, and burnt into windows of its grid.
+"""Vector files, read and written.
 
 geopandas is imported where a file is read or written: it takes longer than all else together, and
 commands that are given rasters alone never need it.
@@ -35,10 +35,10 @@ from geoseg.text import short_list
 
 
 def write_vector_style(path: Path, qml: str) -> None:
-    """Write a style beside a vector file, where QGIS finds it; one that is there stays.
+    """Write a QGIS style beside a vector file; an existing one stays.
 
-    It may be that of a map of the same name, or what a user has made of ours. Inside a
-    GeoPackage it would be a second layer, of which other programs ask which one is meant.
+    That may belong to a map of the same name, or be edited by the user. Inside a GeoPackage a style
+    would be a second layer, and other programs would ask which one is meant.
     """
     style = path.with_suffix(".qml")
     if not style.exists():
@@ -46,44 +46,44 @@ def write_vector_style(path: Path, qml: str) -> None:
 
 
 FIXED_DATE = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
-"""What a GeoPackage says of its age, so that the same features give the same bytes."""
+"""Date in GeoPackages, so that the same features give the same bytes."""
 
 OFFLINE = {"GDAL_HTTP_PROXY": "127.0.0.1:0"}
-"""A way to the network that leads nowhere."""
+"""A proxy that leads nowhere, so that GDAL stays offline."""
 
 MISSING, COLLECTION, POLYGONAL = -1, 7, (3, 6)
-"""Types of geometries, as GEOS numbers them: polygons and multi-polygons are polygonal."""
+"""GEOS geometry types; polygons and multi-polygons are polygonal."""
 
 SURFACES, TRIANGLE = (15, 16), 17
-"""Numbers of polyhedral surfaces, TINs and triangles in WKB, which GEOS does not know."""
+"""WKB types of polyhedral surfaces, TINs and triangles, which GEOS lacks."""
 
 WKB_HEADER_BYTES = 9
-"""Bytes in WKB before the parts of a geometry: byte order, type, number of parts."""
+"""Bytes of the WKB header: byte order, type, number of parts."""
 
 ALL_ROWS = "1 = 1"
-"""A filter that lets all rows pass: without one a GeoPackage's own word on their number counts."""
+"""A filter that passes all rows; without one the count stored in a GeoPackage is trusted."""
 
 MAX_REASON_LENGTH = 200
-"""Characters of what a library says."""
+"""Length of a library's message, in characters."""
 
 NAME_LAYER = "name one with --layer"
-"""The way out of a file of several layers, where it is a reference."""
+"""Remedy for a reference file with several layers."""
 
 MAX_COORDINATE = 1e30
-"""No place in any CRS has such a coordinate, and squares of it are still numbers."""
+"""Coordinates from here on are refused; their squares are still finite."""
 
 GEOMETRIES_PER_CHUNK = 100_000
-"""Geometries whose coordinates are looked at at a time."""
+"""Geometries whose coordinates are checked at a time."""
 
 
 class Polygons(NamedTuple):
     """Polygons and one attribute of each."""
 
     geometries: Any
-    """The geometries, a GeoSeries with a CRS or without."""
+    """GeoSeries, with or without a CRS."""
 
     attributes: Sequence[object]
-    """One for each geometry; None if no column was named."""
+    """Attribute of each geometry; None if no column was named."""
 
 
 def is_vector(path: Path) -> bool:
@@ -95,7 +95,7 @@ def is_vector(path: Path) -> bool:
 
 
 def _holds_only_rasters(path: Path) -> bool:
-    """Whether a GeoPackage has tiles and no features."""
+    """Whether a GeoPackage has tiles but no features."""
     if not path.is_file():
         return False
     address = f"{path.resolve().as_uri()}?mode=ro"
@@ -113,16 +113,15 @@ def read_polygons(
     attribute: str | None = None,
     advice: str = NAME_LAYER,
 ) -> Polygons:
-    """All polygons of a layer. Rows without a geometry are passed over.
+    """All polygons of a layer; rows without a geometry are skipped.
 
-    Rings that cross themselves are mended (every second time around is outside, as they are
-    burnt), which is said.
+    Self-crossing rings are repaired by the even-odd rule, as they are burnt, with a warning.
 
     Args:
         path: The file.
-        layer: Of it; not needed if there is only one.
-        attribute: Column whose values are wanted, too.
-        advice: What the user is told of a file of several layers.
+        layer: Name of the layer; not needed if there is only one.
+        attribute: Column to read.
+        advice: Remedy for a file with several layers, for the message.
 
     Raises:
         VectorError: If the file cannot be read, holds other geometries or broken ones, lacks
@@ -154,9 +153,9 @@ def read_polygons(
 
 
 def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -> Any:
-    """A layer of a vector file, a GeoDataFrame in two dimensions.
+    """A layer of a vector file as a two-dimensional GeoDataFrame.
 
-    Curves come as lines, surfaces and collections of nothing but polygons as multi-polygons.
+    Curves become lines; surfaces and collections of polygons become multi-polygons.
 
     Raises:
         VectorError: If the file cannot be read, holds broken geometries, or has several layers
@@ -170,14 +169,14 @@ def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -
 def write_layer(
     path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
 ) -> None:
-    """Write a GeoDataFrame as the one layer of a file; the same one gives the same bytes.
+    """Write a GeoDataFrame as the only layer of a file, with reproducible bytes.
 
     Args:
         path: The file.
-        frame: What it is to hold.
-        layer: Its name.
+        frame: The features.
+        layer: Name of the layer.
         overwrite: Whether to replace an existing file.
-        style: How QGIS is to show it; written beside it.
+        style: QGIS style (QML), written beside it.
 
     Raises:
         OutputExistsError: If a file is in the way.
@@ -198,7 +197,7 @@ def write_layer(
 
 
 def layer_files(path: Path) -> list[Path]:
-    """The files that a layer is written as, the one that is named last."""
+    """The files of a layer, the main one last."""
     more = {".shp": (".shx", ".dbf", ".prj", ".cpg"), ".gml": (".xsd",)}
     return [*(path.with_suffix(each) for each in more.get(path.suffix.lower(), ())), path]
 
@@ -217,9 +216,9 @@ def writing_layer(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading_layer(path: Path) -> Iterator[None]:
-    """Read a vector file without asking servers that it names; failures become one line.
+    """Read a vector file offline; failures become a `VectorError` on one line.
 
-    GeoJSON may say that its CRS is to be fetched. Warnings of libraries are left out.
+    GeoJSON may refer to a CRS on a server. Warnings of libraries are dropped.
 
     Raises:
         VectorError: If it cannot be read.
@@ -242,7 +241,7 @@ def reading_layer(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """Why a vector file cannot be read, and the way out, on one line."""
+    """Why a vector file cannot be read, and how to mend it, on one line."""
     import pyogrio
 
     if isinstance(error, UnicodeDecodeError):
@@ -266,7 +265,7 @@ def _reason(error: Exception, path: Path) -> str:
 
 @contextmanager
 def _options(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Options of GDAL, for a while."""
+    """GDAL options during a block."""
     import pyogrio
 
     before = {key: pyogrio.get_gdal_config_option(key) for key in wanted}
@@ -317,7 +316,7 @@ def _read(path: Path, layer: str) -> Any:
 
 
 def _read_apart(path: Path, layer: str) -> Any:
-    """A layer with geometries that GEOS does not know, or that are broken."""
+    """Read a layer with geometries that GEOS lacks or that are broken."""
     import geopandas as gpd
     import pyogrio
 
@@ -339,9 +338,9 @@ def _read_apart(path: Path, layer: str) -> Any:
 
 
 def _without_surfaces(stored: bytes | None) -> bytes | None:
-    """The bytes of a geometry, those of a surface as a collection of polygons.
+    """WKB of a geometry, with surfaces as collections of polygons.
 
-    They are as pyogrio gives them: in two dimensions, the lowest byte first.
+    pyogrio gives two-dimensional little-endian WKB.
     """
     kind = int.from_bytes(stored[1:5], "little") if stored else 0
     if stored is None or kind not in (*SURFACES, TRIANGLE):
@@ -362,7 +361,7 @@ def _without_surfaces(stored: bytes | None) -> bytes | None:
 
 
 def _broken(stored: Sequence[bytes | None]) -> str:
-    """Which feature of a layer no geometry can be made of."""
+    """Names the features whose WKB is broken."""
     shapes = shapely.from_wkb(np.array(stored, object), on_invalid="ignore")
     lost = [n for n, each in enumerate(stored) if each is not None and shapes[n] is None]
     more = f" and {len(lost) - 1} more are broken" if len(lost) > 1 else " is broken"
@@ -370,7 +369,7 @@ def _broken(stored: Sequence[bytes | None]) -> str:
 
 
 def _refuse_infinite(shapes: NDArray[Any], path: Path) -> None:
-    """See that all coordinates are numbers."""
+    """Refuse coordinates that are not finite."""
     for start in range(0, len(shapes), GEOMETRIES_PER_CHUNK):
         few = shapes[start : start + GEOMETRIES_PER_CHUNK]
         points, owners = shapely.get_coordinates(few, return_index=True)
@@ -382,7 +381,7 @@ def _refuse_infinite(shapes: NDArray[Any], path: Path) -> None:
 
 
 def _have_shape(frame: Any, path: Path) -> Any:
-    """Which rows have a geometry."""
+    """Mask of the rows with a geometry."""
     bare = frame.geometry.isna() | frame.geometry.is_empty
     if bare.any():
         first = int(np.flatnonzero(bare)[0]) + 1
@@ -396,7 +395,7 @@ def _have_shape(frame: Any, path: Path) -> Any:
 
 
 def _united(shape: Any) -> Any:
-    """A collection of nothing but polygons as one multi-polygon; all else as it is."""
+    """A collection of polygons as one multi-polygon; others unchanged."""
     parts = np.array([shape], object)
     while np.isin(shapely.get_type_id(parts), (COLLECTION, POLYGONAL[1])).any():
         parts = shapely.get_parts(parts)  # collections may hold each other
@@ -407,7 +406,7 @@ def _united(shape: Any) -> Any:
 
 
 def _repaired(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Polygons whose rings do not cross."""
+    """Polygons with self-crossing rings repaired."""
     crossing = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
     if not len(crossing):
         return shapes

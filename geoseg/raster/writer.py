@@ -1,4 +1,4 @@
-"""Writing rasters: what they carry, and as cloud-optimised GeoTIFFs."""
+"""Raster writer: GeoTIFF, tags, attribute tables, and cloud-optimised GeoTIFF."""
 
 import json
 from collections.abc import Mapping
@@ -16,19 +16,19 @@ BLOCK_PX = 512
 """Side of a storage tile, in pixels."""
 
 TILED: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
-"""Storage in square blocks."""
+"""Creation options for square blocks."""
 
 NO_ALPHA: dict[str, Any] = {"photometric": "minisblack", "alpha": "no"}
-"""GDAL would take a fourth band of bytes for alpha."""
+"""Creation options without alpha; GDAL would take a fourth byte band for it."""
 
 PROVENANCE = "GEOSEG"
-"""The tag in which rasters carry what they were made of, as JSON."""
+"""Tag with the provenance of a raster, as JSON."""
 
 TABLE_PLACEHOLDER = "GEOSEG_ROOM"
-"""The item of metadata in whose place the attribute table is put."""
+"""Metadata item that is overwritten by the attribute table."""
 
 TABLE_ITEM = "DEFAULT_RASTER_ATTRIBUTE_TABLE"
-"""What GDAL calls the table inside a TIFF.
+"""GDAL's name of the attribute table inside a TIFF.
 
 Source: GDAL's GTiff driver from 3.12 on.
 """
@@ -36,16 +36,16 @@ Source: GDAL's GTiff driver from 3.12 on.
 
 @dataclass(frozen=True, kw_only=True)
 class RasterFormat:
-    """What kind of raster is to be written."""
+    """Bands, type, names, colours and tags of a raster to write."""
 
     bands: int = 1
-    """How many."""
+    """Number of bands."""
 
     dtype: str = "uint8"
-    """numpy's name of the type."""
+    """NumPy name of the type."""
 
     nodata: float | None = None
-    """Value without data."""
+    """Nodata value."""
 
     band_names: tuple[str, ...] = ()
     """Descriptions of the bands."""
@@ -54,17 +54,17 @@ class RasterFormat:
     """Colour table of the only band."""
 
     overviews: Literal["mode", "average", "nearest"] = "average"
-    """How overviews are computed."""
+    """Resampling method of the overviews."""
 
     tags: Mapping[str, Any] | None = None
-    """What the raster was made of."""
+    """Provenance of the raster."""
 
     attribute_table: str | None = None
     """Names and colours of the values of the only band, as GDAL's XML; COGs carry it."""
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What is written as metadata: the tags, and room for the attribute table."""
+        """Metadata items: the tags, and a placeholder for the attribute table."""
         items = {} if not self.tags else {PROVENANCE: json.dumps(self.tags, sort_keys=True)}
         if self.attribute_table is not None:
             items[TABLE_PLACEHOLDER] = "x" * (
@@ -79,10 +79,10 @@ class RasterFormat:
         return f"{head}{self.attribute_table}</Item>".encode()
 
     def embed_table(self, path: Path) -> None:
-        """Put the attribute table where `metadata` has left room for it in a file.
+        """Overwrite the placeholder of `metadata` in a file with the attribute table.
 
-        GDAL reads and writes tables inside TIFFs from 3.12 on; rasterio brings older ones, which
-        would put it beside the file. The item that keeps the room is as long to the byte.
+        GDAL writes tables inside TIFFs from 3.12 on; the older one in rasterio would write a
+        sidecar. The placeholder has the same length to the byte.
         """
         if self.attribute_table is None:
             return
@@ -97,7 +97,7 @@ class RasterFormat:
 
 
 def _item_of(name: str, value: str) -> bytes:
-    """An item of metadata as GDAL writes it to TIFFs."""
+    """A metadata item as GDAL writes it to TIFF."""
     return f'<Item name="{name}">{value}</Item>'.encode()
 
 
@@ -143,9 +143,9 @@ def copy_as_cog(source: Path, target: Path, kind: RasterFormat) -> None:
 
 
 def _block_size(source: Path) -> int:
-    """Side of the tiles, so that no overview is exactly one tile wide and several high.
+    """Side of the tiles, such that no overview is one tile wide and several high.
 
-    Validators of cloud-optimised GeoTIFFs take such a level for one that is not tiled.
+    COG validators take such an overview for one that is not tiled.
     """
     with rasterio.open(source) as dataset:
         height, width = dataset.shape
