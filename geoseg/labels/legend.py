@@ -1,4 +1,4 @@
-"""The classes of a map: index, value in files, name and colour, and what sources call them."""
+"""Legends: classes with index, value, name, colour and source codes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ from geoseg.raster.storage import Color
 from geoseg.text import as_text, is_null
 
 IGNORE = 255
-"""Index of pixels without a class: unlabelled in a mask, without data in a class map."""
+"""Index of pixels without a class: unlabelled in masks, nodata in class maps."""
 
 MAX_VALUE = 2**53
-"""Values of rasters are less, one way or the other: they are compared as 64 bits and floats."""
+"""Bound of the absolute value of raster values, below which 64-bit floats are exact."""
 
 MAX_CLASSES = 254
-"""Indices 254 and 255 are taken."""
+"""Largest number of classes; indices 254 and 255 are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,13 @@ class LegendClass:
     """Values that mean this class in a reference raster; empty: `value`."""
 
     colors: tuple[Color, ...] = ()
-    """Colours that mean this class in a reference picture; empty: `color`."""
+    """Colours that mean this class in a reference image; empty: `color`."""
 
     attributes: tuple[str, ...] = ()
     """Attribute values of polygons that mean this class; empty: the name and the values."""
 
     alternative: int | None = None
-    """Value that means this class in reference rasters that hold none of `values`."""
+    """Value that means this class in reference rasters without any of `values`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.value < IGNORE:
@@ -73,12 +73,12 @@ class LegendClass:
 
     @property
     def known_values(self) -> tuple[int, ...]:
-        """`source_values`, and the value that may stand for them."""
+        """`source_values` and the alternative."""
         return self.source_values + (() if self.alternative is None else (self.alternative,))
 
     @property
     def source_colors(self) -> tuple[Color, ...]:
-        """Colours that mean this class in a reference picture."""
+        """Colours that mean this class in a reference image."""
         return self.colors or (self.color,)
 
     @property
@@ -89,19 +89,19 @@ class LegendClass:
 
 @dataclass(frozen=True, kw_only=True)
 class Legend:
-    """Classes in index order, and what of a source is no class."""
+    """Classes in index order, and source codes without a class."""
 
     classes: tuple[LegendClass, ...]
-    """In index order."""
+    """Classes in index order."""
 
     name: str = ""
     """Title of the legend."""
 
     background: str | None = None
-    """Name of the class of all ground that no polygon covers; None: it is unlabelled."""
+    """Name of the class of ground without a polygon; None: it is unlabelled."""
 
     ignore: tuple[int | str, ...] = ()
-    """What means unlabelled in a source: values, ``"#rrggbb"`` colours, attribute values."""
+    """Source codes that mean unlabelled: values, ``"#rrggbb"`` colours, attribute values."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.classes) <= MAX_CLASSES:
@@ -122,12 +122,12 @@ class Legend:
 
     @property
     def names(self) -> list[str]:
-        """Names in index order."""
+        """Class names in index order."""
         return [each.name for each in self.classes]
 
     @property
     def background_index(self) -> int:
-        """Index of ground that no polygon covers."""
+        """Index of ground without a polygon."""
         return IGNORE if self.background is None else self.names.index(self.background)
 
     @cached_property
@@ -142,16 +142,16 @@ class Legend:
 
     @cached_property
     def values(self) -> dict[int, int]:
-        """Class index of each value of a source."""
+        """Class index of each source value."""
         pairs = {v: i for i, c in enumerate(self.classes) for v in c.known_values}
         return dict.fromkeys(self.ignored_values, IGNORE) | pairs
 
     def encode_values(self, values: NDArray[Any], *, tolerance: float = 0) -> NDArray[np.uint8]:
-        """Class indices of a reference raster's values; 255 is one like others.
+        """Class indices of a reference raster's values; 255 is a value like others.
 
         Args:
-            values: Any shape, integers (of a float type, perhaps).
-            tolerance: A value so near to one of a class means that class.
+            values: Any shape; integers, perhaps of a float type.
+            tolerance: Largest difference from a known value that is accepted.
 
         Returns:
             The same shape; `IGNORE` where the value is to be ignored.
@@ -162,13 +162,13 @@ class Legend:
         return look_up(values, self._values_within(tolerance) if tolerance else self.values)
 
     def spacing(self) -> float:
-        """The least difference of two values of different meaning; infinite if there is one."""
+        """Smallest difference of two values of different meaning; infinite if all mean the same."""
         known = sorted(self._apart().items())
         steps = [high - low for (low, one), (high, other) in pairwise(known) if one != other]
         return min(steps, default=float("inf"))
 
     def _apart(self) -> dict[int, int]:
-        """Class index of each value, of alternatives only the one that lies farther off."""
+        """Class index of each value, with alternatives in place of the values they stand for."""
         firm = {
             v: i
             for i, c in enumerate(self.classes)
@@ -182,7 +182,7 @@ class Legend:
         return {v + step: index for v, index in known.items() for step in near} | known
 
     def of_maps(self) -> Self:
-        """The legend whose sources are class maps of another program: `value` and no other."""
+        """The legend for class maps of another program, whose only source code is `value`."""
         firsts = {each.value for each in self.classes}
         others = [None if c.alternative in firsts else c.alternative for c in self.classes]
         classes = tuple(
@@ -208,12 +208,12 @@ class Legend:
         return table[indices]
 
     def encode_colors(self, image: NDArray[np.uint8], *, tolerance: float = 0) -> NDArray[np.uint8]:
-        """Class indices of a reference picture.
+        """Class indices of a reference image.
 
         Args:
             image: (3, height, width) red, green, blue.
-            tolerance: A colour without a class means the nearest one that is not farther off in
-                the cube of red, green and blue.
+            tolerance: Largest Euclidean distance in RGB at which an unknown colour means the
+                nearest known one.
 
         Returns:
             (height, width); `IGNORE` where the colour is to be ignored.
@@ -247,8 +247,7 @@ class Legend:
     def known_colors(self) -> dict[Color, int]:
         """Class index of each colour of a source.
 
-        White and black stand for 255 and 0 in a picture of a legend in which one of these may
-        stand for another value.
+        If a class has an alternative, white and black stand for 255 and 0.
         """
         pairs = {color: i for i, c in enumerate(self.classes) for color in c.source_colors}
         pairs |= {color: IGNORE for color in self.ignored_colors if color not in pairs}
@@ -266,7 +265,7 @@ class Legend:
         return table
 
     def encode_attributes(self, attributes: Sequence[object]) -> NDArray[np.uint8]:
-        """Class indices of polygons by their attribute: numbers or strings; nulls have none.
+        """Class indices of polygons by attribute (numbers or strings); nulls are unlabelled.
 
         Raises:
             UnknownCodeError: If a value has no class and is not to be ignored.
@@ -286,9 +285,9 @@ class Legend:
         return np.array([pairs[text] for text in texts], np.uint8)
 
     def fits_palette(self, palette: Mapping[int, Color]) -> bool:
-        """Whether the values of a palette picture can be read as the legend's values.
+        """Whether the indices of a palette image can be the legend's values.
 
-        They can if no class has its colour at another value of the palette.
+        They can unless the palette has a class's colour at another index.
         """
         colors = set(palette.values())
         for each in self.classes:
@@ -299,7 +298,7 @@ class Legend:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Read the form that TOML files and records hold.
+        """Parse a legend from TOML or a record.
 
         Raises:
             LegendError: If a key is unknown, missing or of the wrong type.
@@ -319,7 +318,7 @@ class Legend:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `from_dict` reads; what is at its default is left out."""
+        """Inverse of `from_dict`, without defaults."""
         tables = [
             {
                 "value": each.value,
@@ -342,10 +341,10 @@ class Legend:
 
 
 def as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture of any type as bytes.
+    """Convert an image to bytes.
 
     Raises:
-        LegendError: If it holds other values.
+        LegendError: If values do not fit.
     """
     found = image.astype(np.uint8)
     if image.dtype != np.uint8 and (found != image).any():
@@ -390,7 +389,7 @@ def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
 def _read_ignored(
     record: Mapping[str, Any], classes: Sequence[LegendClass]
 ) -> tuple[int | str, ...]:
-    """What means unlabelled: whole numbers and texts, none of which means a class."""
+    """The `ignore` list, none of whose codes means a class."""
     found = [_scalar(each, "ignore") for each in _list(record, "ignore")]
     for one in classes:
         colors = {to_hex(color) for color in one.source_colors}
@@ -401,7 +400,7 @@ def _read_ignored(
 
 
 def _whole(value: object, key: str = "values") -> int:
-    """A value of a raster, which is a whole number that its types can hold."""
+    """A raster value: an integer below `MAX_VALUE`."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= MAX_VALUE:
@@ -410,7 +409,7 @@ def _whole(value: object, key: str = "values") -> int:
 
 
 def _scalar(value: Any, key: str) -> Any:
-    """A value that a source may hold."""
+    """A source code: a number or text."""
     if not isinstance(value, int | float | str) or isinstance(value, bool):
         raise LegendError(f"{key} lists whole numbers and texts, got {value!r:.60}")
     if isinstance(value, str):

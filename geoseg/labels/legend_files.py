@@ -1,4 +1,4 @@
-"""Legends in TOML files, from presets, and from what a reference itself says."""
+"""Legends from TOML files, presets, class maps and references."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from geoseg.raster.writer import PROVENANCE
 from geoseg.text import as_text, is_null
 
 BINARY = "binary:"
-"""``binary:building``: 0 is other, 1 (or else 255) is building, and so is every polygon."""
+"""Prefix of ``binary:building``: 0 is other; 1 (or else 255) and every polygon are building."""
 
 Row = tuple[int, str, str]
 
@@ -75,16 +75,16 @@ ISPRS_1TO6: list[Row] = [(value + 1, name, color) for value, name, color in ISPR
 
 
 class Preset(NamedTuple):
-    """A legend by name, and what to know of it."""
+    """A named legend with notes."""
 
     rows: list[Row]
     """Value, name and colour of each class."""
 
     ignore: tuple[int | str, ...]
-    """What is unlabelled."""
+    """Source codes that mean unlabelled."""
 
     about: str
-    """For people, in lines."""
+    """Notes for users, in lines."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -128,7 +128,7 @@ def preset(name: str) -> Legend | None:
 
 
 def about_preset(name: str) -> str:
-    """What to know of a preset."""
+    """Notes on a preset."""
     return BINARY_ABOUT if name.startswith(BINARY) else PRESETS[name].about
 
 
@@ -145,7 +145,7 @@ def _tables(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def read_tags(path: Path) -> dict[str, Any]:
-    """What a raster of geoseg's says of itself; nothing if it is none.
+    """Tags of a raster written by geoseg; empty for others.
 
     Raises:
         RasterError: If the file is missing or is no raster.
@@ -166,7 +166,7 @@ def read_tags(path: Path) -> dict[str, Any]:
 
 
 def _check(tags: Mapping[str, Any]) -> None:
-    """See that entries are of the types that `create` is given.
+    """Check the types of the tags.
 
     Raises:
         ValueError, LookupError, TypeError, LegendError: If one is not.
@@ -182,7 +182,7 @@ def _check(tags: Mapping[str, Any]) -> None:
 
 
 MAX_DERIVED_CLASSES = 100
-"""More different values than this are no classes."""
+"""Largest number of distinct values that can be classes."""
 
 
 def load_legend(name: str) -> Legend:
@@ -209,7 +209,7 @@ def load_legend(name: str) -> Legend:
 
 
 def _unknown(name: str) -> str:
-    """What is said of a name that is neither a file nor a preset."""
+    """Message on a name that is neither a file nor a preset."""
     what = "is a folder" if Path(name).is_dir() else "no such file"
     return f"{name}: {what}, and no preset ({', '.join(PRESETS)}, binary:NAME)"
 
@@ -228,22 +228,22 @@ def carried_legend(class_map: Path) -> Legend:
 
 
 class Derived(NamedTuple):
-    """A legend that was found in a reference or by name, to be edited."""
+    """A legend to be edited, with notes."""
 
     legend: Legend
     """The classes."""
 
     about: tuple[str, ...]
-    """What to know of it, in lines."""
+    """Notes, in lines."""
 
 
 def find_legend(name: str, *, attribute: str | None = None, layer: str | None = None) -> Derived:
-    """The legend of a preset, of a class map of geoseg's, or one derived from a reference.
+    """The legend of a preset or a class map of geoseg, or one derived from a reference.
 
     Args:
-        name: Of the preset, or the path of the raster or polygons.
+        name: Name of the preset, or path of the raster or polygons.
         attribute: Column of the polygons.
-        layer: Of the polygons.
+        layer: Layer of the polygons.
 
     Raises:
         LegendError: If the reference has too many values to be classes, or none.
@@ -259,10 +259,10 @@ def find_legend(name: str, *, attribute: str | None = None, layer: str | None = 
 def derive_legend(
     reference: Path, *, attribute: str | None = None, layer: str | None = None
 ) -> Derived:
-    """A legend from the values, colours or attribute values that a reference holds.
+    """A legend from the values, colours or attribute values of a reference.
 
     Raises:
-        LegendError: If these are too many to be classes, or none.
+        LegendError: If there are too many to be classes, or none.
         EmptyError: If there are no polygons.
         RasterError: If a raster cannot be read.
         VectorError: If polygons cannot be read.
@@ -281,7 +281,7 @@ def derive_legend(
 
 
 def to_toml(legend: Legend, about: Sequence[str] = ()) -> str:
-    """The TOML file that `load_legend` reads.
+    """Write a legend as TOML for `load_legend`.
 
     Args:
         legend: The classes.
@@ -365,12 +365,12 @@ def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
 def _tables_of_numbers(
     numbers: Sequence[int], key: str, code: Callable[[int], int | str]
 ) -> list[dict[str, Any]]:
-    """A class for each number; those that a class map cannot hold get another value.
+    """A class for each number; those that class maps cannot hold get another value.
 
     Args:
-        numbers: In order.
-        key: What names the number where the value is another.
-        code: How it is named there.
+        numbers: Sorted numbers.
+        key: Key that names the number if the value differs.
+        code: Converts the number for that key.
     """
     own = {number for number in numbers if 0 <= number < IGNORE}
     after = range(max(own, default=-1) + 1, IGNORE)
@@ -385,7 +385,7 @@ def _tables_of_numbers(
 
 
 def _note_on_255(numbers: Sequence[int]) -> list[str]:
-    """What to know of the value 255, if it is there."""
+    """Note on the value 255, if it occurs."""
     if IGNORE not in numbers:
         return []
     line = (

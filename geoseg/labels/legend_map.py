@@ -1,4 +1,4 @@
-"""Two legends that differ, merged into the classes that they have in common."""
+"""Legend maps: two legends merged into their common classes."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,77 +17,77 @@ from geoseg.raster.storage import Color
 from geoseg.text import as_text, short_list
 
 UNUSED_VALUE = -(2**40)
-"""From here on downwards are values that no raster has, for classes that have none in rasters."""
+"""Values from here downwards occur in no raster; for classes without raster values."""
 
 
 class Correspondence(NamedTuple):
-    """A row of a legend map: a class of the map and one of the reference that mean the same."""
+    """A row of a legend map: a class of the map and the same in the reference."""
 
     map: str
-    """Name or value; empty: the reference's class is left out, as if unlabelled."""
+    """Name or value; empty: the class of the reference is left out, as unlabelled."""
 
     reference: str
-    """Name, value, colour or attribute value; empty: the map's class is left out."""
+    """Name, value, colour or attribute value; empty: the class of the map is left out."""
 
     name: str = ""
-    """What the merged class is called; empty: as the reference's, or else the map's."""
+    """Name of the merged class; empty: that of the reference, or else of the map."""
 
 
 class Merged(NamedTuple):
-    """A class and what it is made of."""
+    """A merged class and its parts."""
 
     name: str
-    """Of the class; empty for what is left out."""
+    """Name of the class; empty if it is left out."""
 
     map: tuple[str, ...]
-    """Classes of the map."""
+    """Names of its classes in the map."""
 
     reference: tuple[str, ...]
-    """Classes of the reference."""
+    """Names of its classes in the reference."""
 
 
 class MergeInputs(NamedTuple):
-    """What a merged legend is made of."""
+    """Arguments of `merge_legends`."""
 
     rows: tuple[Correspondence, ...]
-    """Which classes mean the same."""
+    """Rows of the legend map."""
 
     map: Legend
-    """The legend of the map."""
+    """Legend of the map."""
 
     reference: Legend | None
-    """That of the reference, if it has one."""
+    """Legend of the reference, if known."""
 
 
 def map_side(legend: Legend) -> Legend:
-    """The legend whose sources are class maps of other programs."""
+    """The legend by which class maps of other programs are read."""
     return legend.map_side if isinstance(legend, MergedLegend) else legend.of_maps()
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergedLegend(Legend):
-    """The classes that a map and its reference have in common; it reads both.
+    """Common classes of a map and its reference.
 
-    Its sources are those of the reference, its class maps those of the map.
+    Its source codes are those of the reference, its class maps those of the map.
     """
 
     map_side: Legend
-    """The same classes, whose sources are values and colours of the map."""
+    """The same classes with the values and colours of the map as source codes."""
 
     bands: tuple[tuple[str, int], ...]
-    """Each class of the map with the index of the class that it is merged into, or `IGNORE`."""
+    """Classes of the map with the index of their merged class, or `IGNORE`."""
 
     table: tuple[Merged, ...]
-    """What was merged."""
+    """Merged classes and their parts."""
 
     named_by_value: bool
-    """Whether the reference's classes are bare values, whatever colours its palette shows."""
+    """Whether the classes of the reference are named by value, whatever its palette shows."""
 
     made_of: MergeInputs
-    """What `merge_legends` has made it of."""
+    """Arguments from which it was merged."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What it is made of, for `legend_from_dict`."""
+        """Record for `legend_from_dict`."""
         rows, own, theirs = self.made_of
         return {
             "legend_map": [list(row) for row in rows],
@@ -96,7 +96,7 @@ class MergedLegend(Legend):
         }
 
     def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Class indices of a map that geoseg wrote.
+        """Class indices of a map of geoseg.
 
         Raises:
             UnknownCodeError: If a value has no class and is not 255.
@@ -104,12 +104,12 @@ class MergedLegend(Legend):
         return look_up(values, {IGNORE: IGNORE} | self.map_side.values)
 
     def fits_palette(self, palette: Mapping[int, Color]) -> bool:
-        """Whether the values of a palette picture can be read as the reference's values."""
+        """Whether the indices of a palette image can be the reference's values."""
         return self.named_by_value or super().fits_palette(palette)
 
 
 def legend_from_dict(record: Mapping[str, Any]) -> Legend:
-    """The legend, merged or not, whose ``to_dict`` has made a record.
+    """The legend of a record made by ``to_dict``, merged or not.
 
     Raises:
         LegendError: If a legend is wrong, or they do not fit together.
@@ -126,7 +126,7 @@ def legend_from_dict(record: Mapping[str, Any]) -> Legend:
 
 
 def bands_of(legend: Legend) -> tuple[tuple[str, int], ...]:
-    """The classes that a map's scores are of, each with its index."""
+    """Classes of a map's score bands, each with its index."""
     if isinstance(legend, MergedLegend):
         return legend.bands
     return tuple((name, index) for index, name in enumerate(legend.names))
@@ -135,16 +135,15 @@ def bands_of(legend: Legend) -> tuple[tuple[str, int], ...]:
 def merge_legends(
     rows: Sequence[Correspondence], own: Legend, reference: Legend | None = None
 ) -> MergedLegend:
-    """Merge the classes of a map and of its reference that mean the same.
+    """Merge the corresponding classes of a map and its reference.
 
-    Rows that share a class or a name are one class: two classes of the map with the same class
-    of the reference are merged, and two of the reference with the same of the map.
+    Rows that share a class or a name form one class.
 
     Args:
-        rows: Which classes mean the same.
-        own: The legend of the map.
-        reference: The legend of the reference; if not given, its classes are named by their
-            values, colours or attribute values, or as classes of ``own`` that have them.
+        rows: Corresponding classes.
+        own: Legend of the map.
+        reference: Legend of the reference; without it, its classes are named by value, colour or
+            attribute value, or as classes of ``own``.
 
     Raises:
         LegendError: If a class is unknown, is missing from the rows, or is merged and left out.
@@ -188,7 +187,7 @@ def merge_legends(
 
 @dataclass
 class _Group:
-    """Classes that rows tie together."""
+    """Classes connected by rows."""
 
     ours: list[LegendClass] = field(default_factory=list)
     theirs: list[LegendClass] = field(default_factory=list)
@@ -219,12 +218,12 @@ class _Group:
         return " + ".join(each.name for each in short)
 
     def merged(self, index: int, side: str, taken: set[int]) -> LegendClass:
-        """The class, with the sources of one side.
+        """The class with the source codes of one side.
 
         Args:
-            index: Of the class.
+            index: Index of the class.
             side: ``ours`` or ``theirs``.
-            taken: Values that rows name, so that they are no alternatives.
+            taken: Values named by rows, which cannot be alternatives.
         """
         parts: list[LegendClass] = getattr(self, side)
         values = tuple(dict.fromkeys(value for c in parts for value in c.source_values))
@@ -268,7 +267,7 @@ def _groups(
 
 
 def _find(token: str, legend: Legend, side: str) -> LegendClass:
-    """The class of that name, or with that value, colour or attribute value."""
+    """The class with that name, value, colour or attribute value."""
     for each in legend.classes:
         if token == each.name:
             return _in_files(each) if side == "map" else each
@@ -282,7 +281,7 @@ def _find(token: str, legend: Legend, side: str) -> LegendClass:
 
 
 def _in_files(each: LegendClass) -> LegendClass:
-    """The class as class maps have it."""
+    """The class as in class maps."""
     return replace(each, values=(each.value,), attributes=())
 
 
@@ -291,7 +290,7 @@ def _texts(each: LegendClass) -> set[str]:
 
 
 def _source(token: str, own: Legend, reference: Legend | None) -> LegendClass:
-    """A class of the reference, which may be a bare value, colour or attribute value."""
+    """A class of the reference, perhaps only a value, colour or attribute value."""
     if reference is not None:
         return _find(token, reference, "reference")
     if token in own.names:
@@ -302,7 +301,7 @@ def _source(token: str, own: Legend, reference: Legend | None) -> LegendClass:
 
 
 class _Bare(LegendClass):
-    """A class that is known by one value, colour or attribute value, and by nothing else."""
+    """A class known by a single value, colour or attribute value."""
 
     @property
     def source_values(self) -> tuple[int, ...]:
@@ -318,7 +317,7 @@ class _Bare(LegendClass):
 
 
 def _ignored(groups: Iterable[_Group], side: str) -> list[int | str]:
-    """What means the classes that are left out."""
+    """Source codes of the classes that are left out."""
     classes: list[LegendClass] = [each for group in groups for each in getattr(group, side)]
     ignored: list[int | str] = []
     for each in classes:
@@ -337,24 +336,24 @@ def _refuse_missing(side: str, names: Sequence[str], covered: set[str]) -> None:
 
 
 KEYS = ("from", "to", "name")
-"""Columns: class of the map, class of the reference and, if wanted, what both are called."""
+"""Columns: class of the map, class of the reference and, optionally, their common name."""
 
 
 @dataclass(frozen=True)
 class LegendMap:
-    """A table of the classes of a map and of a reference that mean the same."""
+    """A table of corresponding classes of a map and a reference."""
 
     path: Path
-    """The file."""
+    """File of the table."""
 
     rows: tuple[Correspondence, ...]
-    """Its rows."""
+    """Rows of the table."""
 
     reference: Legend | None = None
-    """The classes of the reference, if they are known."""
+    """Legend of the reference, if known."""
 
     def merged(self, own: Legend) -> MergedLegend:
-        """The classes that a map and its reference have in common.
+        """Merge a map's legend with that of the reference.
 
         Raises:
             LegendError: If the table does not fit the legends.
@@ -366,10 +365,10 @@ class LegendMap:
 
 
 def load_legend_map(path: Path) -> list[Correspondence]:
-    """The rows of a CSV file, or of a list of objects in JSON.
+    """Read rows from CSV, or from a JSON list of objects.
 
     Raises:
-        LegendError: If there is no such file, or if it holds anything else.
+        LegendError: If the file is missing or holds anything else.
     """
     if not path.is_file():
         raise LegendError(f"{path}: no such file")
@@ -389,7 +388,7 @@ def load_legend_map(path: Path) -> list[Correspondence]:
 
 
 def _table(text: str) -> Iterable[Any]:
-    """Records of a CSV file, with whatever separates its columns."""
+    """Records of a CSV file separated by comma, semicolon or tab."""
     head = text.partition("\n")[0]
     separator = max(",;\t", key=head.count)
     return csv.DictReader(text.splitlines(), delimiter=separator, skipinitialspace=True)

@@ -1,4 +1,4 @@
-"""What the pixels of a raster mean: a reference, or a class map of any program.
+"""Classes of a raster's pixels, in references and class maps of any program.
 
 The rule, for `tile`, `evaluate`, `report`, `sample-points`, `mosaic` and `postprocess` alike. A
 pixel is unlabelled
@@ -8,9 +8,9 @@ pixel is unlabelled
 * where it is 255 in a class map or mask of geoseg's own, known by its tag, by a palette in which
   255 is transparent, or by ``--coding map``.
 
-Every other value means the class that the legend says, 255 like any, and one without a class is
-refused with its count. If a class has an alternative (``binary:NAME``: 1, or else 255), a raster
-that holds both is refused: nobody could say which of them is the class.
+Every other value, 255 included, has the class that the legend gives; values without a class are
+refused with their counts. If a class has an alternative (``binary:NAME``: 1, or else 255), a
+raster with both is refused as ambiguous.
 """
 
 from collections import Counter
@@ -31,40 +31,38 @@ from geoseg.raster.storage import has_transparent_255, lossy_compression, opened
 from geoseg.raster.window import blocks
 
 Coding = Literal["auto", "values", "colors", "map"]
-"""How the pixels of a reference name classes.
+"""Coding of classes in pixels: source values, source colours, or values of geoseg's class maps.
 
-By the legend's source values, by its source colours, or (a class map of geoseg's own) by
-the values of class maps. ``auto``: as a map if its tag says so and its classes are the legend's,
-colours where there are three bands or a palette with other values than the legend's, and values
-otherwise.
+``auto``: ``map`` if the tag says so and the classes are the legend's; ``colors`` for three bands or
+a palette with other values than the legend's; else ``values``.
 """
 
 CLASS_MAP = "class map"
-"""What the tag of a class map of geoseg's says that it is."""
+"""Kind in the tag of geoseg's class maps."""
 
 LOSSLESS = "labels stored without loss (PNG, GeoTIFF)"
 
 MAX_LOSSY_STEP = 60
-"""Compression seldom changes values by more."""
+"""Largest change of values by lossy compression, usually."""
 
 SIMILAR_COLOR_DISTANCE = 40
-"""Colours that are no farther from those of the legend look like damaged ones."""
+"""RGB distance within which an unknown colour looks like a damaged known one."""
 
 
 class Meaning(NamedTuple):
-    """How a raster names classes, for people and records."""
+    """How a raster codes classes, for people and records."""
 
     coding: str
-    """Such as ``values``."""
+    """Name of the coding, such as ``values``."""
 
     classes: dict[str, tuple[str, ...]]
-    """What means each class, by its name."""
+    """Codes of each class, by name."""
 
     unlabelled: tuple[str, ...]
-    """What means unlabelled."""
+    """Codes that mean unlabelled."""
 
     def fits(self, other: Self) -> bool:
-        """Whether it is as another one, of whose alternatives it knows which is meant."""
+        """Whether it agrees with another one in which alternatives are still open."""
         codes = zip(self.classes.values(), other.classes.values(), strict=True)
         apart = (self.coding, self.unlabelled) != (other.coding, other.unlabelled)
         by_value = self.coding == "values"
@@ -78,9 +76,9 @@ class Meaning(NamedTuple):
 
 
 def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
-    """How many rasters mean the same, by what is said of it.
+    """Number of rasters per meaning, as text.
 
-    A raster that holds neither of two alternatives counts to those that do.
+    A raster with neither of two alternatives counts with those that have one.
     """
     counts = Counter(map(str, meanings))
     kinds = {str(each): each for each in meanings}
@@ -92,10 +90,10 @@ def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
 
 
 def doubts_of_codings(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
-    """What is to be said if a class has one value in some references and its alternative in others.
+    """Messages on classes with their value in some references and the alternative in others.
 
     Args:
-        meanings: Of the references.
+        meanings: Meanings of the references.
         legend: Their classes.
     """
     by_value = [each for each in meanings if each.coding == "values"]
@@ -115,10 +113,10 @@ def doubts_of_codings(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
 
 
 def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
-    """What is to be said of values that are also the other coding of ISPRS.
+    """Messages on values that may be the other coding of ISPRS.
 
     Args:
-        meanings: Of the references.
+        meanings: Meanings of the references.
         legend: Their classes.
     """
     if legend.name != "isprs" or all(each.coding != "values" for each in meanings):
@@ -133,7 +131,7 @@ def _either(codes: Sequence[str]) -> str:
 
 
 class PixelClasses:
-    """Class indices of one raster's pixels; to be used from any number of threads.
+    """Class indices of one raster's pixels; safe for threads.
 
     Raises:
         RasterError: If the raster cannot be read.
@@ -143,13 +141,13 @@ class PixelClasses:
     def __init__(
         self, path: Path, legend: Legend, coding: Coding = "auto", *, tolerance: float = 0
     ) -> None:
-        """Look at the file.
+        """Find out the coding.
 
         Args:
             path: The raster.
             legend: Its classes.
-            coding: How pixels name them.
-            tolerance: Of colours, and of values that lie far enough apart.
+            coding: Coding of the pixels.
+            tolerance: Tolerance for colours, and for values that are far enough apart.
         """
         self.path, self.legend = path, legend
         self._own = _own_classes(path)
@@ -165,7 +163,7 @@ class PixelClasses:
 
     @classmethod
     def of_map(cls, path: Path, legend: Legend) -> Self:
-        """Of a class map: geoseg's own, or another program's with the legend's map values.
+        """Classes of a class map of geoseg, or of another program with the legend's map values.
 
         Raises:
             RasterError: If the raster cannot be read.
@@ -180,7 +178,7 @@ class PixelClasses:
 
     @property
     def by_index(self) -> bool:
-        """Whether a palette picture is read by its indices rather than its colours."""
+        """Whether a palette image is read by index rather than colour."""
         return self.coding != "colors"
 
     def encode(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -217,7 +215,7 @@ class PixelClasses:
 
     @property
     def meaning(self) -> Meaning:
-        """What means what, by the values that were seen where these tell codings apart."""
+        """Codes of the classes; alternatives are decided by the values read so far."""
         legend = self.legend
         if self.coding == "colors":
             of_index: dict[int, list[str]] = {}
@@ -241,7 +239,7 @@ class PixelClasses:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, of the pixels that were seen."""
+        """Remarks for the user on the pixels read so far."""
         return list(self._notes())
 
     def _guess(self, reader: RasterReader) -> Coding:
@@ -255,7 +253,7 @@ class PixelClasses:
         return "values"
 
     def _tolerance_of(self, tolerance: float) -> float:
-        """The tolerance that counts; values next to one another are told apart exactly."""
+        """The effective tolerance; 0 for values too close to each other."""
         if self.coding == "colors" or not tolerance:
             return tolerance
         if self.coding == "map" or self.legend.spacing() > 2 * tolerance:
@@ -283,7 +281,7 @@ class PixelClasses:
         return indices
 
     def _refuse_mixed(self, values: NDArray[Any]) -> None:
-        """A class that is 1 or else 255 is not both in one raster."""
+        """Refuse a raster with both the value and the alternative of a class."""
         for each in self.legend.classes:
             if each.alternative is None:
                 continue
@@ -302,7 +300,7 @@ class PixelClasses:
                 )
 
     def _values_of(self, each: Any) -> tuple[int, ...]:
-        """Values that mean a class; of alternatives the one that was seen."""
+        """Values of a class; of alternatives the one read so far."""
         if each.alternative is None:
             return tuple(each.source_values)
         if self._tolerance:
@@ -347,7 +345,7 @@ class PixelClasses:
             )
 
     def _refusal(self, error: UnknownCodeError) -> UnknownCodeError:
-        """All that has no class in the whole raster, and the way out."""
+        """The error with all unknown codes of the whole raster, and how to mend it."""
         counts = Counter[str]()
         with RasterReader(self.path, palette_index=self.by_index) as reader:
             height, width = reader.grid.height, reader.grid.width
@@ -369,7 +367,7 @@ class PixelClasses:
         return Counter()
 
     def _advice(self, codes: Sequence[str]) -> str:
-        """The way out: what the codes without a class look like."""
+        """How to mend unknown codes, judged by what they look like."""
         if self.coding == "colors":
             if all(code[1:3] == code[3:5] == code[5:7] for code in codes):
                 return f"The picture is grey: read its values with --coding values. {ADD_TO_LEGEND}"
@@ -419,13 +417,13 @@ def _channels(code: str) -> list[float]:
 
 
 def _farness(found: Sequence[Sequence[float]], known: Sequence[Sequence[float]]) -> Any:
-    """(found,) distance of each code to the nearest that is known."""
+    """(found,) distance of each code to the nearest known one."""
     steps = np.array(found)[:, None] - np.array(known, float)
     return np.sqrt((steps**2).sum(axis=2)).min(axis=1)
 
 
 def _own_classes(path: Path) -> dict[int, str] | None:
-    """Names by value that a class map of geoseg's carries; None if the raster is none."""
+    """Class names by value of a class map of geoseg; None for other rasters."""
     tags = read_tags(path)
     if tags.get("kind") != CLASS_MAP:
         return None

@@ -1,4 +1,4 @@
-"""The truth on an orthophoto's grid, whatever it is made of: values, colours or polygons."""
+"""Reference maps on an orthophoto's grid: values, colours or polygons."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
 
 REFERENCE = "Reference"
-"""Group of the options that say how references are read."""
+"""Help group of the options for reading references."""
 
 ONLY_POLYGONS = Path("polygons")
-"""For `labelled_areas`: nothing but the polygons of a reference is labelled."""
+"""Value of `labelled_areas`: only the polygons of a reference are labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolygonOptions:
-    """Which polygons of a file are a reference."""
+    """Layer and class column of a vector reference."""
 
     attribute: str | None = option(
         None, group=REFERENCE, help="Column of a vector reference that holds the class."
@@ -39,7 +39,7 @@ class PolygonOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceOptions(PolygonOptions):
-    """How a reference is to be understood."""
+    """Coding, tolerance, labelled areas and resampling of a reference."""
 
     labelled_areas: Path | None = option(
         None,
@@ -50,7 +50,7 @@ class ReferenceOptions(PolygonOptions):
         "the legend's background.",
     )
     only_polygons: bool = False
-    """Whether ground that no polygon covers is unlabelled; `ONLY_POLYGONS` as areas mean this."""
+    """Whether ground without a polygon is unlabelled; set by `ONLY_POLYGONS`."""
 
     coding: Coding = option(
         "auto",
@@ -77,7 +77,7 @@ class ReferenceOptions(PolygonOptions):
             object.__setattr__(self, "only_polygons", True)
 
     def blank_ground(self, legend: Legend) -> str:
-        """What is to be said of the ground of a raster on which no polygon lies."""
+        """Message on a raster without any polygon."""
         if legend.background is None or self.only_polygons:
             return "nothing is labelled there"
         return f"all ground there is {legend.background!r}"
@@ -87,7 +87,7 @@ class Reference(Protocol):
     """Class indices on the grid of an orthophoto."""
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
-        """(height, width) class indices, one for each square of pixels; 255 if unknown."""
+        """(height, width) class indices at a pixel size of ``step`` pixels; 255 if unknown."""
         ...
 
     def close(self) -> None:
@@ -108,15 +108,15 @@ def open_reference(
     Args:
         path: Raster or polygons.
         legend: The classes.
-        grid: The orthophoto's.
-        options: How the reference is read.
-        background: Whether ground that no polygon covers is of the legend's background class.
-        may_be_elsewhere: Whether no polygon, of the reference or of the labelled areas, need
-            lie on the grid.
+        grid: Grid of the orthophoto.
+        options: Options for reading the reference.
+        background: Whether ground without a polygon has the legend's background class.
+        may_be_elsewhere: Whether all polygons, of reference and labelled areas, may lie outside
+            the grid.
 
     Raises:
         GridMismatchError: If a raster lies on another grid and is not to be resampled.
-        EmptyError: If it shares no ground with the grid.
+        EmptyError: If it does not overlap the grid.
         NoPolygonError: If polygons do not, which may mean that there is no object.
         LegendError: If an attribute value has no class.
         RasterError: If a raster cannot be read.
@@ -146,12 +146,12 @@ def open_reference(
 
 
 def open_class_map(path: Path, *, legend: Legend, grid: Grid) -> "RasterReference":
-    """Open a class map of any program: geoseg's own, or one with the legend's map values.
+    """Open a class map of geoseg, or of another program with the legend's map values.
 
     Args:
-        path: The raster; values, or colours.
+        path: Raster of values or colours.
         legend: The classes.
-        grid: The map's own.
+        grid: Grid of the map.
 
     Raises:
         RasterError: If it cannot be read.
@@ -160,20 +160,20 @@ def open_class_map(path: Path, *, legend: Legend, grid: Grid) -> "RasterReferenc
 
 
 class _Labelled(ABC):
-    """A reference that is unlabelled outside of some areas, if they are named."""
+    """A reference that is unlabelled outside of labelled areas."""
 
     extent: Window
-    """The pixels of the grid that it covers, or a few more."""
+    """Window of the grid that it covers, with a margin."""
 
     labelled: AreaOfInterest | None = None
-    """Outside of it nothing is labelled."""
+    """Labelled area; None: everywhere."""
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where nothing is known.
+        """(height, width) class indices; 255 where unlabelled.
 
         Args:
             window: Window of the grid.
-            step: Side of the square of pixels that one class index stands for.
+            step: Pixels of the grid per class index, along each axis.
 
         Raises:
             LegendError: If a value or colour has no class in the legend.
@@ -185,7 +185,7 @@ class _Labelled(ABC):
 
     @abstractmethod
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
-        """The same, whatever the areas; an array of its own."""
+        """Class indices without regard to labelled areas; a new array."""
 
 
 class RasterReference(_Labelled):
@@ -195,9 +195,9 @@ class RasterReference(_Labelled):
         """Open.
 
         Args:
-            classes: What the raster's pixels mean.
-            grid: To read it on.
-            resample: Whether it is resampled if it lies on another grid.
+            classes: Classes of the raster's pixels.
+            grid: Grid to read it on.
+            resample: Whether to resample it from another grid.
         """
         self.path = classes.path
         self._classes = classes
@@ -208,12 +208,12 @@ class RasterReference(_Labelled):
 
     @property
     def meaning(self) -> Meaning:
-        """How it names classes."""
+        """Codes of the classes."""
         return self._classes.meaning
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, of what was read."""
+        """Remarks for the user on what was read."""
         return self._classes.notes
 
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
@@ -266,7 +266,7 @@ class VectorReference(_Labelled):
 
     @cached_property
     def _texts(self) -> dict[str, int]:
-        """Class index of each value of the column."""
+        """Class index by value of the column."""
         if self._column is None:
             return {}
         pairs = zip(self._attributes, self._polygons[1].tolist(), strict=True)
@@ -274,7 +274,7 @@ class VectorReference(_Labelled):
 
     @property
     def meaning(self) -> Meaning:
-        """How it names classes."""
+        """Codes of the classes."""
         legend, column = self._legend, self._column
         classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
         if column is None:
@@ -293,7 +293,7 @@ class VectorReference(_Labelled):
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, of what was read."""
+        """Remarks for the user on what was read."""
         if not self._nulls:
             return []
         count = len(self._polygons[1])
@@ -304,7 +304,7 @@ class VectorReference(_Labelled):
         return [note]
 
     def polygons_of(self, index: int) -> Any:
-        """The polygons of a class, a GeoSeries."""
+        """Polygons of a class, as a GeoSeries."""
         geometries, indices = self._polygons
         return geometries[indices == index]
 
@@ -321,7 +321,7 @@ class VectorReference(_Labelled):
 
 
 def _only_class(path: Path, legend: Legend) -> int:
-    """The class of polygons that name none."""
+    """The only class besides the background, for polygons without an attribute."""
     others = [name for name in legend.names if name != legend.background]
     if len(others) != 1:
         raise VectorError(

@@ -1,4 +1,4 @@
-"""Several reference maps as one: each fills what those before it leave unlabelled."""
+"""Several references as one: each fills what earlier ones leave unlabelled."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -23,10 +23,9 @@ from geoseg.raster.window import Window
 
 
 class References:
-    """Rasters and polygons on the grid of an orthophoto, of which each may cover a part.
+    """Rasters and polygons that each cover a part of an orthophoto.
 
-    Ground that no polygon covers is of the legend's background class only where no file at
-    all labels it.
+    Ground without a polygon has the legend's background class only where no file labels it.
     """
 
     def __init__(
@@ -41,16 +40,16 @@ class References:
         """Open.
 
         Args:
-            paths: The first ones count first.
+            paths: References, in order of precedence.
             legend: Their classes.
-            grid: The orthophoto's.
-            options: How they are read.
-            may_be_elsewhere: Whether no polygon need lie on the grid.
+            grid: Grid of the orthophoto.
+            options: Options for reading them.
+            may_be_elsewhere: Whether all polygons may lie outside the grid.
 
         Raises:
-            EmptyError: If none of them shares ground with the grid.
+            EmptyError: If none overlaps the grid.
             NoPolygonError: If they are polygons, which may mean that there is no object.
-            GeosegError: What is wrong with one of them.
+            GeosegError: If one cannot be read.
         """
         self.paths = tuple(paths)
         self._grid = grid
@@ -87,25 +86,25 @@ class References:
 
     @property
     def used(self) -> tuple[Path, ...]:
-        """The files that share ground with the grid."""
+        """Files that overlap the grid."""
         return tuple(part.path for part in self._parts)
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, of what was read."""
+        """Remarks for the user on what was read."""
         return [note for part in self._parts for note in part.notes]
 
     @property
     def meanings(self) -> list[Meaning]:
-        """How each of those that are used names classes."""
+        """Codes of the classes in each used file."""
         return [part.meaning for part in self._parts]
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where no file says anything.
+        """(height, width) class indices; 255 where no file has a label.
 
         Args:
             window: Window of the grid.
-            step: Side of the square of pixels that one class index stands for.
+            step: Pixels of the grid per class index, along each axis.
         """
         if len(self.paths) == 1:
             return self._parts[0].read(window, step)
@@ -137,7 +136,7 @@ class References:
         return (lowest != IGNORE) & (lowest != highest)
 
     def polygons_of(self, index: int) -> NumberedPolygons:
-        """The polygons of a class in all files, each an object.
+        """Polygons of a class in all files, each an object.
 
         Raises:
             VectorError: If a file holds no polygons.
@@ -164,7 +163,7 @@ class References:
 
 
 def _refuse_absent(paths: Sequence[Path], absent: Sequence[EmptyError]) -> NoReturn:
-    """Say that no reference shares ground with a raster; polygons may be right all the same."""
+    """Report that no reference overlaps a raster; with polygons there may be no object."""
     listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
     message = f"{listed}: none overlaps the raster they belong to"
     drawn = [error for error in absent if isinstance(error, NoPolygonError)]
@@ -177,6 +176,6 @@ def _refuse_absent(paths: Sequence[Path], absent: Sequence[EmptyError]) -> NoRet
 def _meet(
     one: RasterReference | VectorReference, other: RasterReference | VectorReference, window: Window
 ) -> bool:
-    """Whether two files may label the same pixel of a window."""
+    """Whether two files overlap in a window."""
     shared = one.extent.intersection(other.extent)
     return shared is not None and shared.intersection(window) is not None

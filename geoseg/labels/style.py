@@ -1,4 +1,4 @@
-"""What makes outputs open coloured and named: `.aux.xml` for GDAL, styles for QGIS."""
+"""Styles: `.aux.xml` for GDAL, QML for QGIS."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from geoseg.raster.atomic import write_text
 from geoseg.raster.storage import Color
 
 INTEGER, REAL, STRING = "0", "1", "2"
-"""Types of columns in GDAL's raster attribute tables."""
+"""Column types of GDAL's raster attribute tables."""
 
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
@@ -31,7 +31,7 @@ COLUMNS = (  # name, type, GDAL's usage: 5 = value, 1 = pixel count, 2 = name, 6
 
 
 def colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
-    """The colour table of a class map, by value; what has no class is transparent."""
+    """The colour table of a class map; values without a class are transparent."""
     table = {each.value: (*each.color, 255) for each in legend.classes}
     return {value: table.get(value, (0, 0, 0, 0)) for value in range(256)}
 
@@ -69,12 +69,12 @@ def _aux_xml(legend: Legend, pixels: NDArray[np.int64]) -> str:
 
 
 def attribute_table(legend: Legend) -> str:
-    """Names and colours of a class map's values, as GDAL's XML; without counts of pixels."""
+    """The attribute table of a class map as GDAL's XML, without pixel counts."""
     return tostring(_attribute_table(legend), encoding="unicode")
 
 
 def _attribute_table(legend: Legend, pixels: NDArray[np.int64] | None = None) -> Element:
-    """A row for each class; the counts have a column if they are known."""
+    """A row per class; with a column of pixel counts if given."""
     table = Element("GDALRasterAttributeTable", tableType="thematic")
     columns = [column for column in COLUMNS if column != COUNT or pixels is not None]
     for index, (name, kind, usage) in enumerate(columns):
@@ -91,7 +91,7 @@ def _attribute_table(legend: Legend, pixels: NDArray[np.int64] | None = None) ->
 
 
 def _qml(legend: Legend) -> str:
-    """A paletted renderer; QGIS loads it by itself with the map."""
+    """A paletted renderer, which QGIS loads with the map."""
     renderer = Element("rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1")
     palette = SubElement(renderer, "colorPalette")
     for each in legend.classes:
@@ -100,11 +100,11 @@ def _qml(legend: Legend) -> str:
 
 
 def score_qml(legend: Legend, top: float) -> str:
-    """A style of scores: of two classes the second, of more the first, from white to its colour.
+    """A style of scores: the second of two classes, else the first, from white to its colour.
 
     Args:
         legend: The classes, a band each.
-        top: The value that means 1.
+        top: Stored value of 1.
     """
     index = 1 if len(legend) == 2 else 0  # noqa: PLR2004 background comes first
     each = legend.classes[index]
@@ -113,16 +113,16 @@ def score_qml(legend: Legend, top: float) -> str:
 
 
 def confidence_qml(top: float) -> str:
-    """A style of certainty: red, yellow, green.
+    """A style of confidence: red, yellow, green.
 
     Args:
-        top: The value that means 1.
+        top: Stored value of 1.
     """
     return _ramp_qml(1, {0.0: "#d7191c", 0.5: "#ffffbf", 1.0: "#1a9641"}, top)
 
 
 def _ramp_qml(band: int, stops: Mapping[float, str], top: float) -> str:
-    """A renderer that goes from colour to colour."""
+    """A colour ramp renderer."""
     renderer = Element(
         "rasterrenderer",
         type="singlebandpseudocolor",
@@ -161,28 +161,28 @@ def _lighter(color: Color) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Symbol:
-    """How QGIS draws some features of a layer."""
+    """A rule-based symbol of a QGIS layer."""
 
     label: str
-    """What its legend says."""
+    """Label in the legend."""
 
     rule: str = ""
-    """Expression that is true of them; empty: of all that no other rule is true of."""
+    """Filter expression; empty: all other features."""
 
     color: Color
-    """Of points, and of outlines."""
+    """Colour of points and outlines."""
 
     opacity: float = 0.0
-    """Of what an outline holds, 0..1; points are filled if there is any."""
+    """Opacity of the fill, 0..1."""
 
 
 def vector_qml(symbols: Sequence[Symbol], *, points: bool, label: str | None = None) -> str:
-    """A style of polygons, which are outlined, or of points.
+    """A style of outlined polygons, or of points.
 
     Args:
-        symbols: By rules.
+        symbols: Symbols by rule.
         points: Whether the layer holds points.
-        label: Expression of what is written beside each feature.
+        label: Expression of the label of each feature.
     """
     root = Element("qgis", version="3.22", styleCategories="Symbology|Labeling")
     renderer = SubElement(root, "renderer-v2", type="RuleRenderer", symbollevels="0")
@@ -207,7 +207,7 @@ def vector_qml(symbols: Sequence[Symbol], *, points: bool, label: str | None = N
 
 
 def _drawn(symbol: Symbol, *, points: bool) -> dict[str, str]:
-    """Properties of a symbol in QGIS's words."""
+    """QGIS properties of a symbol."""
     red, green, blue = symbol.color
     fill = f"{red},{green},{blue},{round(255 * symbol.opacity)}"
     if points:
