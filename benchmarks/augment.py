@@ -24,7 +24,7 @@ from geoseg.patches.record import Source
 from geoseg.patches.tile import tile
 from geoseg.raster.threads import keep_freed_memory
 from geoseg.training.augment import STRENGTHS
-from geoseg.training.data import PatchDataset, Ticket
+from geoseg.training.data import PatchDataset, SampleKey
 
 SIDE = 2048
 ROUNDS, TRIES = 60, 4
@@ -80,14 +80,14 @@ def race(datasets: dict[str, PatchDataset]) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in datasets}
     for number in range(-5, ROUNDS):
         for name, dataset in datasets.items():
-            ticket = Ticket(0, number % len(dataset))
+            ticket = SampleKey(0, number % len(dataset))
             best = min(_seconds(dataset, ticket) for _ in range(TRIES))
             if number >= 0:
                 seconds[name].append(best)
     return seconds
 
 
-def _seconds(dataset: PatchDataset, ticket: Ticket) -> float:
+def _seconds(dataset: PatchDataset, ticket: SampleKey) -> float:
     started = process_time()
     dataset[ticket]
     return process_time() - started

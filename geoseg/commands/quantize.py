@@ -25,7 +25,7 @@ def quantize(
     verbose: shared.Verbose = False,
 ) -> None:
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
-    from geoseg.model.bundle import INT8
+    from geoseg.model.bundle_files import INT8
     from geoseg.model.quantize import quantize
     from geoseg.prediction.stitched import stitched_comparison, window_sizes
     from geoseg.raster.folders import locked_once
@@ -39,7 +39,7 @@ def quantize(
             options=replace(options, overwrite=overwrite),
             sizes=window_sizes,
             measure=stitched_comparison,
-            tell=tell,
+            progress=tell,
         )
     proof = report.proof
     if proof.forced:
@@ -63,7 +63,8 @@ def quantize(
         print_json(asdict(report) | {"folder": str(report.folder)})
         return
     change = 100 * (proof.miou_int8 - proof.miou_fp32)
-    sizes = f"{', '.join(map(str, proof.proven_sizes))} px" if proof.proven_sizes else "no size"
+    validated = ", ".join(map(str, proof.validated_sizes))
+    sizes = f"{validated} px" if validated else "no size"
     echo(
         f"{report.folder}: {proof.agreement:.2%} of the pixels as in fp32; mean IoU "
         f"{proof.miou_fp32:.4f} -> {proof.miou_int8:.4f} ({change:+.2f} points); "

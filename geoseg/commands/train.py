@@ -17,7 +17,7 @@ from geoseg.training.options import DATA, RECORDS, TrainOptions
 
 if TYPE_CHECKING:
     from geoseg.training.cross_validation import FoldsReport
-    from geoseg.training.rehearsal import TrainPlan
+    from geoseg.training.dry_run import TrainPlan
     from geoseg.training.train import TrainReport
 
 
@@ -81,7 +81,6 @@ def train(
         check_hub(options.encoder or DEFAULT_ENCODER)
     from geoseg.training.distributed import is_first
     from geoseg.training.pictures import draw_samples
-    from geoseg.training.rehearsal import rehearse
 
     if options.init_from is not None:
         options = replace(options, init_from=str(_origin(Path(options.init_from))))
@@ -92,10 +91,8 @@ def train(
     named = [patches, options.init_from, options.encoder_weights]
     check(outputs, named, overwrite=overwrite or resume)
     if dry_run:
-        plan = rehearse(
-            patches, output, options=options, folds=folds, resume=goes_on, overwrite=overwrite
-        )
-        _print_plan(plan, talk, json=json)
+        start: dict[str, Any] = {"options": options, "resume": goes_on, "overwrite": overwrite}
+        _print_plan(_plan(patches, output, folds, **start), talk, json=json)
         return
     if preview is not None and is_first():
         draw_samples(patches, preview, options=options, overwrite=overwrite or resume)
@@ -171,6 +168,17 @@ def _has_begun(run: Path | None, talk: Talk) -> bool:
     if is_first():
         talk.say(f"{run}: there is nothing to resume; the training begins anew")
     return False
+
+
+def _plan(patches: Path, run: Path | None, folds: int | None, **start: Any) -> "TrainPlan":
+    """Estimate of a training, or of one per fold."""
+    from geoseg.training.cross_validation import check_folds
+    from geoseg.training.dry_run import estimate_training
+
+    if not folds:
+        return estimate_training(patches, run, **start)
+    first, *_ = check_folds(patches, run, folds=folds, **start)
+    return estimate_training(first, None, options=start["options"], trainings=folds)
 
 
 def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:

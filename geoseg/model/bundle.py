@@ -1,12 +1,12 @@
-"""The model bundle: a folder that carries all that training knew and prediction needs.
+"""The model bundle: a folder with everything that training knew and prediction needs.
 
 ```
 model/
   config.json         smp's own: `smp.from_pretrained(folder)` opens the folder
   model.safetensors   the weights
   geoseg.json         bands, normalisation, GSD, patch size, legend, training summary
-  ground.json         where it was trained: windows of every source, by split
-  int8/               the quantised network, once `geoseg quantize` has been there
+  ground.json         training ground: windows of every source, by split
+  int8/               the quantised network, after `geoseg quantize`
 ```
 """
 
@@ -22,152 +22,90 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError, LegendError
 from geoseg.labels.legend import Legend
-from geoseg.model.cache import CONFIG, MAX_BANDS, WEIGHTS, check_config, check_weights, file_sha256
+from geoseg.model.bundle_files import (
+    CONFIG,
+    INT8,
+    MAX_BANDS,
+    MAX_SIZE_PX,
+    RECORD,
+    WEIGHTS,
+    Int8Record,
+    check_config,
+    check_weights,
+    file_sha256,
+)
 from geoseg.patches.training_ground import TrainingGround
 from geoseg.raster.atomic import write_text
 from geoseg.raster.paths import check_component
 from geoseg.raster.records import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
 from geoseg.text import short_list
 
-RECORD = "geoseg.json"
-
-INT8 = "int8"
-
-INT8_FILES = ("model.xml", "model.bin")
-
 FORMAT = 1
+"""Version of the record."""
 
 MULTIPLE = 32
-"""Sides that nearly every network can take are multiples of this, in pixels."""
+"""Divisor of the window sides that nearly every network takes, in pixels."""
 
 LARGEST = 1024
-"""Side of the largest window that a prediction chooses by itself, in pixels, hanging over aside."""
+"""Side of the largest window that a prediction chooses by itself, in pixels, overhang aside."""
 
-MAX_SIZE = 16_384
-"""Side of a window, in pixels: a larger one of three bands alone takes 3 GB."""
-
-LOWEST_STD, LOWEST_GSD = 1e-30, 1e-9
-"""Normal numbers in float32, so that dividing by them gives finite ones."""
+MIN_STD, MIN_GSD_M = 1e-30, 1e-9
+"""Lower bounds of divisors: normal numbers in float32, so that quotients are finite."""
 
 PIXEL_TYPES = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "float32", "float64"),
 )
-"""numpy's names of the types that orthophotos have."""
+"""numpy's names of the pixel types of orthophotos."""
 
 GSD_TOLERANCE = 0.2
-"""Share by which the GSD of an orthophoto may differ from the model's."""
+"""Tolerated difference between the GSD of orthophoto and model, as a share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """How pixel values become what the network was trained on: ``(value - mean) / std``."""
+    """Mean and standard deviation by band: a network takes ``(value - mean) / std``."""
 
     mean: tuple[float, ...]
-    """Per band, in units of the file."""
+    """Mean by band, in units of the file."""
 
     std: tuple[float, ...]
-    """Per band, in units of the file; never 0."""
+    """Standard deviation by band, in units of the file; never 0."""
 
     @classmethod
     def from_statistics(cls, statistics: Mapping[str, Any]) -> Self:
-        """From the mean and std of a patch set; a constant band is left as it is."""
+        """From the statistics of a patch set; a constant band is only centred."""
         std = tuple(value if value > 0 else 1.0 for value in statistics["std"])
         return cls(mean=tuple(statistics["mean"]), std=std)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizeProof:
-    """What the quantised network is worth with windows of one size."""
-
-    size: int
-    """Side of the windows, in pixels."""
-
-    agreement: float
-    """Share of the pixels that have the class of float32."""
-
-    miou_fp32: float
-    """Mean IoU of float32 on the same ground."""
-
-    miou_int8: float
-    """Mean IoU of the quantised network."""
-
-    holds: bool
-    """Whether it loses no more than it may."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantized:
-    """The proof of what the quantised network of a bundle is worth."""
-
-    agreement: float
-    """Share of the pixels of the validation patches that have the class of float32."""
-
-    miou_fp32: float
-    """Mean IoU of float32 on the validation patches."""
-
-    miou_int8: float
-    """Mean IoU of the quantised network on them."""
-
-    validation_patches: int
-    """How many there were."""
-
-    samples: int
-    """Training patches that it was calibrated with."""
-
-    forced: bool
-    """Whether the user wanted it although it loses more than it may."""
-
-    patch_size: int
-    """Side of the patches, in pixels."""
-
-    any_size: bool
-    """Whether the network takes windows of other sizes as well."""
-
-    sha256: Mapping[str, str]
-    """Content hash of each file in ``int8/``."""
-
-    versions: Mapping[str, str]
-    """Of the packages that made it."""
-
-    measured: tuple[SizeProof, ...] = ()
-    """Of each size of windows that was measured; empty, as of older ones: the patch size alone."""
-
-    @property
-    def proven_sizes(self) -> tuple[int, ...]:
-        """Sides of windows, in pixels, for which the network is known to be good enough."""
-        if self.measured:
-            return tuple(each.size for each in self.measured if each.holds)
-        return () if self.forced else (self.patch_size,)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelBundle:
-    """What a network expects and means; its weights are beside it."""
+    """Input, classes and history of a network; the weights are in the same folder."""
 
     arch: str
-    """smp's name of the architecture."""
+    """Architecture, smp's name."""
 
     encoder: str
-    """smp's name of the encoder."""
+    """Encoder, smp's name."""
 
     legend: Legend
-    """The classes that it scores, in order."""
+    """Classes of its scores, in order."""
 
     bands: int
-    """Bands that it takes."""
+    """Number of input bands."""
 
     band_names: tuple[str, ...]
-    """What they were in training."""
+    """Names of the bands in training."""
 
     dtype: str
-    """numpy's name of the type of the training pixels."""
+    """Type of the training pixels, numpy's name."""
 
     value_range: tuple[float, float]
     """2nd and 98th percentile of the training pixels, over all bands."""
 
     normalisation: Normalisation
-    """Of its input."""
+    """Normalisation of the input."""
 
     patch_size: int
     """Side of the training patches, in pixels."""
@@ -177,20 +115,20 @@ class ModelBundle:
 
     sizes: tuple[int, ...] | None = None
     """Sides of windows that the network takes, in pixels; empty: every multiple of `MULTIPLE` from
-    the patch size on; None: not known, as of bundles that do not say it."""
+    the patch size on; None: unknown, as in older bundles."""
 
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How it was trained and how well it did."""
+    """Options and metrics of the training."""
 
-    quantized: Quantized | None = None
-    """What is known of the quantised network; None: there is none."""
+    quantized: Int8Record | None = None
+    """Validation record of the int8 network; None: there is none."""
 
     folder: Path | None = None
-    """Where it was loaded from."""
+    """Folder that it was loaded from."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the record of a bundle and see that it is whole.
+        """Read and check a bundle.
 
         Raises:
             BundleError: If a file is missing or damaged.
@@ -218,16 +156,16 @@ class ModelBundle:
         return bundle
 
     def write_record(self, folder: Path) -> None:
-        """Write ``geoseg.json`` beside weights that are already there."""
+        """Write ``geoseg.json`` beside the weights."""
         content = self._content()
         content["weights_sha256"] = file_sha256(folder / WEIGHTS)
         write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
     def check_record(self) -> None:
-        """See that `load` will take what is written of it.
+        """Check that `load` would accept the record.
 
         Raises:
-            BundleError: If it will not.
+            BundleError: If it would not.
         """
         try:
             _checked(json.loads(json.dumps(self._content())))
@@ -235,7 +173,7 @@ class ModelBundle:
             raise BundleError(f"such a model cannot be loaded: {error}") from error
 
     def _content(self) -> dict[str, Any]:
-        """What is written of it, but for the hash of the weights."""
+        """Content of ``geoseg.json``, without the hash of the weights."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
         del content["folder"]
         for name in ("quantized", "sizes"):
@@ -245,10 +183,10 @@ class ModelBundle:
 
     @cached_property
     def training_ground(self) -> TrainingGround | None:
-        """Where it was trained; None if that is not known.
+        """Training ground; None if unknown.
 
         Raises:
-            BundleError: If what it says of it is damaged.
+            BundleError: If its file is damaged.
         """
         return None if self.folder is None else TrainingGround.read(self.folder)
 
@@ -259,28 +197,28 @@ class ModelBundle:
             raise ValueError("a bundle that was not loaded has no weights")
         return file_sha256(self.folder / WEIGHTS)
 
-    def surely_takes(self, size: int) -> bool:
-        """Whether the network is known to take windows of a size, in pixels."""
+    def accepts_size(self, size: int) -> bool:
+        """Whether the network certainly takes windows of a size, in pixels."""
         if self.sizes:
             return size in self.sizes
         fits = size == self.patch_size or (size > self.patch_size and size % MULTIPLE == 0)
         return self.sizes is not None and fits
 
     def check_size(self, size: int) -> None:
-        """See that windows of a size are not known to be impossible.
+        """Refuse a size of windows that the network certainly does not take.
 
         Raises:
-            BundleError: If they are.
+            BundleError: If the size is one.
         """
         if self.sizes and size not in self.sizes:
-            raise BundleError(self.wrong_size(size, self.sizes))
+            raise BundleError(self.size_message(size, self.sizes))
 
-    def wrong_size(self, size: int, possible: Sequence[int]) -> str:
-        """What is said of windows that the network does not take.
+    def size_message(self, size: int, possible: Sequence[int]) -> str:
+        """Message about windows that the network does not take.
 
         Args:
-            size: Their side, in pixels.
-            possible: Sides that it takes; none if none is known.
+            size: Side of the windows, in pixels.
+            possible: Sides that it takes, if known.
         """
         sides = " or ".join(f"--patch-size {each}" for each in possible[:4])
         return (
@@ -289,13 +227,13 @@ class ModelBundle:
         )
 
     def int8_folder(self, size: int) -> Path:
-        """Where the quantised network is.
+        """Folder of the int8 network.
 
         Args:
-            size: Side of the windows that it is to take, in pixels.
+            size: Side of the windows that it must take, in pixels.
 
         Raises:
-            BundleError: If there is none, it is damaged, or does not take that size.
+            BundleError: If it is missing or damaged, or does not take that size.
         """
         if self.folder is None or self.quantized is None:
             raise BundleError(
@@ -312,27 +250,27 @@ class ModelBundle:
             whole = False
         if not whole:
             raise BundleError(
-                f"{folder}: is damaged; make it again with `geoseg quantize --overwrite`"
+                f"{folder}: is damaged; recreate it with `geoseg quantize --overwrite`"
             )
         if size != self.quantized.patch_size and not self.quantized.any_size:
             raise BundleError(
                 f"{folder}: takes windows of {self.quantized.patch_size} px only, not {size}; "
-                f"give them with --patch-size, or choose another --precision"
+                f"use that with --patch-size, or choose another --precision"
             )
         return folder
 
     def check_bands(
         self, bands: int, where: Path, advice: str = "choose them with --bands"
     ) -> None:
-        """See that an orthophoto has as many bands as the model takes.
+        """Check the number of bands of an input.
 
         Args:
-            bands: How many there are.
-            where: The orthophoto, or what else has them.
-            advice: The way out.
+            bands: Number of bands.
+            where: Path of the input, for the message.
+            advice: What the user can do.
 
         Raises:
-            BundleError: If it has not.
+            BundleError: If the model takes another number.
         """
         if bands != self.bands:
             raise BundleError(
@@ -346,12 +284,12 @@ class ModelBundle:
         where: Path,
         advice: str = "resample to the model's GSD with --resample",
     ) -> None:
-        """See that an orthophoto's GSD is near the model's; unknown ones pass.
+        """Check that the GSD of an input is near the model's; unknown ones pass.
 
         Args:
             gsd: Metres per pixel.
-            where: The orthophoto, or what else has it.
-            advice: The way out.
+            where: Path of the input, for the message.
+            advice: What the user can do.
 
         Raises:
             BundleError: If they differ by more than `GSD_TOLERANCE`.
@@ -363,11 +301,11 @@ class ModelBundle:
             )
 
     def check_values(self, sample: NDArray[Any], where: Path) -> None:
-        """See that values of another type than the training's lie in the same range.
+        """Check that values of another pixel type lie in the range of the training's.
 
         Args:
-            sample: (n,) valid values of an orthophoto.
-            where: Its path, for the message.
+            sample: (n,) valid values of an input.
+            where: Path of the input, for the message.
 
         Raises:
             BundleError: If most are far outside, or fill only a fraction of the range.
@@ -377,7 +315,7 @@ class ModelBundle:
         low, high = self.value_range
         reach = float(np.percentile(sample, 98)) - low
         span = max(high - low, 1e-9)
-        if not 0.1 < reach / span < 4:  # noqa: PLR2004 a brighter or darker scene, no other scale
+        if not 0.1 < reach / span < 4:  # noqa: PLR2004 allows darker and brighter scenes
             raise BundleError(
                 f"{where}: values of {sample.dtype.name} reach {low + reach:.4g}, the model was "
                 f"trained on {self.dtype} from {low:.4g} to {high:.4g}; rescale the orthophoto, "
@@ -386,7 +324,7 @@ class ModelBundle:
 
 
 def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    """The entries of a record, by the names of a bundle's fields.
+    """Checked entries of a record, by the names of a bundle's fields.
 
     Raises:
         ValueError: If one is missing, unknown, or of a wrong type, length or size.
@@ -410,72 +348,34 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
         "value_range": (low, high),
         "normalisation": Normalisation(
             mean=normalisation.numbers("mean", bands, -FLOAT32_MAX, FLOAT32_MAX),
-            std=normalisation.numbers("std", bands, LOWEST_STD, FLOAT32_MAX),
+            std=normalisation.numbers("std", bands, MIN_STD, FLOAT32_MAX),
         ),
-        "patch_size": own.whole("patch_size", 1, MAX_SIZE),
-        "gsd": own.number("gsd", LOWEST_GSD, FLOAT32_MAX) if own.has("gsd") else None,
+        "patch_size": own.whole("patch_size", 1, MAX_SIZE_PX),
+        "gsd": own.number("gsd", MIN_GSD_M, FLOAT32_MAX) if own.has("gsd") else None,
         "sizes": _sizes(own) if own.has("sizes") else None,
         "training": own.table("training") if own.has("training") else {},
-        "quantized": _quantized(own.value("quantized")) if own.has("quantized") else None,
+        "quantized": Int8Record.parse(own.value("quantized")) if own.has("quantized") else None,
     }
 
 
 def _sizes(own: Fields) -> tuple[int, ...]:
     sizes = own.items("sizes")
-    if not all(type(size) is int and 1 <= size <= MAX_SIZE for size in sizes):
-        raise ValueError(f"sizes is a list of whole numbers in 1..{MAX_SIZE}")
+    if not all(type(size) is int and 1 <= size <= MAX_SIZE_PX for size in sizes):
+        raise ValueError(f"sizes is a list of whole numbers in 1..{MAX_SIZE_PX}")
     return tuple(sorted(set(sizes)))
 
 
 def _pixel_type(name: str) -> str:
-    """Numpy's name of a type that pixels have."""
+    """A checked pixel type, numpy's name."""
     if name not in PIXEL_TYPES:
         raise ValueError(f"dtype is one of {', '.join(PIXEL_TYPES)}, got {name[:40]!r}")
     return name
 
 
-def _quantized(content: object) -> Quantized:
-    """The proof of a quantised network.
-
-    Raises:
-        ValueError: If an entry is missing, unknown or wrong.
-    """
-    own = Fields(content, "quantized")
-    hashes = Fields(own.value("sha256"), "quantized.sha256")
-    versions = Fields(own.value("versions"), "quantized.versions")
-    refuse_unknown(own.entries, {each.name for each in fields(Quantized)})
-    refuse_unknown(hashes.entries, set(INT8_FILES))
-    return Quantized(
-        agreement=own.number("agreement", 0, 1),
-        miou_fp32=own.number("miou_fp32", 0, 1),
-        miou_int8=own.number("miou_int8", 0, 1),
-        validation_patches=own.whole("validation_patches", 0, 2**53),
-        samples=own.whole("samples", 0, 2**53),
-        forced=own.flag("forced"),
-        patch_size=own.whole("patch_size", 1, MAX_SIZE),
-        any_size=own.flag("any_size"),
-        sha256={name: hashes.text(name) for name in INT8_FILES},
-        versions={name: versions.text(name) for name in versions.entries},
-        measured=tuple(map(_size_proof, own.items("measured") if own.has("measured") else ())),
-    )
-
-
-def _size_proof(content: object) -> SizeProof:
-    own = Fields(content, "quantized.measured")
-    refuse_unknown(own.entries, {each.name for each in fields(SizeProof)})
-    return SizeProof(
-        size=own.whole("size", 1, MAX_SIZE),
-        agreement=own.number("agreement", 0, 1),
-        miou_fp32=own.number("miou_fp32", 0, 1),
-        miou_int8=own.number("miou_int8", 0, 1),
-        holds=own.flag("holds"),
-    )
-
-
 def bundle_folders(path: Path) -> list[Path]:
-    """The bundles that a path means: one, that of a run, or those of all folds of a run.
+    """Bundles below a path: the path itself, the bundle of a run, or those of its folds.
 
-    A folder of none of these is given back as it is: loading it says what is missing.
+    Any other folder is returned as it is: loading it reports what is missing.
     """
     if (path / RECORD).is_file():
         return [path]

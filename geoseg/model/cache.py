@@ -1,38 +1,34 @@
-"""Files that can be made again: kept in the user's cache, whole or not at all."""
+"""Converted networks in the user's cache, whole or not at all."""
 
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-
-from geoseg.errors import BundleError, InputError, OutputError
+from geoseg.errors import InputError, OutputError
+from geoseg.model.bundle_files import file_sha256
 from geoseg.raster.atomic import staged
 from geoseg.raster.paths import check_component
-from geoseg.raster.records import Fields, parse_json, read_object
+from geoseg.raster.records import parse_json
 
-VARIABLE = "GEOSEG_CACHE"
-"""Environment variable that names another folder."""
+CACHE_VARIABLE = "GEOSEG_CACHE"
+"""Environment variable with another cache folder."""
 
 RECORD = "geoseg.json"
-"""What an entry was made of, and the hashes of its files."""
+"""Facts of an entry, and hashes of its files."""
 
-KEPT = 24
-"""Entries that are kept; those not used for longest go."""
+MAX_ENTRIES = 24
+"""Number of entries to keep; the least recently used go first."""
 
 
 def cache_folder() -> Path:
-    """Where the user's system keeps such files."""
-    if own := os.environ.get(VARIABLE):
+    """The cache folder of the user's system."""
+    if own := os.environ.get(CACHE_VARIABLE):
         return Path(own)
     home = Path.home()
     if sys.platform == "win32":
@@ -44,14 +40,14 @@ def cache_folder() -> Path:
 
 @contextmanager
 def cached(facts: Mapping[str, object], write: Callable[[Path], None]) -> Iterator[Path]:
-    """A folder with what was written for these facts, now or earlier.
+    """A folder with the files that were written for these facts, now or earlier.
 
-    A damaged entry is made again. Where the cache cannot be written, a temporary folder
-    serves until the block ends: that costs time and nothing else.
+    A damaged entry is written again. If the cache is not writable, a temporary folder serves until
+    the block ends: that costs time and nothing else.
 
     Args:
-        facts: All that the files depend on, fit for JSON.
-        write: Puts the files into the empty folder that it is given.
+        facts: Everything the files depend on, as JSON values.
+        write: Writes the files into an empty folder.
     """
     text = json.dumps(facts, sort_keys=True)
     entry = _entry(text)
@@ -67,14 +63,8 @@ def cached(facts: Mapping[str, object], write: Callable[[Path], None]) -> Iterat
             yield Path(folder)
 
 
-def file_sha256(path: Path) -> str:
-    """Content hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _entry(text: str) -> Path | None:
-    """The folder of an entry; None for a user without a home."""
+    """The folder of an entry; None for a user without a home folder."""
     try:
         folder = cache_folder()
     except RuntimeError:
@@ -95,8 +85,8 @@ def _is_whole(entry: Path, text: str) -> bool:
 
 
 def _store(entry: Path, text: str, write: Callable[[Path], None]) -> bool:
-    """Write an entry; say whether that was possible."""
-    shutil.rmtree(entry, ignore_errors=True)  # what is damaged
+    """Write an entry; return whether that was possible."""
+    shutil.rmtree(entry, ignore_errors=True)  # a damaged entry
     try:
         with staged(entry, overwrite=True) as folder:
             folder.mkdir()
@@ -113,102 +103,5 @@ def _store(entry: Path, text: str, write: Callable[[Path], None]) -> bool:
 def _forget_oldest(folder: Path) -> None:
     with suppress(OSError):
         entries = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in entries[:-KEPT]:
+        for old in entries[:-MAX_ENTRIES]:
             shutil.rmtree(old, ignore_errors=True)
-
-
-CONFIG = "config.json"
-
-WEIGHTS = "model.safetensors"
-
-MAX_BANDS = 10_000
-"""Hyperspectral sensors have some hundreds."""
-
-NUMPY_FLOATS = ("F16", "F32", "F64")
-"""Types of safetensors that numpy reads as well."""
-
-HEAD = re.compile(r"segmentation_head\.(?:.*\.)?(\d+)\.weight")
-"""The weights of the last layers of smp's networks."""
-
-Shapes = dict[str, tuple[int, ...]]
-"""Of tensors, by name."""
-
-
-def check_config(folder: Path, *, classes: int, bands: int) -> None:
-    """See that ``config.json`` describes a network for these classes and bands.
-
-    Raises:
-        BundleError: If it is damaged, or describes another.
-    """
-    try:
-        config = Fields(read_object(folder / CONFIG))
-        config.text("_model_class")
-        found = {
-            what: config.whole(key, 1, 2**31)
-            for what, key in (("classes", "classes"), ("bands", "in_channels"))
-            if config.has(key)
-        }
-    except (ValueError, TypeError) as error:
-        raise BundleError(f"{folder}: {CONFIG} is damaged: {error}") from error
-    for what, expected in (("classes", classes), ("bands", bands)):
-        if found.get(what, expected) != expected:
-            raise BundleError(
-                f"{folder}: the network has {found[what]} {what}, geoseg.json describes "
-                f"{expected}: one of its files is of another model"
-            )
-
-
-def check_weights(folder: Path, *, classes: int) -> None:
-    """See that the weights are whole and finite, and end in as many classes.
-
-    Raises:
-        BundleError: If they are not.
-    """
-    shapes = read_shapes(folder)
-    heads = {int(found[1]): key for key in shapes if (found := HEAD.fullmatch(key))}
-    head = shapes[heads[max(heads)]] if heads else ()
-    if len(head) == 4 and head[0] != classes:  # noqa: PLR2004 a convolution
-        raise BundleError(
-            f"{folder}: the network has {head[0]} classes, the legend of geoseg.json {classes}: "
-            f"one of its files is of another model"
-        )
-    if (name := _not_finite(folder / WEIGHTS)) is not None:
-        raise BundleError(
-            f"{folder}: {name} in {WEIGHTS} has values that are not finite (NaN or infinite): "
-            f"the training diverged; train again, with a lower --lr or --clip 1"
-        )
-
-
-def read_shapes(folder: Path) -> Shapes:
-    """The shapes of all weights, from the head of their file.
-
-    Raises:
-        BundleError: If it is damaged.
-    """
-    return _with_weights(folder / WEIGHTS, _shapes)
-
-
-def _not_finite(path: Path) -> str | None:
-    """The first tensor with a value that is not finite."""
-    return _with_weights(path, _first_not_finite)
-
-
-def _with_weights(path: Path, ask: Any) -> Any:
-    try:
-        with safe_open(path, framework="np") as file:
-            return ask(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BundleError(f"{path.parent}: {path.name} is damaged: {error}") from error
-
-
-def _shapes(file: Any) -> Shapes:
-    return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-
-
-def _first_not_finite(file: Any) -> str | None:
-    for key in file.keys():  # noqa: SIM118 it is no dictionary
-        if file.get_slice(key).get_dtype() in NUMPY_FLOATS:
-            values = file.get_tensor(key)
-            if not np.isfinite(values).all():
-                return str(key)
-    return None

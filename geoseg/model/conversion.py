@@ -1,4 +1,4 @@
-"""Torch networks as models of OpenVINO, in float32 or int8."""
+"""Conversion of torch networks to OpenVINO, in float32 or int8."""
 
 import os
 import warnings
@@ -16,15 +16,15 @@ from torch import Tensor
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.openvino import OpenVinoRuntime, import_nncf, import_openvino, openvino_core
-from geoseg.model.pipeline import Entry, Normalise, load_pipeline, to_scores
+from geoseg.model.pipeline import Normalise, Preprocess, load_pipeline, to_scores
 from geoseg.model.segmenter import IR, Shape
 
-AGREEMENT = 1e-3
-"""Largest difference of the logits of networks that are the same, relative to the largest logit."""
+LOGIT_TOLERANCE = 1e-3
+"""Tolerated difference of logits of equal networks, relative to the largest logit."""
 
 
-def pipeline(bundle: ModelBundle, shape: Shape) -> Any:
-    """All from pixels to scores.
+def convert_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
+    """The whole pipeline from pixels to scores.
 
     Raises:
         BundleError: If OpenVINO cannot run the network, or it does not take that size.
@@ -38,7 +38,7 @@ def convert_network(bundle: ModelBundle, size: int) -> Any:
 
     Args:
         bundle: A loaded bundle.
-        size: Side of the windows with which it is traced, in pixels.
+        size: Side of the windows for tracing, in pixels.
 
     Raises:
         BundleError: If OpenVINO cannot run it, or it does not take that size.
@@ -47,8 +47,8 @@ def convert_network(bundle: ModelBundle, size: int) -> Any:
     return convert(module, (1, bundle.bands, size, size), bundle)
 
 
-def quantised_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
-    """All from pixels to scores, with the quantised network of the bundle.
+def convert_int8_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
+    """The whole pipeline from pixels to scores, with the int8 network of the bundle.
 
     Raises:
         BundleError: If the bundle has none, or it does not take that size.
@@ -60,24 +60,23 @@ def quantised_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise BundleError(
-            f"{path.parent}: is damaged ({reason}); make it again with `geoseg quantize "
-            f"--overwrite`"
+            f"{path.parent}: is damaged ({reason}); recreate it with `geoseg quantize --overwrite`"
         ) from error
     if classes != len(bundle.legend):
         raise BundleError(
-            f"{path.parent}: has {classes} classes, the model {len(bundle.legend)}; make it again "
+            f"{path.parent}: has {classes} classes, the model {len(bundle.legend)}; recreate it "
             f"with `geoseg quantize --overwrite`"
         )
     return with_pipeline(model, bundle, shape)
 
 
 def with_pipeline(model: Any, bundle: ModelBundle, shape: Shape) -> Any:
-    """A network, from normalised pixels to logits, and the steps before and behind it.
+    """A pipeline around a network from normalised pixels to logits.
 
     Args:
-        model: OpenVINO's; it is used up.
-        bundle: What it expects and means.
-        shape: What is to be taken.
+        model: OpenVINO's network; it is modified.
+        bundle: Bundle of the network.
+        shape: Input of the pipeline.
 
     Raises:
         BundleError: If the network does not take that size.
@@ -90,7 +89,7 @@ def with_pipeline(model: Any, bundle: ModelBundle, shape: Shape) -> Any:
             f"{bundle.folder}: the quantised network does not take windows of {taken} px; use "
             f"--patch-size {bundle.patch_size} or --precision fp32"
         ) from error
-    entry = Entry(bundle.normalisation, shape.network_size).eval()
+    entry = Preprocess(bundle.normalisation, shape.network_size).eval()
     first = convert(entry, shape.images(bundle), bundle)
     last = convert(
         lambda logits: to_scores(logits, shape.window_size), tuple(model.output(0).shape), bundle
@@ -99,14 +98,14 @@ def with_pipeline(model: Any, bundle: ModelBundle, shape: Shape) -> Any:
 
 
 def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: ModelBundle) -> Any:
-    """A module or function of one tensor.
+    """An OpenVINO model of a module or function of one tensor.
 
-    `openvino.convert_model` would do the same, and report it over the network.
+    Not `openvino.convert_model`, which does the same and reports it over the network.
 
     Args:
-        module: What to convert.
-        shape: Of the tensor that it takes.
-        bundle: Whose it is, for the message.
+        module: Module or function to convert.
+        shape: Shape of its input.
+        bundle: Bundle that it belongs to, for the message.
 
     Raises:
         BundleError: If it cannot be traced, or OpenVINO lacks an operation.
@@ -116,7 +115,7 @@ def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: 
     transformations = import_openvino("openvino._offline_transformations")
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that sizes become constants is intended
+            warnings.simplefilter("ignore")  # sizes become constants by intention
             trace: Any = torch.jit.trace
             traced = trace(module, torch.zeros(shape), check_trace=False)
         reader = frontend.FrontEndManager().load_by_framework("pytorch")
@@ -134,12 +133,12 @@ def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: 
 
 
 def save_ir(model: Any, path: Path) -> None:
-    """Write a model in full precision: ``.xml``, and ``.bin`` beside it."""
+    """Write a model in full precision: ``.xml`` and ``.bin``."""
     import_openvino().save_model(model, path, compress_to_fp16=False)
 
 
 def _join(first: Any, second: Any) -> Any:
-    """The second model on what the first gives; both are used up."""
+    """The second model on the output of the first; both are modified."""
     openvino = import_openvino()
     source = first.get_results()[0].input_value(0)
     for target in second.get_parameters()[0].output(0).get_target_inputs():
@@ -148,7 +147,7 @@ def _join(first: Any, second: Any) -> Any:
 
 
 class Quantisation:
-    """A network before and after."""
+    """A network before and after quantisation."""
 
     def __init__(self, bundle: ModelBundle, size: int) -> None:
         """Convert the network.
@@ -164,10 +163,10 @@ class Quantisation:
         self._quantised: Any = None
 
     def calibrate(self, images: Sequence[NDArray[np.float32]]) -> None:
-        """Choose ranges by the values that patches cause in the network.
+        """Quantise, with the ranges of activations that patches cause.
 
         Args:
-            images: Sequence of (bands, size, size) in units of the file, read when asked for.
+            images: Sequence of (bands, size, size) in units of the file, read lazily.
         """
         normalise = Normalise(self._bundle.normalisation)
 
@@ -185,10 +184,10 @@ class Quantisation:
             )
 
     def runtimes(self, size: int | None = None) -> tuple[OpenVinoRuntime, OpenVinoRuntime]:
-        """Both: float32, int8.
+        """The float32 and the int8 runtime.
 
         Args:
-            size: Side of the windows, in pixels; None: of the patches.
+            size: Side of the windows, in pixels; None: that of the patches.
 
         Raises:
             BundleError: If one of them does not take windows of that size.
@@ -203,7 +202,7 @@ class Quantisation:
         )
 
     def takes_any_size(self) -> bool:
-        """Whether the size with which the network was traced is nowhere built in."""
+        """Whether the traced network is independent of the size of its trace."""
         other = 2 * self._size
         images = np.random.default_rng(0).normal(size=(1, self._bundle.bands, other, other))
         try:
@@ -212,7 +211,7 @@ class Quantisation:
             _run(self._quantised.clone(), images.astype(np.float32))
         except (RuntimeError, BundleError):  # shapes do not fit each other
             return False
-        return bool(np.abs(found - expected).max() <= AGREEMENT * np.abs(expected).max())
+        return bool(np.abs(found - expected).max() <= LOGIT_TOLERANCE * np.abs(expected).max())
 
     def save(self, folder: Path) -> None:
         """Write the quantised network into a folder."""
@@ -220,7 +219,7 @@ class Quantisation:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that quantise."""
+    """Versions of the packages that quantise."""
     return {name: version(name) for name in ("nncf", "openvino")}
 
 
@@ -233,6 +232,6 @@ def _run(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """NNCF draws its progress on stdout, which is for results."""
+    """Discard NNCF's progress on stdout, which is for results."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield

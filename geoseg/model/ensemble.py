@@ -1,4 +1,4 @@
-"""The models of a prediction: one, or several whose scores are averaged."""
+"""Models of a prediction: single, averaged, and with test-time augmentation."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ from geoseg.options import device_option, option
 from geoseg.patches.training_ground import TrainingGround
 
 Augmentation = Literal["flips", "d4"]
-"""The image and its mirrorings, or all eight turns and mirrorings of a square."""
+"""The image and its mirror images, or all eight symmetries of a square."""
 
 MODEL = "Model"
-"""Group of the options that say how networks are run."""
+"""Help panel of the options on how networks run."""
 
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
-    """What runs the networks, and on which views of a window."""
+    """Runtime, precision, device and test-time augmentation of networks."""
 
     test_time_augmentation: Augmentation | None = option(
         None,
@@ -45,7 +45,7 @@ class RuntimeOptions:
 
 
 class Ensemble:
-    """Models that score together: the mean of their scores."""
+    """Mean scores of several models."""
 
     def __init__(self, members: Sequence[Runtime]) -> None:
         self._members = members
@@ -60,7 +60,7 @@ class Ensemble:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know of the members."""
+        """Notes of the members."""
         return [note for each in self._members for note in each.notes]
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
@@ -72,7 +72,7 @@ class Ensemble:
 
 
 class Augmented:
-    """A model that looks at each window turned and mirrored: the mean of its scores."""
+    """Mean scores of a model over rotated and mirrored views of each window."""
 
     def __init__(self, model: Runtime, augmentation: Augmentation) -> None:
         self._model = model
@@ -86,11 +86,11 @@ class Augmented:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know of the model."""
+        """Notes of the model."""
         return self._model.notes
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Mean scores over the views, each turned back."""
+        """Mean scores over the views, each transformed back."""
         total: NDArray[np.float32] | None = None
         for turns in self._turns:
             for mirrored in (False, True):
@@ -105,7 +105,7 @@ class Augmented:
 
 
 def _view(images: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np.float32]:
-    """(n, bands, size, size) turned by quarters to the left, then mirrored."""
+    """(n, bands, size, size) images rotated by quarter turns to the left, then mirrored."""
     turned = np.rot90(images, turns, axes=(2, 3))
     return np.ascontiguousarray(turned[..., ::-1] if mirrored else turned)
 
@@ -116,34 +116,34 @@ def _back(scores: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np
 
 
 class Models(Protocol):
-    """What predicting needs of models."""
+    """Models as prediction sees them."""
 
     bundle: ModelBundle
-    """What they expect and mean."""
+    """Input and classes of the models."""
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a map says of them."""
+        """Provenance of the models, for the record of a map."""
         ...
 
     @property
     def training_ground(self) -> TrainingGround | None:
-        """Where they were trained; None if that is not known of any."""
+        """Training ground of all; None if unknown for each."""
         ...
 
     def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
-        """The models, running on windows of a size.
+        """A runtime of the models for windows of a size.
 
         Args:
-            window_size: Side of the windows that are handed in, in pixels.
+            window_size: Side of the input windows, in pixels.
             network_size: Side to which they are resampled for the network, in pixels.
-            batch_size: Windows at a time; None: as the runtime likes it.
+            batch_size: Windows per call; None: the runtime's choice.
         """
         ...
 
 
 class LoadedModels:
-    """Bundles that are run together."""
+    """Loaded bundles that run together."""
 
     def __init__(
         self,
@@ -152,15 +152,15 @@ class LoadedModels:
         *,
         open_one: Callable[..., Runtime] = open_runtime,
     ) -> None:
-        """Prepare.
+        """Check that the bundles agree.
 
         Args:
-            bundles: Whose legends, bands and GSD must agree.
-            options: What runs them.
-            open_one: Opens one model.
+            bundles: Bundles with the same legend, bands and GSD.
+            options: Runtime options.
+            open_one: Opens the runtime of one bundle.
 
         Raises:
-            BundleError: If the bundles do not go together.
+            BundleError: If the bundles differ.
         """
         self.bundle = bundles[0]
         self._bundles = bundles
@@ -175,12 +175,12 @@ class LoadedModels:
 
     @property
     def folders(self) -> list[Path]:
-        """Where the bundles were loaded from."""
+        """Folders of the bundles."""
         return [each.folder for each in self._bundles if each.folder]
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a map says of the models."""
+        """Provenance of the models, for the record of a map."""
         names = [f"{each.arch}/{each.encoder}" for each in self._bundles]
         hashes = [each.weights_sha256 for each in self._bundles]
         several = len(self._bundles) > 1
@@ -190,16 +190,16 @@ class LoadedModels:
             "weights_sha256": hashes if several else hashes[0],
             "settings_sha256": settings if several else settings[0],
         }
-        proofs = [each.quantized for each in self._bundles if each.quantized]
-        if proofs and self._options.precision in ("auto", "int8"):
-            record["int8_sha256"] = [dict(proof.sha256) for proof in proofs]
+        int8 = [each.quantized for each in self._bundles if each.quantized]
+        if int8 and self._options.precision in ("auto", "int8"):
+            record["int8_sha256"] = [dict(each.sha256) for each in int8]
         if self._augmentation:
             record["test_time_augmentation"] = self._augmentation
         return record
 
     @property
     def training_ground(self) -> TrainingGround | None:
-        """The ground that one of them at least was trained on; None if it is not known of any."""
+        """Ground that at least one of them was trained on; None if unknown for each."""
         grounds = [each.training_ground for each in self._bundles]
         known = [each for each in grounds if each is not None]
         if not known:
@@ -210,10 +210,10 @@ class LoadedModels:
         return together
 
     def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
-        """The models, running; those of the last sizes asked for stay open.
+        """A runtime of the models; that of the last sizes stays open.
 
         Raises:
-            BundleError: If a model cannot be run.
+            BundleError: If a model cannot run.
         """
         key = (window_size, network_size, batch_size)
         if key not in self._open:
@@ -223,12 +223,12 @@ class LoadedModels:
 
     @property
     def running(self) -> Runtime | None:
-        """The models as they were opened last; None: not yet."""
+        """The open runtime, if any."""
         return next(iter(self._open.values()), None)
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the models that run."""
+        """Notes of the open runtime."""
         return [note for runtime in self._open.values() for note in runtime.notes]
 
     def _opened(self, window_size: int, network_size: int, batch_size: int | None) -> Runtime:
@@ -248,7 +248,7 @@ class LoadedModels:
         return Augmented(runtime, self._augmentation) if self._augmentation else runtime
 
     def _own_size(self, bundle: ModelBundle, window_size: int, network_size: int) -> int:
-        """Side of a window as one of the networks sees it."""
+        """Side of a window as one of the networks takes it, at its own GSD."""
         if network_size == window_size or not self.bundle.gsd or not bundle.gsd:
             return network_size
         if bundle.gsd == self.bundle.gsd:
@@ -281,7 +281,7 @@ def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:
 
 
 def _settings_sha256(bundle: ModelBundle) -> str:
-    """Hash of what stands beside the weights and decides what becomes of their scores."""
+    """Hash of the settings besides the weights that scores depend on."""
     settings = {
         "bands": bundle.bands,
         "normalisation": asdict(bundle.normalisation),
@@ -292,7 +292,7 @@ def _settings_sha256(bundle: ModelBundle) -> str:
 
 
 def _check_agreement(first: ModelBundle, other: ModelBundle) -> None:
-    """See that two models mean the same classes and expect the same input."""
+    """Refuse models with other classes or input."""
     what = f"{first.folder} and {other.folder} cannot be averaged"
     if first.legend.to_dict() != other.legend.to_dict():
         raise BundleError(

@@ -1,4 +1,4 @@
-"""Networks of segmentation-models-pytorch: build, save, load."""
+"""Networks of segmentation-models-pytorch: build, save, load, and the window sizes they take."""
 
 import json
 import re
@@ -20,23 +20,24 @@ from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError, TrainingError
 from geoseg.model.bundle import LARGEST, MULTIPLE
-from geoseg.model.cache import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
-from geoseg.model.weights import TIMM, ImagenetNormalisation, load_encoder_weights
+from geoseg.model.bundle_files import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
+from geoseg.model.weights import TIMM_PREFIX, ImagenetNormalisation, load_encoder_weights
 from geoseg.raster.records import Fields, read_object
 
 ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
-"""smp's names."""
+"""Architectures, smp's names."""
 
 NAMED_PARAMETERS = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+"""Kinds of parameters that ``config.json`` may set."""
 
 PLAIN_NAME = re.compile(r"[\w.+-]+", re.ASCII)
-"""Names of timm's own models, without the colons and slashes of other places."""
+"""Names of timm's own models; those from elsewhere have colons or slashes."""
 
-FAILURES = (
+CONSTRUCTOR_ERRORS = (
     *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
     *(AssertionError, ArithmeticError, MemoryError),
 )
-"""What constructors of networks raise of arguments that do not suit them."""
+"""Exceptions of constructors of networks on unsuitable arguments."""
 
 
 def build_network(
@@ -48,19 +49,19 @@ def build_network(
         arch: smp's name of the architecture.
         encoder: smp's name of the encoder.
         bands: Bands of the input.
-        classes: Classes to score.
+        classes: Number of classes.
         encoder_weights: ``none``, ``imagenet`` (from the hub), ``package:lite0`` or a file.
 
     Returns:
-        The network, and the normalisation that its weights want if they want one.
+        The network, and the normalisation of its weights, if they have one.
 
     Raises:
         TrainingError: If the names are unknown or do not go together, or the weights
-            cannot be had.
+            are not available.
     """
     if arch not in ARCHITECTURES:
         raise TrainingError(f"--arch {arch}: unknown; known are {', '.join(ARCHITECTURES)}")
-    with _explaining(f"--arch {arch} --encoder {encoder}"):
+    with _translate_errors(f"--arch {arch} --encoder {encoder}"):
         refuse_foreign_encoder(encoder)
         network = smp.create_model(
             arch, encoder, encoder_weights=None, in_channels=bands, classes=classes
@@ -70,13 +71,13 @@ def build_network(
 
 
 def size_divisor(network: nn.Module) -> int:
-    """What the sides of an input must be divisible by, in pixels."""
+    """Divisor of the sides of the input, in pixels."""
     net = cast("Any", network)
     return int(net.encoder.output_stride) if net.requires_divisible_input_shape else 1
 
 
 def save_network(network: nn.Module, folder: Path) -> None:
-    """Write what `smp.from_pretrained` opens."""
+    """Write a network for `smp.from_pretrained`."""
     net = cast("Any", network)
     config = dict(net.config) | {"_model_class": type(network).__name__, "encoder_weights": None}
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -87,8 +88,8 @@ def save_network(network: nn.Module, folder: Path) -> None:
 def load_network(folder: Path) -> nn.Module:
     """The network of a bundle, ready to predict.
 
-    ``config.json`` may come from anybody: it names a class and what `save_network` writes, and
-    is held against the shapes of the weights before anything of their size is allocated.
+    ``config.json`` is not trusted: it may name only classes and entries of `save_network`, and is
+    compared with the shapes of the weights before memory of their size is allocated.
 
     Raises:
         BundleError: If it cannot be loaded.
@@ -98,7 +99,7 @@ def load_network(folder: Path) -> nn.Module:
         _check_shapes(kind, choices, read_shapes(folder))
         network = kind(**choices)
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
-    except FAILURES as error:
+    except CONSTRUCTOR_ERRORS as error:
         reason = " ".join(str(error).split())[:300]
         raise BundleError(f"{folder}: the network cannot be loaded: {reason}") from error
     except SafetensorError as error:
@@ -110,7 +111,7 @@ def _read_config(folder: Path) -> tuple[type[nn.Module], dict[str, Any]]:
     """The class of a network, and the arguments of its constructor.
 
     Raises:
-        ValueError: If it is no class or argument that may be named there.
+        ValueError: If the class or an argument is not allowed.
     """
     config = read_object(folder / CONFIG)
     kind = _class_named(Fields(config).text("_model_class"))
@@ -118,7 +119,7 @@ def _read_config(folder: Path) -> tuple[type[nn.Module], dict[str, Any]]:
     taken = {
         name for name, each in signature(kind).parameters.items() if each.kind in NAMED_PARAMETERS
     }
-    if unknown := sorted(set(choices) - taken):  # others would be handed on to timm
+    if unknown := sorted(set(choices) - taken):  # smp would pass them on to timm
         raise ValueError(f"{CONFIG} has unknown entries: {', '.join(unknown)[:100]}")
     if choices.get("encoder_weights") is not None:
         raise ValueError(f"{CONFIG}: encoder_weights is null, as the weights are in {WEIGHTS}")
@@ -126,8 +127,8 @@ def _read_config(folder: Path) -> tuple[type[nn.Module], dict[str, Any]]:
         if choices.get(output) is not None:
             raise ValueError(f"{CONFIG}: {output} is null, as geoseg expects plain logits")
     if "encoder_weights" in taken:
-        choices["encoder_weights"] = None  # smp's default is to fetch some
-    if "in_channels" in choices:  # smp's stems take memory for them before all else
+        choices["encoder_weights"] = None  # smp's default downloads some
+    if "in_channels" in choices:  # smp's stems allocate memory for them first
         Fields(choices).whole("in_channels", 1, MAX_BANDS)
     if "encoder_name" in choices:
         refuse_foreign_encoder(choices["encoder_name"])
@@ -135,10 +136,7 @@ def _read_config(folder: Path) -> tuple[type[nn.Module], dict[str, Any]]:
 
 
 def _class_named(name: str) -> type[nn.Module]:
-    """An architecture of smp's list, or a class of networks that was added to the module.
-
-    Functions of the module, such as ``from_pretrained``, are none.
-    """
+    """An architecture of smp's list, or a network class added to the module."""
     listed = {each.__name__: each for each in smp.MODEL_ARCHITECTURES_MAPPING.values()}
     kind = listed.get(name) or getattr(smp, name, None)
     if name.startswith("_") or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
@@ -147,33 +145,33 @@ def _class_named(name: str) -> type[nn.Module]:
 
 
 def refuse_foreign_encoder(name: object) -> None:
-    """See that an encoder is one of smp's or timm's own.
+    """Refuse encoders other than smp's and timm's own.
 
-    Both also take names of the hub and of local folders, from which they read code and weights.
+    Both also take names of the hub and of local folders, and would load code from there.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the encoder is another.
     """
     if not isinstance(name, str):
         raise TypeError(f"encoder_name is a text, got {name!r}"[:100])
     if name in smp.encoders.get_encoder_names():
         return
-    inside = name.removeprefix("timm-").removeprefix(TIMM)
+    inside = name.removeprefix("timm-").removeprefix(TIMM_PREFIX)
     if inside == name or not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"Wrong encoder name {name[:60]!r}: it is none of smp's or timm's")
-    if name.startswith(TIMM) and not timm.is_model(inside):
+    if name.startswith(TIMM_PREFIX) and not timm.is_model(inside):
         raise ValueError(f"Wrong encoder name {name[:60]!r}: timm has no such model")
 
 
 def _check_shapes(kind: type[nn.Module], choices: dict[str, Any], found: Shapes) -> None:
-    """See that a network has the weights that a file has, before either is in memory.
+    """Compare the weights of a network with those of a file, before either is in memory.
 
     Raises:
-        ValueError: If one of them has another shape, is missing, or is left over.
+        ValueError: If one has another shape, is missing, or is unexpected.
     """
     expected = _shapes_of(kind.__name__, json.dumps(choices, sort_keys=True))
     if expected is None:
-        _refuse_other_than_ours(kind, choices)
+        _refuse_other_defaults(kind, choices)
         return
     for key, shape in found.items():
         if key in expected and shape != expected[key]:
@@ -191,14 +189,14 @@ def _check_shapes(kind: type[nn.Module], choices: dict[str, Any], found: Shapes)
 
 @lru_cache(maxsize=8)
 def _shapes_of(name: str, choices: str) -> Shapes | None:
-    """The shapes of a network's weights, found without memory for them.
+    """Shapes of a network's weights, on the device "meta", without memory for them.
 
     Args:
-        name: Of its class.
+        name: Name of the class.
         choices: Arguments of the constructor, as JSON.
 
     Returns:
-        None for a network that computes with values while it is built.
+        None for a network whose constructor computes with values.
     """
     try:
         with torch.device("meta"), _RangesOnCpu():
@@ -211,7 +209,7 @@ def _shapes_of(name: str, choices: str) -> Shapes | None:
 
 
 class _RangesOnCpu(TorchFunctionMode):
-    """Within it, ranges have values on the device "meta" too: some encoders are built by them."""
+    """Mode in which ranges have values on the device "meta", as some encoders need them."""
 
     def __torch_function__(
         self,
@@ -220,16 +218,16 @@ class _RangesOnCpu(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch, on the CPU if it makes a range."""
+        """Call a torch function, on the CPU if it makes a range."""
         where = {"device": "cpu"} if func is torch.linspace else {}
         return func(*args, **(kwargs or {}) | where)
 
 
-def _refuse_other_than_ours(kind: type[nn.Module], choices: dict[str, Any]) -> None:
-    """See that a network whose size is unknown is one that `build_network` makes.
+def _refuse_other_defaults(kind: type[nn.Module], choices: dict[str, Any]) -> None:
+    """Refuse arguments that `build_network` does not set, for networks of unknown size.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If one differs from smp's default.
     """
     for key, each in signature(kind).parameters.items():
         ours = each.default if each.default is not Parameter.empty else None
@@ -246,13 +244,13 @@ def _text(shape: tuple[int, ...]) -> str:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Numbers that training changes."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @contextmanager
-def _explaining(what: str) -> Iterator[None]:
-    """Smp refuses wrong names and combinations in many ways."""
+def _translate_errors(what: str) -> Iterator[None]:
+    """Turn smp's many errors on names and combinations into one line."""
     try:
         yield
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
@@ -260,28 +258,27 @@ def _explaining(what: str) -> Iterator[None]:
         raise TrainingError(f"{what}: {reason[:300]}") from error
 
 
-NARROW = 16
-"""Bands or channels from which such layers are safe."""
+MIN_SAFE_CHANNELS = 16
+"""Input channels from which strided 1 x 1 convolutions are safe, see below."""
 
 
-def spare_narrow_layers(network: nn.Module) -> int:
-    """Let narrow 1 x 1 convolutions with a stride compute in the contiguous layout on a CPU.
+def protect_narrow_convolutions(network: nn.Module) -> int:
+    """Run narrow strided 1 x 1 convolutions in the contiguous layout on a CPU.
 
-    In channels_last, the gradients of a 1 x 1 convolution with stride 2 from 2 to 15 channels write
-    beyond their memory in float32 (torch 2.15 with oneDNN): the process ends, or goes on with other
-    numbers. The stems of MobileOne and RepVGG have such a branch, from the image's bands. The rest
-    of the network keeps its layout.
+    Why: in channels_last, their gradients write beyond their memory in float32 if they have 2 to 15
+    input channels (torch 2.15 with oneDNN): the process crashes, or continues with wrong numbers.
+    The stems of MobileOne and RepVGG have such a branch. The rest of the network keeps its layout.
 
     Args:
-        network: Its weights have their layout already.
+        network: Network in its final layout.
 
     Returns:
-        How many layers there are.
+        Number of such layers.
     """
     found = [each for each in network.modules() if _is_narrow(each)]
     for layer in found:
         weight = layer.get_parameter("weight")
-        # of a 1 x 1 kernel both layouts are contiguous: only a copy has the strides of this one
+        # a 1 x 1 kernel is contiguous in both layouts: only a copy gets the strides of this one
         weight.data = weight.data.clone(memory_format=torch.contiguous_format)
         layer.register_forward_pre_hook(_to_contiguous)
     return len(found)
@@ -292,7 +289,7 @@ def _is_narrow(layer: nn.Module) -> bool:
         isinstance(layer, nn.Conv2d)
         and layer.kernel_size == (1, 1)
         and max(layer.stride) > 1
-        and 1 < layer.in_channels // layer.groups < NARROW
+        and 1 < layer.in_channels // layer.groups < MIN_SAFE_CHANNELS
     )
 
 
@@ -301,22 +298,22 @@ def _to_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     return (images.contiguous() if images.device.type == "cpu" else images,)
 
 
-FAR = 31 * MULTIPLE
-"""A large side that few numbers divide: a network that takes it takes every multiple of 32."""
+LARGE_SIZE_PX = 31 * MULTIPLE
+"""A large side with few divisors: a network that takes it takes every multiple of 32."""
 
-_FOUND: dict[tuple[type[nn.Module], str, int, int], tuple[int, ...]] = {}
-"""Sizes of networks of this process, by class, choices, bands and patch size."""
+_SIZES: dict[tuple[type[nn.Module], str, int, int], tuple[int, ...]] = {}
+"""Results of `find_sizes` in this process, by class, config, bands and patch size."""
 
 
 def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = False) -> str | None:
-    """Why a network does not take windows of a size; None: it does.
+    """Reason why a network does not take windows of a size; None if it does.
 
     Args:
-        network: Its modes and weights stay as they are.
-        bands: Of the input.
+        network: The network; its modes and weights stay unchanged.
+        bands: Bands of the input.
         size: Side of a window, in pixels.
-        weightless: Look at shapes alone, which takes no memory and hardly time. Positions that are
-            looked up in a table of fixed length are not seen.
+        weightless: Check shapes alone, which takes no memory and hardly any time. It misses
+            position tables of fixed length.
     """
     device = torch.device("meta" if weightless else next(network.parameters()).device)
     window = torch.zeros(1, bands, size, size, device=device)
@@ -325,7 +322,7 @@ def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = Fal
     try:
         with torch.inference_mode():
             logits = functional_call(network.eval(), state, (window,))
-    except (*FAILURES, NotImplementedError) as error:
+    except (*CONSTRUCTOR_ERRORS, NotImplementedError) as error:
         return " ".join(str(error).split())[:200] or type(error).__name__
     finally:
         network.train(was_training)
@@ -335,35 +332,35 @@ def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = Fal
 
 
 def find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ...]:
-    """The sides of windows that a network takes, as `ModelBundle.sizes` has them.
+    """Sides of windows that a network takes, see `ModelBundle.sizes`.
 
-    Nearly all networks take any, which is seen by two or three trials; of the others every multiple
-    of 32 is tried. What was found of an architecture is known as long as the process lives: the
-    trainings of folds and searches ask again and again.
+    Nearly all networks take any size, which two or three trials show; for the others every multiple
+    of 32 is tried. Results are kept for the process, as folds and searches ask repeatedly.
 
     Args:
-        network: It takes windows of the patch size.
-        bands: Of its input.
+        network: A network that takes windows of the patch size.
+        bands: Bands of its input.
         patch_size: Side of the training patches, in pixels.
 
     Returns:
         In pixels, ascending; empty: every multiple of 32 from the patch size on.
     """
-    config = getattr(network, "config", None)  # smp's, of all that decides shapes
+    config = getattr(network, "config", None)  # smp's: everything that shapes depend on
     if config is None:
         return _find_sizes(network, bands, patch_size)
     known = (type(network), repr(config), bands, patch_size)
-    if known not in _FOUND:
-        _FOUND[known] = _find_sizes(network, bands, patch_size)
-    return _FOUND[known]
+    if known not in _SIZES:
+        _SIZES[known] = _find_sizes(network, bands, patch_size)
+    return _SIZES[known]
 
 
 def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ...]:
     following = (patch_size // MULTIPLE + 1) * MULTIPLE
     follows = refusal(network, bands, following) is None
     if follows and (
-        refusal(network, bands, FAR, weightless=True) is None
-        or refusal(network, bands, patch_size, weightless=True) is not None  # it may never run so
+        refusal(network, bands, LARGE_SIZE_PX, weightless=True) is None
+        or refusal(network, bands, patch_size, weightless=True)
+        is not None  # not possible on "meta" at all
     ):
         return ()
     sides = range(following, LARGEST + 1, MULTIPLE)
@@ -373,8 +370,8 @@ def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, .
     return (patch_size, *fitting)
 
 
-def some_sizes(network: nn.Module, bands: int, near: int) -> list[int]:
-    """The multiples of 32 next to a size, above and below, of which a network takes windows."""
+def nearest_sizes(network: nn.Module, bands: int, near: int) -> list[int]:
+    """The nearest multiples of 32 below and above a size that a network takes."""
     sides = range(MULTIPLE, LARGEST + 1, MULTIPLE)
     fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
     below = [side for side in fitting if side < near][-1:]

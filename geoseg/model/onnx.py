@@ -1,4 +1,4 @@
-"""Run a network with ONNX Runtime, on a CPU."""
+"""ONNX Runtime as a runtime on the CPU, and the export for it."""
 
 import importlib
 import logging
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.pipeline import load_pipeline
-from geoseg.model.segmenter import Shape, whole_batches
+from geoseg.model.segmenter import Shape, fixed_batches
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, told to report nothing.
+    """ONNX Runtime with telemetry off.
 
     Raises:
         BundleError: If it is not installed.
@@ -45,7 +45,7 @@ class OnnxRuntime:
     streams = 1
 
     def __init__(self, path: Path) -> None:
-        """Load the network from a file of ONNX, of one fixed shape."""
+        """Load an ONNX file with a fixed input shape."""
         self.notes: list[str] = []
         self.versions: Mapping[str, str] = {"onnxruntime": version("onnxruntime")}
         self._session = import_onnxruntime().InferenceSession(
@@ -59,13 +59,13 @@ class OnnxRuntime:
         """Scores of a batch of any length."""
         scores = [
             self._session.run(None, {self._input: batch})[0]
-            for _, batch in whole_batches(images, self.batch_size)
+            for _, batch in fixed_batches(images, self.batch_size)
         ]
         return np.concatenate(scores)[: len(images)]
 
 
 def export(bundle: ModelBundle, shape: Shape, path: Path) -> None:
-    """Write all from pixels to scores.
+    """Write the whole pipeline from pixels to scores.
 
     Raises:
         BundleError: If it cannot be exported, or the network does not take that size.

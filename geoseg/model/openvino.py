@@ -1,4 +1,4 @@
-"""OpenVINO as a runtime, told to keep to itself."""
+"""OpenVINO as a runtime, and imports of OpenVINO and NNCF without telemetry."""
 
 import importlib
 import logging
@@ -16,20 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import BundleError
-from geoseg.model.segmenter import Precision, whole_batches
+from geoseg.model.segmenter import Precision, fixed_batches
 
 PACKAGE = "openvino_telemetry"
-"""What both would report with; without it both have a stand-in that does nothing."""
+"""Package that both send telemetry with; without it they use a stand-in that does nothing."""
 
 _importing = RLock()
 
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Modules that are first imported in this block do not find the package that reports.
+    """Hide the telemetry package from modules that are first imported in this block.
 
-    Nothing of the user's is touched: no file, no variable of the environment, and what
-    others have imported before stays.
+    Files, environment variables and earlier imports stay untouched.
     """
     with _importing:
         hidden = {
@@ -39,7 +38,7 @@ def without_telemetry() -> Iterator[None]:
         }
         for name in hidden:
             del sys.modules[name]
-        sys.modules[PACKAGE] = None  # type: ignore[assignment] # how Python says: not to be found
+        sys.modules[PACKAGE] = None  # type: ignore[assignment] # imports raise ImportError
         try:
             yield
         finally:
@@ -61,11 +60,11 @@ def import_openvino(module: str = "openvino") -> Any:
 
 
 def openvino_core() -> Any:
-    """OpenVINO's core, one for as long as the process lives.
+    """OpenVINO's core, one per process.
 
-    On Linux each core puts a stack of its own under signal handlers, and one that ends puts
-    back what it found: perhaps that of a core that ended before it, and the next signal
-    (Ctrl-C, the end of a child) is a segmentation fault.
+    On Linux each core installs its own stack for signal handlers and restores the previous one when
+    it ends. With several cores that may be a freed one: the next signal (Ctrl-C, the end of a
+    child) is a segmentation fault.
 
     Raises:
         BundleError: If OpenVINO is not installed.
@@ -79,15 +78,15 @@ def _core_of(openvino: Any) -> Any:
 
 
 def has_fast_bf16() -> bool:
-    """Whether this CPU computes in bfloat16 itself; emulated, it is slower than float32."""
+    """Whether this CPU has bfloat16 arithmetic; emulated, it is slower than float32."""
     return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoRuntime:
     """A converted network as a `Runtime`.
 
-    Several requests work at a time, each on a share of the processors; calls from any
-    number of threads take the next one that is free.
+    Several requests run in parallel, each on a share of the cores; calls from any number of
+    threads take the next idle one.
     """
 
     runtime: Literal["openvino"] = "openvino"
@@ -96,8 +95,8 @@ class OpenVinoRuntime:
         """Compile.
 
         Args:
-            model: OpenVINO's, from pixels to scores, of one fixed shape.
-            precision: fp32 or bf16; int8 for a model that is quantised.
+            model: OpenVINO's model from pixels to scores, with a fixed input shape.
+            precision: fp32 or bf16; int8 for a quantised model.
         """
         self.precision = precision
         self.notes: list[str] = []
@@ -116,14 +115,14 @@ class OpenVinoRuntime:
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
             self._idle.put(self._compiled.create_infer_request())
-        # Its table of types is made on first use, and two threads that meet there wait for
-        # each other for ever: one holds the interpreter, the other the table.
+        # The table of types is built on first use. Two threads that meet there deadlock: one holds
+        # the interpreter lock, the other the table's.
         model.input(0).get_element_type().to_dtype()
         self._starting = Lock()
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for messages."""
         return f"openvino {self.precision}"
 
     @property
@@ -138,7 +137,7 @@ class OpenVinoRuntime:
         scores = np.empty((len(images), *self._score_shape[1:]), np.float32)
         running: deque[_Work] = deque()
         try:
-            for part, batch in whole_batches(images, self.batch_size):
+            for part, batch in fixed_batches(images, self.batch_size):
                 request = self._free_request(running)
                 running.append(_Work(request, batch, scores[part]))
                 with self._starting:
@@ -149,9 +148,9 @@ class OpenVinoRuntime:
         return scores
 
     def _free_request(self, running: "deque[_Work]") -> Any:
-        """An idle request, or else the oldest of this call's own once it is done.
+        """An idle request, else the oldest of this call, once done.
 
-        Only a call that holds none waits for others, so that none wait in a ring.
+        Only a call without a request waits for others, so that no deadlock is possible.
         """
         try:
             return self._idle.get_nowait()
@@ -160,26 +159,26 @@ class OpenVinoRuntime:
 
 
 class _Work(NamedTuple):
-    """A request under way."""
+    """A running request."""
 
     request: Any
-    """OpenVINO's."""
+    """OpenVINO's request."""
 
     batch: NDArray[np.float32]
-    """What it reads; to be kept until it is done."""
+    """Its input; it must live until the request is done."""
 
     scores: NDArray[np.float32]
-    """Where its scores belong; fewer than the batch if that was filled up."""
+    """Array for its scores; shorter than a batch that was filled up."""
 
     def finish(self) -> Any:
-        """Wait, take the scores along, and give the request back."""
+        """Wait, copy the scores, and return the request."""
         self.request.wait()
         self.scores[...] = self.request.get_output_tensor(0).data[: len(self.scores)]
         return self.request
 
 
 def import_nncf() -> Any:
-    """NNCF, told to keep to itself.
+    """NNCF, quiet and without telemetry.
 
     Raises:
         BundleError: If it is not installed.
@@ -192,5 +191,5 @@ def import_nncf() -> Any:
             "quantize needs nncf, which is not installed: `pip install 'geoseg[quantize]'`"
         ) from error
     nncf.set_log_level(logging.ERROR)
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # misses CUDA aloud
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns without CUDA
     return nncf

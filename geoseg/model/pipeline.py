@@ -1,4 +1,4 @@
-"""What a network and the steps around it do to a window, as torch modules."""
+"""The pipeline from pixels to scores as torch modules: normalise, resample, network, softmax."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.network import load_network, refusal, size_divisor, some_sizes
+from geoseg.model.network import load_network, nearest_sizes, refusal, size_divisor
 
 
 class Normalise(nn.Module):
@@ -26,13 +26,13 @@ class Normalise(nn.Module):
         return torch.where(torch.isnan(normalised), torch.zeros_like(normalised), normalised)
 
 
-LEAST_WEIGHT = 1e-4
-"""Share of data in a resampled pixel from which it counts; that of a pixel's own is 1/256 at least
-where windows are resampled by a factor of 8."""
+MIN_DATA_SHARE = 1e-4
+"""Share of data from which a resampled pixel has a value. At a factor of 8, a single source pixel
+contributes at least 1/256."""
 
 
-class Entry(nn.Module):
-    """From pixels to what the network takes."""
+class Preprocess(nn.Module):
+    """From pixels to the network's input: normalise and resample."""
 
     def __init__(self, normalisation: Normalisation, network_size: int | None) -> None:
         super().__init__()
@@ -45,28 +45,31 @@ class Entry(nn.Module):
         if self.size is None or self.size == int(images.shape[-1]):
             return normalised
         known = (~torch.isnan(images[:, :1])).to(normalised.dtype)
-        return _over_holes(_resampled(normalised * known, self.size), _resampled(known, self.size))
+        return _fill_holes(_resample(normalised * known, self.size), _resample(known, self.size))
 
 
-def _resampled(images: Tensor, size: int) -> Tensor:
+def _resample(images: Tensor, size: int) -> Tensor:
     return functional.interpolate(
         images, (size, size), mode="bilinear", align_corners=False, antialias=True
     )
 
 
-def _over_holes(sums: Tensor, weights: Tensor) -> Tensor:
-    """Means of the pixels with data, from their weighted sums.
+def _fill_holes(sums: Tensor, weights: Tensor) -> Tensor:
+    """Resampled pixels from their sums over pixels with data.
 
-    A pixel without any takes the mean of its neighbours, for scores are mixed with theirs when they
-    are resampled back; one without neighbours is 0, the mean of the band.
+    A pixel without data takes the mean of its neighbours, since its scores mix with theirs when
+    they are resampled back; without such neighbours it is 0, the mean of the band. All branches are
+    `where`, so that the pipeline can be traced for OpenVINO and ONNX.
 
     Args:
         sums: (n, bands, height, width) normalised, 0 where there was no data.
         weights: (n, 1, height, width) share of data.
     """
     ones, zeros = torch.ones_like(weights), torch.zeros_like(weights)
-    weights = torch.where(weights > 1 - LEAST_WEIGHT, ones, weights)  # whole ones stay as they are
-    weights = torch.where(weights < LEAST_WEIGHT, zeros, weights)
+    weights = torch.where(
+        weights > 1 - MIN_DATA_SHARE, ones, weights
+    )  # complete pixels stay unchanged
+    weights = torch.where(weights < MIN_DATA_SHARE, zeros, weights)
     around = functional.avg_pool2d(weights, 3, stride=1, padding=1)
     nearby = functional.avg_pool2d(sums * (weights > 0), 3, stride=1, padding=1)
     filled = torch.where(around > 0, nearby / torch.where(around > 0, around, ones), zeros)
@@ -75,7 +78,7 @@ def _over_holes(sums: Tensor, weights: Tensor) -> Tensor:
 
 
 def to_scores(logits: Tensor, size: int) -> Tensor:
-    """From logits to scores of the windows' own size.
+    """Scores at the size of the windows.
 
     Args:
         logits: (n, classes, height, width).
@@ -88,9 +91,9 @@ def to_scores(logits: Tensor, size: int) -> Tensor:
 
 
 class Pipeline(nn.Module):
-    """From pixels to scores: normalise, resample, network, resample back, softmax."""
+    """Normalise, resample, network, resample back, softmax."""
 
-    def __init__(self, entry: Entry, network: nn.Module) -> None:
+    def __init__(self, entry: Preprocess, network: nn.Module) -> None:
         super().__init__()
         self.entry = entry
         self.network = network
@@ -101,26 +104,26 @@ class Pipeline(nn.Module):
 
 
 def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipeline:
-    """The network of a bundle and the steps around it, ready to predict.
+    """The pipeline of a bundle, ready to predict.
 
     Args:
         bundle: A loaded bundle.
         network_size: Side to which windows are resampled for the network; None: as they are.
 
     Raises:
-        BundleError: If the network cannot be loaded, or not take windows of that size.
+        BundleError: If the network cannot be loaded, or does not take windows of that size.
     """
     if bundle.folder is None:
         raise ValueError("the bundle was not loaded from a folder")
     network = load_network(bundle.folder)
-    if network_size is not None and not bundle.surely_takes(network_size):
+    if network_size is not None and not bundle.accepts_size(network_size):
         _check_size(network, bundle, network_size)
-    pipeline = Pipeline(Entry(bundle.normalisation, network_size), network)
+    pipeline = Pipeline(Preprocess(bundle.normalisation, network_size), network)
     return pipeline.eval()
 
 
 def _check_size(network: nn.Module, bundle: ModelBundle, size: int) -> None:
-    """Try a size of which the bundle does not know whether the network takes it.
+    """Try a size of windows that the bundle does not list.
 
     Raises:
         BundleError: If it does not.
@@ -134,5 +137,5 @@ def _check_size(network: nn.Module, bundle: ModelBundle, size: int) -> None:
     if refusal(network, bundle.bands, size, weightless=True) is None:
         return
     if (reason := refusal(network, bundle.bands, size)) is not None:
-        possible = bundle.sizes or some_sizes(network, bundle.bands, size)
-        raise BundleError(f"{bundle.wrong_size(size, possible)} ({reason})")
+        possible = bundle.sizes or nearest_sizes(network, bundle.bands, size)
+        raise BundleError(f"{bundle.size_message(size, possible)} ({reason})")

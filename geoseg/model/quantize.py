@@ -1,4 +1,4 @@
-"""The step: a bundle and a patch set in; the bundle with a proven int8 network out."""
+"""The quantisation step: a bundle and a patch set in, a validated int8 network out."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError, EmptyError, InputError, OutputExistsError
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
-from geoseg.model.bundle import INT8, ModelBundle, Quantized, SizeProof
-from geoseg.model.cache import file_sha256
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.bundle_files import INT8, Int8Record, SizeRecord, file_sha256
 from geoseg.model.segmenter import Segmenter, check_patches
 from geoseg.options import CALL, option, seed_option
 from geoseg.patches.patch_set import PatchSet
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from geoseg.model.conversion import Quantisation
 
 
-MOST_LOSS = 0.005
-"""Mean IoU that the quantised network may lose."""
+MAX_MIOU_LOSS = 0.005
+"""Tolerated loss of mean IoU, 0..1."""
 
-LEAST_AGREEMENT = 0.95
-"""Share of the pixels that must keep their class: a poor network can give another map that is as
-poor."""
+MIN_AGREEMENT = 0.95
+"""Share of the pixels that must keep their class. Mean IoU alone is not enough: a poor network may
+turn into another one that is as poor."""
 
-Tell = Callable[[str, int, int], None]
-"""Told of progress: what is done, how many of how many."""
+Progress = Callable[[str, int, int], None]
+"""Receives the name of the work, items done, and items in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """How a network is quantised."""
+    """Options of a quantisation."""
 
     samples: int = option(
         300, min=1, group=CALL, help="Training patches to calibrate with, at most."
@@ -51,24 +51,24 @@ class QuantizeOptions:
     )
     seed: int = seed_option(CALL)
     overwrite: bool = False
-    """Whether an earlier one is replaced."""
+    """Whether an earlier int8 network is replaced."""
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """How a quantisation went."""
+    """Result of a quantisation."""
 
     folder: Path
-    """Where the network is."""
+    """Folder of the int8 network."""
 
-    proof: Quantized
-    """What it is worth."""
+    proof: Int8Record
+    """Validation record of the network."""
 
     speed: float
-    """How many times as fast as float32 it is on this machine, one patch at a time."""
+    """Speed-up over float32 on this machine, one patch at a time."""
 
     notes: tuple[str, ...] = ()
-    """What the user should know of the measuring."""
+    """What the user should know about the validation."""
 
 
 def quantize(
@@ -80,37 +80,39 @@ def quantize(
         patches.record.size
     ],
     measure: "Measure | None" = None,
-    tell: Tell = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> QuantizeReport:
-    """Quantise the network of a bundle, measure what that costs, and keep it.
+    """Quantise the network of a bundle, validate it, and keep it.
 
     Args:
         model: Folder of the bundle.
-        patches: Folder of a patch set: its training split calibrates, its validation split
-            measures.
-        options: How.
-        sizes: Which sizes of windows are measured.
-        measure: How, on whole validation ground; None: on the validation patches.
-        tell: Is told of progress.
+        patches: Folder of a patch set, with a training split for calibration and a validation
+            split.
+        options: Options of the quantisation.
+        sizes: Sizes of windows to validate, in pixels.
+        measure: Validation on whole ground; None: on the validation patches.
+        progress: Receives progress.
 
     Raises:
-        BundleError: If the patches are not what the model was made for, the network loses
-            more than it may, or a package is missing.
+        BundleError: If the patches do not fit the model, the loss exceeds its limits, or a
+            package is missing.
         EmptyError: If a split has no patches, or the validation split no labelled pixel.
-        OutputExistsError: If the bundle has such a network already.
+        OutputExistsError: If the bundle already has an int8 network.
     """
     bundle, patch_set = ModelBundle.load(model), PatchSet.open(patches)
     folder = model / INT8
     _refuse_earlier(model, overwrite=options.overwrite)
     _check(bundle, patch_set)
-    samples = Images(patch_set, choose_samples(patch_set, options), tell)
+    samples = PatchImages(patch_set, choose_samples(patch_set, options), progress)
     from geoseg.model.conversion import Quantisation, versions
 
     quantisation = Quantisation(bundle, patch_set.record.size)
     quantisation.calibrate(samples)
     any_size = quantisation.takes_any_size()
     wanted = sizes(bundle, patch_set) if any_size else [patch_set.record.size]
-    found, notes = _measure(quantisation, bundle, patch_set, wanted, measure=measure, tell=tell)
+    found, notes = _measure(
+        quantisation, bundle, patch_set, wanted, measure=measure, progress=progress
+    )
     exceeds = check_loss(found, model, force=options.force)
     if options.overwrite:
         shutil.rmtree(folder, ignore_errors=True)
@@ -118,7 +120,7 @@ def quantize(
         partial.mkdir()
         quantisation.save(partial)
     own = found[patch_set.record.size]
-    proof = Quantized(
+    record = Int8Record(
         agreement=own.agreement,
         miou_fp32=own.fp32.mean_iou,
         miou_int8=own.int8.mean_iou,
@@ -130,7 +132,7 @@ def quantize(
         sha256={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
         versions=versions(),
         measured=tuple(
-            SizeProof(
+            SizeRecord(
                 size=size,
                 agreement=each.agreement,
                 miou_fp32=each.fp32.mean_iou,
@@ -140,15 +142,15 @@ def quantize(
             for size, each in found.items()
         ),
     )
-    replace(bundle, quantized=proof).write_record(model)
-    return QuantizeReport(folder, proof, own.speed, notes)
+    replace(bundle, quantized=record).write_record(model)
+    return QuantizeReport(folder, record, own.speed, notes)
 
 
 def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
-    """See that an int8 network may be replaced, and nothing else is lost with it.
+    """Check that an int8 network may be replaced, and its folder holds nothing else.
 
     Raises:
-        OutputExistsError: If it may not.
+        OutputExistsError: If not.
     """
     folder = model / INT8
     if not overwrite and folder.exists():
@@ -162,47 +164,47 @@ def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Float32 and int8 on the validation patches."""
+    """Float32 and int8 on the validation split."""
 
     fp32: ConfusionMatrix
-    """Of float32 against the reference."""
+    """Confusion matrix of float32."""
 
     int8: ConfusionMatrix
-    """Of int8 against the reference."""
+    """Confusion matrix of int8."""
 
     agreement: float
-    """Share of the pixels with data that both give the same class."""
+    """Share of the pixels with data on whose class both agree."""
 
     speed: float
-    """How many times as fast int8 is: the median over the patches."""
+    """Speed-up of int8, median over calls."""
 
     patches: int
-    """How many there were."""
+    """Number of patches."""
 
     @property
     def loss(self) -> float:
-        """Mean IoU that int8 loses."""
+        """Loss of mean IoU."""
         return self.fp32.mean_iou - self.int8.mean_iou
 
     @property
     def holds(self) -> bool:
-        """Whether int8 may be taken in place of float32."""
-        return self.loss <= MOST_LOSS and self.agreement >= LEAST_AGREEMENT
+        """Whether the loss is within its limits."""
+        return self.loss <= MAX_MIOU_LOSS and self.agreement >= MIN_AGREEMENT
 
 
 Measure = Callable[[Segmenter, Segmenter, ModelBundle, PatchSet, int], Comparison]
-"""Compares float32 and int8 with windows of a size, in pixels."""
+"""Compares float32 and int8 at a size of windows, in pixels."""
 
 
-class Timed:
-    """Float32 and int8 as one segmenter: the classes of the one, then those of the other."""
+class SideBySide:
+    """Float32 and int8 as one segmenter, with the classes of both one after the other, timed."""
 
     def __init__(self, fp32: Segmenter, int8: Segmenter) -> None:
         self._fp32, self._int8 = fp32, int8
         self._ratios: list[float] = []
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Scores of both, of (n, bands, size, size) images."""
+        """Scores of both for (n, bands, size, size) images."""
         (ours, seconds), (theirs, fewer) = (_timed(own, images) for own in (self._fp32, self._int8))
         self._ratios.append(seconds / fewer)
         return np.concatenate([ours, theirs], axis=1)
@@ -210,14 +212,14 @@ class Timed:
     def comparison(
         self, fp32: ConfusionMatrix, int8: ConfusionMatrix, *, same: int, pixels: int, patches: int
     ) -> Comparison:
-        """What was found with them.
+        """The comparison from counts.
 
         Args:
-            fp32: Counts of float32.
-            int8: Counts of int8.
-            same: Pixels of the same class.
-            pixels: Of all pixels with data.
-            patches: Whose ground it was.
+            fp32: Confusion matrix of float32.
+            int8: Confusion matrix of int8.
+            same: Pixels on whose class both agree.
+            pixels: Pixels with data.
+            patches: Number of patches.
 
         Raises:
             EmptyError: If no pixel is labelled.
@@ -233,16 +235,16 @@ NO_LABEL = (
 
 
 def compare(
-    fp32: Segmenter, int8: Segmenter, patch_set: PatchSet, tell: Tell = lambda *_: None
+    fp32: Segmenter, int8: Segmenter, patch_set: PatchSet, progress: Progress = lambda *_: None
 ) -> Comparison:
-    """Run two segmenters on the validation patches, pixel by pixel.
+    """Compare two segmenters on the validation patches.
 
     Raises:
         EmptyError: If there are none, or none of their pixels is labelled.
     """
     patches = patch_set.in_split("val")
     classes = len(patch_set.record.legend)
-    both = Timed(fp32, int8)
+    both = SideBySide(fp32, int8)
     matrices = [ConfusionMatrix.zeros(classes)] * 2
     same, pixels = 0, 0
     for done, patch in enumerate(patches, start=1):
@@ -256,7 +258,7 @@ def compare(
         valid = np.isfinite(image).all(axis=0)
         same += int((maps[0] == maps[1])[valid].sum())
         pixels += int(valid.sum())
-        tell("measure", done, len(patches))
+        progress("measure", done, len(patches))
     try:
         return both.comparison(*matrices, same=same, pixels=pixels, patches=len(patches))
     except EmptyError as error:
@@ -270,9 +272,9 @@ def _measure(
     sizes: Sequence[int],
     *,
     measure: Measure | None,
-    tell: Tell,
+    progress: Progress,
 ) -> tuple[dict[int, Comparison], tuple[str, ...]]:
-    """Compare float32 and int8 with windows of every size, and say what could not be measured.
+    """Comparisons by size of windows, and notes on sizes that could not be measured.
 
     Raises:
         EmptyError: If no validation pixel is labelled.
@@ -289,17 +291,17 @@ def _measure(
         try:
             found[size] = measure(*pair, bundle, patch_set, size)  # type: ignore[misc]
         except InputError as error:
-            patches = compare(*quantisation.runtimes(), patch_set, tell)
+            patches = compare(*quantisation.runtimes(), patch_set, progress)
             return {own: patches}, (f"only windows of {own} px are measured: {error}",)
-        tell("measure", done, len(sizes))
-    return found or {own: compare(*quantisation.runtimes(), patch_set, tell)}, ()
+        progress("measure", done, len(sizes))
+    return found or {own: compare(*quantisation.runtimes(), patch_set, progress)}, ()
 
 
 def check_loss(found: Mapping[int, Comparison], model: Path, *, force: bool) -> bool:
-    """Whether the quantised network holds with no size of windows, and is wanted all the same.
+    """Whether the loss exceeds its limits at every size, and the user forces it.
 
     Raises:
-        BundleError: If it holds with none, and is not forced.
+        BundleError: If it exceeds them, and is not forced.
     """
     if any(each.holds for each in found.values()):
         return False
@@ -307,15 +309,15 @@ def check_loss(found: Mapping[int, Comparison], model: Path, *, force: bool) -> 
     if not force:
         raise BundleError(
             f"{model}: int8 loses {100 * least.loss:.2f} points of mean IoU (at most "
-            f"{100 * MOST_LOSS:.1f} are accepted) and gives {least.agreement:.1%} of the pixels "
-            f"the same class (at least {LEAST_AGREEMENT:.0%}): it is not kept; calibrate with more "
-            f"--samples, or --force it"
+            f"{100 * MAX_MIOU_LOSS:.1f} are accepted) and gives {least.agreement:.1%} of the "
+            f"pixels the same class (at least {MIN_AGREEMENT:.0%}): it is not kept; calibrate with "
+            f"more --samples, or --force it"
         )
     return True
 
 
 def choose_samples(patch_set: PatchSet, options: QuantizeOptions) -> list[Patch]:
-    """Training patches, as evenly from all sources as there are patches.
+    """Random training patches, as evenly from all sources as possible.
 
     Raises:
         EmptyError: If there are none.
@@ -334,13 +336,13 @@ def choose_samples(patch_set: PatchSet, options: QuantizeOptions) -> list[Patch]
     return [patches[index] for _, index in ranked[: options.samples]]
 
 
-class Images(Sequence[NDArray[np.float32]]):
-    """The pixels of patches, read when they are asked for."""
+class PatchImages(Sequence[NDArray[np.float32]]):
+    """Images of patches, read lazily."""
 
-    def __init__(self, patch_set: PatchSet, patches: Sequence[Patch], tell: Tell) -> None:
+    def __init__(self, patch_set: PatchSet, patches: Sequence[Patch], progress: Progress) -> None:
         self._patch_set = patch_set
         self._patches = patches
-        self._tell = tell
+        self._tell = progress
 
     def __len__(self) -> int:
         return len(self._patches)
@@ -348,10 +350,10 @@ class Images(Sequence[NDArray[np.float32]]):
     @overload
     def __getitem__(self, index: int) -> NDArray[np.float32]: ...
     @overload
-    def __getitem__(self, index: slice) -> "Images": ...
-    def __getitem__(self, index: int | slice) -> "NDArray[np.float32] | Images":
+    def __getitem__(self, index: slice) -> "PatchImages": ...
+    def __getitem__(self, index: int | slice) -> "NDArray[np.float32] | PatchImages":
         if isinstance(index, slice):
-            return Images(self._patch_set, self._patches[index], self._tell)
+            return PatchImages(self._patch_set, self._patches[index], self._tell)
         image = self._patch_set.read(self._patches[index]).image
         self._tell("calibrate", index + 1, len(self))
         return image
@@ -364,11 +366,11 @@ def _timed(segmenter: Segmenter, images: NDArray[np.float32]) -> tuple[NDArray[n
 
 
 def _check(bundle: ModelBundle, patch_set: PatchSet) -> None:
-    """See that patches are what the model was made for."""
+    """Check that patches fit the model, classes included."""
     check_patches(patch_set, bundle)
     record, where = patch_set.record, patch_set.folder
     if record.legend.names != bundle.legend.names:
         raise BundleError(
             f"{where}: its classes are {short_list(record.legend.names)}, the model has "
-            f"{short_list(bundle.legend.names)}; give the patches that it was trained on"
+            f"{short_list(bundle.legend.names)}; use the patches that it was trained on"
         )

@@ -1,4 +1,4 @@
-"""Choose what runs a bundle's network, and in which precision.
+"""Choice of runtime and precision for a bundle's network, and cached conversions.
 
 | runtime     | where           | precisions       |
 |-------------|-----------------|------------------|
@@ -6,7 +6,7 @@
 | openvino    | CPU             | fp32, bf16, int8 |
 | onnxruntime | CPU             | fp32             |
 
-Nothing here imports torch or a runtime before it is chosen.
+Torch and runtimes are imported only once chosen.
 """
 
 import hashlib
@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.cache import CONFIG, cached
+from geoseg.model.bundle_files import CONFIG
+from geoseg.model.cache import cached
 from geoseg.model.openvino import OpenVinoRuntime, has_fast_bf16, openvino_core
 from geoseg.model.segmenter import IR, ONNX, Precision, Runtime, RuntimeName, Shape
 
@@ -31,20 +32,20 @@ if TYPE_CHECKING:
     from geoseg.model.torch_runtime import TorchSegmenter
 
 
-CONVERTER = 1
-"""Counts up when geoseg converts the same bundle into something else."""
+CONVERTER_VERSION = 1
+"""Version of the conversion; a change invalidates the cache."""
 
 
 @contextmanager
 def converted_ir(bundle: ModelBundle, shape: Shape, *, int8: bool = False) -> Iterator[Path]:
-    """All from pixels to scores as OpenVINO reads it, while the block lasts.
+    """File of the whole pipeline for OpenVINO, valid inside the block.
 
     With a conversion in the cache, neither torch nor smp is imported.
 
     Args:
         bundle: A loaded bundle.
-        shape: What is to be taken.
-        int8: Whether with the bundle's quantised network.
+        shape: Input of the pipeline.
+        int8: Whether to take the bundle's int8 network.
 
     Raises:
         BundleError: If OpenVINO cannot run the network, or not at that size.
@@ -53,7 +54,7 @@ def converted_ir(bundle: ModelBundle, shape: Shape, *, int8: bool = False) -> It
     def write(folder: Path) -> None:
         from geoseg.model import conversion
 
-        convert = conversion.quantised_pipeline if int8 else conversion.pipeline
+        convert = conversion.convert_int8_pipeline if int8 else conversion.convert_pipeline
         conversion.save_ir(convert(bundle, shape), folder / IR)
 
     facts = _facts(bundle, shape, "openvino")
@@ -65,7 +66,7 @@ def converted_ir(bundle: ModelBundle, shape: Shape, *, int8: bool = False) -> It
 
 @contextmanager
 def converted_onnx(bundle: ModelBundle, shape: Shape) -> Iterator[Path]:
-    """All from pixels to scores as ONNX Runtime reads it, while the block lasts.
+    """File of the whole pipeline for ONNX Runtime, valid inside the block.
 
     Raises:
         BundleError: If the network cannot be converted, or does not take that size.
@@ -81,11 +82,11 @@ def converted_onnx(bundle: ModelBundle, shape: Shape) -> Iterator[Path]:
 
 
 def _facts(bundle: ModelBundle, shape: Shape, target: str) -> dict[str, Any]:
-    """All that a conversion depends on."""
+    """Everything a conversion depends on."""
     if bundle.folder is None:
         raise ValueError("the bundle was not loaded from a folder")
     return {
-        "converter": CONVERTER,
+        "converter": CONVERTER_VERSION,
         "weights": bundle.weights_sha256,
         "config": hashlib.sha256((bundle.folder / CONFIG).read_bytes()).hexdigest(),
         "normalisation": asdict(bundle.normalisation),
@@ -96,7 +97,7 @@ def _facts(bundle: ModelBundle, shape: Shape, target: str) -> dict[str, Any]:
     }
 
 
-OFFERS: dict[RuntimeName, tuple[Precision, ...]] = {
+PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
     "torch": ("fp32", "bf16", "fp16"),
     "openvino": ("fp32", "bf16", "int8"),
     "onnxruntime": ("fp32",),
@@ -104,15 +105,15 @@ OFFERS: dict[RuntimeName, tuple[Precision, ...]] = {
 """Precisions of each runtime."""
 
 CPU_NAMES = ("auto", "cpu")
-"""Devices for which a runtime of CPUs will do."""
+"""Devices that runtimes for the CPU serve."""
 
-GPU_SIGNS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Drivers of GPUs that torch can use, on Linux."""
+GPU_DRIVER_PATHS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Drivers of GPUs on Linux that torch can use."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wishes:
-    """What the caller wants, as in `open_runtime`."""
+class _RuntimeRequest:
+    """Arguments of `open_runtime`."""
 
     precision: Literal["auto", Precision]
     device: str
@@ -132,26 +133,26 @@ def open_runtime(
 ) -> Runtime:
     """A bundle's network, ready to score windows.
 
-    ``auto`` takes a GPU where there is one, else OpenVINO if it is installed and can run
-    the network, else torch; and int8 where the bundle holds a proof that it is good
-    enough, else bfloat16 where the hardware has it, else float32.
+    ``auto`` takes a GPU if available, else OpenVINO if it is installed and runs the network, else
+    torch; and int8 where the bundle's validation record allows it, else bfloat16 where the hardware
+    has it, else float32.
 
     Args:
         bundle: A loaded bundle.
-        runtime: What runs the network.
-        precision: Of the arithmetic inside the network.
+        runtime: Runtime of the network.
+        precision: Precision of the arithmetic inside the network.
         device: auto, cpu, cuda, cuda:1, mps; all but auto and cpu need torch.
-        window_size: Side of the windows that will be handed in, in pixels.
+        window_size: Side of the input windows, in pixels.
         network_size: Side to which they are resampled for the network; None: as they are.
-        batch_size: Windows per call; None: what suits.
+        batch_size: Windows per call; None: the runtime's choice.
 
     Raises:
         BundleError: If the choices do not go together, a package or device is missing, or
-            the network cannot be run so.
+            the network cannot run this way.
     """
     if network_size == window_size:
         network_size = None
-    wishes = _Wishes(
+    request = _RuntimeRequest(
         precision=precision,
         device=device,
         shape=Shape(window_size=window_size, network_size=network_size, batch_size=batch_size or 1),
@@ -160,17 +161,17 @@ def open_runtime(
     chosen = runtime if runtime != "auto" else _choose(precision, device)
     _check(chosen, precision, device)
     try:
-        return _OPEN[chosen](bundle, wishes)
+        return _OPEN[chosen](bundle, request)
     except BundleError as error:
         if runtime != "auto" or precision == "int8" or chosen == "torch":
             raise
-        opened = _open_torch(bundle, wishes)
+        opened = _open_torch(bundle, request)
         opened.notes.append(f"torch is used instead of {chosen}: {error}")
         return opened
 
 
 def _choose(precision: Literal["auto", Precision], device: str) -> RuntimeName:
-    """What suits where the user leaves it to us."""
+    """The runtime for ``auto``."""
     if precision == "int8":
         return "openvino"
     if precision == "fp16" or device not in CPU_NAMES:
@@ -184,7 +185,7 @@ def _choose(precision: Literal["auto", Precision], device: str) -> RuntimeName:
 
 
 def _check(runtime: RuntimeName, precision: Literal["auto", Precision], device: str) -> None:
-    """See that choices go together.
+    """Check that the choices go together.
 
     Raises:
         BundleError: If they do not.
@@ -193,57 +194,57 @@ def _check(runtime: RuntimeName, precision: Literal["auto", Precision], device: 
         raise BundleError(
             f"--device {device}: {runtime} runs on the CPU only; choose --runtime torch"
         )
-    if precision != "auto" and precision not in OFFERS[runtime]:
-        able = " or ".join(name for name, offer in OFFERS.items() if precision in offer)
+    if precision != "auto" and precision not in PRECISIONS[runtime]:
+        able = " or ".join(name for name, offered in PRECISIONS.items() if precision in offered)
         raise BundleError(
-            f"--precision {precision}: {runtime} has {', '.join(OFFERS[runtime])}; choose one "
+            f"--precision {precision}: {runtime} has {', '.join(PRECISIONS[runtime])}; choose one "
             f"of these, or --runtime {able}"
         )
 
 
 def _may_have_gpu() -> bool:
-    """Whether it is worth the seconds to load torch and ask it for a GPU."""
+    """Whether a GPU is possible; asking torch takes seconds to import it."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if sys.platform == "win32":
         system = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32"
         return (system / "nvcuda.dll").exists()
-    return any(Path(sign).exists() for sign in GPU_SIGNS)
+    return any(Path(sign).exists() for sign in GPU_DRIVER_PATHS)
 
 
-def _open_torch(bundle: ModelBundle, wishes: _Wishes) -> "TorchSegmenter":
+def _open_torch(bundle: ModelBundle, request: _RuntimeRequest) -> "TorchSegmenter":
     from geoseg.model.torch_runtime import TorchSegmenter
 
     return TorchSegmenter(
         bundle,
-        device=wishes.device,
-        precision=wishes.precision,
-        network_size=wishes.shape.taken_size,
-        batch_size=wishes.batch_size,
+        device=request.device,
+        precision=request.precision,
+        network_size=request.shape.taken_size,
+        batch_size=request.batch_size,
     )
 
 
-def _open_openvino(bundle: ModelBundle, wishes: _Wishes) -> OpenVinoRuntime:
-    """In int8 if the user wants it, or leaves it to us and it is proven for that size."""
-    precision, why_not = wishes.precision, None
-    size = wishes.shape.taken_size
-    proven = () if bundle.quantized is None else bundle.quantized.proven_sizes
-    if precision == "auto" and proven and size not in proven:
+def _open_openvino(bundle: ModelBundle, request: _RuntimeRequest) -> OpenVinoRuntime:
+    """In int8 if asked for, or with ``auto`` if validated for that size."""
+    precision, why_not = request.precision, None
+    size = request.shape.taken_size
+    validated = () if bundle.quantized is None else bundle.quantized.validated_sizes
+    if precision == "auto" and validated and size not in validated:
         why_not = (
-            f"int8 is not used: windows are of {size} px, and it is proven for "
-            f"{', '.join(map(str, proven))} px; choose one of these with --patch-size"
+            f"int8 is not used: windows are of {size} px, and it is validated for "
+            f"{', '.join(map(str, validated))} px; choose one of these with --patch-size"
         )
-    if precision == "int8" or (precision == "auto" and size in proven):
+    if precision == "int8" or (precision == "auto" and size in validated):
         try:
             bundle.int8_folder(size)
-            return _compile(bundle, wishes.shape, "int8")
+            return _compile(bundle, request.shape, "int8")
         except BundleError as error:
             if precision == "int8":
                 raise
             why_not = f"int8 is not used: {error}"
     if precision == "auto":
         precision = "bf16" if has_fast_bf16() else "fp32"
-    opened = _compile(bundle, wishes.shape, precision)
+    opened = _compile(bundle, request.shape, precision)
     if why_not:
         opened.notes.append(why_not)
     return opened
@@ -262,15 +263,15 @@ def _compile(bundle: ModelBundle, shape: Shape, precision: Precision) -> OpenVin
             ) from error
 
 
-def _open_onnxruntime(bundle: ModelBundle, wishes: _Wishes) -> Runtime:
+def _open_onnxruntime(bundle: ModelBundle, request: _RuntimeRequest) -> Runtime:
     from geoseg.model.onnx import OnnxRuntime, import_onnxruntime
 
     import_onnxruntime()
-    with converted_onnx(bundle, wishes.shape) as path:
+    with converted_onnx(bundle, request.shape) as path:
         return OnnxRuntime(path)
 
 
-_OPEN: dict[RuntimeName, Callable[[ModelBundle, _Wishes], Runtime]] = {
+_OPEN: dict[RuntimeName, Callable[[ModelBundle, _RuntimeRequest], Runtime]] = {
     "torch": _open_torch,
     "openvino": _open_openvino,
     "onnxruntime": _open_onnxruntime,

@@ -1,4 +1,4 @@
-"""What scores windows: the protocols of segmenters and runtimes, and what they are handed."""
+"""Protocols of segmenters and runtimes, and the shape of their input."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.text import short_list
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
-"""What runs networks."""
+"""Names of runtimes."""
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-"""Of the arithmetic inside the network; scores are float32 always."""
+"""Precisions of the arithmetic inside a network; scores are always float32."""
 
 
 class Segmenter(Protocol):
@@ -26,78 +26,78 @@ class Segmenter(Protocol):
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
         """(n, bands, size, size) images in, (n, classes, size, size) scores out.
 
-        Images are in the units of the file, NaN where there is no data. Scores are 0..1
-        and sum to 1 over the classes; they are C-contiguous and the caller's own.
+        Images are in units of the file, NaN where there is no data. Scores are 0..1, sum to 1
+        over the classes, are C-contiguous and belong to the caller.
         """
         ...
 
 
 class Runtime(Segmenter, Protocol):
-    """A bundle's network, running.
+    """A bundle's network, ready to score windows.
 
-    What it gives for a window depends neither on the other windows of the batch nor on
-    the thread that asks: it is the same to the byte in every batch of the same length.
+    The scores of a window depend neither on the other windows of the batch nor on the thread:
+    they are byte-identical in every batch of the same length.
     """
 
     @property
     def name(self) -> str:
-        """For people, as in ``openvino int8``."""
+        """Name for messages, such as ``openvino int8``."""
         ...
 
     @property
     def runtime(self) -> RuntimeName:
-        """What runs the network."""
+        """Name of the runtime."""
         ...
 
     @property
     def precision(self) -> Precision:
-        """Of the arithmetic inside the network."""
+        """Precision of the arithmetic inside the network."""
         ...
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of the packages that the scores depend on."""
+        """Versions of the packages that the scores depend on."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Windows per call that suit it."""
+        """Suitable number of windows per call."""
         ...
 
     @property
     def streams(self) -> int:
-        """How many threads may call it at the same time and gain by it."""
+        """Number of threads that may usefully call it in parallel."""
         ...
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know; it may grow while the runtime works."""
+        """What the user should know; notes may be added while it runs."""
         ...
 
 
 IR = "model.xml"
-"""A network as OpenVINO reads it; its weights are in ``model.bin`` beside it."""
+"""OpenVINO's file of a network; the weights are in ``model.bin`` beside it."""
 
 ONNX = "model.onnx"
-"""A network as ONNX Runtime reads it, weights and all."""
+"""ONNX file of a network, weights included."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a converted network takes."""
+    """Input of a converted network."""
 
     window_size: int
-    """Side of the windows that are handed in, in pixels."""
+    """Side of the input windows, in pixels."""
 
     network_size: int | None = None
     """Side to which they are resampled for the network; None: as they are."""
 
     batch_size: int = 1
-    """Windows at a time."""
+    """Windows per call."""
 
     @property
     def taken_size(self) -> int:
-        """Side of the windows as the network itself sees them, in pixels."""
+        """Side of the windows inside the network, in pixels."""
         return self.network_size or self.window_size
 
     def images(self, bundle: ModelBundle) -> tuple[int, int, int, int]:
@@ -105,19 +105,19 @@ class Shape:
         return (self.batch_size, bundle.bands, self.window_size, self.window_size)
 
 
-def whole_batches(
+def fixed_batches(
     images: NDArray[np.float32], size: int
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Batches of one length, in order; the last is filled up with zeros.
+    """Split input into batches of one length; the last is padded with zeros.
 
     Args:
         images: (n, bands, height, width).
         size: Length of a batch.
 
     Yields:
-        Which of the images, and a C-contiguous (size, bands, height, width) batch.
+        Slice of the images, and a C-contiguous (size, bands, height, width) batch.
 
-    >>> [(part, batch.ravel().tolist()) for part, batch in whole_batches(np.ones((3, 1, 1, 1)), 2)]
+    >>> [(part, batch.ravel().tolist()) for part, batch in fixed_batches(np.ones((3, 1, 1, 1)), 2)]
     [(slice(0, 2, None), [1.0, 1.0]), (slice(2, 3, None), [1.0, 0.0])]
     """
     for start in range(0, len(images), size):
@@ -128,15 +128,15 @@ def whole_batches(
             yield slice(start, start + size), part
 
 
-JUDGED_BY = 16
-"""Patches by which the range of values of a patch set is judged."""
+VALUE_CHECK_PATCHES = 16
+"""Number of patches whose values are checked."""
 
 
 def check_patches(patch_set: PatchSet, bundle: ModelBundle) -> None:
-    """See that patches are what a model was made for.
+    """Check that patches fit a model.
 
     Raises:
-        BundleError: If bands or their order, GSD or the range of values are others.
+        BundleError: If bands, their order, GSD or the range of values differ.
     """
     record, where = patch_set.record, patch_set.folder
     bundle.check_bands(record.bands, where, "tile again with --bands")
@@ -148,6 +148,6 @@ def check_patches(patch_set: PatchSet, bundle: ModelBundle) -> None:
         )
     bundle.check_gsd(record.gsd, where, "resample the orthophotos (gdalwarp -tr), and tile again")
     if record.dtype != bundle.dtype:
-        few = [patch_set.read(patch).image for patch in patch_set.patches[:JUDGED_BY]]
+        few = [patch_set.read(patch).image for patch in patch_set.patches[:VALUE_CHECK_PATCHES]]
         values = np.concatenate([image[np.isfinite(image)] for image in few])
         bundle.check_values(values.astype(record.dtype), where)

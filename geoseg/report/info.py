@@ -10,7 +10,8 @@ from typing import Any
 from geoseg.errors import InputError
 from geoseg.labels.legend_files import load_legend
 from geoseg.labels.lookup import to_hex
-from geoseg.model.bundle import INT8, ModelBundle, Quantized, bundle_folders
+from geoseg.model.bundle import ModelBundle, bundle_folders
+from geoseg.model.bundle_files import INT8, Int8Record
 from geoseg.patches.class_shares import ClassShares
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS
@@ -112,13 +113,13 @@ def about_bundle(path: Path) -> About:
     return About(path=path, kind="model bundle", lines=lines, facts=facts, hints=hints)
 
 
-def _int8(record: Quantized | None) -> str:
+def _int8(record: Int8Record | None) -> str:
     if record is None:
         return "none; `geoseg quantize` makes one"
     return (
         f"agrees on {record.agreement:.2%} of the pixels of {record.validation_patches} patches, "
         f"mean IoU {record.miou_int8:.4f} (float32: {record.miou_fp32:.4f}); the default for "
-        f"windows of {', '.join(map(str, record.proven_sizes)) or 'no size'} px"
+        f"windows of {', '.join(map(str, record.validated_sizes)) or 'no size'} px"
     )
 
 

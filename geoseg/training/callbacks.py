@@ -1,4 +1,4 @@
-"""What happens beside the training: records, the best model, checkpoints, progress."""
+"""Callbacks that record a training: history, best model, checkpoint, progress, EMA, loggers."""
 
 import math
 import os
@@ -29,9 +29,9 @@ from geoseg.training.task import SegmentationTask
 
 
 class Record(Callback):
-    """Writes history.csv, and keeps the best model and a checkpoint after every epoch.
+    """Writes history, best model and checkpoint after every epoch.
 
-    Comes after all callbacks that have a state, so that the checkpoint holds what they know.
+    It comes after all callbacks with a state, so that the checkpoint holds their latest.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Record(Callback):
         save_model: Callable[[Row], None],
         is_finite: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Take what to ask.
+        """Set up the record.
 
         Args:
-            folder: Of the training.
-            names: (classes,).
-            monitor: The figure that makes an epoch the best.
-            save_model: Keeps the model as it is now.
-            is_finite: Whether all weights of the model as it is now are numbers.
+            folder: Run folder.
+            names: (classes,) class names.
+            monitor: Metric that decides the best epoch.
+            save_model: Saves the current model.
+            is_finite: Whether all weights of the current model are finite.
         """
         self.folder = folder
         self.names = names
@@ -65,14 +65,14 @@ class Record(Callback):
 
     @property
     def checkpoint(self) -> Path:
-        """State of the training after the last complete epoch."""
+        """Checkpoint of the last complete epoch."""
         return self.folder / "last.ckpt"
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """See that all was resumed: Lightning passes over what a checkpoint lacks.
+        """Check that every state was resumed: Lightning ignores what a checkpoint lacks.
 
         Raises:
-            LookupError: If it was not.
+            LookupError: If one was not.
         """
         schedules = [each.scheduler for each in trainer.lr_scheduler_configs]
         if self.rows and not (
@@ -88,13 +88,13 @@ class Record(Callback):
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Write down the epoch; keep the model if it is the best so far.
+        """Record the epoch; save the model if it is the best so far.
 
-        An epoch that diverged ends the training. Nothing of it is kept: a model that scores
-        NaN may well have the best mean IoU, as its argmax is a class.
+        An epoch that diverged ends the training and is not recorded: the argmax of NaN is a class,
+        so that its mean IoU may well be the best.
         """
         row = self._row(trainer, module)
-        if what := self._not_finite(row, module):
+        if what := self._divergence(row, module):
             self.diverged = f"has diverged in epoch {row['epoch']} ({what})"
             trainer.should_stop = True
             return
@@ -102,7 +102,7 @@ class Record(Callback):
         best = self.best is None or self._rank(row) < self._rank(self.best)
         self.best = row if best else self.best
         if not trainer.is_global_zero:
-            trainer.save_checkpoint(self.checkpoint)  # takes part; the first process writes
+            trainer.save_checkpoint(self.checkpoint)  # collective; the first process writes
             return
         write_history(self.folder / "history.csv", self.rows)
         if best:
@@ -110,8 +110,8 @@ class Record(Callback):
         with staged(self.checkpoint, overwrite=True) as partial:
             trainer.save_checkpoint(partial)
 
-    def _not_finite(self, row: Row, task: SegmentationTask) -> str:
-        """What is no number any more; empty: nothing."""
+    def _divergence(self, row: Row, task: SegmentationTask) -> str:
+        """What is no longer finite; empty if all is."""
         if not math.isfinite(row["train_loss"]):
             return f"its loss is {row['train_loss']}"
         if not self.is_finite():
@@ -119,7 +119,7 @@ class Record(Callback):
         return "" if task.scores_are_finite else "its scores of validation ground are not finite"
 
     def _rank(self, row: Row) -> float:
-        """Lower is better; what is not finite is worst. Without validation the last is best."""
+        """Sort key: lower is better, not finite is worst; without validation the last is best."""
         if self.monitor not in row:
             return float(-row["epoch"])
         value = float(row[self.monitor])
@@ -142,59 +142,59 @@ class Record(Callback):
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """State for the checkpoint."""
         return {"rows": self.rows, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the state from a checkpoint."""
         self.rows = state_dict["rows"]
         self.best = state_dict["best"]
 
 
-class Patience(Callback):
-    """Ends a training whose best epoch is long ago.
+class EarlyStopping(Callback):
+    """Ends a training after so many epochs without a better one.
 
-    It asks the record, whose state the checkpoint holds, and comes after it.
+    It has no state of its own: it reads that of the record, and comes after it.
     """
 
     def __init__(self, record: Record, epochs: int) -> None:
-        """Take how many epochs may follow the best one; 0: any number."""
+        """Set the number of epochs that may follow the best one; 0: any number."""
         self.record = record
         self.epochs = epochs
 
     @property
     def is_over(self) -> bool:
-        """Whether as many epochs as may be were no better."""
+        """Whether that number of epochs has brought no improvement."""
         best = self.record.best
         if best is None or not self.epochs:
             return False
         return len(self.record.rows) - int(best["epoch"]) >= self.epochs
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """What had ended before it was resumed stays as it is."""
+        """Stop a resumed training that had ended this way."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Judge the epoch."""
+        """Check the epoch."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
 
 class Progress(Callback):
-    """Progress on stderr: a bar on a terminal, elsewhere a line per epoch, in long ones per minute.
+    """Progress of the first process on stderr: a bar on a terminal, else lines.
 
-    Of several processes the first speaks.
+    A line comes after every epoch, and every minute in long ones.
     """
 
     def __init__(self, name: str, *, quiet: bool) -> None:
-        """Take what to call the training."""
+        """Set the name of the training."""
         self._name = name
         self._quiet = quiet
         self._bar: tqdm[Any] | None = None
         self._lines: ProgressLines | None = None
-        self._began = 0.0
+        self._started = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Open the bar where a resumed training stands."""
+        """Open the bar at the current step."""
         if self._quiet or not trainer.is_global_zero:
             return
         if not sys.stderr.isatty():
@@ -206,29 +206,29 @@ class Progress(Callback):
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
-        self._began = time.monotonic()
+        self._started = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _: Any, outputs: Any, __: Any, number: int
     ) -> None:
-        """One step on."""
+        """Advance by one step."""
         if self._bar is not None:
             loss = float(outputs["loss"])
-            figures = {"epoch": str(trainer.current_epoch + 1), "loss": f"{loss:.3f}"}
-            figures |= _figures(trainer, "val_loss", "val_miou")
-            self._bar.set_postfix(figures, refresh=False)
+            metrics = {"epoch": str(trainer.current_epoch + 1), "loss": f"{loss:.3f}"}
+            metrics |= _metrics(trainer, "val_loss", "val_miou")
+            self._bar.set_postfix(metrics, refresh=False)
             self._bar.update(trainer.global_step - self._bar.n)
         if self._lines is not None:
             steps = int(trainer.num_training_batches)
             self._lines.tell(f"{self._name}, {_epoch(trainer)}, steps", number + 1, steps)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Write a line, where there is no bar."""
+        """Write a line if there is no bar."""
         if self._lines is None:
             return
-        figures = _figures(trainer, "train_loss", "val_loss", "val_miou")
-        told = [f"{name} {value}" for name, value in figures.items()]
-        seconds = time.monotonic() - self._began
+        metrics = _metrics(trainer, "train_loss", "val_loss", "val_miou")
+        told = [f"{name} {value}" for name, value in metrics.items()]
+        seconds = time.monotonic() - self._started
         _write(f"{self._name}, {_epoch(trainer)}: {', '.join((*told, f'{seconds:.0f} s'))}")
 
     def on_train_end(self, *_: Any) -> None:
@@ -244,7 +244,7 @@ class Progress(Callback):
             self._bar.close()
 
 
-def _figures(trainer: lightning.Trainer, *names: str) -> dict[str, str]:
+def _metrics(trainer: lightning.Trainer, *names: str) -> dict[str, str]:
     metrics = trainer.callback_metrics
     return {name: f"{float(metrics[name]):.3f}" for name in names if name in metrics}
 
@@ -255,53 +255,53 @@ def _epoch(trainer: lightning.Trainer) -> str:
 
 
 def _write(line: str) -> None:
-    """Write a line; a log that is full or closed does not end a training."""
+    """Write a line; a full or closed log does not end a training."""
     with suppress(OSError, ValueError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
 
-DECAY = 0.999
-"""What the moving average keeps of itself in a step, once it is warm."""
+EMA_DECAY = 0.999
+"""Decay of the moving average per step, after its warm-up."""
 
 
 def moving_average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-    """Take a step of the exponential moving average; in the beginning it follows faster.
+    """Update an exponential moving average, with a smaller decay in the first steps.
 
     Args:
-        averaged: Tensors of one type, changed in place; of whole numbers: those of now.
-        current: Of the same shapes.
-        count: Steps that are in the average.
+        averaged: Tensors of one type, changed in place; integers are copied.
+        current: Tensors of the same shapes.
+        count: Steps in the average so far.
 
     Source: TensorFlow's ExponentialMovingAverage with ``num_updates``.
     """
     if not averaged[0].is_floating_point():
         torch._foreach_copy_(averaged, current)
         return
-    keep = min(DECAY, (1 + int(count)) / (10 + int(count)))
+    keep = min(EMA_DECAY, (1 + int(count)) / (10 + int(count)))
     torch._foreach_lerp_(averaged, current, 1 - keep)
 
 
 class MovingAverage(WeightAveraging):
-    """Exponential moving average over steps, of weights and batch statistics alike.
+    """Exponential moving average of weights and batch statistics over steps.
 
-    Lightning's, but that its averages can be put to use at any time.
+    Lightning's, except that the averages can be applied at any time.
     """
 
     def __init__(self) -> None:
         super().__init__(use_buffers=True, multi_avg_fn=moving_average)
 
     def on_validation_epoch_end(self, *_: Any) -> None:
-        """Blended maps are yet to be made of the averages."""
+        """Keep the averages for the validation on blended maps, which comes after."""
 
     def on_validation_end(self, _: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Validation is over: train the network as it was."""
+        """Restore the trained weights after validation."""
         if self._average_model is not None:
             self._swap_models(module)
 
     @contextmanager
     def applied(self, task: lightning.LightningModule) -> Iterator[None]:
-        """The task has the averaged weights within."""
+        """Give the task the averaged weights inside the block."""
         self._swap_models(task)
         try:
             yield
@@ -309,70 +309,70 @@ class MovingAverage(WeightAveraging):
             self._swap_models(task)
 
 
-PROJECT = "geoseg"
-"""What trainings are called together, where a logger wants a name for that."""
+PROJECT_NAME = "geoseg"
+"""Project or experiment of loggers that group runs."""
 
-FOLDER = "logs"
-"""Below the run folder."""
+LOG_FOLDER = "logs"
+"""Folder of logs in the run folder."""
 
 
 def _mlflow(run: Path) -> Logger:
-    folder = (run / FOLDER).resolve()
+    folder = (run / LOG_FOLDER).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return loggers.MLFlowLogger(
-        experiment_name=PROJECT,
+        experiment_name=PROJECT_NAME,
         run_name=run.name,
-        # MLflow 3 refuses Lightning's own default, a store of files
+        # Lightning's default, a file store, is refused by MLflow 3
         tracking_uri=os.environ.get(
             "MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
         ),
     )
 
 
-MAKERS: dict[str, Callable[[Path], Logger]] = {
-    "csv": lambda run: loggers.CSVLogger(run, name=FOLDER),
-    "tensorboard": lambda run: loggers.TensorBoardLogger(run, name=FOLDER),
+LOGGER_FACTORIES: dict[str, Callable[[Path], Logger]] = {
+    "csv": lambda run: loggers.CSVLogger(run, name=LOG_FOLDER),
+    "tensorboard": lambda run: loggers.TensorBoardLogger(run, name=LOG_FOLDER),
     "mlflow": _mlflow,
-    "wandb": lambda run: loggers.WandbLogger(project=PROJECT, name=run.name, save_dir=run),
+    "wandb": lambda run: loggers.WandbLogger(project=PROJECT_NAME, name=run.name, save_dir=run),
 }
-"""Where each keeps its records: in the run folder, unless its own settings say otherwise."""
+"""Loggers by name; they write into the run folder unless their own settings differ."""
 
-PACKAGES = {
+LOGGER_PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"),
     "mlflow": ("mlflow",),
     "wandb": ("wandb",),
 }
-"""Of which a logger needs one."""
+"""Packages of loggers, of which one is needed."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """See that the packages of loggers are installed.
+    """Check that the packages of loggers are installed.
 
     Raises:
         TrainingError: If one is not.
     """
     for name in names:
-        if name in PACKAGES and not any(map(find_spec, PACKAGES[name])):
+        if name in LOGGER_PACKAGES and not any(map(find_spec, LOGGER_PACKAGES[name])):
             raise TrainingError(
                 f"--logger {name}: its package is not installed: `pip install 'geoseg[{name}]'`"
             )
 
 
 def make_loggers(options: TrainOptions, run: Path) -> list[Logger]:
-    """The loggers that the options name, knowing the options.
+    """The loggers of the options, with the options as hyperparameters.
 
     Raises:
-        TrainingError: If one cannot begin.
+        TrainingError: If one cannot start.
     """
     record: dict[str, Any] = asdict(options)
-    return [_made(name, run, record) for name in options.loggers]
+    return [_make_logger(name, run, record) for name in options.loggers]
 
 
-def _made(name: str, run: Path, record: dict[str, Any]) -> Logger:
+def _make_logger(name: str, run: Path, record: dict[str, Any]) -> Logger:
     try:
-        logger = MAKERS[name](run)
+        logger = LOGGER_FACTORIES[name](run)
         logger.log_hyperparams(record)
-    except Exception as error:  # each has errors of its own: no server, no login
+    except Exception as error:  # each has its own: no server, no login
         reason = str(error).strip().partition("\n")[0]
         raise TrainingError(f"--logger {name}: {reason or type(error).__name__}") from error
     return logger

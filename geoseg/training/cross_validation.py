@@ -1,4 +1,4 @@
-"""One training per fold, and what they say together."""
+"""Cross-validation: one training per fold, mean and deviation of their metrics."""
 
 import csv
 import io
@@ -23,28 +23,28 @@ from geoseg.training.run_folder import RUN, check_resumable, run_record, start_f
 from geoseg.training.start import resolve
 from geoseg.training.train import TrainReport, prepare, train
 
-DRAWS = 100
-"""Random deals of the blocks, of which the fairest is taken."""
+BLOCK_DEALS = 100
+"""Random assignments of spatial blocks to folds, of which the most even is taken."""
 
 
 def fold(patch_set: PatchSet, number: int, folds: int, *, seed: int) -> PatchSet:
-    """The patches of training and validation, one part of their ground left for validation.
+    """The patch set with one fold as validation split and the others as training split.
 
-    Whole blocks of ground are dealt to the folds, so that the folds are of like size. Patches
-    that stand on ground of both are left out, and so are those for testing.
+    Folds are sets of spatial blocks of similar size. Patches that touch blocks of both splits are
+    left out, and so is the test split.
 
     Args:
-        patch_set: As tiled.
-        number: Of the fold that is left out, 0..folds-1.
-        folds: How many there are.
-        seed: Of the deal.
+        patch_set: Patch set as tiled.
+        number: Fold to validate on, 0..folds-1.
+        folds: Number of folds.
+        seed: Seed of the assignment.
 
     Raises:
-        TrainingError: If there is too little ground.
+        TrainingError: If there are too few blocks.
     """
     boxes, frames = patch_boxes(patch_set)
     free = np.array([patch.split != "test" for patch in patch_set.patches])
-    inside, outside = _dealt(boxes[free], frames[free], patch_set.record.size, folds, seed)
+    inside, outside = _deal_blocks(boxes[free], frames[free], patch_set.record.size, folds, seed)
     chosen = [patch for patch, each in zip(patch_set.patches, free, strict=True) if each]
     patches = [
         replace(patch, split="val" if inside[number, at] else "train")
@@ -56,15 +56,15 @@ def fold(patch_set: PatchSet, number: int, folds: int, *, seed: int) -> PatchSet
 
 
 def _class_pixels(patches: Sequence[Patch], size: int) -> tuple[int, ...]:
-    """Pixels of each class in what a fold trains on."""
+    """Pixels of each class in the training split."""
     shares = [patch.class_shares for patch in patches if patch.split == "train"]
     return tuple(np.rint(np.sum(shares, axis=0) * size**2).astype(int).tolist())
 
 
-def _dealt(
+def _deal_blocks(
     boxes: Boxes, frames: NDArray[np.int64], size: int, folds: int, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(folds, n) whether a window lies on the ground of a fold alone, and whether on none of it."""
+    """(folds, n) whether a window lies inside a fold, and whether outside of it."""
     block = default_block(boxes, frames, size) if len(boxes) else size
     touched, blocks = touched_blocks(boxes, frames, block) if len(boxes) else (None, 0)
     if touched is None or blocks < folds:
@@ -72,7 +72,7 @@ def _dealt(
             f"--folds {folds}: the patches lie in {blocks} block(s) of {block} px; use fewer folds"
         )
     rng = np.random.default_rng(seed)
-    deals = [rng.permutation(np.arange(blocks) % folds)[touched] for _ in range(DRAWS)]
+    deals = [rng.permutation(np.arange(blocks) % folds)[touched] for _ in range(BLOCK_DEALS)]
     numbers = np.arange(folds)[:, None, None]
     alone = [(deal == numbers).all(axis=2) for deal in deals]
     best = int(np.argmax([each.sum(axis=1).min() for each in alone]))
@@ -84,22 +84,22 @@ def _dealt(
     return alone[best], (deals[best] != numbers).all(axis=2)
 
 
-NAME = "fold{}"
-"""Of a run folder, from 1."""
+FOLD_FOLDER = "fold{}"
+"""Name of the run folder of a fold, numbered from 1."""
 
 
 @dataclass(frozen=True)
 class FoldsReport:
-    """How the trainings of all folds went."""
+    """Results of the trainings of all folds."""
 
     runs: tuple[TrainReport, ...]
-    """One per fold, in order."""
+    """Reports, one per fold."""
 
     mean: dict[str, float]
-    """Figures of the best epochs, by name, on average over the folds."""
+    """Means over folds of the best epochs' metrics, by name."""
 
     deviation: dict[str, float]
-    """Their standard deviations; of one fold none."""
+    """Standard deviations over folds; empty for a single one."""
 
     @property
     def interrupted(self) -> bool:
@@ -118,22 +118,22 @@ def train_folds(
     quiet: bool = False,
     warn: Callable[[str], None] = lambda _: None,
 ) -> FoldsReport:
-    """Train a network for every fold of a patch set, each in a folder of its own.
+    """Train a network for every fold of a patch set, each in its own folder.
 
     Args:
         patches: Folder of the patch set.
         run: Folder to write: ``fold1``, ``fold2``... and ``folds.csv``.
-        folds: How many.
-        options: Of every training; ``max_time`` is of each.
-        resume: Go on where earlier trainings in ``run`` ended.
+        folds: Number of folds.
+        options: Options of every training; ``max_time`` applies to each.
+        resume: Continue where earlier trainings in ``run`` ended.
         overwrite: Replace earlier trainings.
-        quiet: No progress bars.
-        warn: Is told what the user should know of each, before it begins.
+        quiet: Show no progress bars.
+        warn: Receives the warnings of each, before it begins.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches.
         PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
     """
     parts = check_folds(
         patches, run, options=options, folds=folds, resume=resume, overwrite=overwrite
@@ -145,7 +145,7 @@ def train_folds(
             start_folder(run, record, overwrite=overwrite)
         reports: list[TrainReport] = []
         for number, part in enumerate(parts):
-            own = run / NAME.format(number + 1)
+            own = run / FOLD_FOLDER.format(number + 1)
             begun = (own / RUN).is_file()
             seeded = replace(options, seed=options.seed + number)
             reports.append(
@@ -155,16 +155,16 @@ def train_folds(
                     options=seeded,
                     resume=begun,
                     quiet=quiet,
-                    warn=_naming(own.name, warn),
+                    warn=_prefixed(own.name, warn),
                 )
             )
             if reports[-1].interrupted:
                 break
-        return _together(run, reports)
+        return _summarise(run, reports)
 
 
-def _naming(fold: str, warn: Callable[[str], None]) -> Callable[[str], None]:
-    """The same with the name of a fold."""
+def _prefixed(fold: str, warn: Callable[[str], None]) -> Callable[[str], None]:
+    """Warn with the name of a fold in front."""
     return lambda warning: warn(f"{fold}: {warning}")
 
 
@@ -177,14 +177,14 @@ def check_folds(
     resume: bool = False,
     overwrite: bool = False,
 ) -> list[PatchSet]:
-    """See that a training for every fold can begin; nothing is written.
+    """Check that a training for every fold can begin; nothing is written.
 
     Args:
         patches: Folder of the patch set.
-        run: Folder that will be written; None: that is not to be looked at.
-        options: Of every training.
-        folds: How many.
-        resume: Whether earlier trainings are gone on with.
+        run: Folder that will be written; None: not checked.
+        options: Options of every training.
+        folds: Number of folds.
+        resume: Whether earlier trainings are continued.
         overwrite: Whether earlier trainings are replaced.
 
     Returns:
@@ -193,7 +193,7 @@ def check_folds(
     Raises:
         TrainingError: If the options do not fit each other or the patches.
         PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
     """
     if options.devices > 1:
         raise TrainingError("--folds trains one model after the other: leave --devices out")
@@ -207,24 +207,24 @@ def check_folds(
     return parts
 
 
-def _together(run: Path, reports: Sequence[TrainReport]) -> FoldsReport:
-    """Mean and deviation, also as a table."""
+def _summarise(run: Path, reports: Sequence[TrainReport]) -> FoldsReport:
+    """Mean and deviation over folds; writes ``folds.csv``."""
     names = [name for name in reports[0].best if name.startswith(("val_", "iou_"))]
-    columns = {name: _numbers(report.best.get(name) for report in reports) for name in names}
+    columns = {name: _finite(report.best.get(name) for report in reports) for name in names}
     mean = {name: statistics.fmean(values) for name, values in columns.items() if values}
     deviation = {n: statistics.stdev(values) for n, values in columns.items() if len(values) > 1}
     text = io.StringIO()
     table = csv.DictWriter(text, ["fold", "epoch", *names], lineterminator="\n")
     table.writeheader()
     for number, report in enumerate(reports, start=1):
-        figures = {name: report.best.get(name, "") for name in ("epoch", *names)}
-        table.writerow({"fold": number} | figures)
+        metrics = {name: report.best.get(name, "") for name in ("epoch", *names)}
+        table.writerow({"fold": number} | metrics)
     table.writerow({"fold": "mean"} | mean)
     table.writerow({"fold": "deviation"} | deviation)
     write_text(run / "folds.csv", text.getvalue())
     return FoldsReport(tuple(reports), mean, deviation)
 
 
-def _numbers(values: Any) -> list[float]:
-    """Those that are figures: a class may be absent from a fold."""
+def _finite(values: Any) -> list[float]:
+    """Finite values: a class may be absent from a fold."""
     return [each for each in values if isinstance(each, float) and math.isfinite(each)]

@@ -1,4 +1,4 @@
-"""Patches as torch takes them: which, where and how changed, the seed and epoch decide."""
+"""Dataset, sampler and loader of patches; seed and epoch decide order, place and augmentation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,60 +20,62 @@ from geoseg.training.augment import Augmentation
 from geoseg.training.distributed import rank
 from geoseg.training.options import TrainOptions
 from geoseg.training.transforms import (
-    POSITIONS,
-    Bands,
-    draw_warp,
-    dropped,
-    recolored,
-    turned,
-    warped,
+    SYMMETRIES,
+    BandStatistics,
+    apply_affine,
+    color_jitter,
+    draw_affine,
+    erase,
+    rotate_flip,
 )
 
-MOST_OFTEN = 10.0
-"""With ``rare`` no patch is taken so many times as often as if all were alike."""
+MAX_OVERSAMPLING_FACTOR = 10.0
+"""Upper bound of ``rare`` on how often a patch is drawn, relative to uniform sampling."""
 
-LEAST_SHARE = 0.001
-"""A patch has a class if at least so much of its pixels does."""
+MIN_CLASS_SHARE = 0.001
+"""Share of a patch's pixels from which the patch contains a class."""
 
-Chances = NDArray[np.float64]
-"""(n,) probability of each patch to be drawn next; they add up to 1."""
+Probabilities = NDArray[np.float64]
+"""(n,) probability of each patch to be drawn next; the sum is 1."""
 
 
-def chances(text: str, names: Sequence[str], shares: NDArray[np.float64]) -> Chances:
-    """How likely each patch is to be drawn.
+def draw_probabilities(
+    text: str, names: Sequence[str], shares: NDArray[np.float64]
+) -> Probabilities:
+    """The probability of each patch to be drawn.
 
-    ``rare``: every class is as likely, and then a patch by how much it holds of all pixels of
-    that class; a patch weighs ``sum over classes of share / sum of shares of all patches``,
-    but is never taken more than `MOST_OFTEN` times as often as if all were alike. ``car=5``: a
-    patch with cars weighs 5, one without weighs 1; of several classes that it has, the largest
-    factor counts.
+    ``rare``: classes are drawn alike, then a patch by its share of all pixels of the class. The
+    weight of a patch is ``sum over classes of share / sum of shares of all patches``, at most
+    `MAX_OVERSAMPLING_FACTOR` times the mean. ``car=5``: a patch with cars has weight 5, one without
+    weight 1; the largest factor of its classes counts.
 
     Args:
-        text: What the user wants.
-        names: (classes,).
+        text: Value of `--oversample`.
+        names: (classes,) class names.
         shares: (n, classes) share of each class in the pixels of each patch, 0..1.
 
     Raises:
-        TrainingError: If a class is unknown, or a factor no number above 0.
+        TrainingError: If a class is unknown, or a factor is not a number above 0.
 
-    >>> chances("rare", ["land", "car"], np.array([[1, 0], [1, 0], [0.8, 0.2]])).round(2).tolist()
+    >>> rare = draw_probabilities("rare", ["land", "car"], np.array([[1, 0], [1, 0], [0.8, 0.2]]))
+    >>> rare.round(2).tolist()
     [0.18, 0.18, 0.64]
-    >>> chances("car=3", ["land", "car"], np.array([[1, 0], [0.8, 0.2]])).tolist()
+    >>> draw_probabilities("car=3", ["land", "car"], np.array([[1, 0], [0.8, 0.2]])).tolist()
     [0.25, 0.75]
     """
     if text == "rare":
         sums = shares.sum(axis=0)
         return _capped((shares[:, sums > 0] / sums[sums > 0]).sum(axis=1))
     factors = _factors(text, names)
-    own = np.where(shares >= LEAST_SHARE, factors, 0).max(axis=1)
+    own = np.where(shares >= MIN_CLASS_SHARE, factors, 0).max(axis=1)
     weights = np.where(own > 0, own, 1.0)
     return weights / weights.sum()
 
 
-def _capped(weights: NDArray[np.float64]) -> Chances:
-    """Chances by weight, the highest lowered to `MOST_OFTEN` times the mean."""
+def _capped(weights: NDArray[np.float64]) -> Probabilities:
+    """Probabilities by weight, each at most `MAX_OVERSAMPLING_FACTOR` times the mean."""
     found = weights / weights.sum()
-    most = MOST_OFTEN / len(weights)
+    most = MAX_OVERSAMPLING_FACTOR / len(weights)
     while (over := found > most).any():
         found[over] = most
         under = found < most
@@ -82,7 +84,7 @@ def _capped(weights: NDArray[np.float64]) -> Chances:
 
 
 def _factors(text: str, names: Sequence[str]) -> NDArray[np.float64]:
-    """(classes,) how often patches with each class are drawn; 0 for those not named."""
+    """(classes,) sampling factor of each class; 0 for those not named."""
     factors = dict.fromkeys(names, 0.0)
     for part in text.split(","):
         name, equals, word = part.strip().rpartition("=")
@@ -104,28 +106,28 @@ def _number(word: str, text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < np.inf:
-        raise TrainingError(f"--oversample {text}: {word!r} is no factor, a number above 0")
+        raise TrainingError(f"--oversample {text}: {word!r} is not a number above 0")
     return value
 
 
-def draw(
+def draw_epoch(
     count: int,
     rng: np.random.Generator,
     *,
     samples: int | None = None,
-    likely: Chances | None = None,
+    likely: Probabilities | None = None,
 ) -> NDArray[np.int64]:
-    """Numbers of patches in the order in which an epoch takes them.
+    """Patch numbers of an epoch, in random order.
 
-    Every patch is taken as often as it is expected to be, rounded up or down: systematic
-    sampling, which scatters less than throwing dice. Without chances and as many samples as
-    patches that is once each.
+    Systematic sampling: each patch is drawn its expected number of times, rounded up or down, where
+    independent draws (torch's WeightedRandomSampler) miss a third of the patches in an epoch.
+    Uniform, with as many samples as patches, each is drawn once.
 
     Args:
-        count: How many patches there are.
-        rng: Decides.
-        samples: How many to take; None: as many as there are.
-        likely: How likely each is to be taken; None: all alike.
+        count: Number of patches.
+        rng: Random generator.
+        samples: Number of samples; None: as many as patches.
+        likely: Probability of each patch; None: uniform.
 
     Source: Madow 1949, "On the Theory of Systematic Sampling, II".
     """
@@ -135,15 +137,15 @@ def draw(
     taken = samples or count
     each = np.full(count, 1 / count) if likely is None else likely[order]
     ends = np.cumsum(each) / each.sum() * taken
-    ends[-1] = taken  # whatever was rounded away
+    ends[-1] = taken  # undo rounding
     places = np.searchsorted(ends, np.arange(taken) + rng.random(), side="right")
     return rng.permutation(order[places])
 
 
-def repeats(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each number has been there before.
+def occurrence_numbers(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each number has occurred before.
 
-    >>> repeats(np.array([4, 7, 4, 4])).tolist()
+    >>> occurrence_numbers(np.array([4, 7, 4, 4])).tolist()
     [0, 0, 1, 2]
     """
     order = np.argsort(numbers, kind="stable")
@@ -154,40 +156,37 @@ def repeats(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-UP, DOWN, LEFT, RIGHT = range(4)
-
-
 @dataclass(frozen=True)
 class Jitter:
-    """How far each window of a split may be moved: half the way to its neighbours in it.
+    """How far each window of a split may move: half way to its neighbours in the split.
 
-    The neighbours cover what it comes to cover, so it stays inside the raster and on the ground
-    of its split as exactly as they do. All windows together reach every position between them.
+    A moved window covers ground of itself and its neighbours only, so it stays inside the raster
+    and the split. Together the windows reach every position between them.
     """
 
     reach: NDArray[np.int32]
-    """(n, 4) pixels up, down, left and right; 0 where there is no neighbour."""
+    """(n, 4) pixels to the neighbour above, below, left and right; 0 without one."""
 
     corners: NDArray[np.bool_]
-    """(n, 2, 2) whether there is a neighbour above (0) or below, on the left (0) or right."""
+    """(n, 2, 2) whether there is a diagonal neighbour: above (0) or below, left (0) or right."""
 
     @classmethod
-    def among(cls, patches: PatchTable) -> Self:
-        """What the patches of one split let each other do."""
+    def of_split(cls, patches: PatchTable) -> Self:
+        """The reach of the patches of one split."""
         jitter = cls(np.zeros((len(patches), 4), np.int32), np.zeros((len(patches), 2, 2), bool))
         for source in np.unique(patches.source):
             here = np.flatnonzero(patches.source == source)
-            own = _among_one(patches.row_off[here], patches.col_off[here], patches.size)
+            own = _of_source(patches.row_off[here], patches.col_off[here], patches.size)
             jitter.reach[here], jitter.corners[here] = own.reach, own.corners
         return jitter
 
     def moved(self, patch: Patch, number: int, rng: np.random.Generator) -> Patch:
-        """A patch somewhere near its place.
+        """A patch at a random position within its reach.
 
         Args:
-            patch: On the window grid.
-            number: Its place among the patches.
-            rng: Decides.
+            patch: Patch on the window grid.
+            number: Index of the patch.
+            rng: Random generator.
         """
         up, down, left, right = (self.reach[number] // 2).tolist()
         rows, cols = (int(rng.integers(-back, on + 1)) for back, on in ((up, down), (left, right)))
@@ -197,14 +196,14 @@ class Jitter:
         return replace(patch, window=patch.window.moved(rows, cols))
 
 
-def _among_one(rows: NDArray[np.int32], cols: NDArray[np.int32], size: int) -> Jitter:
-    """Of the windows of one source, by their offsets, (n,) each."""
+def _of_source(rows: NDArray[np.int32], cols: NDArray[np.int32], size: int) -> Jitter:
+    """The reach of the windows of one source, from their (n,) offsets."""
     heights, row = np.unique(rows, return_inverse=True)
     widths, col = np.unique(cols, return_inverse=True)
     places = np.sort(row * (len(widths) + 2) + col)
 
     def steps(down: int, right: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """How far the neighbour is, in rows and columns; 0 where there is none."""
+        """Distance to the neighbour in rows and columns; 0 without one."""
         there = np.clip(row + down, 0, len(heights) - 1), np.clip(col + right, 0, len(widths) - 1)
         wanted = there[0] * (len(widths) + 2) + there[1]
         found = places[np.searchsorted(places, wanted).clip(max=len(places) - 1)] == wanted
@@ -217,23 +216,25 @@ def _among_one(rows: NDArray[np.int32], cols: NDArray[np.int32], size: int) -> J
     return Jitter(np.stack(straight, axis=1).astype(np.int32), np.moveaxis(np.array(corners), 2, 0))
 
 
-NOTHING = -1
-"""Number of a patch that has neither data nor labels."""
+EMPTY_PATCH = -1
+"""Number that stands for a patch without data and labels."""
 
 
-class Ticket(NamedTuple):
-    """With the seed, all that a sample depends on."""
+class SampleKey(NamedTuple):
+    """What a sample depends on, besides the seed."""
 
     epoch: int
+    """Number of the epoch, from 0."""
+
     number: int
-    """Of the patch."""
+    """Number of the patch."""
 
     repeat: int = 0
-    """How often the epoch has taken the patch before."""
+    """How often the epoch has drawn the patch before."""
 
 
 class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """The patches of a split."""
+    """Augmented patches of a split, by `SampleKey`."""
 
     def __init__(
         self,
@@ -244,59 +245,59 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         jitter: bool = False,
     ) -> None:
-        """Say how patches are read.
+        """Set up the dataset.
 
         Args:
-            patch_set: Of the patches.
-            patches: Of one split.
-            augment: As `Augmentation.parse` takes it.
-            seed: Decides, with the ticket.
-            jitter: Whether windows are moved off the window grid.
+            patch_set: The patch set.
+            patches: Patches of one split.
+            augment: Augmentation spec, see `Augmentation.parse`.
+            seed: Seed of augmentation and jitter.
+            jitter: Whether windows move off the window grid.
 
         Raises:
-            TrainingError: If the patches do not allow it.
+            TrainingError: If the patches lack bands or storage for it.
         """
         self.patch_set = patch_set
         self.patches = patches
         self.augmentation = Augmentation.parse(augment)
         self.seed = seed
-        self.bands: Bands | None = None
-        if self.augmentation.recolors:
+        self.bands: BandStatistics | None = None
+        if self.augmentation.changes_values:
             self.bands = _known_bands(self.augmentation, patch_set.record)
         self.jitter = _make_jitter(patch_set, patches) if jitter else None
 
     def __len__(self) -> int:
         return len(self.patches)
 
-    def __getitem__(self, ticket: Ticket) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
         """(bands, size, size) float32, NaN without data, and (size, size) int64 classes."""
-        if ticket.number == NOTHING:
+        if key.number == EMPTY_PATCH:
             size = self.patch_set.record.size
             empty = torch.full((self.patch_set.record.bands, size, size), torch.nan)
             return empty, torch.full((size, size), IGNORE)
-        rng = np.random.default_rng((self.seed, *ticket))
-        patch = self.patches[ticket.number]
+        rng = np.random.default_rng((self.seed, *key))
+        patch = self.patches[key.number]
         if self.jitter is not None:
-            patch = self.jitter.moved(patch, ticket.number, rng)
-        image, mask = self._changed(self.patch_set.read(patch), rng)
+            patch = self.jitter.moved(patch, key.number, rng)
+        image, mask = self._augment(self.patch_set.read(patch), rng)
         return torch.from_numpy(image), torch.from_numpy(mask.astype(np.int64))
 
-    def _changed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def _augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
         own = self.augmentation
-        sample = turned(sample, int(rng.choice(POSITIONS[own.positions])))
-        if own.warps:
-            sample = warped(sample, draw_warp(own, rng))
+        sample = rotate_flip(sample, int(rng.choice(SYMMETRIES[own.symmetries])))
+        if own.is_geometric:
+            sample = apply_affine(sample, draw_affine(own, rng))
         image, mask = sample
         if self.bands is not None:
-            image = recolored(image, own, self.bands, rng)
-        return Sample(dropped(image, own, rng), mask)
+            image = color_jitter(image, own, self.bands, rng)
+        return Sample(erase(image, own, rng), mask)
 
 
-def _known_bands(own: Augmentation, record: PatchSetRecord) -> Bands:
-    bands = Bands.of(record)
-    if own.saturation and bands.visible is None and "saturation" not in own.unasked:
+def _known_bands(own: Augmentation, record: PatchSetRecord) -> BandStatistics:
+    bands = BandStatistics.of(record)
+    if own.saturation and bands.rgb is None and "saturation" not in own.from_preset:
         raise TrainingError(
-            f"--augment saturation: needs bands named red, green and blue, and the patches have "
+            f"--augment saturation: needs bands named red, green and blue; the patches have "
             f"{short_list(record.band_names)}"
         )
     return bands
@@ -308,13 +309,13 @@ def _make_jitter(patch_set: PatchSet, patches: Sequence[Patch]) -> Jitter:
             f"{patch_set.folder}: --jitter reads windows from the orthophotos, and these patches "
             f"are cut out already; tile with --index-only"
         )
-    return Jitter.among(PatchTable.of(patches, size=patch_set.record.size))
+    return Jitter.of_split(PatchTable.of(patches, size=patch_set.record.size))
 
 
-class EpochSampler(Sampler[Ticket]):
-    """Tickets for patches, drawn anew in every epoch; Lightning says which it is.
+class EpochSampler(Sampler[SampleKey]):
+    """Sample keys, drawn anew in every epoch.
 
-    Several processes take them in turns, so that their batches together are those of one.
+    Several processes take every n-th key, so that their batches together are those of one process.
     """
 
     def __init__(
@@ -324,26 +325,25 @@ class EpochSampler(Sampler[Ticket]):
         seed: int,
         shuffle: bool,
         samples: int | None = None,
-        likely: Chances | None = None,
-        turn: tuple[int, int] = (0, 1),
+        likely: Probabilities | None = None,
+        shard: tuple[int, int] = (0, 1),
         first_epoch: int = 0,
     ) -> None:
-        """Say what is drawn.
+        """Set up the sampler.
 
         Args:
-            count: How many patches there are.
-            seed: Decides, with the epoch.
+            count: Number of patches.
+            seed: Seed of the order, with the epoch.
             shuffle: Whether the order is random; if not, every patch comes once, in order.
-            samples: How many an epoch takes; None: as many as there are.
-            likely: How likely each patch is to be taken; None: all alike.
-            turn: Number of this process, and how many there are. In training all get equally
-                many, and what is left over is left out; in validation it is filled up with
-                patches of nothing.
-            first_epoch: Epoch of the first iteration. Lightning begins to iterate before it
-                sets the epoch, and reading processes fetch at once: a resumed training
-                would begin with samples of epoch 0.
+            samples: Samples of an epoch; None: as many as patches.
+            likely: Probability of each patch; None: uniform.
+            shard: Rank of this process, and number of processes. Training drops the keys that
+                cannot be shared evenly; validation fills up with empty patches.
+            first_epoch: Epoch of the first iteration. Lightning iterates before it sets the epoch,
+                and workers fetch at once: without it, a resumed training would begin with
+                samples of epoch 0.
         """
-        self.turn = turn
+        self.shard = shard
         self.count = count
         self.seed = seed
         self.shuffle = shuffle
@@ -352,37 +352,37 @@ class EpochSampler(Sampler[Ticket]):
         self.epoch = first_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before every epoch."""
+        """Set the epoch; Lightning calls it before each."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        own, (_, processes) = self.samples or self.count, self.turn
+        own, (_, processes) = self.samples or self.count, self.shard
         return own // processes if self.shuffle else -(-own // processes)
 
-    def __iter__(self) -> Iterator[Ticket]:
-        number, processes = self.turn
-        nothing = repeat(Ticket(self.epoch, NOTHING))
+    def __iter__(self) -> Iterator[SampleKey]:
+        number, processes = self.shard
+        nothing = repeat(SampleKey(self.epoch, EMPTY_PATCH))
         return islice(chain(self._all(), nothing), number, len(self) * processes, processes)
 
-    def _all(self) -> Iterator[Ticket]:
+    def _all(self) -> Iterator[SampleKey]:
         if not self.shuffle:
-            return (Ticket(self.epoch, number) for number in range(self.count))
+            return (SampleKey(self.epoch, number) for number in range(self.count))
         rng = np.random.default_rng((self.seed, self.epoch))
-        numbers = draw(self.count, rng, samples=self.samples, likely=self.likely)
-        pairs = zip(numbers, repeats(numbers), strict=True)
-        return (Ticket(self.epoch, int(number), int(again)) for number, again in pairs)
+        numbers = draw_epoch(self.count, rng, samples=self.samples, likely=self.likely)
+        pairs = zip(numbers, occurrence_numbers(numbers), strict=True)
+        return (SampleKey(self.epoch, int(number), int(again)) for number, again in pairs)
 
 
 class TrainingSamples:
-    """The patches to train on, sampled and changed as the options say."""
+    """Training patches, sampled and augmented by the options."""
 
     def __init__(
         self, patch_set: PatchSet, patches: Sequence[Patch], options: TrainOptions
     ) -> None:
-        """Find out what each patch may become and how likely it is.
+        """Set up the dataset and the probabilities of its patches.
 
         Raises:
-            TrainingError: If the patches do not allow it.
+            TrainingError: If the patches lack bands, classes or storage for it.
         """
         jitter = options.jitter
         if jitter is None:
@@ -390,17 +390,19 @@ class TrainingSamples:
         self.dataset = PatchDataset(
             patch_set, patches, augment=options.augment, seed=options.seed, jitter=jitter
         )
-        self._likely: Chances | None = None
+        self._likely: Probabilities | None = None
         if options.oversample is not None:
             shares = PatchTable.of(patches, size=patch_set.record.size).class_shares
-            self._likely = chances(options.oversample, patch_set.record.legend.names, shares)
+            self._likely = draw_probabilities(
+                options.oversample, patch_set.record.legend.names, shares
+            )
         self._samples = options.samples_per_epoch
-        self._turn = (rank(), options.devices)
+        self._shard = (rank(), options.devices)
 
     def loader(
         self, *, batch_size: int, workers: int, first_epoch: int = 0
     ) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Batches of them, from an epoch on."""
+        """Batches, from an epoch on."""
         return make_loader(
             self.dataset,
             batch_size=batch_size,
@@ -408,7 +410,7 @@ class TrainingSamples:
             workers=workers,
             samples=self._samples,
             likely=self._likely,
-            turn=self._turn,
+            shard=self._shard,
             first_epoch=first_epoch,
         )
 
@@ -420,18 +422,18 @@ def make_loader(
     shuffle: bool,
     workers: int,
     samples: int | None = None,
-    likely: Chances | None = None,
-    turn: tuple[int, int] = (0, 1),
+    likely: Probabilities | None = None,
+    shard: tuple[int, int] = (0, 1),
     first_epoch: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of a split; in training a last one that is not full is left out."""
+    """Batches of a split; training drops the last one unless it is full."""
     sampler = EpochSampler(
         len(dataset),
         seed=dataset.seed,
         shuffle=shuffle,
         samples=samples,
         likely=likely,
-        turn=turn,
+        shard=shard,
         first_epoch=first_epoch,
     )
     return DataLoader(

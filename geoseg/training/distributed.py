@@ -1,4 +1,4 @@
-"""Several processes that train together: which one this is, and what they agree on."""
+"""Training in several processes, and modes of torch around a step."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,36 +14,33 @@ from geoseg.errors import TrainingError
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks; alone it always is."""
+    """Whether this process writes files and messages; a single process always does."""
     return rank() == 0
 
 
 def rank() -> int:
-    """Number of this process among those that train together.
-
-    Lightning and torchrun tell their processes through the environment.
-    """
+    """Rank of this process; Lightning and torchrun set it in the environment."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
 def share_machine(devices: int, device: torch.device) -> None:
-    """See that each of several processes has a GPU of its own, or give it a share of the threads.
+    """Check that each process has its own GPU, or give it its share of the CPU's threads.
 
     Raises:
         TrainingError: If there are fewer GPUs.
     """
     there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, devices)
     if devices > there:
-        raise TrainingError(f"--devices {devices}: of {device.type} this machine has {there}")
+        raise TrainingError(f"--devices {devices}: this machine has {there} of {device.type}")
     if devices > 1 and device.type == "cpu":
         torch.set_num_threads(max((os.cpu_count() or 1) // devices, 1))
 
 
 def check_launched(devices: int) -> None:
-    """See that torchrun, if it started this process, started as many as train together.
+    """Check that torchrun, if used, started as many processes as `--devices` says.
 
     Raises:
-        TrainingError: If there are more or fewer, or they are on several machines.
+        TrainingError: If there are more or fewer, or they run on several machines.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return
@@ -60,16 +57,16 @@ def check_launched(devices: int) -> None:
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a figure without gradient over all processes; alone, the figure."""
+    """Mean over all processes, without gradient."""
     if _is_alone():
         return value
     return sum_over_processes(value.detach()) / distributed.get_world_size()
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
-    """The sum over all processes, with its gradient; alone, the figure.
+    """Sum over all processes, with its gradient.
 
-    What each makes of it has the gradients of the whole batch once they are averaged.
+    Averaged over processes, the gradients of a loss of this sum are those of the whole batch.
     """
     if _is_alone():
         return value
@@ -82,38 +79,39 @@ def _is_alone() -> bool:
 
 
 class _Sum(torch.autograd.Function):
-    """Each process's part counts in the sums of all, and so do the gradients of all in its own."""
+    """Sum over processes; its gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """Sum the values."""
         total = value.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        """The sum of their gradients."""
+        """Sum the gradients."""
         total = gradient.clone()
         distributed.all_reduce(total)
         return total
 
 
-def sharing_on_gpus(network: nn.Module) -> nn.Module:
-    """A network whose batch normalisation is torch's for several GPUs.
+def with_sync_batchnorm(network: nn.Module) -> nn.Module:
+    """The network with batch statistics shared over GPUs.
 
-    torch's own conversion, which Lightning uses, would drop the activations that timm's encoders
-    have within their normalisation; timm's keeps them.
+    timm's conversion, as torch's (which Lightning uses) drops the activations that timm's encoders
+    keep inside their normalisation layers.
     """
     return cast("nn.Module", convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
 
 
 class DepthwiseInFloat32(TorchFunctionMode):
-    """Within it, under autocast on a CPU, depthwise convolutions compute in float32.
+    """Mode in which depthwise convolutions under autocast on a CPU compute in float32.
 
-    What they give is of the type that autocast asks for. oneDNN (torch 2.15, with AMX) takes 4 to
-    20 times as long for their gradients in bfloat16 as in float32, if the kernel is 5 x 5 or has
-    a stride: half of a step of EfficientNet-Lite0.
+    Why: in bfloat16, oneDNN (torch 2.15, with AMX) takes 4 to 20 times as long for their gradients
+    as in float32, if the kernel is 5 x 5 or strided. Why a mode: autocast has no list of exceptions
+    that a user could extend. Gain: half of a step of EfficientNet-Lite0. The output has the type
+    that autocast asks for.
     """
 
     def __torch_function__(
@@ -123,7 +121,7 @@ class DepthwiseInFloat32(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch, in float32 if it is such a convolution."""
+        """Call a torch function, in float32 if it is a depthwise convolution."""
         if func is torch.conv2d and len(args) > 1 and torch.is_autocast_enabled("cpu"):
             image, weight, *rest = args
             if image.device.type == "cpu" and weight.shape[1] == 1 < image.shape[1]:
@@ -134,8 +132,8 @@ class DepthwiseInFloat32(TorchFunctionMode):
 
 
 @contextmanager
-def modes_kept(network: nn.Module) -> Iterator[None]:
-    """Afterwards every module is in the mode that it was in before, each in its own."""
+def preserve_modes(network: nn.Module) -> Iterator[None]:
+    """Restore each module's own training or evaluation mode afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         yield

@@ -1,4 +1,8 @@
-"""Losses that leave unlabelled pixels out, and weighted sums of them."""
+"""Losses over labelled pixels, their weighted sums, and class weights.
+
+Dice, Jaccard and Tversky are not smp's: their sums run over all processes, so that several devices
+have the loss curve of one, and a step of them takes a third of the time. Lovasz is smp's.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -15,17 +19,18 @@ from geoseg.training.distributed import mean_over_processes, sum_over_processes
 LOSSES = ("ce", "focal", "dice", "jaccard", "lovasz", "tversky")
 """Names of single losses."""
 
-GAMMA = 2.0
-"""Power of the focal loss, as its paper recommends."""
+FOCAL_GAMMA = 2.0
+"""Exponent of the focal loss, as its paper recommends."""
 
-REGIONS = {"dice": (0.5, 0.5), "jaccard": (1.0, 1.0), "tversky": (0.3, 0.7)}
-"""What false positives and false negatives weigh in losses that compare regions; Tversky's
-as its paper found best: what is missed costs more."""
+REGION_WEIGHTS = {"dice": (0.5, 0.5), "jaccard": (1.0, 1.0), "tversky": (0.3, 0.7)}
+"""Weights of false positives and false negatives in region losses; Tversky's are the best of its
+paper: misses cost more."""
 
 TINY = torch.finfo(torch.float32).tiny
+"""Lower bound of divisors."""
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-"""(n, classes, height, width) logits and (n, height, width) classes in, a number out."""
+"""(n, classes, height, width) logits and (n, height, width) classes in, a scalar out."""
 
 
 def parse_loss(text: str) -> list[tuple[str, float]]:
@@ -35,7 +40,7 @@ def parse_loss(text: str) -> list[tuple[str, float]]:
     [('ce', 0.5), ('dice', 1.0)]
 
     Raises:
-        TrainingError: If a name is unknown, or a weight is no number above 0.
+        TrainingError: If a name is unknown, or a weight is not a number above 0.
     """
     terms = []
     for term in text.split("+"):
@@ -48,7 +53,7 @@ def parse_loss(text: str) -> list[tuple[str, float]]:
         except ValueError:
             value = 0.0
         if not 0 < value < float("inf"):
-            raise TrainingError(f"--loss {text}: {weight!r} is no weight, a number above 0")
+            raise TrainingError(f"--loss {text}: {weight!r} is not a number above 0")
         terms.append((name, value))
     return terms
 
@@ -58,17 +63,19 @@ def make_loss(text: str, weights: Tensor, *, label_smoothing: float = 0.0) -> Lo
 
     Args:
         text: Such as ``ce`` or ``ce:0.5+dice:0.5``.
-        weights: (classes,) of cross-entropy and focal loss. Those that compare regions weigh
-            classes alike. Pixels of a class of weight 0 count as unlabelled in all.
-        label_smoothing: Share of the truth that cross-entropy spreads over all classes.
+        weights: (classes,) class weights of cross-entropy and focal loss; region losses weigh
+            classes equally. Pixels of a class with weight 0 are unlabelled in all losses.
+        label_smoothing: Label smoothing of cross-entropy, 0..1.
 
     Raises:
         TrainingError: If the text is wrong, or there is no cross-entropy to smooth.
     """
     terms = parse_loss(text)
     if label_smoothing and "ce" not in dict(terms):
-        raise TrainingError(f"--label-smoothing is of cross-entropy, and --loss {text} has no ce")
-    parts = [(_single(name, weights, label_smoothing), weight) for name, weight in terms]
+        raise TrainingError(
+            f"--label-smoothing applies to cross-entropy, and --loss {text} has no ce"
+        )
+    parts = [(_loss_named(name, weights, label_smoothing), weight) for name, weight in terms]
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         counted = without_classes(target, weights == 0)
@@ -79,7 +86,7 @@ def make_loss(text: str, weights: Tensor, *, label_smoothing: float = 0.0) -> Lo
 
 
 def without_classes(target: Tensor, excluded: Tensor) -> Tensor:
-    """Classes whose excluded ones are unlabelled.
+    """Targets with the pixels of excluded classes unlabelled.
 
     Args:
         target: (n, height, width) classes, 255 unlabelled.
@@ -100,11 +107,14 @@ def cross_entropy(
 ) -> Tensor:
     """Mean over labelled pixels, weighted by class; 0 if no pixel is labelled.
 
+    Not torch's ``reduction="mean"``, which is NaN without labelled pixels and divides by the weight
+    of one process.
+
     Args:
         logits: (n, classes, height, width).
         target: (n, height, width) classes, 255 unlabelled.
-        weights: (classes,).
-        label_smoothing: Share of the truth that is spread over all classes.
+        weights: (classes,) class weights.
+        label_smoothing: Share of the target that is spread over all classes, 0..1.
     """
     weights = weights.to(logits.device)
     total = functional.cross_entropy(
@@ -115,11 +125,11 @@ def cross_entropy(
         reduction="sum",
         label_smoothing=label_smoothing,
     )
-    return total / _weight_of(target, weights)
+    return total / _total_weight(target, weights)
 
 
 def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy that cares less about pixels that are right already.
+    """Cross-entropy with less weight on pixels that are classified well.
 
     With p the score of a pixel's class, ``(1 - p)^2 * -log p``; mean over labelled pixels,
     weighted by class; 0 if no pixel is labelled.
@@ -135,8 +145,8 @@ def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     cost = functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
     labelled = target != IGNORE
     weight = weights[torch.where(labelled, target, 0)] * labelled
-    total = (weight * (-torch.expm1(-cost)).pow(GAMMA) * cost).sum()
-    return total / _weight_of(target, weights)
+    total = (weight * (-torch.expm1(-cost)).pow(FOCAL_GAMMA) * cost).sum()
+    return total / _total_weight(target, weights)
 
 
 def region_loss(
@@ -149,22 +159,24 @@ def region_loss(
 ) -> Tensor:
     """One minus the Tversky index of each class, as a mean over classes.
 
-    With TP the sum of a class's scores where it is, FP where it is not, FN what its scores lack
-    where it is: ``1 - TP / (TP + a FP + b FN)`` over the labelled pixels of the whole batch, of all
-    processes together; 0 for a class that is nowhere.
+    ``1 - TP / (TP + a FP + b FN)``, with TP the sum of a class's scores on its own pixels, FP on
+    those of other classes, and FN the rest of 1 on its own, over the labelled pixels of the batch
+    in all processes; 0 for an absent class.
 
     Args:
         logits: (n, classes, height, width).
         target: (n, height, width) classes, 255 unlabelled.
-        counted: (classes,) bool, which the mean is of.
-        false_positive: a; 0.5 in Dice, 1 in Jaccard.
-        false_negative: b, likewise.
+        counted: (classes,) bool, classes of the mean.
+        false_positive: Weight a; 0.5 for Dice, 1 for Jaccard.
+        false_negative: Weight b, likewise.
 
     Source: Salehi et al. 2017, "Tversky loss function for image segmentation using 3D fully
     convolutional deep networks".
     """
     labelled = target != IGNORE
     truth = torch.where(labelled, target, 0)
+    # gather and index_add take the scores of the true classes alone: no one-hot copy of the target,
+    # which would take as much memory as the logits
     scores = logits.float().softmax(1) * labelled[:, None]
     hits = scores.gather(1, truth[:, None]).flatten()
     none = hits.new_zeros(logits.shape[1])
@@ -177,61 +189,61 @@ def region_loss(
     return loss[counted.to(loss.device)].mean()
 
 
-def _weight_of(target: Tensor, weights: Tensor) -> Tensor:
-    """Sum of the weights of all labelled pixels, never 0.
+def _total_weight(target: Tensor, weights: Tensor) -> Tensor:
+    """Sum of the weights of labelled pixels, never 0.
 
-    Of several processes their mean: the gradients that they average are then those of the
-    whole batch, wherever its labels are.
+    The mean over processes: the averaged gradients are then those of the whole batch, however its
+    labels are distributed.
     """
     weight = mean_over_processes(weights[target[target != IGNORE]].sum())
     return weight.clamp(min=TINY)
 
 
-def _single(name: str, weights: Tensor, label_smoothing: float) -> LossFunction:
+def _loss_named(name: str, weights: Tensor, label_smoothing: float) -> LossFunction:
     if name == "ce":
         return lambda logits, target: cross_entropy(
             logits, target, weights, label_smoothing=label_smoothing
         )
     if name == "focal":
         return lambda logits, target: focal(logits, target, weights)
-    if name == "lovasz":  # empty without labelled pixels
+    if name == "lovasz":  # smp returns an empty tensor without labelled pixels
         lovasz = smp.losses.LovaszLoss("multiclass", ignore_index=IGNORE)
         return lambda logits, target: lovasz(logits, target).sum()
-    wrong, missed = REGIONS[name]
+    wrong, missed = REGION_WEIGHTS[name]
     return lambda logits, target: region_loss(
         logits, target, weights > 0, false_positive=wrong, false_negative=missed
     )
 
 
-MOST = 100.0
-"""Of a weight that nobody has asked for."""
+MAX_AUTO_WEIGHT = 100.0
+"""Upper bound of the weights of ``auto``."""
 
-KINDS = ("auto", "inverse", "effective", "none")
+WEIGHT_RULES = ("auto", "inverse", "effective", "none")
 
 
 def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Tensor:
-    """Weights by rule from the pixels of the training split, or as the user lists them.
+    """Class weights by rule from the pixels of the training split, or as listed by the user.
 
     Args:
-        text: A rule of `balanced`, or ``none``, or a list such as ``background=0,rock=20``;
-            classes that it does not name weigh 1.
-        names: (classes,).
-        pixels: (classes,).
+        text: A rule of `balanced`, or a list such as ``background=0,rock=20``; other classes have
+            weight 1.
+        names: (classes,) class names.
+        pixels: (classes,) pixels in the training split.
 
     Returns:
         (classes,) float32.
 
     Raises:
-        TrainingError: If a rule or class is unknown, or a weight is no number from 0.
+        TrainingError: If a rule or class is unknown, or a weight is not a number from 0.
     """
-    if text in KINDS:
+    if text in WEIGHT_RULES:
         return balanced(text, pixels)
     weights = dict.fromkeys(names, 1.0)
     for part in text.split(","):
         name, equals, weight = part.strip().rpartition("=")
         if not equals:
             raise TrainingError(
-                f"--class-weights {text}: is neither {', '.join(KINDS)} nor a list such as "
+                f"--class-weights {text}: is neither {', '.join(WEIGHT_RULES)} nor a list such as "
                 f"{names[0]}=0.5"
             )
         if name not in weights:
@@ -240,7 +252,7 @@ def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Ten
             )
         weights[name] = _number(weight, text)
     if not any(weights.values()):
-        raise TrainingError(f"--class-weights {text}: no class is left, all weigh 0")
+        raise TrainingError(f"--class-weights {text}: all weights are 0")
     return torch.tensor(list(weights.values()), dtype=torch.float32)
 
 
@@ -250,22 +262,20 @@ def _number(word: str, text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise TrainingError(f"--class-weights {text}: {word!r} is no weight, a number from 0")
+        raise TrainingError(f"--class-weights {text}: {word!r} is not a number of at least 0")
     return value
 
 
 def balanced(kind: str, pixels: Sequence[int]) -> Tensor:
-    """Weights by which rare classes count more.
-
-    A class without pixels has weight 1: it never occurs.
+    """Class weights that favour rare classes; 1 for a class without pixels.
 
     Args:
-        kind: ``auto`` is median frequency balancing: the median of all classes' pixels over
-            the class's own, at most `MOST`: a few stray pixels do not outweigh all others.
-            ``inverse`` is all pixels over the class's own. ``effective`` is 1 over the effective
-            number of pixels ``(1 - b^n) / (1 - b)`` with b = 1 - 1/median, so that more pixels
-            than the median's hardly lower a weight; the mean is 1. ``none`` is 1.
-        pixels: (classes,).
+        kind: ``auto`` is median frequency balancing: the median of all classes' pixels over the
+            class's own, at most `MAX_AUTO_WEIGHT`, so that a few stray pixels do not outweigh the
+            rest. ``inverse`` is all pixels over the class's own. ``effective`` is 1 over the
+            effective number of pixels ``(1 - b^n) / (1 - b)`` with b = 1 - 1/median, where pixels
+            beyond the median hardly lower a weight; the mean is 1. ``none`` is 1.
+        pixels: (classes,) pixels in the training split.
 
     Returns:
         (classes,) float32.
@@ -285,5 +295,5 @@ def balanced(kind: str, pixels: Sequence[int]) -> Tensor:
     else:
         found = (median if kind == "auto" else counts.sum()) / counts.clamp(min=1)
     if kind == "auto":
-        found = found.clamp(max=MOST)
+        found = found.clamp(max=MAX_AUTO_WEIGHT)
     return torch.where(present, found, 1.0).float()

@@ -18,8 +18,8 @@ from geoseg.labels.render import Stretch, class_colors
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.raster.atomic import refuse_existing, staged
-from geoseg.training.augment import Augmentation, Mixed, mix
-from geoseg.training.data import PatchDataset, Ticket, TrainingSamples
+from geoseg.training.augment import Augmentation, MixedBatch, mix
+from geoseg.training.data import PatchDataset, SampleKey, TrainingSamples
 from geoseg.training.options import TrainOptions
 
 ROWS = 6
@@ -118,9 +118,7 @@ def draw_samples(
         raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
     samples = TrainingSamples(patch_set, training, options)
     loader = samples.loader(batch_size=PREVIEW_ROWS, workers=0)
-    numbers = [
-        ticket.number for ticket, _ in zip(loader.sampler, range(PREVIEW_ROWS), strict=False)
-    ]
+    numbers = [key.number for key, _ in zip(loader.sampler, range(PREVIEW_ROWS), strict=False)]
     plain = PatchDataset(patch_set, training, augment="none", seed=0)
     own = Augmentation.parse(options.augment)
     columns = [mix(_batch(plain, numbers, 0), Augmentation(), np.random.default_rng())]
@@ -131,12 +129,12 @@ def draw_samples(
 
 
 def _batch(dataset: PatchDataset, numbers: list[int], epoch: int) -> tuple[Tensor, Tensor]:
-    samples = [dataset[Ticket(epoch, number)] for number in numbers]
+    samples = [dataset[SampleKey(epoch, number)] for number in numbers]
     images, masks = zip(*samples, strict=True)
     return torch.stack(images), torch.stack(masks)
 
 
-def _draw(columns: list[Mixed], patch_set: PatchSet, output: Path, *, overwrite: bool) -> None:
+def _draw(columns: list[MixedBatch], patch_set: PatchSet, output: Path, *, overwrite: bool) -> None:
     """Compose one picture: hundreds of axes would take seconds."""
     from matplotlib.figure import Figure
 
@@ -152,7 +150,7 @@ def _draw(columns: list[Mixed], patch_set: PatchSet, output: Path, *, overwrite:
         figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": None})
 
 
-def _column(batch: Mixed, patch_set: PatchSet) -> NDArray[Any]:
+def _column(batch: MixedBatch, patch_set: PatchSet) -> NDArray[Any]:
     """(height, width, 3) pictures of a batch below each other, each with its classes."""
     rows = [
         np.concatenate([_panel(each(batch, row, patch_set)) for each in (_picture, _classes)], 1)
@@ -172,11 +170,11 @@ def _panel(picture: NDArray[Any]) -> NDArray[Any]:
     )
 
 
-def _picture(batch: Mixed, row: int, patch_set: PatchSet) -> NDArray[Any]:
+def _picture(batch: MixedBatch, row: int, patch_set: PatchSet) -> NDArray[Any]:
     return in_view(batch.images[row].numpy(), patch_set)
 
 
-def _classes(batch: Mixed, row: int, patch_set: PatchSet) -> NDArray[Any]:
+def _classes(batch: MixedBatch, row: int, patch_set: PatchSet) -> NDArray[Any]:
     """(size, size, 3) colours of the classes, mixed as the patches are."""
     colors = class_colors(patch_set.record.legend)
     parts = [share * colors[mask[row].byte().numpy()] for share, mask in batch.targets]

@@ -1,4 +1,4 @@
-"""The folder of a training: its record, and whether it can be resumed."""
+"""The run folder of a training: record, history, curves, and checks for `--resume`."""
 
 import csv
 import hashlib
@@ -27,7 +27,7 @@ from geoseg.training.options import TrainOptions
 
 RUN = TRAINING.record
 
-MAY_CHANGE = {
+CHANGEABLE_OPTIONS = {
     "epochs",
     "early_stopping",
     "device",
@@ -37,34 +37,34 @@ MAY_CHANGE = {
     "compile",
     "loggers",
 }
-"""Options that a resumed training may have otherwise."""
+"""Options that may differ when a training is resumed."""
 
-PARTS = {"callbacks", "loops", "lr_schedulers", "optimizer_states"}
-"""Of Lightning's checkpoints, besides the network."""
+CHECKPOINT_KEYS = {"callbacks", "loops", "lr_schedulers", "optimizer_states"}
+"""Keys of Lightning's checkpoints, besides the network's."""
 
-UNREADABLE = (
+LOAD_ERRORS = (
     *(AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError),
     pickle.UnpicklingError,
 )
-"""What files raise that are no checkpoints; `RecursionError` is a `RuntimeError`."""
+"""Exceptions on reading files that are not checkpoints; `RecursionError` is a `RuntimeError`."""
 
-ANEW = "the training cannot be resumed, begin anew with --overwrite"
+RESTART_ADVICE = "the training cannot be resumed; start again with --overwrite"
 
 
 def start_folder(run: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
-    """A run folder appears at once with its options; it fills while the training goes on."""
+    """Create the run folder with its record; it fills during the training."""
     with staged(run, overwrite=overwrite, kind=TRAINING) as folder:
         folder.mkdir()
         write_text(folder / RUN, json.dumps(record, indent=1) + "\n")
 
 
 def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> dict[str, Any]:
-    """What a training is, before it begins.
+    """The record of a training before it begins.
 
     Args:
-        patch_set: What it trains on.
-        options: As resolved.
-        parameters: Numbers that it changes.
+        patch_set: Patches to train on.
+        options: Resolved options.
+        parameters: Number of trainable parameters.
     """
     record = patch_set.record
     return {
@@ -91,75 +91,74 @@ def read_run(run: Path) -> dict[str, Any]:
     try:
         record = read_record(path)
     except InputError as error:
-        raise TrainingError(f"{error}; {ANEW}") from error
+        raise TrainingError(f"{error}; {RESTART_ADVICE}") from error
     whole = isinstance(record.get("options"), dict) and isinstance(record.get("patch_set"), str)
     if not whole or not isinstance(record.get("found", {}), dict):
-        raise TrainingError(f"{path}: is not as geoseg writes it; {ANEW}")
+        raise TrainingError(f"{path}: is damaged; {RESTART_ADVICE}")
     return record
 
 
-def with_found(run: Path, options: TrainOptions) -> TrainOptions:
-    """Options with what a training had found for itself before it was interrupted.
+def with_resolved_auto(run: Path, options: TrainOptions) -> TrainOptions:
+    """Options with the batch size and rate that an interrupted training had found.
 
     Raises:
-        TrainingError: If that is damaged.
+        TrainingError: If the record is damaged.
     """
     found = read_run(run).get("found", {})
     size, lr = (found.get(name, getattr(options, name)) for name in ("batch_size", "lr"))
     is_size = size is None or (type(size) is int and size > 0)
     if not is_size or not (lr is None or (isinstance(lr, float) and 0 < lr < math.inf)):
-        raise TrainingError(f"{run / RUN}: `found` is not as geoseg writes it; {ANEW}")
+        raise TrainingError(f"{run / RUN}: `found` is damaged; {RESTART_ADVICE}")
     return replace(options, batch_size=size, lr=lr)
 
 
-def update_record(run: Path, **news: Any) -> None:
-    """Keep in the record what has become of a training.
+def update_record(run: Path, **changes: Any) -> None:
+    """Update entries of the record of a training.
 
     Raises:
         TrainingError: If the record is damaged.
     """
-    write_text(run / RUN, json.dumps(read_run(run) | news, indent=1) + "\n")
+    write_text(run / RUN, json.dumps(read_run(run) | changes, indent=1) + "\n")
 
 
 def check_resumable(
     run: Path, options: TrainOptions, patch_set: PatchSet, *, folds: int | None = None
 ) -> None:
-    """See that a training can go on in a folder.
+    """Check that a training can be resumed in a folder.
 
     Args:
-        run: The folder.
-        options: As resolved.
-        patch_set: What it trains on.
-        folds: How many trainings it is of, if of several.
+        run: Run folder.
+        options: Resolved options.
+        patch_set: Patches to train on.
+        folds: Number of folds, if there are any.
 
     Raises:
-        TrainingError: If there is none, its record is damaged, or it had other options or
-            other patches.
+        TrainingError: If there is none, its record is damaged, or options or patches differ.
     """
     earlier = read_run(run)
     before = earlier["options"]
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
         for name, value in asdict(options).items()
-        if name not in MAY_CHANGE and before.get(name) != value
+        if name not in CHANGEABLE_OPTIONS and before.get(name) != value
     ]
     if earlier.get("folds") != folds:
         changed.append(f"folds was {earlier.get('folds')} and is {folds}")
     if changed:
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
     if earlier["patch_set"] != _identity(patch_set):
-        raise TrainingError(f"{run}: cannot be resumed with other patches than it began with")
+        raise TrainingError(f"{run}: cannot be resumed with other patches")
 
 
 def check_checkpoint(path: Path, network: nn.Module) -> int:
-    """See that a checkpoint is whole, and of this training.
+    """Check that a checkpoint is complete, and of this training.
 
     Args:
         path: The checkpoint.
-        network: What Lightning will fill with its weights.
+        network: Module that Lightning will load the weights into.
 
     Returns:
-        Epochs that were complete.
+        Number of complete epochs.
 
     Raises:
         TrainingError: If it is damaged, or of another network.
@@ -169,11 +168,11 @@ def check_checkpoint(path: Path, network: nn.Module) -> int:
         shapes = {name: value.shape for name, value in content["state_dict"].items()}
         done = content["epoch"] + 1
         rows = content["callbacks"]["Record"]["rows"]
-        whole = set(content) >= PARTS and len(rows) == done and all(map(_is_row, rows))
-    except UNREADABLE as error:
-        raise TrainingError(f"{path}: is damaged; {ANEW}") from error
+        whole = set(content) >= CHECKPOINT_KEYS and len(rows) == done and all(map(_is_row, rows))
+    except LOAD_ERRORS as error:
+        raise TrainingError(f"{path}: is damaged; {RESTART_ADVICE}") from error
     if not whole or shapes != {name: value.shape for name, value in network.state_dict().items()}:
-        raise TrainingError(f"{path}: is not the checkpoint of this training; {ANEW}")
+        raise TrainingError(f"{path}: is not the checkpoint of this training; {RESTART_ADVICE}")
     return int(done)
 
 
@@ -182,7 +181,7 @@ def _is_row(row: Any) -> bool:
 
 
 def _identity(patch_set: PatchSet) -> str:
-    """A hash of what a training sees of a patch set, wherever its folder is."""
+    """Hash of what a training sees of a patch set, independent of its folder."""
     record = patch_set.record
     seen = {
         "size": record.size,
@@ -196,7 +195,7 @@ def _identity(patch_set: PatchSet) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what a training depends on."""
+    """Versions of the packages that a training depends on."""
     packages = ("torch", "segmentation-models-pytorch", "lightning", "numpy", "rasterio")
     return {
         "geoseg": geoseg.__version__,
@@ -206,10 +205,11 @@ def versions() -> dict[str, str]:
 
 
 Row = dict[str, Any]
+"""Metrics of an epoch, by name."""
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write a CSV file with a row per epoch."""
+    """Write the metrics of epochs as CSV."""
     if not rows:
         return
     text = io.StringIO()
@@ -225,7 +225,7 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
         return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6))  # to have the margins found would take as long as the rest
+    figure = Figure(figsize=(12, 3.6))  # fixed margins: layout="constrained" doubles the time
     figure.subplots_adjust(left=0.055, right=0.985, bottom=0.14, top=0.91, wspace=0.26)
     losses, ious, rates = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in rows]

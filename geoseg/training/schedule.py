@@ -1,4 +1,7 @@
-"""What happens to a training in its course: its time ends, its rate falls, its encoder thaws."""
+"""LR schedules, optimisers, and the callbacks that steer a training.
+
+Callbacks: time limit, plateau schedule, encoder unfreezing.
+"""
 
 import math
 import time
@@ -14,35 +17,46 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from geoseg.errors import TrainingError
 from geoseg.training.options import Schedule, TrainOptions
 
-RISE = {"cosine": 0.05, "one-cycle": 0.3}
-"""Share of a training in which the rate rises if the user does not say; elsewhere 0."""
+WARMUP_SHARE = {"cosine": 0.05, "one-cycle": 0.3}
+"""Default warm-up, as a share of the training; 0 for other schedules."""
 
-POWER = 0.9
-"""Of the polynomial course, as DeepLab has it."""
+POLY_POWER = 0.9
+"""Exponent of the polynomial schedule, DeepLab's."""
 
-FIRST, LAST = 1 / 25, 1 / 25e4
-"""Where the one-cycle course begins and ends, as torch has it."""
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 25e4
+"""First and last factor of the one-cycle schedule, torch's defaults."""
+
+SGD_MOMENTUM = 0.9
+
+PLATEAU_FACTOR, PLATEAU_PATIENCE_EPOCHS = 0.2, 4
+"""The plateau schedule multiplies the rate by the factor after so many epochs without a better
+one."""
+
+VALIDATION_STEP_SHARE = 1 / 3
+"""Time of a validation batch as a share of a training step, before any is measured: it has no
+backward pass."""
 
 
-def rise_steps(schedule: Schedule, steps: float, *, warmup: float | None, epoch: float) -> float:
-    """Steps in which the rate rises.
+def warmup_steps(schedule: Schedule, steps: float, *, warmup: float | None, epoch: float) -> float:
+    """Steps of the warm-up.
 
     Args:
-        schedule: Which.
-        steps: Of the whole training.
-        warmup: Epochs, or None for what is usual.
+        schedule: The LR schedule.
+        steps: Steps of the whole training.
+        warmup: Warm-up in epochs; None for the schedule's default.
         epoch: Steps of an epoch.
     """
     if warmup is None:
-        return max(round(RISE[schedule] * steps), 1) if schedule in RISE else 0
+        share = WARMUP_SHARE.get(schedule)
+        return 0 if share is None else max(round(share * steps), 1)
     return round(warmup * epoch)
 
 
-def check_course(options: TrainOptions) -> None:
-    """See that the options of the course of a training go together.
+def check_warmup(options: TrainOptions) -> None:
+    """Check that a warm-up goes with the schedule and ends within the training.
 
     Raises:
-        TrainingError: If the schedule has no warm-up, or it has no place in the training.
+        TrainingError: If it does not.
     """
     if not options.warmup:
         return
@@ -56,63 +70,63 @@ def check_course(options: TrainOptions) -> None:
         )
 
 
-def course(schedule: Schedule, step: float, steps: float, rise: float) -> float:
-    """Share of the highest learning rate.
+def lr_factor(schedule: Schedule, step: float, steps: float, warmup: float) -> float:
+    """Factor on the highest learning rate, 0..1.
+
+    A function of the step and not torch's schedulers, because with `--max-time` the step is a share
+    of the time.
 
     Args:
-        schedule: Which; of ``plateau`` only that it begins at the highest.
-        step: From 0; beyond the last the rate does not rise again.
-        steps: Of the whole training.
-        rise: Steps of the warm-up.
+        schedule: The LR schedule; ``plateau`` is constant here, `Plateau` lowers it.
+        step: From 0; beyond the last step the factor does not rise again.
+        steps: Steps of the whole training.
+        warmup: Steps of the warm-up.
 
-    >>> [round(course("cosine", step, 100, 5), 2) for step in (0, 4, 5, 52, 99)]
+    >>> [round(lr_factor("cosine", step, 100, 5), 2) for step in (0, 4, 5, 52, 99)]
     [0.2, 1.0, 1.0, 0.51, 0.0]
-    >>> [round(course("poly", step, 100, 0), 2) for step in (0, 50, 100)]
+    >>> [round(lr_factor("poly", step, 100, 0), 2) for step in (0, 50, 100)]
     [1.0, 0.54, 0.0]
 
     Source: Loshchilov and Hutter 2017, "SGDR" (cosine); Smith and Topin 2018,
     "Super-Convergence" (one-cycle); Chen et al. 2017, "DeepLab" (poly).
     """
     if schedule == "one-cycle":
-        return _one_cycle(step, steps, rise)
-    if step < rise:
-        return (step + 1) / rise if step + 1 < rise else 1.0
-    share = min((step - rise) / max(steps - rise, 1), 1)
-    return AFTER_RISE[schedule](share)
+        return _one_cycle(step, steps, warmup)
+    if step < warmup:
+        return (step + 1) / warmup if step + 1 < warmup else 1.0
+    share = min((step - warmup) / max(steps - warmup, 1), 1)
+    return DECAY_CURVES[schedule](share)
 
 
-AFTER_RISE: dict[Schedule, Callable[[float], float]] = {
+DECAY_CURVES: dict[Schedule, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
     "plateau": lambda _: 1.0,
     "cosine": lambda share: _cosine(1, 0, share),
-    "poly": lambda share: (1 - share) ** POWER,
+    "poly": lambda share: (1 - share) ** POLY_POWER,
 }
+"""Factors by the share of the training after the warm-up, 0..1."""
 
 
-def _one_cycle(step: float, steps: float, rise: float) -> float:
-    """As torch's OneCycleLR: half a cosine up, half a cosine down to almost nothing."""
-    top = max(rise - 1, 0)
+def _one_cycle(step: float, steps: float, warmup: float) -> float:
+    """Half a cosine up, half a cosine down to almost 0, as torch's OneCycleLR."""
+    top = max(warmup - 1, 0)
     if step < top:
-        return _cosine(FIRST, 1, step / top)
-    return _cosine(1, LAST, min((step - top) / max(steps - 1 - top, 1e-9), 1))
+        return _cosine(ONE_CYCLE_START, 1, step / top)
+    return _cosine(1, ONE_CYCLE_END, min((step - top) / max(steps - 1 - top, 1e-9), 1))
 
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-MOMENTUM = 0.9
-"""Of sgd."""
-
-
 def make_optimizer(network: nn.Module, options: TrainOptions, lr: float) -> torch.optim.Optimizer:
-    """The optimiser of a network; weight decay is torch's own unless the options say it."""
+    """The optimiser of a network; without `weight_decay` torch's default applies."""
     more: dict[str, Any] = {"lr": lr}
     if options.weight_decay is not None:
         more["weight_decay"] = options.weight_decay
     groups = parameter_groups(network, options, lr)
     if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=MOMENTUM, **more)
+        return torch.optim.SGD(groups, momentum=SGD_MOMENTUM, **more)
     if options.optimizer == "asgd":
         return torch.optim.ASGD(groups, **more)
     if options.optimizer == "adamw":
@@ -121,7 +135,7 @@ def make_optimizer(network: nn.Module, options: TrainOptions, lr: float) -> torc
 
 
 def parameter_groups(network: nn.Module, options: TrainOptions, lr: float) -> list[dict[str, Any]]:
-    """All parameters in one group; with a rate of its own the encoder is the second of two."""
+    """Parameter groups: one, or decoder and encoder where the encoder has its own rate."""
     if options.encoder_lr == 1:
         return [{"params": list(network.parameters())}]
     encoder = list(cast("Any", network).encoder.parameters())
@@ -132,25 +146,38 @@ def parameter_groups(network: nn.Module, options: TrainOptions, lr: float) -> li
     ]
 
 
-FACTOR, PATIENCE = 0.2, 4
-"""The plateau schedule lowers the rate so much after so many epochs without a better one."""
+def schedule_callbacks(
+    options: TrainOptions, network: nn.Module, limit: "TimeLimit | None", *, monitor: str | None
+) -> list[Callback]:
+    """The callbacks that the options ask for, in their order.
 
-FORWARD = 1 / 3
-"""Share of a training step that a batch of validation takes."""
+    Args:
+        options: Training options.
+        network: The network that is trained.
+        limit: Time limit of the training.
+        monitor: Validation metric of the plateau schedule; None, without validation, takes the
+            training loss.
+    """
+    callbacks: list[Callback] = [] if limit is None else [limit]
+    if options.freeze_encoder:
+        callbacks.append(FreezeEncoder(network, options.freeze_encoder))
+    if options.schedule == "plateau":
+        callbacks.append(Plateau(monitor or "train_loss"))
+    return callbacks
 
 
 class TimeLimit(Callback):
-    """Ends a training so that, with its last validation, it takes as long as it may.
+    """Ends a training so that it takes a given time, last validation included.
 
-    Time that was spent before a training was resumed counts. A validation that takes more than
-    half of the time ends after it: steps have at least the other half.
+    Time spent before `--resume` counts. Training steps have at least half of the time, even if
+    validation then ends late.
     """
 
     def __init__(self, seconds: float) -> None:
-        """Set the time.
+        """Set the limit.
 
         Args:
-            seconds: Of training, validation included.
+            seconds: Training time, validation included.
         """
         self.seconds = seconds
         self.spent = 0.0
@@ -158,93 +185,90 @@ class TimeLimit(Callback):
         self.reached = False
         self._since: float | None = None
         self._validating_since = 0.0
-        self._agreed: float | None = None
+        self._shared: float | None = None
         self._first_step = 0.0
-        self._guessed = 0.0
+        self._estimated = 0.0
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training until now."""
+        """Seconds of training so far."""
         return self.spent + (0.0 if self._since is None else time.monotonic() - self._since)
 
     @property
     def share(self) -> float:
-        """Share of the time for training steps that is over, 0..1.
+        """Share of the time for training steps that has passed, 0..1.
 
-        Of several processes that of the first, as of the last step.
+        Several processes take that of the first one at the last step.
         """
-        if self._agreed is not None:
-            return self._agreed
-        reserved = min(self.validation or self._guessed, self.seconds / 2)
+        if self._shared is not None:
+            return self._shared
+        reserved = min(self.validation or self._estimated, self.seconds / 2)
         return min(self.elapsed / max(self.seconds - reserved, 1e-9), 1.0)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Start the clock; what was resumed after its end stays as it is."""
+        """Start the clock; a training that is resumed after its end stops at once."""
         self._since = time.monotonic()
         self._end_if_over(trainer)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _: Any, __: Any, ___: Any, number: int
     ) -> None:
-        """See whether the time is over; the first validation is guessed by the steps before it.
+        """Check the time; the first validation is estimated from the steps before it.
 
-        The very first step tells nothing: processes that read are started in it, networks compiled.
+        The very first step is left out: workers start and networks compile in it.
         """
         if number == 0:
             self._first_step = self.elapsed
         else:
             step = (self.elapsed - self._first_step) / number
-            self._guessed = FORWARD * step * sum(trainer.num_val_batches)
+            self._estimated = VALIDATION_STEP_SHARE * step * sum(trainer.num_val_batches)
         self._end_if_over(trainer)
 
     def on_validation_start(self, *_: Any) -> None:
-        """Validation takes time as well."""
+        """Start the clock of the validation."""
         self._validating_since = time.monotonic()
 
     def on_validation_end(self, *_: Any) -> None:
-        """The next one will take as long."""
+        """Expect the next one to take as long."""
         self.validation = time.monotonic() - self._validating_since
 
     def _end_if_over(self, trainer: lightning.Trainer) -> None:
         if trainer.world_size > 1:
-            self._agreed = None
-            self._agreed = float(trainer.strategy.broadcast(self.share))
+            self._shared = None
+            self._shared = float(trainer.strategy.broadcast(self.share))
         if self.share >= 1:
             self.reached = True
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """State for the checkpoint."""
         return {"spent": self.elapsed, "validation": self.validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the state from a checkpoint."""
         self.spent = state_dict["spent"]
         self.validation = state_dict["validation"]
 
 
 class FreezeEncoder(Callback):
-    """Lets the encoder of a network learn only after some epochs.
-
-    Until then its batch normalisation keeps its statistics too.
-    """
+    """Keeps the encoder frozen for some epochs, its batch statistics included."""
 
     def __init__(self, network: nn.Module, epochs: int) -> None:
         self.encoder: nn.Module = cast("Any", network).encoder
         self.epochs = epochs
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Freeze or set free."""
+        """Freeze or unfreeze."""
         learns = trainer.current_epoch >= self.epochs
         self.encoder.requires_grad_(learns)
         self.encoder.train(learns)
 
 
 class Plateau(Callback):
-    """Lowers the rate when an epoch is no better than those before.
+    """Lowers the learning rate when epochs bring no improvement.
 
-    Lightning would do so only after the checkpoint of the epoch is written, and a resumed
-    training would miss it.
+    Lightning's own handling steps only after the checkpoint of the epoch is written, so that a
+    resumed training would miss the step.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -253,25 +277,25 @@ class Plateau(Callback):
         self._saved: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Take the optimiser, and go on where a resumed training was."""
+        """Take the optimiser and the state of a resumed training."""
         self._schedule = ReduceLROnPlateau(
             trainer.optimizers[0],
             mode="max" if self.monitor == "val_miou" else "min",
-            factor=FACTOR,
-            patience=PATIENCE,
+            factor=PLATEAU_FACTOR,
+            patience=PLATEAU_PATIENCE_EPOCHS,
         )
         if self._saved is not None:
             self._schedule.load_state_dict(self._saved)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Judge the epoch."""
-        figure = trainer.callback_metrics[self.monitor]
-        cast("ReduceLROnPlateau", self._schedule).step(float(figure))
+        """Compare the epoch with the best one."""
+        metric = trainer.callback_metrics[self.monitor]
+        cast("ReduceLROnPlateau", self._schedule).step(float(metric))
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """State for the checkpoint."""
         return {} if self._schedule is None else {"schedule": self._schedule.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the state from a checkpoint."""
         self._saved = state_dict.get("schedule")

@@ -1,4 +1,4 @@
-"""A network begins with the weights of a bundle, for other classes or bands as well."""
+"""The network and bundle that a training starts with; `--init-from` transfers weights."""
 
 import re
 from collections.abc import Sequence
@@ -11,53 +11,53 @@ from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.cache import WEIGHTS
-from geoseg.model.network import build_network, find_sizes, refusal, size_divisor, some_sizes
+from geoseg.model.bundle_files import WEIGHTS
+from geoseg.model.network import build_network, find_sizes, nearest_sizes, refusal, size_divisor
 from geoseg.model.weights import (
     DEFAULT_ENCODER,
     ImagenetNormalisation,
+    default_weights,
     packaged_encoder,
-    usual_weights,
 )
 from geoseg.patches.record import PatchSetRecord
 from geoseg.training.options import PATIENCE, TrainOptions
 
-HEAD = "segmentation_head."
+HEAD_PREFIX = "segmentation_head."
+"""Prefix of the weights of smp's last layers."""
 
-NAMELESS = re.compile(r"(band|channel|b)?[ _-]?\d*")
-"""What files call bands whose names they do not know."""
+GENERIC_BAND_NAME = re.compile(r"(band|channel|b)?[ _-]?\d*")
+"""Names of bands that say nothing, as files without band names have them."""
 
 
 def check_architecture(folder: Path, bundle: ModelBundle, arch: str, encoder: str) -> None:
-    """See that a bundle has the network that is to be trained.
+    """Check that a bundle has the architecture and encoder of the options.
 
     Raises:
-        TrainingError: If it has not.
+        TrainingError: If it has others.
     """
     if (bundle.arch, bundle.encoder) != (arch, encoder):
         raise TrainingError(
-            f"--init-from {folder}: is a {bundle.arch} with {bundle.encoder}, no {arch} with "
-            f"{encoder}; give --arch {bundle.arch} --encoder {bundle.encoder}"
+            f"--init-from {folder}: is a {bundle.arch} with {bundle.encoder}, not {arch} with "
+            f"{encoder}; use --arch {bundle.arch} --encoder {bundle.encoder}"
         )
 
 
 def matched_bands(old: Sequence[str], new: Sequence[str]) -> tuple[int | None, ...]:
-    """Which band of a bundle each band of the patches is; None: one that it did not have.
+    """Band of a bundle for each band of the patches; None for a new band.
 
-    Names decide. Where one of two bands in the same place has no name of its own they are the
-    same, and where no name is found all are taken in order. Gray has no band among colours, nor
-    colours in gray.
+    Bands match by name. A band without a name of its own matches the one in the same place, and if
+    no band matches, all match in order. Gray matches no colour, and no colour gray.
 
     Args:
-        old: Names of the bundle's bands.
-        new: Names of the patches' bands.
+        old: Band names of the bundle.
+        new: Band names of the patches.
 
     >>> matched_bands(["red", "green", "blue"], ["nir", "red", "green", "blue"])
     (None, 0, 1, 2)
     >>> matched_bands(["red", "green", "blue"], ["band 1", "band 2", "band 3", "band 4"])
     (0, 1, 2, None)
     """
-    theirs, ours = _known(old), _known(new)
+    theirs, ours = _search_names(old), _search_names(new)
     found = [theirs.index(name) if name and name in theirs else None for name in ours]
     for band, name in enumerate(ours[: len(old)]):
         if found[band] is None and band not in found and not (name and theirs[band]):
@@ -69,28 +69,28 @@ def matched_bands(old: Sequence[str], new: Sequence[str]) -> tuple[int | None, .
     return tuple(band if band < len(old) else None for band in range(len(new)))
 
 
-def _known(names: Sequence[str]) -> list[str]:
-    """Names to find bands by; empty where a band has none of its own."""
+def _search_names(names: Sequence[str]) -> list[str]:
+    """Normalised band names; empty where generic or ambiguous."""
     plain = [name.strip().casefold() for name in names]
-    return ["" if NAMELESS.fullmatch(n) or plain.count(n) > 1 else n for n in plain]
+    return ["" if GENERIC_BAND_NAME.fullmatch(n) or plain.count(n) > 1 else n for n in plain]
 
 
-def start_from(
+def transfer_weights(
     network: nn.Module, bundle: ModelBundle, *, band_names: Sequence[str], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Put the weights of a bundle into a network of the same architecture.
+    """Load the weights of a bundle into a network of the same architecture.
 
-    Classes and bands are found by name. New classes keep the weights that they have; new bands
-    weigh nothing, so that the network scores as it did until it learns.
+    Classes and bands match by name. New classes keep their initial weights; new bands have weight
+    0, so that the network starts with the scores of the bundle's.
 
     Args:
-        network: Takes them.
-        bundle: Loaded from a folder.
-        band_names: (bands,) of the network's input.
-        names: (classes,) of the network's output.
+        network: Network to load into.
+        bundle: Bundle loaded from a folder.
+        band_names: (bands,) names of the network's input bands.
+        names: (classes,) names of the network's classes.
 
     Returns:
-        What was dropped, adapted or is new.
+        Notes on dropped, adapted and new classes and bands.
 
     Raises:
         TrainingError: If they do not fit.
@@ -99,12 +99,12 @@ def start_from(
         raise ValueError("a bundle that was not loaded has no weights")
     state = safetensors.torch.load_file(bundle.folder / WEIGHTS)
     own = network.state_dict()
-    rows = _rows(bundle.legend.names, names)
+    rows = _shared_classes(bundle.legend.names, names)
     bands = matched_bands(bundle.band_names, band_names)
     inputs = set() if bands == tuple(range(bundle.bands)) else _input_weights(bundle, len(bands))
     adapted = {}
     for key, value in state.items():
-        if key.startswith(HEAD) and value.ndim and len(value) == len(bundle.legend):
+        if key.startswith(HEAD_PREFIX) and value.ndim and len(value) == len(bundle.legend):
             adapted[key] = _with_classes(value, own.get(key), rows)
         else:
             adapted[key] = _with_bands(value, bands) if key in inputs else value
@@ -114,12 +114,12 @@ def start_from(
         raise TrainingError(
             f"--init-from {bundle.folder}: does not fit: {' '.join(str(error).split())[:300]}"
         ) from error
-    notes = *_notes(bundle, names), *_band_notes(bundle.band_names, band_names, bands)
+    notes = *_class_notes(bundle, names), *_band_notes(bundle.band_names, band_names, bands)
     return tuple(f"{bundle.folder}: {note}" for note in notes)
 
 
 def _input_weights(bundle: ModelBundle, bands: int) -> set[str]:
-    """Names of the weights that have an axis for the bands: those of another shape with others."""
+    """Names of the weights with an axis of bands: their shape depends on the number of bands."""
     few, many = (
         build_network(
             *(bundle.arch, bundle.encoder),
@@ -133,7 +133,7 @@ def _input_weights(bundle: ModelBundle, bands: int) -> set[str]:
 
 
 def _with_bands(weight: Tensor, bands: Sequence[int | None]) -> Tensor:
-    """A weight, (out, bands, ...), for other bands: those that it did not know weigh nothing."""
+    """An (out, bands, ...) weight for other bands; new ones have weight 0."""
     if not any(each is not None for each in bands):  # gray of colours, or colours of gray
         return weight.sum(1, keepdim=True).repeat(1, len(bands), *[1] * (weight.ndim - 2)) / len(
             bands
@@ -145,8 +145,8 @@ def _with_bands(weight: Tensor, bands: Sequence[int | None]) -> Tensor:
     return result
 
 
-def _rows(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """Rows of classes that both have, here and there."""
+def _shared_classes(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
+    """Indices of the classes that both have, in new and old."""
     return [(here, old.index(name)) for here, name in enumerate(new) if name in old]
 
 
@@ -160,7 +160,7 @@ def _with_classes(value: Tensor, own: Tensor | None, rows: list[tuple[int, int]]
     return result
 
 
-def _notes(bundle: ModelBundle, names: Sequence[str]) -> list[str]:
+def _class_notes(bundle: ModelBundle, names: Sequence[str]) -> list[str]:
     old = bundle.legend.names
     found = {
         "classes that are new": [name for name in names if name not in old],
@@ -170,7 +170,7 @@ def _notes(bundle: ModelBundle, names: Sequence[str]) -> list[str]:
 
 
 def _band_notes(old: Sequence[str], new: Sequence[str], bands: Sequence[int | None]) -> list[str]:
-    """What became of the bands, where it is not plain."""
+    """Notes on bands that were renamed, added or dropped."""
     kept = [(ours, old[there]) for ours, there in zip(new, bands, strict=True) if there is not None]
     if not kept:
         return [f"{', '.join(new)} together take the place of {', '.join(old)}"]
@@ -189,37 +189,37 @@ def _band_notes(old: Sequence[str], new: Sequence[str], bands: Sequence[int | No
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """A network before its training."""
+class InitialState:
+    """Network and bundle before the training."""
 
     network: nn.Module
-    """With the weights that it begins with."""
+    """Network with its initial weights."""
 
     bundle: ModelBundle
-    """What will be said of it; yet without figures."""
+    """Bundle of the network, without metrics yet."""
 
     notes: tuple[str, ...]
-    """What became of the weights of another model."""
+    """Notes on the weights of another model."""
 
     origin: ModelBundle | None = None
-    """That model, if there is one."""
+    """Bundle that the weights come from, if any."""
 
 
 def resolve(options: TrainOptions) -> TrainOptions:
-    """Options with the encoder, the weights and the patience that they mean.
+    """Options with encoder, weights and early stopping resolved.
 
     Raises:
-        TrainingError: If there are no such weights, or weights from two places.
-        BundleError: If the bundle to begin with is not whole.
+        TrainingError: If the weights are unknown, or come from two places.
+        BundleError: If the bundle of `--init-from` is damaged.
     """
     weights = options.encoder_weights
     if weights == "auto":  # dpt takes transformers alone
         free = options.encoder is None and options.init_from is None and options.arch != "dpt"
-        weights = usual_weights() if free else "none"
+        weights = default_weights() if free else "none"
     encoder = options.encoder or packaged_encoder(weights)
     if options.init_from is not None:
         if weights != "none":
-            raise TrainingError("--init-from and --encoder-weights: give one of them")
+            raise TrainingError("--init-from and --encoder-weights exclude each other")
         encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
     patience = options.early_stopping
     if patience is None:
@@ -233,16 +233,16 @@ def resolve(options: TrainOptions) -> TrainOptions:
     )
 
 
-def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
-    """Build the network, with weights from elsewhere if the options say so.
+def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState:
+    """Build the network with its initial weights, and its bundle.
 
     Args:
-        record: Of the patch set.
-        options: As resolved.
+        record: Record of the patch set.
+        options: Resolved options.
 
     Raises:
         TrainingError: If names, weights, or the size of the patches do not fit.
-        BundleError: If the bundle to begin with is not whole.
+        BundleError: If the bundle of `--init-from` is damaged.
     """
     if not record.statistics:
         raise TrainingError("the patch set has no statistics: its training split has no pixel")
@@ -261,14 +261,14 @@ def begin(record: PatchSetRecord, options: TrainOptions) -> Beginning:
     sizes = find_sizes(network, record.bands, record.size)
     if origin is None:
         normalisation = _normalisation(record, wanted)
-        return Beginning(network, _new_bundle(record, options, normalisation, sizes), ())
-    notes = start_from(network, origin, band_names=record.band_names, names=names)
+        return InitialState(network, _new_bundle(record, options, normalisation, sizes), ())
+    notes = transfer_weights(network, origin, band_names=record.band_names, names=names)
     normalisation = _normalisation(record, None)
     if origin.dtype == record.dtype:
-        normalisation = _of_known_bands(origin, record, normalisation)
+        normalisation = _merged_normalisation(origin, record, normalisation)
     else:
         notes += (f"{origin.folder}: the normalisation is that of the patches, of {record.dtype}",)
-    return Beginning(network, _new_bundle(record, options, normalisation, sizes), notes, origin)
+    return InitialState(network, _new_bundle(record, options, normalisation, sizes), notes, origin)
 
 
 def _new_bundle(
@@ -293,7 +293,7 @@ def _new_bundle(
 
 
 def _normalisation(record: PatchSetRecord, wanted: ImagenetNormalisation | None) -> Normalisation:
-    """What the encoder's weights want for 8-bit pictures, else the patch set's own."""
+    """The normalisation of the encoder's weights for 8-bit images, else the patch set's."""
     if wanted is None or record.dtype != "uint8":
         return Normalisation.from_statistics(record.statistics)
     bands, top = range(record.bands), 255.0
@@ -303,10 +303,10 @@ def _normalisation(record: PatchSetRecord, wanted: ImagenetNormalisation | None)
     )
 
 
-def _of_known_bands(
+def _merged_normalisation(
     origin: ModelBundle, record: PatchSetRecord, own: Normalisation
 ) -> Normalisation:
-    """The normalisation of a bundle for the bands that it knows, the patches' for the others."""
+    """The normalisation of a bundle for its bands, of the patches for new ones."""
     theirs = origin.normalisation
     bands = list(enumerate(matched_bands(origin.band_names, record.band_names)))
     return Normalisation(
@@ -316,7 +316,7 @@ def _of_known_bands(
 
 
 def _check_size(network: nn.Module, record: PatchSetRecord, options: TrainOptions) -> None:
-    """Try the network once on a patch, before anything is written.
+    """Run the network once on an empty patch.
 
     Raises:
         TrainingError: If it does not take patches of that size.
@@ -325,12 +325,12 @@ def _check_size(network: nn.Module, record: PatchSetRecord, options: TrainOption
     what = f"the patches are {size} px, and {options.arch} with {options.encoder}"
     if size % divisor:
         near = sorted({max(size // divisor, 1) * divisor, (size // divisor + 1) * divisor})
-        raise TrainingError(f"{what} needs a multiple of {divisor}: {_tile(near)}")
+        raise TrainingError(f"{what} needs a multiple of {divisor}: {_tile_advice(near)}")
     if (reason := refusal(network, record.bands, size)) is not None:
-        near = some_sizes(network, record.bands, size)
-        advice = _tile(near) if near else "choose another --arch or --encoder"
+        near = nearest_sizes(network, record.bands, size)
+        advice = _tile_advice(near) if near else "choose another --arch or --encoder"
         raise TrainingError(f"{what} does not take them ({reason}): {advice}")
 
 
-def _tile(sizes: list[int]) -> str:
+def _tile_advice(sizes: list[int]) -> str:
     return f"tile with --patch-size {' or '.join(map(str, sizes))}"

@@ -1,4 +1,4 @@
-"""The Lightning task: one network, one loss, one confusion matrix."""
+"""The Lightning module: network, loss, and the confusion matrix of validation."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
 from geoseg.model.bundle import Normalisation
-from geoseg.model.network import spare_narrow_layers
+from geoseg.model.network import protect_narrow_convolutions
 from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
 from geoseg.training.augment import Augmentation, mix
 from geoseg.training.distributed import DepthwiseInFloat32, sum_over_processes
 from geoseg.training.losses import LossFunction
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.schedule import TimeLimit, course, make_optimizer, rise_steps
+from geoseg.training.schedule import TimeLimit, lr_factor, make_optimizer, warmup_steps
 
 Batch = tuple[Tensor, Tensor]
 
 Count = Callable[[Segmenter], ConfusionMatrix]
-"""Counts confusion on validation ground in its own way, such as on blended maps."""
+"""Confusion matrix of a segmenter on the validation ground, such as on blended maps."""
 
 
 class SegmentationTask(lightning.LightningModule):
-    """Trains a network and sums its validation over windows."""
+    """Training steps of a network, and its validation pooled over windows."""
 
     def __init__(
         self,
@@ -43,21 +43,21 @@ class SegmentationTask(lightning.LightningModule):
         limit: TimeLimit | None = None,
         count: Count | None = None,
     ) -> None:
-        """Put together what trains.
+        """Set up the module.
 
         Args:
             network: (n, bands, size, size) in, (n, classes, size, size) logits out.
-            loss: Of logits and classes.
-            normalisation: Of the network's input.
-            classes: How many there are.
-            options: Of the training.
-            counted: (classes,) whether a class counts in mean figures; None: all do.
-            limit: The time that the training may take, if it is limited.
-            count: Counts confusion on validation ground, if not window by window.
+            loss: Loss of logits and classes.
+            normalisation: Normalisation of the network's input.
+            classes: Number of classes.
+            options: Training options.
+            counted: (classes,) whether a class counts in mean metrics; None: all do.
+            limit: Time limit of the training.
+            count: Counts validation in its own way; None: window by window.
         """
         super().__init__()
         self.network = network
-        spare_narrow_layers(network)
+        protect_narrow_convolutions(network)
         self.normalise = Normalise(normalisation)
         self.loss = loss
         self.classes = classes
@@ -85,32 +85,33 @@ class SegmentationTask(lightning.LightningModule):
         return scores
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
-        """Loss of a batch; what is drawn in it (dropout) depends on seed and step alone."""
+        """Loss of a batch; dropout and mixing depend on seed and step alone."""
         accumulate = self.options.accumulate
         step = self.global_step * accumulate + number % accumulate
         torch.manual_seed(self.options.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.options.seed, step))
         images, targets = mix(batch, self.augmentation, rng)
-        with self._on_processors():
+        with self._cpu_modes():
             logits = self(images)
         loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
         self._log("train_loss", loss, len(images))
         return loss * self._share_of_step(number)
 
-    def _on_processors(self) -> ExitStack:
-        """What a step needs there and a GPU has; `torch.compile` does not look into it."""
+    def _cpu_modes(self) -> ExitStack:
+        """Modes of a step on the CPU; `torch.compile` does not trace through them."""
         modes = ExitStack()
         if self.device.type == "cpu" and not self.options.compile:
             modes.enter_context(DepthwiseInFloat32())
         return modes
 
     def _share_of_step(self, number: int) -> float:
-        """What a batch of several to a step counts: the last step of an epoch may have fewer.
+        """Factor on the loss of a batch under `--accumulate`.
 
-        Lightning divides by `--accumulate` in any case.
+        Lightning always divides by `--accumulate`, but the last step of an epoch may have fewer
+        batches.
 
         Args:
-            number: Of the batch in its epoch.
+            number: Number of the batch in its epoch.
         """
         most = self.options.accumulate
         if most == 1:
@@ -119,7 +120,7 @@ class SegmentationTask(lightning.LightningModule):
         return most / min(most, there)
 
     def _log(self, name: str, loss: Tensor, count: int) -> None:
-        """Mean over the patches of an epoch, of all processes."""
+        """Log the mean over an epoch's patches, of all processes."""
         self.log(name, loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
@@ -133,7 +134,7 @@ class SegmentationTask(lightning.LightningModule):
         logits = self(images)
         self._not_finite += ~logits.isfinite().all()
         loss = self.loss(logits, target)
-        filled = (~images.isnan()).flatten(1).any(1).sum()  # others may be there to fill up
+        filled = (~images.isnan()).flatten(1).any(1).sum()  # without the empty patches that fill up
         self._log("val_loss", loss, int(sum_over_processes(filled)))
         if self.count is not None:
             return
@@ -146,7 +147,7 @@ class SegmentationTask(lightning.LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Figures of all validation ground together; an undefined mean counts as 0 here."""
+        """Pooled metrics of the validation; an undefined mean is 0 here."""
         bad = self.trainer.strategy.reduce(self._not_finite, reduce_op="sum")
         self.scores_are_finite = not bool(bad)
         if self.count is not None and self.trainer.is_global_zero:
@@ -159,25 +160,20 @@ class SegmentationTask(lightning.LightningModule):
         mean_iou = float(self.confusion.iou[present].mean()) if present.any() else 0.0
         self.log("val_miou", mean_iou)
 
-    def progress(self) -> float:
-        """Share of the training that is done, in steps or in time, whichever is more."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return max(self.global_step / steps, self.limit.share if self.limit else 0.0)
-
     def configure_optimizers(self) -> Any:
-        """The optimiser and the course of its learning rate."""
+        """Optimiser and LR schedule."""
         options = self.options
         optimizer = make_optimizer(self.network, options, self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         epoch = steps / options.most_epochs
-        rise = rise_steps(options.schedule, steps, warmup=options.warmup, epoch=epoch)
-        if options.schedule == "plateau" or (options.schedule == "constant" and not rise):
+        warmup = warmup_steps(options.schedule, steps, warmup=options.warmup, epoch=epoch)
+        if options.schedule == "plateau" or (options.schedule == "constant" and not warmup):
             return optimizer
         limit = self.limit
 
         def rate(step: int) -> float:
             at = max(step, limit.share * steps) if limit else step
-            return course(options.schedule, at, steps, rise)
+            return lr_factor(options.schedule, at, steps, warmup)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {

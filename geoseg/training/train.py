@@ -1,57 +1,87 @@
-"""The step: a patch set in, a run folder with a model bundle out."""
+"""The training step: a patch set in, a run folder with a model bundle out."""
 
+import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from geoseg.errors import TrainingError
-from geoseg.model.network import load_network, parameter_count
+import lightning
+from torch import nn
+
+from geoseg.errors import BundleError, GeosegError, TrainingError
+from geoseg.model.network import load_network, parameter_count, save_network
+from geoseg.model.torch_runtime import choose_device, choose_precision
+from geoseg.patches.class_shares import ClassShares, warn_of_few_labels
 from geoseg.patches.patch_set import PatchSet
-from geoseg.raster.atomic import refuse_existing
+from geoseg.patches.training_ground import TrainingGround
+from geoseg.prediction.stitched import stitched_confusion
+from geoseg.raster.atomic import refuse_existing, staged, writing
 from geoseg.raster.folders import MODEL, TRAINING, locked_once
-from geoseg.training.callbacks import Record, check_loggers
-from geoseg.training.distributed import check_launched, is_first
-from geoseg.training.options import TrainOptions
+from geoseg.training.callbacks import (
+    EarlyStopping,
+    MovingAverage,
+    Progress,
+    Record,
+    check_loggers,
+    make_loggers,
+)
+from geoseg.training.data import PatchDataset, TrainingSamples, make_loader
+from geoseg.training.distributed import (
+    check_launched,
+    is_first,
+    rank,
+    share_machine,
+    with_sync_batchnorm,
+)
+from geoseg.training.losses import class_weights, make_loss
+from geoseg.training.options import LOWEST, TrainOptions
 from geoseg.training.pictures import draw_validation
 from geoseg.training.run_folder import (
+    RESTART_ADVICE,
     Row,
+    check_checkpoint,
     check_resumable,
     draw_curves,
     run_record,
     start_folder,
     update_record,
-    with_found,
+    versions,
+    with_resolved_auto,
 )
-from geoseg.training.schedule import check_course
-from geoseg.training.session import Training
-from geoseg.training.start import resolve
+from geoseg.training.schedule import TimeLimit, check_warmup, schedule_callbacks
+from geoseg.training.start import initial_state, resolve
+from geoseg.training.task import SegmentationTask
+from geoseg.training.trainer import make_trainer, translate_errors
+from geoseg.training.tuning import find_batch_size, find_lr
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """How a training went."""
+    """Result of a training."""
 
     model: Path
-    """The bundle of the best epoch."""
+    """Bundle of the best epoch."""
 
     best: Row
-    """Figures of the best epoch."""
+    """Metrics of the best epoch."""
 
     epochs: int
-    """Epochs that were completed."""
+    """Completed epochs."""
 
     interrupted: bool
     """Whether the user stopped it."""
 
     timed_out: bool = False
-    """Whether its time was over."""
+    """Whether `max_time` ended it."""
 
     stopped_early: bool = False
-    """Whether it ended as its last epochs were no better."""
+    """Whether early stopping ended it."""
 
     notes: tuple[str, ...] = ()
-    """What became of the weights of another model."""
+    """What happened to the weights of another model."""
 
     warnings: tuple[str, ...] = ()
     """What the user should know."""
@@ -71,18 +101,18 @@ def train(
 
     Args:
         patches: The patch set, or its folder.
-        run: Folder to write: the bundle, history, curves, pictures, options, checkpoint.
-        options: How.
-        resume: Go on after the last complete epoch of an earlier training in ``run``.
+        run: Folder to write: bundle, history, curves, pictures, options, checkpoint.
+        options: Training options.
+        resume: Continue after the last complete epoch of an earlier training in ``run``.
         overwrite: Replace an earlier training.
-        quiet: No progress bar.
-        warn: Is told what the user should know, before the training begins.
+        quiet: Show no progress bar.
+        warn: Receives each warning before the training begins.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches, or the training
-            diverged; the best model before is kept.
+            diverged; the best model before that is kept.
         PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced, or another
+        OutputExistsError: If ``run`` exists and is neither resumed nor replaced, or another
             process is training in it.
         KeyboardInterrupt: If the user stops it before its first epoch is complete.
     """
@@ -96,7 +126,7 @@ def train(
         elif is_first():
             record = run_record(patch_set, options, parameter_count(training.network))
             start_folder(run, record, overwrite=overwrite)
-        if found := training.settle():
+        if found := training.resolve_auto():
             update_record(run, found=found)
         interrupted = training.fit(resume=resume, quiet=quiet)
         return _report(training, interrupted=interrupted)
@@ -109,80 +139,292 @@ def prepare(
     options: TrainOptions,
     resume: bool = False,
     overwrite: bool = False,
-) -> tuple[Training, TrainOptions]:
-    """See that a training can begin, and put it together; nothing is written.
+) -> tuple["Training", TrainOptions]:
+    """Check that a training can begin, and set it up; nothing is written.
 
     Args:
         patches: The patch set, or its folder.
-        run: Folder that will be written; None: that is not to be looked at.
-        options: How.
-        resume: Whether an earlier training is gone on with.
+        run: Folder that will be written; None: not checked.
+        options: Training options.
+        resume: Whether an earlier training is continued.
         overwrite: Whether an earlier training is replaced.
 
     Returns:
-        The training, and the options as resolved, without what it had found for itself.
+        The training, and the resolved options, without batch size and rate of an earlier run.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches.
         PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
     """
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
     check_launched(options.devices)
-    check_course(options)
+    check_warmup(options)
     chosen = options
     if run is not None and resume:
         check_resumable(run, options, patch_set)
         refuse_existing(run / "model", overwrite=True, kind=MODEL)  # a better one replaces it
-        chosen = with_found(run, options)
+        chosen = with_resolved_auto(run, options)
     elif run is not None and is_first():
         refuse_existing(run, overwrite=overwrite, kind=TRAINING)
-    _check_possible(chosen)
-    return Training(patch_set, run or Path(), chosen), options
-
-
-def _end(training: Training) -> str:
-    """What has ended a training that nobody interrupted."""
-    if training.record.diverged:
-        return "divergence"
-    if training.limit is not None and training.limit.reached:
-        return "time"
-    return "patience" if training.patience.is_over else "epochs"
-
-
-def _advice(record: Record) -> str:
-    return ". Use a lower --lr, or --clip 1" if record.diverged else ""
-
-
-def _check_possible(options: TrainOptions) -> None:
-    """See, before anything is written, that a training can be as its options want it.
-
-    Raises:
-        TrainingError: If the processes cannot share a batch or find an option together, or the
-            package of a logger is not installed.
-    """
-    if options.batch_size is not None:
-        options.own_batch_size()
-    if options.devices > 1 and None in (options.batch_size, options.lr):
+    if chosen.batch_size is not None:
+        chosen.own_batch_size()
+    if chosen.devices > 1 and None in (chosen.batch_size, chosen.lr):
         raise TrainingError(
             "--batch-size auto and --lr auto are found by one process: train without "
             "--devices first, and give here what its run.json says under `found`"
         )
-    check_loggers(options.loggers)
+    check_loggers(chosen.loggers)
+    return Training(patch_set, run or Path(), chosen), options
+
+
+class Training:
+    """Network, data and callbacks of a training, ready to fit."""
+
+    def __init__(self, patch_set: PatchSet, run: Path, options: TrainOptions) -> None:
+        """Set up a training; nothing is written yet.
+
+        Args:
+            patch_set: Patches to train on.
+            run: Folder that will be written.
+            options: Resolved options.
+
+        Raises:
+            TrainingError: If the options do not fit each other or the patches.
+        """
+        lightning.seed_everything(options.seed, verbose=False)
+        self.device = choose_device(options.device)
+        choose_precision(options.precision, self.device)
+        share_machine(options.devices, self.device)
+        self.patch_set = patch_set
+        self.run = run
+        self.options = options
+        self.warnings: list[str] = []
+        record = patch_set.record
+        state = initial_state(record, options)
+        self.network, self.bundle = state.network, state.bundle
+        try:
+            self.bundle.check_record()
+        except BundleError as error:
+            raise TrainingError(f"{patch_set.folder}: {error}; make the patches again") from error
+        if options.devices > 1 and self.device.type == "cuda":
+            self.network = with_sync_batchnorm(self.network)
+        self.notes = list(state.notes)
+        self.ground = TrainingGround.of(record, patch_set.patches)
+        if state.origin is not None:
+            self.ground = self.ground.joined(state.origin.training_ground)
+        self.train_patches = patch_set.in_split("train")
+        self.val_patches = patch_set.in_split("val")
+        if not self.train_patches:
+            raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
+        if not self.val_patches:
+            self.warnings.append(
+                "the patch set has no validation split; the model of the last epoch is kept"
+            )
+        weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
+        counted = (weights > 0).tolist()
+        self.warnings += _class_warnings(patch_set, counted)
+        if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
+            self.warnings.append("the encoder is frozen with random weights")
+        self.samples = TrainingSamples(patch_set, self.train_patches, options)
+        self.limit = None if options.max_time is None else TimeLimit(options.max_time)
+        self.record = Record(
+            run,
+            record.legend.names,
+            monitor=f"val_{options.monitor}",
+            save_model=self._save_model,
+            is_finite=self._is_finite,
+        )
+        validates = bool(self.val_patches)
+        self.early_stopping = EarlyStopping(
+            self.record, int(options.early_stopping or 0) * validates
+        )
+        self.averaging: MovingAverage | None = None
+        self.task = SegmentationTask(
+            self.network,
+            make_loss(options.loss, weights, label_smoothing=options.label_smoothing),
+            self.bundle.normalisation,
+            classes=len(record.legend),
+            options=options,
+            counted=counted,
+            limit=self.limit,
+            count=(lambda segmenter: stitched_confusion(segmenter, self.bundle, patch_set))
+            if options.validate_stitched
+            else None,
+        )
+
+    def resolve_auto(self) -> dict[str, Any]:
+        """Find the batch size and the learning rate that are set to ``auto``.
+
+        Returns:
+            Options by name, to be kept for `--resume`, and ``lr_seconds``.
+
+        Raises:
+            TrainingError: If nothing fits, or no time is left.
+        """
+        found = self.resolve_batch_size()
+        if self.options.lr is None:
+            found["lr"], found["lr_seconds"] = self._find_lr()
+            self._set(lr=found["lr"])
+        return found
+
+    def resolve_batch_size(self) -> dict[str, Any]:
+        """Find the batch size that fits into memory, if it is set to ``auto``.
+
+        Raises:
+            TrainingError: If nothing fits.
+        """
+        if self.options.batch_size is not None:
+            return {}
+        size = find_batch_size(
+            self.task,
+            bands=self.patch_set.record.bands,
+            size=self.patch_set.record.size,
+            device=self.device,
+            patches=self.options.samples_per_epoch or len(self.train_patches),
+        )
+        self._set(batch_size=size)
+        return {"batch_size": size}
+
+    def _set(self, **found: Any) -> None:
+        self.options = self.task.options = replace(self.options, **found)
+        self.task.lr = self.options.lr or LOWEST
+
+    def _find_lr(self) -> tuple[float, float]:
+        """The learning rate, and the seconds it took to find; they count as training time."""
+        started = time.monotonic()
+        with translate_errors(self.options):
+            lr = find_lr(
+                self.task,
+                self.loaders()[0],
+                self.options,
+                self.device,
+                picture=self.run / "lr_finder.png",
+            )
+        seconds = round(time.monotonic() - started, 1)
+        if self.limit is not None:
+            self.limit.spent += seconds
+            if self.limit.share >= 1:
+                raise TrainingError(
+                    f"--lr auto took {seconds} s and leaves nothing of --max-time: give more time, "
+                    f"or a rate such as --lr {lr:g}, which it found"
+                )
+        return lr, seconds
+
+    def fit(self, *, resume: bool, quiet: bool) -> bool:
+        """Train; return whether the user stopped it."""
+        self.averaging = MovingAverage() if self.options.average == "ema" else None
+        monitor = self.record.monitor if self.val_patches else None
+        callbacks = [
+            Progress(self.run.name, quiet=quiet),
+            *schedule_callbacks(self.options, self.network, self.limit, monitor=monitor),
+            *([] if self.averaging is None else [self.averaging]),
+            *(self.record, self.early_stopping),
+        ]
+        loggers = make_loggers(self.options, self.run) if is_first() else []
+        trainer = make_trainer(self.options, self.device, callbacks, loggers=loggers)
+        checkpoint = self.record.checkpoint
+        found = resume and checkpoint.exists()
+        done = check_checkpoint(checkpoint, self.task) if found else 0
+        loaders = self.loaders(first_epoch=done)
+        if self.options.compile:
+            self.network.compile()
+        try:
+            with translate_errors(self.options), writing(self.run):
+                trainer.fit(
+                    self.task,
+                    *loaders,
+                    ckpt_path=checkpoint if found else None,
+                    weights_only=True,
+                )
+        except KeyboardInterrupt:
+            return True
+        except (GeosegError, MemoryError):
+            raise
+        except Exception as error:
+            if not found or self.record.is_running:
+                raise
+            # Lightning does not check the parts of a checkpoint: any exception is possible
+            raise TrainingError(
+                f"{checkpoint}: is not the checkpoint of this training; {RESTART_ADVICE}"
+            ) from error
+        return False
+
+    def loaders(self, *, first_epoch: int = 0) -> tuple[Any, Any]:
+        """Training batches, from an epoch on, and validation batches if there are any."""
+        options = self.options
+        workers = options.workers
+        if workers is None:
+            workers = min((os.cpu_count() or 1) // 2, 4)
+        common: dict[str, Any] = {"batch_size": options.own_batch_size(), "workers": workers}
+        val_set = PatchDataset(self.patch_set, self.val_patches, augment="none", seed=0)
+        return (
+            self.samples.loader(first_epoch=first_epoch, **common),
+            make_loader(val_set, shuffle=False, shard=(rank(), options.devices), **common)
+            if self.val_patches
+            else None,
+        )
+
+    def _is_finite(self) -> bool:
+        """Whether all weights and batch statistics are finite, and their averages too."""
+        finite = _all_finite(self.network)
+        if self.averaging is not None:
+            with self.averaging.applied(self.task):
+                finite = finite and _all_finite(self.network)
+        return finite
+
+    def _save_model(self, row: Row) -> None:
+        """Write the network as it is now into the bundle."""
+        summary = {
+            "patches": str(self.patch_set.folder),
+            "training_patches": len(self.train_patches),
+            "validation_patches": len(self.val_patches),
+            "options": asdict(self.options),
+            "best_epoch": row,
+            "versions": versions(),
+        }
+        with staged(self.run / "model", overwrite=True, kind=MODEL) as folder:
+            folder.mkdir()
+            with self.averaging.applied(self.task) if self.averaging else nullcontext():
+                save_network(self.network, folder)
+            self.ground.write(folder)
+            replace(self.bundle, training=summary).write_record(folder)
+
+    @property
+    def end(self) -> str:
+        """What ended a training that the user did not interrupt."""
+        if self.record.diverged:
+            return "divergence"
+        if self.limit is not None and self.limit.reached:
+            return "time"
+        return "patience" if self.early_stopping.is_over else "epochs"
+
+
+def _class_warnings(patch_set: PatchSet, counted: list[bool]) -> list[str]:
+    """Warnings about classes that are rare, absent or unlabelled."""
+    legend = patch_set.record.legend
+    names = [name for name, counts in zip(legend.names, counted, strict=True) if counts]
+    shares = ClassShares.of(patch_set.patches, legend)
+    return [*shares.warnings(names), *warn_of_few_labels(shares.labelled)]
+
+
+def _all_finite(network: nn.Module) -> bool:
+    return all(bool(value.isfinite().all()) for value in network.state_dict().values())
 
 
 def _report(training: Training, *, interrupted: bool) -> TrainReport:
-    """Write what can be said at the end."""
+    """Write curves, pictures and the end of the run record."""
     run, record = training.run, training.record
     if record.best is None and interrupted:
         raise KeyboardInterrupt
-    ended = None if interrupted else _end(training)
+    ended = None if interrupted else training.end
+    advice = ". Use a lower --lr, or --clip 1" if record.diverged else ""
     if record.best is None:
         if record.diverged and is_first():
             update_record(run, ended=ended)
         state = record.diverged or "stopped before the first epoch was complete"
-        raise TrainingError(f"{run}: the training {state}; there is no model{_advice(record)}")
+        raise TrainingError(f"{run}: the training {state}; there is no model{advice}")
     if is_first():
         update_record(run, ended=ended)
         draw_curves(run / "curves.png", record.rows)
@@ -193,7 +435,7 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
     if record.diverged:
         raise TrainingError(
             f"{run}: the training {record.diverged}; the model of epoch {record.best['epoch']}, "
-            f"the best before, is kept in {run / 'model'}{_advice(record)}"
+            f"the best before, is kept in {run / 'model'}{advice}"
         )
     return TrainReport(
         run / "model",

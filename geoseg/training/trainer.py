@@ -1,4 +1,4 @@
-"""Lightning's trainer and its callbacks, as the options want them."""
+"""Lightning's trainer, set up from the options, and its errors in one line."""
 
 import logging
 import re
@@ -15,19 +15,16 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.torch_runtime import choose_precision, is_out_of_memory
-from geoseg.training.callbacks import Record
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedule import FreezeEncoder, Plateau, TimeLimit
-from geoseg.training.task import SegmentationTask
 
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-"""Lightning's names."""
+"""Precisions by Lightning's names."""
 
 INTERRUPTED = 1
-"""The code with which Lightning exits after Ctrl-C."""
+"""Exit code of Lightning after Ctrl-C."""
 
 COMPILERS = ("torch._dynamo", "torch._inductor")
-"""Modules of what `torch.compile` raises."""
+"""Modules of the exceptions of `torch.compile`."""
 
 
 def make_trainer(
@@ -38,14 +35,14 @@ def make_trainer(
     loggers: Sequence[Logger] = (),
     **more: Any,
 ) -> lightning.Trainer:
-    """A trainer that says nothing and keeps nothing of its own.
+    """A trainer without output, checkpoints or logs of its own.
 
     Args:
-        options: Of the training.
-        device: Where it computes.
-        callbacks: In their order.
-        loggers: Who is told of every epoch.
-        more: Arguments of Lightning's trainer.
+        options: Training options.
+        device: Device to compute on.
+        callbacks: Callbacks, in their order.
+        loggers: Lightning's loggers.
+        more: Further arguments of Lightning's trainer.
 
     Raises:
         BundleError: If the device does not compute in the precision.
@@ -79,32 +76,19 @@ def _devices(options: TrainOptions, device: torch.device) -> int | list[int]:
 
 
 def _strategy(options: TrainOptions) -> Any:
-    """Processes that average their gradients.
+    """Lightning's strategy: one process, or several that average their gradients.
 
-    Some networks have parameters that no score depends on, and a frozen encoder learns
-    nothing: gradients that do not come are not waited for.
+    `find_unused_parameters`: some networks have parameters that no score depends on, and a frozen
+    encoder has no gradients; DDP would wait for them.
     """
     if options.devices == 1:
         return "auto"
     return DDPStrategy(find_unused_parameters=True)
 
 
-def course_callbacks(
-    task: SegmentationTask, record: Record, limit: TimeLimit | None, *, validates: bool
-) -> list[Callback]:
-    """What the options want to happen in the course of a training, in its order."""
-    options = task.options
-    callbacks: list[Callback] = [] if limit is None else [limit]
-    if options.freeze_encoder:
-        callbacks.append(FreezeEncoder(task.network, options.freeze_encoder))
-    if options.schedule == "plateau":
-        callbacks.append(Plateau(record.monitor if validates else "train_loss"))
-    return callbacks
-
-
 @contextmanager
-def explaining(options: TrainOptions) -> Iterator[None]:
-    """Say in one line what ends a training, where that can be known.
+def translate_errors(options: TrainOptions) -> Iterator[None]:
+    """Turn known failures of a training into one line.
 
     Raises:
         TrainingError: If batches are too small for the network or too large for the memory, or
@@ -117,7 +101,7 @@ def explaining(options: TrainOptions) -> Iterator[None]:
         if end.code != INTERRUPTED:
             raise
         raise KeyboardInterrupt from None
-    except GeosegError as error:  # a reading process sends its whole traceback along
+    except GeosegError as error:  # a worker puts its whole traceback into the message
         line = str(error).strip().splitlines()[-1]
         raise type(error)(re.sub(r"^geoseg\.errors\.\w+: ", "", line)) from error
     except ValueError as error:
@@ -141,7 +125,7 @@ def explaining(options: TrainOptions) -> Iterator[None]:
 
 
 def _silence_lightning() -> None:
-    """Its advice is for those who write training loops."""
+    """Hide Lightning's advice to authors of training loops."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

@@ -1,4 +1,4 @@
-"""How many patches fit into memory at a time."""
+"""Values for `--lr auto` and `--batch-size auto`: range test, memory test."""
 
 import contextlib
 import gc
@@ -20,16 +20,16 @@ from geoseg.errors import TrainingError
 from geoseg.labels.legend import IGNORE
 from geoseg.model.torch_runtime import DTYPES, choose_precision, is_out_of_memory
 from geoseg.raster.atomic import staged
-from geoseg.training.distributed import modes_kept
+from geoseg.training.distributed import preserve_modes
 from geoseg.training.options import BATCH_SIZE, HIGHEST, LOWEST, UNLIMITED, TrainOptions
 from geoseg.training.task import SegmentationTask
 from geoseg.training.trainer import make_trainer
 
-STEPS = 100
-"""Of the test."""
+LR_TEST_STEPS = 100
+"""Steps of the learning rate range test."""
 
-BETA = 0.98
-"""What Lightning's running mean of the loss keeps of itself in a step."""
+LR_TEST_SMOOTHING = 0.98
+"""Decay of Lightning's running mean of the loss."""
 
 
 def find_lr(
@@ -40,20 +40,20 @@ def find_lr(
     *,
     picture: Path,
 ) -> float:
-    """A tenth of the rate at which the loss was lowest; the task is afterwards as it was.
+    """A tenth of the rate with the lowest loss; the task is left unchanged.
 
     Args:
-        task: Whose network is tried.
-        batches: Of training.
-        options: Of the training.
-        device: Where it computes.
-        picture: PNG file to draw the loss over the rate in.
+        task: Task with the network.
+        batches: Training batches.
+        options: Training options.
+        device: Device to compute on.
+        picture: PNG file for the plot of loss over rate.
 
     Raises:
         TrainingError: If the loss falls at no rate.
 
-    Source: Smith 2017, "Cyclical Learning Rates for Training Neural Networks", the test as
-    Lightning does it; the tenth is the rule of the fast.ai course.
+    Source: Smith 2017, "Cyclical Learning Rates for Training Neural Networks", in Lightning's
+    implementation; the tenth is the rule of the fast.ai course.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         trainer = make_trainer(
@@ -66,7 +66,7 @@ def find_lr(
         )
         finder: Any = _finder(trainer, task, batches)
     lightning.seed_everything(options.seed, verbose=False)
-    losses = unbiased(np.array(finder.results["loss"], float))
+    losses = without_bias(np.array(finder.results["loss"], float))
     rates = np.array(finder.results["lr"], float)[: len(losses)]
     lowest = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
     if not lowest:
@@ -76,17 +76,18 @@ def find_lr(
     return found
 
 
-def unbiased(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running means as they should be: Lightning divides by the weight of one step too many.
+def without_bias(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running means with the right bias correction: Lightning's counts one step too many.
 
     Args:
-        losses: (steps,) as Lightning's range test gives them, the first only half its loss.
+        losses: (steps,) of Lightning's range test; the first is about half the true loss.
 
-    >>> unbiased(np.array([(1 - BETA) / (1 - BETA**2)])).round(6).tolist()
+    >>> decay = LR_TEST_SMOOTHING
+    >>> without_bias(np.array([(1 - decay) / (1 - decay**2)])).round(6).tolist()
     [1.0]
     """
     steps = np.arange(1, len(losses) + 1)
-    return losses * (1 - BETA ** (steps + 1)) / (1 - BETA**steps)
+    return losses * (1 - LR_TEST_SMOOTHING ** (steps + 1)) / (1 - LR_TEST_SMOOTHING**steps)
 
 
 def _draw(path: Path, rates: NDArray[np.float64], losses: NDArray[np.float64], rate: float) -> None:
@@ -110,36 +111,36 @@ def _finder(trainer: lightning.Trainer, task: SegmentationTask, batches: Any) ->
         batches,
         min_lr=LOWEST,
         max_lr=HIGHEST,
-        num_training=STEPS,
+        num_training=LR_TEST_STEPS,
         update_attr=False,
         attr_name="lr",
     )
 
 
-MOST = 64
-"""Patches per step of one device: more make steps few and no faster."""
+MAX_BATCH_SIZE = 64
+"""Patches per step of one device; larger batches bring no speed and fewer steps."""
 
-LEAST_STEPS = 8
-"""Of an epoch: larger batches than that leaves are taken only up to `BATCH_SIZE`."""
+MIN_STEPS_PER_EPOCH = 8
+"""Lower bound on the steps of an epoch, for batches larger than `BATCH_SIZE`."""
 
-SHARE = 0.6
-"""Of the free memory of a computer that a training may fill."""
+FREE_MEMORY_SHARE = 0.6
+"""Share of the computer's free memory that a training on the CPU may take."""
 
 
-def fitting_batch_size(
+def find_batch_size(
     task: SegmentationTask, *, bands: int, size: int, device: torch.device, patches: int
 ) -> int:
     """Patches per step of one device that fit into its memory.
 
-    On a GPU steps are tried, each with twice as many patches, until one does not fit. A CPU
-    gains nothing from large batches: it gets `BATCH_SIZE`, or less where memory is short.
+    A GPU tries steps, each with twice as many patches, until one does not fit. A CPU gains
+    nothing from large batches: it gets `BATCH_SIZE`, or less where memory is short.
 
     Args:
-        task: Whose network is tried; its weights stay as they are.
-        bands: Of a patch.
+        task: Task with the network; its weights stay unchanged.
+        bands: Bands of a patch.
         size: Side of a patch, in pixels.
-        device: Where it computes.
-        patches: Of an epoch: `LEAST_STEPS` steps are made of them.
+        device: Device to compute on.
+        patches: Patches of an epoch, which has `MIN_STEPS_PER_EPOCH` steps at least.
 
     Raises:
         TrainingError: If not even one patch fits.
@@ -147,32 +148,34 @@ def fitting_batch_size(
     task.to(device)
     try:
         if device.type == "cpu":
-            return _by_measure(task, bands, size)
-        most = min(MOST, max(patches // LEAST_STEPS, BATCH_SIZE))
-        return _by_trial(task, bands, size, device, most)
+            return _size_by_growth(task, bands, size)
+        most = min(MAX_BATCH_SIZE, max(patches // MIN_STEPS_PER_EPOCH, BATCH_SIZE))
+        return _size_by_trial(task, bands, size, device, most)
     finally:
         task.zero_grad(set_to_none=True)
         task.to("cpu")
         _clear(device)
 
 
-def _by_measure(task: SegmentationTask, bands: int, size: int) -> int:
-    """What a step takes per patch, by the growth of the process."""
+def _size_by_growth(task: SegmentationTask, bands: int, size: int) -> int:
+    """From the memory of a step per patch, by the growth of the process."""
     process = psutil.Process()
     cpu = torch.device("cpu")
     _step(task, 2, bands, size, cpu)
     before = process.memory_info().rss
     _step(task, 4, bands, size, cpu)
     each = max((process.memory_info().rss - before) / 2, 1)
-    return int(min(max(SHARE * psutil.virtual_memory().available / each, 1), BATCH_SIZE))
+    return int(
+        min(max(FREE_MEMORY_SHARE * psutil.virtual_memory().available / each, 1), BATCH_SIZE)
+    )
 
 
-def _by_trial(
+def _size_by_trial(
     task: SegmentationTask, bands: int, size: int, device: torch.device, most: int
 ) -> int:
-    """Half of what fits, for safety, but no more than `most`; `MOST` is safe enough itself."""
+    """Half of what fits, for safety, at most `most`; `MAX_BATCH_SIZE` needs no halving."""
     fitting, count = 0, 1
-    while count <= MOST and fitting < 2 * most:
+    while count <= MAX_BATCH_SIZE and fitting < 2 * most:
         try:
             _step(task, count, bands, size, device)
         except RuntimeError as error:
@@ -186,18 +189,18 @@ def _by_trial(
             f"--batch-size auto: not one patch of {size} px fits into the memory of {device}; "
             f"tile with a smaller --patch-size or take a smaller --encoder"
         )
-    return min(most, fitting if fitting == MOST else max(fitting // 2, 1))
+    return min(most, fitting if fitting == MAX_BATCH_SIZE else max(fitting // 2, 1))
 
 
 def _step(task: SegmentationTask, count: int, bands: int, size: int, device: torch.device) -> None:
-    """A step of training without its update, on patches of nothing in particular."""
+    """A training step without its update, on random patches."""
     precision = choose_precision(task.options.precision, device)
     images: Tensor = torch.rand(count, bands, size, size, device=device)
     target = torch.zeros(count, size, size, dtype=torch.int64, device=device)
     target[:, 0] = IGNORE
     autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
-    with modes_kept(task), autocast:
-        task.eval()  # batch statistics stay as they are, and one patch is enough
+    with preserve_modes(task), autocast:
+        task.eval()  # keeps the batch statistics, and takes a single patch
         task.loss(task(images), target).backward()  # type: ignore[no-untyped-call]
     task.zero_grad(set_to_none=True)
 

@@ -143,7 +143,7 @@ def test_resample_works_at_the_models_gsd_and_maps_the_orthophotos_pixels(
     ("words", "code", "reason"),
     [
         (["--bands", "1,2"], 1, "has 2 bands, the model takes 3"),
-        (["--device", "nonsense"], 1, "not to be had"),
+        (["--device", "nonsense"], 1, "is not available"),
         (["--patch-size", 32, "--overlap", 32], 2, "not less than the window"),
         (["--overlap", 8, "--stride", 8], 2, "exclude each other"),
     ],

@@ -52,11 +52,11 @@ def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
     [
         (["--arch", "nothing"], "known are unet"),
         (["--encoder-weights", "nothing.pth"], "no such file"),
-        (["--arch", "fpn", "--device", "nonsense"], "not to be had"),
-        (["--device", "meta"], "is none of auto, cpu, cuda, mps"),
+        (["--arch", "fpn", "--device", "nonsense"], "is not available"),
+        (["--device", "meta"], "choose auto, cpu, cuda, mps"),
         (["--loss", "ce+dise"], "'dise' is unknown; known are ce, focal, dice"),
         (["--class-weights", "rock=2"], "no class is named 'rock'; they are dark, bright"),
-        (["--loss", "dice", "--label-smoothing", 0.1], "is of cross-entropy"),
+        (["--loss", "dice", "--label-smoothing", 0.1], "applies to cross-entropy"),
         (["--warmup", 20], "must be less than the 20 epochs"),
         (["--init-from", "nowhere"], "no such folder"),
         (["--oversample", "rock=2"], "no class is named 'rock'; they are dark, bright"),
@@ -76,12 +76,12 @@ def test_resuming_what_was_killed_before_it_wrote_anything_begins_anew(
     geoseg, world, patches, folds
 ):
     words = ["train", patches, "-o", world / "run", *SMALL, "--epochs", 1, *folds]
-    rehearsed = geoseg(*words, "--resume", "--dry-run")
+    planned = geoseg(*words, "--resume", "--dry-run")
 
     resumed = geoseg(*words, "--resume")
 
     assert "run: there is nothing to resume; the training begins anew\n" in resumed.err
-    assert (rehearsed.code, resumed.code) == (0, 0)
+    assert (planned.code, resumed.code) == (0, 0)
     assert "anew" not in geoseg(*words, "--resume").err
 
 
@@ -153,8 +153,14 @@ def test_a_time_that_is_none_or_has_no_unit_is_wrong_usage(geoseg, world, patche
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--augment", "d4,spin:30"], "'spin:30' is no augmentation; there are none, flips, d4"),
-        (["--augment", "rotation:999"], "rotation:999 is wrong: its strength goes from 0 to 180"),
+        (
+            ["--augment", "d4,spin:30"],
+            "'spin:30' is not an augmentation; choose from none, flips, d4",
+        ),
+        (
+            ["--augment", "rotation:999"],
+            "rotation:999 is out of range: the strength goes from 0 to 180",
+        ),
         (["--samples-per-epoch", 0], "greater than or equal to 1"),
     ],
 )

@@ -8,8 +8,8 @@ from safetensors.numpy import load_file, save_file
 
 from geoseg.errors import BundleError
 from geoseg.labels.legend import Legend
-from geoseg.model.bundle import RECORD, ModelBundle, Normalisation, bundle_folders
-from geoseg.model.cache import CONFIG, WEIGHTS, file_sha256
+from geoseg.model.bundle import ModelBundle, Normalisation, bundle_folders
+from geoseg.model.bundle_files import CONFIG, RECORD, WEIGHTS, file_sha256
 from geoseg.patches.training_ground import GROUND
 
 HERE = Path("ortho.tif")
@@ -81,7 +81,7 @@ def test_sizes_of_windows_come_back_as_they_were_written(small, sizes):
 def test_only_what_is_known_is_surely_taken(small, sizes, taken):
     bundle = replace(ModelBundle.load(small), patch_size=45, sizes=sizes)
 
-    assert [n for n in (32, 45, 46, 64, 90, 96, 992) if bundle.surely_takes(n)] == taken
+    assert [n for n in (32, 45, 46, 64, 90, 96, 992) if bundle.accepts_size(n)] == taken
 
 
 def test_a_damaged_record_of_the_training_ground_is_refused(small):

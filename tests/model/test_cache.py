@@ -6,14 +6,14 @@ import time
 import pytest
 
 from geoseg.model import cache
-from geoseg.model.cache import VARIABLE, cache_folder, cached
+from geoseg.model.cache import CACHE_VARIABLE, cache_folder, cached
 
 FACTS = {"weights": "abc", "size": 32}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -87,7 +87,7 @@ def test_a_failure_leaves_nothing_behind(folder):
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     write = Writer()
 
     assert read(FACTS, write) == read(FACTS, write) == b"content"
@@ -95,7 +95,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
 
 
 def test_the_entries_not_used_for_longest_go(folder, monkeypatch):
-    monkeypatch.setattr(cache, "KEPT", 2)
+    monkeypatch.setattr(cache, "MAX_ENTRIES", 2)
     write, now = Writer(), time.time()
     for size in range(3):
         read({"size": size}, write)
@@ -118,7 +118,7 @@ def test_the_cache_is_where_the_system_keeps_such_files(
 ):
     if system == "darwin" and sys.platform == "win32":
         pytest.skip("a home is named otherwise here")
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setenv(variable, str(tmp_path / "here"))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import INT8, RECORD, ModelBundle, Quantized, SizeProof
-from geoseg.model.cache import file_sha256
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.bundle_files import INT8, RECORD, Int8Record, SizeRecord, file_sha256
 from geoseg.model.conversion import Quantisation, versions
 from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import IR
@@ -41,7 +41,7 @@ def quantized(bundle, int8_files):
         quantisation.save(int8_files)
     for path in int8_files.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    proof = Quantized(
+    proof = Int8Record(
         agreement=0.99, miou_fp32=0.8, miou_int8=0.8, validation_patches=4, samples=8,
         forced=False, patch_size=64, any_size=True,
         sha256={path.name: file_sha256(path) for path in folder.iterdir()}, versions=versions(),
@@ -94,26 +94,26 @@ def test_the_quantised_network_takes_windows_of_other_sizes(quantized, size, net
 
 
 def proof_of(size, holds=True):
-    return SizeProof(size=size, agreement=0.9, miou_fp32=0.5, miou_int8=0.5, holds=holds)
+    return SizeRecord(size=size, agreement=0.9, miou_fp32=0.5, miou_int8=0.5, holds=holds)
 
 
 def test_it_is_taken_by_itself_only_with_windows_of_sizes_that_were_measured(quantized):
     measured = (proof_of(64), proof_of(96, holds=False), proof_of(128))
     bundle = with_proof(quantized, replace(quantized.quantized, measured=measured))
 
-    assert bundle.quantized.proven_sizes == (64, 128)
+    assert bundle.quantized.validated_sizes == (64, 128)
     assert opened(bundle, 64).precision == "int8"
     assert opened(bundle, 50, network_size=64).precision == "int8"
     for size in (96, 160):
         runtime = opened(bundle, size)
         assert runtime.precision != "int8"
-        assert f"windows are of {size} px, and it is proven for 64, 128 px" in runtime.notes[0]
+        assert f"windows are of {size} px, and it is validated for 64, 128 px" in runtime.notes[0]
     assert opened(bundle, 96, precision="int8").precision == "int8"
 
 
 def test_a_proof_without_sizes_is_one_of_the_patch_size(quantized):
-    assert quantized.quantized.proven_sizes == (64,)
-    assert replace(quantized.quantized, forced=True).proven_sizes == ()
+    assert quantized.quantized.validated_sizes == (64,)
+    assert replace(quantized.quantized, forced=True).validated_sizes == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"<net", b'<?xml version="1.0"?><net/>'])
@@ -146,7 +146,7 @@ def test_a_damaged_network_is_left_out_with_a_note_or_refused_by_name(quantized,
     assert runtime.precision != "int8"
     [note] = runtime.notes
     assert "int8 is not used" in note
-    with pytest.raises(BundleError, match="damaged; make it again"):
+    with pytest.raises(BundleError, match="damaged; recreate it"):
         opened(quantized, precision="int8")
 
 

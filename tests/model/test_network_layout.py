@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.model.network import spare_narrow_layers
+from geoseg.model.network import protect_narrow_convolutions
 
 CODE = """
 import torch
 from torch import nn
-from geoseg.model.network import spare_narrow_layers
+from geoseg.model.network import protect_narrow_convolutions
 torch.set_num_threads(1)
 torch.manual_seed(0)
 stem = nn.Conv2d(3, 16, 1, stride=2, bias=False).to(memory_format=torch.channels_last)
-spare_narrow_layers(stem)
+protect_narrow_convolutions(stem)
 images = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
 for _ in range(30):
     stem.zero_grad()
@@ -44,12 +44,12 @@ def test_narrow_layers_with_a_stride_train_in_channels_last():
     ],
 )
 def test_only_narrow_1_x_1_convolutions_with_a_stride_change_their_layout(layer, spared):
-    assert spare_narrow_layers(nn.Sequential(layer)) == spared
+    assert protect_narrow_convolutions(nn.Sequential(layer)) == spared
 
 
 def test_the_weights_get_the_strides_of_the_contiguous_layout():
     layer = nn.Conv2d(3, 8, 1, stride=2).to(memory_format=torch.channels_last)
 
-    spare_narrow_layers(layer)
+    protect_narrow_convolutions(layer)
 
     assert layer.weight.stride() == (3, 1, 1, 1)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.model.network import build_network, find_sizes, refusal, some_sizes
+from geoseg.model.network import build_network, find_sizes, nearest_sizes, refusal
 
 SMALL = {"bands": 3, "classes": 2, "encoder_weights": "none"}
 
@@ -66,9 +66,9 @@ def test_a_network_that_runs_with_weights_alone_takes_what_it_takes_with_them():
 
 
 def test_the_sizes_next_to_one_that_is_refused_are_named():
-    assert some_sizes(Picky(lambda side: side >= 128), 3, 96) == [128]
-    assert some_sizes(Picky(lambda side: side % 224 == 0), 3, 300) == [224, 448]
-    assert some_sizes(Picky(lambda _: False), 3, 96) == []
+    assert nearest_sizes(Picky(lambda side: side >= 128), 3, 96) == [128]
+    assert nearest_sizes(Picky(lambda side: side % 224 == 0), 3, 300) == [224, 448]
+    assert nearest_sizes(Picky(lambda _: False), 3, 96) == []
 
 
 def test_pan_takes_no_patches_of_less_than_128_px():

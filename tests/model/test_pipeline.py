@@ -6,7 +6,7 @@ from torch.nn import functional
 from geoseg.errors import BundleError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.network import load_network
-from geoseg.model.pipeline import Entry, Normalise, load_pipeline, to_scores
+from geoseg.model.pipeline import Normalise, Preprocess, load_pipeline, to_scores
 
 
 def test_normalisation_centres_and_what_is_missing_becomes_the_mean():
@@ -58,7 +58,7 @@ def test_the_rim_of_a_hole_keeps_its_value_when_windows_are_resampled(network_si
     """A network that gives its input back: what is 7 beside a hole comes back as 7."""
     images = torch.full((1, 2, 64, 64), 7.0)
     images[:, :, 9:30, 21:43] = float("nan")
-    entry = Entry(Normalisation(mean=(5.0, 3.0), std=(1.0, 2.0)), network_size)
+    entry = Preprocess(Normalisation(mean=(5.0, 3.0), std=(1.0, 2.0)), network_size)
 
     back = functional.interpolate(entry(images), (64, 64), mode="bilinear")
 

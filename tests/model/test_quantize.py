@@ -9,7 +9,7 @@ from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import Legend
 from geoseg.model.quantize import (
     Comparison,
-    Images,
+    PatchImages,
     QuantizeOptions,
     check_loss,
     choose_samples,
@@ -72,7 +72,7 @@ def test_agreement_counts_pixels_with_data_and_iou_those_with_a_class():
 
 
 @pytest.mark.parametrize("mask", [((255, 255), (255, 255))])
-def test_without_a_labelled_pixel_nothing_can_be_proven(mask):
+def test_without_a_labelled_pixel_nothing_can_be_validated(mask):
     with pytest.raises(EmptyError, match="no labelled pixel"):
         compare(saying((0, 1), (1, 0)), saying((0, 1), (0, 1)), Patches((0, "val"), mask=mask))
 
@@ -138,7 +138,7 @@ def test_without_training_patches_nothing_can_be_calibrated():
 
 def test_images_are_read_when_asked_for_and_progress_is_told():
     told = []
-    images = Images(Patches(*[(0, "train")] * 3), [1, 2, 3], lambda *each: told.append(each))
+    images = PatchImages(Patches(*[(0, "train")] * 3), [1, 2, 3], lambda *each: told.append(each))
 
     assert len(images) == 3
     assert told == []

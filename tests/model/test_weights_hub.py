@@ -28,12 +28,12 @@ def test_a_hub_behind_a_proxy_is_there_if_the_proxy_is(server, monkeypatch):
     monkeypatch.setattr(hub, "proxy_bypass", lambda host: host == "inside")
 
     assert hub._reachable("https://nowhere.invalid")
-    assert hub._door("https://inside") == ("inside", 443)
+    assert hub._host_and_port("https://inside") == ("inside", 443)
 
 
 def test_all_addresses_together_have_no_more_than_the_time(monkeypatch):
-    monkeypatch.setattr(hub, "PATIENCE", 0.2)
-    monkeypatch.setattr(hub, "_knock", lambda *_: time.sleep(5))
+    monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(hub, "_try_to_connect", lambda *_: time.sleep(5))
     started = time.monotonic()
 
     assert not hub._reachable("https://slow.invalid")

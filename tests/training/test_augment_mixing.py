@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from geoseg.training.augment import Augmentation, box, cutmix, mix, mixup
+from geoseg.training.augment import Augmentation, cutmix, cutmix_box, mix, mixup
 
 NAN = float("nan")
 
@@ -101,6 +101,6 @@ def test_of_two_kinds_each_batch_gets_one():
 @pytest.mark.parametrize(("area", "side"), [(0, 0), (0.25, 5), (1, 10)])
 def test_a_box_has_its_area_and_lies_within(area, side):
     for seed in range(20):
-        rows, cols = box(10, area, np.random.default_rng(seed))
+        rows, cols = cutmix_box(10, area, np.random.default_rng(seed))
 
         assert np.zeros((10, 10))[rows, cols].shape == (side, side)

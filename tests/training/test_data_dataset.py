@@ -7,12 +7,12 @@ import torch
 
 from geoseg.errors import TrainingError
 from geoseg.patches.patch_set import PatchSet, Sample
-from geoseg.training.data import EpochSampler, PatchDataset, Ticket, TrainingSamples, make_loader
+from geoseg.training.data import EpochSampler, PatchDataset, SampleKey, TrainingSamples, make_loader
 from geoseg.training.options import TrainOptions
-from geoseg.training.transforms import POSITIONS, turned
+from geoseg.training.transforms import SYMMETRIES, rotate_flip
 
 SQUARE = np.array([[1, 2], [3, 4]], np.uint8)
-IN_ALL_POSITIONS = [turned(Sample(SQUARE, SQUARE), each).mask.tolist() for each in range(8)]
+IN_ALL_POSITIONS = [rotate_flip(Sample(SQUARE, SQUARE), each).mask.tolist() for each in range(8)]
 
 
 class Patches:
@@ -36,23 +36,23 @@ def tickets(sampler, epoch):
 def test_over_many_epochs_every_position_occurs_and_no_other(augment, positions):
     patches = dataset(augment=augment)
 
-    seen = {str(patches[Ticket(epoch, 0)][1].tolist()) for epoch in range(100)}
+    seen = {str(patches[SampleKey(epoch, 0)][1].tolist()) for epoch in range(100)}
 
-    allowed = {str(IN_ALL_POSITIONS[position]) for position in POSITIONS[augment]}
+    allowed = {str(IN_ALL_POSITIONS[position]) for position in SYMMETRIES[augment]}
     assert seen == allowed
     assert len(seen) == positions
 
 
 def test_seed_epoch_and_number_decide_a_sample():
     one, same, other = dataset(), dataset(), dataset(seed=1)
-    asked = [Ticket(epoch, number) for epoch in range(10) for number in range(4)]
+    asked = [SampleKey(epoch, number) for epoch in range(10) for number in range(4)]
 
     assert all(torch.equal(one[each][0], same[each][0]) for each in asked)
     assert not all(torch.equal(one[each][0], other[each][0]) for each in asked)
 
 
 def test_samples_are_floats_and_classes_that_losses_take():
-    image, mask = dataset()[Ticket(0, 3)]
+    image, mask = dataset()[SampleKey(0, 3)]
 
     assert (image.shape, image.dtype) == ((2, 2, 2), torch.float32)
     assert (mask.shape, mask.dtype) == ((2, 2), torch.int64)
@@ -179,7 +179,7 @@ def test_windows_are_moved_and_stay_on_the_ground_of_their_split(index):
 
     for epoch in range(5):
         for number in range(len(patches)):
-            jittered[Ticket(epoch, number)]
+            jittered[SampleKey(epoch, number)]
     del index.read
 
     assert all(ground[window.slices].all() for window in asked)
@@ -198,11 +198,13 @@ def test_saturation_needs_colours_unless_only_a_preset_wants_it(patches):
     grey.record = replace(grey.record, band_names=("nir", "red", "green"))
     own = grey.in_split("train")
 
-    with pytest.raises(
-        TrainingError, match=r"needs bands named red, green and blue, and the .* nir"
-    ):
+    with pytest.raises(TrainingError, match=r"needs bands named red, green and blue; the .* nir"):
         PatchDataset(grey, own, augment="strong,saturation", seed=0)
-    assert PatchDataset(grey, own, augment="strong", seed=0)[Ticket(0, 0)][0].shape == (3, 32, 32)
+    assert PatchDataset(grey, own, augment="strong", seed=0)[SampleKey(0, 0)][0].shape == (
+        3,
+        32,
+        32,
+    )
 
 
 def test_rare_classes_are_taken_more_often(patches):

@@ -27,7 +27,7 @@ def window_grid(rows, cols):
 
 def windows(patches, draws=400):
     """Where each patch is seen: the set of its offsets from its place."""
-    jitter = Jitter.among(PatchTable.of(patches, size=SIZE))
+    jitter = Jitter.of_split(PatchTable.of(patches, size=SIZE))
     rng = np.random.default_rng(0)
     seen = []
     for number, patch in enumerate(patches):
@@ -83,7 +83,7 @@ def test_no_window_leaves_the_ground_of_its_split(stride):
     for patch in own:
         ground[patch.window.slices] = True
 
-    jitter = Jitter.among(PatchTable.of(own, size=SIZE))
+    jitter = Jitter.of_split(PatchTable.of(own, size=SIZE))
     moved = [jitter.moved(patch, at, rng) for _ in range(20) for at, patch in enumerate(own)]
 
     assert all(ground[patch.window.slices].all() for patch in moved)

@@ -11,15 +11,15 @@ from torch import nn
 from geoseg.errors import TrainingError
 from geoseg.model.network import build_network, load_network
 from geoseg.patches.patch_set import PatchSet
-from geoseg.training.data import NOTHING, EpochSampler
+from geoseg.training.data import EMPTY_PATCH, EpochSampler
 from geoseg.training.distributed import (
     check_launched,
     is_first,
     mean_over_processes,
     rank,
     share_machine,
-    sharing_on_gpus,
     sum_over_processes,
+    with_sync_batchnorm,
 )
 from geoseg.training.options import TrainOptions
 from geoseg.training.train import train
@@ -33,7 +33,7 @@ from torch import nn
 from geoseg.patches.patch_set import PatchSet
 from geoseg.training.options import TrainOptions
 from geoseg.training.start import resolve
-from geoseg.training.session import Training
+from geoseg.training.train import Training
 
 patches, run, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 options = resolve(TrainOptions(
@@ -89,21 +89,18 @@ def test_two_processes_have_the_losses_and_figures_of_one(make_patches, tmp_path
 @pytest.mark.parametrize("processes", [2, 3])
 def test_validation_has_every_patch_once_and_all_processes_equally_many(count, processes):
     turns = [
-        [
-            ticket.number
-            for ticket in EpochSampler(count, seed=0, shuffle=False, turn=(n, processes))
-        ]
+        [key.number for key in EpochSampler(count, seed=0, shuffle=False, shard=(n, processes))]
         for n in range(processes)
     ]
 
     assert len({len(turn) for turn in turns}) == 1
-    numbers = [number for turn in turns for number in turn if number != NOTHING]
+    numbers = [number for turn in turns for number in turn if number != EMPTY_PATCH]
     assert sorted(numbers) == list(range(count))
 
 
 def test_the_batches_of_all_processes_are_together_those_of_one():
     whole = list(EpochSampler(12, seed=3, shuffle=True))
-    halves = [list(EpochSampler(12, seed=3, shuffle=True, turn=(n, 2))) for n in (0, 1)]
+    halves = [list(EpochSampler(12, seed=3, shuffle=True, shard=(n, 2))) for n in (0, 1)]
 
     for start in range(0, 6, 2):
         batch = {*halves[0][start : start + 2], *halves[1][start : start + 2]}
@@ -111,7 +108,7 @@ def test_the_batches_of_all_processes_are_together_those_of_one():
 
 
 def test_more_processes_than_gpus_are_refused():
-    with pytest.raises(TrainingError, match="--devices 2: of mps this machine has 1"):
+    with pytest.raises(TrainingError, match="--devices 2: this machine has 1 of mps"):
         share_machine(2, torch.device("mps"))
 
 
@@ -184,7 +181,7 @@ def test_on_gpus_the_network_stays_what_it_is(encoder):
     with torch.no_grad():
         before = network.eval()(images)
 
-    shared = sharing_on_gpus(network)
+    shared = with_sync_batchnorm(network)
 
     with torch.no_grad():
         assert torch.equal(shared.eval()(images), before)

@@ -94,10 +94,10 @@ def test_weights_of_a_sum_count():
     [
         ("cee", "'cee' is unknown; known are ce, focal, dice, jaccard, lovasz, tversky"),
         ("ce+", "'' is unknown"),
-        ("ce:0", "'0' is no weight"),
-        ("ce:nan", "'nan' is no weight"),
-        ("ce:+dice", "'' is no weight"),
-        ("ce:half", "'half' is no weight"),
+        ("ce:0", "'0' is not a number above 0"),
+        ("ce:nan", "'nan' is not a number above 0"),
+        ("ce:+dice", "'' is not a number above 0"),
+        ("ce:half", "'half' is not a number above 0"),
     ],
 )
 def test_a_loss_that_cannot_be_is_refused(text, reason):

@@ -59,12 +59,12 @@ def test_a_list_names_classes_and_the_others_weigh_1():
     ("text", "reason"),
     [
         ("rocks=2", "no class is named 'rocks'; they are background, rock, sand=wet"),
-        ("rock=-1", "'-1' is no weight"),
-        ("rock=nan", "'nan' is no weight"),
-        ("rock=inf", "'inf' is no weight"),
-        ("rock=much", "'much' is no weight"),
+        ("rock=-1", "'-1' is not a number of at least 0"),
+        ("rock=nan", "'nan' is not a number of at least 0"),
+        ("rock=inf", "'inf' is not a number of at least 0"),
+        ("rock=much", "'much' is not a number of at least 0"),
         ("median", "neither auto, inverse, effective, none nor a list such as background=0.5"),
-        ("background=0,rock=0,sand=wet=0", "no class is left"),
+        ("background=0,rock=0,sand=wet=0", "all weights are 0"),
     ],
 )
 def test_a_list_that_cannot_be_is_refused(text, reason):

@@ -12,9 +12,15 @@ from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import build_network, load_network
 from geoseg.training.callbacks import Progress
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedule import FACTOR, PATIENCE, FreezeEncoder, Plateau, TimeLimit
+from geoseg.training.schedule import (
+    PLATEAU_FACTOR,
+    PLATEAU_PATIENCE_EPOCHS,
+    FreezeEncoder,
+    Plateau,
+    TimeLimit,
+    schedule_callbacks,
+)
 from geoseg.training.train import train
-from geoseg.training.trainer import course_callbacks
 
 
 class Standing:
@@ -152,9 +158,9 @@ def test_a_long_validation_leaves_half_of_the_time_for_steps():
     ("monitor", "rise", "rate"),
     [
         ("val_miou", 0.1, 1),
-        ("val_miou", -0.1, FACTOR),
+        ("val_miou", -0.1, PLATEAU_FACTOR),
         ("train_loss", -0.1, 1),
-        ("val_loss", 0, FACTOR),
+        ("val_loss", 0, PLATEAU_FACTOR),
     ],
 )
 def test_a_plateau_is_where_the_figure_gets_no_better(monitor, rise, rate):
@@ -163,7 +169,7 @@ def test_a_plateau_is_where_the_figure_gets_no_better(monitor, rise, rate):
     plateau = Plateau(monitor)
 
     plateau.on_train_start(trainer)
-    for epoch in range(PATIENCE + 2):
+    for epoch in range(PLATEAU_PATIENCE_EPOCHS + 2):
         trainer.callback_metrics = {monitor: torch.tensor(2 + rise * epoch)}
         plateau.on_train_epoch_end(trainer)
 
@@ -171,8 +177,8 @@ def test_a_plateau_is_where_the_figure_gets_no_better(monitor, rise, rate):
 
 
 def test_without_validation_the_training_loss_makes_a_plateau():
-    task = Mock(options=TrainOptions(schedule="plateau"))
+    options = TrainOptions(schedule="plateau")
 
-    [plateau] = course_callbacks(task, Mock(monitor="val_miou"), None, validates=False)
+    [plateau] = schedule_callbacks(options, Mock(), None, monitor=None)
 
     assert plateau.monitor == "train_loss"

@@ -4,14 +4,14 @@ from torch.optim.lr_scheduler import OneCycleLR, PolynomialLR
 
 from geoseg.errors import TrainingError
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedule import check_course, course, rise_steps
+from geoseg.training.schedule import check_warmup, lr_factor, warmup_steps
 
 SCHEDULES = ["constant", "plateau", "cosine", "one-cycle", "poly"]
 
 
 def rates(schedule, steps, warmup=None, epoch=1):
-    rise = rise_steps(schedule, steps, warmup=warmup, epoch=epoch)
-    return [course(schedule, step, steps, rise) for step in range(steps)]
+    rise = warmup_steps(schedule, steps, warmup=warmup, epoch=epoch)
+    return [lr_factor(schedule, step, steps, rise) for step in range(steps)]
 
 
 def rates_of(make, steps):
@@ -48,9 +48,9 @@ def test_a_course_ends_with_almost_nothing(schedule):
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "poly"])
 @pytest.mark.parametrize("steps", [1, 5])
 def test_steps_beyond_the_plan_do_not_raise_the_rate_again(schedule, steps):
-    rise = rise_steps(schedule, steps, warmup=None, epoch=1)
+    rise = warmup_steps(schedule, steps, warmup=None, epoch=1)
 
-    assert course(schedule, steps + 10, steps, rise) == pytest.approx(0, abs=1e-5)
+    assert lr_factor(schedule, steps + 10, steps, rise) == pytest.approx(0, abs=1e-5)
 
 
 def test_one_cycle_is_that_of_torch():
@@ -81,4 +81,4 @@ def test_a_warm_up_takes_as_many_epochs_as_asked_for():
 )
 def test_a_warm_up_that_has_no_place_is_refused(options, reason):
     with pytest.raises(TrainingError, match=reason):
-        check_course(TrainOptions(warmup=2, **options))
+        check_warmup(TrainOptions(warmup=2, **options))

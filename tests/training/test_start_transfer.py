@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 from geoseg.errors import BundleError, TrainingError
 from geoseg.labels.legend import Legend
 from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.cache import WEIGHTS
+from geoseg.model.bundle_files import WEIGHTS
 from geoseg.model.network import build_network, load_network, save_network
 from geoseg.training.options import TrainOptions
-from geoseg.training.start import _band_notes, begin, matched_bands, start_from
+from geoseg.training.start import _band_notes, initial_state, matched_bands, transfer_weights
 from geoseg.training.train import train
 
 ARCH, ENCODER = "pspnet", "tu-test_resnet"
@@ -56,7 +56,7 @@ def make_bundle(tmp_path):
 def test_with_the_same_bands_and_classes_all_weights_are_taken_and_nothing_is_said(make_bundle):
     bundle, ours = make_bundle("dark", "bright"), network(3, 2)
 
-    assert start_from(ours, bundle, band_names=COLORS, names=["dark", "bright"]) == ()
+    assert transfer_weights(ours, bundle, band_names=COLORS, names=["dark", "bright"]) == ()
 
     theirs = load_file(bundle.folder / WEIGHTS)
     assert all(torch.equal(value, theirs[key]) for key, value in ours.state_dict().items())
@@ -66,7 +66,7 @@ def test_classes_are_found_by_name_and_new_ones_keep_what_they_have(make_bundle)
     bundle, ours = make_bundle("dark", "bright", "sea"), network(3, 3)
     before = ours.state_dict()[HEAD].clone()
 
-    notes = start_from(ours, bundle, band_names=COLORS, names=["bright", "moss", "dark"])
+    notes = transfer_weights(ours, bundle, band_names=COLORS, names=["bright", "moss", "dark"])
 
     after, theirs = ours.state_dict()[HEAD], load_file(bundle.folder / WEIGHTS)[HEAD]
     assert torch.equal(after[0], theirs[1])
@@ -92,7 +92,7 @@ def test_bands_are_found_by_name_and_new_ones_change_no_score(make_bundle, ours,
     bundle, adapted = make_bundle("dark", "bright"), network(len(ours), 2)
     image = torch.rand(1, len(ours), 32, 32)
 
-    start_from(adapted, bundle, band_names=ours, names=["dark", "bright"])
+    transfer_weights(adapted, bundle, band_names=ours, names=["dark", "bright"])
 
     origin = load_network(bundle.folder)
     assert torch.allclose(adapted.eval()(image), origin(image[:, theirs]), atol=1e-6)
@@ -103,7 +103,7 @@ def test_a_band_that_is_left_out_is_as_if_it_had_its_mean_everywhere(make_bundle
     image = torch.rand(1, 3, 32, 32)
     image[:, 1] = 0
 
-    [note] = start_from(adapted, bundle, band_names=["red", "blue"], names=["dark", "bright"])
+    [note] = transfer_weights(adapted, bundle, band_names=["red", "blue"], names=["dark", "bright"])
 
     origin = load_network(bundle.folder)
     assert torch.allclose(adapted.eval()(image[:, [0, 2]]), origin(image), atol=1e-5)
@@ -114,7 +114,7 @@ def test_gray_has_the_filters_of_all_colours_and_colours_share_those_of_gray(mak
     bundle, adapted = make_bundle("dark", "bright"), network(1, 2)
     image = torch.rand(1, 1, 32, 32)
 
-    [note] = start_from(adapted, bundle, band_names=["gray"], names=["dark", "bright"])
+    [note] = transfer_weights(adapted, bundle, band_names=["gray"], names=["dark", "bright"])
 
     origin = load_network(bundle.folder)
     assert torch.allclose(adapted.eval()(image), origin(image.expand(-1, 3, -1, -1)), atol=1e-5)
@@ -161,9 +161,9 @@ def test_known_bands_keep_their_normalisation_and_new_ones_have_that_of_the_patc
         arch=ARCH, encoder=ENCODER, encoder_weights="none", init_from=str(origin.folder)
     )
 
-    same = begin(record, options)
+    same = initial_state(record, options)
     record.dtype = "uint16"
-    other = begin(record, options)
+    other = initial_state(record, options)
 
     assert same.bundle.normalisation == Normalisation(mean=(1.0, 80.0), std=(3.0, 20.0))
     assert other.bundle.normalisation == Normalisation(mean=(1.0, 2.0), std=(3.0, 4.0))
@@ -192,9 +192,9 @@ def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
 @pytest.mark.parametrize(
     ("change", "error", "reason"),
     [
-        ({"arch": "fpn"}, TrainingError, "give --arch pspnet --encoder tu-test_resnet"),
-        ({"encoder": "resnet18"}, TrainingError, "give --arch pspnet --encoder tu-test_resnet"),
-        ({"encoder_weights": "imagenet"}, TrainingError, "give one of them"),
+        ({"arch": "fpn"}, TrainingError, "use --arch pspnet --encoder tu-test_resnet"),
+        ({"encoder": "resnet18"}, TrainingError, "use --arch pspnet --encoder tu-test_resnet"),
+        ({"encoder_weights": "imagenet"}, TrainingError, "exclude each other"),
         ({"init_from": "nowhere"}, BundleError, "no such folder"),
     ],
 )

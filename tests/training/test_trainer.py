@@ -4,13 +4,13 @@ from torch._dynamo.exc import TorchDynamoException
 
 from geoseg.errors import LegendError, TrainingError
 from geoseg.training.options import TrainOptions
-from geoseg.training.trainer import explaining, make_trainer
+from geoseg.training.trainer import make_trainer, translate_errors
 
 
 def test_a_network_that_cannot_be_compiled_is_told_in_one_line():
     with (
         pytest.raises(TrainingError, match=r"^--compile: no compiler here: train without it, .*$"),
-        explaining(TrainOptions(compile=True)),
+        translate_errors(TrainOptions(compile=True)),
     ):
         raise TorchDynamoException("no compiler here\nat length")
 
@@ -20,7 +20,7 @@ def test_what_a_reading_process_says_is_its_last_line():
 
     with (
         pytest.raises(LegendError, match=r"^mask\.tif: value 9 has no class$"),
-        explaining(TrainOptions()),
+        translate_errors(TrainOptions()),
     ):
         raise LegendError(told + "geoseg.errors.LegendError: mask.tif: value 9 has no class\n")
 
@@ -36,7 +36,7 @@ def test_what_a_reading_process_says_is_its_last_line():
 def test_too_little_memory_is_told_with_the_batch(error):
     with (
         pytest.raises(TrainingError, match="too little memory for --batch-size 10: use a smaller"),
-        explaining(TrainOptions()),
+        translate_errors(TrainOptions()),
     ):
         raise error
 
@@ -48,10 +48,13 @@ def test_gradients_are_clipped_and_accumulated_by_the_trainer():
 
 
 def test_the_code_of_an_end_by_a_signal_is_kept():
-    with pytest.raises(SystemExit, match="143"), explaining(TrainOptions()):
+    with pytest.raises(SystemExit, match="143"), translate_errors(TrainOptions()):
         raise SystemExit(143)
 
 
 def test_what_nobody_foresaw_is_not_explained_away():
-    with pytest.raises(RuntimeError, match="out of luck"), explaining(TrainOptions(compile=True)):
+    with (
+        pytest.raises(RuntimeError, match="out of luck"),
+        translate_errors(TrainOptions(compile=True)),
+    ):
         raise RuntimeError("out of luck")

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional
 from geoseg.labels.legend import IGNORE
 from geoseg.patches.patch_set import Sample
 from geoseg.training.augment import Augmentation
-from geoseg.training.transforms import POSITIONS, Warp, draw_warp, turned, warped
+from geoseg.training.transforms import SYMMETRIES, Affine, apply_affine, draw_affine, rotate_flip
 
 SQUARE = np.array([[1, 2], [3, 4]], np.uint8)
 IN_ALL_POSITIONS = [
@@ -38,14 +38,14 @@ def picture(seed=0):
 
 @pytest.mark.parametrize("position", range(8))
 def test_picture_and_mask_turn_together(position):
-    image, mask = turned(square(), position)
+    image, mask = rotate_flip(square(), position)
 
     assert mask.tolist() == IN_ALL_POSITIONS[position]
     assert image.tolist() == [mask.tolist()] * 2
 
 
 def test_flips_are_mirror_images_and_half_turns():
-    found = [turned(square(), position).mask.tolist() for position in POSITIONS["flips"]]
+    found = [rotate_flip(square(), position).mask.tolist() for position in SYMMETRIES["flips"]]
 
     rows, cols = SQUARE[::-1], SQUARE[:, ::-1]
     assert sorted(found) == sorted(
@@ -56,10 +56,10 @@ def test_flips_are_mirror_images_and_half_turns():
 @pytest.mark.parametrize(
     "warp",
     [
-        Warp(angle=30),
-        Warp(angle=-100, scale=1.2),
-        Warp(scale=0.7, shear=12),
-        Warp(angle=45, scale=0.9, shear=-8),
+        Affine(angle=30),
+        Affine(angle=-100, scale=1.2),
+        Affine(scale=0.7, shear=12),
+        Affine(angle=45, scale=0.9, shear=-8),
     ],
     ids=str,
 )
@@ -74,7 +74,7 @@ def test_pixels_come_to_lie_where_scipy_puts_them(warp):
         offset = centre - back @ centre
         return ndimage.affine_transform(layer, back, offset, order=order, mode="grid-constant")
 
-    found = warped(Sample(image, mask), warp)
+    found = apply_affine(Sample(image, mask), warp)
 
     inside = moved(np.ones_like(image[0]), 1)
     whole = inside > 1 - 1e-5
@@ -92,14 +92,14 @@ def test_nothing_to_do_changes_nothing():
     image[:, 3:9, 5:7] = np.nan
     mask[3:9, 5:7] = IGNORE
 
-    found = warped(Sample(image, mask), Warp())
+    found = apply_affine(Sample(image, mask), Affine())
 
     np.testing.assert_allclose(found.image, image, rtol=1e-5)
     assert (found.mask == mask).all()
 
 
 def test_a_quarter_turn_is_the_one_of_the_square():
-    found, expected = warped(picture(), Warp(angle=90)), turned(picture(), 3)
+    found, expected = apply_affine(picture(), Affine(angle=90)), rotate_flip(picture(), 3)
 
     np.testing.assert_allclose(found.image, expected.image, atol=0.05)
     assert (found.mask == expected.mask).all()
@@ -108,7 +108,7 @@ def test_a_quarter_turn_is_the_one_of_the_square():
 def test_a_part_is_enlarged_to_the_whole():
     image, mask = picture()
 
-    found = warped(Sample(image, mask), Warp(side=0.5, place=(0.5, -0.5)))
+    found = apply_affine(Sample(image, mask), Affine(side=0.5, place=(0.5, -0.5)))
 
     lower_left = mask[16:, :16]
     assert (found.mask == lower_left.repeat(2, 0).repeat(2, 1)).all()
@@ -121,7 +121,9 @@ def test_pixels_without_data_are_not_mixed_into_their_neighbours():
     image[:, ::3, ::3] = np.nan
     image[:, 10:20, 10:20] = np.nan
 
-    found = warped(Sample(image, np.zeros((SIDE, SIDE), np.uint8)), Warp(angle=20, scale=1.2))
+    found = apply_affine(
+        Sample(image, np.zeros((SIDE, SIDE), np.uint8)), Affine(angle=20, scale=1.2)
+    )
 
     seen = ~np.isnan(found.image)
     np.testing.assert_allclose(found.image[seen], 7, rtol=1e-5)
@@ -135,7 +137,7 @@ def test_drawn_warps_keep_within_the_strengths_and_reach_their_ends():
     own = Augmentation(rotation=30, scale=(0.5, 2), shear=10, crop=0.6)
     rng = np.random.default_rng(0)
 
-    warps = [draw_warp(own, rng) for _ in range(500)]
+    warps = [draw_affine(own, rng) for _ in range(500)]
 
     for name, low, high in [("angle", -30, 30), ("scale", 0.5, 2), ("shear", -10, 10)]:
         drawn = np.array([getattr(warp, name) for warp in warps])
@@ -147,4 +149,4 @@ def test_drawn_warps_keep_within_the_strengths_and_reach_their_ends():
 
 
 def test_no_strength_draws_the_warp_that_does_nothing():
-    assert draw_warp(Augmentation(), np.random.default_rng(0)) == Warp()
+    assert draw_affine(Augmentation(), np.random.default_rng(0)) == Affine()

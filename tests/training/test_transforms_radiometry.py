@@ -8,12 +8,12 @@ from torchvision.transforms.v2 import functional
 
 from geoseg.labels.lookup import color_bands
 from geoseg.training.augment import Augmentation
-from geoseg.training.transforms import Bands, blurred, dropped, recolored
+from geoseg.training.transforms import BandStatistics, color_jitter, erase, gaussian_blur
 
 
-def bands(low=(0, 0, 0), high=(200, 200, 200), visible=(0, 1, 2)):
+def bands(low=(0, 0, 0), high=(200, 200, 200), rgb=(0, 1, 2)):
     low, high = (torch.tensor(each, dtype=torch.float32)[:, None, None] for each in (low, high))
-    return Bands(low=low, span=high - low, mean=(low + high) / 2, visible=visible)
+    return BandStatistics(low=low, span=high - low, mean=(low + high) / 2, rgb=rgb)
 
 
 def picture(side=24, seed=0):
@@ -24,7 +24,7 @@ def picture(side=24, seed=0):
 
 
 def changed(image, own, known=None, seed=0):
-    return recolored(image, own, known or bands(), np.random.default_rng(seed))
+    return color_jitter(image, own, known or bands(), np.random.default_rng(seed))
 
 
 EVERYTHING = Augmentation(brightness=0.2, contrast=0.3, gamma=0.5, noise=0.05, blur=1)
@@ -125,7 +125,7 @@ def test_saturation_changes_the_colours_alone_wherever_they_are():
 def test_blur_is_that_of_torchvision():
     image = np.nan_to_num(picture(), nan=50)
 
-    found = blurred(image, 1.5)
+    found = gaussian_blur(image, 1.5)
 
     expected = functional.gaussian_blur(torch.from_numpy(image), [7, 7], [1.5, 1.5]).numpy()
     np.testing.assert_allclose(found[:, 3:-3, 3:-3], expected[:, 3:-3, 3:-3], rtol=1e-4)
@@ -145,7 +145,7 @@ def test_noise_has_no_mean_and_at_most_its_spread():
 def test_erasing_takes_a_rectangle_of_all_bands():
     image = np.ones((2, 50, 50), np.float32)
 
-    lost = np.isnan(dropped(image, Augmentation(erasing=1), np.random.default_rng(0)))
+    lost = np.isnan(erase(image, Augmentation(erasing=1), np.random.default_rng(0)))
 
     rows, cols = lost[0].any(axis=1), lost[0].any(axis=0)
     assert (lost == np.outer(rows, cols)).all()
@@ -157,7 +157,7 @@ def test_erasing_is_as_frequent_as_it_is_likely():
     image, own = np.ones((1, 10, 10), np.float32), Augmentation(erasing=0.3)
     rng = np.random.default_rng(0)
 
-    erased = [np.isnan(dropped(image, own, rng)).any() for _ in range(400)]
+    erased = [np.isnan(erase(image, own, rng)).any() for _ in range(400)]
 
     assert np.mean(erased) == pytest.approx(0.3, abs=0.06)
     assert not np.isnan(image).any()
@@ -168,7 +168,7 @@ def test_bands_are_lost_whole_and_never_all(count):
     image, own = np.ones((count, 2, 2), np.float32), Augmentation(band_dropout=0.6)
     rng = np.random.default_rng(0)
 
-    lost = [np.isnan(dropped(image, own, rng)) for _ in range(200)]
+    lost = [np.isnan(erase(image, own, rng)) for _ in range(200)]
 
     assert all((each.all(axis=(1, 2)) == each.any(axis=(1, 2))).all() for each in lost)
     numbers = {int(each[:, 0, 0].sum()) for each in lost}

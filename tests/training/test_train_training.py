@@ -12,7 +12,6 @@ from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.torch_runtime import DTYPES
 from geoseg.prediction.stitched import stitched_confusion
-from geoseg.training import session
 from geoseg.training import tuning as batch_size
 from geoseg.training import tuning as lr_finder
 from geoseg.training.callbacks import MAKERS
@@ -20,7 +19,7 @@ from geoseg.training.losses import make_loss
 from geoseg.training.options import TrainOptions
 from geoseg.training.task import SegmentationTask
 from geoseg.training.train import train
-from geoseg.training.tuning import fitting_batch_size
+from geoseg.training.tuning import find_batch_size
 
 CPU = torch.device("cpu")
 
@@ -62,7 +61,7 @@ def test_patches_whose_model_could_not_be_loaded_are_refused_before_training(
 
 
 def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(lr_finder, "STEPS", 40)
+    monkeypatch.setattr(lr_finder, "LR_TEST_STEPS", 40)
     options = replace(quick, epochs=1, lr=None, batch_size=None, accumulate=50)
 
     train(patches, tmp_path / "run", options=options, quiet=True)
@@ -72,13 +71,13 @@ def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick,
     assert found["batch_size"] == 10
     assert found["lr_seconds"] > 0
     assert (tmp_path / "run" / "lr_finder.png").stat().st_size > 0
-    monkeypatch.setattr(lr_finder, "STEPS", 0)  # to look again would fail
+    monkeypatch.setattr(lr_finder, "LR_TEST_STEPS", 0)  # to look again would fail
     train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True, quiet=True)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["found"] == found
 
 
 def test_time_that_the_rate_has_eaten_is_told(patches, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(session, "find_lr", lambda *_, **__: time.sleep(0.2) or 0.02)
+    monkeypatch.setattr("geoseg.training.train.find_lr", lambda *_, **__: time.sleep(0.2) or 0.02)
     options = replace(quick, lr=None, epochs=None, max_time=0.1)
 
     with pytest.raises(TrainingError, match=r"leaves nothing of --max-time: .* --lr 0\.02"):
@@ -91,13 +90,13 @@ def test_a_cpu_with_little_memory_gets_small_batches(task, monkeypatch):
 
     monkeypatch.setattr(batch_size.psutil, "virtual_memory", Memory)
 
-    assert fitting_batch_size(task, bands=3, size=32, device=CPU, patches=99) == 1
+    assert find_batch_size(task, bands=3, size=32, device=CPU, patches=99) == 1
 
 
 def test_looking_for_a_batch_size_leaves_the_network_as_it_was(task):
     before = {name: value.clone() for name, value in task.state_dict().items()}
 
-    fitting_batch_size(task, bands=3, size=32, device=CPU, patches=99)
+    find_batch_size(task, bands=3, size=32, device=CPU, patches=99)
 
     assert task.training
     assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
@@ -145,7 +144,7 @@ def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
         counted.append((confusion, patch_set))
         return confusion
 
-    monkeypatch.setattr("geoseg.training.session.stitched_confusion", validate)
+    monkeypatch.setattr("geoseg.training.train.stitched_confusion", validate)
     report = train(
         patches,
         tmp_path / "run",
@@ -169,7 +168,7 @@ def test_a_batch_size_is_tried_in_the_precision_of_the_training(task, precision)
     seen = set()
     task.network.register_forward_hook(lambda _, __, scores: seen.add(scores.dtype))
 
-    fitting_batch_size(task, bands=3, size=32, device=CPU, patches=99)
+    find_batch_size(task, bands=3, size=32, device=CPU, patches=99)
 
     assert seen == {DTYPES[precision]}
 
@@ -189,6 +188,6 @@ def test_a_gpu_gets_half_of_what_fits_and_an_epoch_enough_steps(
     monkeypatch.setattr(task, "to", lambda _: task)
     device = torch.device("cuda")
 
-    found = fitting_batch_size(task, bands=3, size=32, device=device, patches=patches)
+    found = find_batch_size(task, bands=3, size=32, device=device, patches=patches)
 
     assert found == expected

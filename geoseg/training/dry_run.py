@@ -1,4 +1,4 @@
-"""What a training takes, from a few real steps of it; nothing is written."""
+"""`--dry-run`: time and memory of a training, from a few of its steps; nothing is written."""
 
 import tempfile
 import time
@@ -17,34 +17,33 @@ from lightning.pytorch.callbacks import Callback
 
 from geoseg.model.network import parameter_count
 from geoseg.model.torch_runtime import choose_precision
-from geoseg.training.cross_validation import check_folds
+from geoseg.patches.patch_set import PatchSet
 from geoseg.training.options import UNLIMITED, TrainOptions
 from geoseg.training.run_folder import check_checkpoint
-from geoseg.training.session import Training
-from geoseg.training.train import prepare
-from geoseg.training.trainer import explaining, make_trainer
-from geoseg.training.tuning import STEPS
+from geoseg.training.train import Training, prepare
+from geoseg.training.trainer import make_trainer, translate_errors
+from geoseg.training.tuning import LR_TEST_STEPS
 
-MOST_BATCHES, MOST_VALIDATED = 9, 2
-"""Batches of an epoch that are trained with and validated on, at most. The first is not measured:
-reading processes start in it."""
+MAX_TRAIN_BATCHES, MAX_VALIDATION_BATCHES = 9, 2
+"""Upper bounds on the batches of an epoch. The first training batch is not measured: workers
+start in it."""
 
-LEAST_BATCHES = 3
-"""Batches that are trained with, in several epochs where one has fewer."""
+MIN_TRAIN_BATCHES = 3
+"""Lower bound on training batches, over several epochs if one has fewer."""
 
-MOST_SECONDS = 20.0
-"""After which no further batch is begun."""
+MAX_SECONDS = 20.0
+"""Time limit for the measurement; a running batch is completed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """What a training takes."""
+    """Estimate of a training."""
 
     training_patches: int
-    """Patches to train on; with folds, of the first training."""
+    """Patches to train on; of the first training where there are folds."""
 
     validation_patches: int
-    """Patches to validate on; with folds, of the first training."""
+    """Patches to validate on; of the first training where there are folds."""
 
     classes: Mapping[str, float]
     """Share of each class in the labelled pixels of the training patches, 0..1, by name."""
@@ -53,99 +52,91 @@ class TrainPlan:
     """Architecture and encoder, smp's names."""
 
     parameters: int
-    """Numbers that the training changes."""
+    """Trainable parameters."""
 
     device: str
-    """Where it computes."""
+    """Device to compute on."""
 
     precision: str
-    """Of its arithmetic."""
+    """Precision of the arithmetic."""
 
     batch_size: int
     """Patches per batch, on all devices together."""
 
     trainings: int
-    """How many there are: one, or one per fold."""
+    """Number of trainings: one, or one per fold."""
 
     epochs: int | None
-    """Epochs to come of each training, at most; None: as many as the time allows."""
+    """Remaining epochs of each training, at most; None: as many as the time allows."""
 
     steps_per_epoch: int
     """Steps of the optimiser in an epoch."""
 
     seconds_per_step: float
-    """Measured, without the first step."""
+    """Measured time of a step, without the first."""
 
     seconds_per_validation: float
-    """Measured on a few batches; blended maps take longer."""
+    """Time of a validation, measured on a few batches; blended maps take longer."""
 
     seconds: float
-    """All trainings together, at most."""
+    """Time of all trainings together, at most."""
 
     memory: int
-    """Bytes that the training and its reading processes had; on a GPU, of its memory."""
+    """Peak memory of the training and its workers, or of the GPU, in bytes."""
 
     free_memory: int
-    """Bytes that were free before."""
+    """Free memory before, in bytes."""
 
     notes: tuple[str, ...]
-    """What becomes of the weights of another model."""
+    """What happens to the weights of another model."""
 
     warnings: tuple[str, ...]
     """What the user should know."""
 
 
-def rehearse(
-    patches: Path,
+def estimate_training(
+    patches: Path | PatchSet,
     run: Path | None,
     *,
     options: TrainOptions,
-    folds: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    trainings: int = 1,
 ) -> TrainPlan:
-    """Make a few steps of a training, and say what all of it takes.
+    """Run a few steps of a training, and estimate the whole.
 
-    Several processes are rehearsed as one of them. A rate that is to be found is not looked for.
+    Several processes are measured as one of them. ``--lr auto`` is not searched.
 
     Args:
-        patches: Folder of the patch set.
-        run: Folder that would be written, if that is known.
-        options: Of the training.
-        folds: How many trainings there are to be, if several.
-        resume: Whether an earlier training is gone on with.
+        patches: The patch set, or its folder.
+        run: Folder that would be written, if known.
+        options: Training options.
+        resume: Whether an earlier training is continued.
         overwrite: Whether an earlier training is replaced.
+        trainings: Number of such trainings, one per fold.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches.
         PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither to be resumed nor replaced.
+        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
     """
-    if folds is None:
-        training = prepare(patches, run, options=options, resume=resume, overwrite=overwrite)[0]
-    else:
-        part = check_folds(
-            patches, run, options=options, folds=folds, resume=resume, overwrite=overwrite
-        )[0]
-        training = prepare(part, None, options=options)[0]
+    training, _ = prepare(patches, run, options=options, resume=resume, overwrite=overwrite)
     checkpoint = training.record.checkpoint
-    goes_on = resume and folds is None and checkpoint.is_file()
-    done = check_checkpoint(checkpoint, training.task) if goes_on else 0
-    return _plan(training, done=done, trainings=folds or 1)
-
-
-def _plan(training: Training, *, done: int, trainings: int) -> TrainPlan:
+    done = 0
+    if resume and checkpoint.is_file():
+        done = check_checkpoint(checkpoint, training.task)
     free = _free_memory(training.device)
-    training.find_batch_size()
+    training.resolve_batch_size()
     options, record = training.options, training.patch_set.record
-    watch = _Watch(training.device)
-    batches, validated = _watched(training, watch)
+    profiler = _Profiler(training.device)
+    batches, validated = _profile(training, profiler)
     steps = ceil(batches / options.accumulate)
-    step = watch.training * batches / steps
-    validation = watch.validation * validated
+    step = profiler.training * batches / steps
+    validation = profiler.validation * validated
     epochs = None if options.most_epochs == UNLIMITED else max(options.most_epochs - done, 0)
-    looking = STEPS * step if options.lr is None else 0.0
-    seconds = looking + (epochs or 0) * (steps * step + validation)
+    seconds = (LR_TEST_STEPS * step if options.lr is None else 0.0) + (epochs or 0) * (
+        steps * step + validation
+    )
     if options.max_time is not None:
         seconds = options.max_time if epochs is None else min(seconds, options.max_time)
     labelled = max(sum(record.class_pixels), 1)
@@ -167,53 +158,57 @@ def _plan(training: Training, *, done: int, trainings: int) -> TrainPlan:
         seconds_per_step=step,
         seconds_per_validation=validation,
         seconds=trainings * seconds,
-        memory=watch.memory,
+        memory=profiler.memory,
         free_memory=free,
         notes=tuple(training.notes),
         warnings=tuple(training.warnings),
     )
 
 
-def _watched(training: Training, watch: "_Watch") -> tuple[int, int]:
-    """Train and validate a little; how many batches there are in an epoch and in its validation."""
+def _profile(training: Training, profiler: "_Profiler") -> tuple[int, int]:
+    """Train and validate on a few batches.
+
+    Returns:
+        Batches in an epoch, and in its validation.
+    """
     options = training.options
     one = replace(options, devices=1, batch_size=options.own_batch_size())
     if options.devices > 1:
         training = Training(training.patch_set, training.run, one)
     loaders = training.loaders()
-    with tempfile.TemporaryDirectory() as folder, explaining(options):
+    with tempfile.TemporaryDirectory() as folder, translate_errors(options):
         trainer = make_trainer(
             one,
             training.device,
-            [watch],
-            max_epochs=ceil(LEAST_BATCHES / len(loaders[0])),
+            [profiler],
+            max_epochs=ceil(MIN_TRAIN_BATCHES / len(loaders[0])),
             default_root_dir=folder,
-            limit_train_batches=MOST_BATCHES,
-            limit_val_batches=MOST_VALIDATED,
+            limit_train_batches=MAX_TRAIN_BATCHES,
+            limit_val_batches=MAX_VALIDATION_BATCHES,
         )
         trainer.fit(training.task, *loaders)
     counts = [0 if loader is None else len(loader) for loader in loaders]
     return counts[0], counts[1]
 
 
-class _Watch(Callback):
-    """Times batches, reading included, and sees what memory they take."""
+class _Profiler(Callback):
+    """Measures time, reading included, and memory of batches."""
 
     def __init__(self, device: torch.device) -> None:
         self.memory = 0
         self._device = device
         self._batches: list[float] = []
         self._validations: list[float] = []
-        self._began = self._mark = time.monotonic()
+        self._started = self._mark = time.monotonic()
 
     @property
     def training(self) -> float:
-        """Seconds per batch; the first counts only if there is no other."""
+        """Seconds per batch, without the first if there are others."""
         return fmean(self._batches[1:] or self._batches)
 
     @property
     def validation(self) -> float:
-        """Seconds per batch; the last one is the least disturbed by the start of processes."""
+        """Seconds per batch; of the last one, which the start of workers disturbs least."""
         return self._validations[-1] if self._validations else 0.0
 
     def on_train_epoch_start(self, *_: Any) -> None:
@@ -221,11 +216,11 @@ class _Watch(Callback):
         self._mark = self._now()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Take the time."""
+        """Stop the clock."""
         began, self._mark = self._mark, self._now()
         self._batches.append(self._mark - began)
-        self.memory = max(self.memory, _memory_taken(self._device))
-        if self._mark - self._began > MOST_SECONDS:
+        self.memory = max(self.memory, _used_memory(self._device))
+        if self._mark - self._started > MAX_SECONDS:
             trainer.should_stop = True
 
     def on_validation_batch_start(self, *_: Any) -> None:
@@ -233,7 +228,7 @@ class _Watch(Callback):
         self._validations.append(self._now())
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Take the time."""
+        """Stop the clock."""
         self._validations[-1] = self._now() - self._validations[-1]
 
     def _now(self) -> float:
@@ -242,15 +237,15 @@ class _Watch(Callback):
         return time.monotonic()
 
 
-def _memory_taken(device: torch.device) -> int:
-    """Bytes of this process and those that read for it, or of the GPU."""
+def _used_memory(device: torch.device) -> int:
+    """Memory of this process and its workers, or of the GPU, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     own = psutil.Process()
     taken = own.memory_info().rss
     for child in own.children(recursive=True):
         with suppress(psutil.Error):
-            taken += child.memory_full_info().uss  # what it shares with this one counts once
+            taken += child.memory_full_info().uss  # without pages shared with this process
     return int(taken)
 
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from geoseg.errors import OutputExistsError, TrainingError
-from geoseg.training.rehearsal import rehearse
+from geoseg.training.cross_validation import check_folds
+from geoseg.training.dry_run import estimate_training
 from geoseg.training.train import train
 
 
@@ -11,10 +12,12 @@ def files(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_a_rehearsal_counts_and_measures_and_writes_nothing(patches, tmp_path, quick):
+def test_a_dry_run_counts_and_measures_and_writes_nothing(patches, tmp_path, quick):
     before = files(tmp_path), files(patches)
 
-    plan = rehearse(patches, tmp_path / "run", options=replace(quick, epochs=7, accumulate=2))
+    plan = estimate_training(
+        patches, tmp_path / "run", options=replace(quick, epochs=7, accumulate=2)
+    )
 
     assert (plan.training_patches, plan.validation_patches) == (14, 6)
     assert (plan.epochs, plan.steps_per_epoch, plan.batch_size) == (7, 2, 4)
@@ -35,34 +38,36 @@ def test_a_rehearsal_counts_and_measures_and_writes_nothing(patches, tmp_path, q
         ({"devices": 3, "batch_size": 4}, "give a multiple"),
     ],
 )
-@pytest.mark.parametrize("folds", [None, 2])
-def test_a_rehearsal_refuses_what_the_training_refuses(patches, quick, change, reason, folds):
-    reason = "leave --devices out" if folds and "devices" in change else reason
+def test_a_dry_run_refuses_what_the_training_refuses(patches, quick, change, reason):
+    options = replace(quick, **change)
 
     with pytest.raises(TrainingError, match=reason):
-        rehearse(patches, None, options=replace(quick, **change), folds=folds)
+        estimate_training(patches, None, options=options)
+    with pytest.raises(
+        TrainingError, match=reason.replace("give a multiple", "leave --devices out")
+    ):
+        check_folds(patches, None, options=options, folds=2)
 
 
-def test_a_rehearsal_refuses_a_folder_and_counts_what_is_left_of_a_training(
-    patches, tmp_path, quick
-):
+def test_a_dry_run_refuses_a_folder_and_counts_what_is_left_of_a_training(patches, tmp_path, quick):
     train(patches, tmp_path / "run", options=quick, quiet=True)
     before = files(tmp_path)
     more = replace(quick, epochs=5)
 
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        rehearse(patches, tmp_path / "run", options=quick)
+        estimate_training(patches, tmp_path / "run", options=quick)
     with pytest.raises(TrainingError, match=r"lr was 0\.002 and is 0\.5"):
-        rehearse(patches, tmp_path / "run", options=replace(more, lr=0.5), resume=True)
-    plan = rehearse(patches, tmp_path / "run", options=more, resume=True)
+        estimate_training(patches, tmp_path / "run", options=replace(more, lr=0.5), resume=True)
+    plan = estimate_training(patches, tmp_path / "run", options=more, resume=True)
 
     assert plan.epochs == 3
     assert files(tmp_path) == before
 
 
-def test_a_rehearsal_of_folds_is_of_all_of_them(patches, quick):
+def test_a_dry_run_of_folds_is_of_all_of_them(patches, quick):
     limited = replace(quick, epochs=None, max_time=60.0)
 
-    plan = rehearse(patches, None, options=limited, folds=2)
+    parts = check_folds(patches, None, options=limited, folds=2)
+    plan = estimate_training(parts[0], None, options=limited, trainings=2)
 
     assert (plan.trainings, plan.epochs, plan.seconds) == (2, None, 120)
