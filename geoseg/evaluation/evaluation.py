@@ -30,7 +30,7 @@ from geoseg.evaluation.metrics import (
 from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import doubts_of_codings
-from geoseg.patches.class_shares import LITTLE
+from geoseg.patches.class_shares import LOW_SHARE
 from geoseg.raster.folders import EVALUATION, KIND
 from geoseg.text import quoted_list
 
@@ -223,6 +223,6 @@ def _of_reference(evaluation: Evaluation) -> list[str]:
             f"no pixel of {quoted_list(absent)} in the reference: the means leave {them} out"
         )
     share = counts.confusion.total / counts.mapped if counts.mapped else 1.0
-    if share < LITTLE:
+    if share < LOW_SHARE:
         found.append(f"only {100 * share:.2g} % of the map is counted")
     return found

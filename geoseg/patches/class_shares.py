@@ -10,7 +10,7 @@ from geoseg.labels.legend import Legend
 from geoseg.patches.record import SPLITS, PatchTable, Split
 from geoseg.text import format_table, quoted_list
 
-LITTLE = 0.05
+LOW_SHARE = 0.05
 """Of ground: if less than this share is labelled, or covered by polygons, that is said."""
 
 TITLES: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "test"}
@@ -18,7 +18,7 @@ TITLES: Mapping[Split, str] = {"train": "training", "val": "validation", "test":
 
 UNLABELLED = "(unlabelled)"
 
-DIGITS = 9
+DECIMALS = 9
 """Of a share: beyond is what sums of shares are off."""
 
 
@@ -40,7 +40,7 @@ class ClassShares:
             own = patches.in_split(split)
             if ground := float(own.valid_share.sum()):
                 shares = (own.class_shares.sum(axis=0) / ground).tolist()
-                rest = max(round(1 - sum(shares), DIGITS), 0.0)
+                rest = max(round(1 - sum(shares), DECIMALS), 0.0)
                 splits[split] = dict(zip(legend.names, shares, strict=True)) | {UNLABELLED: rest}
         return cls(legend.names, splits)
 
@@ -108,7 +108,7 @@ def warn_of_few_labels(share: float) -> list[str]:
     >>> warn_of_few_labels(0.031)
     ['labels cover 3.1% of the ground']
     """
-    return [f"labels cover {_percent(share)} of the ground"] if share < LITTLE else []
+    return [f"labels cover {_percent(share)} of the ground"] if share < LOW_SHARE else []
 
 
 def hint_at_few_polygons(share: float, background: str) -> list[str]:
@@ -118,7 +118,7 @@ def hint_at_few_polygons(share: float, background: str) -> list[str]:
         share: Of the labelled ground, 0..1.
         background: Name of that class.
     """
-    if share >= LITTLE:
+    if share >= LOW_SHARE:
         return []
     told = f"polygons cover {_percent(share)} of the ground, and all the rest is {background!r}"
     return [

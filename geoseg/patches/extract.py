@@ -240,7 +240,7 @@ def region(run: Run, grid: Grid) -> Window:
 
 
 @dataclass(frozen=True)
-class Measured:
+class WindowStatistics:
     """Statistics of the ground that training windows cover, each pixel counted once."""
 
     bands: BandStatistics
@@ -259,22 +259,22 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Extraction:
+class PatchExtraction:
     """The work on one source: which windows become patches, and what is measured."""
 
     source: OpenSource
     patches: Sequence[Patch]
     patch_set: PatchSet
 
-    def run_all(self, todo: Sequence[Run], pool: Executor) -> Measured:
+    def run_all(self, todo: Sequence[Run], pool: Executor) -> WindowStatistics:
         """Write the patches of all runs and measure the training ground."""
         regions = _own_regions(todo, self.source.grid)
         with closing(map_in_order(pool, self._run, todo, regions)) as parts:
             return sum(parts, start=self._nothing)
 
     @property
-    def _nothing(self) -> Measured:
-        return Measured.nothing(self.source.ortho.bands, len(self.patch_set.record.legend))
+    def _nothing(self) -> WindowStatistics:
+        return WindowStatistics.nothing(self.source.ortho.bands, len(self.patch_set.record.legend))
 
     @cached_property
     def _patches_by_row(self) -> dict[int, list[Patch]]:
@@ -283,7 +283,7 @@ class Extraction:
             rows.setdefault(patch.window.row_off, []).append(patch)
         return rows
 
-    def _run(self, run: Run, own: Window) -> Measured:
+    def _run(self, run: Run, own: Window) -> WindowStatistics:
         """Write the patches of a run, and measure the training ground in its own region."""
         wanted = set(run)
         row = self._patches_by_row.get(run[0].row_off, [])
@@ -299,7 +299,9 @@ class Extraction:
         rows, cols = own.relative_to(where).slices
         counted = pixels.valid[rows, cols] & covered
         classes = histogram(mask[rows, cols][counted])[: len(self.patch_set.record.legend)]
-        return Measured(BandStatistics.measure(pixels.image[:, rows, cols], counted), classes)
+        return WindowStatistics(
+            BandStatistics.measure(pixels.image[:, rows, cols], counted), classes
+        )
 
     def _training_ground(self, own: Window) -> NDArray[np.bool_]:
         """Which pixels of a region belong to a training window."""
@@ -368,7 +370,7 @@ def _own_regions(todo: Sequence[Run], grid: Grid) -> list[Window]:
 
 
 @dataclass(frozen=True)
-class Survey:
+class SourceSurvey:
     """The windows of a source and what is on them."""
 
     windows: list[Window]
@@ -401,7 +403,7 @@ class Survey:
         )
 
 
-def survey(source: OpenSource, todo: Sequence[Run], classes: int, pool: Executor) -> Survey:
+def survey(source: OpenSource, todo: Sequence[Run], classes: int, pool: Executor) -> SourceSurvey:
     """Look at all windows of a source; the orthophoto is read only if it may have holes."""
 
     def look(run: Run) -> NDArray[np.float64]:
@@ -410,7 +412,7 @@ def survey(source: OpenSource, todo: Sequence[Run], classes: int, pool: Executor
     with closing(map_in_order(pool, look, todo)) as parts:
         shares = np.concatenate([np.zeros((0, classes + 1)), *parts])
     windows = [window for run in todo for window in run]
-    return Survey(windows, shares[:, 0], shares[:, 1:])
+    return SourceSurvey(windows, shares[:, 0], shares[:, 1:])
 
 
 def _shares(source: OpenSource, run: Run, classes: int) -> NDArray[np.float64]:

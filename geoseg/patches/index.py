@@ -39,7 +39,7 @@ LAYER = "patches"
 
 FORMAT = 1
 
-MOST = 2**31 - 1
+MAX_OFFSET = 2**31 - 1
 """Pixels of a side, or bands: more are in no file."""
 
 PATHS = ("image", "mask")
@@ -250,7 +250,7 @@ def _check(record: PatchSetRecord) -> None:
     for part in (record, record.read, record.reference, *record.sources):
         check_types(part)
     for name in ("size", "stride", "bands"):
-        if not 0 < getattr(record, name) <= MOST:
+        if not 0 < getattr(record, name) <= MAX_OFFSET:
             raise ValueError(f"{name} is {getattr(record, name)}")
     if record.gsd is not None and not 0 < record.gsd < math.inf:
         raise ValueError(f"gsd is {record.gsd}")
@@ -266,7 +266,7 @@ def _check_figures(record: PatchSetRecord) -> None:
         if not np.isfinite(np.array(figures, float)).all() or len(figures) != record.bands:
             raise ValueError(f"statistics: {name} is {figures!r:.60}")
     pixels = record.class_pixels
-    if len(pixels) != len(record.legend) or min(pixels) < 0 or max(pixels) > MOST**2:
+    if len(pixels) != len(record.legend) or min(pixels) < 0 or max(pixels) > MAX_OFFSET**2:
         raise ValueError(f"class_pixels are {pixels!r:.60}")
 
 
@@ -278,7 +278,7 @@ def _check_grid(grid: Grid) -> None:
 
 
 def _is_length(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_OFFSET
 
 
 def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:

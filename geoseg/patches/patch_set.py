@@ -49,7 +49,7 @@ def is_patch_set(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-MOST_OPEN = 32
+MAX_OPEN_ORTHOS = 32
 """Sources of an index that are open at a time."""
 
 
@@ -193,7 +193,7 @@ class PatchSet:
                 else None
             )
             self._open[index] = reader, reference, area
-            if len(self._open) > MOST_OPEN:
+            if len(self._open) > MAX_OPEN_ORTHOS:
                 _, (oldest, truth, _) = self._open.popitem(last=False)
                 oldest.close()
                 truth.close()

@@ -11,7 +11,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError
-from geoseg.patches.extract import Kind, Survey
+from geoseg.patches.extract import Kind, SourceSurvey
 from geoseg.patches.index import FOOTPRINTS, LAYER
 from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
@@ -26,17 +26,17 @@ Boxes = NDArray[np.float64]
 Block = tuple[int, int, int]
 """Frame, row and column of a block."""
 
-FEW_BLOCKS = 20
+MIN_BLOCKS = 20
 """With fewer blocks than this, smaller ones are taken by default."""
 
-HAIR = 1e-6
+EDGE_TOLERANCE_PX = 1e-6
 """Pixels by which a window may stand over the edge of a block."""
 
 
 def default_block(boxes: Boxes, frames: NDArray[np.int64], patch_size: int) -> int:
     """Four patches, or two if four would give few blocks; in pixels."""
     blocks = set(home_blocks(boxes, frames, 4 * patch_size))
-    return (4 if len(blocks) >= FEW_BLOCKS else 2) * patch_size
+    return (4 if len(blocks) >= MIN_BLOCKS else 2) * patch_size
 
 
 def home_blocks(boxes: Boxes, frames: NDArray[np.int64], block: int) -> list[Block]:
@@ -67,8 +67,8 @@ def touched_blocks(
         (n, most) numbers of blocks, the first repeated where a window touches fewer; and how
         many blocks there are.
     """
-    first = np.floor((boxes[:, :2] + HAIR) / block).astype(np.int64).tolist()
-    last = np.floor((boxes[:, 2:] - HAIR) / block).astype(np.int64).tolist()
+    first = np.floor((boxes[:, :2] + EDGE_TOLERANCE_PX) / block).astype(np.int64).tolist()
+    last = np.floor((boxes[:, 2:] - EDGE_TOLERANCE_PX) / block).astype(np.int64).tolist()
     keys = [
         [(frame, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)]
         for frame, (top, left), (bottom, right) in zip(frames.tolist(), first, last, strict=True)
@@ -89,7 +89,7 @@ DRAWS = 300
 
 
 @dataclass(frozen=True)
-class Ground:
+class SplitGround:
     """Where the kept windows of all sources lie, in one frame, and what is on them."""
 
     boxes: Boxes
@@ -103,7 +103,7 @@ class Ground:
 
 
 def split_by_blocks(
-    ground: Ground, *, block: int, shares: tuple[float, float], seed: int
+    ground: SplitGround, *, block: int, shares: tuple[float, float], seed: int
 ) -> NDArray[np.int64]:
     """Divide the ground into square blocks and the blocks into splits.
 
@@ -135,7 +135,7 @@ def split_by_blocks(
 
 
 def _fairest(
-    ground: Ground, block: int, shares: tuple[float, float], seed: int
+    ground: SplitGround, block: int, shares: tuple[float, float], seed: int
 ) -> NDArray[np.int64] | None:
     """The best of `DRAWS` divisions; None if in each of them a split gets no window."""
     touched, blocks = touched_blocks(ground.boxes, ground.frames, block)
@@ -278,7 +278,7 @@ class SurveyedSource:
     grid: Grid
     """The orthophoto's."""
 
-    survey: Survey
+    survey: SourceSurvey
     """Its windows."""
 
     totals: NDArray[np.float64]
@@ -354,7 +354,7 @@ def _divide_freely(
     return list(split_by_blocks(ground, block=division.block, shares=shares, seed=options.seed))
 
 
-def _ground(surveyed: Sequence[SurveyedSource]) -> Ground:
+def _ground(surveyed: Sequence[SurveyedSource]) -> SplitGround:
     """All windows in the frame of the first raster; what has no place in it is its own."""
     frame = next((each.grid for each in surveyed if each.grid.crs), None)
     boxes, frames = [], []
@@ -367,7 +367,7 @@ def _ground(surveyed: Sequence[SurveyedSource]) -> Ground:
             boxes.append(boxes_in_frame(windows, each.grid, common or each.grid))
             frames.append(np.full(len(windows), -1 if common else number))
     classes = np.concatenate([each.survey.classes for each in surveyed])
-    return Ground(np.concatenate(boxes), np.concatenate(frames), classes)
+    return SplitGround(np.concatenate(boxes), np.concatenate(frames), classes)
 
 
 Grounds = NDArray[np.object_]
@@ -376,7 +376,7 @@ Grounds = NDArray[np.object_]
 ROWS, COLS = [0, 0, 2, 2, 0], [1, 3, 3, 1, 1]
 """Where in a box the corners of its footprint have their rows and columns, the first one twice."""
 
-DIGITS = 3
+DECIMALS = 3
 """Boxes are rounded to so many decimals of a pixel: coordinates on the earth are no truer."""
 
 
@@ -437,4 +437,4 @@ def _in_pixels(grounds: Grounds, known: Grounds, windows: Boxes) -> Boxes:
     pixels = np.stack([windows[:, COLS], windows[:, ROWS]], axis=-1).reshape(-1, 2)
     affine = np.linalg.lstsq(homogeneous, pixels)[0]
     turned = shapely.transform(grounds, lambda xy: (xy - middle) @ affine[:2] + affine[2])
-    return shapely.bounds(turned)[:, [1, 0, 3, 2]].round(DIGITS)
+    return shapely.bounds(turned)[:, [1, 0, 3, 2]].round(DECIMALS)

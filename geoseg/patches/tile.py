@@ -22,10 +22,10 @@ from geoseg.labels.reference import RasterReference, VectorReference
 from geoseg.patches.class_shares import ClassShares, hint_at_few_polygons, warn_of_few_labels
 from geoseg.patches.extract import (
     SOURCE_FAILURES,
-    Extraction,
     Kind,
-    Measured,
-    Survey,
+    PatchExtraction,
+    SourceSurvey,
+    WindowStatistics,
     judge_all,
     no_patch_left,
     open_source,
@@ -111,7 +111,7 @@ class _Planned:
         windows = [window for run in todo for window in run]
         shares = np.ones((len(windows), len(self.legend))) / len(self.legend)
         nothing = np.zeros(1 + len(self.legend))
-        survey = Survey(windows, np.ones(len(windows)), shares)
+        survey = SourceSurvey(windows, np.ones(len(windows)), shares)
         self._surveyed.append(SurveyedSource(source, grid, survey, nothing, self._kind))
         self._windows += len(windows)
         self._row = max([self._row, *(run[-1].col_stop - run[0].col_off for run in todo)])
@@ -142,7 +142,7 @@ def worker_count(options: TileOptions) -> int:
     return options.workers or os.cpu_count() or 1
 
 
-SIMILAR_GSD = 1.2
+MAX_GSD_RATIO = 1.2
 """Orthophotos whose GSD differ by more are reported."""
 
 Progress = Callable[[str, int, int], None]
@@ -309,7 +309,7 @@ class _Tiling:
         for name in ("images", "masks") if self.options.storage != "index" else ("",):
             (folder / name).mkdir(parents=True)
         kept: list[Patch] = []
-        total = Measured.nothing(patch_set.record.bands, len(self.legend))
+        total = WindowStatistics.nothing(patch_set.record.bands, len(self.legend))
         for number, (each, own) in enumerate(zip(surveyed, splits, strict=True)):
             patches = _patches(each, own, number)
             try:
@@ -348,10 +348,10 @@ class _Tiling:
 
     def _extract(
         self, each: SurveyedSource, patches: Sequence[Patch], patch_set: PatchSet
-    ) -> Measured:
+    ) -> WindowStatistics:
         with open_source(each.source, self.legend, self.options, may_be_elsewhere=True) as opened:
             todo = runs(opened.grid, self.options)
-            return Extraction(opened, patches, patch_set).run_all(todo, self.pool)
+            return PatchExtraction(opened, patches, patch_set).run_all(todo, self.pool)
 
     def _new_patch_set(self, surveyed: Sequence[SurveyedSource], folder: Path) -> PatchSet:
         known_gsd = [each.grid.gsd for each in surveyed if each.grid.gsd]
@@ -376,7 +376,7 @@ class _Tiling:
 
     def _warn_of_mixed_gsd(self, surveyed: Sequence[SurveyedSource]) -> None:
         known = [each.grid.gsd for each in surveyed if each.grid.gsd]
-        if known and max(known) > SIMILAR_GSD * min(known):
+        if known and max(known) > MAX_GSD_RATIO * min(known):
             self.report.warnings.append(
                 f"the orthophotos' GSD differ: {min(known):.3g} to {max(known):.3g} m/px"
             )

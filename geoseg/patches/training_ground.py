@@ -38,13 +38,13 @@ GROUND = "ground.json"
 TAG = "training_ground"
 """Of a map's provenance: what of its ground trained the model."""
 
-FARTHEST = 2**40
+MAX_OFFSET_PX = 2**40
 """Pixels from the corner of a raster; no raster has so many rows or columns."""
 
 SAMPLES, SIDE = 4, 64
 """Windows along each side of a raster by which its content is known, and their side in pixels."""
 
-SEGMENTS = 16
+EDGE_SEGMENTS = 16
 """Of a rectangle's sides: each end is brought into another CRS for itself."""
 
 EDGE_TOLERANCE_PX = 1e-6
@@ -414,7 +414,7 @@ def _windows(rows: Iterable[Sequence[int]]) -> tuple[Window, ...]:
 def _whole(number: Any) -> int:
     if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"{number!r:.60} is no whole number")
-    if abs(number) > FARTHEST:
+    if abs(number) > MAX_OFFSET_PX:
         raise ValueError(f"{number:.3g} is no place in a raster")
     return number
 
@@ -470,6 +470,6 @@ def _outlines(windows: Sequence[Window], frame: Grid, grid: Grid) -> Any:
     import geopandas as gpd
 
     polygons = np.array([shapely.Polygon(frame.part(each).corners) for each in windows], object)
-    longest = max(float(shapely.length(polygons).max(initial=0)) / 4 / SEGMENTS, 1e-9)
+    longest = max(float(shapely.length(polygons).max(initial=0)) / 4 / EDGE_SEGMENTS, 1e-9)
     finer = shapely.segmentize(polygons, longest)
     return gpd.GeoSeries(finer, crs=frame.crs.to_wkt() if frame.crs and grid.crs else None)

@@ -9,7 +9,7 @@ from affine import Affine
 from geoseg.errors import RasterError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.patches import extract as source_module
-from geoseg.patches.extract import Survey, open_source, region, runs, survey
+from geoseg.patches.extract import SourceSurvey, open_source, region, runs, survey
 from geoseg.patches.options import TileOptions
 from geoseg.patches.record import Source
 from geoseg.raster.grid import Grid
@@ -122,7 +122,7 @@ def test_without_nodata_all_is_valid(files):
     ],
 )
 def test_windows_with_too_little_on_them_are_left_out(min_valid, min_labelled, kept):
-    found = Survey(
+    found = SourceSurvey(
         list(sliding_windows(2, 8, size=2, stride=2)),
         np.array([1, 0.5, 1, 0]),
         np.array([[0.1, 0.2], [0.05, 0.2], [0, 0], [0, 0]]),

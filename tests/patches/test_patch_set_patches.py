@@ -261,7 +261,7 @@ def test_a_forked_process_opens_the_files_for_itself(index):
 
 
 def test_only_so_many_sources_are_open_at_a_time(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(patches_module, "MOST_OPEN", 2)
+    monkeypatch.setattr(patches_module, "MAX_OPEN_ORTHOS", 2)
     names = ["one", "two", "three", "four"]
     own = [patch(2, 2, source=number) for number in range(4)]
     sources = [source(name, shift) for shift, name in enumerate(names)]

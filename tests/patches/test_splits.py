@@ -10,7 +10,7 @@ from geoseg.patches.splits import (
     TEST,
     TRAIN,
     VAL,
-    Ground,
+    SplitGround,
     boxes_in_frame,
     shared_share,
     split_at_random,
@@ -32,7 +32,7 @@ def ground(*parts, classes=None):
     """The windows of one or more rasters, each in its own frame."""
     frames = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     shares = np.ones((len(frames), 1)) if classes is None else classes
-    return Ground(np.concatenate(parts), frames, shares)
+    return SplitGround(np.concatenate(parts), frames, shares)
 
 
 def painted(windows, splits, split):
