@@ -43,10 +43,10 @@ from geoseg.text import short_list
 FORMAT = 1
 """Version of the record."""
 
-MULTIPLE = 32
+SIZE_MULTIPLE_PX = 32
 """Divisor of the window sides that nearly every network takes, in pixels."""
 
-LARGEST = 1024
+MAX_AUTO_SIZE_PX = 1024
 """Side of the largest window that a prediction chooses by itself, in pixels, overhang aside."""
 
 MIN_STD, MIN_GSD_M = 1e-30, 1e-9
@@ -114,8 +114,8 @@ class ModelBundle:
     """Metres per pixel of the training orthophotos; None without georeference."""
 
     sizes: tuple[int, ...] | None = None
-    """Sides of windows that the network takes, in pixels; empty: every multiple of `MULTIPLE` from
-    the patch size on; None: unknown, as in older bundles."""
+    """Sides of windows that the network takes, in pixels; empty: every multiple of
+    `SIZE_MULTIPLE_PX` from the patch size on; None: unknown, as in older bundles."""
 
     training: Mapping[str, Any] = field(default_factory=dict)
     """Options and metrics of the training."""
@@ -201,7 +201,7 @@ class ModelBundle:
         """Whether the network certainly takes windows of a size, in pixels."""
         if self.sizes:
             return size in self.sizes
-        fits = size == self.patch_size or (size > self.patch_size and size % MULTIPLE == 0)
+        fits = size == self.patch_size or (size > self.patch_size and size % SIZE_MULTIPLE_PX == 0)
         return self.sizes is not None and fits
 
     def check_size(self, size: int) -> None:

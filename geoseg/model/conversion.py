@@ -17,19 +17,19 @@ from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.openvino import OpenVinoRuntime, import_nncf, import_openvino, openvino_core
 from geoseg.model.pipeline import Normalise, Preprocess, load_pipeline, to_scores
-from geoseg.model.segmenter import IR, Shape
+from geoseg.model.segmenter import IR, InputShape
 
 LOGIT_TOLERANCE = 1e-3
 """Tolerated difference of logits of equal networks, relative to the largest logit."""
 
 
-def convert_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
+def convert_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
     """The whole pipeline from pixels to scores.
 
     Raises:
         BundleError: If OpenVINO cannot run the network, or it does not take that size.
     """
-    module = load_pipeline(bundle, shape.taken_size)
+    module = load_pipeline(bundle, shape.network_side)
     return convert(module, shape.images(bundle), bundle)
 
 
@@ -47,13 +47,13 @@ def convert_network(bundle: ModelBundle, size: int) -> Any:
     return convert(module, (1, bundle.bands, size, size), bundle)
 
 
-def convert_int8_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
+def convert_int8_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
     """The whole pipeline from pixels to scores, with the int8 network of the bundle.
 
     Raises:
         BundleError: If the bundle has none, or it does not take that size.
     """
-    path = bundle.int8_folder(shape.taken_size) / IR
+    path = bundle.int8_folder(shape.network_side) / IR
     try:
         model = openvino_core().read_model(path)
         classes = int(model.output(0).partial_shape[1].get_length())
@@ -70,7 +70,7 @@ def convert_int8_pipeline(bundle: ModelBundle, shape: Shape) -> Any:
     return with_pipeline(model, bundle, shape)
 
 
-def with_pipeline(model: Any, bundle: ModelBundle, shape: Shape) -> Any:
+def with_pipeline(model: Any, bundle: ModelBundle, shape: InputShape) -> Any:
     """A pipeline around a network from normalised pixels to logits.
 
     Args:
@@ -81,7 +81,7 @@ def with_pipeline(model: Any, bundle: ModelBundle, shape: Shape) -> Any:
     Raises:
         BundleError: If the network does not take that size.
     """
-    taken = shape.taken_size
+    taken = shape.network_side
     try:
         model.reshape([shape.batch_size, bundle.bands, taken, taken])
     except RuntimeError as error:
@@ -104,7 +104,7 @@ def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: 
 
     Args:
         module: Module or function to convert.
-        shape: Shape of its input.
+        shape: InputShape of its input.
         bundle: Bundle that it belongs to, for the message.
 
     Raises:
@@ -192,7 +192,7 @@ class Quantisation:
         Raises:
             BundleError: If one of them does not take windows of that size.
         """
-        shape = Shape(window_size=size or self._size)
+        shape = InputShape(window_size=size or self._size)
         network = (
             self._network if not size or size == self._size else convert_network(self._bundle, size)
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import GSD_TOLERANCE, MULTIPLE, ModelBundle
+from geoseg.model.bundle import GSD_TOLERANCE, SIZE_MULTIPLE_PX, ModelBundle
 from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import Precision, Runtime, RuntimeName
 from geoseg.options import device_option, option
@@ -256,7 +256,7 @@ class LoadedModels:
         own = network_size * self.bundle.gsd / bundle.gsd
         if bundle.sizes:
             return min(bundle.sizes, key=lambda size: abs(size - own))
-        return round(own / MULTIPLE) * MULTIPLE
+        return round(own / SIZE_MULTIPLE_PX) * SIZE_MULTIPLE_PX
 
 
 def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle import LARGEST, MULTIPLE
+from geoseg.model.bundle import MAX_AUTO_SIZE_PX, SIZE_MULTIPLE_PX
 from geoseg.model.bundle_files import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
 from geoseg.model.weights import TIMM_PREFIX, ImagenetNormalisation, load_encoder_weights
 from geoseg.raster.records import Fields, read_object
@@ -298,7 +298,7 @@ def _to_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     return (images.contiguous() if images.device.type == "cpu" else images,)
 
 
-LARGE_SIZE_PX = 31 * MULTIPLE
+LARGE_SIZE_PX = 31 * SIZE_MULTIPLE_PX
 """A large side with few divisors: a network that takes it takes every multiple of 32."""
 
 _SIZES: dict[tuple[type[nn.Module], str, int, int], tuple[int, ...]] = {}
@@ -355,7 +355,7 @@ def find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ..
 
 
 def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ...]:
-    following = (patch_size // MULTIPLE + 1) * MULTIPLE
+    following = (patch_size // SIZE_MULTIPLE_PX + 1) * SIZE_MULTIPLE_PX
     follows = refusal(network, bands, following) is None
     if follows and (
         refusal(network, bands, LARGE_SIZE_PX, weightless=True) is None
@@ -363,7 +363,7 @@ def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, .
         is not None  # not possible on "meta" at all
     ):
         return ()
-    sides = range(following, LARGEST + 1, MULTIPLE)
+    sides = range(following, MAX_AUTO_SIZE_PX + 1, SIZE_MULTIPLE_PX)
     fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
     if following in fitting and not follows:
         fitting = [side for side in fitting if refusal(network, bands, side) is None]
@@ -372,7 +372,7 @@ def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, .
 
 def nearest_sizes(network: nn.Module, bands: int, near: int) -> list[int]:
     """The nearest multiples of 32 below and above a size that a network takes."""
-    sides = range(MULTIPLE, LARGEST + 1, MULTIPLE)
+    sides = range(SIZE_MULTIPLE_PX, MAX_AUTO_SIZE_PX + 1, SIZE_MULTIPLE_PX)
     fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
     below = [side for side in fitting if side < near][-1:]
     return [*below, *[side for side in fitting if side > near][:1]]

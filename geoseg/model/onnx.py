@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.pipeline import load_pipeline
-from geoseg.model.segmenter import Shape, fixed_batches
+from geoseg.model.segmenter import InputShape, fixed_batches
 
 
 def import_onnxruntime() -> Any:
@@ -64,13 +64,13 @@ class OnnxRuntime:
         return np.concatenate(scores)[: len(images)]
 
 
-def export(bundle: ModelBundle, shape: Shape, path: Path) -> None:
+def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:
     """Write the whole pipeline from pixels to scores.
 
     Raises:
         BundleError: If it cannot be exported, or the network does not take that size.
     """
-    module = load_pipeline(bundle, shape.taken_size)
+    module = load_pipeline(bundle, shape.network_side)
     try:
         importlib.import_module("onnxscript")
     except ImportError as error:

@@ -26,7 +26,7 @@ from geoseg.model.bundle import ModelBundle
 from geoseg.model.bundle_files import CONFIG
 from geoseg.model.cache import cached
 from geoseg.model.openvino import OpenVinoRuntime, has_fast_bf16, openvino_core
-from geoseg.model.segmenter import IR, ONNX, Precision, Runtime, RuntimeName, Shape
+from geoseg.model.segmenter import IR, ONNX, InputShape, Precision, Runtime, RuntimeName
 
 if TYPE_CHECKING:
     from geoseg.model.torch_runtime import TorchSegmenter
@@ -37,7 +37,7 @@ CONVERTER_VERSION = 1
 
 
 @contextmanager
-def converted_ir(bundle: ModelBundle, shape: Shape, *, int8: bool = False) -> Iterator[Path]:
+def converted_ir(bundle: ModelBundle, shape: InputShape, *, int8: bool = False) -> Iterator[Path]:
     """File of the whole pipeline for OpenVINO, valid inside the block.
 
     With a conversion in the cache, neither torch nor smp is imported.
@@ -65,7 +65,7 @@ def converted_ir(bundle: ModelBundle, shape: Shape, *, int8: bool = False) -> It
 
 
 @contextmanager
-def converted_onnx(bundle: ModelBundle, shape: Shape) -> Iterator[Path]:
+def converted_onnx(bundle: ModelBundle, shape: InputShape) -> Iterator[Path]:
     """File of the whole pipeline for ONNX Runtime, valid inside the block.
 
     Raises:
@@ -81,7 +81,7 @@ def converted_onnx(bundle: ModelBundle, shape: Shape) -> Iterator[Path]:
         yield folder / ONNX
 
 
-def _facts(bundle: ModelBundle, shape: Shape, target: str) -> dict[str, Any]:
+def _facts(bundle: ModelBundle, shape: InputShape, target: str) -> dict[str, Any]:
     """Everything a conversion depends on."""
     if bundle.folder is None:
         raise ValueError("the bundle was not loaded from a folder")
@@ -117,7 +117,7 @@ class _RuntimeRequest:
 
     precision: Literal["auto", Precision]
     device: str
-    shape: Shape
+    shape: InputShape
     batch_size: int | None
 
 
@@ -155,7 +155,9 @@ def open_runtime(
     request = _RuntimeRequest(
         precision=precision,
         device=device,
-        shape=Shape(window_size=window_size, network_size=network_size, batch_size=batch_size or 1),
+        shape=InputShape(
+            window_size=window_size, network_size=network_size, batch_size=batch_size or 1
+        ),
         batch_size=batch_size,
     )
     chosen = runtime if runtime != "auto" else _choose(precision, device)
@@ -219,7 +221,7 @@ def _open_torch(bundle: ModelBundle, request: _RuntimeRequest) -> "TorchSegmente
         bundle,
         device=request.device,
         precision=request.precision,
-        network_size=request.shape.taken_size,
+        network_size=request.shape.network_side,
         batch_size=request.batch_size,
     )
 
@@ -227,7 +229,7 @@ def _open_torch(bundle: ModelBundle, request: _RuntimeRequest) -> "TorchSegmente
 def _open_openvino(bundle: ModelBundle, request: _RuntimeRequest) -> OpenVinoRuntime:
     """In int8 if asked for, or with ``auto`` if validated for that size."""
     precision, why_not = request.precision, None
-    size = request.shape.taken_size
+    size = request.shape.network_side
     validated = () if bundle.quantized is None else bundle.quantized.validated_sizes
     if precision == "auto" and validated and size not in validated:
         why_not = (
@@ -250,7 +252,7 @@ def _open_openvino(bundle: ModelBundle, request: _RuntimeRequest) -> OpenVinoRun
     return opened
 
 
-def _compile(bundle: ModelBundle, shape: Shape, precision: Precision) -> OpenVinoRuntime:
+def _compile(bundle: ModelBundle, shape: InputShape, precision: Precision) -> OpenVinoRuntime:
     core = openvino_core()
     with converted_ir(bundle, shape, int8=precision == "int8") as path:
         try:

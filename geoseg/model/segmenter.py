@@ -83,7 +83,7 @@ ONNX = "model.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class InputShape:
     """Input of a converted network."""
 
     window_size: int
@@ -96,7 +96,7 @@ class Shape:
     """Windows per call."""
 
     @property
-    def taken_size(self) -> int:
+    def network_side(self) -> int:
         """Side of the windows inside the network, in pixels."""
         return self.network_size or self.window_size
 

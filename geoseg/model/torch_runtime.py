@@ -16,12 +16,13 @@ from geoseg.model.pipeline import load_pipeline
 from geoseg.model.segmenter import Precision
 
 CUDA_BATCH = 8
-"""Windows per call that keep a GPU busy."""
+"""Windows per call on a GPU."""
 
 CUDA_STREAMS = 2
-"""While one thread's windows are computed, the other's are copied."""
+"""Threads on a GPU: one's windows are computed while the other's are copied."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Types by precision."""
 
 DEVICES = ("cpu", "cuda", "mps")
 """Types of devices that are supported; torch knows more."""
@@ -66,9 +67,9 @@ def choose_precision(wanted: Literal["auto", Precision], device: torch.device) -
 
 
 def _has_fast_bf16() -> bool:
-    """Whether this CPU computes in bfloat16 itself; emulated, it is slower than float32."""
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+    """Whether this CPU has bfloat16 arithmetic; emulated, it is slower than float32."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 class TorchSegmenter:
@@ -89,15 +90,15 @@ class TorchSegmenter:
 
         Args:
             bundle: A loaded bundle.
-            device: Where to run.
-            precision: Of the arithmetic inside the network.
+            device: Device to run on.
+            precision: Precision of the arithmetic inside the network.
             network_size: Side to which windows are resampled for the network, in pixels;
-                scores come back at the windows' own size. None: as they are.
-            batch_size: Windows per call; None: what suits the device.
+                scores are resampled back. None: as they are.
+            batch_size: Windows per call; None: the device's choice.
 
         Raises:
-            BundleError: If the network cannot be loaded, or not take windows of that size,
-                or the device or precision is not to be had.
+            BundleError: If the network cannot be loaded, does not take windows of that size,
+                or the device or precision is not available.
         """
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
@@ -109,30 +110,30 @@ class TorchSegmenter:
         model: Any = load_pipeline(bundle, network_size).to(self.device)
         self._model = model.to(memory_format=torch.channels_last)
         protect_narrow_convolutions(self._model)
-        self._fits: int | None = None
+        self._max_batch: int | None = None
         self._thread = threading.local()
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for messages."""
         where = "" if self.device.type == "cpu" else f" on {self.device}"
         return f"torch {self.precision}{where}"
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Scores of a batch, in halves when the device has too little memory for the whole."""
-        most = self._fits or len(images)
-        if len(images) <= most:
+        """Scores of a batch; halves it while the device has too little memory."""
+        limit = self._max_batch or len(images)
+        if len(images) <= limit:
             try:
                 return self._score(images)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-            most = self._halve(images)
-        parts = range(0, len(images), most)
-        return np.concatenate([self(images[start : start + most]) for start in parts])
+            limit = self._halve(images)
+        parts = range(0, len(images), limit)
+        return np.concatenate([self(images[start : start + limit]) for start in parts])
 
     def _halve(self, images: NDArray[np.float32]) -> int:
-        """Take fewer windows at a time from now on, and note it the first time."""
+        """Halve the batch size from now on, and note it the first time."""
         if len(images) == 1:
             raise BundleError(
                 f"a window of {images.shape[-1]} px does not fit into the memory of "
@@ -140,13 +141,13 @@ class TorchSegmenter:
             )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if self._fits is None:
+        if self._max_batch is None:
             self.notes.append(
-                f"{len(images)} windows at a time do not fit into the memory of {self.device}: "
-                f"going on with fewer; a smaller --batch-size saves the trying"
+                f"{len(images)} windows per call do not fit into the memory of {self.device}: "
+                f"continuing with fewer; a smaller --batch-size saves the attempts"
             )
-        self._fits = len(images) // 2
-        return self._fits
+        self._max_batch = len(images) // 2
+        return self._max_batch
 
     @torch.inference_mode()
     def _score(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -156,7 +157,7 @@ class TorchSegmenter:
         return self._forward(batch.to(self.device)).cpu().contiguous().numpy()
 
     def _score_on_cuda(self, batch: Tensor) -> NDArray[np.float32]:
-        """On a stream of the calling thread's own, so that copies and computation overlap."""
+        """Score on the thread's own stream, so that copies and computation overlap."""
         if not hasattr(self._thread, "stream"):
             self._thread.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         with torch.cuda.device(self.device), torch.cuda.stream(self._thread.stream):

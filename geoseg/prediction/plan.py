@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import psutil
 
 from geoseg.errors import BundleError, EmptyError, InputError
-from geoseg.model.bundle import LARGEST, MULTIPLE, ModelBundle
+from geoseg.model.bundle import MAX_AUTO_SIZE_PX, SIZE_MULTIPLE_PX, ModelBundle
 from geoseg.options import (
     CALL,
     aoi_option,
@@ -27,7 +27,7 @@ from geoseg.raster.writer import BLOCK_PX
 Bounds = tuple[float, float, float, float]
 """``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
 
-WINDOW_SIZES_PX = (512, 640, 768, 896, LARGEST)
+WINDOW_SIZES_PX = (512, 640, 768, 896, MAX_AUTO_SIZE_PX)
 """Sides of windows to choose from, in pixels; see docs/overlap.md."""
 
 LARGE_WINDOW_PX = 768
@@ -133,7 +133,7 @@ class PredictOptions:
         if self.patch_size:
             bundle.check_size(self.patch_size)
             return self.patch_size
-        enough, largest = self._enough(max(height, width)), self._enough(LARGEST)
+        enough, largest = self._enough(max(height, width)), self._enough(MAX_AUTO_SIZE_PX)
         wanted = (*WINDOW_SIZES_PX, largest, enough)
         sizes = {max(min(size, enough, largest), bundle.patch_size) for size in wanted}
         sizes = set(bundle.sizes or sizes)
@@ -148,7 +148,7 @@ class PredictOptions:
 
     def _enough(self, length: int) -> int:
         """The smallest side of a window that holds so many pixels and hangs over."""
-        sizes = range(MULTIPLE, 2 * length + 2 * MULTIPLE, MULTIPLE)
+        sizes = range(SIZE_MULTIPLE_PX, 2 * length + 2 * SIZE_MULTIPLE_PX, SIZE_MULTIPLE_PX)
         return next(size for size in sizes if length + 2 * self.overhang(size) <= size)
 
     def _hangs_over(self, size: int, *lengths: int) -> bool:

@@ -55,7 +55,7 @@ def test_a_full_device_halves_the_batch(bundle):
     segmenter(images(32, count=4))
     assert sizes[4:] == [2, 2]
     [note] = segmenter.notes
-    assert note.startswith("5 windows at a time do not fit into the memory of cpu")
+    assert note.startswith("5 windows per call do not fit into the memory of cpu")
 
 
 def test_a_window_that_does_not_fit_alone_is_refused(bundle):

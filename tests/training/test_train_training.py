@@ -12,9 +12,8 @@ from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.torch_runtime import DTYPES
 from geoseg.prediction.stitched import stitched_confusion
-from geoseg.training import tuning as batch_size
-from geoseg.training import tuning as lr_finder
-from geoseg.training.callbacks import MAKERS
+from geoseg.training import tuning
+from geoseg.training.callbacks import LOGGER_FACTORIES
 from geoseg.training.losses import make_loss
 from geoseg.training.options import TrainOptions
 from geoseg.training.task import SegmentationTask
@@ -61,7 +60,7 @@ def test_patches_whose_model_could_not_be_loaded_are_refused_before_training(
 
 
 def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(lr_finder, "LR_TEST_STEPS", 40)
+    monkeypatch.setattr(tuning, "LR_TEST_STEPS", 40)
     options = replace(quick, epochs=1, lr=None, batch_size=None, accumulate=50)
 
     train(patches, tmp_path / "run", options=options, quiet=True)
@@ -71,7 +70,7 @@ def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick,
     assert found["batch_size"] == 10
     assert found["lr_seconds"] > 0
     assert (tmp_path / "run" / "lr_finder.png").stat().st_size > 0
-    monkeypatch.setattr(lr_finder, "LR_TEST_STEPS", 0)  # to look again would fail
+    monkeypatch.setattr(tuning, "LR_TEST_STEPS", 0)  # to look again would fail
     train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True, quiet=True)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["found"] == found
 
@@ -88,7 +87,7 @@ def test_a_cpu_with_little_memory_gets_small_batches(task, monkeypatch):
     class Memory:
         available = 0  # a small network's steps may fit into what the process has already
 
-    monkeypatch.setattr(batch_size.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(tuning.psutil, "virtual_memory", Memory)
 
     assert find_batch_size(task, bands=3, size=32, device=CPU, patches=99) == 1
 
@@ -127,7 +126,7 @@ def test_a_logger_that_cannot_begin_is_refused_in_one_line(patches, tmp_path, qu
     def no_server(run):
         raise RuntimeError("no server answers\nat length")
 
-    monkeypatch.setitem(MAKERS, "csv", no_server)
+    monkeypatch.setitem(LOGGER_FACTORIES, "csv", no_server)
 
     with pytest.raises(TrainingError, match=r"^--logger csv: no server answers$"):
         train(patches, tmp_path / "run", options=replace(quick, loggers=("csv",)), quiet=True)
@@ -184,7 +183,7 @@ def test_a_gpu_gets_half_of_what_fits_and_an_epoch_enough_steps(
         if count > fits:
             raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(batch_size, "_step", step)
+    monkeypatch.setattr(tuning, "_step", step)
     monkeypatch.setattr(task, "to", lambda _: task)
     device = torch.device("cuda")
 
