@@ -114,7 +114,7 @@ class Legend:
         _refuse_duplicates("attribute", (v for c in self.classes for v in c.attributes))
         if self.background is not None and self.background not in self.names:
             raise LegendError(
-                f"background = {self.background!r} is no class of the legend: {self.names}"
+                f"background = {self.background!r} is not a class of the legend: {self.names}"
             )
 
     def __len__(self) -> int:
@@ -349,7 +349,7 @@ def as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
     found = image.astype(np.uint8)
     if image.dtype != np.uint8 and (found != image).any():
         raise LegendError(
-            f"colours are of 8 bits, and the picture holds {image.dtype} from {image.min()} to "
+            f"colours have 8 bits, but the image holds {image.dtype} from {image.min()} to "
             f"{image.max()}; convert it (gdal_translate -ot Byte -scale)"
         )
     return found
@@ -367,7 +367,7 @@ def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
     if not isinstance(name := table.get("name"), str) or not name.strip():
         raise LegendError(f"{where}: name is missing")
     if len(name.splitlines()) > 1:
-        raise LegendError(f"{where}: name {name!r} is of more than one line")
+        raise LegendError(f"{where}: name {name!r} has more than one line")
     other = table.get("alternative")
     if other is not None and (not isinstance(other, int) or isinstance(other, bool)):
         raise LegendError(f"{where}: alternative is a whole number, got {other!r}")

@@ -174,11 +174,11 @@ def _check(tags: Mapping[str, Any]) -> None:
     kinds = {"kind": str, "legend": dict, "provenance": dict, "class_pixels": dict}
     for name, kind in kinds.items():
         if not isinstance(tags.get(name, kind()), kind):
-            raise TypeError(f"{name} is no {kind.__name__}")
+            raise TypeError(f"{name} is not a {kind.__name__}")
     if "legend" in tags:
         legend_from_dict(tags["legend"])
     if not all(isinstance(each, int | float) for each in tags.get("class_pixels", {}).values()):
-        raise TypeError("class_pixels are no numbers")
+        raise TypeError("class_pixels are not numbers")
 
 
 MAX_DERIVED_CLASSES = 100
@@ -399,7 +399,7 @@ def _refuse_many(path: Path, count: int, lossy: str | None = None) -> None:
     if count > MAX_DERIVED_CLASSES:
         why = f"; the file is {lossy}, which changes them: use lossless labels" if lossy else ""
         raise LegendError(
-            f"{path}: more than {MAX_DERIVED_CLASSES} different values are no classes{why}"
+            f"{path}: more than {MAX_DERIVED_CLASSES} different values cannot be classes{why}"
         )
 
 

@@ -156,7 +156,7 @@ def merge_legends(
     groups = _groups(rows, ours, theirs)
     kept = [group for group in groups if group.ours and group.theirs]
     if not kept:
-        raise LegendError("no class of the map has one of the reference")
+        raise LegendError("no class of the map corresponds to one of the reference")
     left = [group for group in groups if not (group.ours and group.theirs)]
     merged_into = {each.name: index for index, group in enumerate(kept) for each in group.ours}
     background = (reference or own).background
@@ -276,7 +276,7 @@ def _find(token: str, legend: Legend, side: str) -> LegendClass:
         if token in known:
             return _in_files(each) if side == "map" else each
     raise LegendError(
-        f"{token!r} is no class of the {side}; its classes are {short_list(legend.names)}"
+        f"{token!r} is not a class of the {side}; its classes are {short_list(legend.names)}"
     )
 
 

@@ -370,7 +370,7 @@ class PixelClasses:
         """How to mend unknown codes, judged by what they look like."""
         if self.coding == "colors":
             if all(code[1:3] == code[3:5] == code[5:7] for code in codes):
-                return f"The picture is grey: read its values with --coding values. {ADD_TO_LEGEND}"
+                return f"The image is grey: read its values with --coding values. {ADD_TO_LEGEND}"
             steps = _farness([_channels(c) for c in codes], list(self.legend.known_colors))
             looks_damaged = (
                 len(codes) > len(self.legend) and np.median(steps) < SIMILAR_COLOR_DISTANCE

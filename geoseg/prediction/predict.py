@@ -74,7 +74,7 @@ COLUMN_BANDS_FILE = "band_width.json"
 
 UNREADABLE = "unreadable.jsonl"
 
-KEPT_OF_THE_MAP = "what is finished of the map is kept: without --windows, go on with --resume"
+KEPT_OF_THE_MAP = "finished parts of the map are kept; without --windows, continue with --resume"
 """Told of a failure where the windows were to be kept too."""
 
 

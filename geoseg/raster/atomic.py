@@ -59,18 +59,18 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
         check_name(path)
         if LINE_BREAK.search(str(path.absolute())):
             raise OutputError(
-                f"{path}: the path holds a tab or line break, under which GeoPackages cannot lie; "
+                f"{path}: the path holds a tab or line break, which GeoPackages do not support; "
                 f"name another"
             )
         with _possible(path):
             if (file := _file_above(path)) is not None:
-                raise OutputError(f"{path}: cannot be written: {file} is a file, and no folder")
+                raise OutputError(f"{path}: cannot be written: {file} is a file, not a folder")
             place = _standing(path)
             if place is not None and place.is_dir():
                 _refuse_folder(path, place, kind, overwrite=overwrite)
             elif place is not None and kind is not None:
                 raise OutputExistsError(
-                    f"{path}: is a file, and a folder is to be written; name another"
+                    f"{path}: is a file, but the output is a folder; name another"
                 )
             elif place is not None and not overwrite and not _is_ours(path, paths):
                 raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
@@ -89,20 +89,20 @@ def _possible(path: Path) -> Iterator[None]:
 def _refuse_folder(path: Path, place: Path, kind: FolderKind | None, *, overwrite: bool) -> None:
     """Refuse a folder, unless it may be replaced and nothing else would be lost."""
     if kind is None:
-        raise OutputExistsError(f"{path}: is a folder, and a file is to be written; name a file")
+        raise OutputExistsError(f"{path}: is a folder, but the output is a file; name a file")
     if Path.cwd().is_relative_to(place.resolve()):
-        raise OutputExistsError(f"{path}: is the folder that you work in; name one in it")
+        raise OutputExistsError(f"{path}: is the working folder; name a folder in it")
     if not any(place.iterdir()):
         return
     if not kind.is_kind_of(place):
         raise OutputExistsError(
-            f"{path} is a folder that geoseg did not write as such ({kind.name}: {kind.record} is "
-            f"missing or says otherwise), and is not replaced; remove it yourself or name another"
+            f"{path}: is a folder that geoseg did not write ({kind.name}: {kind.record} is missing "
+            f"or names another kind), and is not replaced; remove it yourself or name another"
         )
     if foreign := kind.foreign(place):
         raise OutputExistsError(
-            f"{path} holds what geoseg did not write there, and is not replaced: "
-            f"{list_entries(foreign)}; move that elsewhere, or name another folder"
+            f"{path}: holds files that geoseg did not write, and is not replaced: "
+            f"{list_entries(foreign)}; move them elsewhere, or name another folder"
         )
     if not overwrite:
         raise OutputExistsError(f"{path} exists; use --overwrite to replace it")
@@ -179,7 +179,7 @@ def scratch(path: Path) -> Iterator[Path]:
                 folder.mkdir(parents=True)
             except FileExistsError:  # without locks nobody knows whether the other process lives
                 raise OutputExistsError(
-                    f"{path}: another process is writing it; if there is none any more, remove "
+                    f"{path}: another process is writing it; if none is running any more, remove "
                     f"{folder}"
                 ) from None
         try:
@@ -355,7 +355,7 @@ def _clear_earlier(path: Path) -> None:
 UNFINISHED_SUFFIX = ".unfinished"
 """Suffix of a resume folder."""
 
-RESUME_HINT = "what is finished is kept: go on with --resume"
+RESUME_HINT = "finished parts are kept; continue with --resume"
 """Note on a failure that can be resumed."""
 
 
@@ -414,8 +414,8 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
     if not overwrite:
         if any(each != folder and _has_chunks(each) for each in begun):
             raise OutputExistsError(
-                f"{path}: begun with another model, options or source, and not finished; start "
-                f"anew with --overwrite"
+                f"{path}: is unfinished and was started with another model, options or source; "
+                f"start over with --overwrite"
             )
         if not resume:
             refuse_unfinished(path)
@@ -432,7 +432,7 @@ def refuse_unfinished(path: Path) -> None:
     """
     if any(map(_has_chunks, resume_dirs(path))):
         raise OutputExistsError(
-            f"{path}: begun and not finished; go on with --resume, or start anew with --overwrite"
+            f"{path}: is unfinished; continue with --resume, or start over with --overwrite"
         )
 
 

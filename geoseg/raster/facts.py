@@ -319,7 +319,7 @@ def _false_alpha(band: int, image: NDArray[Any]) -> list[str]:
         return []
     every = ",".join(map(str, range(1, len(image) + 1)))
     said = (
-        f"band {band} is tagged alpha and holds values as a picture does (near infrared?): where "
+        f"band {band} is tagged alpha and holds an image (near infrared?): where "
         f"it is 0 ({hidden:.1%} of a sample) ground is without data; --bands {every} --nodata none "
         f"reads it as a band"
     )

@@ -56,8 +56,8 @@ class Grid:
         if not isfinite(sum(self.transform)) or not 0 < abs(self.transform.determinant) < inf:
             numbers = ", ".join(f"{number:g}" for number in self.transform[:6])
             raise ValueError(
-                f"its geotransform ({numbers}) gives pixels no place; `gdal_edit.py -a_ullr` "
-                f"gives another"
+                f"its geotransform ({numbers}) cannot be inverted; set another with "
+                f"`gdal_edit.py -a_ullr`"
             )
 
     @property
@@ -275,7 +275,7 @@ def missing_transform(one: CRS | None, other: CRS | None) -> str | None:
         Transformer.from_crs(first, second)
     except ProjError:
         names = f"{_name(first)}, to {_name(second)}"
-        return f"nothing leads from its CRS, {names}; are both the right ones?"
+        return f"there is no transformation from its CRS, {names}; are both right?"
     return None
 
 

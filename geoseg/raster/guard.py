@@ -98,8 +98,8 @@ def refuse_conflicts(outputs: Sequence[Output], inputs: Iterable[Path]) -> None:
         read.refuse(each, own)
         if (other := _first(written, own)) is not None:
             raise OutputConflictError(
-                f"{each.path}: two outputs would have this place (the other is {other}); name "
-                f"another for one of them"
+                f"{each.path}: two outputs have the same path (the other is {other}); name another "
+                f"for one of them"
             )
         written |= dict.fromkeys(own, each.path)
         if each.kind is not None:
@@ -108,7 +108,7 @@ def refuse_conflicts(outputs: Sequence[Output], inputs: Iterable[Path]) -> None:
         if (folder := _first(replaced, _around(each.path))) is not None:
             raise OutputConflictError(
                 f"{each.path}: lies in another output, {folder}, which is replaced as a whole; "
-                f"name a place outside of it"
+                f"name a path outside of it"
             )
 
 
@@ -160,7 +160,7 @@ class _Inputs:
             )
         if (folder := _first(self._folders, _around(path))) is not None:
             raise OutputConflictError(
-                f"{path}: lies in an input, {folder}; name a place outside of it"
+                f"{path}: lies in an input, {folder}; name a path outside of it"
             )
         if (owner := self._beside(path)) is not None:
             raise OutputConflictError(f"{path}: belongs to an input, {owner}; name another output")

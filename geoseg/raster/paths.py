@@ -98,7 +98,7 @@ def absolute_name(name: str, folder: Path) -> Path:
         TypeError: If it is not a path.
     """
     if not isinstance(name, str) or "\0" in name:
-        raise TypeError(f"{name!r:.60} is no path")
+        raise TypeError(f"{name!r:.60} is not a path")
     if is_gdal_name(Path(name)) and not (folder / name).exists():
         return Path(name)
     return Path(os.path.normpath(folder / name))
@@ -183,8 +183,8 @@ def check_component(name: object, where: Path) -> str:
         if path.name == name and "/" not in name:
             return name
     raise InputError(
-        f"{where}: is damaged or was changed: {name!r} is named there, and that is no name of a "
-        f"file or folder beside it"
+        f"{where}: is damaged or was changed: it names {name!r}, which is not a file or folder "
+        f"beside it"
     )
 
 
@@ -196,7 +196,7 @@ def refuse_links_out(path: Path) -> None:
     """
     if path.resolve().parent != path.parent.resolve():
         raise InputError(
-            f"{path}: is a link to a file outside of its folder, which is not shown; remove it"
+            f"{path}: links to a file outside of its folder, which is not served; remove the link"
         )
 
 
@@ -267,7 +267,7 @@ def match_by_name(
 def _best_match(raster: Path, references: Sequence[Path], kind: str) -> Path:
     fitting = [each for each in references if _fits(each.stem, raster.stem)]
     if not fitting:
-        raise InputError(f"{raster}: no {kind} bears its name")
+        raise InputError(f"{raster}: no {kind} has its name")
     exact = [each for each in fitting if each.stem == raster.stem] or fitting
     kinship = [_common_folders(each, raster) for each in exact]
     best = [each for each, common in zip(exact, kinship, strict=True) if common == max(kinship)]
@@ -325,7 +325,7 @@ def refuse_special_file(path: Path) -> None:
     with suppress(OSError, ValueError):
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise InputError(f"{path}: is a pipe, socket or device, and no file")
+            raise InputError(f"{path}: is a pipe, socket or device, not a file")
 
 
 def service_of(path: Path) -> str | None:
@@ -353,7 +353,7 @@ def refuse_foreign_pixels(dataset: Any, path: Path, *, depth: int = 0) -> None:
     if dataset.driver in SELF_CONTAINED:
         return
     if depth > MAX_VRT_DEPTH:
-        raise RasterError(f"{path}: more than {MAX_VRT_DEPTH} virtual rasters within each other")
+        raise RasterError(f"{path}: more than {MAX_VRT_DEPTH} virtual rasters are nested")
     is_text = dataset.name.lstrip().startswith(INLINE_VRT_PREFIXES)
     own = path if is_text or not dataset.files else Path(dataset.files[0])
     others = dataset.files if is_text else dataset.files[1:]
@@ -376,8 +376,8 @@ def _refuse_outside(own: Path, others: list[str], path: Path) -> None:
         place = os.path.realpath(name)
         if os.path.commonpath([folder, place]) != folder:
             raise RasterError(
-                f"{path}: its pixels are the bytes of {name}, which lies outside of its folder; "
-                f"if that is meant, put both into one folder"
+                f"{path}: its pixels are the bytes of {name}, outside of its folder; if this is "
+                f"intended, put both into one folder"
             )
 
 

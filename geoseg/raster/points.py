@@ -158,7 +158,7 @@ def read_sample(path: Path, grid: Grid, *, layer: str | None = None) -> Points |
     kinds = set(frame.geom_type)
     if not kinds or not (kinds == {"Point"} or kinds <= {"Polygon", "MultiPolygon"}):
         found = sorted(kinds) or "nothing"
-        raise VectorError(f"{path}: points or polygons are needed, and it holds {found}")
+        raise VectorError(f"{path}: needs points or polygons, but holds {found}")
     places = on_grid(frame.geometry, grid, path)
     table = frame.drop(columns=frame.geometry.name)
     known = table.astype(object).where(table.notna(), None)

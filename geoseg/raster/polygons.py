@@ -109,8 +109,8 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
     except (ProjError, CPLE_BaseError, RasterioError, ValueError, GEOSException) as error:
         where = f"{path}: " if path else ""
         raise VectorError(
-            f"{where}nothing leads from the CRS of the polygons ({polygons.crs.name:.80}) to that "
-            f"of the raster; are both the right ones?"
+            f"{where}there is no transformation from the CRS of the polygons "
+            f"({polygons.crs.name:.80}) to that of the raster; are both right?"
         ) from error
     return moved
 

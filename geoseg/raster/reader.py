@@ -106,7 +106,7 @@ class RasterFile:
             self.grid = grid_of(dataset)
             if missing := missing_place(dataset):
                 warnings.warn(
-                    f"{path}: {missing}; until then it is a picture without a place",
+                    f"{path}: {missing}; until then it is read without georeference",
                     GeosegWarning,
                     stacklevel=2,
                 )
@@ -124,8 +124,8 @@ class RasterFile:
             self.nodata = nodata[0] if len(set(nodata)) == 1 else None
             if not is_possible_nodata(self.nodata, self.dtype):
                 warnings.warn(
-                    f"{path}: no pixel can be {self.nodata:g}, for its values are {self.dtype}: "
-                    f"this nodata value hides nothing",
+                    f"{path}: nodata {self.nodata:g} is impossible for {self.dtype} pixels and is "
+                    f"ignored",
                     GeosegWarning,
                     stacklevel=2,
                 )
@@ -298,7 +298,7 @@ def open_stacked(path: Path, grid: Grid, ortho: Path) -> RasterFile:
         )
     if not _meet(own.grid, grid, path):
         raise RasterError(
-            f"{path}: does not overlap {ortho}, on which it is to be stacked; are the CRS right?"
+            f"{path}: does not overlap {ortho}, on which it is stacked; are the CRS right?"
         )
     return RasterFile(path, ReadOptions(on=grid, resampling="bilinear"))
 

@@ -30,7 +30,7 @@ def read_record(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: is damaged: it holds no table")
+        raise InputError(f"{path}: is damaged: it holds no JSON object")
     return content
 
 

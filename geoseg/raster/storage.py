@@ -76,7 +76,7 @@ def opened(path: Path) -> Any:
             dataset = rasterio.open(gdal_name(path))
     except RasterError as error:
         if path.is_dir():
-            raise RasterError(f"{path}: is a folder and no raster; name a file in it") from error
+            raise RasterError(f"{path}: is a folder, not a raster; name a file in it") from error
         if path.suffix.lower() in VECTOR_SUFFIXES:
             raise RasterError(
                 f"{path}: cannot be read as a raster: {path.suffix} files hold polygons"
@@ -95,7 +95,7 @@ def opened(path: Path) -> Any:
         raise
     if dataset.count == 0:
         raise RasterError(
-            f"{path}: holds several rasters and none of its own; name one of them: "
+            f"{path}: holds several subdatasets; name one of them: "
             f"{', '.join(map(repr, dataset.subdatasets[:3]))}"
         )
     return dataset
@@ -194,7 +194,7 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
 def _reason(path: Path, window: Window | None, said: str) -> str:
     """The failure, on one line."""
     where = "" if window is None else f" in {window}"
-    reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL says no more"
+    reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL gives no reason"
     return f"{path}: cannot be read{where}: {reason[:MAX_REASON_LENGTH]}"
 
 
@@ -215,14 +215,15 @@ def missing_place(dataset: Any) -> str | None:
         return None
     points, _ = dataset.gcps
     if points:
-        return f"is placed by {len(points)} ground control points only, which `gdalwarp` applies"
+        count = len(points)
+        return f"is georeferenced by {count} ground control points only; apply them with `gdalwarp`"
     if dataset.rpcs:
         return (
-            "is placed by a camera model only (RPC), which `gdalwarp -rpc` applies, with a terrain "
-            "model for -to RPC_DEM"
+            "is georeferenced by a camera model only (RPC); apply it with `gdalwarp -rpc` and a "
+            "terrain model (-to RPC_DEM)"
         )
     if dataset.crs:
-        return "has a CRS and no geotransform, which `gdal_edit.py -a_ullr` gives it"
+        return "has a CRS but no geotransform; set it with `gdal_edit.py -a_ullr`"
     return None
 
 
@@ -254,7 +255,7 @@ def chosen_bands(dataset: Any, wanted: Bands | None, path: Path) -> Bands:
     """
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise RasterError(
-            f"{path}: holds complex numbers, which are no picture; write their amplitude first, "
+            f"{path}: holds complex numbers; write their amplitude first, "
             f"for example with `gdal_calc.py --calc 'abs(A)'`"
         )
     if wanted is None:

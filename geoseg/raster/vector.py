@@ -143,7 +143,7 @@ def read_polygons(
     if len(others):
         found = sorted({shapes[each].geom_type for each in others})
         raise VectorError(
-            f"{path}: polygons are needed, and {len(others)} rows are {found}, the first of them "
+            f"{path}: needs polygons, but {len(others)} rows are {found}, the first of them "
             f"feature {others[0] + 1}"
         )
     frame = frame.set_geometry(gpd.GeoSeries(_repaired(shapes, path), frame.index, frame.crs))
@@ -248,11 +248,11 @@ def _reason(error: Exception, path: Path) -> str:
         named = "; name its encoding in a .cpg file beside it" if path.suffix == ".shp" else ""
         return f"its text is not UTF-8{named}"
     if path.suffix.lower() in PARQUET:
-        return "GeoParquet is not among the formats that are; write it as a GeoPackage"
+        return "GeoParquet is not supported; write it as a GeoPackage"
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if isinstance(error, pyogrio.errors.DataSourceError) and (path.is_dir() or is_raster):
         other = f"{path.suffix} files hold no polygons"
-        return "it is a folder, and no file of polygons" if path.is_dir() else other
+        return "it is a folder, not a file of polygons" if path.is_dir() else other
     said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
     said = said[:MAX_REASON_LENGTH]
     if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
@@ -260,7 +260,7 @@ def _reason(error: Exception, path: Path) -> str:
     index = f"{path.stem}.shx"
     if path.suffix.lower() == ".shp" and path.exists() and index.lower() in said.lower():
         return f"{index}, which belongs to it, is missing or damaged"
-    return said or f"{type(error).__name__}, and no more is said"
+    return said or f"{type(error).__name__} without a reason"
 
 
 @contextmanager
@@ -327,10 +327,10 @@ def _read_apart(path: Path, layer: str) -> Any:
     try:
         shapes = shapely.from_wkb(np.array(known, object))
     except shapely.errors.GEOSException as error:
-        closed = "a ring is not closed, or its coordinates are no numbers"
+        closed = "a ring is not closed, or its coordinates are not numbers"
         reason = closed if "closed" in str(error) else str(error).strip()
         raise VectorError(
-            f"{path}: {_broken(known)}: {reason}; mend or remove it in a GIS"
+            f"{path}: {_broken(known)}: {reason}; repair or remove it in a GIS"
         ) from error
     table = pyogrio.read_dataframe(path, layer=layer, read_geometry=False, where=ALL_ROWS)
     table = table.reindex(range(len(shapes)))  # without columns it has no rows
@@ -375,8 +375,8 @@ def _refuse_infinite(shapes: NDArray[Any], path: Path) -> None:
         points, owners = shapely.get_coordinates(few, return_index=True)
         if len(lost := owners[~(np.abs(points) < MAX_COORDINATE).all(axis=1)]):
             raise VectorError(
-                f"{path}: feature {start + lost[0] + 1} has coordinates that are no finite "
-                f"numbers, or are beyond all measure; remove it, or draw it again"
+                f"{path}: feature {start + lost[0] + 1} has coordinates that are not "
+                f"finite, or far too large; remove it, or draw it again"
             )
 
 
@@ -386,7 +386,7 @@ def _have_shape(frame: Any, path: Path) -> Any:
     if bare.any():
         first = int(np.flatnonzero(bare)[0]) + 1
         warnings.warn(
-            f"{path}: {bare.sum()} rows have no geometry and are passed over, the first of them "
+            f"{path}: {bare.sum()} rows have no geometry and are skipped, the first of them "
             f"feature {first}",
             GeosegWarning,
             stacklevel=3,
@@ -415,7 +415,7 @@ def _repaired(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
         parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shapes[each])))
         shapes[each] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
     warnings.warn(
-        f"{path}: rings of {len(crossing)} polygons crossed or collapsed and were mended, the "
+        f"{path}: rings of {len(crossing)} polygons crossed or collapsed and were repaired, the "
         f"first of them feature {crossing[0] + 1}",
         GeosegWarning,
         stacklevel=3,

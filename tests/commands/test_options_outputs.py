@@ -86,8 +86,8 @@ READS = {
 
 SAYS_WHY = (
     *("is an input", "holds an input", "lies in an input", "belongs to an input", "end the name"),
-    *("ends in", "is a folder, and", "is a file, and", "did not write", "name a folder"),
-    *("must end in", "written as", "the folder that you work in"),
+    *("ends in", "is a folder, ", "is a file, ", "did not write", "name a folder"),
+    *("must end in", "written as", "is the working folder"),
 )
 
 

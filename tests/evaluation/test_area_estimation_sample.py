@@ -240,5 +240,5 @@ def test_lines_are_no_sample(write_polygons, write_raster, legend):
     path = write_raster("map.tif", np.array(MAP, np.uint8), nodata=255)
     sample = write_polygons("s.gpkg", [plot(0, 0, 1, 1).boundary], reference=["tree"])
 
-    with pytest.raises(VectorError, match=r"points or polygons are needed, .*\['LineString'\]"):
+    with pytest.raises(VectorError, match=r"needs points or polygons, .*\['LineString'\]"):
         evaluate_sample(path, sample, legend)

@@ -180,7 +180,7 @@ def test_white_and_black_are_255_and_0_where_255_may_be_a_class():
 def test_colours_beyond_a_byte_are_refused(value):
     image = np.full((3, 1, 2), value, np.array(value).dtype)
 
-    with pytest.raises(LegendError, match="colours are of 8 bits"):
+    with pytest.raises(LegendError, match="colours have 8 bits"):
         legend_with_colors().encode_colors(image)
 
 
@@ -291,7 +291,7 @@ def test_more_classes_than_colours_of_our_own_are_told_apart():
             {"class": [{"name": "a", "color": "#ffffff"}, {"name": "b", "color": "#FFFFFF"}]},
             "colour #ffffff belongs to two",
         ),
-        ({"class": [{"name": "a"}], "background": "b"}, "background = 'b' is no class"),
+        ({"class": [{"name": "a"}], "background": "b"}, "background = 'b' is not a class"),
         ({"class": [{"name": str(n), "value": n} for n in range(255)]}, "254"),
     ],
 )

@@ -264,5 +264,5 @@ def test_polygons_need_a_column_to_derive_from(write_polygons):
 def test_a_photograph_is_no_reference(write_raster, bands):
     image = np.random.default_rng(0).integers(0, 255, (bands, 30, 30), np.uint8)
 
-    with pytest.raises(LegendError, match="different values are no classes"):
+    with pytest.raises(LegendError, match="different values cannot be classes"):
         derive_legend(write_raster("a.tif", image))

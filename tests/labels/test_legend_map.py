@@ -168,9 +168,9 @@ def test_colours_of_the_map_are_apart_from_those_of_the_reference():
     [
         ([("roof", "x")], r"of the map that the legend map does not name: \['road'\]"),
         ([("roof", "x"), ("road", "x")], r"of the reference .*: \['y'\]"),
-        ([("house", "x")], r"'house' is no class of the map; its classes are roof, road"),
-        ([("roof", "z")], r"'z' is no class of the reference; its classes are x, y"),
-        ([("roof", ""), ("road", ""), ("", "x"), ("", "y")], "no class of the map has one"),
+        ([("house", "x")], r"'house' is not a class of the map; its classes are roof, road"),
+        ([("roof", "z")], r"'z' is not a class of the reference; its classes are x, y"),
+        ([("roof", ""), ("road", ""), ("", "x"), ("", "y")], "no class of the map corresponds"),
         ([("roof", "x"), ("road", "y"), ("", "y")], "'y' is left out in one row and kept in"),
         ([("roof", "x"), ("road", ""), ("road", "y")], "'road' is left out in one row and kept"),
     ],

@@ -78,7 +78,7 @@ def counting(calls):
 
 def test_what_is_finished_is_not_predicted_again(predict, tall, failing, tmp_path):
     whole = predict(tall, like_a_network, more={"class_map": tmp_path / "whole.tif"}).path
-    with pytest.raises(BundleError, match="tired; what is finished is kept: go on with --resume"):
+    with pytest.raises(BundleError, match="tired; finished parts are kept; continue with --resume"):
         predict(tall, failing(after=600))
     assert not (tmp_path / "out/map.tif").exists()
 
@@ -98,9 +98,9 @@ def test_an_unfinished_map_is_neither_lost_nor_gone_on_with_unasked(predict, tal
     with pytest.raises(BundleError):
         predict(tall, failing(after=600))
 
-    with pytest.raises(OutputExistsError, match="--resume, or start anew with --overwrite"):
+    with pytest.raises(OutputExistsError, match="--resume, or start over with --overwrite"):
         predict(tall, like_a_network)
-    with pytest.raises(OutputExistsError, match="begun with another model, options or source"):
+    with pytest.raises(OutputExistsError, match="started with another model, options or source"):
         predict(tall, like_a_network, stride=7, resume=True)
     calls = []
     predict(tall, counting(calls), more={"overwrite": True})
@@ -137,7 +137,7 @@ def test_sidecars_that_are_gone_are_written_again(predict, tall, tmp_path):
 
 def test_where_windows_are_kept_too_the_way_on_is_without_them(predict, tall, failing, tmp_path):
     size = {"patch_size": 64, "stride": 56}
-    with pytest.raises(BundleError, match="of the map is kept: without --windows, go on with"):
+    with pytest.raises(BundleError, match="of the map are kept; without --windows, continue with"):
         predict(tall, failing(after=15), windows=tmp_path / "windows", **size)
 
     assert not (tmp_path / "windows").exists()
@@ -151,7 +151,7 @@ def test_a_changed_source_is_not_gone_on_with(predict, tall, failing, write_rast
         predict(tall, failing(after=600))
     write_raster("ortho.tif", random_image(1300, 24, seed=1))
 
-    with pytest.raises(OutputExistsError, match="begun with another"):
+    with pytest.raises(OutputExistsError, match="started with another"):
         predict(tall, like_a_network, resume=True)
 
 

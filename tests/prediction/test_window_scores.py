@@ -171,9 +171,9 @@ def test_the_same_scores_give_the_same_bytes(kept):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"kind": 7}, "kind is no str"),
+        ({"kind": 7}, "kind is not a str"),
         ({"legend": {"class": [{"value": "x", "name": "a"}]}}, "value is a whole number"),
-        ({"provenance": []}, "provenance is no dict"),
+        ({"provenance": []}, "provenance is not a dict"),
     ],
 )
 def test_a_tag_of_ours_with_other_types_is_damaged(kept, change, reason):
@@ -195,7 +195,7 @@ def test_a_tag_of_ours_with_other_types_is_damaged(kept, change, reason):
         ({"lattice": [9, 11, 4, 3, "hann", "1"]}, "lattice"),
         ({"lattice": [9, 11, 4, 3, "hann", -1]}, "lattice"),
         ({"lattice": [9, 11, 4, 3, "hann", 4]}, "lattice"),
-        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "gives pixels no place"),
+        ({"transform": [1, 0, float("nan"), 0, -1, 0]}, "cannot be inverted"),
         ({"window": [0, "x"]}, "window is"),
         ({"window": None}, "NoneType"),
         ({"crs": "nowhere"}, "WKT"),

@@ -112,30 +112,30 @@ def test_an_existing_folder_of_the_same_kind_is_replaced_whole(old_folder):
 def test_a_folder_of_another_kind_is_never_replaced(tmp_path, overwrite, name):
     (tmp_path / name).write_text('{"of": "another program"}')
 
-    with pytest.raises(OutputExistsError, match="geoseg did not write as such"):
+    with pytest.raises(OutputExistsError, match="a folder that geoseg did not write"):
         refuse_existing(tmp_path, overwrite=overwrite, kind=EVALUATION)
 
 
 def test_a_folder_of_geoseg_with_the_work_of_others_in_it_is_not_replaced(old_folder):
     (old_folder / "thesis.doc").write_text("years")
 
-    with pytest.raises(OutputExistsError, match=r"did not write there.*: thesis\.doc; move"):
+    with pytest.raises(OutputExistsError, match=r"did not write, .*: thesis\.doc; move"):
         refuse_existing(old_folder, overwrite=True, kind=EVALUATION)
 
 
 def test_a_folder_takes_no_place_of_a_file_and_no_file_that_of_a_folder(old_folder, tmp_path):
     (tmp_path / "a.txt").write_text("old")
 
-    with pytest.raises(OutputExistsError, match="is a folder, and a file is to be written"):
+    with pytest.raises(OutputExistsError, match="is a folder, but the output is a file"):
         refuse_existing(old_folder, overwrite=True)
-    with pytest.raises(OutputExistsError, match="is a file, and a folder is to be written"):
+    with pytest.raises(OutputExistsError, match="is a file, but the output is a folder"):
         refuse_existing(tmp_path / "a.txt", overwrite=True, kind=EVALUATION)
 
 
 def test_the_folder_that_one_works_in_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(OutputExistsError, match="the folder that you work in"):
+    with pytest.raises(OutputExistsError, match="is the working folder"):
         refuse_existing(Path(), overwrite=True, kind=PATCH_SET)
 
 
@@ -240,7 +240,7 @@ def test_a_file_that_would_have_to_be_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
     for path in (tmp_path / "file/out.tif", tmp_path / "file/deeper/out.tif"):
-        with pytest.raises(OutputError, match=r"file is a file, and no folder"):
+        with pytest.raises(OutputError, match=r"file is a file, not a folder"):
             refuse_existing(path, overwrite=True)
 
 

@@ -42,7 +42,7 @@ def test_what_is_finished_stays_until_all_is(begin, tmp_path):
     said = begin()
     [folder] = resume_dirs(tmp_path / "map.tif")
 
-    assert said == "no more; what is finished is kept: go on with --resume"
+    assert said == "no more; finished parts are kept; continue with --resume"
     assert finish(tmp_path / "map.tif") == ["piece_0.json"]
     assert not folder.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
@@ -64,7 +64,7 @@ def test_what_was_begun_with_other_options_is_replaced_only_on_request(begin, tm
     output = tmp_path / "map.tif"
     begin()
 
-    with pytest.raises(OutputExistsError, match="begun with another"):
+    with pytest.raises(OutputExistsError, match="started with another"):
         finish(output, "b" * 64)
 
     assert finish(output, "b" * 64, overwrite=True) == []

@@ -52,7 +52,7 @@ def test_numbers_are_told_apart_from_longer_ones():
     ("raster", "truth"), [("tile_1", "tile_10_mask"), ("area1", "area12"), ("12", "mask_312")]
 )
 def test_a_longer_number_is_another_raster(raster, truth):
-    with pytest.raises(InputError, match="no reference bears its name"):
+    with pytest.raises(InputError, match="no reference has its name"):
         match_by_name(paths(f"o/{raster}.tif"), paths(f"r/{truth}.tif"))
 
 
@@ -65,7 +65,7 @@ def test_of_the_same_names_the_one_in_the_kindred_folder_is_taken():
 
 @pytest.mark.parametrize(
     ("truths", "reason"),
-    [(["r/b.tif"], "no reference bears its name"), (["r/a_1.tif", "r/a_2.tif"], "several")],
+    [(["r/b.tif"], "no reference has its name"), (["r/a_1.tif", "r/a_2.tif"], "several")],
 )
 def test_none_or_several_that_fit_are_refused(truths, reason):
     with pytest.raises(InputError, match=rf"o/a\.tif: {reason}"):

@@ -246,7 +246,7 @@ def test_bands_of_several_types_come_in_one_that_holds_all(separate):
 
 
 def test_complex_numbers_are_refused(write_raster):
-    with pytest.raises(RasterError, match=r"a\.tif: holds complex numbers, .*abs"):
+    with pytest.raises(RasterError, match=r"a\.tif: holds complex numbers; .*abs"):
         RasterReader(write_raster("a.tif", np.ones((2, 2), np.complex64)))
 
 
@@ -274,7 +274,7 @@ def test_the_users_nodata_goes_before_the_files(write_raster, nodata, valid):
 def test_a_nodata_value_that_the_type_cannot_hold_hides_nothing(write_raster, nodata):
     path = write_raster("a.tif", np.array([[0, 7, 255]], np.uint8))
 
-    with pytest.warns(GeosegWarning, match=f"no pixel can be {nodata:g}, for its values are uint8"):
+    with pytest.warns(GeosegWarning, match=f"nodata {nodata:g} is impossible for uint8"):
         reader = RasterReader(path, ReadOptions(nodata=nodata))
 
     with reader:
@@ -360,9 +360,12 @@ def test_without_a_geotransform_a_raster_has_no_place_and_it_is_said(write_raste
             scales = {f"{axis}_{what}": 1.0 for axis in axes for what in ("off", "scale")}
             kinds = ("line_num", "line_den", "samp_num", "samp_den")
             file.rpcs = RPC(**scales, **{f"{kind}_coeff": [1.0] * 20 for kind in kinds})
-    said = {"points": "3 ground control points only, which `gdalwarp`", "camera": "gdalwarp -rpc"}
+    said = {
+        "points": "3 ground control points only; apply them with `gdalwarp`",
+        "camera": "gdalwarp -rpc",
+    }
 
-    with pytest.warns(GeosegWarning, match=said.get(how, "CRS and no geotransform.*-a_ullr")):
+    with pytest.warns(GeosegWarning, match=said.get(how, "CRS but no geotransform.*-a_ullr")):
         reader = RasterReader(path)
 
     with reader:
@@ -605,7 +608,7 @@ def test_bands_are_named_by_description_or_colour_or_number(write_raster):
 
 
 def test_a_folder_is_no_raster(tmp_path):
-    with pytest.raises(RasterError, match="is a folder and no raster; name a file in it"):
+    with pytest.raises(RasterError, match="is a folder, not a raster; name a file in it"):
         RasterReader(tmp_path)
 
 

@@ -87,7 +87,7 @@ def test_of_several_layers_one_must_be_named(write_polygons):
 def test_points_are_refused_with_their_number(write_polygons):
     path = write_polygons("a.gpkg", [box(0, 0, 1, 1), shapely.Point(1, 2)])
 
-    with pytest.raises(VectorError, match=r"polygons are needed, and 1 rows are \['Point'\]"):
+    with pytest.raises(VectorError, match=r"needs polygons, but 1 rows are \['Point'\]"):
         read_polygons(path)
 
 
@@ -204,10 +204,10 @@ AT_FEATURE_2 = [
     (HOUSE[:-1], "a ring is not closed"),
     (HOUSE[:2], "a ring is not closed"),
     (HOUSE[:1], "must contain 0 or >1"),
-    ([[float("nan")] * 2] * 4, "its coordinates are no numbers"),
-    ([*HOUSE[:2], [float("nan"), 4], *HOUSE[3:]], "no finite numbers"),
-    ([*HOUSE[:2], [float("inf"), 4], *HOUSE[3:]], "no finite numbers"),
-    ([*HOUSE[:2], [1e300, 4], *HOUSE[3:]], "beyond all measure"),
+    ([[float("nan")] * 2] * 4, "its coordinates are not numbers"),
+    ([*HOUSE[:2], [float("nan"), 4], *HOUSE[3:]], "not finite"),
+    ([*HOUSE[:2], [float("inf"), 4], *HOUSE[3:]], "not finite"),
+    ([*HOUSE[:2], [1e300, 4], *HOUSE[3:]], "far too large"),
 ]
 
 
@@ -380,7 +380,7 @@ def test_a_crs_that_does_not_lead_to_the_rasters_is_refused_with_the_file(
     path = write_polygons("moon.gpkg", [box(0, 0, 1, 1)], crs=crs)
 
     with pytest.raises(
-        VectorError, match=r"moon\.gpkg: nothing leads from the CRS of the polygons"
+        VectorError, match=r"moon\.gpkg: there is no transformation from the CRS of the polygons"
     ):
         AreaOfInterest.open(path, grid())
     assert capfd.readouterr() == ("", "")
@@ -443,7 +443,7 @@ def test_a_folder_is_no_file_of_polygons(tmp_path, monkeypatch, name):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
 
-    with pytest.raises(VectorError, match="it is a folder, and no file of polygons"):
+    with pytest.raises(VectorError, match="it is a folder, not a file of polygons"):
         read_polygons(Path(name))
 
 

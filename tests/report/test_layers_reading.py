@@ -47,5 +47,5 @@ def test_a_legend_map_that_does_not_fit_is_named(write_map, tmp_path):
     rows = (Correspondence("house", "1"),)
     reading = Reading(legend_map=LegendMap(tmp_path / "same.csv", rows))
 
-    with pytest.raises(LegendError, match=r"same\.csv: 'house' is no class of the map"):
+    with pytest.raises(LegendError, match=r"same\.csv: 'house' is not a class of the map"):
         reading.legend_of(path, read_tags(path), compared=True)
