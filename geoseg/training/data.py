@@ -18,6 +18,7 @@ from geoseg.patches.record import Patch, PatchSetRecord, PatchTable
 from geoseg.text import short_list
 from geoseg.training.augment import Augmentation
 from geoseg.training.distributed import rank
+from geoseg.training.losses import numbers_by_class
 from geoseg.training.options import TrainOptions
 from geoseg.training.transforms import (
     SYMMETRIES,
@@ -66,7 +67,9 @@ def draw_probabilities(
     if text == "rare":
         sums = shares.sum(axis=0)
         return _capped((shares[:, sums > 0] / sums[sums > 0]).sum(axis=1))
-    factors = _factors(text, names)
+    factors = numbers_by_class(
+        f"--oversample {text}", text, names, default=0.0, rules=("rare",), above_zero=True
+    )
     own = np.where(shares >= MIN_CLASS_SHARE, factors, 0).max(axis=1)
     weights = np.where(own > 0, own, 1.0)
     return weights / weights.sum()
@@ -81,33 +84,6 @@ def _capped(weights: NDArray[np.float64]) -> Probabilities:
         under = found < most
         found[under] *= (1 - found[~under].sum()) / found[under].sum()
     return found
-
-
-def _factors(text: str, names: Sequence[str]) -> NDArray[np.float64]:
-    """(classes,) sampling factor of each class; 0 for those not named."""
-    factors = dict.fromkeys(names, 0.0)
-    for part in text.split(","):
-        name, equals, word = part.strip().rpartition("=")
-        if not equals:
-            raise TrainingError(
-                f"--oversample {text}: is neither rare nor a list such as {names[-1]}=3"
-            )
-        if name not in factors:
-            raise TrainingError(
-                f"--oversample {text}: no class is named {name!r}; they are {short_list(names)}"
-            )
-        factors[name] = _number(word, text)
-    return np.array(list(factors.values()))
-
-
-def _number(word: str, text: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < np.inf:
-        raise TrainingError(f"--oversample {text}: {word!r} is not a number above 0")
-    return value
 
 
 def draw_epoch(

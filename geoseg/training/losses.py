@@ -1,9 +1,10 @@
 """Losses over labelled pixels, their weighted sums, and class weights.
 
-Dice, Jaccard and Tversky are not smp's: their sums run over all processes, so that several devices
-have the loss curve of one, and a step of them takes a third of the time. Lovasz is smp's.
+Dice, Jaccard and Tversky are not smp's: the sums here run over all processes, so that several
+devices have the loss curve of one, and take a third of the time. Lovasz is smp's.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import segmentation_models_pytorch as smp
@@ -48,11 +49,8 @@ def parse_loss(text: str) -> list[tuple[str, float]]:
         if name not in LOSSES:
             known = ", ".join(LOSSES)
             raise TrainingError(f"--loss {text}: {name!r} is unknown; known are {known}")
-        try:
-            value = float(weight) if colon else 1.0
-        except ValueError:
-            value = 0.0
-        if not 0 < value < float("inf"):
+        value = _number(weight) if colon else 1.0
+        if not 0 < value < math.inf:
             raise TrainingError(f"--loss {text}: {weight!r} is not a number above 0")
         terms.append((name, value))
     return terms
@@ -137,7 +135,7 @@ def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     Args:
         logits: (n, classes, height, width).
         target: (n, height, width) classes, 255 unlabelled.
-        weights: (classes,).
+        weights: (classes,) class weights.
 
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", with softmax.
     """
@@ -159,9 +157,9 @@ def region_loss(
 ) -> Tensor:
     """One minus the Tversky index of each class, as a mean over classes.
 
-    ``1 - TP / (TP + a FP + b FN)``, with TP the sum of a class's scores on its own pixels, FP on
-    those of other classes, and FN the rest of 1 on its own, over the labelled pixels of the batch
-    in all processes; 0 for an absent class.
+    ``1 - TP / (TP + a FP + b FN)``: TP sums a class's scores over its own pixels, FN sums
+    ``1 - score`` over them, FP sums its scores over pixels of other classes. The sums run over the
+    labelled pixels of the batch, in all processes. An absent class has loss 0.
 
     Args:
         logits: (n, classes, height, width).
@@ -178,14 +176,14 @@ def region_loss(
     # gather and index_add take the scores of the true classes alone: no one-hot copy of the target,
     # which would take as much memory as the logits
     scores = logits.float().softmax(1) * labelled[:, None]
-    hits = scores.gather(1, truth[:, None]).flatten()
-    none = hits.new_zeros(logits.shape[1])
-    hit, there = (
-        none.index_add(0, truth.flatten(), each) for each in (hits, labelled.flatten().to(hits))
+    own = scores.gather(1, truth[:, None]).flatten()
+    zeros = own.new_zeros(logits.shape[1])
+    hits, support = (
+        zeros.index_add(0, truth.flatten(), each) for each in (own, labelled.flatten().to(own))
     )
-    hit, scored, there = sum_over_processes(torch.stack([hit, scores.sum((0, 2, 3)), there]))
-    weighed = hit + false_positive * (scored - hit) + false_negative * (there - hit)
-    loss = (1 - hit / weighed.clamp(min=TINY)) * (there > 0)
+    hits, total, support = sum_over_processes(torch.stack([hits, scores.sum((0, 2, 3)), support]))
+    union = hits + false_positive * (total - hits) + false_negative * (support - hits)
+    loss = (1 - hits / union.clamp(min=TINY)) * (support > 0)
     return loss[counted.to(loss.device)].mean()
 
 
@@ -238,32 +236,60 @@ def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Ten
     """
     if text in WEIGHT_RULES:
         return balanced(text, pixels)
-    weights = dict.fromkeys(names, 1.0)
+    weights = numbers_by_class(
+        f"--class-weights {text}", text, names, default=1.0, rules=WEIGHT_RULES, above_zero=False
+    )
+    if not any(weights):
+        raise TrainingError(f"--class-weights {text}: all weights are 0")
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def numbers_by_class(
+    where: str,
+    text: str,
+    names: Sequence[str],
+    *,
+    default: float,
+    rules: Sequence[str],
+    above_zero: bool,
+) -> list[float]:
+    """Numbers listed by class, such as ``background=0,rock=20``.
+
+    Args:
+        where: Option and value, for the message.
+        text: The list.
+        names: (classes,) class names.
+        default: Number of classes that are not listed.
+        rules: Words that the option takes instead of a list, for the message.
+        above_zero: Whether 0 is refused.
+
+    Raises:
+        TrainingError: If a class is unknown, or a number is not one.
+    """
+    numbers = dict.fromkeys(names, default)
     for part in text.split(","):
-        name, equals, weight = part.strip().rpartition("=")
+        name, equals, word = part.strip().rpartition("=")
         if not equals:
             raise TrainingError(
-                f"--class-weights {text}: is neither {', '.join(WEIGHT_RULES)} nor a list such as "
-                f"{names[0]}=0.5"
+                f"{where}: is neither {', '.join(rules)} nor a list such as {names[0]}=3"
             )
-        if name not in weights:
+        if name not in numbers:
             raise TrainingError(
-                f"--class-weights {text}: no class is named {name!r}; they are {short_list(names)}"
+                f"{where}: no class is named {name!r}; they are {short_list(names)}"
             )
-        weights[name] = _number(weight, text)
-    if not any(weights.values()):
-        raise TrainingError(f"--class-weights {text}: all weights are 0")
-    return torch.tensor(list(weights.values()), dtype=torch.float32)
+        number = _number(word)
+        if not 0 <= number < math.inf or (above_zero and not number):
+            bound = "above 0" if above_zero else "of at least 0"
+            raise TrainingError(f"{where}: {word!r} is not a number {bound}")
+        numbers[name] = number
+    return list(numbers.values())
 
 
-def _number(word: str, text: str) -> float:
+def _number(word: str) -> float:
     try:
-        value = float(word)
+        return float(word)
     except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise TrainingError(f"--class-weights {text}: {word!r} is not a number of at least 0")
-    return value
+        return math.nan
 
 
 def balanced(kind: str, pixels: Sequence[int]) -> Tensor:

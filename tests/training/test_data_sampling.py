@@ -63,7 +63,7 @@ def test_a_few_pixels_are_not_a_class():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("often", "--oversample often: is neither rare nor a list such as car=3"),
+        ("often", "--oversample often: is neither rare nor a list such as land=3"),
         ("", "is neither rare nor a list"),
         ("bus=2", "no class is named 'bus'; they are land, road, car"),
         ("car=2,road=lots", "'lots' is not a number above 0"),

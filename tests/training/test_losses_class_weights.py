@@ -63,7 +63,7 @@ def test_a_list_names_classes_and_the_others_weigh_1():
         ("rock=nan", "'nan' is not a number of at least 0"),
         ("rock=inf", "'inf' is not a number of at least 0"),
         ("rock=much", "'much' is not a number of at least 0"),
-        ("median", "neither auto, inverse, effective, none nor a list such as background=0.5"),
+        ("median", "neither auto, inverse, effective, none nor a list such as background=3"),
         ("background=0,rock=0,sand=wet=0", "all weights are 0"),
     ],
 )
