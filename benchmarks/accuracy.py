@@ -117,10 +117,10 @@ def plain(patches: Path, seconds: float, *, seed: int, run: Path) -> None:
 
     from geoseg.model.network import save_network
     from geoseg.training.options import TrainOptions
-    from geoseg.training.start import begin, resolve
+    from geoseg.training.start import initial_state, resolve
 
     patch_set = PatchSet.open(patches)
-    bundle = begin(patch_set.record, resolve(TrainOptions(encoder="resnet18"))).bundle
+    bundle = initial_state(patch_set.record, resolve(TrainOptions(encoder="resnet18"))).bundle
     samples = [patch_set.read(patch) for patch in patch_set.in_split("train")]
     mean, std = (
         np.array(each, np.float32)[:, None, None]

@@ -17,7 +17,7 @@ import rasterio
 from common import CACHE, print_race, race, report, town
 from predict import make_model, models
 
-from geoseg.commands.options import parse_size
+from geoseg.options import parse_size
 from geoseg.prediction.map_writer import MapOutputs
 from geoseg.prediction.plan import PredictOptions
 from geoseg.prediction.predict import predict_map

@@ -1,6 +1,7 @@
 """The architecture as a test: one order of folders, no circles, bounds on files."""
 
 import ast
+import importlib
 import itertools
 import re
 import subprocess
@@ -277,3 +278,34 @@ def test_the_list_of_commands_needs_none_of_their_libraries():
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=str)
+def test_benchmarks_import_what_there_is(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "geoseg":
+            for alias in node.names:
+                found = importlib.import_module(node.module)
+                assert hasattr(found, alias.name) or importlib.import_module(
+                    f"{node.module}.{alias.name}"
+                )
+
+
+CLOSURES = {"prediction.predict": 46, "evaluation.compare": 39}
+"""Modules of the package that are imported with these, themselves included, at most."""
+
+
+@pytest.mark.parametrize("module", CLOSURES)
+def test_few_files_are_opened_for_a_step(module):
+    code = (
+        f"import geoseg.{module}, sys; print(*(m for m in sys.modules if m.startswith('geoseg.')))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    opened = [
+        name for name in told.stdout.split() if not hasattr(sys.modules.get(name), "__path__")
+    ]
+    files = {
+        name for name in opened if name.count(".") > 1 or name in {"geoseg.text", "geoseg.errors"}
+    }
+
+    assert len(files) <= CLOSURES[module], sorted(files)

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from geoseg.evaluation.matching import Numbered, ObjectCounts, ObjectMatcher
-from geoseg.postprocess.components import STRUCTURES, Survey
+from geoseg.postprocess.components import STRUCTURES, RegionSurvey
 from geoseg.raster.polygons import Labels
 
 
@@ -46,7 +46,7 @@ def test_squares_that_touch_at_a_corner_are_one_object_only_if_wanted(rows, conn
 @pytest.mark.parametrize("connectivity", [4, 8])
 def test_objects_are_the_regions_of_postprocessing(connectivity):
     mapped = np.random.default_rng(0).random((40, 30)) < 0.5
-    survey = Survey(connectivity)
+    survey = RegionSurvey(connectivity)
     for start in range(0, 40, 7):
         survey.add(mapped[start : start + 7].astype(np.uint8))
 
