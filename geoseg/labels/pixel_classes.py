@@ -70,9 +70,9 @@ class Meaning(NamedTuple):
 
     def __str__(self) -> str:
         """One line, such as ``values 0 = other, 255 = building; unlabelled: nodata 7``."""
-        told = [f"{_either(codes)} = {name}" for name, codes in self.classes.items() if codes]
+        coded = [f"{_either(codes)} = {name}" for name, codes in self.classes.items() if codes]
         ignored = f"; unlabelled: {', '.join(self.unlabelled)}" if self.unlabelled else ""
-        return f"{self.coding} {', '.join(told)}{ignored}"
+        return f"{self.coding} {', '.join(coded)}{ignored}"
 
 
 def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
@@ -121,8 +121,8 @@ def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[s
     """
     if legend.name != "isprs" or all(each.coding != "values" for each in meanings):
         return []
-    told = "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border"
-    return [f"{told}: --legend isprs-1to6"]
+    hint = "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border"
+    return [f"{hint}: --legend isprs-1to6"]
 
 
 def _either(codes: Sequence[str]) -> str:

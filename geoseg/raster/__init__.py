@@ -14,7 +14,7 @@ GDAL_DEFAULTS = {
     "GDAL_VRT_WARP_USE_DATASET_RASTERIO": "NO",  # a pixel would depend on its window
     "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
     "GML_DOWNLOAD_SCHEMA": "NO",
-    "CPL_LOG": os.devnull,  # what nobody catches is not for the terminal
+    "CPL_LOG": os.devnull,  # errors that are not caught stay off the terminal
     # Formats by which a local file has GDAL ask a server, run a program or open any source.
     "GDAL_SKIP": (
         "WMS,WMTS,WCS,PLMOSAIC,EEDA,EEDAI,DAAS,STACIT,STACTA,OGCAPI,HTTP,NGW,WFS,OAPIF,CSW,"

@@ -371,7 +371,7 @@ def resume_dir(
 ) -> Iterator[Path]:
     """A working folder beside an output that survives an interruption and can be resumed.
 
-    The output is locked against other processes meanwhile.
+    The output is locked against other processes.
 
     Args:
         path: The output.
@@ -410,16 +410,16 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         OutputExistsError: If one has finished chunks and may be neither resumed nor replaced.
     """
-    begun = resume_dirs(path)
+    existing = resume_dirs(path)
     if not overwrite:
-        if any(each != folder and _has_chunks(each) for each in begun):
+        if any(each != folder and _has_chunks(each) for each in existing):
             raise OutputExistsError(
                 f"{path}: is unfinished and was started with another model, options or source; "
                 f"start over with --overwrite"
             )
         if not resume:
             refuse_unfinished(path)
-    for each in begun:
+    for each in existing:
         if each != folder or not resume:
             shutil.rmtree(each, ignore_errors=True)
 

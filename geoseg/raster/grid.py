@@ -299,13 +299,13 @@ def _difference(one: CRS | None, other: CRS | None) -> str:
         return f"one has no CRS, the other {known and _name(_horizontal(known.to_wkt()))}"
     first, second = (_horizontal(crs.to_wkt()) for crs in (one, other))
     parts, others = _parts(first), _parts(second)
-    told = [
+    differing = [
         f"{name} {_brief(parts.get(name), others.get(name))} and "
         f"{_brief(others.get(name), parts.get(name))}"
         for name in dict.fromkeys([*parts, *others])
         if parts.get(name) != others.get(name)
     ]
-    what = f" ({'; '.join(told[:3])})" if told else ""
+    what = f" ({'; '.join(differing[:3])})" if differing else ""
     return f"the CRS differ: {_name(first)} and {_name(second)}{what}"
 
 

@@ -24,18 +24,18 @@ def map_in_order(
     If one fails, or the consumer stops, pending calls are cancelled and running ones waited for:
     afterwards no thread uses the caller's files.
     """
-    begun: deque[Future[R]] = deque()
+    running: deque[Future[R]] = deque()
     try:
         for each in zip(*arguments, strict=True):
-            if len(begun) == ahead:
-                yield begun.popleft().result()
-            begun.append(pool.submit(work, *each))
-        while begun:
-            yield begun.popleft().result()
+            if len(running) == ahead:
+                yield running.popleft().result()
+            running.append(pool.submit(work, *each))
+        while running:
+            yield running.popleft().result()
     finally:
-        for future in begun:
+        for future in running:
             future.cancel()
-        wait(begun)
+        wait(running)
 
 
 class Handles:

@@ -99,8 +99,8 @@ def _holds_only_rasters(path: Path) -> bool:
     if not path.is_file():
         return False
     address = f"{path.resolve().as_uri()}?mode=ro"
-    told = (sqlite3.Error, UnicodeDecodeError)  # the latter of what a damaged file is said to be
-    with suppress(*told), closing(sqlite3.connect(address, uri=True)) as file:
+    faults = (sqlite3.Error, UnicodeDecodeError)  # the latter from damaged schemas
+    with suppress(*faults), closing(sqlite3.connect(address, uri=True)) as file:
         kinds = {row[0] for row in file.execute("SELECT data_type FROM gpkg_contents")}
         return bool(kinds) and "features" not in kinds
     return False
