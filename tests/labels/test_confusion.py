@@ -76,7 +76,7 @@ def test_the_sum_of_two_counts_is_the_count_of_both():
     assert ((ConfusionMatrix.zeros(CLASSES) + total).counts == total.counts).all()
 
 
-def test_an_absent_class_has_no_figure_and_is_in_no_mean():
+def test_an_absent_class_has_no_metric_and_is_in_no_mean():
     confusion = matrix([3, 1, 0], [0, 4, 0], [0, 0, 0])
 
     assert confusion.iou == pytest.approx([3 / 4, 4 / 5, np.nan], nan_ok=True)
@@ -173,7 +173,7 @@ def test_nothing_is_no_pair():
     assert count_pairs(nothing, nothing, 2).tolist() == [[0, 0, 0]] * 3
 
 
-def test_confusions_are_told_with_the_largest_first():
+def test_confusions_are_sorted_with_the_largest_first():
     assert matrix([5, 2, 0], [9, 4, 1], [0, 0, 3]).confusions == [(1, 0), (0, 1), (1, 2)]
 
 

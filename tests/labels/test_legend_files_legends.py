@@ -235,7 +235,7 @@ def test_colours_of_a_palette_are_taken(write_raster, second):
     assert legend.classes[0].color == (1, 2, 3)
 
 
-def test_a_legend_is_derived_from_the_colours_of_a_picture(write_raster):
+def test_a_legend_is_derived_from_the_colours_of_an_image(write_raster):
     image = np.array([[(255, 0, 0), (0, 0, 255), (255, 0, 0)]], np.uint8).transpose(2, 0, 1)
 
     legend = derive_legend(write_raster("a.png", image)).legend

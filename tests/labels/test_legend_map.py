@@ -45,7 +45,7 @@ def test_several_classes_become_one_and_others_are_left_out():
     assert bands_of(merged) == (("roof", 0), ("road", 1), ("tree", 2), ("grass", 2), ("cloud", U))
 
 
-def test_what_was_merged_can_be_told():
+def test_the_parts_of_merged_classes_are_listed():
     merged = merge_legends(ROWS, OURS, THEIRS)
 
     assert merged.table == (

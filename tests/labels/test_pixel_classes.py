@@ -171,7 +171,7 @@ def test_nan_is_unlabelled_and_a_half_is_no_class(write_mask):
         ([0, 1], None, None),
     ],
 )
-def test_nodata_that_means_a_class_is_told(write_mask, values, nodata, told):
+def test_nodata_that_means_a_class_is_reported(write_mask, values, nodata, told):
     path = write_mask(values, nodata=nodata)
     classes = PixelClasses(path, ROOF)
     read(path, classes)
@@ -195,7 +195,7 @@ def test_isprs_values_from_1_to_6_are_named(write_mask):
     assert indices(path, preset("isprs-1to6")) == [U, 0, 5]
 
 
-def test_grey_pictures_are_sent_to_their_values(write_mask):
+def test_grey_images_are_sent_to_their_values(write_mask):
     path = write_mask([(0, 0, 0), (1, 1, 1)])
 
     with pytest.raises(LegendError, match="--coding values"):
@@ -203,7 +203,7 @@ def test_grey_pictures_are_sent_to_their_values(write_mask):
     assert indices(path, TOWN, "values") == [0, 1]
 
 
-def test_black_and_white_pictures_are_binary_masks(write_mask):
+def test_black_and_white_images_are_binary_masks(write_mask):
     assert indices(write_mask([(0, 0, 0), (255, 255, 255)]), ROOF) == [0, 1]
 
 
@@ -281,7 +281,7 @@ def test_values_that_lie_near_one_another_are_told_apart_exactly_in_spite_of_a_t
 @pytest.mark.parametrize(
     ("bands", "told"), [(1, None), (2, "first band is"), (3, None), (4, "three")]
 )
-def test_bands_that_are_not_read_are_told(write_raster, bands, told):
+def test_bands_that_are_not_read_are_reported(write_raster, bands, told):
     path = write_raster("mask.tif", np.zeros((bands, 2, 2), np.uint8), photometric="minisblack")
     with rasterio.open(path, "r+") as file:
         file.colorinterp = [rasterio.enums.ColorInterp.gray] * bands

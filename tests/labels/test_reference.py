@@ -191,14 +191,14 @@ def test_resampling_agrees_with_rasterio(write_raster):
     assert read(path, on, resample=True) == np.array([U, 1, 0])[expected].tolist()
 
 
-def test_a_picture_of_the_same_size_lies_on_the_orthophoto(write_raster):
+def test_an_image_of_the_same_size_lies_on_the_orthophoto(write_raster):
     path = write_raster("a.png", np.array([[1, 2, 1], [2, 2, 2]], np.uint8))
 
     assert read(path) == [[1, 0, 1], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("resample", [True, False])
-def test_a_picture_of_another_size_has_no_place(write_raster, resample):
+def test_an_image_of_another_size_has_no_place(write_raster, resample):
     path = write_raster("a.png", np.ones((2, 4), np.uint8))
 
     with pytest.raises(GridMismatchError, match="georeference it"):

@@ -68,7 +68,7 @@ def test_bands_are_shown_by_name_or_as_the_user_says(write_raster, names, wanted
     assert BandChoice(**wanted).options_for(path).bands == shown
 
 
-def test_a_band_name_that_is_not_there_is_told_with_those_that_are(write_raster):
+def test_an_unknown_band_name_is_reported_with_the_known_ones(write_raster):
     path = write_raster("ortho.tif", np.zeros((3, 2, 2), np.uint8))
 
     with pytest.raises(RasterError, match=r"ortho\.tif: has no band 'nir'; its bands are red, g"):

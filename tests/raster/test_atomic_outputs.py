@@ -254,7 +254,7 @@ def test_a_failure_in_a_hidden_folder_names_the_output_and_fits_a_line(tmp_path,
     assert len(str(caught.value)) < 240 + len(str(tmp_path))
 
 
-def test_of_a_full_disk_the_way_out_is_told(tmp_path):
+def test_the_remedy_for_a_full_disk_is_named(tmp_path):
     told = pytest.raises(OutputError, match="no space left on the disk; make room")
 
     with told, writing(tmp_path / "out"):

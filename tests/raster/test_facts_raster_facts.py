@@ -32,7 +32,7 @@ def with_holes(bands, value, dtype):
         ([RGB, ALPHA], "undefined", {"bands": (1, 2, 3)}, None),
     ],
 )
-def test_bands_that_look_like_alpha_are_told_with_the_way_out(
+def test_bands_that_look_like_alpha_are_reported_with_a_remedy(
     write_raster, image, role, read, doubt
 ):
     colors = [*COLORS, ColorInterp[role]]
@@ -54,7 +54,7 @@ def test_bands_that_look_like_alpha_are_told_with_the_way_out(
         (1e20, "float64", "1e+20"),
     ],
 )
-def test_a_nodata_value_that_is_not_declared_is_told_and_its_way_out_works(
+def test_an_undeclared_nodata_value_is_reported_and_its_remedy_works(
     write_raster, value, dtype, written
 ):
     path = write_raster("a.tif", with_holes(RGB, value, dtype))

@@ -110,7 +110,7 @@ def test_a_folder_with_a_file_in_place_of_a_folder_is_no_traceback(folder):
     assert PATCH_SET.foreign(folder("images")) == ["images"]
 
 
-def test_pictures_of_all_findings_are_known():
+def test_images_of_all_findings_are_known():
     earlier = {"not-compared", "repeated-ground"}
 
     assert set(FINDINGS) == set(ADVICE) | earlier

@@ -59,7 +59,7 @@ def test_where_nothing_can_be_locked_work_goes_on(tmp_path, monkeypatch):
     assert done == ["work"]
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(OutputError, match=r"map\.tif: cannot be written"):

@@ -73,7 +73,7 @@ def test_gsd_without_crs_is_unknown():
     assert grid(crs=None).gsd is None
 
 
-def test_a_picture_is_not_georeferenced():
+def test_an_image_is_not_georeferenced():
     assert not grid(crs=None, transform=Affine.identity()).is_georeferenced
     assert grid(crs=None).is_georeferenced
 
@@ -138,7 +138,7 @@ def test_the_area_of_a_pixel_is_measured_on_the_ground(epsg, transform, expected
     assert grid.pixel_area == pytest.approx(expected, rel=0.005)
 
 
-def test_the_pixel_of_a_picture_without_a_place_has_no_area():
+def test_the_pixel_of_an_image_without_a_place_has_no_area():
     assert Grid(None, Affine.identity(), 4, 4).pixel_area is None
 
 

@@ -86,7 +86,7 @@ def test_names_are_short_and_unique(paths, expected):
     assert unique_names([Path(path) for path in paths]) == expected
 
 
-def test_a_name_that_gdal_cannot_be_told_is_refused(tmp_path):
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
     with pytest.raises(InputError, match="the name is not UTF-8; rename it"):
         find_rasters([tmp_path / "o\udcff.tif"])
 

@@ -41,7 +41,7 @@ def test_the_whole_name_goes_before_a_part_of_it():
     assert found == paths("r/a.tif", "r/a_1.tif")
 
 
-def test_numbers_are_told_apart_from_longer_ones():
+def test_numbers_differ_from_longer_ones():
     rasters = paths("o/tile_1.tif", "o/tile_10.tif", "o/tile_11.tif")
     truths = paths("r/tile_1_mask.tif", "r/tile_10_mask.tif", "r/tile_11_mask.tif")
 

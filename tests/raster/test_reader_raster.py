@@ -333,7 +333,7 @@ def test_palettes_of_any_size_or_without_a_table_are_read(
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_a_picture_without_georeference_is_welcome(write_raster, name):
+def test_an_image_without_georeference_is_welcome(write_raster, name):
     path = write_raster(
         name,
         numbers(3, 8, 8),
@@ -592,7 +592,7 @@ def test_a_block_is_as_the_file_stores_it(write_raster):
             assert reader.block_shape == shape
 
 
-def test_a_picture_that_is_decoded_from_its_top_is_read_apart_in_strips(write_raster):
+def test_an_image_that_is_decoded_from_its_top_is_read_apart_in_strips(write_raster):
     with RasterReader(write_raster("a.png", numbers(1, 300, 4))) as reader:
         assert reader.block_shape == (256, 4)
 

@@ -155,7 +155,7 @@ def test_without_a_crs_it_is_taken_for_the_orthophotos(ortho, dsm):
     assert read(ortho, stacked(dsm(crs=None))).image[3].tolist() == BETWEEN
 
 
-def test_pictures_of_one_size_need_no_place(write_raster):
+def test_images_of_one_size_need_no_place(write_raster):
     image = np.arange(12).reshape(3, 4).astype(np.uint8)
     first = write_raster("a.png", image)
     second = write_raster("b.png", image + 100)
@@ -282,7 +282,7 @@ def test_a_raster_with_a_place_does_not_fit_one_without(write_raster, dsm):
         RasterReader(picture, stacked(dsm()))
 
 
-def test_pictures_of_two_sizes_are_refused(write_raster):
+def test_images_of_two_sizes_are_refused(write_raster):
     one, two = (write_raster(f"{n}.png", np.ones((n, 4), np.uint8)) for n in (3, 4))
 
     with pytest.raises(RasterError, match=r"4\.png: does not overlap .*3\.png"):

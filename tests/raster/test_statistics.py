@@ -43,7 +43,7 @@ def test_percentiles_agree_with_numpy(dtype):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
 @pytest.mark.parametrize("step", [1, 5, 16])
-def test_the_sum_over_windows_is_the_figure_of_the_whole(dtype, step):
+def test_the_sum_over_windows_is_the_statistic_of_the_whole(dtype, step):
     image, valid = random_image(dtype)
     rows = range(0, image.shape[1], step)
 

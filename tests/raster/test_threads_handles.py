@@ -38,7 +38,7 @@ def test_a_thread_keeps_its_own():
     assert shop.open == []
 
 
-def test_what_is_dropped_is_opened_anew():
+def test_a_dropped_dataset_is_opened_again():
     shop = Shop()
     handles = Handles(shop)
 

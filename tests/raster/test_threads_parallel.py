@@ -15,7 +15,7 @@ def test_results_come_in_order_however_long_they_take():
         assert list(map_in_order(pool, work, [0.05, 0, 0.02, 0])) == [0.05, 0, 0.02, 0]
 
 
-def test_only_a_few_are_begun_ahead():
+def test_only_a_few_calls_are_started_ahead():
     begun = []
 
     def arguments():
@@ -30,7 +30,7 @@ def test_only_a_few_are_begun_ahead():
         assert list(results) == list(range(1, 20))
 
 
-def test_what_has_begun_is_waited_for_when_one_fails():
+def test_running_calls_are_waited_for_when_one_fails():
     done = []
 
     def work(number):

@@ -175,7 +175,7 @@ def test_a_file_that_is_gone_is_missed_every_time(deserted, nested):
                 reader.read(block(0, 1, SIDE, SIDE))
 
 
-def test_of_a_torn_picture_strips_are_left(write_raster):
+def test_of_a_torn_image_strips_are_left(write_raster):
     noise = np.random.default_rng(0).integers(0, 255, (600, 200), np.uint8)
     path = write_raster("torn.png", noise)
     os.truncate(path, path.stat().st_size * 6 // 10)

@@ -37,7 +37,7 @@ def test_a_raster_that_reaches_further_covers_what_there_is():
     )
 
 
-def test_between_a_local_crs_and_another_nothing_leads():
+def test_there_is_no_transformation_between_a_local_crs_and_another():
     local = Grid(CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'), Affine.identity(), 4, 6)
     utm = Grid(CRS.from_epsg(25833), Affine(1, 0, 500_000, 0, -1, 5_800_000), 4, 6)
 

@@ -19,7 +19,7 @@ def test_a_distance_of_less_than_a_pixel_is_refused():
         Length(0.4, "m").in_pixels(GRID)
 
 
-def test_metres_on_a_picture_without_a_place_are_refused():
+def test_metres_on_an_image_without_a_place_are_refused():
     picture = Grid(None, Affine.identity(), 4, 4)
 
     with pytest.raises(InputError, match="1m cannot be converted to pixels without a CRS"):

@@ -44,7 +44,7 @@ def burn(shapes, indices, on=None, background=0, crs="EPSG:32632"):
 @pytest.mark.parametrize(
     ("name", "vector"), [("a.gpkg", True), ("a.GeoJSON", True), ("a.shp", True), ("a.tif", False)]
 )
-def test_polygons_are_told_by_their_suffix(tmp_path, name, vector):
+def test_polygons_are_known_by_their_suffix(tmp_path, name, vector):
     assert is_vector(tmp_path / name) is vector
 
 
@@ -240,14 +240,14 @@ def test_a_ring_that_is_none_is_refused_by_its_number(ring, reason, write_geojso
         ([HOUSE, [[2, 2], [6, 2], [6, 6], [2, 6], [2, 2]]], 24),  # a hole that reaches outside
     ],
 )
-def test_rings_that_cross_are_mended_and_counted(coordinates, area, write_geojson):
+def test_rings_that_cross_are_repaired_and_counted(coordinates, area, write_geojson):
     path = write_geojson({"type": "Polygon", "coordinates": coordinates})
 
     with pytest.warns(GeosegWarning, match="rings of 1 polygons crossed .* feature 2"):
-        mended = read_polygons(path).geometries
+        repaired = read_polygons(path).geometries
 
-    assert mended.is_valid.all()
-    assert shapely.area(mended.values).tolist() == [16, area]
+    assert repaired.is_valid.all()
+    assert shapely.area(repaired.values).tolist() == [16, area]
 
 
 def test_a_collection_of_polygons_is_polygons(write_geojson):

@@ -60,7 +60,7 @@ def test_an_interruption_by_hand_keeps_what_is_finished_too(begin, tmp_path):
     assert finish(tmp_path / "map.tif") == ["piece_0.json"]
 
 
-def test_what_was_begun_with_other_options_is_replaced_only_on_request(begin, tmp_path):
+def test_an_output_started_with_other_options_is_replaced_only_on_request(begin, tmp_path):
     output = tmp_path / "map.tif"
     begin()
 
