@@ -131,16 +131,7 @@ def quantize(
         any_size=any_size,
         sha256={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
         versions=versions(),
-        measured=tuple(
-            SizeRecord(
-                size=size,
-                agreement=each.agreement,
-                miou_fp32=each.fp32.mean_iou,
-                miou_int8=each.int8.mean_iou,
-                holds=each.holds,
-            )
-            for size, each in found.items()
-        ),
+        measured=tuple(each.record(size) for size, each in found.items()),
     )
     replace(bundle, quantized=record).write_record(model)
     return QuantizeReport(folder, record, own.speed, notes)
@@ -190,6 +181,16 @@ class Comparison:
     def holds(self) -> bool:
         """Whether the loss is within its limits."""
         return self.loss <= MAX_MIOU_LOSS and self.agreement >= MIN_AGREEMENT
+
+    def record(self, size: int) -> SizeRecord:
+        """Validation record of a size of windows, in pixels."""
+        return SizeRecord(
+            size=size,
+            agreement=self.agreement,
+            miou_fp32=self.fp32.mean_iou,
+            miou_int8=self.int8.mean_iou,
+            holds=self.holds,
+        )
 
 
 Measure = Callable[[Segmenter, Segmenter, ModelBundle, PatchSet, int], Comparison]

@@ -200,33 +200,15 @@ class Training:
         self.patch_set = patch_set
         self.run = run
         self.options = options
-        self.warnings: list[str] = []
-        record = patch_set.record
-        state = initial_state(record, options)
-        self.network, self.bundle = state.network, state.bundle
-        try:
-            self.bundle.check_record()
-        except BundleError as error:
-            raise TrainingError(f"{patch_set.folder}: {error}; make the patches again") from error
-        if options.devices > 1 and self.device.type == "cuda":
-            self.network = with_sync_batchnorm(self.network)
-        self.notes = list(state.notes)
-        self.ground = TrainingGround.of(record, patch_set.patches)
-        if state.origin is not None:
-            self.ground = self.ground.joined(state.origin.training_ground)
+        self._build_network()
         self.train_patches = patch_set.in_split("train")
         self.val_patches = patch_set.in_split("val")
         if not self.train_patches:
             raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
-        if not self.val_patches:
-            self.warnings.append(
-                "the patch set has no validation split; the model of the last epoch is kept"
-            )
+        record = patch_set.record
         weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
         counted = (weights > 0).tolist()
-        self.warnings += _class_warnings(patch_set, counted)
-        if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
-            self.warnings.append("the encoder is frozen with random weights")
+        self.warnings = self._check_data(counted)
         self.samples = TrainingSamples(patch_set, self.train_patches, options)
         self.limit = None if options.max_time is None else TimeLimit(options.max_time)
         self.record = Record(
@@ -253,6 +235,42 @@ class Training:
             if options.validate_stitched
             else None,
         )
+
+    def _build_network(self) -> None:
+        """The network with its initial weights, and the bundle and ground that go with it."""
+        options, record = self.options, self.patch_set.record
+        state = initial_state(record, options)
+        self.network, self.bundle, self.notes = state.network, state.bundle, list(state.notes)
+        try:
+            self.bundle.check_record()
+        except BundleError as error:
+            raise TrainingError(
+                f"{self.patch_set.folder}: {error}; make the patches again"
+            ) from error
+        if options.devices > 1 and self.device.type == "cuda":
+            self.network = with_sync_batchnorm(self.network)
+        self.ground = TrainingGround.of(record, self.patch_set.patches)
+        if state.origin is not None:
+            self.ground = self.ground.joined(state.origin.training_ground)
+
+    def _check_data(self, counted: list[bool]) -> list[str]:
+        """Warnings about splits, rare or unlabelled classes, and a frozen encoder.
+
+        Args:
+            counted: (classes,) whether a class has a weight above 0.
+        """
+        options, legend = self.options, self.patch_set.record.legend
+        warnings = []
+        if not self.val_patches:
+            warnings.append(
+                "the patch set has no validation split; the model of the last epoch is kept"
+            )
+        names = [name for name, counts in zip(legend.names, counted, strict=True) if counts]
+        shares = ClassShares.of(self.patch_set.patches, legend)
+        warnings += [*shares.warnings(names), *warn_of_few_labels(shares.labelled)]
+        if options.freeze_encoder and not options.init_from and options.encoder_weights == "none":
+            warnings.append("the encoder is frozen with random weights")
+        return warnings
 
     def resolve_auto(self) -> dict[str, Any]:
         """Find the batch size and the learning rate that are set to ``auto``.
@@ -399,14 +417,6 @@ class Training:
         if self.limit is not None and self.limit.reached:
             return "time"
         return "patience" if self.early_stopping.is_over else "epochs"
-
-
-def _class_warnings(patch_set: PatchSet, counted: list[bool]) -> list[str]:
-    """Warnings about classes that are rare, absent or unlabelled."""
-    legend = patch_set.record.legend
-    names = [name for name, counts in zip(legend.names, counted, strict=True) if counts]
-    shares = ClassShares.of(patch_set.patches, legend)
-    return [*shares.warnings(names), *warn_of_few_labels(shares.labelled)]
 
 
 def _all_finite(network: nn.Module) -> bool:
