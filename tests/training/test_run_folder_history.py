@@ -16,7 +16,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_every_epoch_has_its_row_and_an_undefined_figure_is_blank(tmp_path):
+def test_every_epoch_has_its_row_and_an_undefined_metric_is_blank(tmp_path):
     write_history(tmp_path / "history.csv", ROWS)
 
     assert read(tmp_path / "history.csv") == [

@@ -41,7 +41,7 @@ def test_the_rate_rises_to_its_highest_and_never_again(schedule, steps, warmup):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "poly"])
-def test_a_course_ends_with_almost_nothing(schedule):
+def test_a_schedule_ends_near_zero(schedule):
     assert rates(schedule, 1000)[-1] < 0.03
 
 
@@ -59,7 +59,7 @@ def test_one_cycle_is_that_of_torch():
     assert rates("one-cycle", 50) == pytest.approx(expected)
 
 
-def test_the_polynomial_course_is_that_of_torch():
+def test_the_polynomial_schedule_is_that_of_torch():
     expected = rates_of(lambda opt: PolynomialLR(opt, 50, power=0.9), 50)
 
     assert rates("poly", 50) == pytest.approx(expected)

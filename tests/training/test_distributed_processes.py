@@ -72,7 +72,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_two_processes_have_the_losses_and_figures_of_one(make_patches, tmp_path):
+def test_two_processes_have_the_losses_and_metrics_of_one(make_patches, tmp_path):
     patches = make_patches(val=0.25)
     assert len(PatchSet.open(patches).in_split("val")) == 5  # one process has one less
     alone = history(tmp_path / "alone", patches, 1)
@@ -129,7 +129,7 @@ def test_a_process_knows_from_its_environment_which_it_is(monkeypatch, environme
     assert (rank(), is_first()) == (number, first)
 
 
-def test_alone_what_processes_have_in_common_is_the_figure():
+def test_a_single_process_keeps_sums_and_means_as_they_are():
     assert mean_over_processes(torch.tensor(3.0)) == 3
     assert sum_over_processes(torch.tensor(3.0)) == 3
 

@@ -163,7 +163,7 @@ def test_a_long_validation_leaves_half_of_the_time_for_steps():
         ("val_loss", 0, PLATEAU_FACTOR),
     ],
 )
-def test_a_plateau_is_where_the_figure_gets_no_better(monitor, rise, rate):
+def test_a_plateau_is_where_the_metric_gets_no_better(monitor, rise, rate):
     trainer = Standing()
     trainer.optimizers = [torch.optim.SGD([torch.zeros(1)], lr=1)]
     plateau = Plateau(monitor)
