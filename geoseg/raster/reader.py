@@ -1,7 +1,7 @@
 """Raster reader: pixels in windows, and where they are valid."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,17 +169,11 @@ class RasterFile:
             vrt_failures.note(dataset)
             self._handles.drop()  # a VRT reads 0 where it has failed before
             raise
-        valid = np.ones(image.shape[1:], np.bool_) if shown is None else shown
-        if image.dtype.kind == "f":
-            for band in image:
-                valid &= np.isfinite(band)
-        for value, numbers in self._nodata_rules:  # each hides where all of its bands hold it
-            has_data = image[numbers[0]] != value
-            for number in numbers[1:]:
-                if has_data.all():
-                    break
-                has_data |= image[number] != value
-            valid &= has_data
+        valid: Any = shown
+        for has_data in _data_masks(image, self._nodata_rules):  # in place: new arrays cost time
+            valid = has_data if valid is None else np.logical_and(valid, has_data, out=valid)
+        if valid is None:
+            valid = np.ones(image.shape[1:], np.bool_)
         if self._colors is not None:
             image = self._colors[image[0]].transpose(2, 0, 1)
         return Pixels(image, valid)
@@ -254,6 +248,21 @@ class RasterFile:
             return [value] * len(bands)
         own = [dataset.nodatavals[band - 1] for band in bands]
         return [None if value is None or np.isnan(value) else value for value in own]
+
+
+def _data_masks(
+    image: NDArray[Any], rules: Sequence[tuple[Any, Sequence[int]]]
+) -> Iterator[NDArray[np.bool_]]:
+    """Yield masks (height, width) that must all be True where a pixel is valid."""
+    if image.dtype.kind == "f":
+        yield from map(np.isfinite, image)
+    for value, bands in rules:  # hidden where all of the bands hold the value
+        has_data = image[bands[0]] != value
+        for band in bands[1:]:
+            if has_data.all():
+                break
+            has_data |= image[band] != value
+        yield has_data
 
 
 def as_floats(pixels: Pixels) -> Pixels:
