@@ -11,9 +11,7 @@ import typer
 from geoseg.errors import OutputConflictError
 from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
-
-TIFF = (".tif", ".tiff")
-"""Endings of the rasters that are written."""
+from geoseg.raster.paths import TIFF_SUFFIXES
 
 LegendName = Annotated[
     str,
@@ -56,7 +54,7 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
 def refuse_other_formats(option: str, *paths: Path | None) -> None:
     """Maps are GeoTIFFs; another ending is wrong usage."""
     for path in paths:
-        if path is not None and path.suffix.lower() not in TIFF:
+        if path is not None and path.suffix.lower() not in TIFF_SUFFIXES:
             raise typer.BadParameter(
                 f"{path}: rasters are written as GeoTIFF; end the name in .tif", param_hint=option
             )

@@ -32,6 +32,7 @@ def postprocess(
     from geoseg.raster.guard import Output
 
     _refuse_contradictions(options)
+    shared.refuse_other_formats("--output", output)
     outputs = MapOutputs(class_map=output, overwrite=overwrite)
     own = [Output(path) for path in outputs.files[::-1]]
     shared.reserve(ctx, own, [class_map, legend], overwrite=overwrite)

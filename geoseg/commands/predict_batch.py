@@ -11,11 +11,12 @@ import typer
 
 from geoseg.commands.batch import Batch
 from geoseg.commands.console import Talk, echo, in_bytes, print_json
-from geoseg.commands.options import TIFF, check
+from geoseg.commands.options import check
 from geoseg.errors import NoPolygonError
 from geoseg.raster.atomic import refuse_unfinished
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
+from geoseg.raster.paths import TIFF_SUFFIXES
 from geoseg.text import subject
 
 if TYPE_CHECKING:
@@ -280,14 +281,14 @@ def _targets(paths: Sequence[Path], output: Path, part: tuple[int, int] | None) 
 
 
 def _is_tiff(output: Path) -> bool:
-    return output.suffix.lower() in TIFF
+    return output.suffix.lower() in TIFF_SUFFIXES
 
 
 def _is_other_file(output: Path) -> bool:
     """Whether a path is called as a picture or vector file, and no folder of that name is there."""
     from geoseg.raster.paths import RASTER_SUFFIXES, VECTOR_SUFFIXES
 
-    suffixes = {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} - {*TIFF}
+    suffixes = {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} - {*TIFF_SUFFIXES}
     return output.suffix.lower() in suffixes and not output.is_dir()
 
 

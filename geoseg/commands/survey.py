@@ -9,6 +9,7 @@ import typer
 
 from geoseg.commands import options
 from geoseg.commands.console import Talk
+from geoseg.raster.paths import TIFF_SUFFIXES
 
 if TYPE_CHECKING:
     from geoseg.evaluation.comparison import Pair
@@ -96,7 +97,7 @@ class Errors:
             return {}
         if len(self.pairs) == 1:
             return {self.pairs[0]: self.options.error_map}
-        if self.options.error_map.suffix.lower() in options.TIFF:
+        if self.options.error_map.suffix.lower() in TIFF_SUFFIXES:
             raise typer.BadParameter(
                 f"{self.options.error_map}: name a folder for the errors of several maps",
                 param_hint="--error-map",

@@ -19,6 +19,9 @@ from geoseg.errors import InputError, RasterError
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
 """Suffixes of rasters in a folder of orthophotos."""
 
+TIFF_SUFFIXES = (".tif", ".tiff")
+"""Of the rasters that are written."""
+
 WRITABLE_VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
 """Suffixes of vector files that can be written."""
 
