@@ -99,7 +99,7 @@ def in_one_piece(bundle: ModelBundle, image: np.ndarray, valid: np.ndarray) -> n
     """Classes of the whole picture by one pass of the network."""
     import torch
 
-    from geoseg.model.pipeline import load_pipeline
+    from geoseg.model.torch_runtime import load_pipeline
 
     pipeline = load_pipeline(bundle)
     with torch.inference_mode():

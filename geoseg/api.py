@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import TrainReport
 
+
 PathLike = str | os.PathLike[str]
 
 Paths = PathLike | Sequence[PathLike]

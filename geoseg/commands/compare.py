@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import arguments as options
 from geoseg.commands.console import echo
 
 
@@ -35,7 +35,7 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Print options that differ, figures of the best epoch, time and size of trainings."""
-    from geoseg.commands.options import check
+    from geoseg.commands.arguments import check
     from geoseg.raster.atomic import write_text
     from geoseg.raster.guard import Output
     from geoseg.report.runs import SUFFIXES, comparison, read_entries

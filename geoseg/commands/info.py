@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import arguments as options
 from geoseg.commands.console import columns, echo, print_json, styled, wrapped
 
 

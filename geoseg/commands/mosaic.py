@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options as shared
+from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, print_json
 from geoseg.prediction.map_writer import LayerOptions

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options as shared
+from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, print_json
-from geoseg.commands.legends import OwnLegend, legend_of
+from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.postprocess.options import NEAREST, PostprocessOptions
 
 

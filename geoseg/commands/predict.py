@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from geoseg.commands import options as shared
+from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk
 from geoseg.commands.predict_batch import PredictBatch, find_models, predict_set

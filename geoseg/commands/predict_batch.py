@@ -1,22 +1,23 @@
 """The maps that one call of ``geoseg predict`` makes: where they go, and what is said of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, takewhile
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from geoseg.commands.batch import Batch
+from geoseg.commands.arguments import check
 from geoseg.commands.console import Talk, echo, in_bytes, print_json
-from geoseg.commands.options import check
-from geoseg.errors import NoPolygonError
-from geoseg.raster.atomic import refuse_unfinished
+from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
+from geoseg.raster.atomic import refuse_unfinished, write_text
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
 from geoseg.raster.paths import TIFF_SUFFIXES
+from geoseg.raster.records import parse_json
 from geoseg.text import subject
 
 if TYPE_CHECKING:
@@ -27,6 +28,140 @@ if TYPE_CHECKING:
     from geoseg.patches.record import Split
     from geoseg.prediction.map_writer import LayerOptions, MapOutputs, MapReport
     from geoseg.prediction.plan import PredictOptions, PredictPlan
+
+
+MOST_REASONS = 3
+"""Failures that are told once more at the end."""
+
+T = TypeVar("T")
+
+R = TypeVar("R")
+
+
+class Batch:
+    """Results and failures of a row of inputs.
+
+    With a record, failures outlive the process: a batch that is resumed names them again
+    without trying, unless it is told to. A failure is forgotten when its input goes well,
+    and not before.
+    """
+
+    def __init__(
+        self,
+        talk: Talk,
+        *,
+        record: Path | None = None,
+        resume: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        self.failures: dict[str, str] = {}
+        self._talk = talk
+        self._record = record
+        self._skip = _read(record) if record and resume and not retry_failed else {}
+        self._count = 0
+
+    def run(
+        self,
+        items: Iterable[T],
+        work: Callable[[T], R],
+        *,
+        name: Callable[[T], str] = str,
+        once_more: Callable[[T, NoPolygonError, Sequence[R]], R] | None = None,
+    ) -> list[R]:
+        """Results of the items that went well, in order.
+
+        Args:
+            items: The inputs.
+            work: What is done with each.
+            name: By which failures are known.
+            once_more: Judges what no polygon lies on when the results of the others are known.
+
+        Raises:
+            GeosegError: If there is only one item, and it fails.
+            OutputError: If there is no way to write: the others would fail as well.
+        """
+        todo = list(items)
+        self._count = len(todo)
+        results: dict[int, R] = {}
+        absent: dict[int, NoPolygonError] = {}
+        for number, item in enumerate(todo):
+            if (known := self._skip.get(name(item))) is not None:
+                self._note(name(item), f"{known} (not tried again; --retry-failed does)")
+                continue
+            try:
+                results[number] = work(item)
+            except NoPolygonError as error:
+                absent[number] = error
+            except GeosegError as error:
+                self._fail(name(item), error)
+            else:
+                self._keep(name(item), None)
+        others = list(results.values())
+        for number, reason in absent.items():
+            try:
+                if once_more is None:
+                    raise reason
+                results[number] = once_more(todo[number], reason, others)
+            except GeosegError as error:
+                self._fail(name(todo[number]), error)
+            else:
+                self._keep(name(todo[number]), None)
+        return [results[number] for number in sorted(results)]
+
+    def finish(self) -> None:
+        """Name the failures.
+
+        Raises:
+            BatchError: If there are any.
+        """
+        if self.failures:
+            reasons = list(self.failures.values())
+            told = "; ".join(reasons[:MOST_REASONS])
+            if (more := len(reasons) - MOST_REASONS) > 0:
+                kept = f" and {self._record}" if self._record else ""
+                told += f"; and {more} more, each in a warning above{kept}"
+            raise BatchError(f"{len(reasons)} of {self._count} inputs failed: {told}")
+
+    def _fail(self, name: str, error: GeosegError) -> None:
+        """Note why an input failed.
+
+        Raises:
+            GeosegError: If it is the only one, or there is no way to write.
+        """
+        in_the_way = isinstance(error, OutputExistsError)
+        if self._count == 1 or (isinstance(error, OutputError) and not in_the_way):
+            raise error
+        self._note(name, str(error))
+        if not in_the_way:  # that is no fault of the input
+            self._keep(name, str(error))
+
+    def _note(self, name: str, reason: str) -> None:
+        self.failures[name] = reason
+        self._talk.warn(reason)
+
+    def _keep(self, name: str, reason: str | None) -> None:
+        """Write down why an input failed, or that it did not."""
+        if self._record is None:
+            return
+        known = _read(self._record)
+        wanted = {each: why for each, why in known.items() if each != name}
+        if reason is not None:
+            wanted = known | {name: reason}
+        if wanted == known:
+            return
+        if wanted:
+            write_text(self._record, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+        else:
+            self._record.unlink(missing_ok=True)
+
+
+def _read(record: Path) -> dict[str, str]:
+    """What failed in an earlier run."""
+    try:
+        content = parse_json(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 FAILURES = "failed.json"

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options as shared
+from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import echo
 from geoseg.commands.report import band_choice
-from geoseg.report.options import BandOptions, PreviewOptions
+from geoseg.labels.style import BandOptions
+from geoseg.report.preview import PreviewOptions
 
 
 @with_options

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geoseg.commands import options as shared
+from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, in_bytes, print_json
-from geoseg.commands.legends import LegendMapFile, OwnLegend, ReferenceLegend, legend_map_of
-from geoseg.report.options import BandOptions, PageOptions, ReportOptions
+from geoseg.commands.legend import LegendMapFile, OwnLegend, ReferenceLegend, legend_map_of
+from geoseg.labels.style import BandOptions
+from geoseg.report.report import PageOptions, ReportOptions
 
 if TYPE_CHECKING:
-    from geoseg.labels.render import BandChoice
+    from geoseg.labels.style import BandChoice
     from geoseg.report.inputs import ShowOptions
 
 
@@ -30,7 +31,7 @@ Inputs = Annotated[
 
 def band_choice(options: BandOptions) -> "BandChoice":
     """Which bands of orthophotos are shown; other than one or three are wrong usage."""
-    from geoseg.labels.render import BandChoice
+    from geoseg.labels.style import BandChoice
 
     bands, names = options.bands, options.band_names
     if bands and names:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.commands import options
+from geoseg.commands import arguments as options
 from geoseg.commands.arguments import Choices
 from geoseg.commands.compare import print_table, screen_width
 from geoseg.commands.console import Talk, echo, print_json

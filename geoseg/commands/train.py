@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.commands import options as shared
-from geoseg.commands.arguments import with_options
+from geoseg.commands import arguments as shared
+from geoseg.commands.arguments import check, with_options
 from geoseg.commands.console import Talk, echo, in_bytes, in_time, print_json
-from geoseg.commands.options import check
 from geoseg.raster.folders import TRAINING
 from geoseg.raster.guard import Output
 from geoseg.training.options import DATA, RECORDS, TrainOptions

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands import options as shared
+from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo
-from geoseg.commands.legends import LegendMapFile, OwnLegend, ReferenceLegend
+from geoseg.commands.legend import LegendMapFile, OwnLegend, ReferenceLegend
 from geoseg.commands.report import Inputs, show_options
-from geoseg.report.options import PageOptions
+from geoseg.report.report import PageOptions
 
 
 @with_options

@@ -19,7 +19,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import MergedLegend, bands_of
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.folders import EVALUATION, KIND
-from geoseg.raster.points import Plots, Points, read_sample
+from geoseg.raster.polygons import Plots, Points, read_sample
 from geoseg.text import as_text, is_null
 
 Z_95 = 1.959963984540054

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from geoseg.evaluation.block import Block, RowCounter
-from geoseg.evaluation.comparison import Bootstrap
+from geoseg.evaluation.comparison import Block, Bootstrap, RowCounter
 from geoseg.evaluation.matching import Matches, ObjectCounts
 from geoseg.raster.window import Window
 

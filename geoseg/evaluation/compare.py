@@ -11,9 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, InputError
-from geoseg.evaluation.block import BLOCK_COLUMNS, BLOCK_ROWS, Block, Counter, RowCounter
 from geoseg.evaluation.bootstrap import BlockObjects, SpatialBlocks, SpatialCounter
-from geoseg.evaluation.comparison import ClassMap, EvaluationCounts, Measures, Pair
+from geoseg.evaluation.calibration import ScoreMap
+from geoseg.evaluation.comparison import (
+    BLOCK_COLUMNS,
+    BLOCK_ROWS,
+    Block,
+    ClassMap,
+    Counter,
+    EvaluationCounts,
+    Measures,
+    Pair,
+    RowCounter,
+)
 from geoseg.evaluation.counters import (
     BorderCounter,
     ErodedCounter,
@@ -25,7 +35,6 @@ from geoseg.evaluation.counters import (
     TrainedCounter,
 )
 from geoseg.evaluation.matching import Matches, Numbered, ObjectMatcher
-from geoseg.evaluation.score_map import ScoreMap
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.references import References

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError
-from geoseg.evaluation.block import BLOCK_COLUMNS, Block
 from geoseg.evaluation.boundary import BorderCounts, near_border
-from geoseg.evaluation.calibration import ScoreCounts
-from geoseg.evaluation.comparison import EvaluationCounts, RegionSource, fields_of_pairs
-from geoseg.evaluation.score_map import ScoreMap
+from geoseg.evaluation.calibration import ScoreCounts, ScoreMap
+from geoseg.evaluation.comparison import (
+    BLOCK_COLUMNS,
+    Block,
+    EvaluationCounts,
+    RegionSource,
+    fields_of_pairs,
+)
 from geoseg.labels.confusion import ConfusionMatrix, count_pairs
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.references import References

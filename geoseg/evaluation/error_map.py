@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import LegendError
-from geoseg.evaluation.block import Block, Counter
 from geoseg.evaluation.bootstrap import SpatialBlocks, SpatialCounter
 from geoseg.evaluation.compare import OpenPair, Watch, run_counters
-from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Pair
+from geoseg.evaluation.comparison import Block, Counter, ErrorWindow, EvaluationCounts, Pair
 from geoseg.evaluation.counters import PixelCounter
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, MAX_CLASSES, Legend, LegendClass

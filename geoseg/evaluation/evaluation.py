@@ -9,13 +9,7 @@ import numpy as np
 
 from geoseg.errors import InputError
 from geoseg.evaluation.bootstrap import MIN_BLOCKS, Counts, intervals
-from geoseg.evaluation.comparison import (
-    Bootstrap,
-    ErrorWindow,
-    EvaluationCounts,
-    Measures,
-    Pair,
-)
+from geoseg.evaluation.comparison import Bootstrap, ErrorWindow, EvaluationCounts, Measures, Pair
 from geoseg.evaluation.metrics import (
     dice_of_maps,
     merged_classes,
@@ -30,7 +24,7 @@ from geoseg.evaluation.metrics import (
 from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import doubts_of_codings
-from geoseg.patches.class_shares import LOW_SHARE
+from geoseg.patches.record import LOW_SHARE
 from geoseg.raster.folders import EVALUATION, KIND
 from geoseg.text import quoted_list
 

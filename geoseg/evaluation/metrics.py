@@ -89,7 +89,6 @@ METRICS: dict[str, tuple[Metric, ...]] = {
 TOP_CONFUSIONS = 5
 """Pairs of confused classes that text names."""
 
-
 TITLES = {each.name: each.title for group in reversed(METRICS.values()) for each in group}
 """Titles of all metrics, by name; of two groups with the same name that of the first."""
 

@@ -25,11 +25,10 @@ from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.metrics import METRICS, WINDOW_BOUNDS, in_percent
 from geoseg.labels.legend import Legend
 from geoseg.labels.lookup import to_hex, visible_bands
-from geoseg.labels.render import Stretch, class_colors
-from geoseg.labels.style import Symbol, vector_qml
+from geoseg.labels.style import Stretch, Symbol, class_colors, vector_qml
 from geoseg.raster.atomic import staged, without_nan
 from geoseg.raster.folders import EVALUATION
-from geoseg.raster.points import write_outlines
+from geoseg.raster.polygons import write_outlines
 from geoseg.raster.reader import RasterReader, ReadOptions
 
 

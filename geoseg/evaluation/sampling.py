@@ -15,7 +15,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.options import CALL, aoi_option, option, seed_option
 from geoseg.patches.training_ground import TrainedGround
-from geoseg.raster.points import Plots, Points, write_points
+from geoseg.raster.polygons import Plots, Points, write_points
 from geoseg.raster.window import Window, blocks
 
 PLOT_BLOCK_SIDE = 2048

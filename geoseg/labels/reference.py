@@ -13,9 +13,9 @@ from geoseg.errors import LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.options import option
-from geoseg.raster.aligned import AlignedRaster
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest, BurntPolygons
+from geoseg.raster.tolerant import AlignedRaster
 from geoseg.raster.vector import is_vector, read_polygons
 from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null

@@ -1,12 +1,15 @@
 """Conversion of torch networks to OpenVINO, in float32 or int8."""
 
+import importlib
+import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +19,8 @@ from torch import Tensor
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.openvino import OpenVinoRuntime, import_nncf, import_openvino, openvino_core
-from geoseg.model.pipeline import Normalise, Preprocess, load_pipeline, to_scores
-from geoseg.model.segmenter import IR, InputShape
+from geoseg.model.segmenter import IR, InputShape, fixed_batches
+from geoseg.model.torch_runtime import Normalise, Preprocess, load_pipeline, to_scores
 
 LOGIT_TOLERANCE = 1e-3
 """Tolerated difference of logits of equal networks, relative to the largest logit."""
@@ -235,3 +238,80 @@ def _silent() -> Iterator[None]:
     """Discard NNCF's progress on stdout, which is for results."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime with telemetry off.
+
+    Raises:
+        BundleError: If it is not installed.
+    """
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise BundleError(
+            "--runtime onnxruntime: it is not installed: `pip install 'geoseg[onnxruntime]'`"
+        ) from error
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+class OnnxRuntime:
+    """A converted network as a `Runtime`."""
+
+    name = "onnxruntime fp32"
+    runtime: Literal["onnxruntime"] = "onnxruntime"
+    precision: Literal["fp32"] = "fp32"
+    streams = 1
+
+    def __init__(self, path: Path) -> None:
+        """Load an ONNX file with a fixed input shape."""
+        self.notes: list[str] = []
+        self.versions: Mapping[str, str] = {"onnxruntime": version("onnxruntime")}
+        self._session = import_onnxruntime().InferenceSession(
+            path, providers=["CPUExecutionProvider"]
+        )
+        (only,) = self._session.get_inputs()
+        self._input: str = only.name
+        self.batch_size = int(only.shape[0])
+
+    def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Scores of a batch of any length."""
+        scores = [
+            self._session.run(None, {self._input: batch})[0]
+            for _, batch in fixed_batches(images, self.batch_size)
+        ]
+        return np.concatenate(scores)[: len(images)]
+
+
+def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:
+    """Write the whole pipeline from pixels to scores.
+
+    Raises:
+        BundleError: If it cannot be exported, or the network does not take that size.
+    """
+    module = load_pipeline(bundle, shape.network_side)
+    try:
+        importlib.import_module("onnxscript")
+    except ImportError as error:
+        raise BundleError(
+            "--runtime onnxruntime: onnxscript is not installed: "
+            "`pip install 'geoseg[onnxruntime]'`"
+        ) from error
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            images = torch.zeros(shape.images(bundle))
+            torch.onnx.export(
+                module, (images,), path, dynamo=True, external_data=False, verbose=False
+            )
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(
+            f"{bundle.folder}: {bundle.arch} with {bundle.encoder} cannot be exported for "
+            f"onnxruntime, use --runtime torch ({reason})"
+        ) from error
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)

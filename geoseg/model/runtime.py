@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.bundle_files import CONFIG
-from geoseg.model.cache import cached
+from geoseg.model.bundle_files import CONFIG, cached
 from geoseg.model.openvino import OpenVinoRuntime, has_fast_bf16, openvino_core
 from geoseg.model.segmenter import IR, ONNX, InputShape, Precision, Runtime, RuntimeName
 
@@ -73,7 +72,7 @@ def converted_onnx(bundle: ModelBundle, shape: InputShape) -> Iterator[Path]:
     """
 
     def write(folder: Path) -> None:
-        from geoseg.model.onnx import export
+        from geoseg.model.conversion import export
 
         export(bundle, shape, folder / ONNX)
 
@@ -266,7 +265,7 @@ def _compile(bundle: ModelBundle, shape: InputShape, precision: Precision) -> Op
 
 
 def _open_onnxruntime(bundle: ModelBundle, request: _RuntimeRequest) -> Runtime:
-    from geoseg.model.onnx import OnnxRuntime, import_onnxruntime
+    from geoseg.model.conversion import OnnxRuntime, import_onnxruntime
 
     import_onnxruntime()
     with converted_onnx(bundle, request.shape) as path:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.labels.lookup import visible_bands
-from geoseg.labels.render import Stretch, class_colors
+from geoseg.labels.style import Stretch, class_colors
 from geoseg.patches.findings import CheckReport, Finding
 from geoseg.patches.index import write_part
 from geoseg.patches.patch_set import PatchSet, Sample

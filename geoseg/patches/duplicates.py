@@ -16,7 +16,7 @@ from geoseg.errors import GeosegError
 from geoseg.patches.findings import Finding
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, PatchTable, Split
-from geoseg.patches.scan import Scans, Watch
+from geoseg.patches.scan import ScanProgress, Scans
 from geoseg.patches.splits import Boxes, Grounds, patch_boxes, patch_windows
 
 MIN_OUTLIER_IMAGES = 5
@@ -275,7 +275,7 @@ Pairs = NDArray[np.int64]
 """(n, 2) numbers of patches, the lower first."""
 
 
-def near_copies(patch_set: PatchSet, scans: Scans, *, watch: Watch) -> Pairs:
+def near_copies(patch_set: PatchSet, scans: Scans, *, watch: ScanProgress) -> Pairs:
     """Patches of different sources that show the same image, though not to the bit.
 
     They must have the same resolution, be cut at the same place and not be rotated. Copies of 64

@@ -12,7 +12,6 @@ from geoseg.raster.reader import INPUT, ReadOptions
 SplitRule = Literal["block", "random", "none"]
 """Spatial blocks; windows at random, which leaks; or all for training."""
 
-
 WINDOWS, DIVISION = "Windows", "Splits"
 """Groups of the options."""
 

@@ -31,8 +31,25 @@ MIN_CONTRAST_SHARE = 0.05
 SAMPLE_STEP_PX = 13
 """Step between the pixels of which the 98th percentile is taken."""
 
-Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+ScanProgress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Passes items through and shows progress; the number is their count."""
+
+
+def is_distinctive(mask: NDArray[np.uint8]) -> bool:
+    """Whether a mask shows a shape: borders longer than half a side, and not straight stripes.
+
+    Masks of one class are common, and so are those with a few pixels of another in a corner or
+    those cut by the straight edge of the data; that two patches share one means nothing.
+
+    >>> is_distinctive(np.array([[1, 2], [1, 2]], np.uint8))
+    False
+    >>> is_distinctive(np.array([[1, 2], [1, 1]], np.uint8))
+    True
+    """
+    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    are_stripes = not down.any() or not right.any()
+    borders = np.count_nonzero(down) + np.count_nonzero(right)
+    return bool(not are_stripes and borders > sum(mask.shape) / 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +128,7 @@ def blank_scans(count: int, bands: int) -> Scans:
     return scans
 
 
-def scan(patch_set: PatchSet, *, workers: int, watch: Watch) -> tuple[Scans, dict[int, str]]:
+def scan(patch_set: PatchSet, *, workers: int, watch: ScanProgress) -> tuple[Scans, dict[int, str]]:
     """Read every patch of a set once.
 
     Args:
@@ -184,23 +201,6 @@ def scan_patch(sample: Sample) -> PatchScan:
         hash=np.zeros(16, np.uint8) if of_image is None else of_image,
         has_hash=of_image is not None,
     )
-
-
-def is_distinctive(mask: NDArray[np.uint8]) -> bool:
-    """Whether a mask shows a shape: borders longer than half a side, and not straight stripes.
-
-    Masks of one class are common, and so are those with a few pixels of another in a corner or
-    those cut by the straight edge of the data; that two patches share one means nothing.
-
-    >>> is_distinctive(np.array([[1, 2], [1, 2]], np.uint8))
-    False
-    >>> is_distinctive(np.array([[1, 2], [1, 1]], np.uint8))
-    True
-    """
-    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
-    are_stripes = not down.any() or not right.any()
-    borders = np.count_nonzero(down) + np.count_nonzero(right)
-    return bool(not are_stripes and borders > sum(mask.shape) / 4)
 
 
 def difference_hash(gray: NDArray[np.float32]) -> NDArray[np.uint8] | None:

@@ -19,7 +19,6 @@ from geoseg.labels.pixel_classes import (
     hints_at_other_coding,
 )
 from geoseg.labels.reference import RasterReference, VectorReference
-from geoseg.patches.class_shares import ClassShares, hint_at_few_polygons, warn_of_few_labels
 from geoseg.patches.extract import (
     SOURCE_FAILURES,
     Kind,
@@ -37,7 +36,17 @@ from geoseg.patches.extract import (
 from geoseg.patches.index import write_index
 from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet, refuse_unfit_for_png
-from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Source, Split
+from geoseg.patches.record import (
+    SPLITS,
+    ClassShares,
+    Patch,
+    PatchSetRecord,
+    PatchTable,
+    Source,
+    Split,
+    hint_at_few_polygons,
+    warn_of_few_labels,
+)
 from geoseg.patches.splits import Fate, SurveyedSource, divide
 from geoseg.patches.training_ground import content_of
 from geoseg.raster.atomic import refuse_existing, staged

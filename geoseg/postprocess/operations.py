@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.postprocess.components import Connectivity, RegionSurvey
+from geoseg.postprocess.components import Connectivity, RegionSurvey, sieve
 from geoseg.postprocess.nearest import fill_nearest
 from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, Rule
-from geoseg.postprocess.sieve import sieve
 from geoseg.postprocess.strips import Change, Indices, MapStrips, Stored, store
 from geoseg.raster.grid import Grid
 from geoseg.raster.units import AreaSize, Length

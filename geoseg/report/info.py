@@ -12,9 +12,8 @@ from geoseg.labels.legend_files import load_legend
 from geoseg.labels.lookup import to_hex
 from geoseg.model.bundle import ModelBundle, bundle_folders
 from geoseg.model.bundle_files import INT8, Int8Record
-from geoseg.patches.class_shares import ClassShares
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import SPLITS
+from geoseg.patches.record import SPLITS, ClassShares
 from geoseg.raster.facts import LayerFacts, vector_facts
 from geoseg.raster.folders import CHECK, PATCH_SET, WINDOWS
 from geoseg.raster.paths import RASTER_SUFFIXES, is_gdal_name

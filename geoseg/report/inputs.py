@@ -12,12 +12,12 @@ from geoseg.labels.legend_files import read_tags
 from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.pixel_classes import CLASS_MAP
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.labels.render import BandChoice
-from geoseg.raster.aligned import share_ground
+from geoseg.labels.style import BandChoice
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import find_rasters, unique_names
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
+from geoseg.raster.tolerant import share_ground
 from geoseg.raster.vector import is_vector
 from geoseg.report.layers import Ground, Reading
 from geoseg.report.runs import BUNDLE, EVALUATION, RUN

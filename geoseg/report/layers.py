@@ -15,13 +15,13 @@ from geoseg.labels.legend_map import LegendMap, MergedLegend
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions
 from geoseg.labels.references import References
-from geoseg.labels.render import BandChoice, averaged, painter_of, with_alpha
+from geoseg.labels.style import BandChoice, averaged, painter_of, with_alpha
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Split
-from geoseg.raster.aligned import AlignedRaster, share_ground
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
+from geoseg.raster.tolerant import AlignedRaster, share_ground
 from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window, blocks
 

@@ -1,6 +1,7 @@
 """`geoseg preview`: rasters side by side as PNG, class maps and masks in colours."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.labels.lookup import ValueColors, to_hex
 from geoseg.labels.pixel_classes import PixelClasses
-from geoseg.labels.render import MAX_MASK_VALUES, BandChoice, class_colors, painter_of, with_alpha
+from geoseg.labels.style import MAX_MASK_VALUES, BandChoice, class_colors, painter_of, with_alpha
+from geoseg.options import CALL, option
 from geoseg.raster.atomic import staged
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import Color
@@ -141,3 +143,12 @@ def _patches(keys: Iterable[tuple[str, Color]]) -> list[Any]:
     from matplotlib.patches import Patch
 
     return [Patch(facecolor=to_hex(color), edgecolor="#777777", label=name) for name, color in keys]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewOptions:
+    """How rasters are drawn side by side."""
+
+    size: int = option(
+        800, min=64, max=4096, group=CALL, help="Longest side of each picture, in pixels."
+    )

@@ -1,23 +1,210 @@
-"""Scenes of a page: layers on one frame, classes and their areas."""
+"""Tiles of a layer, encoded for browsers."""
 
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from io import BytesIO
+from itertools import product
+from math import ceil
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from geoseg.labels.legend import Legend
 from geoseg.labels.lookup import to_hex
+from geoseg.labels.style import averaged
 from geoseg.patches.training_ground import TAG
 from geoseg.raster.grid import Grid
 from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window, blocks
 from geoseg.report.inputs import SceneFiles
 from geoseg.report.layers import ImageLayer, PageLayer, open_map, open_references
-from geoseg.report.tiles import TILE, Frame
+
+TILE = 512
+"""Side of a tile, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Place of all layers of a scene: a raster's grid, and a pyramid of tiles over it.
+
+    Level 0 is the finest. A pixel of level n stands for a square of ``shrink * 2**n`` pixels
+    of the grid, so tiles begin at whole pixels at all levels.
+    """
+
+    grid: Grid
+    """Grid of the first raster of the scene."""
+
+    shrink: int = 1
+    """Pixels of the grid along a side of a pixel of level 0."""
+
+    @classmethod
+    def about(cls, grid: Grid, size: int) -> Self:
+        """A frame whose longest side is about ``size`` pixels: less than 1.5 times as many."""
+        return cls(grid=grid, shrink=max(round(max(grid.height, grid.width) / size), 1))
+
+    @property
+    def levels(self) -> int:
+        """Number of levels; the last is a single tile.
+
+        >>> from affine import Affine
+        >>> Frame(grid=Grid(None, Affine.identity(), 1025, 600)).levels  # 1025, 513, 257
+        3
+        """
+        tiles = max(self.tiles(0))
+        return (tiles - 1).bit_length() + 1
+
+    def step(self, level: int) -> int:
+        """Pixels of the grid along a side of a level's pixel."""
+        return self.shrink << level
+
+    def shape(self, level: int) -> tuple[int, int]:
+        """Rows and columns of a level, in its pixels."""
+        step = self.step(level)
+        return ceil(self.grid.height / step), ceil(self.grid.width / step)
+
+    def tiles(self, level: int) -> tuple[int, int]:
+        """Rows and columns of a level, in tiles."""
+        height, width = self.shape(level)
+        return ceil(height / TILE), ceil(width / TILE)
+
+    def window(self, level: int, row: int, col: int) -> Window | None:
+        """The pixels of the grid that a tile shows, by its level, row and column; None beyond."""
+        if not 0 <= level < self.levels or row < 0 or col < 0:
+            return None
+        side = TILE * self.step(level)
+        place = Window(row_off=row * side, col_off=col * side, height=side, width=side)
+        return place.clip(self.grid.height, self.grid.width)
+
+
+WEBP_QUALITY = 82
+"""Quality of images, 0..100."""
+
+
+class Tile(NamedTuple):
+    """A tile of a layer, encoded."""
+
+    level: int
+    """Level of the pyramid; 0 is the finest."""
+
+    row: int
+    """Row, in tiles."""
+
+    col: int
+    """Column, in tiles."""
+
+    content: bytes
+    """Content of the file."""
+
+    mime: str
+    """Type of the file."""
+
+    @property
+    def name(self) -> str:
+        """Name in the page's requests."""
+        return f"{self.level}/{self.row}/{self.col}"
+
+    @property
+    def data_uri(self) -> str:
+        """The file as a data URI."""
+        return f"data:{self.mime};base64,{b64encode(self.content).decode()}"
+
+
+def encode(pixels: NDArray[np.uint8]) -> tuple[bytes, str]:
+    """Content and type of a file of pixels.
+
+    Args:
+        pixels: (height, width, 4) red, green, blue, alpha: WebP; (height, width) class
+            indices: PNG, whose grey values are the indices.
+    """
+    file = BytesIO()
+    if pixels.ndim == 2:  # noqa: PLR2004
+        Image.fromarray(np.ascontiguousarray(pixels), "L").save(file, "PNG", compress_level=6)
+        return file.getvalue(), "image/png"
+    opaque = bool((pixels[..., 3] == 255).all())  # noqa: PLR2004
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., : 3 if opaque else 4]))
+    image.save(file, "WEBP", quality=WEBP_QUALITY, method=3)
+    return file.getvalue(), "image/webp"
+
+
+def read_tile(layer: PageLayer, frame: Frame, level: int, row: int, col: int) -> Tile | None:
+    """One tile, read by itself; None beyond the raster.
+
+    Raises:
+        GeosegError: If the layer cannot be read there.
+    """
+    window = frame.window(level, row, col)
+    if window is None:
+        return None
+    return Tile(level, row, col, *encode(layer.read(window, frame.step(level))))
+
+
+def pyramid(layer: PageLayer, frame: Frame, *, threads: int) -> Iterator[Tile]:
+    """All tiles of a layer, the finest level first.
+
+    The file is read once: each level but the first is made of the one before it, which is held
+    at half its size.
+
+    Args:
+        layer: Layer to be shown.
+        frame: Its place.
+        threads: Threads that read and encode.
+
+    Raises:
+        GeosegError: If the layer cannot be read.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = partial(map_in_order, pool, ahead=2 * threads)
+
+        def read(row: int, col: int) -> NDArray[np.uint8]:
+            return layer.read(_window(frame, 0, row, col), frame.shrink)
+
+        half = yield from _level(frame, 0, read, ahead)
+        for level in range(1, frame.levels):
+            half = yield from _level(frame, level, partial(_tile_of, half), ahead)
+
+
+def _level(
+    frame: Frame,
+    level: int,
+    read: Callable[[int, int], NDArray[np.uint8]],
+    ahead: Callable[..., Generator[tuple[Tile, NDArray[np.uint8]]]],
+) -> Generator[Tile, None, NDArray[np.uint8]]:
+    """The tiles of a level; returns its pixels at half the size."""
+
+    def work(row: int, col: int) -> tuple[Tile, NDArray[np.uint8]]:
+        pixels = read(row, col)
+        small = averaged(pixels, 2) if pixels.ndim == 3 else pixels[::2, ::2]  # noqa: PLR2004
+        return Tile(level, row, col, *encode(pixels)), small
+
+    rows, cols = frame.tiles(level)
+    half = np.zeros((0, 0), np.uint8)
+    with closing(ahead(work, *zip(*product(range(rows), range(cols)), strict=True))) as done:
+        for tile, small in done:
+            if not half.size:
+                half = np.zeros((*frame.shape(level + 1), *small.shape[2:]), np.uint8)
+            top, left = (TILE // 2 * place for place in (tile.row, tile.col))
+            half[top : top + small.shape[0], left : left + small.shape[1]] = small
+            yield tile
+    return half
+
+
+def _tile_of(pixels: NDArray[np.uint8], row: int, col: int) -> NDArray[np.uint8]:
+    return pixels[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
+
+
+def _window(frame: Frame, level: int, row: int, col: int) -> Window:
+    """Window of a tile that exists."""
+    window = frame.window(level, row, col)
+    if window is None:
+        raise ValueError(f"there is no tile {level}/{row}/{col}")
+    return window
+
 
 HECTARE_M2 = 10_000
 

@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.atomic import without_nan
 from geoseg.report.inputs import ShowOptions, sort_inputs
-from geoseg.report.page import render_page
-from geoseg.report.report import sections_of, title_of
-from geoseg.report.scenes import Scene, count_classes, opened_scenes
-from geoseg.report.tiles import read_tile
+from geoseg.report.report import render_page, sections_of, title_of
+from geoseg.report.scenes import Scene, count_classes, opened_scenes, read_tile
 
 TILE = re.compile(r"/tiles/([0-9]{1,4})/([a-z]+[0-9]{0,4})/([0-9]{1,2})/([0-9]{1,6})/([0-9]{1,6})")
 

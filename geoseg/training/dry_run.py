@@ -21,8 +21,7 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.training.options import UNLIMITED, TrainOptions
 from geoseg.training.run_folder import check_checkpoint
 from geoseg.training.train import Training, prepare
-from geoseg.training.trainer import make_trainer, translate_errors
-from geoseg.training.tuning import LR_TEST_STEPS
+from geoseg.training.tuning import LR_TEST_STEPS, make_trainer, translate_errors
 
 MAX_TRAIN_BATCHES, MAX_VALIDATION_BATCHES = 9, 2
 """Upper bounds on the batches of an epoch. The first training batch is not measured: workers

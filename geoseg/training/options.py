@@ -35,7 +35,6 @@ LOWEST, HIGHEST = 1e-6, 1.0
 UNLIMITED = 10**6
 """Passes that no training reaches: its time ends it."""
 
-
 DATA, NETWORK, OPTIMISATION, AUGMENTATION, TIME, MACHINE, RECORDS = (
     *("Data", "Network", "Optimisation", "Augmentation", "Time", "Machine", "Records"),
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 from geoseg.errors import TrainingError
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.lookup import visible_bands
-from geoseg.labels.render import Stretch, class_colors
+from geoseg.labels.style import Stretch, class_colors
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.raster.atomic import refuse_existing, staged

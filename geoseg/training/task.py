@@ -14,8 +14,8 @@ from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
 from geoseg.model.bundle import Normalisation
 from geoseg.model.network import protect_narrow_convolutions
-from geoseg.model.pipeline import Normalise
 from geoseg.model.segmenter import Segmenter
+from geoseg.model.torch_runtime import Normalise
 from geoseg.training.augment import Augmentation, mix
 from geoseg.training.distributed import DepthwiseInFloat32, sum_over_processes
 from geoseg.training.losses import LossFunction

@@ -14,8 +14,8 @@ from torch import nn
 from geoseg.errors import BundleError, GeosegError, TrainingError
 from geoseg.model.network import load_network, parameter_count, save_network
 from geoseg.model.torch_runtime import choose_device, choose_precision
-from geoseg.patches.class_shares import ClassShares, warn_of_few_labels
 from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.record import ClassShares, warn_of_few_labels
 from geoseg.patches.training_ground import TrainingGround
 from geoseg.prediction.stitched import stitched_confusion
 from geoseg.raster.atomic import refuse_existing, staged, writing
@@ -54,8 +54,7 @@ from geoseg.training.run_folder import (
 from geoseg.training.schedule import TimeLimit, check_warmup, schedule_callbacks
 from geoseg.training.start import initial_state, resolve
 from geoseg.training.task import SegmentationTask
-from geoseg.training.trainer import make_trainer, translate_errors
-from geoseg.training.tuning import find_batch_size, find_lr
+from geoseg.training.tuning import find_batch_size, find_lr, make_trainer, translate_errors
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from geoseg.commands.arguments import Choices, with_options
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.evaluation.sampling import SamplingOptions
 from geoseg.labels.reference import PolygonOptions
+from geoseg.labels.style import BandOptions
 from geoseg.model.ensemble import RuntimeOptions
 from geoseg.model.quantize import QuantizeOptions
 from geoseg.options import option, parse_duration
@@ -20,7 +21,8 @@ from geoseg.postprocess.options import PostprocessOptions
 from geoseg.prediction.map_writer import LayerOptions
 from geoseg.prediction.mosaic import MosaicOptions
 from geoseg.prediction.plan import PredictOptions
-from geoseg.report.options import BandOptions, PageOptions, PreviewOptions, ReportOptions
+from geoseg.report.preview import PreviewOptions
+from geoseg.report.report import PageOptions, ReportOptions
 from geoseg.training.options import TrainOptions
 
 

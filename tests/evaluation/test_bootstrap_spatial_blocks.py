@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from geoseg.evaluation.block import Block
 from geoseg.evaluation.bootstrap import SpatialBlocks, SpatialCounter
+from geoseg.evaluation.comparison import Block
 from geoseg.evaluation.counters import BorderCounter, ErodedCounter, PixelCounter
 from geoseg.raster.window import Window, blocks
 

@@ -10,13 +10,7 @@ from sklearn.metrics import confusion_matrix
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
 from geoseg.evaluation.compare import OpenPair, compare, pair_maps, run_counters
-from geoseg.evaluation.comparison import (
-    Bootstrap,
-    EvaluationCounts,
-    Measures,
-    Pair,
-    RegionSource,
-)
+from geoseg.evaluation.comparison import Bootstrap, EvaluationCounts, Measures, Pair, RegionSource
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.units import Length

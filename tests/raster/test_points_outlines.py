@@ -5,7 +5,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import OutputExistsError
 from geoseg.raster.grid import Grid
-from geoseg.raster.points import write_outlines
+from geoseg.raster.polygons import write_outlines
 from geoseg.raster.window import Window
 
 UTM = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 40, 50)

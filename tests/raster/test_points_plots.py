@@ -4,7 +4,7 @@ from affine import Affine
 from shapely import box
 
 from geoseg.raster.grid import Grid
-from geoseg.raster.points import Plots
+from geoseg.raster.polygons import Plots
 
 GRID = Grid(None, Affine(2, 0, 100, 0, -2, 50), 4, 5)
 

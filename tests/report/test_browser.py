@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from geoseg.report.inputs import ShowOptions
-from geoseg.report.options import ReportOptions
-from geoseg.report.report import write_report
+from geoseg.report.report import ReportOptions, write_report
 from geoseg.report.serve import serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -6,7 +6,7 @@ from rasterio.enums import ColorInterp, Resampling
 
 from geoseg.errors import GridMismatchError
 from geoseg.labels.legend import Legend
-from geoseg.labels.render import BandChoice
+from geoseg.labels.style import BandChoice
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window

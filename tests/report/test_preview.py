@@ -6,7 +6,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import LegendError, OutputExistsError, RasterError
 from geoseg.labels.legend import Legend
-from geoseg.labels.render import BandChoice
+from geoseg.labels.style import BandChoice
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.map_writer import MapOutputs, write_map
 from geoseg.raster.grid import Grid

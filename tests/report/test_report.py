@@ -11,8 +11,7 @@ from PIL import Image
 from geoseg.errors import RasterError
 from geoseg.labels.legend import Legend
 from geoseg.report.inputs import ShowOptions
-from geoseg.report.options import ReportOptions
-from geoseg.report.report import write_report
+from geoseg.report.report import ReportOptions, write_report
 
 HOSTILE = "a'b&lt;<img src=x onerror=alert(1)>"
 

@@ -3,7 +3,7 @@ from affine import Affine
 
 from geoseg.raster.grid import Grid
 from geoseg.raster.window import Window
-from geoseg.report.tiles import Frame
+from geoseg.report.scenes import Frame
 
 
 def frame(height, width, shrink=1):

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from geoseg.labels.legend import Legend
-from geoseg.patches.class_shares import ClassShares, hint_at_few_polygons, warn_of_few_labels
-from geoseg.patches.record import Patch, PatchTable
+from geoseg.patches.record import (
+    ClassShares,
+    Patch,
+    PatchTable,
+    hint_at_few_polygons,
+    warn_of_few_labels,
+)
 from geoseg.raster.window import Window
 
 LEGEND = Legend.from_dict({"class": [{"name": name} for name in ("grass", "car", "sea")]})

@@ -3,9 +3,9 @@ import pytest
 from affine import Affine
 
 from geoseg.errors import EmptyError, GridMismatchError
-from geoseg.raster.aligned import AlignedRaster, share_ground
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
+from geoseg.raster.tolerant import AlignedRaster, share_ground
 from geoseg.raster.window import Window
 
 VALUES = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)

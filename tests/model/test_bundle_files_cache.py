@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from geoseg.model import cache
-from geoseg.model.cache import CACHE_VARIABLE, cache_folder, cached
+from geoseg.model import bundle_files as cache
+from geoseg.model.bundle_files import CACHE_VARIABLE, cache_folder, cached
 
 FACTS = {"weights": "abc", "size": 32}
 

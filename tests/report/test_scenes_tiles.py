@@ -7,7 +7,7 @@ from PIL import Image
 
 from geoseg.errors import RasterError
 from geoseg.raster.grid import Grid
-from geoseg.report.tiles import Frame, encode, pyramid, read_tile
+from geoseg.report.scenes import Frame, encode, pyramid, read_tile
 
 
 class ArrayLayer:

@@ -3,7 +3,7 @@ import pytest
 import rasterio
 
 from geoseg.errors import RasterError
-from geoseg.labels.render import BandChoice, Stretch, averaged, is_value_mask, with_alpha
+from geoseg.labels.style import BandChoice, Stretch, averaged, is_value_mask, with_alpha
 
 
 def pixel(red, alpha):

@@ -4,7 +4,7 @@ import rasterio
 from affine import Affine
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, RasterError
-from geoseg.evaluation.score_map import ScoreMap
+from geoseg.evaluation.calibration import ScoreMap
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import Correspondence, merge_legends
 from geoseg.raster.reader import RasterReader

@@ -4,7 +4,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from geoseg.errors import LegendError, TrainingError
 from geoseg.training.options import TrainOptions
-from geoseg.training.trainer import make_trainer, translate_errors
+from geoseg.training.tuning import make_trainer, translate_errors
 
 
 def test_a_network_that_cannot_be_compiled_is_told_in_one_line():

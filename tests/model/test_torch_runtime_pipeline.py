@@ -6,7 +6,7 @@ from torch.nn import functional
 from geoseg.errors import BundleError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.network import load_network
-from geoseg.model.pipeline import Normalise, Preprocess, load_pipeline, to_scores
+from geoseg.model.torch_runtime import Normalise, Preprocess, load_pipeline, to_scores
 
 
 def test_normalisation_centres_and_what_is_missing_becomes_the_mean():

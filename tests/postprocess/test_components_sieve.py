@@ -4,7 +4,7 @@ from maps import applied, blotches, picture
 from rasterio.features import sieve as gdals_sieve
 from scipy import ndimage
 
-from geoseg.postprocess.sieve import sieve
+from geoseg.postprocess.components import sieve
 
 
 def least(pixels, classes=4):
