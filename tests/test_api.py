@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.windows
 
 import geoseg
 from geoseg.errors import OutputConflictError, OutputExistsError
 
 ROOT = Path(geoseg.__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
-SMALL = {"encoder": "tu-test_resnet", "encoder_weights": "none", "batch_size": 4}
+SMALL = {"arch": "pspnet", "encoder": "tu-test_resnet", "encoder_weights": "none", "batch_size": 4}
 """A network that trains in a second."""
 
 
@@ -58,9 +59,14 @@ def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
 
 def test_an_array_gets_the_scores_of_its_map(tmp_path, model):
     how = {"runtime": "torch", "precision": "fp32"}
+    window = rasterio.windows.Window(0, 0, 330, 250)  # with a corner that has no data
     with rasterio.open(SAMPLE / "ortho.tif") as file:
-        image = file.read(masked=True).astype(np.float32).filled(np.nan)
-    geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif", scores=True, **how)
+        image = file.read(masked=True, window=window)
+        profile = file.profile | {"width": 330, "height": 250}
+    with rasterio.open(tmp_path / "o.tif", "w", **profile) as file:
+        file.write(image.filled())
+    image = image.astype(np.float32).filled(np.nan)
+    geoseg.predict(model, tmp_path / "o.tif", tmp_path / "map.tif", scores=True, **how)
     with rasterio.open(tmp_path / "map_scores.tif") as file:
         stored = file.read(masked=True)
 

@@ -158,7 +158,7 @@ def possible_overhang(length: int, size: int, stride: int, overhang: int) -> int
         stride: Step between windows, in pixels, at most.
         overhang: What is wanted, in pixels.
 
-    >>> fitting_overhang(12, size=5, stride=4, overhang=3)  # 3 windows cover 13
+    >>> possible_overhang(12, size=5, stride=4, overhang=3)  # 3 windows cover 13
     0
     """
     steps = max(-(-(length - size) // stride), 0)

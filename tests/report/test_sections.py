@@ -98,7 +98,7 @@ def test_a_link_out_of_the_folder_is_not_shown(folder, tmp_path, name):
     (tmp_path / "secret").write_bytes(b"\x89PNG,secret")
     (path / name).symlink_to(tmp_path / "secret")
 
-    with pytest.raises(InputError, match=f"{name}: is a link to a file outside of its folder"):
+    with pytest.raises(InputError, match=f"{name}: links to a file outside of its folder"):
         evaluation_section(path)
 
 

@@ -62,7 +62,7 @@ def test_blended_maps_are_made_of_averages_too(make_patches, tmp_path, quick, mo
         seen.append(scores.__self__.network.segmentation_head[0].weight.clone())
         return ConfusionMatrix.zeros(2)
 
-    monkeypatch.setattr("geoseg.prediction.stitched.stitched_confusion", validate)
+    monkeypatch.setattr("geoseg.training.train.stitched_confusion", validate)
     train(make_patches(), tmp_path / "run", options=options, quiet=True)
 
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]

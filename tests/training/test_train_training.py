@@ -76,7 +76,7 @@ def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick,
 
 
 def test_time_that_the_rate_has_eaten_is_told(patches, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr("geoseg.training.tuning.find_lr", lambda *_, **__: time.sleep(0.2) or 0.02)
+    monkeypatch.setattr("geoseg.training.train.find_lr", lambda *_, **__: time.sleep(0.2) or 0.02)
     options = replace(quick, lr=None, epochs=None, max_time=0.1)
 
     with pytest.raises(TrainingError, match=r"leaves nothing of --max-time: .* --lr 0\.02"):
@@ -143,7 +143,7 @@ def test_validation_on_blended_maps_counts_every_pixel_of_its_ground_once(
         counted.append((confusion, patch_set))
         return confusion
 
-    monkeypatch.setattr("geoseg.prediction.stitched.stitched_confusion", validate)
+    monkeypatch.setattr("geoseg.training.train.stitched_confusion", validate)
     report = train(
         patches,
         tmp_path / "run",
