@@ -1,10 +1,12 @@
 """The steps as functions of paths: what ``import geoseg`` gives.
 
 Each takes the options of its command as keywords, or as the step's options dataclass, and returns
-the report that the command prints. Failures are `geoseg.errors.GeosegError`.
+the report that the command prints. Failures are `geoseg.errors.GeosegError`; what a command warns
+of is a `geoseg.errors.GeosegWarning`.
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import GeosegWarning
 from geoseg.labels.legend import Legend
 from geoseg.options import build, options_of
 from geoseg.raster.folders import EVALUATION, PATCH_SET, TRAINING, WINDOWS
@@ -78,15 +81,19 @@ def tile(
     from geoseg.patches.options import TileOptions
     from geoseg.patches.tile import pair_by_order, tile
 
+    how = _options(TileOptions, options, given)
     images, maps = find_rasters(_paths(orthos)), find_references(_paths(references))
-    _guard([Output(Path(output), PATCH_SET)], [*images, *maps], overwrite=overwrite)
-    return tile(
+    more = (*how.read.stacked, how.aoi, how.reference.labelled_areas, legend)
+    _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
+    report = tile(
         pair_by_order(images, maps),
         open_legend(legend),
         Path(output),
-        options=_options(TileOptions, options, given),
+        options=how,
         overwrite=overwrite,
     )
+    _warn(*report.warnings, *report.failures.values())
+    return report
 
 
 def check(patches: PathLike) -> "CheckReport":
@@ -119,8 +126,9 @@ def train(
     from geoseg.training.train import train
 
     chosen = _options(TrainOptions, options, given)
-    if not resume:
-        _guard([Output(Path(output), TRAINING)], [patches, chosen.init_from], overwrite=overwrite)
+    written = [Output(Path(output), TRAINING)]
+    named = [patches, chosen.init_from, chosen.encoder_weights]
+    _guard(written, named, overwrite=overwrite or resume)
     return train(
         Path(patches),
         Path(output),
@@ -128,6 +136,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         quiet=True,
+        warn=_warn,
     )
 
 
@@ -162,9 +171,8 @@ def predict(
     folder = None if windows is None else Path(windows)
     written = [Output(file) for file in outputs.files[::-1]]
     written += [Output(folder, WINDOWS)] if folder else []
-    if not how.resume:
-        read = [ortho, how.aoi, *how.read.stacked, *loaded.folders]
-        _guard(written, read, overwrite=overwrite)
+    read = [ortho, how.aoi, *how.read.stacked, *loaded.folders]
+    _guard(written, read, overwrite=overwrite or how.resume)
     return predict_map(Path(ortho), loaded, outputs, options=how, windows=folder)
 
 
@@ -191,7 +199,7 @@ def mosaic(
     how, layers = _several((MosaicOptions, LayerOptions), given)
     paths = find_rasters(_paths(inputs))
     outputs = layers.outputs(Path(output), overwrite=overwrite)
-    _guard([Output(file) for file in outputs.files[::-1]], paths, overwrite=overwrite)
+    _guard([Output(file) for file in outputs.files[::-1]], [*paths, legend], overwrite=overwrite)
     return mosaic(paths, outputs, how, legend=None if legend is None else open_legend(legend))
 
 
@@ -219,7 +227,8 @@ def postprocess(
     from geoseg.prediction.map_writer import MapOutputs
 
     outputs = MapOutputs(class_map=Path(output), overwrite=overwrite)
-    _guard([Output(file) for file in outputs.files[::-1]], [class_map], overwrite=overwrite)
+    named = [class_map, legend]
+    _guard([Output(file) for file in outputs.files[::-1]], named, overwrite=overwrite)
     return postprocess_map(
         Path(class_map),
         _legend_of(class_map, legend),
@@ -251,15 +260,15 @@ def evaluate(
         given: Fields of `EvaluateOptions`.
     """
     from geoseg.evaluation.compare import compare, pair_maps
-    from geoseg.evaluation.evaluation import Evaluation
+    from geoseg.evaluation.evaluation import Evaluation, warnings_of
     from geoseg.evaluation.options import EvaluateOptions
     from geoseg.evaluation.report import write_report
 
     how = _options(EvaluateOptions, options, given)
     maps, truths = find_rasters(_paths(class_maps)), find_references(_paths(references))
     written = [] if output is None else [Output(Path(output), EVALUATION)]
-    areas = (how.aoi, how.patches, how.reference.labelled_areas, how.by and how.by.path)
-    _guard(written, [*maps, *truths, *areas], overwrite=overwrite)
+    more = (how.aoi, how.patches, how.reference.labelled_areas, how.by and how.by.path, legend)
+    _guard(written, [*maps, *truths, *more], overwrite=overwrite)
     classes = _legend_of(maps[0], legend)
     measures, reading = how.measures(classes), how.reading()
     counts = {
@@ -267,6 +276,7 @@ def evaluate(
         for pair in pair_maps(maps, truths, by="order")
     }
     evaluation = Evaluation(counts, classes, measures, reading=how.record)
+    _warn(*warnings_of(evaluation), *dict.fromkeys(evaluation.pooled.notes))
     if output is not None:
         write_report(Path(output), evaluation, overwrite=overwrite)
     return evaluation
@@ -380,8 +390,15 @@ def _paths(named: Paths) -> list[Path]:
 
 
 def _guard(outputs: list[Output], inputs: Iterable[Any], *, overwrite: bool) -> None:
-    """See that no output is, holds or lies in an input."""
-    check_outputs(outputs, [Path(each) for each in inputs if each], overwrite=overwrite)
+    """See that no output is, holds or lies in an input; a legend in memory and None are none."""
+    named = [Path(each) for each in inputs if isinstance(each, str | os.PathLike)]
+    check_outputs(outputs, named, overwrite=overwrite)
+
+
+def _warn(*messages: str) -> None:
+    """What the commands warn of, as Python's warnings."""
+    for message in messages:
+        warnings.warn(message, GeosegWarning, stacklevel=3)
 
 
 def _legend_of(class_map: PathLike, legend: PathLike | Legend | None) -> Legend:

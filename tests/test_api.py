@@ -11,7 +11,7 @@ import rasterio
 import rasterio.windows
 
 import geoseg
-from geoseg.errors import OutputConflictError, OutputExistsError
+from geoseg.errors import GeosegWarning, OutputConflictError, OutputExistsError
 
 ROOT = Path(geoseg.__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
@@ -51,7 +51,8 @@ def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     world = {}
 
-    exec(lines, world)  # noqa: S102
+    with pytest.warns(GeosegWarning, match="of this ground trained the model"):
+        exec(lines, world)  # noqa: S102
 
     assert 0 <= world["report"].pooled.confusion.mean_iou <= 1
     assert (tmp_path / "map.tif").is_file()
@@ -79,6 +80,8 @@ def test_an_array_gets_the_scores_of_its_map(tmp_path, model):
 def test_an_output_that_is_an_input_is_refused(tmp_path, model):
     with pytest.raises(OutputConflictError):
         geoseg.predict(model, SAMPLE / "ortho.tif", SAMPLE / "ortho.tif", overwrite=True)
+    with pytest.raises(OutputConflictError):
+        geoseg.predict(model, SAMPLE / "ortho.tif", SAMPLE / "ortho.tif", resume=True)
     (tmp_path / "map.tif").write_bytes(b"mine")
     with pytest.raises(OutputExistsError):
         geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif")
@@ -88,3 +91,11 @@ def test_options_that_there_are_not_are_named(tmp_path):
     with pytest.raises(TypeError, match="no option is called patchsize"):
         geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", tmp_path / "p",
                     legend=SAMPLE / "legend.toml", patchsize=128)  # fmt: skip
+
+
+def test_what_a_command_warns_of_is_a_warning(tmp_path, model):
+    geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif", patch_size=512)
+
+    with pytest.warns(GeosegWarning, match="of this ground trained the model"):
+        geoseg.evaluate(tmp_path / "map.tif", SAMPLE / "reference.tif",
+                        legend=SAMPLE / "legend.toml")  # fmt: skip
