@@ -21,25 +21,25 @@ from geoseg.errors import GeosegError, GeosegWarning, InputError
 from geoseg.raster import configure
 from geoseg.raster.threads import keep_freed_memory
 
-COMMANDS = {
-    "tile": "Cut orthophotos and reference maps into patches for training.",
-    "check": "Find leaks, duplicates, contradictions and odd values in a patch set.",
-    "train": "Train a segmentation network on a patch set.",
-    "compare": "Print options that differ, metrics of the best epoch, time and size of trainings.",
-    "sweep": "Train with every combination of a grid, or as a search chooses; then compare.",
-    "quantize": "Make an int8 network for `geoseg predict`, faster on CPUs, and measure its loss.",
-    "predict": "Predict class maps of orthophotos, or of the patches of a patch set.",
-    "mosaic": "Blend windows, score rasters or class maps into one georeferenced map.",
-    "postprocess": "Clean a class map: fill, majority, rules, holes, small regions, in this order.",
-    "evaluate": "Compute metrics of class maps against reference maps, or a sample of points.",
-    "sample-points": "Draw a random sample within each class of a map, for `evaluate --sample`.",
-    "legend": "Write the legend of a preset, or of a reference's values, colours or attribute.",
-    "info": "Describe a file or folder in a screenful.",
-    "preview": "Draw rasters side by side as PNG, class maps and masks in their colours.",
-    "report": "Write maps, evaluations and trainings as one HTML page that needs no network.",
-    "view": "Look at files of any size in the browser; ends with Ctrl-C.",
-}
-"""The subcommands and their summaries; each is a function of a module of its name."""
+COMMANDS = (
+    "tile",
+    "check",
+    "train",
+    "compare",
+    "sweep",
+    "quantize",
+    "predict",
+    "mosaic",
+    "postprocess",
+    "evaluate",
+    "sample-points",
+    "legend",
+    "info",
+    "preview",
+    "report",
+    "view",
+)
+"""The subcommands, in the order of the work; each is a function of a module of its name."""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -47,7 +47,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 class Commands(TyperGroup):
     """Subcommands that are imported when they are called, so that the list of them is fast."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 typer\'s signature
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 typer's signature
         """Their names, in the order of the work."""
         return list(COMMANDS)
 
@@ -55,16 +55,28 @@ class Commands(TyperGroup):
         """One of them, with its options in panels; None if there is none of the name."""
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = _module_of(cmd_name)
         run = getattr(import_module(f"geoseg.commands.{name}"), name)
         one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        one.command(cmd_name, help=COMMANDS[cmd_name], context_settings=SETTINGS)(run)
+        one.command(cmd_name, context_settings=SETTINGS)(run)
         return typer.main.get_command(one)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 likewise
         """List them with their summaries."""
         with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items()])
+            formatter.write_dl([(name, _summary(name)) for name in COMMANDS])
+
+
+def _module_of(command: str) -> str:
+    return command.replace("-", "_")
+
+
+def _summary(command: str) -> str:
+    """The first line of a subcommand's docstring; imports for it would take seconds."""
+    name = _module_of(command)
+    source = (PROGRAM / "commands" / f"{name}.py").read_text(encoding="utf-8")
+    body = source.partition(f"\ndef {name}(")[2].partition('\n    """')[2]
+    return body.partition("\n")[0].removesuffix('"""')
 
 
 app = typer.Typer(

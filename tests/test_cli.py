@@ -1,5 +1,6 @@
 """The program as a process: exit codes, what goes where, and what is not imported."""
 
+import importlib
 import json
 import os
 import signal
@@ -310,3 +311,11 @@ def test_a_page_may_be_without_a_title(monkeypatch, capsys, tmp_path):
         cli.main()
 
     assert "none.tif: no such file" in capsys.readouterr().err
+
+
+def test_the_list_of_commands_has_the_first_line_of_each_help():
+    for name in cli.COMMANDS:
+        module = importlib.import_module(f"geoseg.commands.{name.replace('-', '_')}")
+        function = getattr(module, name.replace("-", "_"))
+
+        assert cli._summary(name) == function.__doc__.partition("\n")[0]

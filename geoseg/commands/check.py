@@ -38,7 +38,7 @@ def check(
 ) -> None:
     """Find leaks, duplicates, contradictions and odd values in a patch set.
 
-    Exit code 1 if there are errors, which spoil a training or its figures, and --drop does not
+    Exit code 1 if there are errors, which spoil a training or its metrics, and --drop does not
     leave them out.
     """
     from geoseg.patches.check import check

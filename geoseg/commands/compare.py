@@ -34,7 +34,7 @@ def compare(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Print options that differ, figures of the best epoch, time and size of trainings."""
+    """Print options that differ, metrics of the best epoch, time and size of trainings."""
     from geoseg.commands.arguments import check
     from geoseg.raster.atomic import write_text
     from geoseg.raster.guard import Output

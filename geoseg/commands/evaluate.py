@@ -187,7 +187,7 @@ def evaluate(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Compute per-class metrics of class maps against reference maps, or a sample of points."""
+    """Compute metrics of class maps against reference maps, or a sample of points."""
     from geoseg.evaluation.compare import pair_maps
     from geoseg.raster.folders import EVALUATION
     from geoseg.raster.guard import Output

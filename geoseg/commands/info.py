@@ -20,7 +20,7 @@ def info(
     *,
     json: options.Json = False,
 ) -> None:
-    """Say what a file or folder is, in a screenful."""
+    """Describe a file or folder in a screenful."""
     from geoseg.report.info import inform
     from geoseg.training.options import TrainOptions
 

@@ -32,7 +32,7 @@ def legend(
     options: PolygonOptions,
     overwrite: shared.Overwrite = False,
 ) -> None:
-    """Write the legend of a preset, or of a reference's values, colours or attribute, to edit."""
+    """Write the legend of a preset, or of a reference's values, colours or attribute."""
     from geoseg.labels.legend_files import find_legend, to_toml
     from geoseg.raster.atomic import write_text
     from geoseg.raster.guard import Output

@@ -26,7 +26,7 @@ def postprocess(
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Clean a class map: --fill, --majority, --rule, --fill-holes, --min-area, in this order."""
+    """Clean a class map: fill, majority, rules, holes, small regions, in this order."""
     from geoseg.postprocess.postprocess import postprocess_map
     from geoseg.prediction.map_writer import MapOutputs
     from geoseg.raster.guard import Output

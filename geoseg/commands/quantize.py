@@ -24,7 +24,7 @@ def quantize(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Make an int8 network for `geoseg predict`, faster on CPUs, and measure what that costs."""
+    """Make an int8 network for `geoseg predict`, faster on CPUs, and measure its loss."""
     from geoseg.model.bundle_files import INT8
     from geoseg.model.quantize import quantize
     from geoseg.prediction.stitched import stitched_comparison, window_sizes
