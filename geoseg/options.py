@@ -52,7 +52,7 @@ class Declaration:
     unit: str = ""
     """Unit of the numbers of a record, where a word must have one: ``s``."""
 
-    default: str | None = None
+    shown: str | None = None
     """Text of the help for a default that is worked out; None: the default itself."""
 
 
@@ -65,51 +65,14 @@ class OptionField(NamedTuple):
     declaration: Declaration
 
 
-def option(
-    default: Any,
-    *,
-    help: str,  # noqa: A002 as typer and argparse call it
-    group: str,
-    min: float | None = None,  # noqa: A002 likewise
-    max: float | None = None,  # noqa: A002 likewise
-    metavar: str | None = None,
-    names: tuple[str, ...] = (),
-    parse: Callable[[str], Any] | None = None,
-    repeat: bool = False,
-    none: str | None = None,
-    unit: str = "",
-    shown: str | None = None,
-) -> Any:
+def option(default: Any, **declared: Any) -> Any:
     """A field of a dataclass of options.
 
     Args:
         default: Its value unless another is given.
-        help: A sentence for people.
-        group: Panel of the help.
-        min: Lowest value.
-        max: Highest value.
-        metavar: Placeholder of the value in the help.
-        names: On the command line, if they are not the field's name with hyphens.
-        parse: Makes a value of a word, or raises ValueError.
-        repeat: Whether it may be given several times; `parse` makes an element of a word.
-        none: Word for the value None.
-        unit: Unit of the numbers of a record, where a word must have one.
-        shown: Text of the help for a default that is worked out.
+        declared: Fields of `Declaration`.
     """
-    declaration = Declaration(
-        help=help,
-        group=group,
-        min=min,
-        max=max,
-        metavar=metavar,
-        names=names,
-        parse=parse,
-        repeat=repeat,
-        none=none,
-        unit=unit,
-        default=shown,
-    )
-    return field(default=default, metadata={_KEY: declaration})
+    return field(default=default, metadata={_KEY: Declaration(**declared)})
 
 
 def nested(cls: Callable[[], T], *, without: tuple[str, ...]) -> T:

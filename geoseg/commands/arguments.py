@@ -12,11 +12,11 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from geoseg.errors import InputError, OutputConflictError
+from geoseg.errors import InputError, OutputConflictError, OutputError
 from geoseg.options import OptionField, as_word, build, options_of
 from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
-from geoseg.raster.paths import TIFF_SUFFIXES
+from geoseg.raster.paths import refuse_non_tiff
 
 CONFIG = "config"
 """Name of the option that every command with options has."""
@@ -102,7 +102,7 @@ def _parameter(each: OptionField) -> inspect.Parameter:
         help=declared.help,
         metavar=declared.metavar,
         rich_help_panel=declared.group,
-        show_default=declared.default or (default is not None and default is not False),
+        show_default=declared.shown or (default is not None and default is not False),
         **more,
     )
     kind = kind if default is not None else kind | None
@@ -349,11 +349,10 @@ def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
 
 def refuse_other_formats(option: str, *paths: Path | None) -> None:
     """Maps are GeoTIFFs; another ending is wrong usage."""
-    for path in paths:
-        if path is not None and path.suffix.lower() not in TIFF_SUFFIXES:
-            raise typer.BadParameter(
-                f"{path}: rasters are written as GeoTIFF; end the name in .tif", param_hint=option
-            )
+    try:
+        refuse_non_tiff(*paths)
+    except OutputError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def refuse_wide_stride(stride: int | None, size: int | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, OutputError, PartlyReadError
+from geoseg.errors import EmptyError, PartlyReadError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import CLASS_MAP
 from geoseg.labels.style import (
@@ -33,7 +33,7 @@ from geoseg.prediction.scores import (
 )
 from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, write_text, writing
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import TIFF_SUFFIXES
+from geoseg.raster.paths import refuse_non_tiff
 from geoseg.raster.window import Window, blocks
 from geoseg.raster.writer import BLOCK_PX, RasterFormat
 
@@ -98,9 +98,7 @@ class MapOutputs:
     """Whether existing files are replaced."""
 
     def __post_init__(self) -> None:
-        for path in self.paths:
-            if path.suffix.lower() not in TIFF_SUFFIXES:
-                raise OutputError(f"{path}: rasters are written as GeoTIFF; end the name in .tif")
+        refuse_non_tiff(*self.paths)
 
     @property
     def paths(self) -> list[Path]:

@@ -14,7 +14,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from geoseg.errors import InputError, RasterError
+from geoseg.errors import InputError, OutputError, RasterError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
 """Suffixes of rasters in a folder of orthophotos."""
@@ -115,6 +115,17 @@ def _with_archive(text: str) -> str:
     if found is None or Path(found[2]).exists() or not Path(f"/{found[2]}").exists():
         return text
     return f"{found[1]}/{text.removeprefix(found[1])}"
+
+
+def refuse_non_tiff(*paths: Path | None) -> None:
+    """See that rasters to be written are called GeoTIFFs.
+
+    Raises:
+        OutputError: If one is not.
+    """
+    for path in paths:
+        if path is not None and path.suffix.lower() not in TIFF_SUFFIXES:
+            raise OutputError(f"{path}: rasters are written as GeoTIFF; end the name in .tif")
 
 
 def find_rasters(named: Sequence[Path]) -> list[Path]:
