@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from rasterio.errors import CRSError
 
-from geoseg.errors import EmptyError, LegendError, RasterError
+from geoseg.errors import EmptyError, InputError, LegendError, RasterError
 from geoseg.labels.legend import IGNORE, Legend, as_bytes
 from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.lookup import to_hex
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.records import parse_json
+from geoseg.raster.records import parse_json, read_toml
 from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
 from geoseg.raster.vector import is_vector, read_layer, read_polygons
 from geoseg.raster.window import blocks
@@ -197,11 +196,11 @@ def load_legend(name: str) -> Legend:
     if not path.is_file():
         raise LegendError(_unknown(name))
     try:
-        return Legend.from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LegendError(f"{path}: not a TOML file: {error}") from error
-    except OSError as error:
-        raise LegendError(f"{path}: cannot be read: {error.strerror or error}") from error
+        content = read_toml(path)
+    except InputError as error:
+        raise LegendError(str(error)) from error
+    try:
+        return Legend.from_dict(content)
     except (ValueError, RecursionError) as error:  # numbers and tables beyond all measure
         raise LegendError(f"{path}: not a legend: {error}") from error
     except LegendError as error:
