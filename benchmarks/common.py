@@ -26,6 +26,12 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
+from geoseg.raster import configure
+from geoseg.raster.threads import keep_freed_memory
+
+configure()  # as the command line does
+keep_freed_memory()
+
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 LEGEND = SAMPLE / "legend.toml"
 CACHE = Path(tempfile.gettempdir()) / "geoseg-benchmarks"
