@@ -1,6 +1,7 @@
 """The maps that one call of ``geoseg predict`` makes: where they go, and what is said of them."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, takewhile
@@ -16,7 +17,7 @@ from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, 
 from geoseg.raster.atomic import refuse_unfinished, write_text
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
-from geoseg.raster.paths import TIFF_SUFFIXES
+from geoseg.raster.paths import RASTER_SUFFIXES, TIFF_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.raster.records import parse_json
 from geoseg.text import subject
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from geoseg.prediction.map_writer import LayerOptions, MapOutputs, MapReport
     from geoseg.prediction.plan import PredictOptions, PredictPlan
 
+
+FILE_SUFFIX = re.compile(r"\.[a-z]{2,4}")
+"""Suffixes such as .txt and .json; that of maps.v2 or maps.2024 is part of a folder's name."""
 
 MOST_REASONS = 3
 """Failures that are told once more at the end."""
@@ -420,11 +424,10 @@ def _is_tiff(output: Path) -> bool:
 
 
 def _is_other_file(output: Path) -> bool:
-    """Whether a path is called as a picture or vector file, and no folder of that name is there."""
-    from geoseg.raster.paths import RASTER_SUFFIXES, VECTOR_SUFFIXES
-
-    suffixes = {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} - {*TIFF_SUFFIXES}
-    return output.suffix.lower() in suffixes and not output.is_dir()
+    """Whether a path is called as a file of another format, and no folder of that name is there."""
+    suffix = output.suffix.lower()
+    known = suffix in {*RASTER_SUFFIXES, *VECTOR_SUFFIXES} or FILE_SUFFIX.fullmatch(suffix)
+    return bool(known) and not _is_tiff(output) and not output.is_dir()
 
 
 def _sentence(plan: "PredictPlan") -> str:

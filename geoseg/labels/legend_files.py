@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rasterio.errors import CRSError
 
-from geoseg.errors import EmptyError, InputError, LegendError, RasterError
+from geoseg.errors import EmptyError, GeosegWarning, InputError, LegendError, RasterError
 from geoseg.labels.legend import IGNORE, Legend, as_bytes
 from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.lookup import to_hex
@@ -144,18 +145,24 @@ def _tables(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def read_tags(path: Path) -> dict[str, Any]:
-    """Tags of a raster written by geoseg; empty for others.
+    """Tags of a raster written by geoseg; empty for others, and with a warning if no JSON object.
 
     Raises:
-        RasterError: If the file is missing or is no raster.
+        RasterError: If the file is missing or is no raster, or an entry of its tags is damaged.
     """
     with opened(path) as dataset, reading(path):
         text = dataset.tags().get(PROVENANCE, "{}")
     try:
         tags = parse_json(text)
     except ValueError:
-        return {}
+        tags = None
     if not isinstance(tags, dict):
+        warnings.warn(
+            f"{path}: its tag {PROVENANCE} is no JSON object and is ignored: legend and "
+            f"provenance are unknown",
+            GeosegWarning,
+            stacklevel=2,
+        )
         return {}
     try:
         _check(tags)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import LegendError
+from geoseg.errors import LegendError, RasterError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.labels.lookup import ValueColors, to_hex
@@ -56,11 +56,17 @@ def draw_preview(
 
     Raises:
         LegendError: If a mask has a value that is not in the legend.
-        RasterError: If a raster cannot be read.
+        RasterError: If a raster cannot be read, or bands are chosen and all have only one.
         OutputError: If the image cannot be written.
     """
     from matplotlib.figure import Figure
 
+    chosen = bands and (bands.numbers or bands.names)
+    if bands and chosen and not any(bands.options_for(path).bands for path in paths):
+        raise RasterError(
+            f"{paths[0]}: has one band or a palette, and bands {', '.join(map(str, chosen))} "
+            f"cannot be chosen; leave --bands and --band-names out"
+        )
     beside = None if legend else next(filter(None, map(_own_legend, paths)), None)
     panels = [read_panel(path, side, bands=bands, legend=legend, beside=beside) for path in paths]
     shapes = np.array([panel.image.shape[:2] for panel in panels])

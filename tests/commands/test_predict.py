@@ -346,12 +346,19 @@ def test_what_would_be_ignored_with_a_patch_set_is_wrong_usage(geoseg, world, mo
 
 
 def test_an_output_called_as_another_format_is_wrong_usage(geoseg, world, model):
-    for name in ("map.png", "map.gpkg", "map.VRT"):
+    for name in ("map.png", "map.gpkg", "map.VRT", "map.txt", "map.json"):
         outcome = geoseg("predict", model, world / "ortho.tif", "-o", world / name)
 
         assert outcome.code == 2
         assert "end the name in .tif, or name a folder" in outcome.err
         assert not (world / name).exists()
+
+
+def test_a_folder_may_have_a_dot_in_its_name(geoseg, world, model):
+    (world / "maps.old").mkdir()
+    for name in ("maps.v2", "maps.2024", "maps.old"):
+        assert geoseg("predict", model, world / "ortho.tif", "-o", world / name, "-q").code == 0
+        assert (world / name / "ortho.tif").is_file()
 
 
 def test_those_who_want_to_know_more_are_told_plan_runtime_and_time(geoseg, world, model):

@@ -47,3 +47,14 @@ def test_what_cannot_be_shown_is_wrong_usage(geoseg, world, command, wrong, told
 
     assert outcome.code == 2
     assert told in " ".join(outcome.err.split())
+
+
+def test_bands_are_not_chosen_where_there_is_only_one(geoseg, world):
+    mask, out = world / "reference.tif", world / "preview.png"
+
+    outcome = geoseg("preview", mask, "-o", out, "--bands", "9")
+
+    assert outcome.code == 1
+    assert "reference.tif: has one band or a palette, and bands 9 cannot be chosen" in outcome.err
+    assert not out.exists()
+    assert geoseg("preview", world / "ortho.tif", mask, "-o", out, "--bands", "3,2,1").code == 0

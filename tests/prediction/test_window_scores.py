@@ -6,7 +6,7 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.errors import InputError, OutputError, RasterError
+from geoseg.errors import GeosegWarning, InputError, OutputError, RasterError
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_files import read_tags
 from geoseg.prediction.blend import WindowScores
@@ -138,12 +138,13 @@ def test_other_rasters_are_no_windows(kept, write_raster):
 
 
 @pytest.mark.parametrize("text", ["no json", "[1, 2]", "7", "null"])
-def test_a_tag_that_is_not_ours_says_nothing(write_raster, text):
+def test_a_tag_that_is_no_json_object_is_ignored_with_a_warning(write_raster, text):
     path = write_raster("scene.tif", np.zeros((3, 3), np.uint8))
     with rasterio.open(path, "r+") as file:
         file.update_tags(GEOSEG=text)
 
-    assert read_tags(path) == {}
+    with pytest.warns(GeosegWarning, match=r"scene\.tif: its tag GEOSEG is no JSON object"):
+        assert read_tags(path) == {}
 
 
 def test_a_missing_file_and_a_file_that_is_no_raster_are_named(tmp_path):
