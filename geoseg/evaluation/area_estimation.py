@@ -16,7 +16,6 @@ from geoseg.evaluation.metrics import merged_classes
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE, look_up, majorities
 from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_map import MergedLegend, bands_of
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.folders import EVALUATION, KIND
 from geoseg.raster.polygons import Plots, Points, read_sample
@@ -273,8 +272,7 @@ def evaluate_sample(
             or if a class of the map has no units.
         EmptyError: If no unit has a reference.
     """
-    own = legend.made_of.map if isinstance(legend, MergedLegend) else legend
-    class_of = np.array([index for _, index in bands_of(legend)])
+    own, class_of = legend.of_map, legend.indices_of_map.astype(np.int64)
     with ClassMap(path, own, aoi=aoi) as class_map:
         drawn = read_sample(sample, class_map.grid, layer=layer)
         truth = _truth(drawn.columns, column or REFERENCE, legend, sample)
@@ -359,7 +357,7 @@ def _known(legend: Legend) -> dict[str, int]:
     """Class indices by the names and values that a sample may use."""
     classes = list(enumerate(legend.classes))
     names = {each.name: index for index, each in classes}
-    if isinstance(legend, MergedLegend):  # values are those of the reference's legend
+    if legend.merge is not None:  # values are those of the reference's legend
         return names | {text: index for index, each in classes for text in each.source_attributes}
     values = {str(each.value): index for index, each in classes}
     return values | {name: i for i, each in classes for name in each.attributes} | names

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, GridMismatchError, InputError, RasterError
 from geoseg.labels.confusion import Additive, Floats, divide
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_map import bands_of
 from geoseg.prediction.scores import SCORE_STEPS, decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import Pixels, RasterReader
@@ -363,15 +362,16 @@ class ScoreMap:
         self._classes = len(legend)
         self._reader = RasterReader(path, palette_index=True)
         try:
-            self._indices = self._match(bands_of(legend))
+            self._indices = self._match(legend)
             self._window = self._place(grid)
         except (GridMismatchError, InputError, EmptyError):
             self.close()
             raise
 
-    def _match(self, classes: tuple[tuple[str, int], ...]) -> list[int]:
+    def _match(self, legend: Legend) -> list[int]:
         """The class of each band; `IGNORE` for one that is left out."""
-        names, known = list(self._reader.band_names), dict(classes)
+        names = list(self._reader.band_names)
+        known = dict(zip(legend.of_map.names, legend.indices_of_map.tolist(), strict=True))
         if self._reader.dtype != np.uint8 and self._reader.dtype.kind != "f":
             raise RasterError(f"{self.path}: scores are uint8 or floats, not {self._reader.dtype}")
         if len(names) != len(known):

@@ -12,7 +12,6 @@ from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Measures
 from geoseg.evaluation.matching import ObjectCounts
 from geoseg.labels.confusion import ConfusionMatrix, Floats
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_map import MergedLegend
 
 
 @dataclass(frozen=True)
@@ -285,11 +284,11 @@ def _mean_of_known(values: Floats) -> float:
 
 def merged_classes(legend: Legend) -> list[dict[str, Any]] | None:
     """Which classes of the map and of the reference a legend map has made one; None without."""
-    if not isinstance(legend, MergedLegend):
+    if legend.merge is None:
         return None
     return [
         {"name": each.name or None, "map": list(each.map), "reference": list(each.reference)}
-        for each in legend.table
+        for each in legend.merge.table
     ]
 
 

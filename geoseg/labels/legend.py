@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from geoseg.labels.lookup import (
     nearest,
     pack_rgb,
     parse_color,
+    rgb_codes,
     to_hex,
 )
 from geoseg.raster.storage import Color
@@ -103,6 +104,9 @@ class Legend:
     ignore: tuple[int | str, ...] = ()
     """Source codes that mean unlabelled: values, ``"#rrggbb"`` colours, attribute values."""
 
+    merge: "Merge | None" = None
+    """Legends of which a legend map has made it; the source codes are those of the reference."""
+
     def __post_init__(self) -> None:
         if not 1 <= len(self.classes) <= MAX_CLASSES:
             raise LegendError(f"a legend has 1 to {MAX_CLASSES} classes, got {len(self.classes)}")
@@ -124,6 +128,21 @@ class Legend:
     def names(self) -> list[str]:
         """Class names in index order."""
         return [each.name for each in self.classes]
+
+    @property
+    def of_map(self) -> "Legend":
+        """Legend of class maps: itself, unless it is merged with that of a reference."""
+        return self.merge.map if self.merge else self
+
+    @property
+    def indices_of_map(self) -> NDArray[np.uint8]:
+        """(classes of a map,) the index of each; `IGNORE` for one that is left out."""
+        if self.merge is None:
+            return np.arange(len(self), dtype=np.uint8)
+        merged = {
+            name: i for i, each in enumerate(self.merge.table) if each.name for name in each.map
+        }
+        return np.array([merged.get(name, IGNORE) for name in self.merge.map.names], np.uint8)
 
     @property
     def background_index(self) -> int:
@@ -159,7 +178,11 @@ class Legend:
         Raises:
             UnknownCodeError: If a value has no class and is not to be ignored.
         """
-        return look_up(values, self._values_within(tolerance) if tolerance else self.values)
+        if not tolerance:
+            return look_up(values, self.values)
+        known, reach = self._apart(), int(tolerance)
+        near = range(-reach, reach + 1)
+        return look_up(values, {v + step: i for v, i in known.items() for step in near} | known)
 
     def spacing(self) -> float:
         """Smallest difference of two values of different meaning; infinite if all mean the same."""
@@ -175,11 +198,6 @@ class Legend:
             for v in (c.source_values if c.alternative is None else (c.alternative,))
         }
         return dict.fromkeys(self.ignored_values, IGNORE) | firm
-
-    def _values_within(self, tolerance: float) -> dict[int, int]:
-        known = self._apart()
-        near = range(-int(tolerance), int(tolerance) + 1)
-        return {v + step: index for v, index in known.items() for step in near} | known
 
     def of_maps(self) -> Self:
         """The legend for class maps of another program, whose only source code is `value`."""
@@ -221,27 +239,21 @@ class Legend:
         Raises:
             UnknownCodeError: If a colour has no class and is not to be ignored.
         """
-        red, green, blue = as_bytes(image[:3]).astype(np.uint32)
-        codes = (red << 16) | (green << 8) | blue
+        codes = rgb_codes(image)
         indices = self._color_table[codes]
         if (unknown := indices == UNKNOWN).any():
             found, place, counts = np.unique(
                 codes[unknown], return_inverse=True, return_counts=True
             )
             channels = np.stack([found >> 16, found >> 8, found], axis=1).astype(np.uint8)
-            best = self._nearest(channels, tolerance)
+            known = np.array(list(self.known_colors), np.uint8)
+            means = np.array([*self.known_colors.values(), UNKNOWN], np.uint8)
+            best = means[nearest(channels, known, tolerance)]
             if (far := best == UNKNOWN).any():
                 listed = [f"#{code:06x}" for code in found[far]]
                 raise UnknownCodeError("colours", counted(listed, counts[far]))
             indices[unknown] = best[place]
         return indices
-
-    def _nearest(self, colors: NDArray[np.uint8], tolerance: float) -> NDArray[np.uint8]:
-        """(n,) class indices of (n, 3) colours; `UNKNOWN` where none is near enough."""
-        known = np.array(list(self.known_colors), np.uint8)
-        means = np.array([*self.known_colors.values(), UNKNOWN], np.uint8)
-        found: NDArray[np.uint8] = means[nearest(colors, known, tolerance)]
-        return found
 
     @cached_property
     def known_colors(self) -> dict[Color, int]:
@@ -289,6 +301,8 @@ class Legend:
 
         They can unless the palette has a class's colour at another index.
         """
+        if self.merge and self.merge.by_value:
+            return True
         colors = set(palette.values())
         for each in self.classes:
             at_values = {palette.get(value) for value in each.source_values}
@@ -318,7 +332,9 @@ class Legend:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Inverse of `from_dict`, without defaults."""
+        """Record without defaults; `from_dict` reads it, or `legend_from_dict` of a merged one."""
+        if self.merge is not None:
+            return self.merge.to_dict()
         tables = [
             {
                 "value": each.value,
@@ -340,19 +356,45 @@ class Legend:
         return _without_empty(record)
 
 
-def as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert an image to bytes.
+class Merged(NamedTuple):
+    """A merged class and its parts."""
 
-    Raises:
-        LegendError: If values do not fit.
-    """
-    found = image.astype(np.uint8)
-    if image.dtype != np.uint8 and (found != image).any():
-        raise LegendError(
-            f"colours have 8 bits, but the image holds {image.dtype} from {image.min()} to "
-            f"{image.max()}; convert it (gdal_translate -ot Byte -scale)"
-        )
-    return found
+    name: str
+    """Name of the class; empty if it is left out."""
+
+    map: tuple[str, ...]
+    """Names of its classes in the map."""
+
+    reference: tuple[str, ...]
+    """Names of its classes in the reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Legends of which a legend map has made one."""
+
+    rows: tuple[tuple[str, str, str], ...]
+    """Rows of the legend map."""
+
+    map: Legend
+    """Legend of the map."""
+
+    reference: Legend | None
+    """Legend of the reference, if known."""
+
+    table: tuple[Merged, ...]
+    """Merged classes in index order, then those that are left out."""
+
+    by_value: bool
+    """Whether the rows name classes of the reference by value, whatever its palette shows."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Record for `legend_from_dict`."""
+        return {
+            "legend_map": [list(row) for row in self.rows],
+            "map": self.map.to_dict(),
+            "reference": self.reference and self.reference.to_dict(),
+        }
 
 
 def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
@@ -372,14 +414,13 @@ def _read_class(table: Mapping[str, Any], number: int) -> LegendClass:
     if other is not None and (not isinstance(other, int) or isinstance(other, bool)):
         raise LegendError(f"{where}: alternative is a whole number, got {other!r}")
     try:
-        texts = _list(table, "attributes")
         return LegendClass(
             value=value,
             name=name,
             color=parse_color(table.get("color", default_color(number))),
-            values=tuple(_whole(each) for each in _list(table, "values")),
-            colors=tuple(parse_color(color) for color in _list(table, "colors")),
-            attributes=tuple(as_text(_scalar(each, "attributes")) for each in texts),
+            values=tuple(_codes(table, "values")),
+            colors=tuple(map(parse_color, _codes(table, "colors"))),
+            attributes=tuple(map(as_text, _codes(table, "attributes"))),
             alternative=other,
         )
     except (TypeError, ValueError) as error:
@@ -390,7 +431,7 @@ def _read_ignored(
     record: Mapping[str, Any], classes: Sequence[LegendClass]
 ) -> tuple[int | str, ...]:
     """The `ignore` list, none of whose codes means a class."""
-    found = [_scalar(each, "ignore") for each in _list(record, "ignore")]
+    found = _codes(record, "ignore")
     for one in classes:
         colors = {to_hex(color) for color in one.source_colors}
         both = [i for i in found if i in one.known_values or str(i).lower() in colors]
@@ -399,28 +440,20 @@ def _read_ignored(
     return tuple(found)
 
 
-def _whole(value: object, key: str = "values") -> int:
-    """A raster value: an integer below `MAX_VALUE`."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= MAX_VALUE:
-        raise LegendError(f"{key} lists whole numbers, got {value!r:.60}")
-    return value
-
-
-def _scalar(value: Any, key: str) -> Any:
-    """A source code: a number or text."""
-    if not isinstance(value, int | float | str) or isinstance(value, bool):
-        raise LegendError(f"{key} lists whole numbers and texts, got {value!r:.60}")
-    if isinstance(value, str):
-        return value
-    return _whole(value, key) if key == "ignore" else value
-
-
-def _list(table: Mapping[str, Any], key: str) -> list[Any]:
-    if not isinstance(found := table.get(key, []), list | tuple):
-        raise LegendError(f"{key} is a list, as in {key} = [{found!r}]")
-    return list(found)
+def _codes(table: Mapping[str, Any], key: str) -> list[Any]:
+    """The source codes of a list: whole numbers below `MAX_VALUE` and, but for `values`, texts."""
+    if not isinstance(listed := table.get(key, []), list | tuple):
+        raise LegendError(f"{key} is a list, as in {key} = [{listed!r}]")
+    found = []
+    for value in listed:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_whole = is_number and value == value // 1 and abs(value) < MAX_VALUE
+        is_allowed = isinstance(value, str) if key != "values" else False
+        if not (is_whole or is_allowed or (is_number and key == "attributes")):
+            texts = "" if is_number or key == "values" else " and texts"
+            raise LegendError(f"{key} lists whole numbers{texts}, got {value!r:.60}")
+        found.append(int(value) if is_whole and key != "attributes" else value)
+    return found
 
 
 def _refuse_unknown_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:

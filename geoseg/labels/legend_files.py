@@ -11,9 +11,9 @@ import numpy as np
 from rasterio.errors import CRSError
 
 from geoseg.errors import EmptyError, GeosegWarning, InputError, LegendError, RasterError
-from geoseg.labels.legend import IGNORE, Legend, as_bytes
+from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import legend_from_dict
-from geoseg.labels.lookup import to_hex
+from geoseg.labels.lookup import rgb_codes, to_hex
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import parse_json, read_toml
 from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
@@ -414,10 +414,9 @@ def _colors(reader: RasterReader) -> set[int]:
     for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
         image, valid = reader.read(window)
         try:
-            red, green, blue = as_bytes(image[:3, valid]).astype(np.uint32)
+            found |= set(np.unique(rgb_codes(image[:3, valid])).tolist())
         except LegendError as error:
             raise LegendError(f"{reader.path}: {error}") from error
-        found |= set(np.unique((red << 16) | (green << 8) | blue).tolist())
         if len(found) > MAX_DERIVED_CLASSES:
             break
     return found

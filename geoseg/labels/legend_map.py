@@ -2,16 +2,14 @@
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from geoseg.errors import LegendError
-from geoseg.labels.legend import IGNORE, Legend, LegendClass
-from geoseg.labels.lookup import is_color, look_up, parse_color, to_hex
+from geoseg.labels.legend import Legend, LegendClass, Merge, Merged
+from geoseg.labels.lookup import is_color, parse_color, to_hex
 from geoseg.raster.records import parse_json
 from geoseg.raster.storage import Color
 from geoseg.text import as_text, short_list
@@ -33,81 +31,6 @@ class Correspondence(NamedTuple):
     """Name of the merged class; empty: that of the reference, or else of the map."""
 
 
-class Merged(NamedTuple):
-    """A merged class and its parts."""
-
-    name: str
-    """Name of the class; empty if it is left out."""
-
-    map: tuple[str, ...]
-    """Names of its classes in the map."""
-
-    reference: tuple[str, ...]
-    """Names of its classes in the reference."""
-
-
-class MergeInputs(NamedTuple):
-    """Arguments of `merge_legends`."""
-
-    rows: tuple[Correspondence, ...]
-    """Rows of the legend map."""
-
-    map: Legend
-    """Legend of the map."""
-
-    reference: Legend | None
-    """Legend of the reference, if known."""
-
-
-def map_side(legend: Legend) -> Legend:
-    """The legend by which class maps of other programs are read."""
-    return legend.map_side if isinstance(legend, MergedLegend) else legend.of_maps()
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergedLegend(Legend):
-    """Common classes of a map and its reference.
-
-    Its source codes are those of the reference, its class maps those of the map.
-    """
-
-    map_side: Legend
-    """The same classes with the values and colours of the map as source codes."""
-
-    bands: tuple[tuple[str, int], ...]
-    """Classes of the map with the index of their merged class, or `IGNORE`."""
-
-    table: tuple[Merged, ...]
-    """Merged classes and their parts."""
-
-    named_by_value: bool
-    """Whether the classes of the reference are named by value, whatever its palette shows."""
-
-    made_of: MergeInputs
-    """Arguments from which it was merged."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Record for `legend_from_dict`."""
-        rows, own, theirs = self.made_of
-        return {
-            "legend_map": [list(row) for row in rows],
-            "map": own.to_dict(),
-            "reference": None if theirs is None else theirs.to_dict(),
-        }
-
-    def encode_map(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Class indices of a map of geoseg.
-
-        Raises:
-            UnknownCodeError: If a value has no class and is not 255.
-        """
-        return look_up(values, {IGNORE: IGNORE} | self.map_side.values)
-
-    def fits_palette(self, palette: Mapping[int, Color]) -> bool:
-        """Whether the indices of a palette image can be the reference's values."""
-        return self.named_by_value or super().fits_palette(palette)
-
-
 def legend_from_dict(record: Mapping[str, Any]) -> Legend:
     """The legend of a record made by ``to_dict``, merged or not.
 
@@ -117,27 +40,17 @@ def legend_from_dict(record: Mapping[str, Any]) -> Legend:
     if "legend_map" not in record:
         return Legend.from_dict(record)
     rows = [Correspondence(*row) for row in record["legend_map"]]
-    theirs = record["reference"]
-    return merge_legends(
-        rows,
-        Legend.from_dict(record["map"]),
-        None if theirs is None else Legend.from_dict(theirs),
-    )
-
-
-def bands_of(legend: Legend) -> tuple[tuple[str, int], ...]:
-    """Classes of a map's score bands, each with its index."""
-    if isinstance(legend, MergedLegend):
-        return legend.bands
-    return tuple((name, index) for index, name in enumerate(legend.names))
+    own, theirs = record["map"], record["reference"]
+    return merge_legends(rows, Legend.from_dict(own), theirs and Legend.from_dict(theirs))
 
 
 def merge_legends(
     rows: Sequence[Correspondence], own: Legend, reference: Legend | None = None
-) -> MergedLegend:
+) -> Legend:
     """Merge the corresponding classes of a map and its reference.
 
-    Rows that share a class or a name form one class.
+    Rows that share a class or a name form one class. The source codes of the merged classes are
+    those of the reference; maps are read with their own legend, whose indices `Merge` translates.
 
     Args:
         rows: Corresponding classes.
@@ -148,187 +61,165 @@ def merge_legends(
     Raises:
         LegendError: If a class is unknown, is missing from the rows, or is merged and left out.
     """
-    ours = [_find(row.map, own, "map") if row.map else None for row in rows]
-    theirs = [_source(row.reference, own, reference) if row.reference else None for row in rows]
-    _refuse_missing("map", own.names, {each.name for each in ours if each})
+    found = [
+        _Row(
+            row.name if row.map and row.reference else "",
+            _find(row.map, own, "map") if row.map else None,
+            _source(row.reference, own, reference) if row.reference else None,
+        )
+        for row in rows
+    ]
+    _refuse_missing("map", own, [row.own for row in found])
     if reference is not None:
-        _refuse_missing("reference", reference.names, {each.name for each in theirs if each})
-    groups = _groups(rows, ours, theirs)
-    kept = [group for group in groups if group.ours and group.theirs]
+        _refuse_missing("reference", reference, [row.source for row in found])
+    groups = _groups(found)
+    kept = [group for group in groups if group[0].own and group[0].source]
+    left = [group for group in groups if group not in kept]
     if not kept:
         raise LegendError("no class of the map corresponds to one of the reference")
-    left = [group for group in groups if not (group.ours and group.theirs)]
-    merged_into = {each.name: index for index, group in enumerate(kept) for each in group.ours}
-    background = (reference or own).background
-    names = [group.name for group in kept]
-    firsts = {side: _values_of(groups, side) for side in ("ours", "theirs")}
-
-    def classes(side: str) -> tuple[LegendClass, ...]:
-        return tuple(group.merged(i, side, firsts[side]) for i, group in enumerate(kept))
-
-    return MergedLegend(
+    names = [_name(group) for group in kept]
+    taken = {value for row in found if row.source for value in row.source.values}
+    base = reference or own
+    classes = [
+        _merged(i, name, each, taken)
+        for i, (name, each) in enumerate(zip(names, kept, strict=True))
+    ]
+    return Legend(
         name=own.name,
-        classes=classes("theirs"),
-        background=next((g.name for g in kept if background in [c.name for c in g.theirs]), None),
-        ignore=(*(reference or own).ignore, *_ignored(left, "theirs")),
-        map_side=Legend(
-            classes=classes("ours"),
-            ignore=(*own.ignored_values, *_ignored(left, "ours")),
+        classes=tuple(classes),
+        background=next(
+            (n for n, g in zip(names, kept, strict=True) if base.background in _sources(g)), None
         ),
-        bands=tuple((name, merged_into.get(name, IGNORE)) for name in own.names),
-        table=tuple(
-            Merged(name, *(tuple(c.name for c in side) for side in (group.ours, group.theirs)))
-            for name, group in zip([*names, *[""] * len(left)], [*kept, *left], strict=True)
+        ignore=(*base.ignore, *chain.from_iterable(map(_ignored, left))),
+        merge=Merge(
+            rows=tuple(rows),
+            map=own,
+            reference=reference,
+            table=tuple(
+                Merged(name, tuple(_owns(group)), tuple(_sources(group)))
+                for name, group in zip([*names, *[""] * len(left)], [*kept, *left], strict=True)
+            ),
+            by_value=reference is None and any(row.source.by_value for row in found if row.source),
         ),
-        named_by_value=reference is None and any(each.values for each in theirs if each),
-        made_of=MergeInputs(tuple(rows), own, reference),
     )
 
 
-@dataclass
-class _Group:
-    """Classes connected by rows."""
+class _Source(NamedTuple):
+    """Codes of a class of the reference, perhaps only a value, colour or attribute value."""
 
-    ours: list[LegendClass] = field(default_factory=list)
-    theirs: list[LegendClass] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, name: str, one: LegendClass | None, other: LegendClass | None) -> Self:
-        names = [name] if name and one and other else []
-        return cls([one] if one else [], [other] if other else [], names)
-
-    def touches(self, other: Self) -> bool:
-        pairs = ((self.ours, other.ours), (self.theirs, other.theirs))
-        shared = any({c.name for c in mine} & {c.name for c in yours} for mine, yours in pairs)
-        return shared or bool(set(self.names) & set(other.names))
-
-    def absorb(self, other: Self) -> None:
-        for mine, yours in ((self.ours, other.ours), (self.theirs, other.theirs)):
-            mine += [each for each in yours if each.name not in [c.name for c in mine]]
-        self.names += [name for name in other.names if name not in self.names]
-
-    @property
-    def name(self) -> str:
-        if len(self.names) > 1:
-            raise LegendError(f"one class has several names in the legend map: {self.names}")
-        if self.names:
-            return self.names[0]
-        short = self.ours if len(self.ours) == 1 < len(self.theirs) else self.theirs
-        return " + ".join(each.name for each in short)
-
-    def merged(self, index: int, side: str, taken: set[int]) -> LegendClass:
-        """The class with the source codes of one side.
-
-        Args:
-            index: Index of the class.
-            side: ``ours`` or ``theirs``.
-            taken: Values named by rows, which cannot be alternatives.
-        """
-        parts: list[LegendClass] = getattr(self, side)
-        values = tuple(dict.fromkeys(value for c in parts for value in c.source_values))
-        return LegendClass(
-            value=index,
-            name=self.name,
-            color=self.ours[0].color,
-            values=values or (UNUSED_VALUE - index,),
-            colors=tuple(dict.fromkeys(color for c in parts for color in c.source_colors)),
-            attributes=tuple(dict.fromkeys(text for c in parts for text in c.source_attributes)),
-            alternative=next(iter({c.alternative for c in parts} - {None} - taken), None),
-        )
+    name: str
+    values: tuple[int, ...] = ()
+    colors: tuple[Color, ...] = ()
+    attributes: tuple[str, ...] = ()
+    alternative: int | None = None
+    by_value: bool = False
 
 
-def _values_of(groups: Iterable[_Group], side: str) -> set[int]:
-    """Values that the classes of one side have first of all."""
-    classes: list[LegendClass] = [each for group in groups for each in getattr(group, side)]
-    return {value for each in classes for value in each.source_values}
+class _Row(NamedTuple):
+    """A row of the legend map with the classes that it names."""
+
+    name: str
+    own: LegendClass | None
+    source: _Source | None
+
+    def touches(self, other: "_Row") -> bool:
+        """Whether both rows are of one class."""
+        pairs = ((self.own, other.own), (self.source, other.source))
+        shared = any(one and two and one.name == two.name for one, two in pairs)
+        return shared or bool(self.name and self.name == other.name)
 
 
-def _groups(
-    rows: Sequence[Correspondence],
-    ours: Sequence[LegendClass | None],
-    theirs: Sequence[LegendClass | None],
-) -> list[_Group]:
+def _groups(rows: Iterable[_Row]) -> list[list[_Row]]:
     """Rows that share classes as one, in the order in which they come."""
-    groups: list[_Group] = []
-    for row, one, other in zip(rows, ours, theirs, strict=True):
-        group = _Group.of(row.name, one, other)
-        if not (one or other):
+    groups: list[list[_Row]] = []
+    for row in rows:
+        if not (row.own or row.source):
             raise LegendError("a row of the legend map is empty on both sides")
-        tied = [each for each in groups if each.touches(group)]
-        if any(bool(each.ours) != bool(one) or bool(each.theirs) != bool(other) for each in tied):
-            token = row.map or row.reference
-            raise LegendError(f"class {token!r} is left out in one row and kept in another")
-        home = tied[0] if tied else group
-        for each in [*tied[1:], group] if tied else []:
-            home.absorb(each)
-        groups = [each for each in groups if each not in tied[1:]] + ([] if tied else [group])
+        tied = [group for group in groups if any(map(row.touches, group))]
+        kept = bool(row.own), bool(row.source)
+        if any((bool(group[0].own), bool(group[0].source)) != kept for group in tied):
+            one = row.own or row.source
+            raise LegendError(f"class {one.name!r} is left out in one row and kept in another")
+        joined = [*chain.from_iterable(tied), row]
+        groups = (
+            [joined if group is tied[0] else group for group in groups if group not in tied[1:]]
+            if tied
+            else [*groups, joined]
+        )
     return groups
+
+
+def _owns(group: Sequence[_Row]) -> dict[str, LegendClass]:
+    return {row.own.name: row.own for row in group if row.own}
+
+
+def _sources(group: Sequence[_Row]) -> dict[str, _Source]:
+    return {row.source.name: row.source for row in group if row.source}
+
+
+def _name(group: Sequence[_Row]) -> str:
+    """The given name, or the names of one side."""
+    given = list(dict.fromkeys(row.name for row in group if row.name))
+    if len(given) > 1:
+        raise LegendError(f"one class has several names in the legend map: {given}")
+    own, theirs = _owns(group), _sources(group)
+    return given[0] if given else " + ".join(own if len(own) == 1 < len(theirs) else theirs)
+
+
+def _merged(index: int, name: str, group: Sequence[_Row], taken: set[int]) -> LegendClass:
+    """The class of a group; values named by rows (`taken`) cannot be alternatives."""
+    parts = _sources(group).values()
+    values, colors, attributes = (
+        tuple(dict.fromkeys(code for part in parts for code in part[place])) for place in (1, 2, 3)
+    )
+    others = {part.alternative for part in parts} - {None} - taken
+    return LegendClass(
+        value=index,
+        name=name,
+        color=next(iter(_owns(group).values())).color,
+        values=values or (UNUSED_VALUE - index,),
+        colors=colors,
+        attributes=attributes,
+        alternative=next(iter(others), None),
+    )
 
 
 def _find(token: str, legend: Legend, side: str) -> LegendClass:
     """The class with that name, value, colour or attribute value."""
     for each in legend.classes:
         if token == each.name:
-            return _in_files(each) if side == "map" else each
+            return each
     for each in legend.classes:
-        known = {str(each.value)} if side == "map" else _texts(each)
-        if token in known:
-            return _in_files(each) if side == "map" else each
+        texts = {*each.source_attributes, *map(str, each.source_values), *map(to_hex, each.colors)}
+        if token in ({str(each.value)} if side == "map" else texts):
+            return each
     raise LegendError(
         f"{token!r} is not a class of the {side}; its classes are {short_list(legend.names)}"
     )
 
 
-def _in_files(each: LegendClass) -> LegendClass:
-    """The class as in class maps."""
-    return replace(each, values=(each.value,), attributes=())
-
-
-def _texts(each: LegendClass) -> set[str]:
-    return {*each.source_attributes, *map(str, each.source_values), *map(to_hex, each.colors)}
-
-
-def _source(token: str, own: Legend, reference: Legend | None) -> LegendClass:
-    """A class of the reference, perhaps only a value, colour or attribute value."""
-    if reference is not None:
-        return _find(token, reference, "reference")
-    if token in own.names:
-        return own.classes[own.names.index(token)]
-    colors: tuple[Color, ...] = (parse_color(token),) if is_color(token) else ()
+def _source(token: str, own: Legend, reference: Legend | None) -> _Source:
+    """Codes of a class of the reference, which without its legend may be one of the map."""
+    if reference is not None or token in own.names:
+        each = _find(token, reference or own, "reference")
+        codes = each.source_values, each.source_colors, each.source_attributes
+        return _Source(each.name, *codes, each.alternative, bool(each.values))
+    colors = (parse_color(token),) if is_color(token) else ()
     values = (int(token),) if token.removeprefix("-").isdecimal() else ()
-    return _Bare(value=0, name=token, color=(0, 0, 0), values=values, colors=colors)
+    return _Source(token, values, colors, (token,), by_value=bool(values))
 
 
-class _Bare(LegendClass):
-    """A class known by a single value, colour or attribute value."""
-
-    @property
-    def source_values(self) -> tuple[int, ...]:
-        return self.values
-
-    @property
-    def source_colors(self) -> tuple[Color, ...]:
-        return self.colors
-
-    @property
-    def source_attributes(self) -> tuple[str, ...]:
-        return (self.name,)
+def _ignored(group: Sequence[_Row]) -> Iterable[int | str]:
+    """Source codes of a class that is left out."""
+    for each in _sources(group).values():
+        yield from (*each.values, *map(to_hex, each.colors), *each.attributes)
 
 
-def _ignored(groups: Iterable[_Group], side: str) -> list[int | str]:
-    """Source codes of the classes that are left out."""
-    classes: list[LegendClass] = [each for group in groups for each in getattr(group, side)]
-    ignored: list[int | str] = []
-    for each in classes:
-        ignored += each.source_values
-        ignored += map(to_hex, each.source_colors)
-        ignored += each.source_attributes
-    return ignored
-
-
-def _refuse_missing(side: str, names: Sequence[str], covered: set[str]) -> None:
-    if missing := [name for name in names if name not in covered]:
+def _refuse_missing(
+    side: str, legend: Legend, named: Iterable[LegendClass | _Source | None]
+) -> None:
+    covered = {each.name for each in named if each}
+    if missing := [name for name in legend.names if name not in covered]:
         raise LegendError(
             f"classes of the {side} that the legend map does not name: {missing}; give each a "
             f"row, with the other side empty if it is to be left out"
@@ -352,7 +243,7 @@ class LegendMap:
     reference: Legend | None = None
     """Legend of the reference, if known."""
 
-    def merged(self, own: Legend) -> MergedLegend:
+    def merged(self, own: Legend) -> Legend:
         """Merge a map's legend with that of the reference.
 
         Raises:

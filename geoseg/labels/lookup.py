@@ -58,6 +58,23 @@ def pack_rgb(color: Color) -> int:
     return (color[0] << 16) | (color[1] << 8) | color[2]
 
 
+def rgb_codes(image: NDArray[Any]) -> NDArray[np.uint32]:
+    """(...) colours as 24-bit numbers, of an image of (3, ...) whose values fit into bytes.
+
+    Raises:
+        LegendError: If values do not fit.
+    """
+    image = image[:3]
+    found = image.astype(np.uint8)
+    if image.dtype != np.uint8 and (found != image).any():
+        raise LegendError(
+            f"colours have 8 bits, but the image holds {image.dtype} from {image.min()} to "
+            f"{image.max()}; convert it (gdal_translate -ot Byte -scale)"
+        )
+    red, green, blue = found.astype(np.uint32)
+    return (red << 16) | (green << 8) | blue
+
+
 RGB = ("red", "green", "blue")
 """Names of the visible bands."""
 

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from geoseg.errors import ADD_TO_LEGEND, MAX_CODES, LegendError, UnknownCodeError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
-from geoseg.labels.legend_map import MergedLegend, map_side
 from geoseg.labels.lookup import parse_color, to_hex
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
@@ -160,6 +159,7 @@ class PixelClasses:
         self._tolerance = self._tolerance_of(tolerance)
         self._given_tolerance = tolerance
         self._seen: set[int] = set()
+        self._recode: NDArray[np.uint8] | None = None
 
     @classmethod
     def of_map(cls, path: Path, legend: Legend) -> Self:
@@ -170,11 +170,15 @@ class PixelClasses:
         """
         with RasterReader(path, palette_index=True) as reader:
             in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
-        if in_colors:
-            return cls(path, map_side(legend), "colors")
-        if _own_classes(path) is not None:
-            return cls(path, legend, "map")
-        return cls(path, map_side(legend), "values")
+        own = legend.of_map
+        if not in_colors and _own_classes(path) is not None:
+            classes = cls(path, own, "map")
+        else:
+            classes = cls(path, own.of_maps(), "colors" if in_colors else "values")
+        if legend.merge is not None:
+            classes._recode = np.full(IGNORE + 1, IGNORE, np.uint8)
+            classes._recode[: len(own)] = legend.indices_of_map
+        return classes
 
     @property
     def by_index(self) -> bool:
@@ -211,7 +215,7 @@ class PixelClasses:
             raise LegendError(f"{self.path}: {error}") from error
         if hidden:
             indices[~valid] = IGNORE
-        return indices
+        return indices if self._recode is None else self._recode[indices]
 
     @property
     def meaning(self) -> Meaning:
@@ -244,7 +248,7 @@ class PixelClasses:
 
     def _guess(self, reader: RasterReader) -> Coding:
         same = self._own == {each.value: each.name for each in self.legend.classes}
-        if same and not isinstance(self.legend, MergedLegend):
+        if same and self.legend.merge is None:
             return "map"
         if reader.bands >= 3:  # noqa: PLR2004 red, green, blue
             return "colors"
@@ -386,7 +390,7 @@ class PixelClasses:
             return self._blame_compression(float(steps.max()))
         if self.legend.name == "isprs" and list(codes) == ["6"]:
             return "Values 1 to 6 with 0 = border are those of --legend isprs-1to6"
-        if isinstance(self.legend, MergedLegend):
+        if self.legend.merge is not None:
             return "Give each a row in the legend map, the other side empty if it is unlabelled"
         what = "colors" if self.coding == "colors" else "values"
         codes = [code if what == "values" else f'"{code}"' for code in codes[:MAX_CODES]]

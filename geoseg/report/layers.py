@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError, GridMismatchError, LegendError, NoPolygonError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import read_tags
-from geoseg.labels.legend_map import LegendMap, MergedLegend
+from geoseg.labels.legend_map import LegendMap
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions
 from geoseg.labels.references import References
@@ -107,9 +107,7 @@ class Reading:
             legend = Legend.from_dict(tags["legend"])
         if self.legend_map is None or not compared:
             return legend
-        return self.legend_map.merged(
-            legend.made_of.map if isinstance(legend, MergedLegend) else legend
-        )
+        return self.legend_map.merged(legend.of_map)
 
 
 class PageLayer(Protocol):
@@ -244,7 +242,7 @@ def open_map(
     Raises:
         GeosegError: What is wrong with the file.
     """
-    by_map_values = reading.by_map_values or isinstance(legend, MergedLegend)
+    by_map_values = reading.by_map_values or legend.merge is not None
     classes = PixelClasses.of_map if by_map_values else PixelClasses
     source = RasterReference(classes(path, legend), grid=grid, resample=True)
     return ClassLayer(path.name, source, exact=exact)

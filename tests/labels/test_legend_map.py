@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 
 from geoseg.errors import LegendError
-from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.legend import IGNORE, Legend, Merged
 from geoseg.labels.legend_map import (
     Correspondence,
-    Merged,
-    bands_of,
     legend_from_dict,
-    map_side,
     merge_legends,
 )
 
@@ -38,17 +35,17 @@ def test_several_classes_become_one_and_others_are_left_out():
     merged = merge_legends(ROWS, OURS, THEIRS)
 
     assert merged.names == ["building", "sealed", "green"]
-    assert merged.encode_map(np.array([1, 2, 3, 4, 5, 255])).tolist() == [0, 1, 2, 2, U, U]
+    assert merged.indices_of_map.tolist() == [0, 1, 2, 2, U]
     assert merged.encode_values(np.array([11, 12, 13, 14, 99])).tolist() == [0, 1, 2, U, U]
     assert merged.encode_attributes(["building", "13", "water"]).tolist() == [0, 2, U]
     assert merged.background_index == 1
-    assert bands_of(merged) == (("roof", 0), ("road", 1), ("tree", 2), ("grass", 2), ("cloud", U))
+    assert merged.of_map == OURS
 
 
 def test_the_parts_of_merged_classes_are_listed():
     merged = merge_legends(ROWS, OURS, THEIRS)
 
-    assert merged.table == (
+    assert merged.merge.table == (
         Merged("building", ("roof",), ("building",)),
         Merged("sealed", ("road",), ("sealed",)),
         Merged("green", ("tree", "grass"), ("green",)),
@@ -79,7 +76,7 @@ def test_classes_of_the_reference_are_merged_too():
     )
 
     assert merged.names == ["x + y", "z"]
-    assert merged.encode_map(np.array([0, 1, 2])).tolist() == [0, 0, 1]
+    assert merged.indices_of_map.tolist() == [0, 0, 1]
     assert merged.encode_values(np.array([5, 6, 7])).tolist() == [0, 0, 1]
 
 
@@ -104,7 +101,7 @@ def test_rows_with_the_same_name_are_one_class():
     merged = merge_legends([Correspondence(*row) for row in rows], legend(*"abc"), legend(*"xyz"))
 
     assert merged.names == ["land", "sea"]
-    assert merged.encode_map(np.array([0, 1, 2])).tolist() == [0, 1, 0]
+    assert merged.indices_of_map.tolist() == [0, 1, 0]
 
 
 def test_a_class_that_is_named_twice_is_one_class():
@@ -159,8 +156,8 @@ def test_colours_of_the_map_are_apart_from_those_of_the_reference():
     merged = merge_legends(rows, own, legend("x", "y"))
 
     assert merged.encode_colors(red).tolist() == [[1]]
-    assert map_side(merged).encode_colors(red).tolist() == [[0]]
-    assert map_side(own) == own
+    assert merged.of_map.encode_colors(red).tolist() == [[0]]
+    assert own.of_map == own
 
 
 @pytest.mark.parametrize(
