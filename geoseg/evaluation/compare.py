@@ -1,7 +1,6 @@
 """Compare a class map with its reference, block by block."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +40,8 @@ from geoseg.labels.references import References
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.polygons import NumberedPolygons
-from geoseg.raster.storage import limit_block_cache
-from geoseg.raster.threads import map_in_order
+from geoseg.raster.storage import block_cache
+from geoseg.raster.threads import map_in_order, reading_pool
 from geoseg.raster.window import Window, blocks
 
 STRIP_PIXELS = 1 << 20
@@ -252,9 +251,9 @@ def run_counters(
         block = opened.read(window, halo)
         return [counter.count(block) for counter in counters]
 
-    limit_block_cache((workers + 1) * 2 * BLOCK_ROWS * opened.grid.width)
+    cache = block_cache((workers + 1) * 2 * BLOCK_ROWS * opened.grid.width)
     windows = opened.class_map.blocks()
-    with ThreadPoolExecutor(workers) as pool:
+    with cache, reading_pool(workers) as pool:
         todo = watch(windows, len(windows))
         for counted in map_in_order(pool, count, todo, ahead=workers + 1):
             for counter, each in zip(counters, counted, strict=True):

@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from geoseg.errors import GeosegError
 from geoseg.labels.legend import IGNORE
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Patch
-from geoseg.raster.threads import map_in_order
+from geoseg.raster.threads import map_in_order, reading_pool
 
 MAX_VALUE = 1e30
 """Larger values stand for no data: the lowest float32 (-3.4e38) is a common one."""
@@ -167,7 +166,7 @@ def _scans(patch_set: PatchSet, workers: int) -> Iterator[PatchScan | str]:
         return scan_patch(sample)
 
     with (
-        ThreadPoolExecutor(workers) as pool,
+        reading_pool(workers) as pool,
         closing(map_in_order(pool, work, patch_set.patches)) as found,
     ):
         yield from found

@@ -4,7 +4,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -54,6 +54,7 @@ from geoseg.raster.facts import doubts_of
 from geoseg.raster.folders import PATCH_SET
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.reader import RasterReader
+from geoseg.raster.threads import reading_pool
 from geoseg.raster.vector import is_vector
 from geoseg.text import subject
 
@@ -220,7 +221,7 @@ def tile(
     """
     refuse_existing(output, overwrite=overwrite, kind=PATCH_SET)
     report = TileReport()
-    with ThreadPoolExecutor(worker_count(options)) as pool:
+    with reading_pool(worker_count(options)) as pool:
         tiling = _Tiling(legend, options, report, pool)
         surveyed = tiling.survey_all(sources, progress)
         division = divide(surveyed, options)
@@ -279,6 +280,7 @@ class _Tiling:
         ) as opened:
             own = same_kind(opened, _kind_of(done))
             self.report.warnings += doubts_of(source.ortho, self.options.read)
+            content = self.pool.submit(content_of, source.ortho)
             todo = runs(opened.grid, self.options)
             found = survey(opened, todo, len(self.legend), self.pool)
             self._tell_meaning(opened.reference)
@@ -287,7 +289,7 @@ class _Tiling:
         left_out = len(found.windows) - len(kept.windows)
         self.report.drop("too little data or labels", left_out)
         totals = np.array([found.valid.sum(), *found.classes.sum(axis=0)])
-        known = replace(source, content=content_of(source.ortho))
+        known = replace(source, content=content.result())
         return SurveyedSource(known, opened.grid, kept, totals, own, fate)
 
     def _tell_meaning(self, reference: RasterReference | VectorReference) -> None:

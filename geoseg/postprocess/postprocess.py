@@ -22,7 +22,7 @@ from geoseg.prediction.chunks import MapChunks
 from geoseg.prediction.map_writer import MapOutputs, MapReport, layer_formats, place_outputs
 from geoseg.raster.atomic import scratch, writing
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.storage import limit_block_cache
+from geoseg.raster.storage import block_cache
 from geoseg.raster.window import Window
 from geoseg.raster.writer import BLOCK_PX
 
@@ -73,8 +73,8 @@ def postprocess_map(
     operations = plan(options, legend, grid)
     source = open_class_map(path, legend=legend, grid=grid)
     changed: dict[str, int] = {}
-    with closing(source), scratch(outputs.class_map) as folder:
-        limit_block_cache(CACHED_ROWS * grid.width)
+    cache = block_cache(CACHED_ROWS * grid.width)
+    with closing(source), scratch(outputs.class_map) as folder, cache:
         strips = MapStrips(source, grid, rows or strip_rows(grid.width), tell)
         changes = run_operations(strips, operations, folder, changed)
         tags = _tags(path, operations, options) | {"legend": legend.to_dict()}

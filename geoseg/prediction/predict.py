@@ -39,7 +39,7 @@ from geoseg.raster.folders import WINDOWS
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.storage import limit_block_cache
+from geoseg.raster.storage import block_cache
 from geoseg.raster.tolerant import TolerantReader, sample_values
 from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window
@@ -116,7 +116,6 @@ def predict_map(
             make_plan, ortho, models.bundle, options, area=area, layer_bytes=layer_bytes
         )
         plan = planned()
-        limit_block_cache(plan.cache)
         tolerant = options.on_error == "nodata"
         check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
         for doubt in [] if tolerant else doubts_of(path, options.read):
@@ -128,6 +127,7 @@ def predict_map(
             return done
         on_start(plan, runtime)
         with (
+            block_cache(plan.cache),
             resume_dir(
                 outputs.class_map,
                 fingerprint(path, job.provenance, plan, options, outputs),

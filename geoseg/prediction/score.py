@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from geoseg.errors import BundleError
 from geoseg.model.segmenter import Segmenter
 from geoseg.prediction.blend import WindowScores
 from geoseg.raster.reader import Pixels
-from geoseg.raster.threads import map_in_order, prefetch
+from geoseg.raster.threads import map_in_order, reading_pool
 from geoseg.raster.window import Window
 
 BATCHES_AHEAD = 2
@@ -36,10 +36,8 @@ class AreaMask(Protocol):
         ...
 
 
-class _Batch(NamedTuple):
-    windows: list[Window]
-    images: NDArray[np.float32]
-    valid: list[NDArray[np.bool_]]
+Read = tuple[Window, NDArray[np.float32], NDArray[np.bool_]]
+"""A window, its image and where it is valid."""
 
 
 def score(
@@ -71,16 +69,31 @@ def score(
         BundleError: If the segmenter gives scores that are no numbers.
     """
 
-    def work(batch: _Batch) -> Iterator[WindowScores]:
-        scores = segmenter(batch.images)
-        check_scores(scores, batch.images, batch.windows)
-        return map(WindowScores, batch.windows, scores, batch.valid)
+    def read(window: Window) -> Read | None:
+        wanted = None if ground is None else ground.read(window)
+        if wanted is not None and not wanted.any():
+            return None
+        image, valid = ortho.read_floats(window)
+        if wanted is not None:
+            valid &= wanted
+        return (window, image, valid) if valid.any() else None
 
-    batches = prefetch(_batches(ortho, windows, batch_size, ground), BATCHES_AHEAD)
+    def work(batch: Sequence[Read]) -> Iterator[WindowScores]:
+        chosen, images, valid = zip(*batch, strict=True)
+        stacked = np.stack([*images, *images[-1:] * (batch_size - len(images))])
+        scores = segmenter(stacked)
+        check_scores(scores, stacked, chosen)
+        return map(WindowScores, chosen, scores, valid)
+
     with (
+        reading_pool(1) as reader,
         ThreadPoolExecutor(streams, thread_name_prefix="segmenter") as pool,
-        closing(batches),
-        closing(map_in_order(pool, work, batches, ahead=streams + BATCHES_AHEAD)) as scored,
+        closing(
+            map_in_order(reader, read, windows, ahead=BATCHES_AHEAD * batch_size + 1)
+        ) as pixels,
+        closing(
+            map_in_order(pool, work, _batches(pixels, batch_size), ahead=streams + BATCHES_AHEAD)
+        ) as scored,
     ):
         for parts in scored:
             yield from parts
@@ -111,26 +124,8 @@ def check_scores(
             )
 
 
-def _batches(
-    ortho: Ortho, windows: Iterable[Window], batch_size: int, ground: AreaMask | None
-) -> Iterator[_Batch]:
-    read = _read_valid(ortho, windows, ground)
-    while part := list(islice(read, batch_size)):
-        chosen, images, valid = zip(*part, strict=True)
-        missing = batch_size - len(images)
-        yield _Batch(list(chosen), np.stack([*images, *images[-1:] * missing]), list(valid))
-
-
-def _read_valid(
-    ortho: Ortho, windows: Iterable[Window], ground: AreaMask | None
-) -> Iterator[tuple[Window, NDArray[np.float32], NDArray[np.bool_]]]:
-    """The windows that have data on the ground that is wanted."""
-    for window in windows:
-        wanted = None if ground is None else ground.read(window)
-        if wanted is not None and not wanted.any():
-            continue
-        image, valid = ortho.read_floats(window)
-        if wanted is not None:
-            valid &= wanted
-        if valid.any():
-            yield window, image, valid
+def _batches(pixels: Iterable[Read | None], batch_size: int) -> Iterator[list[Read]]:
+    """Windows with data, as many at a time; the last batch may have fewer."""
+    known = (each for each in pixels if each is not None)
+    while batch := list(islice(known, batch_size)):
+        yield batch

@@ -23,6 +23,11 @@ GDAL_DEFAULTS = {
 }
 """Settings of GDAL for the process, unless the environment has others."""
 
+SINGLE_THREADED = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
+"""No threads of GDAL's own, whatever the environment says: they lose failures of remote sources,
+and give zeros instead. rasterio sets options for all threads at once, so that an ``Env`` for each
+read would take them from the reads of other threads where it ends."""
+
 
 def configure() -> None:
     """Set GDAL up for the whole process, before it is first used.
@@ -32,5 +37,6 @@ def configure() -> None:
     """
     for name, value in GDAL_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    os.environ.update(SINGLE_THREADED)
     # images without a place are welcome; rasterio's category would have to be imported for this
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")

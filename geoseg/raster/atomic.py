@@ -11,7 +11,6 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
@@ -19,6 +18,7 @@ from geoseg.errors import EmptyError, GeosegError, OutputError, OutputExistsErro
 from geoseg.raster.folders import FolderKind, list_entries, locked, locked_once
 from geoseg.raster.paths import check_name
 from geoseg.raster.records import parse_json
+from geoseg.raster.threads import logged
 
 MIN_FREE_BYTES = 1_000_000
 """Free space, in bytes, below which a failed write is reported as a full disk."""
@@ -262,7 +262,7 @@ def put_in_place(made: Mapping[Path, Path], folder: Path, *, overwrite: bool) ->
 def writing(path: Path) -> Iterator[None]:
     """Turn failures of GDAL and the system into an `OutputError` that names the output."""
     try:
-        with rasterio.Env():  # else GDAL talks to stderr itself in threads
+        with logged():  # else GDAL talks to stderr itself in threads
             yield
     except (OSError, RasterioError, CPLE_BaseError, SystemError) as error:
         reason = reason_of(error, path)

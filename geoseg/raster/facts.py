@@ -274,14 +274,16 @@ def band_doubts(path: Path, read: ReadOptions, *, own: bool = True) -> list[str]
     """
     with opened(path) as dataset, reading(path):
         roles = [each.name for each in dataset.colorinterp]
-        nodata = dataset.nodatavals
-        if "palette" in roles:
-            return []
+        nodata, types = dataset.nodatavals, {*dataset.dtypes}
+    asked = read.bands or tuple(n for n, role in enumerate(roles, 1) if role != "alpha")
+    may_lack_alpha = len(asked) > 1 and any(roles[band - 1] in UNKNOWN_ROLES for band in asked)
+    may_lack_nodata = read.nodata is None and ("alpha" in roles or types != {"uint8"})
+    if "palette" in roles or not (may_lack_alpha or may_lack_nodata):
+        return []  # of most images nothing need be read
     every = ReadOptions(bands=tuple(range(1, len(roles) + 1)), nodata="none")
     with RasterReader(path, every) as reader:
         parts = [reader.read(window) for window in _sample_windows(reader.grid)]
     image = np.concatenate([part.image.reshape(len(roles), -1) for part in parts], axis=1)
-    asked = read.bands or tuple(n for n, role in enumerate(roles, 1) if role != "alpha")
     doubts = []
     if "alpha" in roles and read.nodata is None:
         doubts += _false_alpha(roles.index("alpha") + 1, image)

@@ -22,6 +22,7 @@ from rasterio._path import _parse_path as parse_path
 from rasterio._path import _vsi_path as vsi_path
 from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
@@ -36,6 +37,7 @@ from geoseg.raster.paths import (
     refuse_special_file,
     service_of,
 )
+from geoseg.raster.threads import logged
 from geoseg.raster.window import Window
 
 Color = tuple[int, int, int]
@@ -53,13 +55,16 @@ MIN_CACHE_BYTES = 32_000_000
 """Smallest block cache of GDAL, in bytes."""
 
 
-def limit_block_cache(size: int) -> None:
-    """Let GDAL keep so many bytes of decoded blocks, if it has not read a block yet.
-
-    A size that the user has set in the environment stays.
-    """
+@contextmanager
+def block_cache(size: int) -> Iterator[None]:
+    """Let GDAL keep so many bytes of decoded blocks, unless the user has set a size."""
+    before = get_gdal_config("GDAL_CACHEMAX")
     if os.environ.get("GDAL_CACHEMAX") == GDAL_DEFAULTS["GDAL_CACHEMAX"]:
-        os.environ["GDAL_CACHEMAX"] = str(max(size, MIN_CACHE_BYTES))
+        set_gdal_config("GDAL_CACHEMAX", max(size, MIN_CACHE_BYTES))
+    try:
+        yield
+    finally:
+        set_gdal_config("GDAL_CACHEMAX", before)
 
 
 def opened(path: Path) -> Any:
@@ -100,9 +105,6 @@ def opened(path: Path) -> Any:
         )
     return dataset
 
-
-SINGLE_THREADED = {"GDAL_NUM_THREADS": "1", "VRT_NUM_THREADS": "1"}
-"""No threads of GDAL's own: they lose failures of remote sources, and give zeros instead."""
 
 READ_ERRORS = (
     RasterioError,
@@ -183,7 +185,7 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
     the pixels are then invented.
     """
     try:
-        with rasterio.Env(**SINGLE_THREADED), _gdal_messages.apart() as failures:
+        with logged(), _gdal_messages.apart() as failures:
             yield
             if window is not None and failures:
                 raise RasterError(_reason(path, window, failures[0]))

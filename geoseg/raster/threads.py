@@ -1,13 +1,12 @@
-"""Threads: results in order, work ahead, and one dataset per thread."""
+"""Threads: results in order, GDAL's environment and one dataset per thread."""
 
 import ctypes
-import queue
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -36,6 +35,21 @@ def map_in_order(
         for future in running:
             future.cancel()
         wait(running)
+
+
+def logged() -> AbstractContextManager[Any]:
+    """An environment in which rasterio logs GDAL's errors, if this thread has none yet.
+
+    To enter one takes as long as to read a small window from GDAL's cache.
+    """
+    import rasterio.env
+
+    return nullcontext() if rasterio.env.hasenv() else rasterio.Env()
+
+
+def reading_pool(threads: int) -> ThreadPoolExecutor:
+    """A pool whose threads enter that environment once, instead of with every read."""
+    return ThreadPoolExecutor(threads, initializer=lambda: logged().__enter__())
 
 
 class Handles:
@@ -101,47 +115,3 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)
     mallopt(M_TRIM_THRESHOLD, KEPT_BLOCK_BYTES)
-
-
-T = TypeVar("T")
-
-_END = object()
-
-
-def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """Iterate in a thread, up to ``depth`` items ahead.
-
-    An exception is raised in place of its item. The thread stops with the consumer.
-    """
-    ready: queue.Queue[object] = queue.Queue(depth)
-    stop = threading.Event()
-    failure: list[BaseException] = []
-
-    def offer(item: object) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def work() -> None:
-        try:
-            for item in items:
-                offer(item)
-                if stop.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001 raised again where it is consumed
-            failure.append(error)
-        offer(_END)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not _END:
-            yield item  # type: ignore[misc]
-        if failure:
-            raise failure[0]
-    finally:
-        stop.set()
-        thread.join()

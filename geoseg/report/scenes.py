@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from geoseg.labels.lookup import to_hex
 from geoseg.labels.style import averaged
 from geoseg.patches.training_ground import TAG
 from geoseg.raster.grid import Grid
-from geoseg.raster.threads import map_in_order
+from geoseg.raster.threads import map_in_order, reading_pool
 from geoseg.raster.window import Window, blocks
 from geoseg.report.inputs import SceneFiles
 from geoseg.report.layers import ImageLayer, PageLayer, open_map, open_references
@@ -158,7 +157,7 @@ def pyramid(layer: PageLayer, frame: Frame, *, threads: int) -> Iterator[Tile]:
     Raises:
         GeosegError: If the layer cannot be read.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with reading_pool(threads) as pool:
         ahead = partial(map_in_order, pool, ahead=2 * threads)
 
         def read(row: int, col: int) -> NDArray[np.uint8]:
@@ -366,7 +365,7 @@ def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
         return np.bincount(layer.read(window, 1).ravel(), minlength=256)
 
     parts = blocks(grid.height, grid.width, rows=BLOCK_ROWS, cols=BLOCK_COLUMNS)
-    with ThreadPoolExecutor(threads) as pool:
+    with reading_pool(threads) as pool:
         for part in map_in_order(pool, count, parts, ahead=2 * threads):
             counts += part
     return counts[:classes]

@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.atomic import without_nan
+from geoseg.raster.threads import reading_pool
 from geoseg.report.inputs import ShowOptions, sort_inputs
 from geoseg.report.report import render_page, sections_of, title_of
 from geoseg.report.scenes import Scene, count_classes, opened_scenes, read_tile
@@ -71,7 +71,7 @@ class Viewer:
     ) -> None:
         self._scenes = scenes
         self._page = page.encode()
-        self._pool = ThreadPoolExecutor(threads)
+        self._pool = reading_pool(threads)
         self._warn = warn
         self._tile = lru_cache(CACHED_TILES)(self._read_tile)
         self._areas = lru_cache(None)(self._count)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from geoseg.errors import RasterError
+from geoseg.raster import configure
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import sliding_windows
 
@@ -58,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def serve(monkeypatch):
     """A function that serves a file with a fault, and gives the name by which GDAL opens it."""
-    monkeypatch.setenv("GDAL_NUM_THREADS", "ALL_CPUS")
+    monkeypatch.setenv("GDAL_NUM_THREADS", "ALL_CPUS")  # the user's, which gives way
+    configure()
     monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     servers = []
 
