@@ -18,9 +18,8 @@ import torch
 from common import LEGEND, town
 
 from geoseg.labels.legend_files import load_legend
-from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.raster.threads import keep_freed_memory
 from geoseg.training.augment import STRENGTHS

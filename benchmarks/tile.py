@@ -25,7 +25,7 @@ from common import LEGEND, arguments, print_race, race, report, town
 from rasterio.windows import Window
 
 from geoseg.labels.legend_files import load_legend
-from geoseg.patches.options import TileOptions
+from geoseg.patches.record import TileOptions
 from geoseg.patches.tile import pair_by_order
 from geoseg.patches.tile import tile as tile_orthos
 

@@ -29,8 +29,7 @@ import numpy as np
 from common import CACHE, LEGEND, Run, report, town
 
 from geoseg.labels.legend_files import load_legend
-from geoseg.patches.options import TileOptions
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 
 SIDE, PATCH = 4096, 256

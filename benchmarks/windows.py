@@ -15,9 +15,8 @@ import common
 from common import CACHE, LEGEND, town
 
 from geoseg.labels.legend_files import load_legend
-from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.training.options import TrainOptions
 from geoseg.training.train import train

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from geoseg.evaluation.options import EvaluateOptions
     from geoseg.model.bundle import ModelBundle
     from geoseg.patches.findings import CheckReport
-    from geoseg.patches.options import TileOptions
+    from geoseg.patches.record import TileOptions
     from geoseg.patches.tile import TileReport
     from geoseg.postprocess.options import PostprocessOptions
     from geoseg.postprocess.postprocess import PostprocessReport
@@ -78,7 +78,7 @@ def tile(
         overwrite: Whether to replace an existing patch set.
         given: Fields of `TileOptions`.
     """
-    from geoseg.patches.options import TileOptions
+    from geoseg.patches.record import TileOptions
     from geoseg.patches.tile import pair_by_order, tile
 
     how = _options(TileOptions, options, given)

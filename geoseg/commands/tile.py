@@ -10,7 +10,7 @@ import typer
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, in_bytes, print_json, width_of_terminal
-from geoseg.patches.options import TileOptions
+from geoseg.patches.record import TileOptions
 
 if TYPE_CHECKING:
     from geoseg.labels.legend import Legend

@@ -1,13 +1,12 @@
-"""A source open for tiling: pixels, where they are valid, and their classes."""
+"""One source of a patch set: its windows, what lies on them, and the patches cut from it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,9 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, NoPolygonError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import misplaced_bands
-from geoseg.labels.reference import RasterReference, VectorReference, open_reference
-from geoseg.patches.options import TileOptions
-from geoseg.patches.patch_set import PatchSet, padded, write_image, write_mask
-from geoseg.patches.record import Patch, Source
+from geoseg.patches.patch_set import OpenSource, PatchSet, padded, write_image, write_mask
+from geoseg.patches.record import Patch, Source, TileOptions
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.statistics import BandStatistics, histogram
 from geoseg.raster.threads import map_in_order
@@ -34,60 +30,41 @@ SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError)
 RUN_COLUMNS = 8192
 """Columns that are read at a time, so that memory does not grow with a raster's width."""
 
+SHARE_TOLERANCE = 1e-9
+"""By which a share of pixels may fall short."""
+
 Kind = tuple[int, str, tuple[str, ...]]
-"""Bands of an orthophoto and numpy's name of their type."""
+"""Bands of an orthophoto, numpy's name of their type, and their names."""
 
 Run = list[Window]
 """Neighbouring windows of one row."""
 
+Fate = Literal["blank", "outside"] | None
+"""No polygon of the reference lies on an orthophoto, or it lies outside of the areas that count."""
 
-@dataclass(frozen=True)
-class OpenSource:
-    """An orthophoto with its reference, to be read from any number of threads."""
 
-    ortho: RasterReader
-    reference: RasterReference | VectorReference
-    area: AreaOfInterest | None
+@dataclass(frozen=True, kw_only=True)
+class SourceSurvey:
+    """What is known of a source before it is cut."""
 
-    @property
-    def grid(self) -> Grid:
-        """The orthophoto's."""
-        return self.ortho.grid
+    source: Source
+    grid: Grid
+    kind: Kind
 
-    def mask(self, window: Window, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Class indices of a window inside the raster; 255 where unlabelled or without data.
+    windows: list[Window]
+    """Those with enough on them, in reading order."""
 
-        Args:
-            window: Where.
-            valid: (height, width) bool.
-        """
-        mask = self.reference.read(window)
-        mask[~valid] = IGNORE
-        if self.area is not None:
-            mask[~self.area.read(window)] = IGNORE
-        return mask
+    classes: NDArray[np.float64]
+    """(windows, classes) share of each class in the pixels."""
 
-    def valid(self, window: Window) -> NDArray[np.bool_]:
-        """Where a window inside the raster has data; without reading it if all have."""
-        if not self.ortho.may_have_invalid_pixels:
-            return np.ones((window.height, window.width), np.bool_)
-        return self.ortho.read(window).valid
+    valid: NDArray[np.float64]
+    """(windows,) share of pixels with data."""
 
-    def read(self, window: Window) -> tuple[Pixels, NDArray[np.uint8]]:
-        """Pixels and class indices of a window inside the raster."""
-        pixels = self.ortho.read(window)
-        return pixels, self.mask(window, pixels.valid)
+    totals: NDArray[np.float64]
+    """(1 + classes,) sums over all windows: of the share with data, and of each class."""
 
-    @property
-    def is_blank(self) -> bool:
-        """Whether the reference are polygons and none lies on the orthophoto."""
-        return isinstance(self.reference, VectorReference) and self.reference.is_elsewhere
-
-    @property
-    def is_outside(self) -> bool:
-        """Whether it lies outside of the AOI or of the labelled areas."""
-        areas = (self.area, self.reference.labelled)
-        return any(area is not None and area.is_elsewhere for area in areas)
+    fate: Fate = None
+    """Why nothing but background is labelled, if that is known."""
 
 
 @contextmanager
@@ -106,22 +83,13 @@ def open_source(
         NoPolygonError: If one need, and none does.
         GeosegError: What is wrong with the orthophoto, the reference or the AOI.
     """
-    with RasterReader(source.ortho, options.read) as ortho:
-        reference = open_reference(
-            source.reference,
-            legend=legend,
-            grid=ortho.grid,
-            options=options.reference,
-            may_be_elsewhere=may_be_elsewhere,
-        )
-        try:
-            aoi, grid = options.aoi, ortho.grid
-            area = (
-                AreaOfInterest.open(aoi, grid, may_be_elsewhere=may_be_elsewhere) if aoi else None
-            )
-            yield OpenSource(ortho, reference, area)
-        finally:
-            reference.close()
+    with (
+        RasterReader(source.ortho, options.read) as ortho,
+        closing(
+            OpenSource.open(ortho, source, legend, options, may_be_elsewhere=may_be_elsewhere)
+        ) as opened,
+    ):
+        yield opened
 
 
 def judge_all(
@@ -130,7 +98,7 @@ def judge_all(
     failures: dict[str, str],
     options: TileOptions,
     progress: Callable[[int], None] = lambda _: None,
-) -> dict[int, T]:
+) -> list[T]:
     """Judge sources in order, but those on which no polygon lies when all others are known.
 
     Where there are polygons on another orthophoto, such a one may just be without an object.
@@ -144,7 +112,7 @@ def judge_all(
         progress: Told how many have been opened.
 
     Returns:
-        What is known of the sources without a fault, by number.
+        What is known of the sources without a fault, in order.
     """
     done: dict[int, T] = {}
     absent: dict[int, NoPolygonError] = {}
@@ -156,32 +124,24 @@ def judge_all(
         except SOURCE_FAILURES as error:
             failures[source.name] = str(error)
         progress(number + 1)
-    others = [sources[number] for number in done]
+    references = {sources[number].reference for number in done}
+    known = {*references, options.aoi, options.reference.labelled_areas}
     for number, reason in absent.items():
         try:
-            if not _is_believed(reason, others, options):
+            if not references or not reason.may_be_right(known):
                 raise reason
             done[number] = judge(sources[number], done, True)
         except SOURCE_FAILURES as error:
             failures[sources[number].name] = str(error)
-    return done
-
-
-def _is_believed(error: NoPolygonError, others: Iterable[Source], options: TileOptions) -> bool:
-    """Whether an orthophoto on which no polygon lies may be right, as there are some on others.
-
-    Args:
-        error: What was said of it.
-        others: Sources that are right.
-        options: How they are read.
-    """
-    references = {each.reference for each in others}
-    known = {*references, options.aoi, options.reference.labelled_areas}
-    return bool(references) and error.may_be_right(known)
+    return [done[number] for number in sorted(done)]
 
 
 def same_kind(opened: OpenSource, first: Kind | None) -> Kind:
-    """Bands and type of a source, which must be those of the first."""
+    """Bands and type of a source, which must be those of the first.
+
+    Raises:
+        InputError: If they are not.
+    """
     own = (opened.ortho.bands, opened.ortho.dtype.name, opened.ortho.band_names)
     if first is not None and own[:2] != first[:2]:
         raise InputError(
@@ -195,18 +155,6 @@ def same_kind(opened: OpenSource, first: Kind | None) -> Kind:
             f"them into one order, for example with `gdal_translate -b 3 -b 2 -b 1`"
         )
     return own
-
-
-def no_patch_left(dropped: Mapping[str, int]) -> EmptyError:
-    """What is to be said when there is nothing to write.
-
-    Args:
-        dropped: Windows left out, by reason.
-    """
-    return EmptyError(
-        f"no patch is left; windows dropped: {dict(dropped)}. Is the patch larger than the raster "
-        f"with --edge drop, or are --min-valid and --min-labelled too strict?"
-    )
 
 
 def runs(grid: Grid, options: TileOptions) -> list[Run]:
@@ -239,6 +187,52 @@ def region(run: Run, grid: Grid) -> Window:
     return inside
 
 
+def survey(
+    source: OpenSource, todo: Sequence[Run], classes: int, pool: Executor
+) -> NDArray[np.float64]:
+    """Measure all windows of a source; the orthophoto is read only if it may have holes.
+
+    Returns:
+        (windows, 1 + classes) share of the pixels with data, then of each class.
+    """
+
+    def work(run: Run) -> NDArray[np.float64]:
+        return _shares(source, run, classes)
+
+    with closing(map_in_order(pool, work, todo)) as parts:
+        return np.concatenate([np.zeros((0, classes + 1)), *parts])
+
+
+def _shares(source: OpenSource, run: Run, classes: int) -> NDArray[np.float64]:
+    """Those of the windows of a run, from sums over columns."""
+    where = region(run, source.grid)
+    valid = source.valid(where)
+    mask = source.mask(where, valid)
+    layers = [valid, *(mask == index for index in range(classes))]
+    counts = np.zeros((len(layers), where.width + 1), np.int64)
+    for row, layer in zip(counts, layers, strict=True):
+        row[1:] = np.cumsum(layer.sum(axis=0, dtype=np.uint32))
+    starts = np.array([window.col_off for window in run]) - where.col_off
+    stops = np.minimum(starts + run[0].width, where.width)
+    return (counts[:, stops] - counts[:, starts]).T / (run[0].height * run[0].width)
+
+
+def has_enough(shares: NDArray[np.float64], options: TileOptions) -> NDArray[np.bool_]:
+    """Which windows hold enough data and classes.
+
+    Args:
+        shares: (windows, 1 + classes) as `survey` gives them.
+        options: What is enough.
+    """
+    valid, labelled = shares[:, 0], shares[:, 1:].sum(axis=1)
+    return (
+        (valid > 0)
+        & (labelled > 0)
+        & (valid >= options.min_valid - SHARE_TOLERANCE)
+        & (labelled >= options.min_labelled - SHARE_TOLERANCE)
+    )
+
+
 @dataclass(frozen=True)
 class WindowStatistics:
     """Statistics of the ground that training windows cover, each pixel counted once."""
@@ -258,47 +252,43 @@ class WindowStatistics:
         return type(self)(self.bands + other.bands, self.classes + other.classes)
 
 
-@dataclass(frozen=True)
 class PatchExtraction:
-    """The work on one source: which windows become patches, and what is measured."""
+    """The work on one source: its patches are written, its training ground is measured."""
 
-    source: OpenSource
-    patches: Sequence[Patch]
-    patch_set: PatchSet
+    def __init__(self, source: OpenSource, patches: Sequence[Patch], patch_set: PatchSet) -> None:
+        self._source = source
+        self._patch_set = patch_set
+        self._rows: defaultdict[int, list[Patch]] = defaultdict(list)
+        for patch in patches:
+            self._rows[patch.window.row_off].append(patch)
 
     def run_all(self, todo: Sequence[Run], pool: Executor) -> WindowStatistics:
         """Write the patches of all runs and measure the training ground."""
-        regions = _own_regions(todo, self.source.grid)
+        regions = _own_regions(todo, self._source.grid)
         with closing(map_in_order(pool, self._run, todo, regions)) as parts:
             return sum(parts, start=self._nothing)
 
     @property
     def _nothing(self) -> WindowStatistics:
-        return WindowStatistics.nothing(self.source.ortho.bands, len(self.patch_set.record.legend))
-
-    @cached_property
-    def _patches_by_row(self) -> dict[int, list[Patch]]:
-        rows: dict[int, list[Patch]] = {}
-        for patch in self.patches:
-            rows.setdefault(patch.window.row_off, []).append(patch)
-        return rows
+        record = self._patch_set.record
+        return WindowStatistics.nothing(self._source.ortho.bands, len(record.legend))
 
     def _run(self, run: Run, own: Window) -> WindowStatistics:
         """Write the patches of a run, and measure the training ground in its own region."""
-        wanted = set(run)
-        row = self._patches_by_row.get(run[0].row_off, [])
-        stored = self.patch_set.record.storage != "index"
-        patches = [patch for patch in row if stored and patch.window in wanted]
+        record, wanted = self._patch_set.record, set(run)
+        row = self._rows.get(run[0].row_off, []) if record.storage != "index" else []
+        patches = [patch for patch in row if patch.window in wanted]
         covered = self._training_ground(own)
         if not patches and not covered.any():
             return self._nothing
-        where = region(run, self.source.grid) if patches else own
-        pixels, mask = self.source.read(where)
+        where = region(run, self._source.grid) if patches else own
+        pixels = self._source.ortho.read(where)
+        mask = self._source.mask(where, pixels.valid)
         for patch in patches:
             self._write(patch, where, pixels, mask)
         rows, cols = own.relative_to(where).slices
         counted = pixels.valid[rows, cols] & covered
-        classes = histogram(mask[rows, cols][counted])[: len(self.patch_set.record.legend)]
+        classes = histogram(mask[rows, cols][counted])[: len(record.legend)]
         return WindowStatistics(
             BandStatistics.measure(pixels.image[:, rows, cols], counted), classes
         )
@@ -306,42 +296,25 @@ class PatchExtraction:
     def _training_ground(self, own: Window) -> NDArray[np.bool_]:
         """Which pixels of a region belong to a training window."""
         covered = np.zeros((own.height, own.width), np.bool_)
-        for row_off in range(own.row_off - self.patch_set.record.size + 1, own.row_stop):
-            for patch in self._patches_by_row.get(row_off, []):
+        for row_off in range(own.row_off - self._patch_set.record.size + 1, own.row_stop):
+            for patch in self._rows.get(row_off, []):
                 if patch.split == "train" and (part := patch.window.intersection(own)):
                     covered[part.relative_to(own).slices] = True
         return covered
 
     def _write(self, patch: Patch, where: Window, pixels: Pixels, mask: NDArray[np.uint8]) -> None:
-        record = self.patch_set.record
+        patch_set, record = self._patch_set, self._patch_set.record
         part = patch.window.intersection(where)
         if part is None:
             raise ValueError(f"{patch.window} lies outside {where}")
         rows, cols = part.relative_to(where).slices
-        size, storage = record.size, record.storage
-        grid = self.source.grid.part(patch.window)
-        image = padded(Pixels(pixels.image[:, rows, cols], pixels.valid[rows, cols]), size)
-        classes = np.full((size, size), IGNORE, np.uint8)
+        grid = self._source.grid.part(patch.window)
+        image = padded(Pixels(pixels.image[:, rows, cols], pixels.valid[rows, cols]), record.size)
+        classes = np.full((record.size, record.size), IGNORE, np.uint8)
         classes[: part.height, : part.width] = mask[rows, cols]
-        write_image(
-            self.patch_set.image_path(patch),
-            image,
-            grid,
-            storage=storage,
-            nodata=self.source.ortho.nodata,
-        )
-        write_mask(
-            self.patch_set.mask_path(patch), classes, grid, storage=storage, legend=record.legend
-        )
-
-
-def remove_files(patch_set: PatchSet, patches: Sequence[Patch]) -> None:
-    """Take back what was written of a source that failed."""
-    paths: list[Path] = []
-    for patch in patches:
-        paths += [patch_set.image_path(patch), patch_set.mask_path(patch)]
-    for path in paths:
-        path.unlink(missing_ok=True)
+        storage, nodata = record.storage, self._source.ortho.nodata
+        write_image(patch_set.image_path(patch), image, grid, storage=storage, nodata=nodata)
+        write_mask(patch_set.mask_path(patch), classes, grid, storage=storage, legend=record.legend)
 
 
 def _own_regions(todo: Sequence[Run], grid: Grid) -> list[Window]:
@@ -349,85 +322,13 @@ def _own_regions(todo: Sequence[Run], grid: Grid) -> list[Window]:
 
     A run's part begins at its first window and ends where the next run's begins.
     """
-    tops = sorted({run[0].row_off for run in todo})
-    lefts = sorted({run[0].col_off for run in todo})
-    bottoms = dict(pairwise(tops))
-    rights = dict(pairwise(lefts))
+    bottoms = dict(pairwise(sorted({run[0].row_off for run in todo})))
+    rights = dict(pairwise(sorted({run[0].col_off for run in todo})))
     parts = []
     for run in todo:
         whole = region(run, grid)
-        bottom = bottoms.get(whole.row_off, whole.row_stop)
-        right = rights.get(whole.col_off, whole.col_stop)
-        parts.append(
-            Window(
-                row_off=whole.row_off,
-                col_off=whole.col_off,
-                height=bottom - whole.row_off,
-                width=right - whole.col_off,
-            )
-        )
+        top, left = whole.row_off, whole.col_off
+        height = bottoms.get(top, whole.row_stop) - top
+        width = rights.get(left, whole.col_stop) - left
+        parts.append(Window(row_off=top, col_off=left, height=height, width=width))
     return parts
-
-
-@dataclass(frozen=True)
-class SourceSurvey:
-    """The windows of a source and what is on them."""
-
-    windows: list[Window]
-    """In reading order."""
-
-    valid: NDArray[np.float64]
-    """(n,) share of pixels with data."""
-
-    classes: NDArray[np.float64]
-    """(n, classes) share of each class."""
-
-    @property
-    def labelled(self) -> NDArray[np.float64]:
-        """(n,) share of pixels with a class."""
-        return self.classes.sum(axis=1)
-
-    def only(self, wanted: NDArray[np.bool_]) -> Self:
-        """The windows that are wanted."""
-        windows = [window for window, keep in zip(self.windows, wanted, strict=True) if keep]
-        return type(self)(windows, self.valid[wanted], self.classes[wanted])
-
-    def keep(self, options: TileOptions) -> NDArray[np.bool_]:
-        """(n,) which windows hold enough data and classes."""
-        tolerance = 1e-9
-        return (
-            (self.valid > 0)
-            & (self.labelled > 0)
-            & (self.valid >= options.min_valid - tolerance)
-            & (self.labelled >= options.min_labelled - tolerance)
-        )
-
-
-def survey(source: OpenSource, todo: Sequence[Run], classes: int, pool: Executor) -> SourceSurvey:
-    """Look at all windows of a source; the orthophoto is read only if it may have holes."""
-
-    def look(run: Run) -> NDArray[np.float64]:
-        return _shares(source, run, classes)
-
-    with closing(map_in_order(pool, look, todo)) as parts:
-        shares = np.concatenate([np.zeros((0, classes + 1)), *parts])
-    windows = [window for run in todo for window in run]
-    return SourceSurvey(windows, shares[:, 0], shares[:, 1:])
-
-
-def _shares(source: OpenSource, run: Run, classes: int) -> NDArray[np.float64]:
-    """Shares of the windows of a run, from sums over columns.
-
-    Returns:
-        (n, 1 + classes): valid, then each class.
-    """
-    where = region(run, source.grid)
-    valid = source.valid(where)
-    mask = source.mask(where, valid)
-    layers = [valid, *(mask == index for index in range(classes))]
-    counts = np.zeros((len(layers), where.width + 1), np.int64)
-    for row, layer in zip(counts, layers, strict=True):
-        row[1:] = np.cumsum(layer.sum(axis=0, dtype=np.uint32))
-    starts = np.array([window.col_off for window in run]) - where.col_off
-    stops = np.minimum(starts + run[0].width, where.width)
-    return (counts[:, stops] - counts[:, starts]).T / (run[0].height * run[0].width)

@@ -11,7 +11,7 @@ PATCHES/
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,9 +19,9 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, GridMismatchError, InputError, PatchSetError
+from geoseg.errors import EmptyError, GeosegError, GridMismatchError, InputError, PatchSetError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.reference import Reference, open_reference
+from geoseg.labels.reference import RasterReference, VectorReference, open_reference
 from geoseg.labels.style import colormap
 from geoseg.patches.index import FOOTPRINTS, LAYER, RECORD, read_index
 from geoseg.patches.record import (
@@ -32,6 +32,7 @@ from geoseg.patches.record import (
     Source,
     Split,
     Storage,
+    TileOptions,
     patch_name,
 )
 from geoseg.raster.atomic import writing
@@ -63,7 +64,84 @@ class Sample(NamedTuple):
     """(size, size) class indices; 255 where unlabelled or without data."""
 
 
-OpenSources = OrderedDict[int, tuple[RasterReader, Reference, AreaOfInterest | None]]
+@dataclass(frozen=True)
+class OpenSource:
+    """An orthophoto with its reference, to be read from any number of threads."""
+
+    ortho: RasterReader
+    reference: RasterReference | VectorReference
+    area: AreaOfInterest | None
+
+    @classmethod
+    def open(
+        cls,
+        ortho: RasterReader,
+        source: Source,
+        legend: Legend,
+        how: "PatchSetRecord | TileOptions",
+        *,
+        may_be_elsewhere: bool,
+    ) -> Self:
+        """Open the reference of an open orthophoto, and the AOI.
+
+        Args:
+            ortho: The orthophoto, which is closed with the rest.
+            source: The files.
+            legend: The classes.
+            how: How reference and AOI are read.
+            may_be_elsewhere: Whether no polygon need lie on the orthophoto.
+
+        Raises:
+            NoPolygonError: If one need, and none does.
+            GeosegError: What is wrong with the reference or the AOI.
+        """
+        reference = open_reference(
+            source.reference,
+            legend=legend,
+            grid=ortho.grid,
+            options=how.reference,
+            may_be_elsewhere=may_be_elsewhere,
+        )
+        try:
+            area = how.aoi and AreaOfInterest.open(
+                how.aoi, ortho.grid, may_be_elsewhere=may_be_elsewhere
+            )
+        except GeosegError:
+            reference.close()
+            raise
+        return cls(ortho, reference, area or None)
+
+    @property
+    def grid(self) -> Grid:
+        """The orthophoto's."""
+        return self.ortho.grid
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Where a window inside the raster has data; without reading it if all have."""
+        if not self.ortho.may_have_invalid_pixels:
+            return np.ones((window.height, window.width), np.bool_)
+        return self.ortho.read(window).valid
+
+    def mask(self, window: Window, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Class indices of a window; 255 where unlabelled or without data.
+
+        Args:
+            window: Where.
+            valid: (height, width) bool.
+        """
+        mask = self.reference.read(window)
+        mask[~valid] = IGNORE
+        if self.area is not None:
+            mask[~self.area.read(window)] = IGNORE
+        return mask
+
+    def close(self) -> None:
+        """Release files."""
+        self.ortho.close()
+        self.reference.close()
+
+
+OpenSources = OrderedDict[int, OpenSource]
 """By index, the one used last at the end."""
 
 
@@ -122,18 +200,15 @@ class PatchSet:
         """
         size = self.record.size
         if self.record.storage == "index":
-            reader, reference, area = self._source(patch.source)
-            image, valid = reader.read_floats(patch.window)
+            source = self._source(patch.source)
+            image, valid = source.ortho.read_floats(patch.window)
             image[:, ~valid] = np.nan  # beyond the edge as well, as in stored patches
-            mask = reference.read(patch.window)
-            if area is not None:
-                mask[~area.read(patch.window)] = IGNORE
-        else:
-            whole = Window(row_off=0, col_off=0, height=size, width=size)
-            with RasterReader(self.image_path(patch)) as reader:
-                image, valid = reader.read_floats(whole)
-            with RasterReader(self.mask_path(patch), palette_index=True) as masks:
-                mask = self.record.legend.encode_map(masks.read(whole).image[0])
+            return Sample(image, source.mask(patch.window, valid))
+        whole = Window(row_off=0, col_off=0, height=size, width=size)
+        with RasterReader(self.image_path(patch)) as reader:
+            image, valid = reader.read_floats(whole)
+        with RasterReader(self.mask_path(patch), palette_index=True) as masks:
+            mask = self.record.legend.encode_map(masks.read(whole).image[0])
         mask[~valid] = IGNORE
         return Sample(image, mask)
 
@@ -142,7 +217,7 @@ class PatchSet:
         if self.record.storage != "index":
             with RasterReader(self.image_path(patch)) as reader:
                 return reader.grid
-        return self._source(patch.source)[0].grid.part(patch.window)
+        return self._source(patch.source).grid.part(patch.window)
 
     def footprints(self, split: Split) -> Any:
         """The ground of a split, as a GeoSeries of one geometry per patch.
@@ -172,31 +247,19 @@ class PatchSet:
             )
         return reader
 
-    def _source(self, index: int) -> tuple[RasterReader, Reference, AreaOfInterest | None]:
+    def _source(self, index: int) -> OpenSource:
         """An open source; the one not used for longest is closed when too many are open."""
         if self._process != os.getpid():  # forked: two processes would move one file's position
             self._inherited.append(self._open)  # not closed either: the parent goes on with them
             self._open, self._process = OrderedDict(), os.getpid()
         if index not in self._open:
-            record, source = self.record, self.record.sources[index]
-            reader = self.open_ortho(source)
-            reference = open_reference(
-                source.reference,
-                legend=record.legend,
-                grid=reader.grid,
-                options=record.reference,
-                may_be_elsewhere=True,
+            source = self.record.sources[index]
+            ortho = self.open_ortho(source)
+            self._open[index] = OpenSource.open(
+                ortho, source, self.record.legend, self.record, may_be_elsewhere=True
             )
-            area = (
-                AreaOfInterest.open(record.aoi, reader.grid, may_be_elsewhere=True)
-                if record.aoi
-                else None
-            )
-            self._open[index] = reader, reference, area
             if len(self._open) > MAX_OPEN_ORTHOS:
-                _, (oldest, truth, _) = self._open.popitem(last=False)
-                oldest.close()
-                truth.close()
+                self._open.popitem(last=False)[1].close()
         self._open.move_to_end(index)
         return self._open[index]
 

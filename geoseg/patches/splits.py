@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -11,11 +11,10 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError
-from geoseg.patches.extract import Kind, SourceSurvey
+from geoseg.patches.extract import SourceSurvey
 from geoseg.patches.index import FOOTPRINTS, LAYER
-from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import SPLITS, Source, Split
+from geoseg.patches.record import SPLITS, Split, TileOptions
 from geoseg.raster.grid import Grid, missing_transform, same_crs
 from geoseg.raster.vector import read_layer
 from geoseg.raster.window import Window
@@ -40,16 +39,9 @@ def default_block(boxes: Boxes, frames: NDArray[np.int64], patch_size: int) -> i
 
 
 def home_blocks(boxes: Boxes, frames: NDArray[np.int64], block: int) -> list[Block]:
-    """The block in which the centre of each window lies.
-
-    Args:
-        boxes: (n, 4).
-        frames: (n,) windows of different frames share no ground.
-        block: Side of a block, in pixels.
-    """
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    rows_cols = np.floor(centres / block).astype(np.int64)
-    keys = np.column_stack([frames, rows_cols]).tolist()
+    """The block in which the centre of each window lies; arguments as of `touched_blocks`."""
+    rows_cols = (boxes[:, :2] + boxes[:, 2:]) / 2 // block
+    keys = np.column_stack([frames, rows_cols.astype(np.int64)]).tolist()
     return [(frame, row, col) for frame, row, col in keys]
 
 
@@ -88,8 +80,7 @@ DRAWS = 300
 """Random divisions of the blocks, of which the one with the fairest shares is taken."""
 
 
-@dataclass(frozen=True)
-class SplitGround:
+class SplitGround(NamedTuple):
     """Where the kept windows of all sources lie, in one frame, and what is on them."""
 
     boxes: Boxes
@@ -210,13 +201,8 @@ def _apply(
 
 
 def _draw(blocks: int, wanted: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Deal blocks in random order; each split that is wanted gets one at least.
-
-    How many is random too: windows on borders are lost, so more blocks may come closer.
-
-    Returns:
-        (blocks,) split of each.
-    """
+    """(blocks,) split of each, dealt at random; each split that is wanted gets one at least."""
+    # How many is random too: windows on borders are lost, so more blocks may come closer.
     splits = np.full(blocks, TRAIN)
     order = rng.permutation(blocks)
     start = 0
@@ -228,14 +214,7 @@ def _draw(blocks: int, wanted: NDArray[np.float64], rng: np.random.Generator) ->
 
 
 def _agreed(splits: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The split that all touched blocks of a window share, or `DROPPED`.
-
-    Args:
-        splits: (n, most) of the blocks that each window touches.
-
-    Returns:
-        (n,).
-    """
+    """(n,) the split that all touched blocks of a window share, of (n, most), or `DROPPED`."""
     same = (splits == splits[:, :1]).all(axis=1)
     return np.where(same, splits[:, 0], DROPPED)
 
@@ -243,13 +222,7 @@ def _agreed(splits: NDArray[np.int64]) -> NDArray[np.int64]:
 def _unfairness(
     splits: NDArray[np.int64], classes: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> float:
-    """How far sizes and classes of the splits are from what is wanted; 0 is perfect.
-
-    Args:
-        splits: (n,) of each window.
-        classes: (n, classes) what is on it.
-        wanted: (splits,) shares.
-    """
+    """How far sizes and classes of the splits are from what is wanted; 0 is perfect."""
     overall = classes.sum(axis=0)
     kept = max(int(np.count_nonzero(splits != DROPPED)), 1)
     unfair = 1 - kept / len(splits)
@@ -262,33 +235,6 @@ def _unfairness(
         unfair += np.abs(own / own.sum() - overall / overall.sum()).sum()
         unfair += np.count_nonzero((own == 0) & (overall > 0))
     return float(unfair)
-
-
-Fate = Literal["blank", "outside"] | None
-"""No polygon of the reference lies on an orthophoto, or it lies outside of the areas that count."""
-
-
-@dataclass(frozen=True)
-class SurveyedSource:
-    """A source after the survey, without the windows that were too empty."""
-
-    source: Source
-    """The files."""
-
-    grid: Grid
-    """The orthophoto's."""
-
-    survey: SourceSurvey
-    """Its windows."""
-
-    totals: NDArray[np.float64]
-    """(1 + classes,) how many windows' ground has data, and each class, of all windows."""
-
-    kind: Kind
-    """Bands and type of the orthophoto."""
-
-    fate: Fate = None
-    """Why nothing but background is labelled, if that is known."""
 
 
 @dataclass
@@ -307,10 +253,10 @@ class Division:
     @property
     def dropped(self) -> int:
         """Windows on the border between splits."""
-        return sum(split is None for splits in self.splits for split in splits)
+        return sum(own.count(None) for own in self.splits)
 
 
-def divide(surveyed: Sequence[SurveyedSource], options: TileOptions) -> Division:
+def divide(surveyed: Sequence[SourceSurvey], options: TileOptions) -> Division:
     """Give every window its split: the one chosen for its source, or as the options say.
 
     Raises:
@@ -319,14 +265,11 @@ def divide(surveyed: Sequence[SurveyedSource], options: TileOptions) -> Division
     division = Division([])
     free = [each for each in surveyed if each.source.split is None]
     assigned = iter(_divide_freely(free, options, division) if free else [])
+    names = (*SPLITS, None)  # DROPPED is the last one
     for each in surveyed:
-        count = len(each.survey.windows)
-        if each.source.split is not None:
-            division.splits.append([each.source.split] * count)
-        else:
-            numbers = [next(assigned) for _ in range(count)]
-            division.splits.append([SPLITS[n] if n != DROPPED else None for n in numbers])
-    if not any(split == "train" for splits in division.splits for split in splits):
+        chosen = each.source.split
+        division.splits.append([chosen or names[next(assigned)] for _ in each.windows])
+    if not any("train" in own for own in division.splits):
         raise EmptyError(
             "no training patch is left; use smaller --val and --test or a smaller --split-block"
         )
@@ -334,12 +277,12 @@ def divide(surveyed: Sequence[SurveyedSource], options: TileOptions) -> Division
 
 
 def _divide_freely(
-    surveyed: Sequence[SurveyedSource], options: TileOptions, division: Division
+    surveyed: Sequence[SourceSurvey], options: TileOptions, division: Division
 ) -> list[int]:
     ground = _ground(surveyed)
     shares = (options.val, options.test)
     if options.split == "none" or not any(shares):
-        return [0] * len(ground.boxes)
+        return [TRAIN] * len(ground.boxes)
     if options.split == "random":
         splits = split_at_random(len(ground.boxes), shares, options.seed)
         leak = shared_share(ground.boxes, ground.frames, splits)
@@ -354,19 +297,18 @@ def _divide_freely(
     return list(split_by_blocks(ground, block=division.block, shares=shares, seed=options.seed))
 
 
-def _ground(surveyed: Sequence[SurveyedSource]) -> SplitGround:
+def _ground(surveyed: Sequence[SourceSurvey]) -> SplitGround:
     """All windows in the frame of the first raster; what has no place in it is its own."""
     frame = next((each.grid for each in surveyed if each.grid.crs), None)
     boxes, frames = [], []
     for number, each in enumerate(surveyed):
-        if windows := each.survey.windows:
-            apart = (
-                frame is None or not each.grid.crs or missing_transform(each.grid.crs, frame.crs)
-            )
+        if each.windows:
+            own = each.grid
+            apart = frame is None or not own.crs or missing_transform(own.crs, frame.crs)
             common = None if apart else frame
-            boxes.append(boxes_in_frame(windows, each.grid, common or each.grid))
-            frames.append(np.full(len(windows), -1 if common else number))
-    classes = np.concatenate([each.survey.classes for each in surveyed])
+            boxes.append(boxes_in_frame(each.windows, own, common or own))
+            frames.append(np.full(len(each.windows), -1 if common else number))
+    classes = np.concatenate([each.classes for each in surveyed])
     return SplitGround(np.concatenate(boxes), np.concatenate(frames), classes)
 
 
@@ -424,13 +366,7 @@ def patch_boxes(patch_set: PatchSet) -> tuple[Boxes, NDArray[np.int64]]:
 
 
 def _in_pixels(grounds: Grounds, known: Grounds, windows: Boxes) -> Boxes:
-    """(n, 4) boxes of footprints in the pixels of a source.
-
-    Args:
-        grounds: (n,) footprints of any sources.
-        known: (m,) footprints of one source.
-        windows: (m, 4) the same in its pixels.
-    """
+    """(n, 4) boxes of footprints in the pixels of a source, of which (m,) are known in both."""
     places = shapely.get_coordinates(known)
     middle = places.mean(axis=0)
     homogeneous = np.column_stack([places - middle, np.ones(len(places))])

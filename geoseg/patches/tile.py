@@ -2,15 +2,15 @@
 
 import csv
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
 
-from geoseg.errors import InputError
+from geoseg.errors import EmptyError, InputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import (
     Meaning,
@@ -18,24 +18,23 @@ from geoseg.labels.pixel_classes import (
     doubts_of_codings,
     hints_at_other_coding,
 )
-from geoseg.labels.reference import RasterReference, VectorReference
+from geoseg.labels.reference import VectorReference
 from geoseg.patches.extract import (
     SOURCE_FAILURES,
+    Fate,
     Kind,
     PatchExtraction,
     SourceSurvey,
     WindowStatistics,
+    has_enough,
     judge_all,
-    no_patch_left,
     open_source,
-    remove_files,
     runs,
     same_kind,
     survey,
 )
 from geoseg.patches.index import write_index
-from geoseg.patches.options import TileOptions
-from geoseg.patches.patch_set import PatchSet, refuse_unfit_for_png
+from geoseg.patches.patch_set import OpenSource, PatchSet, refuse_unfit_for_png
 from geoseg.patches.record import (
     SPLITS,
     ClassShares,
@@ -44,19 +43,25 @@ from geoseg.patches.record import (
     PatchTable,
     Source,
     Split,
+    TileOptions,
     hint_at_few_polygons,
     warn_of_few_labels,
 )
-from geoseg.patches.splits import Fate, SurveyedSource, divide
+from geoseg.patches.splits import divide
 from geoseg.patches.training_ground import content_of
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.raster.facts import doubts_of
 from geoseg.raster.folders import PATCH_SET
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
-from geoseg.raster.reader import RasterReader
 from geoseg.raster.threads import reading_pool
 from geoseg.raster.vector import is_vector
 from geoseg.text import subject
+
+MAX_GSD_RATIO = 1.2
+"""Orthophotos whose GSD differ by more are reported."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how many of how many."""
 
 
 @dataclass(frozen=True)
@@ -84,79 +89,60 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
 
     Raises:
         InputError: If every source has a fault, or the bands are not for PNG.
-        EmptyError: If there is no window, or they cannot be divided into splits.
+        EmptyError: If there is no window, or they cannot be divided into splits even if no one
+            is left out and all classes are everywhere.
     """
-    planned = _Planned(legend, options)
-    judge_all(sources, planned.add, planned.failures, options)
-    return planned.plan()
+    failures: dict[str, str] = {}
+    widest = 0
+
+    def look(
+        source: Source, done: Mapping[int, SourceSurvey], may_be_elsewhere: bool
+    ) -> SourceSurvey:
+        nonlocal widest
+        with open_source(source, legend, options, may_be_elsewhere=may_be_elsewhere) as opened:
+            kind, grid = same_kind(opened, _kind_of(done)), opened.grid
+        todo = runs(grid, options)
+        widest = max([widest, *(run[-1].col_stop - run[0].col_off for run in todo)])
+        windows = list(chain(*todo))
+        return SourceSurvey(
+            source=source,
+            grid=grid,
+            kind=kind,
+            windows=windows,
+            classes=np.ones((len(windows), len(legend))) / len(legend),
+            valid=np.ones(len(windows)),
+            totals=np.zeros(1 + len(legend)),
+        )
+
+    found = judge_all(sources, look, failures, options)
+    if not found:
+        raise InputError("; ".join(failures.values()))
+    bands, dtype, _ = found[0].kind
+    if options.storage == "png":
+        refuse_unfit_for_png(bands, dtype)
+    windows = sum(len(each.windows) for each in found)
+    if not windows:
+        raise _no_patch_left({})
+    divide(found, options)
+    pixel = bands * np.dtype(dtype).itemsize + 1
+    memory = widest * options.patch_size * (pixel + 10) * _worker_count(options)
+    return TilePlan(len(found), windows, windows * options.patch_size**2 * pixel, memory, failures)
 
 
-class _Planned:
-    """What is known of the sources that have been opened."""
-
-    def __init__(self, legend: Legend, options: TileOptions) -> None:
-        self.legend = legend
-        self.options = options
-        self.sources = 0
-        self.failures: dict[str, str] = {}
-        self._kind: Kind | None = None
-        self._pixel = 1
-        self._windows = 0
-        self._row = 0
-        self._surveyed: list[SurveyedSource] = []
-
-    def add(self, source: Source, _: object, may_be_elsewhere: bool) -> None:
-        """Open a source and count its windows.
-
-        Raises:
-            GeosegError: What is wrong with it.
-        """
-        options = self.options
-        with open_source(source, self.legend, options, may_be_elsewhere=may_be_elsewhere) as opened:
-            self._kind = same_kind(opened, self._kind)
-            todo = runs(opened.grid, options)
-            grid = opened.grid
-            self._pixel = opened.ortho.bands * opened.ortho.dtype.itemsize + 1
-        self.sources += 1
-        windows = [window for run in todo for window in run]
-        shares = np.ones((len(windows), len(self.legend))) / len(self.legend)
-        nothing = np.zeros(1 + len(self.legend))
-        survey = SourceSurvey(windows, np.ones(len(windows)), shares)
-        self._surveyed.append(SurveyedSource(source, grid, survey, nothing, self._kind))
-        self._windows += len(windows)
-        self._row = max([self._row, *(run[-1].col_stop - run[0].col_off for run in todo)])
-
-    def plan(self) -> TilePlan:
-        """Numbers for a dry run.
-
-        Raises:
-            InputError: If every source has a fault, or the bands are not for PNG.
-            EmptyError: If there is no window, or they cannot be divided into splits even if no one
-                is left out and all classes are everywhere.
-        """
-        options, windows = self.options, self._windows
-        if self._kind is None:
-            raise InputError("; ".join(self.failures.values()))
-        if options.storage == "png":
-            refuse_unfit_for_png(*self._kind[:2])
-        if not windows:
-            raise no_patch_left({})
-        divide(self._surveyed, options)
-        memory = self._row * options.patch_size * (self._pixel + 10) * worker_count(options)
-        pixels = windows * options.patch_size**2 * self._pixel
-        return TilePlan(self.sources, windows, pixels, memory, self.failures)
-
-
-def worker_count(options: TileOptions) -> int:
-    """Threads to use."""
+def _worker_count(options: TileOptions) -> int:
     return options.workers or os.cpu_count() or 1
 
 
-MAX_GSD_RATIO = 1.2
-"""Orthophotos whose GSD differ by more are reported."""
+def _kind_of(done: Mapping[int, SourceSurvey]) -> Kind | None:
+    """Bands and type of the first orthophoto; None if none is known yet."""
+    return done[min(done)].kind if done else None
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many of how many."""
+
+def _no_patch_left(dropped: Mapping[str, int]) -> EmptyError:
+    return EmptyError(
+        f"no patch is left; windows dropped: {dict(dropped)}. Is the patch larger than the raster "
+        f"with --edge drop, or are --min-valid and --min-labelled too strict?"
+    )
 
 
 @dataclass
@@ -221,15 +207,15 @@ def tile(
     """
     refuse_existing(output, overwrite=overwrite, kind=PATCH_SET)
     report = TileReport()
-    with reading_pool(worker_count(options)) as pool:
-        tiling = _Tiling(legend, options, report, pool)
-        surveyed = tiling.survey_all(sources, progress)
+    with reading_pool(_worker_count(options)) as pool:
+        tiling = _Tiling(legend, options, report, pool, progress)
+        surveyed = tiling.survey_all(sources)
         division = divide(surveyed, options)
         report.drop("on the border between splits", division.dropped)
         report.warnings += division.warnings
         report.split_block = division.block
         with staged(output, overwrite=overwrite, kind=PATCH_SET) as folder:
-            tiling.extract_all(surveyed, division.splits, folder, progress)
+            tiling.extract_all(surveyed, division.splits, folder)
     return report
 
 
@@ -241,63 +227,64 @@ class _Tiling:
     options: TileOptions
     report: TileReport
     pool: Executor
+    progress: Progress
     meanings: list[Meaning] = field(default_factory=list)
-    """How references name classes, one each."""
 
-    def survey_all(self, sources: Sequence[Source], progress: Progress) -> list[SurveyedSource]:
+    def survey_all(self, sources: Sequence[Source]) -> list[SourceSurvey]:
         """Look at all sources; those with a fault are reported and left out."""
-        done = judge_all(
+        surveyed = judge_all(
             sources,
             self._survey,
             self.report.failures,
             self.options,
-            lambda number: progress("survey", number, len(sources)),
+            lambda number: self.progress("survey", number, len(sources)),
         )
-        in_order = [done[number] for number in sorted(done)]
-        for fate in ("outside", "blank"):
-            names = [each.source.ortho.name for each in in_order if each.fate == fate]
-            if names:
-                self.report.warnings.append(
-                    f"{subject(names, 'orthophotos')} {self._told_of(fate)}"
-                )
-        if not any(each.survey.windows for each in in_order):
+        if not any(each.windows for each in surveyed):
             self._raise_empty()
-        self._warn_of_mixed_gsd(in_order)
+        self._warn_of_sources(surveyed)
         self._tell_of_codings()
-        return in_order
-
-    def _told_of(self, fate: Fate) -> str:
-        """What is to be said of orthophotos on which no polygon lies."""
-        if fate == "outside":
-            return "outside of the areas that count: nothing is labelled there"
-        return f"without a polygon: {self.options.reference.blank_ground(self.legend)}"
+        return surveyed
 
     def _survey(
-        self, source: Source, done: Mapping[int, SurveyedSource], may_be_elsewhere: bool
-    ) -> SurveyedSource:
-        with open_source(
-            source, self.legend, self.options, may_be_elsewhere=may_be_elsewhere
-        ) as opened:
-            own = same_kind(opened, _kind_of(done))
-            self.report.warnings += doubts_of(source.ortho, self.options.read)
+        self, source: Source, done: Mapping[int, SourceSurvey], may_be_elsewhere: bool
+    ) -> SourceSurvey:
+        report, options = self.report, self.options
+        with open_source(source, self.legend, options, may_be_elsewhere=may_be_elsewhere) as opened:
+            kind, grid = same_kind(opened, _kind_of(done)), opened.grid
+            report.warnings += doubts_of(source.ortho, options.read)
             content = self.pool.submit(content_of, source.ortho)
-            todo = runs(opened.grid, self.options)
-            found = survey(opened, todo, len(self.legend), self.pool)
-            self._tell_meaning(opened.reference)
-            fate: Fate = "outside" if opened.is_outside else "blank" if opened.is_blank else None
-        kept = found.only(found.keep(self.options))
-        left_out = len(found.windows) - len(kept.windows)
-        self.report.drop("too little data or labels", left_out)
-        totals = np.array([found.valid.sum(), *found.classes.sum(axis=0)])
-        known = replace(source, content=content.result())
-        return SurveyedSource(known, opened.grid, kept, totals, own, fate)
+            todo = runs(grid, options)
+            shares = survey(opened, todo, len(self.legend), self.pool)
+            reference = opened.reference  # read to its end
+            self.meanings.append(reference.meaning)
+            report.warnings += [each for each in reference.notes if each not in report.warnings]
+            fate = _fate_of(opened)
+        kept = has_enough(shares, options)
+        report.drop("too little data or labels", int((~kept).sum()))
+        return SourceSurvey(
+            source=replace(source, content=content.result()),
+            grid=grid,
+            kind=kind,
+            windows=list(compress(chain(*todo), kept)),
+            classes=shares[kept, 1:],
+            valid=shares[kept, 0],
+            totals=shares.sum(axis=0),
+            fate=fate,
+        )
 
-    def _tell_meaning(self, reference: RasterReference | VectorReference) -> None:
-        """Note how a reference that was read to its end names classes."""
-        self.meanings.append(reference.meaning)
-        self.report.warnings += [
-            note for note in reference.notes if note not in self.report.warnings
-        ]
+    def _warn_of_sources(self, surveyed: Sequence[SourceSurvey]) -> None:
+        """Warn of orthophotos on which no polygon lies, and of different GSD."""
+        for fate, told in {
+            "outside": "outside of the areas that count: nothing is labelled there",
+            "blank": f"without a polygon: {self.options.reference.blank_ground(self.legend)}",
+        }.items():
+            if names := [each.source.ortho.name for each in surveyed if each.fate == fate]:
+                self.report.warnings.append(f"{subject(names, 'orthophotos')} {told}")
+        known = [each.grid.gsd for each in surveyed if each.grid.gsd]
+        if known and max(known) > MAX_GSD_RATIO * min(known):
+            self.report.warnings.append(
+                f"the orthophotos' GSD differ: {min(known):.3g} to {max(known):.3g} m/px"
+            )
 
     def _tell_of_codings(self) -> None:
         """Say how references name classes, if they differ, and of the other ISPRS coding."""
@@ -310,10 +297,9 @@ class _Tiling:
 
     def extract_all(
         self,
-        surveyed: Sequence[SurveyedSource],
+        surveyed: Sequence[SourceSurvey],
         splits: Sequence[Sequence[Split | None]],
         folder: Path,
-        progress: Progress,
     ) -> None:
         """Write the patches, their footprints and what they share."""
         patch_set = self._new_patch_set(surveyed, folder)
@@ -328,16 +314,13 @@ class _Tiling:
                 kept += patches
             except SOURCE_FAILURES as error:
                 self.report.failures[each.source.name] = str(error)
-                remove_files(patch_set, patches)
-            progress("write", number + 1, len(surveyed))
+                for patch in patches:
+                    patch_set.image_path(patch).unlink(missing_ok=True)
+                    patch_set.mask_path(patch).unlink(missing_ok=True)
+            self.progress("write", number + 1, len(surveyed))
         if not kept:
             self._raise_empty()
-        counts = Counter(patch.split for patch in kept)
-        self.report.patches = {split: counts[split] for split in SPLITS if split in counts}
-        table = PatchTable.of(kept, size=patch_set.record.size)
-        self.report.classes = ClassShares.of(table, self.legend)
-        self.report.warnings += self.report.classes.warnings()
-        self._tell_of_labels(surveyed)
+        self._tell_of_classes(surveyed, PatchTable.of(kept, size=patch_set.record.size))
         record = replace(
             patch_set.record,
             statistics=total.bands.by_name,
@@ -345,62 +328,65 @@ class _Tiling:
         )
         write_index(folder, record, kept, [each.grid for each in surveyed])
 
-    def _tell_of_labels(self, surveyed: Sequence[SurveyedSource]) -> None:
-        """Say if little of the ground is labelled, or covered by polygons."""
-        valid, *classes = np.sum([each.totals for each in surveyed], axis=0).tolist()
-        labelled = sum(classes)
-        self.report.warnings += warn_of_few_labels(labelled / valid)
-        reference, background = self.options.reference, self.legend.background
-        drawn = any(is_vector(each.source.reference) for each in surveyed)
-        told = reference.labelled_areas is not None or reference.only_polygons
-        if drawn and background is not None and not told:
-            covered = labelled - classes[self.legend.background_index]
-            self.report.hints += hint_at_few_polygons(covered / labelled, background)
-
     def _extract(
-        self, each: SurveyedSource, patches: Sequence[Patch], patch_set: PatchSet
+        self, each: SourceSurvey, patches: Sequence[Patch], patch_set: PatchSet
     ) -> WindowStatistics:
         with open_source(each.source, self.legend, self.options, may_be_elsewhere=True) as opened:
             todo = runs(opened.grid, self.options)
             return PatchExtraction(opened, patches, patch_set).run_all(todo, self.pool)
 
-    def _new_patch_set(self, surveyed: Sequence[SurveyedSource], folder: Path) -> PatchSet:
-        known_gsd = [each.grid.gsd for each in surveyed if each.grid.gsd]
-        with RasterReader(surveyed[0].source.ortho, self.options.read) as reader:
-            if self.options.storage == "png":
-                refuse_unfit_for_png(reader.bands, reader.dtype.name)
-            record = PatchSetRecord(
-                size=self.options.patch_size,
-                stride=self.options.step,
-                storage=self.options.storage,
-                legend=self.legend,
-                sources=tuple(each.source for each in surveyed),
-                read=self.options.read,
-                reference=self.options.reference,
-                aoi=self.options.aoi,
-                bands=reader.bands,
-                band_names=reader.band_names,
-                dtype=reader.dtype.name,
-                gsd=float(np.median(known_gsd)) if known_gsd else None,
-            )
-        return PatchSet(folder, record, [])
+    def _tell_of_classes(self, surveyed: Sequence[SourceSurvey], patches: PatchTable) -> None:
+        """Say what each split holds, and if little of the ground is labelled."""
+        report, reference = self.report, self.options.reference
+        counts = {split: len(patches.in_split(split)) for split in SPLITS}
+        report.patches = {split: count for split, count in counts.items() if count}
+        report.classes = ClassShares.of(patches, self.legend)
+        report.warnings += report.classes.warnings()
+        valid, *classes = np.sum([each.totals for each in surveyed], axis=0).tolist()
+        labelled, background = sum(classes), self.legend.background
+        report.warnings += warn_of_few_labels(labelled / valid)
+        drawn = any(is_vector(each.source.reference) for each in surveyed)
+        told = reference.labelled_areas is not None or reference.only_polygons
+        if drawn and background is not None and not told:
+            covered = labelled - classes[self.legend.background_index]
+            report.hints += hint_at_few_polygons(covered / labelled, background)
 
-    def _warn_of_mixed_gsd(self, surveyed: Sequence[SurveyedSource]) -> None:
-        known = [each.grid.gsd for each in surveyed if each.grid.gsd]
-        if known and max(known) > MAX_GSD_RATIO * min(known):
-            self.report.warnings.append(
-                f"the orthophotos' GSD differ: {min(known):.3g} to {max(known):.3g} m/px"
-            )
+    def _new_patch_set(self, surveyed: Sequence[SourceSurvey], folder: Path) -> PatchSet:
+        known_gsd = [each.grid.gsd for each in surveyed if each.grid.gsd]
+        bands, dtype, band_names = surveyed[0].kind
+        if self.options.storage == "png":
+            refuse_unfit_for_png(bands, dtype)
+        record = PatchSetRecord(
+            size=self.options.patch_size,
+            stride=self.options.step,
+            storage=self.options.storage,
+            legend=self.legend,
+            sources=tuple(each.source for each in surveyed),
+            read=self.options.read,
+            reference=self.options.reference,
+            aoi=self.options.aoi,
+            bands=bands,
+            band_names=band_names,
+            dtype=dtype,
+            gsd=float(np.median(known_gsd)) if known_gsd else None,
+        )
+        return PatchSet(folder, record, [])
 
     def _raise_empty(self) -> None:
         if self.report.failures:
             raise InputError("; ".join(self.report.failures.values()))
-        raise no_patch_left(self.report.dropped)
+        raise _no_patch_left(self.report.dropped)
 
 
-def _patches(each: SurveyedSource, splits: Sequence[Split | None], source: int) -> list[Patch]:
-    found = each.survey
-    rows = zip(found.windows, splits, found.valid.tolist(), found.classes.tolist(), strict=True)
+def _fate_of(opened: OpenSource) -> Fate:
+    reference = opened.reference
+    if any(area and area.is_elsewhere for area in (opened.area, reference.labelled)):
+        return "outside"
+    return "blank" if isinstance(reference, VectorReference) and reference.is_elsewhere else None
+
+
+def _patches(each: SourceSurvey, splits: Sequence[Split | None], source: int) -> list[Patch]:
+    rows = zip(each.windows, splits, each.valid.tolist(), each.classes.tolist(), strict=True)
     return [
         Patch(
             source=source,
@@ -412,11 +398,6 @@ def _patches(each: SurveyedSource, splits: Sequence[Split | None], source: int) 
         for window, split, valid, classes in rows
         if split is not None
     ]
-
-
-def _kind_of(surveyed: Mapping[int, SurveyedSource]) -> Kind | None:
-    """Bands and type of the first orthophoto; None if none is known yet."""
-    return surveyed[min(surveyed)].kind if surveyed else None
 
 
 def pair_by_order(orthos: Sequence[Path], references: Sequence[Path]) -> list[Source]:
@@ -473,7 +454,5 @@ def pairs_from_csv(path: Path) -> list[Source]:
 
 
 def _sources(orthos: Sequence[Path], references: Sequence[Path]) -> list[Source]:
-    return [
-        Source(name=name, ortho=ortho, reference=reference)
-        for name, ortho, reference in zip(unique_names(orthos), orthos, references, strict=True)
-    ]
+    named = zip(unique_names(orthos), orthos, references, strict=True)
+    return [Source(name=name, ortho=ortho, reference=truth) for name, ortho, truth in named]

@@ -16,7 +16,7 @@ from geoseg.model.ensemble import RuntimeOptions
 from geoseg.model.quantize import QuantizeOptions
 from geoseg.options import option, parse_duration
 from geoseg.patches.findings import CheckOptions
-from geoseg.patches.options import TileOptions
+from geoseg.patches.record import TileOptions
 from geoseg.postprocess.options import PostprocessOptions
 from geoseg.prediction.map_writer import LayerOptions
 from geoseg.prediction.mosaic import MosaicOptions

@@ -10,9 +10,8 @@ from scenes import blobs
 from geoseg.labels.legend import Legend
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.patches.index import write_index
-from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Patch, PatchSetRecord, Source
+from geoseg.patches.record import Patch, PatchSetRecord, Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import ReadOptions

@@ -12,8 +12,7 @@ from shapely import Polygon, box
 from geoseg.errors import EmptyError, InputError, OutputExistsError
 from geoseg.labels.legend import Legend
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.patches.options import TileOptions
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import plan, tile
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import ReadOptions

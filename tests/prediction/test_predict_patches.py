@@ -6,9 +6,8 @@ import rasterio
 from rules import LEGEND, VALUES, Rule, brightest_band, random_image
 
 from geoseg.errors import BundleError, EmptyError, OutputExistsError
-from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.prediction.predict import predict_patches
 

@@ -5,9 +5,8 @@ import pytest
 from rules import LEGEND, VALUES, Rule, brightest_band, random_image
 
 from geoseg.errors import PatchSetError
-from geoseg.patches.options import TileOptions
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.prediction.plan import PredictOptions
 from geoseg.prediction.stitched import stitched_comparison, stitched_confusion, window_sizes

@@ -6,8 +6,7 @@ import rasterio
 from affine import Affine
 
 from geoseg.labels.legend import Legend
-from geoseg.patches.options import TileOptions
-from geoseg.patches.record import Source
+from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.training.options import TrainOptions
 
