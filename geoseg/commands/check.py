@@ -42,7 +42,7 @@ def check(
     leave them out.
     """
     from geoseg.patches.check import check
-    from geoseg.patches.check_report import write_cleaned_set, write_report
+    from geoseg.patches.findings import write_cleaned_set, write_report
     from geoseg.raster.folders import CHECK, PATCH_SET
     from geoseg.raster.guard import Output
 

@@ -1,18 +1,25 @@
-"""Findings about a patch set, and the report that holds them."""
+"""Findings about a patch set, and their report: JSON, an HTML page, images."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError
+from geoseg.errors import EmptyError, GeosegError, InputError
+from geoseg.labels.lookup import visible_bands
+from geoseg.labels.style import Stretch, class_colors
 from geoseg.options import CALL, option, threads_option
-from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import SPLITS, Split
-from geoseg.raster.folders import CHECK, KIND
+from geoseg.patches.index import write_part
+from geoseg.patches.patch_set import PatchSet, Sample
+from geoseg.patches.record import SPLITS, PatchSetRecord, Split
+from geoseg.raster.atomic import staged, without_nan
+from geoseg.raster.folders import CHECK, KIND, PATCH_SET
+from geoseg.raster.statistics import BandStatistics
 
 Severity = Literal["error", "warning"]
 
@@ -78,6 +85,7 @@ DROPPABLE = (
     "constant-images",
     "unlabelled",
 )
+"""Findings about single patches, which can be dropped."""
 
 
 def parse_findings(text: str) -> tuple[str, ...]:
@@ -109,9 +117,6 @@ class CheckOptions:
     )
     strict: bool = option(False, group=CALL, help="Exit with 1 if there are warnings, too.")
     workers: int | None = threads_option(CALL)
-
-
-"""Findings about single patches, which can be dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,3 +260,189 @@ class CheckReport:
             "warnings": len(self.warnings),
             "findings": [finding.to_dict(names) for finding in self.findings],
         }
+
+
+PAGE = Path(__file__).with_name("check.html.j2")
+"""Template of the report."""
+
+ACROSS, MOST_ROWS = 6, 6
+"""Patches in a row of a sheet, and rows."""
+
+SIDE = 128
+"""Larger patches are shrunk to this side by leaving pixels out, in pixels."""
+
+TILE_INCHES = 1.5
+
+LONGEST_NAME = 30
+
+GRAY = (136, 136, 136)
+
+
+def draw_sheet(path: Path, patch_set: PatchSet, finding: Finding) -> bool:
+    """Draw patches of a finding as PNG, the worst groups first.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    rows = _rows(finding.groups)
+    if not rows:
+        return False
+    from matplotlib.figure import Figure
+
+    height = 2 * len(rows) * (TILE_INCHES + 0.2)
+    figure = Figure(figsize=(ACROSS * (TILE_INCHES + 0.1), height), layout="constrained")
+    grid = figure.subplots(2 * len(rows), ACROSS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for at, row in enumerate(rows):
+        for column, number in enumerate(row):
+            _draw(grid[2 * at : 2 * at + 2, column], patch_set, number)
+    figure.savefig(path, dpi=SIDE / TILE_INCHES, metadata={"Software": None})
+    return True
+
+
+def _rows(groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Patches by row: groups of one or two follow each other, larger ones have rows of their own.
+
+    >>> _rows([(1, 2), (3, 4), (5, 6, 7)])
+    [[1, 2, 3, 4], [5, 6, 7]]
+    """
+    rows: list[list[int]] = []
+    was_small = False
+    for group in groups:
+        shown, small = list(group[:ACROSS]), len(group) <= 2  # noqa: PLR2004
+        if small and was_small and len(rows[-1]) + len(shown) <= ACROSS:
+            rows[-1] += shown
+        elif len(rows) == MOST_ROWS:
+            break
+        else:
+            rows.append(shown)
+        was_small = small
+    return rows
+
+
+def _draw(axes: NDArray[Any], patch_set: PatchSet, number: int) -> None:
+    patch = patch_set.patches[number]
+    source = patch_set.record.sources[patch.source].name
+    if len(source) > LONGEST_NAME:
+        half = LONGEST_NAME // 2
+        source = f"{source[:half]}…{source[-half:]}"
+    place = f"{patch.split}, row {patch.window.row_off}, column {patch.window.col_off}"
+    axes[0].set_title(f"{source}\n{place}", fontsize=5, pad=1.5)
+    try:
+        sample = patch_set.read(patch)
+    except GeosegError:
+        axes[0].text(0.5, 0.5, "cannot be read", ha="center", fontsize=5)
+        return
+    step = max(patch_set.record.size // SIDE, 1)
+    colors = class_colors(patch_set.record.legend, GRAY)
+    image = in_colors(sample, patch_set.record.band_names)
+    axes[0].imshow(image[::step, ::step], interpolation="nearest")
+    axes[1].imshow(colors[sample.mask[::step, ::step]], interpolation="nearest")
+
+
+def in_colors(sample: Sample, names: Sequence[str]) -> NDArray[np.uint8]:
+    """(height, width, 3) red, green, blue, or one band three times; black without data."""
+    visible = visible_bands(sample.image, names)
+    known = np.isfinite(visible)
+    stretch = Stretch.of(visible[known])
+    return stretch(np.where(known, visible, np.nan)).transpose(1, 2, 0)
+
+
+def _cleaned_record(patch_set: PatchSet, kept: Sequence[int]) -> PatchSetRecord:
+    """The record of some patches of a set, which refers to the pixels of that one.
+
+    If training patches are left out, the statistics of the bands are those of the training
+    patches that are left (ground in several of them counts as often), and the pixels of each
+    class become fewer in proportion.
+    """
+    record = patch_set.record
+    pixels = None if record.storage == "index" else record.pixels or patch_set.folder
+    left = PatchSet(patch_set.folder, record, patch_set.patches[np.array(kept)])
+    trained = left.in_split("train")
+    if not 0 < len(trained) < len(patch_set.in_split("train")):
+        return replace(record, pixels=pixels)
+    total = BandStatistics.empty(record.bands)
+    for patch in trained:
+        image = left.read(patch).image
+        valid = ~np.isnan(image[0])
+        total += BandStatistics.measure(np.nan_to_num(image).astype(record.dtype), valid)
+    before = patch_set.in_split("train").class_shares.sum(axis=0)
+    after = trained.class_shares.sum(axis=0)
+    share = np.divide(after, before, out=np.zeros_like(after), where=before > 0)
+    counts = tuple(np.rint(share * record.class_pixels).astype(int).tolist())
+    return replace(record, pixels=pixels, statistics=total.by_name, class_pixels=counts)
+
+
+def write_report(folder: Path, report: CheckReport, *, overwrite: bool) -> None:
+    """Write ``check.json``, ``report.html`` and an image for each finding about patches.
+
+    Raises:
+        InputError: If the folder is that of the patch set.
+        OutputError: If it cannot be written.
+    """
+    _refuse_own_folder(folder, report.patch_set)
+    with staged(folder, overwrite=overwrite, kind=CHECK) as partial:
+        _fill(partial, report)
+
+
+def write_cleaned_set(
+    folder: Path, report: CheckReport, kinds: Iterable[str], *, overwrite: bool
+) -> int:
+    """Write the patch set without the patches of some findings; the report lies in ``check/``.
+
+    Args:
+        folder: To write.
+        report: What was found.
+        kinds: Findings whose patches are left out.
+        overwrite: Whether to replace an existing patch set.
+
+    Returns:
+        How many patches are left.
+
+    Raises:
+        EmptyError: If none is.
+        InputError: If the folder is that of the patch set.
+        GeosegError: If a training patch cannot be read, or the set not written.
+    """
+    patch_set = report.patch_set
+    _refuse_own_folder(folder, patch_set)
+    kept = report.without(kinds)
+    with staged(folder, overwrite=overwrite, kind=PATCH_SET) as partial:
+        partial.mkdir()
+        write_part(partial, patch_set.folder, _cleaned_record(patch_set, kept), kept)
+        _fill(partial / "check", report)
+    return len(kept)
+
+
+def _fill(folder: Path, report: CheckReport) -> None:
+    """Write the report to a folder that is not there yet."""
+    from jinja2 import Environment
+
+    folder.mkdir()
+    content = report.to_dict()
+    text = json.dumps(without_nan(content), indent=1) + "\n"
+    (folder / CHECK.record).write_text(text, encoding="utf-8", newline="\n")
+    drawn = {
+        each.kind
+        for each in report.findings
+        if draw_sheet(folder / f"{each.kind}.png", report.patch_set, each)
+    }
+    environment = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True)
+    page = environment.from_string(PAGE.read_text(encoding="utf-8")).render(
+        folder=content["patches"],
+        counted=report.counted,
+        counts=content["counts"],
+        shares=content["class_shares"],
+        classes=report.patch_set.record.legend.names,
+        findings=report.findings,
+        drawn=drawn,
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
+
+
+def _refuse_own_folder(folder: Path, patch_set: PatchSet) -> None:
+    """See that an output does not replace the patches."""
+    for own in (patch_set.folder, patch_set.record.pixels):
+        if own and own.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{folder}: holds the patches themselves; name another folder")

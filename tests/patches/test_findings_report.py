@@ -8,7 +8,7 @@ from scenes import blobs, ground
 
 from geoseg.errors import InputError, OutputExistsError
 from geoseg.patches.check import check
-from geoseg.patches.check_report import write_cleaned_set, write_report
+from geoseg.patches.findings import write_cleaned_set, write_report
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import TileOptions
 from geoseg.patches.tile import tile
