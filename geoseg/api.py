@@ -287,8 +287,6 @@ class Model:
     """A model that scores arrays."""
 
     bundle: "ModelBundle"
-    """What it expects and means: bands, GSD, legend."""
-
     _loaded: Any
 
     def predict(self, image: NDArray[Any]) -> NDArray[np.float32]:

@@ -23,16 +23,9 @@ class Declaration:
     """What is declared of an option besides its type and default."""
 
     help: str
-    """A sentence for people."""
-
     group: str
-    """Panel of the help."""
-
     min: float | None = None
-    """Lowest value."""
-
     max: float | None = None
-    """Highest value."""
 
     metavar: str | None = None
     """Placeholder of the value in the help; None: made from the type."""

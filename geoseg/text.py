@@ -3,7 +3,7 @@
 import math
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -32,13 +32,23 @@ def short_list(names: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def format_table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> list[str]:
+def format_table(
+    rows: Sequence[Mapping[str, str]],
+    width: int | None = None,
+    *,
+    left: Collection[str] = (REMARKS_TITLE,),
+    least: int = MIN_COLUMN_WIDTH,
+    gap: str = " ",
+) -> list[str]:
     """Lines of a table; columns beyond the width follow below.
 
     Args:
         rows: Cells by column title. The first column names the row: it is left-aligned, and
             repeated below. An empty column of remarks is left out.
         width: Width of a line, in characters; None: unlimited.
+        left: Titles of further columns that are left-aligned.
+        least: Least width of a column, in characters.
+        gap: Between columns.
 
     >>> format_table([{"class": "tree", "IoU": "50.00", "F1": "66.67"}], width=20)
     ['class       IoU', 'tree      50.00', '', 'class        F1', 'tree      66.67']
@@ -47,19 +57,20 @@ def format_table(rows: Sequence[Mapping[str, str]], width: int | None = None) ->
     most = max(len(name), *(len(row[name]) for row in rows))
     names = most if width is None else min(most, max(width // 3, MIN_COLUMN_WIDTH))
     sizes = {
-        title: max(len(title), *(len(row[title]) for row in rows), MIN_COLUMN_WIDTH if title else 0)
+        title: max(len(title), *(len(row[title]) for row in rows), least if title else 0)
         for title in columns
     }
     sizes = {title: size + (title == REMARKS_TITLE) for title, size in sizes.items() if size}
     lines: list[str] = []
-    for group in _groups(sizes, None if width is None else width - names):
+    for group in _groups(sizes, None if width is None else width - names, len(gap)):
         lines += [""] if lines else []
         for row in ({title: title for title in rows[0]}, *rows):
-            cells = [
-                f" {row[title]}" if title == REMARKS_TITLE else f"{row[title]:>{sizes[title]}}"
-                for title in group
-            ]
-            lines.append(" ".join([f"{_cut(row[name], names):<{names}}", *cells]).rstrip())
+            cells = [f"{_cut(row[name], names):<{names}}"]
+            for title in group:
+                text = f" {row[title]}" if title == REMARKS_TITLE else row[title]
+                size = sizes[title]
+                cells.append(text.ljust(size) if title in left else text.rjust(size))
+            lines.append(gap.join(cells).rstrip())
     return lines
 
 
@@ -70,16 +81,16 @@ def wrap_text(text: str, width: int | None = None) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
 
 
-def _groups(sizes: Mapping[str, int], width: int | None) -> list[list[str]]:
+def _groups(sizes: Mapping[str, int], width: int | None, gap: int) -> list[list[str]]:
     """Columns grouped by what fits side by side."""
     groups: list[list[str]] = [[]]
     used = 0
     for title, size in sizes.items():
-        if width is not None and groups[-1] and used + size + 1 > width:
+        if width is not None and groups[-1] and used + size + gap > width:
             groups.append([])
             used = 0
         groups[-1].append(title)
-        used += size + 1
+        used += size + gap
     return groups
 
 

@@ -9,6 +9,7 @@ from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Talk, echo, print_json, styled, wrapped
 from geoseg.patches.findings import CheckOptions
+from geoseg.text import format_table
 
 if TYPE_CHECKING:
     from geoseg.patches.findings import CheckReport
@@ -77,7 +78,13 @@ def _tell(report: "CheckReport", output: Path | None) -> None:
         f"({counts}), {record.bands} bands of {record.dtype}"
     )
     echo(wrapped(head, indent=0))
-    _tell_shares(content["class_shares"])
+    splits = content["class_shares"]
+    rows = [
+        {"": name, **{split: f"{own[name]:.2%}" for split, own in splits.items()}}
+        for name in (record.legend.names if splits else ())
+    ]
+    for line in format_table(rows, least=7) if rows else ():
+        echo(f"  {line}")
     for finding in report.findings:
         mark = styled(finding.severity, "red" if finding.severity == "error" else "yellow")
         echo(f"\n{mark} {styled(finding.kind, 'bold')}")
@@ -90,12 +97,3 @@ def _tell(report: "CheckReport", output: Path | None) -> None:
     echo(f"\n{report.counted}")
     if output is not None:
         echo(str(output))
-
-
-def _tell_shares(splits: dict[str, dict[str, float]]) -> None:
-    names = list(next(iter(splits.values()), {}))
-    width = max(map(len, names), default=0)
-    echo(" " * (width + 2) + "".join(f"{split:>8}" for split in splits))
-    for name in names:
-        shares = "".join(f"{own[name]:>8.2%}" for own in splits.values())
-        echo(f"  {name:<{width}}{shares}")

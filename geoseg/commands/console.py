@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from geoseg.errors import OutputError
-from geoseg.text import ProgressLines
+from geoseg.text import ProgressLines, format_table
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdd3]")
 """What a terminal obeys rather than shows, what turns text around, and halves of characters."""
@@ -178,35 +178,19 @@ def wrapped(text: str, *, indent: int, hanging: int = 2) -> str:
 def columns(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
     """Rows of cells as a table, the first column to the left, numbers to the right.
 
-    On a terminal the last columns that do not fit are left out, and an ellipsis says so.
+    On a terminal the columns that do not fit follow below.
 
     Args:
         rows: Of the same length, the headings first.
         indent: Of all lines, in characters.
     """
-    rows = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    fitting = _fitting(widths, indent)
-    to_the_right = [all(map(_is_figure, cells)) for cells in zip(*rows[1:], strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, to_the_right or [False] * 99, strict=False)
-        ]
-        more = "" if fitting == len(widths) else "  …"
-        lines.append(" " * indent + "  ".join(cells[:fitting]).rstrip() + more)
-    return "\n".join(lines)
-
-
-def _fitting(widths: Sequence[int], indent: int) -> int:
-    """How many columns fit; at least the first."""
-    limit = width_of_terminal()
-    ends = [indent + sum(widths[:n]) + 2 * (n - 1) for n in range(1, len(widths) + 1)]
-    if limit is None or ends[-1] <= limit:
-        return len(widths)
-    ellipsis = 3
-    return max(sum(end + ellipsis <= limit for end in ends), 1)
+    head, *body = [[clean(cell) for cell in row] for row in rows]
+    cells = zip(*body, strict=True) if body else [[""] for _ in head]
+    left = {title for title, own in zip(head, cells, strict=True) if not all(map(_is_figure, own))}
+    named = [dict(zip(head, row, strict=True)) for row in body or [["" for _ in head]]]
+    width = width_of_terminal()
+    lines = format_table(named, width and width - indent, left=left, least=0, gap="  ")
+    return "\n".join(f"{' ' * indent}{line}" if line else "" for line in lines)
 
 
 def _is_figure(cell: str) -> bool:

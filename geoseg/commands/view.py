@@ -31,7 +31,7 @@ def view(
     """Look at files of any size in the browser; ends with Ctrl-C."""
     import webbrowser
 
-    from geoseg.report.serve import serving
+    from geoseg.report.report import serving
 
     talk = Talk(quiet=quiet)
     show = show_options(options, legend, legend_map, reference_legend)

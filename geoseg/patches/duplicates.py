@@ -130,7 +130,6 @@ class Leaks:
     """Patches that show ground of another split."""
 
     patch_set: PatchSet
-    """The patch set."""
 
     partner: dict[int, int] = field(default_factory=dict)
     """For each leaking patch one of another split that shows the same ground."""
@@ -139,7 +138,6 @@ class Leaks:
     """Patches to drop so that nothing leaks: training patches rather than validation patches."""
 
     details: list[str] = field(default_factory=list)
-    """How they were found."""
 
     def __post_init__(self) -> None:
         self._splits = self.patch_set.patches.split

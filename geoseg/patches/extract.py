@@ -238,7 +238,6 @@ class WindowStatistics:
     """Statistics of the ground that training windows cover, each pixel counted once."""
 
     bands: BandStatistics
-    """Of the valid pixels."""
 
     classes: NDArray[np.int64]
     """(classes,) pixels of each class."""

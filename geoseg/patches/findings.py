@@ -130,7 +130,6 @@ class Finding:
     """A sentence with numbers."""
 
     patches: tuple[int, ...] = ()
-    """Patches concerned, in order."""
 
     drop: tuple[int, ...] = ()
     """Patches to leave out to mend it."""
@@ -209,10 +208,7 @@ class CheckReport:
     """Findings of a patch set."""
 
     patch_set: PatchSet
-    """The patch set."""
-
     findings: list[Finding]
-    """Findings, errors first."""
 
     @property
     def errors(self) -> list[Finding]:

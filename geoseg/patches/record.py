@@ -26,16 +26,13 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """An orthophoto and its reference map."""
+    """An orthophoto and its reference: a raster or polygons."""
 
     name: str
     """Short and unique in the set."""
 
     ortho: Path
-    """The orthophoto."""
-
     reference: Path
-    """Raster or polygons."""
 
     split: Split | None = None
     """The split of all its patches, if the user has chosen it."""
@@ -58,16 +55,11 @@ def patch_name(source: str, row_off: int, col_off: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """A window of a source, and what is known of it."""
+    """A window of a source (given by its index), and what is known of it."""
 
     source: int
-    """Index into the sources."""
-
     window: Window
-    """On the source's grid."""
-
     split: Split
-    """Which part of the work it is for."""
 
     valid_share: float
     """Share of its pixels with data, 0..1."""
@@ -140,28 +132,18 @@ class TileOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchSetRecord:
-    """What all patches of a set share: the content of ``patches.json``."""
+    """What all patches of a set share, sizes in pixels: the content of ``patches.json``."""
 
     size: int
-    """Side of a patch, in pixels."""
-
     stride: int
-    """Step between patches, in pixels."""
 
     storage: Storage
     """How pixels are kept; ``index``: they stay in the orthophotos."""
 
     legend: Legend
-    """The classes."""
-
     sources: tuple[Source, ...]
-    """What the patches were cut from."""
-
     read: ReadOptions
-    """How the orthophotos are read."""
-
     reference: ReferenceOptions
-    """How the references are read."""
 
     aoi: Path | None = None
     """Ground outside these polygons is unlabelled."""
@@ -170,13 +152,8 @@ class PatchSetRecord:
     """Another set, whose files hold the pixels; None: the set's own do, or there are none."""
 
     bands: int
-    """Bands of a patch."""
-
     band_names: tuple[str, ...]
-    """What the bands are."""
-
     dtype: str
-    """numpy's name of the type of the pixels."""
 
     gsd: float | None
     """Metres per pixel; None without georeference."""
@@ -190,10 +167,9 @@ class PatchSetRecord:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PatchTable(Sequence[Patch]):
-    """Patches, each made when it is asked for; parts of the table are tables."""
+    """Patches of one size in pixels, each made when asked for; parts of the table are tables."""
 
     size: int
-    """Side of a patch, in pixels."""
 
     source: NDArray[np.int32]
     """(n,) index into the sources."""
@@ -292,7 +268,6 @@ class ClassShares:
     """Shares of the ground with data in the patches of each split; with unlabelled they are 1."""
 
     names: Sequence[str]
-    """Of the classes."""
 
     splits: Mapping[Split, Mapping[str, float]]
     """Of each split that has patches: each class's share, and that of unlabelled ground."""

@@ -62,7 +62,6 @@ class PatchScan:
     """Hash of the classes, 16 bytes."""
 
     is_constant: bool
-    """Whether every band has a single value."""
 
     is_distinctive: bool
     """Whether two patches hardly share such a mask by chance."""
@@ -89,7 +88,6 @@ class PatchScan:
     """Whether no value of the last band lies between its smallest and largest."""
 
     is_gray: bool
-    """Whether all bands are the same."""
 
     hash: NDArray[np.uint8]
     """(16,) difference hash; 0 if it has none."""
@@ -98,7 +96,6 @@ class PatchScan:
     """Whether it has contrast and no missing pixel."""
 
     is_read: bool = True
-    """Whether the patch could be read."""
 
 
 FLAGS = (

@@ -90,7 +90,6 @@ class SplitGround(NamedTuple):
     """(n,) windows of different frames share no ground."""
 
     classes: NDArray[np.float64]
-    """(n, classes) shares."""
 
 
 def split_by_blocks(
@@ -245,10 +244,7 @@ class Division:
     """Of each window of each source; None where it is dropped."""
 
     block: int | None = None
-    """Side of a spatial block, in pixels."""
-
     warnings: list[str] = field(default_factory=list)
-    """What the user should know."""
 
     @property
     def dropped(self) -> int:

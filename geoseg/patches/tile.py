@@ -69,7 +69,6 @@ class TilePlan:
     """Numbers for a dry run."""
 
     sources: int
-    """Orthophotos."""
 
     windows: int
     """Windows before any is left out."""
@@ -150,25 +149,12 @@ class TileReport:
     """What tiling did."""
 
     patches: dict[str, int] = field(default_factory=dict)
-    """Patches in each split."""
-
     dropped: dict[str, int] = field(default_factory=dict)
-    """Windows left out, by reason."""
-
     failures: dict[str, str] = field(default_factory=dict)
-    """What is wrong with which source."""
-
     warnings: list[str] = field(default_factory=list)
-    """What the user should know."""
-
     hints: list[str] = field(default_factory=list)
-    """What the user may not have thought of."""
-
     classes: ClassShares | None = None
-    """What each split holds."""
-
     split_block: int | None = None
-    """Side of a spatial block, in pixels."""
 
     meanings: dict[str, int] = field(default_factory=dict)
     """How references name classes, in words, and how many of them do."""

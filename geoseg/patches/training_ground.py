@@ -62,7 +62,6 @@ class SourceGround:
     """`content_of` the orthophoto; None: it is not known."""
 
     grid: Grid
-    """The orthophoto's."""
 
     windows: Mapping[Split, tuple[Window, ...]]
     """On it, of each split; those of a split share no pixel."""

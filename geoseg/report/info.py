@@ -21,7 +21,7 @@ from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
 from geoseg.report.info_raster import About, Table, about_raster, counted, number, shares
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, PER_CLASS, RUN, Row, read_csv
-from geoseg.report.tables import words
+from geoseg.report.sections import words
 from geoseg.text import short_list
 
 FINISHED, UNFINISHED = "finished", "not finished (interrupted, or still running)"

@@ -47,10 +47,7 @@ class About:
     """Description of a file or folder."""
 
     path: Path
-    """The file or folder."""
-
     kind: str
-    """Kind, in two or three words."""
 
     lines: Mapping[str, str]
     """Facts for people, by name; empty ones are not shown."""

@@ -27,13 +27,11 @@ class Header(NamedTuple):
     """What is read of a raster before its pixels."""
 
     grid: Grid
-    """Its grid."""
 
     bands: int
     """Number of bands; 1 of a palette image."""
 
     tags: dict[str, Any]
-    """Tags that geoseg wrote."""
 
     @property
     def source(self) -> str | None:
@@ -61,13 +59,8 @@ class ShowOptions:
     """What a page shows besides its inputs, and how maps and references are read."""
 
     orthos: tuple[Path, ...] = ()
-    """Images of the ground; each is shown with the maps that it overlaps."""
-
     references: tuple[Path, ...] = ()
-    """References of the maps: one for each, or one for all."""
-
     without_reference: bool = False
-    """Whether references that evaluations name are left out."""
 
     reading: Reading = field(default_factory=Reading)
     """How maps and references are read; evaluations record it for theirs.
@@ -76,7 +69,6 @@ class ShowOptions:
     """
 
     bands: BandChoice = field(default_factory=BandChoice)
-    """Bands of orthophotos that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +76,15 @@ class SceneFiles:
     """Files that show the same ground."""
 
     name: str = ""
-    """Name on the page."""
-
     class_map: Path | None = None
-    """The map, if there is one."""
 
     references: tuple[Path, ...] = ()
     """References, if known; each fills what those before it leave unlabelled."""
 
     images: tuple[Path, ...] = ()
-    """Orthophotos and other rasters."""
-
     reading: Reading = field(default_factory=Reading)
-    """How map and reference are read."""
-
     bands: BandChoice = field(default_factory=BandChoice)
-    """Bands of the images that are shown."""
-
     headers: Headers = field(default_factory=Headers)
-    """Headers that have been read."""
 
     @property
     def first(self) -> Path:
@@ -120,16 +102,9 @@ class Named:
     """Inputs of a page, sorted."""
 
     scenes: tuple[SceneFiles, ...]
-    """Scenes to show as maps."""
-
     evaluations: tuple[Path, ...] = ()
-    """Folders of `geoseg evaluate`."""
-
     runs: tuple[Path, ...] = ()
-    """Folders of `geoseg train`."""
-
     bundles: tuple[Path, ...] = ()
-    """Folders of models."""
 
     missing: tuple[str, ...] = ()
     """Sentences on what no longer exists or is not shown."""

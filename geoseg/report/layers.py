@@ -39,7 +39,6 @@ class Ground(NamedTuple):
     """Polygons, or the folder of a patch set."""
 
     split: Split | None = None
-    """Split of the patch set."""
 
     def outlines(self) -> Any:
         """Its polygons, a GeoSeries.
@@ -63,7 +62,6 @@ class Reading:
     """Classes of map and reference that mean the same, where the legends differ."""
 
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
-    """How references name classes."""
 
     grounds: tuple[Ground, ...] = ()
     """References are shown within all of these."""
@@ -175,10 +173,7 @@ class ClassLayer:
     """A class map or references."""
 
     title: str
-    """Name on the page."""
-
     source: Reference
-    """Classes on the grid."""
 
     areas: Sequence[AreaOfInterest] = ()
     """Ground outside of any of these is not shown."""

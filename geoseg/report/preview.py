@@ -26,13 +26,11 @@ class Panel(NamedTuple):
     """One raster of a preview."""
 
     title: str
-    """Name of the file."""
 
     image: NDArray[np.uint8]
     """(height, width, 4) red, green, blue, alpha."""
 
     keys: dict[str, Color]
-    """Names of colours, if they stand for classes."""
 
 
 def draw_preview(

@@ -18,6 +18,7 @@ from geoseg.raster import folders
 from geoseg.raster.atomic import without_nan
 from geoseg.raster.paths import check_component, refuse_links_out
 from geoseg.raster.records import read_record, understanding
+from geoseg.text import format_table
 
 RUN, EVALUATION = folders.TRAINING.record, folders.EVALUATION.record
 
@@ -104,29 +105,19 @@ class Entry:
     """Short name, unique among those compared."""
 
     kind: Literal["training", "evaluation"]
-    """Kind of folder."""
-
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of a training, by name."""
-
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Metrics of the best epoch, or of the maps."""
 
     classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Metrics of each class; NaN if undefined."""
 
     epochs_done: int | None = None
-    """Number of complete epochs."""
-
     best_epoch: int | None = None
-    """Epoch of the metrics and of the model that is kept."""
 
     seconds: float | None = None
     """Time of all epochs."""
 
     parameters: int | None = None
-    """Parameters of the network."""
-
     unfinished: str = ""
     """Reason why it is incomplete; empty if it is complete."""
 
@@ -290,7 +281,8 @@ IN_PERCENT = {*SUMMARY, *PER_CLASS}
 
 SUFFIXES = (".csv", ".json", ".md")
 
-GAP = "  "
+BAR = r"\|"
+"""A bar inside a cell of Markdown."""
 
 COLUMNS_BEFORE_CLASSES = ("epochs_done", "best_epoch", "val_loss", *SUMMARY)
 """Columns between the options and the metrics of classes."""
@@ -300,13 +292,10 @@ ENTRY_COLUMNS = ("kind", "epochs_done", "best_epoch", "seconds", "parameters", "
 
 
 class Column(NamedTuple):
-    """A column of the table."""
+    """A column of the table: its name for programs, and its title for people."""
 
     name: str
-    """Name for programs."""
-
     title: str
-    """Title for people."""
 
     kind: str
     """``text``, or the metric in the cells."""
@@ -317,18 +306,14 @@ class Table:
     """A row for each training and evaluation."""
 
     columns: Sequence[Column]
-    """Columns that are shown."""
 
     rows: Sequence[Mapping[str, Any]]
     """Values by column; NaN or None if undefined."""
 
     @property
-    def _texts(self) -> list[list[str]]:
-        """Title and cells of each column, as people read them."""
-        return [
-            [column.title, *(_text(row[column.name], column.kind) for row in self.rows)]
-            for column in self.columns
-        ]
+    def _texts(self) -> list[dict[str, str]]:
+        """Cells of each row by title, as people read them."""
+        return [{c.title: _text(row[c.name], c.kind) for c in self.columns} for row in self.rows]
 
     def to_text(self, width: int | None = None) -> str:
         """The table for people.
@@ -337,18 +322,8 @@ class Table:
             width: Width of the screen, in characters. A wider table is cut into several, one
                 below the other, each with the names of the runs. None: no limit.
         """
-        head, *blocks = (
-            _aligned(cells, left=column.kind == "text")
-            for column, cells in zip(self.columns, self._texts, strict=True)
-        )
-        parts: list[list[str]] = []
-        for block in blocks:
-            fits = parts and (
-                width is None or len(parts[-1][0]) + len(GAP) + len(block[0]) <= width
-            )
-            base = parts.pop() if fits else head
-            parts.append([GAP.join(pair) for pair in zip(base, block, strict=True)])
-        return "\n\n".join("\n".join(map(str.rstrip, part)) for part in parts or [head])
+        left = {column.title for column in self.columns if column.kind == "text"}
+        return "\n".join(format_table(self._texts, width, left=left, least=0, gap="  "))
 
     def to_csv(self) -> str:
         """The values, comma-separated; blank if undefined."""
@@ -364,10 +339,8 @@ class Table:
 
     def to_markdown(self) -> str:
         """The table for people, in Markdown."""
-        rows = [
-            [cell.replace("|", r"\|") for cell in row] for row in zip(*self._texts, strict=True)
-        ]
-        lines = [f"| {' | '.join(row)} |" for row in rows]
+        rows = [[column.title for column in self.columns], *(row.values() for row in self._texts)]
+        lines = [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in rows]
         rule = "|".join("---" if column.kind == "text" else "---:" for column in self.columns)
         return "\n".join([lines[0], f"|{rule}|", *lines[1:]]) + "\n"
 
@@ -472,8 +445,3 @@ def _text(cell: Any, kind: str) -> str:
     if kind == "parameters":
         return f"{cell / 1e6:.2f} M"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
-
-
-def _aligned(cells: Sequence[str], *, left: bool) -> list[str]:
-    width = max(map(len, cells))
-    return [cell.ljust(width) if left else cell.rjust(width) for cell in cells]

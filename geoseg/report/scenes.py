@@ -1,6 +1,5 @@
 """Tiles of a layer, encoded for browsers."""
 
-from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ class Frame:
     """
 
     grid: Grid
-    """Grid of the first raster of the scene."""
 
     shrink: int = 1
     """Pixels of the grid along a side of a pixel of level 0."""
@@ -86,32 +84,18 @@ WEBP_QUALITY = 82
 
 
 class Tile(NamedTuple):
-    """A tile of a layer, encoded."""
+    """A tile of a layer, encoded; its row and column are counted in tiles."""
 
     level: int
-    """Level of the pyramid; 0 is the finest."""
-
     row: int
-    """Row, in tiles."""
-
     col: int
-    """Column, in tiles."""
-
     content: bytes
-    """Content of the file."""
-
     mime: str
-    """Type of the file."""
 
     @property
     def name(self) -> str:
         """Name in the page's requests."""
         return f"{self.level}/{self.row}/{self.col}"
-
-    @property
-    def data_uri(self) -> str:
-        """The file as a data URI."""
-        return f"data:{self.mime};base64,{b64encode(self.content).decode()}"
 
 
 def encode(pixels: NDArray[np.uint8]) -> tuple[bytes, str]:
@@ -161,7 +145,10 @@ def pyramid(layer: PageLayer, frame: Frame, *, threads: int) -> Iterator[Tile]:
         ahead = partial(map_in_order, pool, ahead=2 * threads)
 
         def read(row: int, col: int) -> NDArray[np.uint8]:
-            return layer.read(_window(frame, 0, row, col), frame.shrink)
+            window = frame.window(0, row, col)
+            if window is None:
+                raise ValueError(f"there is no tile 0/{row}/{col}")
+            return layer.read(window, frame.shrink)
 
         half = yield from _level(frame, 0, read, ahead)
         for level in range(1, frame.levels):
@@ -197,14 +184,6 @@ def _tile_of(pixels: NDArray[np.uint8], row: int, col: int) -> NDArray[np.uint8]
     return pixels[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
 
 
-def _window(frame: Frame, level: int, row: int, col: int) -> Window:
-    """Window of a tile that exists."""
-    window = frame.window(level, row, col)
-    if window is None:
-        raise ValueError(f"there is no tile {level}/{row}/{col}")
-    return window
-
-
 HECTARE_M2 = 10_000
 
 BLOCK_ROWS, BLOCK_COLUMNS = 512, 8192
@@ -216,19 +195,13 @@ class Scene:
     """Layers of the same ground, open for reading."""
 
     name: str
-    """Name on the page."""
-
     frame: Frame
-    """Its place and scale."""
 
     layers: dict[str, PageLayer]
     """Layers by role: image, image2, ..., map, reference."""
 
     legend: Legend | None = None
-    """Classes of map and reference."""
-
     provenance: dict[str, Any]
-    """Provenance that the map carries."""
 
     def area_table(self, pixels: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Area of each class of the map.
@@ -267,7 +240,7 @@ class Scene:
             "levels": self.frame.levels,
             "shrink": self.frame.shrink,
             "transform": list(steps[:6]) if grid.is_georeferenced else None,
-            "crs": _crs_name(grid),
+            "crs": None if grid.crs is None else str(grid.crs.to_string())[:80],
             "metres": None if grid.gsd is None else grid.gsd * self.frame.shrink,
             "layers": [
                 {"role": role, "kind": layer.kind, "title": layer.title}
@@ -369,7 +342,3 @@ def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
         for part in map_in_order(pool, count, parts, ahead=2 * threads):
             counts += part
     return counts[:classes]
-
-
-def _crs_name(grid: Grid) -> str | None:
-    return None if grid.crs is None else str(grid.crs.to_string())[:80]

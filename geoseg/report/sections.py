@@ -1,21 +1,18 @@
-"""Sections of a page on the folders that `geoseg evaluate` and `geoseg train` write."""
+"""Sections of a page: tables and metrics of the folders that geoseg writes."""
 
 import io
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geoseg.errors import InputError
-from geoseg.evaluation.metrics import titles
+from geoseg.evaluation.metrics import TITLES, titles
 from geoseg.raster.paths import refuse_links_out
 from geoseg.raster.records import read_record, understanding
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, read_csv
-from geoseg.report.tables import Table, as_text, is_share, table_of, words
 
 SHOWN_TABLES = ("classes.csv", "confusion.csv", "objects.csv", HISTORY)
 """Tables of a folder whose content a section shows from the record."""
@@ -38,82 +35,162 @@ MAX_MARKED_EPOCHS = 100
 """Epochs of a curve whose points are marked; a single point is nothing but its mark."""
 
 
-class Headline(NamedTuple):
-    """A metric that stands above others."""
+SHARES = {
+    *("iou", "f1", "dice", "precision", "recall", "accuracy", "kappa", "share"),
+    *("ap", "ap50", "ece", "mce", "score"),
+}
+"""Words in the names of metrics that are written in %."""
+
+WORDS = {
+    "iou": "IoU",
+    "miou": "mean IoU",
+    "f1": "F1",
+    "ci95": "± 95 %",
+    "lr": "learning rate",
+    "ap": "AP",
+    "ap50": "AP50",
+    "mce": "MCE",
+    "ece": "ECE",
+    "gsd": "GSD",
+    "crs": "CRS",
+    "ha": "(ha)",
+}
+"""Words in the names of metrics that a page writes differently."""
+
+WINDOW_COLUMNS = ("row_off", "col_off", "height", "width")
+"""Columns that give a window of the map, in pixels."""
+
+BOUNDS_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
+"""Columns that give the same window in units of the CRS; the map shows it, tables leave it out."""
+
+MIN_GROUPED_NUMBER = 1000
+"""Numbers from here on are written with separators."""
+
+
+class Table(NamedTuple):
+    """A table of a page, its cells as people read them."""
 
     title: str
-    """Name of the metric."""
+    columns: list[str]
+    rows: list[list[str]]
 
+    numeric: list[bool]
+    """Whether each column holds numbers."""
+
+    places: list[dict[str, Any] | None]
+    """Window of each row on the map, if it names one."""
+
+
+def table_of(title: str, records: Sequence[Mapping[str, Any]]) -> Table:
+    """A table with a column for each key of the first record."""
+    keys = [key for key in (records[0] if records else ()) if key not in BOUNDS_COLUMNS]
+    return Table(
+        title,
+        columns=[words(key) for key in keys],
+        rows=[[as_text(each.get(key), key) for key in keys] for each in records],
+        numeric=[all(_is_number(each.get(key)) for each in records) for key in keys],
+        places=[_place(each) for each in records],
+    )
+
+
+def as_text(value: Any, name: str = "") -> str:
+    """A value for people; shares in %, what is undefined as a dash.
+
+    >>> as_text(0.25, "iou"), as_text(0.25, "loss"), as_text(12345), as_text(None)
+    ('25.00 %', '0.25', '12,345', '-')
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(f"{words(str(key))} {as_text(each, key)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        between = " to " if _is_interval(value) else ", "
+        return between.join(as_text(each, name) for each in value)
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    if isinstance(value, float):
+        if is_share(name):
+            return f"{100 * value:.2f} %"
+        return f"{value:,.1f}" if abs(value) >= MIN_GROUPED_NUMBER else f"{value:.4g}"
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_count else str(value)
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is written in %.
+
+    >>> is_share("boundary_iou"), is_share("mapped_pixels")
+    (True, False)
+    """
+    return name in TITLES or not SHARES.isdisjoint(name.lower().removeprefix("val_m").split("_"))
+
+
+def words(name: str) -> str:
+    """The name of a metric as people write it.
+
+    >>> words("boundary_iou"), words("mean_f1")
+    ('boundary IoU', 'mean F1')
+    """
+    return TITLES.get(name) or " ".join(WORDS.get(word, word) for word in name.split("_"))
+
+
+def _is_interval(value: Sequence[Any]) -> bool:
+    return len(value) == 2 and all(isinstance(each, float) for each in value)  # noqa: PLR2004
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, list):
+        return _is_interval(value)
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _place(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not all(isinstance(record.get(key), int) for key in WINDOW_COLUMNS):
+        return None
+    return {key: record[key] for key in (*WINDOW_COLUMNS, "map") if key in record}
+
+
+class Headline(NamedTuple):
+    """A metric that stands above others, as people read it."""
+
+    title: str
     value: str
-    """Value as people read it."""
-
     interval: str = ""
-    """Confidence interval, if known."""
 
 
 class Image(NamedTuple):
     """An image inside the page."""
 
     title: str
-    """Caption."""
-
     data_uri: str
-    """Content of the file."""
 
 
 class Cell(NamedTuple):
-    """A cell of a confusion matrix."""
+    """A cell of a confusion matrix: its pixels, and their share of both classes."""
 
     pixels: str
-    """Count."""
-
     of_reference: float | None
-    """Share of the pixels of the reference's class."""
-
     of_map: float | None
-    """Share of the pixels of the map's class."""
 
 
 class Matrix(NamedTuple):
-    """A confusion matrix."""
+    """A confusion matrix with a row for each class of the reference."""
 
     names: list[str]
-    """Names of the classes."""
-
     rows: list[list[Cell]]
-    """One row for each class of the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of a page with metrics."""
+    """A part of a page with the metrics of a folder."""
 
     title: str
-    """Name of the folder."""
-
     kind: str
-    """evaluation, training or model."""
-
     headlines: list[Headline]
-    """Metrics that stand above others."""
-
     notes: list[str] = field(default_factory=list)
-    """Sentences."""
-
     matrix: Matrix | None = None
-    """Confusion matrix."""
-
     charts: list[Image] = field(default_factory=list)
-    """Curves over epochs."""
-
     tables: list[Table] = field(default_factory=list)
-    """Tables."""
-
     images: list[Image] = field(default_factory=list)
-    """Images of the folder."""
-
     record: dict[str, Any]
-    """Inputs and options."""
 
 
 def evaluation_section(folder: Path) -> Section:
@@ -188,13 +265,9 @@ def bundle_section(folder: Path) -> Section:
 def _headlines(
     record: Mapping[str, Any], names: Sequence[str], intervals: Mapping[str, Any] | None = None
 ) -> list[Headline]:
-    known = intervals or {}
+    known = {name: as_text(each, name) for name, each in (intervals or {}).items() if each}
     return [
-        Headline(
-            words(name),
-            as_text(record[name], name),
-            as_text(known[name], name) if known.get(name) else "",
-        )
+        Headline(words(name), as_text(record[name], name), known.get(name, ""))
         for name in names
         if name in record
     ]
@@ -298,19 +371,19 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> list[Image]:
     }
     charts = []
     for title, names in groups.items():
-        numbers = {name: _numbers(history, name) for name in names}
-        known = {words(name): own for name, own in numbers.items() if np.isfinite(own).any()}
+        values = [[row.get(name) for row in history] for name in names]
+        curves = [[v if isinstance(v, int | float) else math.nan for v in own] for own in values]
+        known = {
+            words(name): own
+            for name, own in zip(names, curves, strict=True)
+            if any(map(math.isfinite, own))
+        }
         if known:
             charts.append(_chart(title, epochs, known))
     return charts
 
 
-def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
-    values = [row.get(name) for row in rows]
-    return np.array([v if isinstance(v, int | float) else np.nan for v in values], np.float64)
-
-
-def _chart(title: str, epochs: Sequence[float], curves: Mapping[str, NDArray[np.float64]]) -> Image:
+def _chart(title: str, epochs: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Image:
     """Curves over epochs, as SVG that depends on nothing but the numbers."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -329,10 +402,11 @@ def _chart(title: str, epochs: Sequence[float], curves: Mapping[str, NDArray[np.
     file = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "geoseg", "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return Image(title, _data_uri("image/svg+xml", file.getvalue()))
+    return Image(title, data_uri("image/svg+xml", file.getvalue()))
 
 
-def _data_uri(mime: str, content: bytes) -> str:
+def data_uri(mime: str, content: bytes) -> str:
+    """A file inside a page."""
     return f"data:{mime};base64,{b64encode(content).decode()}"
 
 
@@ -375,5 +449,5 @@ def _images(folder: Path) -> list[Image]:
             raise InputError(f"{path}: cannot be read: {error}") from error
         if not content.startswith(PNG_MAGIC):
             raise InputError(f"{path}: is no PNG, and is not shown; remove it")
-        images.append(Image(words(path.stem), _data_uri("image/png", content)))
+        images.append(Image(words(path.stem), data_uri("image/png", content)))
     return images

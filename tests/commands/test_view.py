@@ -1,6 +1,6 @@
 from urllib.request import urlopen
 
-from geoseg.report.serve import Server
+from geoseg.report.report import Server
 
 
 def test_a_page_is_served_until_it_is_interrupted(geoseg, world, monkeypatch):

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from geoseg.report.inputs import ShowOptions
-from geoseg.report.report import ReportOptions, write_report
-from geoseg.report.serve import serving
+from geoseg.report.report import ReportOptions, serving, write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

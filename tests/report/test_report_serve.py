@@ -12,7 +12,7 @@ from PIL import Image
 
 from geoseg.errors import InputError
 from geoseg.report.inputs import ShowOptions
-from geoseg.report.serve import Server, serving
+from geoseg.report.report import Server, serving
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def test_a_browser_that_breaks_off_is_no_news(files, capfd):
 
 
 def test_a_client_that_says_nothing_is_let_go(files, monkeypatch, capfd):
-    monkeypatch.setattr("geoseg.report.serve._Handler.timeout", 0.05)
+    monkeypatch.setattr("geoseg.report.report._Handler.timeout", 0.05)
     with running([files["map"]]) as place, socket.create_connection(place, timeout=10) as silent:
         assert silent.recv(1) == b""
 

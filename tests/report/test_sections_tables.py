@@ -2,7 +2,7 @@ import pytest
 
 from geoseg.errors import InputError
 from geoseg.report.runs import read_csv
-from geoseg.report.tables import as_text, table_of
+from geoseg.report.sections import as_text, table_of
 
 
 def test_a_table_is_told_as_people_read_it():
