@@ -260,23 +260,24 @@ def evaluate(
         given: Fields of `EvaluateOptions`.
     """
     from geoseg.evaluation.compare import compare, pair_maps
-    from geoseg.evaluation.evaluation import Evaluation, warnings_of
+    from geoseg.evaluation.evaluation import Evaluation, hints_of, warnings_of
     from geoseg.evaluation.options import EvaluateOptions
     from geoseg.evaluation.report import write_report
 
     how = _options(EvaluateOptions, options, given)
     maps, truths = find_rasters(_paths(class_maps)), find_references(_paths(references))
     written = [] if output is None else [Output(Path(output), EVALUATION)]
-    more = (how.aoi, how.patches, how.reference.labelled_areas, how.by and how.by.path, legend)
+    regions = how.measures.by and how.measures.by.path
+    more = (how.aoi, how.patches, how.reference.labelled_areas, regions, legend)
     _guard(written, [*maps, *truths, *more], overwrite=overwrite)
     classes = _legend_of(maps[0], legend)
-    measures, reading = how.measures(classes), how.reading()
+    measures, reading = how.measures, how.reading()
     counts = {
-        pair: compare(pair, classes, measures=measures, workers=how.threads, **reading)
+        pair: compare(pair, classes, reading, measures=measures, workers=how.threads)
         for pair in pair_maps(maps, truths, by="order")
     }
     evaluation = Evaluation(counts, classes, measures, reading=how.record)
-    _warn(*warnings_of(evaluation), *dict.fromkeys(evaluation.pooled.notes))
+    _warn(*warnings_of(evaluation), *hints_of(evaluation, how.reference))
     if output is not None:
         write_report(Path(output), evaluation, overwrite=overwrite)
     return evaluation

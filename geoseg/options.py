@@ -98,6 +98,31 @@ def threads_option(group: str) -> Any:
     return option(None, min=1, group=group, shown="one per processor", help="Threads.")
 
 
+Connectivity = Literal[4, 8]
+"""Whether pixels that touch only at a corner are connected (8) or not (4)."""
+
+CONNECTIVITY: Connectivity = 4
+"""Of objects and regions, unless the user says otherwise."""
+
+
+def connectivity_option(group: str) -> Any:
+    """Which pixels of a class belong together."""
+    what = "8: pixels that touch only at a corner are one region or object."
+    declared = {"group": group, "metavar": "4|8", "parse": parse_connectivity, "help": what}
+    return option(CONNECTIVITY, **declared)
+
+
+def parse_connectivity(text: str) -> Connectivity:
+    """4 or 8.
+
+    >>> parse_connectivity("8")
+    8
+    """
+    if text not in {"4", "8"}:
+        raise ValueError(f"{text!r} is neither 4 nor 8")
+    return 8 if text == "8" else 4
+
+
 @cache
 def options_of(cls: type) -> Mapping[str, OptionField]:
     """Options of a dataclass by name; those of dataclasses among its fields are included.

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.windows
+from shapely import box
 
 import geoseg
-from geoseg.errors import GeosegWarning, OutputConflictError, OutputExistsError
+from geoseg.errors import EmptyError, GeosegWarning, OutputConflictError, OutputExistsError
+from geoseg.evaluation.comparison import RegionSource
+from geoseg.raster.units import Length
 
 ROOT = Path(geoseg.__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
@@ -99,3 +102,13 @@ def test_what_a_command_warns_of_is_a_warning(tmp_path, model):
     with pytest.warns(GeosegWarning, match="of this ground trained the model"):
         geoseg.evaluate(tmp_path / "map.tif", SAMPLE / "reference.tif",
                         legend=SAMPLE / "legend.toml")  # fmt: skip
+
+
+def test_evaluate_warns_of_few_blocks_and_refuses_regions_that_lie_nowhere(write_polygons):
+    maps = SAMPLE / "reference.tif", SAMPLE / "reference.tif"
+    away = write_polygons("away.gpkg", [box(0, 0, 1, 1)], town=["away"])
+
+    with pytest.warns(GeosegWarning, match=r"only \d+ blocks of 400px: their bounds are rough"):
+        geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", intervals=95, block=Length(400, "px"))
+    with pytest.raises(EmptyError, match=r"away\.gpkg: no region lies on a map"):
+        geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", by=RegionSource(away, "town"))

@@ -21,15 +21,14 @@ from geoseg.commands.legend import (
 )
 from geoseg.commands.predict_batch import Batch
 from geoseg.errors import NoPolygonError
-from geoseg.evaluation.options import EvaluateOptions, Reading
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.raster.paths import TIFF_SUFFIXES
 from geoseg.text import subject
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.comparison import EvaluationCounts, Measures, Pair
+    from geoseg.evaluation.comparison import EvaluationCounts, Pair, Reading
     from geoseg.evaluation.evaluation import Evaluation
     from geoseg.labels.legend import Legend
-    from geoseg.labels.reference import ReferenceOptions
 
 
 @dataclass(frozen=True)
@@ -94,16 +93,18 @@ class Errors:
                 report.legend,
                 errors,
                 wanted,
+                reading=reading,
                 workers=self.options.threads,
                 watch=talk.watch(f"errors of {pair.name}"),
-                **reading,
             )
             if path is not None:
                 talk.say(f"errors of {pair.name}: {path}")
         windows = ranked(found, self.options.worst)
         panels = []
         if self.with_report:
-            panels = read_panels(windows, report.legend, errors, orthos=self.orthos, **reading)
+            panels = read_panels(
+                windows, report.legend, errors, orthos=self.orthos, reading=reading
+            )
         return replace(report, error_windows=windows), panels
 
     def _maps(self) -> dict["Pair", Path]:
@@ -137,10 +138,6 @@ def match_orthos(
     if by_name and len(paths) > 1:
         return dict(zip(pairs, match_by_name(maps, paths, kind="orthophoto"), strict=True))
     return dict(zip(pairs, match_by_order(maps, paths, kind="orthophoto"), strict=True))
-
-
-FEW_BLOCKS = 30
-"""With fewer than this, bounds of metrics are not to be trusted much."""
 
 
 @with_options
@@ -212,17 +209,17 @@ def evaluate(
         )
         _tell(estimates, table, json=json)
         return
-    if options.block is not None and options.intervals is None:
+    if options.measures.block is not None and options.measures.intervals is None:
         raise typer.BadParameter("is for --intervals", param_hint="--block")
     references = find_references(reference or [])
     rasters = find_rasters(score_map or [])
     pairs = pair_maps(paths, references, by=pair, scores=rasters)
     coding = options.reference.coding
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
-    options.measures(classes)  # refuses unknown classes before anything is read
+    options.measures.object_classes(classes)  # refuses unknown classes before anything is read
     orthos = match_orthos(pairs, options.orthos, by_name=pair == "name")
     errors = Errors(pairs, options, orthos, with_report=output is not None, overwrite=overwrite)
-    regions = options.by.path if options.by else None
+    regions = options.measures.by.path if options.measures.by else None
     named += [references, rasters, regions, [*orthos.values()]]
     shared.reserve(ctx, [*outputs, *map(Output, errors.outputs())], named, overwrite=overwrite)
     _evaluate_maps(classes, options, errors, output, talk, json=json)
@@ -238,16 +235,24 @@ def _evaluate_maps(
     json: bool,
 ) -> None:
     """Compare all maps, and write and print what comes of it."""
-    from geoseg.evaluation.evaluation import Evaluation
+    from geoseg.evaluation.evaluation import Evaluation, hints_of, warnings_of
     from geoseg.evaluation.report import write_report
     from geoseg.evaluation.text import table_of
 
-    measures, reading, batch = options.measures(legend), options.reading(), Batch(talk)
-    done = _compare_all(errors.pairs, batch, talk, legend, measures, reading, options.threads)
+    reading, batch = options.reading(), Batch(talk)
+    done = _compare_all(errors.pairs, batch, talk, legend, options, reading)
     if not done:
         batch.finish()
-    report = Evaluation(dict(done), legend, measures, reading=options.record)
-    _warn(report, options.reference, talk)
+    report = Evaluation(dict(done), legend, options.measures, reading=options.record)
+    for warning in warnings_of(report):
+        talk.warn(warning)
+    if unknown := report.pooled.unknown_ground:
+        talk.detail(
+            f"{unknown} of {len(done)} map(s) do not say, or not in full, which ground trained "
+            f"their model"
+        )
+    for hint in hints_of(report, options.reference):
+        talk.say(f"hint: {hint}")
     report, panels = errors.survey(report, reading, talk)
     if output is not None:
         write_report(output, report, overwrite=errors.overwrite, panels=panels)
@@ -258,10 +263,10 @@ def _evaluate_maps(
 def _refuse_for_sample(
     options: EvaluateOptions, paths: Sequence[Path], score_map: Sequence[Path] | None
 ) -> None:
-    reference = options.reference
+    reference, measures = options.reference, options.measures
     others = (
-        *(options.patches, options.boundary, options.erode, options.objects, score_map),
-        *(reference.labelled_areas, reference.only_polygons, options.intervals, options.by),
+        *(options.patches, measures.boundary, measures.erode, measures.objects, score_map),
+        *(reference.labelled_areas, reference.only_polygons, measures.intervals, measures.by),
         *(options.error_map, options.worst),
     )
     if len(paths) > 1 or any(others):
@@ -305,9 +310,8 @@ def _compare_all(
     batch: Batch,
     talk: Talk,
     legend: "Legend",
-    measures: "Measures",
-    reading: Reading,
-    workers: int,
+    options: EvaluateOptions,
+    reading: "Reading",
 ) -> list[tuple["Pair", "EvaluationCounts"]]:
     """Hold maps against their references.
 
@@ -323,12 +327,18 @@ def _compare_all(
     outside: list[str] = []
 
     def work(pair: "Pair") -> tuple["Pair", "EvaluationCounts"] | None:
-        watch = talk.watch(pair.name)
-        counts = compare(pair, legend, measures=measures, workers=workers, watch=watch, **reading)
+        counts = compare(
+            pair,
+            legend,
+            reading,
+            measures=options.measures,
+            workers=options.threads,
+            watch=talk.watch(pair.name),
+        )
         return pair, counts
 
     def without_polygons(pair: "Pair", error: NoPolygonError, others: Sequence[Any]) -> Any:
-        if others and error.paths <= {reading["aoi"]}:  # patches have no path
+        if others and error.paths <= {reading.aoi}:  # patches have no path
             outside.append(pair.class_map.name)
             return None
         proven = {path for other, _ in others for path in other.references}
@@ -340,60 +350,11 @@ def _compare_all(
 
     found = batch.run(pairs, work, once_more=without_polygons)
     if blank:
-        fate = reading["options"].blank_ground(legend)
+        fate = reading.options.blank_ground(legend)
         talk.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
     if outside:
         talk.say(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
     return [each for each in found if each is not None]
-
-
-def _warn(report: "Evaluation", reference: "ReferenceOptions", talk: Talk) -> None:
-    """What may spoil the figures, and what the user may not have thought of.
-
-    Raises:
-        EmptyError: If regions are wanted and there are none.
-        InputError: If confidence intervals are wanted and there are no two blocks.
-    """
-    from geoseg.errors import EmptyError
-    from geoseg.evaluation.evaluation import warnings_of
-
-    pooled, measures = report.pooled, report.measures
-    for warning in (*warnings_of(report), *dict.fromkeys(pooled.notes)):
-        talk.warn(warning)
-    if pooled.unknown_ground:
-        talk.detail(
-            f"{pooled.unknown_ground} of {len(report.counts)} map(s) do not say, or not in "
-            f"full, which ground trained their model"
-        )
-    for hint in _hints(report, reference):
-        talk.say(f"hint: {hint}")
-    if measures.by and not pooled.regions:
-        raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
-    if measures.bootstrap is None:
-        return
-    blocks = report.spatial_blocks
-    if blocks < FEW_BLOCKS:
-        talk.warn(
-            f"only {blocks} blocks of {measures.bootstrap.block}: their bounds are rough, and "
-            f"mostly too narrow"
-        )
-
-
-def _hints(report: "Evaluation", reference: "ReferenceOptions") -> list[str]:
-    """What is to be said of the other coding of ISPRS, and of polygons that cover little."""
-    from geoseg.labels.pixel_classes import hints_at_other_coding
-    from geoseg.patches.record import hint_at_few_polygons
-    from geoseg.raster.vector import is_vector
-
-    legend, confusion = report.legend, report.pooled.confusion
-    if hints := hints_at_other_coding(report.pooled.meanings, legend):
-        return hints
-    drawn = any(is_vector(path) for pair in report.counts for path in pair.references)
-    told = reference.labelled_areas is not None or reference.only_polygons
-    if not drawn or told or legend.background is None:
-        return []
-    covered = 1 - confusion.support[legend.background_index] / confusion.total
-    return hint_at_few_polygons(covered, legend.background)
 
 
 def _tell(report: Any, table: Callable[[Any], str], *, json: bool) -> None:

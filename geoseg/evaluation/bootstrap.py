@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from geoseg.evaluation.comparison import Block, Bootstrap, RowCounter
+from geoseg.evaluation.comparison import Block, Measures, RowCounter
 from geoseg.evaluation.matching import Matches, ObjectCounts
+from geoseg.raster.grid import Grid
+from geoseg.raster.units import Length
 from geoseg.raster.window import Window
 
 Counts = NDArray[np.int64]
@@ -34,6 +37,11 @@ class SpatialBlocks:
 
     width: int
     """Columns of the map, in pixels."""
+
+    @classmethod
+    def of(cls, grid: Grid, side: Length) -> Self:
+        """The blocks of a map."""
+        return cls(side=round(side.in_pixels(grid)), height=grid.height, width=grid.width)
 
     @property
     def columns(self) -> int:
@@ -65,15 +73,6 @@ class SpatialBlocks:
         rows, cols = np.divmod(pixels, self.width)
         return rows // self.side * self.columns + cols // self.side
 
-    def parts(self, window: Window) -> Iterator[tuple[int, Window]]:
-        """The blocks that a window touches, by number, and its pixels in each."""
-        last_col = (window.col_stop - 1) // self.side
-        for row in range(window.row_off // self.side, (window.row_stop - 1) // self.side + 1):
-            for col in range(window.col_off // self.side, last_col + 1):
-                number = row * self.columns + col
-                if (part := self.window(number).intersection(window)) is not None:
-                    yield number, part
-
 
 @dataclass(frozen=True, eq=False)
 class BlockRows:
@@ -102,48 +101,50 @@ class BlockRows:
 
 
 class SpatialCounter:
-    """Counts what another counter counts, for each spatial block.
-
-    Each part of a block that lies in one spatial block is counted on its own. Counts add up over
-    parts, so the total is that of the other counter to the pixel.
-    """
+    """Counts what another counter counts, for each spatial block; the total is their sum."""
 
     def __init__(self, counter: RowCounter, spatial: SpatialBlocks) -> None:
         self.halo = counter.halo
         self.field = counter.field
         self._counter = counter
         self._spatial = spatial
-        self._keys: list[Counts] = [np.empty(0, np.int64)]
-        self._counts: list[Counts] = [np.empty(0, np.int64)]
-        self._kinds = 1
+        self._found = [np.empty((2, 0), np.int64)]
 
-    def count(self, block: Block) -> list[tuple[int, Any]]:
-        """Counts of the block's part of each spatial block."""
-        return [
-            (number, self._counter.count(block.part(window, self.halo)))
-            for number, window in self._spatial.parts(block.window)
-        ]
+    def count(self, block: Block) -> Counts:
+        """(2, n) numbers ``spatial block * kinds + kind`` that occur, and their pixels."""
+        # One bincount for a row of spatial blocks, over the column of blocks and the kind: with
+        # blocks of 16 px 8 times as fast as counting each block alone. Most counts are 0, because
+        # few pairs of classes meet in a block, so that only the others are kept.
+        codes, kinds = self._counter.codes(block), self._counter.kinds
+        side, columns = self._spatial.side, self._spatial.columns
+        window, found = block.window, []
+        cols = np.arange(window.col_off, window.col_stop) // side
+        places = ((cols - cols[0]) * (kinds + 1)).astype(np.int32)
+        size = (int(cols[-1] - cols[0]) + 1) * (kinds + 1)
+        for row in range(window.row_off // side, (window.row_stop - 1) // side + 1):
+            rows = slice(max(row * side - window.row_off, 0), (row + 1) * side - window.row_off)
+            counts = np.bincount((codes[:, rows] + places).ravel(), minlength=size)
+            counts = counts.reshape(-1, kinds + 1)[:, :-1]
+            number, kind = counts.nonzero()
+            keys = (row * columns + cols[0] + number) * kinds + kind
+            found.append(np.stack([keys, counts[number, kind]]))
+        return np.concatenate(found, axis=1)
 
-    def add(self, counted: list[tuple[int, Any]]) -> None:
+    def add(self, counted: Counts) -> None:
         """Add a result of `count`."""
-        for number, each in counted:
-            self._counter.add(each)
-            row = self._counter.row(each)
-            kinds = np.flatnonzero(row)  # most are 0: few pairs of classes meet in a block
-            self._kinds = len(row)
-            self._keys.append(number * len(row) + kinds)
-            self._counts.append(row[kinds])
+        self._found.append(counted)
 
     def compute(self) -> dict[str, Any]:
         """Fields of `EvaluationCounts`."""
-        return self._counter.compute()
+        rows = self.rows
+        return {self.field: rows.drawn(np.ones(len(rows), np.int64))}
 
-    @property
+    @cached_property
     def rows(self) -> BlockRows:
         """The counts of each spatial block."""
-        places = np.divmod(np.concatenate(self._keys), self._kinds)
-        shape = len(self._spatial), self._kinds
-        table = sparse.coo_array((np.concatenate(self._counts), places), shape=shape)
+        keys, counts = np.concatenate(self._found, axis=1)
+        shape = len(self._spatial), self._counter.kinds
+        table = sparse.coo_array((counts, np.divmod(keys, shape[1])), shape=shape)
         return BlockRows(table.tocsr(), self._counter.of_row)
 
 
@@ -208,7 +209,7 @@ class BlockObjects:
 def intervals(
     counted: NDArray[np.bool_],
     metrics: Callable[[Counts], Mapping[Name, Any]],
-    options: Bootstrap,
+    measures: Measures,
 ) -> dict[Name, Bounds]:
     """Bounds of metrics had the map been another one of the same kind.
 
@@ -220,7 +221,7 @@ def intervals(
     Args:
         counted: (blocks,) bool, True for those that are drawn.
         metrics: From how often each block counts, (blocks,), to numbers or arrays by name.
-        options: Level, number of draws, seed.
+        measures: Level, number of draws, seed.
 
     Returns:
         For each name the lower and upper bounds, (2, ...) of the metric's shape; NaN where it
@@ -233,10 +234,10 @@ def intervals(
         once = metrics(counted.astype(np.int64))
         return {name: np.full((2, *np.shape(value)), np.nan) for name, value in once.items()}
     samples: dict[Name, list[Any]] = {}
-    for times in draws(counted, options.resamples, options.seed):
+    for times in draws(counted, measures.bootstrap, measures.seed):
         for name, value in metrics(times).items():
             samples.setdefault(name, []).append(value)
-    return {name: percentiles(np.array(each), options.level) for name, each in samples.items()}
+    return {name: percentiles(np.array(each), measures.level) for name, each in samples.items()}
 
 
 def draws(counted: NDArray[np.bool_], resamples: int, seed: int) -> Iterator[Counts]:

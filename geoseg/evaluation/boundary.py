@@ -123,32 +123,9 @@ class BorderCounts(Additive):
         return cls(*(np.zeros(classes, np.int64) for _ in fields(cls)))
 
     @classmethod
-    def count(
-        cls,
-        reference: Labels,
-        predicted: Labels,
-        *,
-        counts: NDArray[np.bool_],
-        distance: float,
-        classes: int,
-    ) -> Self:
-        """Count along borders.
-
-        Args:
-            reference: (height, width) class indices; `IGNORE` where there is none.
-            predicted: The same of the map.
-            counts: (height, width) bool; False for a pixel that is only there because borders
-                of others depend on it. Such pixels must reach ``distance + 1`` beyond the rest.
-            distance: Within which borders are the same, in pixels.
-            classes: How many classes there are.
-        """
-        marked = border_labels(reference, predicted, counts=counts, distance=distance)
-        return cls(*(count_pairs(each, each, classes).diagonal()[:-1] for each in marked))
-
-    @property
-    def row(self) -> Counts:
-        """(7 * classes,) the fields one after the other."""
-        return np.concatenate([getattr(self, field.name) for field in fields(self)])
+    def of_labels(cls, labels: NDArray[np.uint8], classes: int) -> Self:
+        """Count what `border_labels` has found."""
+        return cls(*(count_pairs(each, each, classes).diagonal()[:-1] for each in labels))
 
     @property
     def iou(self) -> Floats:
@@ -190,7 +167,14 @@ class BorderCounts(Additive):
 def border_labels(
     reference: Labels, predicted: Labels, *, counts: NDArray[np.bool_], distance: float
 ) -> NDArray[np.uint8]:
-    """The pixels that `BorderCounts` counts; arguments are those of `BorderCounts.count`.
+    """The pixels that `BorderCounts` counts.
+
+    Args:
+        reference: (height, width) class indices; `IGNORE` where there is none.
+        predicted: The same of the map.
+        counts: (height, width) bool; False for a pixel that is only there because borders
+            of others depend on it. Such pixels must reach ``distance + 1`` beyond the rest.
+        distance: Within which borders are the same, in pixels.
 
     Returns:
         (7, height, width): for each of its fields the class as which a pixel is counted,

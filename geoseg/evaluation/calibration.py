@@ -16,6 +16,9 @@ from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.statistics import histogram
 from geoseg.raster.window import Window
 
+CHUNK_PIXELS = 1 << 18
+"""Pixels whose scores are counted at a time, so that they stay in the processor's cache."""
+
 BINS = 15
 """Number of equal bins of the top score; 15 is customary."""
 
@@ -419,6 +422,24 @@ class ScoreMap:
         np.copyto(scores, 0, where=~valid)
         refuse_non_scores(scores, self.path)
         return Pixels(scores.clip(max=1, out=scores), valid)
+
+    @property
+    def zeros(self) -> ScoreCounts:
+        """Nothing counted yet."""
+        return ScoreCounts.zeros(self._classes)
+
+    def count(
+        self, window: Window, reference: NDArray[np.uint8], predicted: NDArray[np.uint8]
+    ) -> ScoreCounts:
+        """Counts of a window, from (height, width) class indices of the reference and the map."""
+        scores, valid = self.read(window)
+        total, step = self.zeros, max(CHUNK_PIXELS // window.width, 1)
+        for start in range(0, window.height, step):
+            rows = slice(start, start + step)
+            total += ScoreCounts.count(
+                reference[rows], predicted[rows], scores[:, rows], valid=valid[rows]
+            )
+        return total
 
     def _decoded(self, image: NDArray[Any]) -> NDArray[np.float32]:
         if image.dtype == np.uint8:

@@ -1,17 +1,15 @@
 """Compare a class map with its reference, block by block."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, InputError
-from geoseg.evaluation.bootstrap import BlockObjects, SpatialBlocks, SpatialCounter
-from geoseg.evaluation.calibration import ScoreMap
 from geoseg.evaluation.comparison import (
     BLOCK_COLUMNS,
     BLOCK_ROWS,
@@ -21,28 +19,32 @@ from geoseg.evaluation.comparison import (
     EvaluationCounts,
     Measures,
     Pair,
+    Reading,
     RowCounter,
 )
 from geoseg.evaluation.counters import (
     BorderCounter,
     ErodedCounter,
     LabelConflictCounter,
+    PairCounter,
     PixelCounter,
     Region,
     RegionCounter,
     ScoreCounter,
     TrainedCounter,
 )
-from geoseg.evaluation.matching import Matches, Numbered, ObjectMatcher
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.references import References
-from geoseg.patches.training_ground import TrainedGround
+from geoseg.raster.grid import Grid
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
-from geoseg.raster.polygons import NumberedPolygons
 from geoseg.raster.storage import block_cache
 from geoseg.raster.threads import map_in_order, reading_pool
 from geoseg.raster.window import Window, blocks
+
+if TYPE_CHECKING:
+    from geoseg.evaluation.calibration import ScoreMap
+    from geoseg.evaluation.matching import Matches
+    from geoseg.patches.training_ground import TrainedGround
 
 STRIP_PIXELS = 1 << 20
 """Pixels of a strip, as wide as the map, in which objects are labelled at a time."""
@@ -87,28 +89,19 @@ def pair_maps(
 class OpenPair:
     """A class map and its references, open for reading on the map's grid."""
 
-    def __init__(
-        self,
-        pair: Pair,
-        legend: Legend,
-        *,
-        options: ReferenceOptions | None = None,
-        aoi: Path | None = None,
-        ground: Any = None,
-    ) -> None:
+    def __init__(self, pair: Pair, legend: Legend, reading: Reading | None = None) -> None:
         """Open.
 
         Args:
             pair: The files.
             legend: Their classes.
-            options: How the references are read.
-            aoi: Polygons of the area that counts.
-            ground: GeoSeries of the area that counts.
+            reading: How they are read.
 
         Raises:
             GeosegError: If a file cannot be read or does not fit the others.
         """
-        self.class_map = ClassMap(pair.class_map, legend, aoi=aoi, ground=ground)
+        how = reading or Reading()
+        self.class_map = ClassMap(pair.class_map, legend, aoi=how.aoi, ground=how.ground)
         self.grid = self.class_map.grid
         with ExitStack() as stack:
             stack.callback(self.class_map.close)
@@ -116,7 +109,7 @@ class OpenPair:
                 pair.references,
                 legend=legend,
                 grid=self.grid,
-                options=options,
+                options=how.options,
                 may_be_elsewhere=pair.may_be_elsewhere,
             )
             stack.pop_all()
@@ -148,11 +141,9 @@ class OpenPair:
 def compare(
     pair: Pair,
     legend: Legend,
+    reading: Reading | None = None,
     *,
-    options: ReferenceOptions | None = None,
     measures: Measures | None = None,
-    aoi: Path | None = None,
-    ground: Any = None,
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
 ) -> EvaluationCounts:
@@ -161,53 +152,34 @@ def compare(
     Args:
         pair: The files.
         legend: Their classes.
-        options: How the reference is read.
+        reading: How they are read.
         measures: What is measured besides the metrics of pixels.
-        aoi: Polygons of the area that counts.
-        ground: GeoSeries of the area that counts.
         workers: Threads; the counts do not depend on how many.
         watch: Shows progress over the blocks.
 
     Raises:
         EmptyError: If no pixel is known to both.
+        LegendError: If objects of a class that is not in the legend are to be matched.
         GeosegError: If a file cannot be read or does not fit the others.
     """
     measures = measures or Measures()
+    objects = measures.object_classes(legend)
     with ExitStack() as stack:
-        opened = stack.enter_context(
-            OpenPair(pair, legend, options=options, aoi=aoi, ground=ground)
-        )
-        grid, classes = opened.grid, len(legend)
-        scores = None
-        if pair.scores is not None:
-            scores = stack.enter_context(ScoreMap(pair.scores, legend, grid))
-        trained = TrainedGround.of_map(pair.class_map, grid)
-        spatial = None
-        if measures.bootstrap is not None:
-            side = round(measures.bootstrap.block.in_pixels(grid))
-            spatial = SpatialBlocks(side=side, height=grid.height, width=grid.width)
-        counters: list[Counter] = [
-            SpatialCounter(each, spatial) if spatial else each
-            for each in _counters_with_rows(measures, opened, classes)
-        ]
-        if measures.by:
-            counters.append(RegionCounter(classes, Region.all_of(measures.by, grid)))
-        counters += [ScoreCounter(classes, scores)] if scores else []
-        counters += [LabelConflictCounter(opened.references)] if pair.further else []
-        counters += [TrainedCounter(classes, trained)] if trained else []
+        opened = stack.enter_context(OpenPair(pair, legend, reading))
+        grid = opened.grid
+        scores = _open_scores(pair, legend, grid, stack)
+        trained = _trained_ground(pair.class_map, grid)
+        counters = _counters(pair, opened, measures, len(legend))
+        counters += [ScoreCounter(scores)] if scores else []
+        counters += [TrainedCounter(len(legend), trained)] if trained else []
         run_counters(opened, counters, workers=workers, watch=watch)
-        matches = match_objects(opened, measures, scores, watch=watch) if measures.objects else {}
+        matches = match_objects(opened, measures, objects, scores, watch=watch) if objects else {}
         notes = dict.fromkeys((*opened.class_map.notes, *opened.references.notes))
         meanings = tuple(opened.references.meanings)
-    by_block: dict[str, Any] = {
-        each.field: each.rows for each in counters if isinstance(each, SpatialCounter)
-    }
-    if spatial and matches:
-        by_block["objects"] = BlockObjects.of(matches, spatial)
     counts = EvaluationCounts(
         **{name: value for each in counters for name, value in each.compute().items()},
         objects={index: each.counts for index, each in matches.items()} or None,
-        by_block=by_block or None,
+        by_block=_by_block(counters, matches, measures, grid) if measures.intervals else None,
         unknown_ground=int(trained is None or not trained.is_complete),
         notes=tuple(notes),
         meanings=meanings,
@@ -219,15 +191,51 @@ def compare(
     return counts
 
 
-def _counters_with_rows(measures: Measures, opened: OpenPair, classes: int) -> list[RowCounter]:
-    """The counters that have confidence intervals."""
+def _open_scores(pair: Pair, legend: Legend, grid: Grid, stack: ExitStack) -> "ScoreMap | None":
+    if pair.scores is None:
+        return None
+    from geoseg.evaluation.calibration import ScoreMap
+
+    return stack.enter_context(ScoreMap(pair.scores, legend, grid))
+
+
+def _trained_ground(class_map: Path, grid: Grid) -> "TrainedGround | None":
+    from geoseg.patches.training_ground import TrainedGround
+
+    return TrainedGround.of_map(class_map, grid)
+
+
+def _counters(pair: Pair, opened: OpenPair, measures: Measures, classes: int) -> list[Counter]:
+    """The counters of pixels; those with rows count by spatial block if there are intervals."""
+    grid = opened.grid
     boundary, erode = (
-        each.in_pixels(opened.grid) if each else 0 for each in (measures.boundary, measures.erode)
+        each.in_pixels(grid) if each else 0 for each in (measures.boundary, measures.erode)
     )
-    counters: list[RowCounter] = [PixelCounter(classes)]
-    counters += [BorderCounter(classes, boundary)] if boundary else []
-    counters += [ErodedCounter(classes, erode)] if erode else []
-    return counters
+    with_rows: list[RowCounter] = [BorderCounter(classes, boundary)] if boundary else []
+    with_rows += [ErodedCounter(classes, erode)] if erode else []
+    counters: list[Counter] = [PixelCounter(classes), *with_rows]
+    if measures.intervals:
+        from geoseg.evaluation.bootstrap import SpatialBlocks, SpatialCounter
+
+        spatial = SpatialBlocks.of(grid, measures.spatial_block)
+        with_rows = [PairCounter(classes), *with_rows]
+        counters = [counters[0], *(SpatialCounter(each, spatial) for each in with_rows)]
+    if measures.by:
+        counters.append(RegionCounter(classes, Region.all_of(measures.by, grid)))
+    return [*counters, *([LabelConflictCounter(opened.references)] if pair.further else [])]
+
+
+def _by_block(
+    counters: Sequence[Counter], matches: Mapping[int, "Matches"], measures: Measures, grid: Grid
+) -> dict[str, Any]:
+    """What confidence intervals are drawn from, by field of `EvaluationCounts`."""
+    from geoseg.evaluation.bootstrap import BlockObjects, SpatialBlocks, SpatialCounter
+
+    rows: dict[str, Any] = {
+        each.field: each.rows for each in counters if isinstance(each, SpatialCounter)
+    }
+    spatial = SpatialBlocks.of(grid, measures.spatial_block)
+    return rows | ({"objects": BlockObjects.of(matches, spatial)} if matches else {})
 
 
 def run_counters(
@@ -263,10 +271,11 @@ def run_counters(
 def match_objects(
     opened: OpenPair,
     measures: Measures,
-    scores: ScoreMap | None = None,
+    classes: Sequence[int],
+    scores: "ScoreMap | None" = None,
     *,
     watch: Watch = lambda blocks, _: blocks,
-) -> dict[int, Matches]:
+) -> dict[int, "Matches"]:
     """Match objects of the map with those of the reference, by class index.
 
     Objects of the map are connected pixels, those of the reference too, or polygons. Only pixels
@@ -274,46 +283,46 @@ def match_objects(
 
     Args:
         opened: The map and its reference.
-        measures: Classes whose objects are matched, and what an object is.
+        measures: What an object is.
+        classes: Indices of the classes whose objects are matched.
         scores: Scores of the map; an object's score is the mean of its class's over its pixels.
         watch: Shows progress over rows of blocks.
 
     Raises:
         GeosegError: If a file cannot be read or does not fit the others.
     """
-    polygons: dict[int, NumberedPolygons] = {
-        index: opened.references.polygons_of(index)
-        for index in measures.objects
-        if measures.polygons
-    }
+    from geoseg.evaluation.matching import Numbered, ObjectMatcher
+
+    drawn = measures.reference_objects == "polygons"
+    polygons = {index: opened.references.polygons_of(index) for index in classes if drawn}
     matchers = {
-        index: ObjectMatcher(Numbered() if measures.polygons else None, measures.connectivity)
-        for index in measures.objects
+        index: ObjectMatcher(Numbered() if drawn else None, measures.connectivity)
+        for index in classes
     }
     height, width = opened.grid.height, opened.grid.width
     slabs = list(blocks(height, width, rows=BLOCK_ROWS, cols=width))
     for slab in watch(slabs, len(slabs)):
-        mapped, reference, scored = _read_slab(opened, slab, measures.objects, scores)
+        mapped, reference, scored = _read_slab(opened, slab, classes, scores)
         known = (mapped != IGNORE) & (reference != IGNORE)
         for strip in blocks(slab.height, width, rows=max(STRIP_PIXELS // width, 1), cols=width):
             rows = strip.slices
             for index, matcher in matchers.items():
                 truth: Any = known[rows] & (reference[rows] == index)
-                if measures.polygons:
+                if drawn:
                     truth = polygons[index].read(strip.moved(slab.row_off, 0))
                     truth.local[~known[rows]] = 0
                 own = scored[index][rows] if scores else None
                 matcher.add(truth, known[rows] & (mapped[rows] == index), own)
     found = {index: matcher.matches() for index, matcher in matchers.items()}
-    for index, drawn in polygons.items():
+    for index, each in polygons.items():
         counts = found[index].counts
-        counts = replace(counts, left_out=drawn.on_grid - counts.reference)
+        counts = replace(counts, left_out=each.on_grid - counts.reference)
         found[index] = found[index]._replace(counts=counts)
     return found
 
 
 def _read_slab(
-    opened: OpenPair, slab: Window, classes: Sequence[int], scores: ScoreMap | None
+    opened: OpenPair, slab: Window, classes: Sequence[int], scores: "ScoreMap | None"
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[int, NDArray[np.float32]]]:
     """Rows of the map and the reference, and scores of some classes, read in blocks."""
     mapped, reference = np.empty((2, slab.height, slab.width), np.uint8)

@@ -4,24 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import LegendError
 from geoseg.evaluation.boundary import BorderCounts
-from geoseg.evaluation.calibration import ScoreCounts
-from geoseg.evaluation.matching import ObjectCounts
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Meaning
-from geoseg.labels.reference import open_class_map
-from geoseg.postprocess.components import CONNECTIVITY, Connectivity
+from geoseg.labels.reference import ReferenceOptions, open_class_map
+from geoseg.options import Connectivity, connectivity_option, option, seed_option
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.units import Length
+from geoseg.raster.vector import is_vector
 from geoseg.raster.window import Window, blocks
+from geoseg.text import short_list
+
+if TYPE_CHECKING:
+    from geoseg.evaluation.calibration import ScoreCounts
+    from geoseg.evaluation.matching import ObjectCounts
 
 Labels = NDArray[np.uint8]
 
@@ -74,24 +79,6 @@ class Block:
             return inside
         return np.where(self.outside, np.uint8(IGNORE), inside)
 
-    def part(self, window: Window, halo: int) -> Self:
-        """A smaller block inside this one, without copying pixels.
-
-        Args:
-            window: Inside this block's window.
-            halo: Pixels around it; at most the halo of this block.
-        """
-        read = window.grown(halo).intersection(self.read) or window
-        place = read.relative_to(self.read).slices
-        own = window.relative_to(self.window).slices
-        return type(self)(
-            window=window,
-            read=read,
-            all_reference=self.all_reference[place],
-            all_mapped=self.all_mapped[place],
-            outside=None if self.outside is None else self.outside[own],
-        )
-
 
 class Counter(Protocol):
     """Counts something in all blocks of a map.
@@ -119,9 +106,10 @@ class Counter(Protocol):
 
 
 class RowCounter(Counter, Protocol):
-    """Counter whose counts are also a row of integers: it has confidence intervals.
+    """Counter of pixels by kind, such as pairs of classes: it has confidence intervals.
 
-    Rows of spatial blocks add up, so that the bootstrap can draw blocks and sum their rows.
+    The kinds of pixels are counted for each spatial block, as a row of integers, so that the
+    bootstrap can draw blocks and sum their rows.
     """
 
     @property
@@ -129,12 +117,17 @@ class RowCounter(Counter, Protocol):
         """The field of `EvaluationCounts` that a row stands for."""
         ...
 
-    def row(self, counted: Any) -> NDArray[np.int64]:
-        """A result of `count` as (kinds,) integers."""
+    @property
+    def kinds(self) -> int:
+        """How many kinds there are."""
+        ...
+
+    def codes(self, block: Block) -> NDArray[np.int32]:
+        """(layers, height, width) the kind of each pixel; `kinds` for one that does not count."""
         ...
 
     def of_row(self, row: NDArray[np.int64]) -> Any:
-        """The value of `field` for a sum of rows."""
+        """The value of `field` for (kinds,) counts."""
         ...
 
 
@@ -166,21 +159,8 @@ class Pair:
         return (self.reference, *self.further)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bootstrap:
-    """Options of confidence intervals."""
-
-    level: float = 0.95
-    """Share of the draws that an interval holds."""
-
-    block: Length = Length(256, "px")  # noqa: RUF009 frozen
-    """Side of the spatial blocks; errors closer together than this may depend on each other."""
-
-    resamples: int = 1000
-    """Number of draws; each draws as many blocks as there are."""
-
-    seed: int = 0
-    """Seed of the draws."""
+METRICS, INTERVALS = "Metrics", "Confidence intervals"
+"""Groups of the options."""
 
 
 @dataclass(frozen=True)
@@ -193,31 +173,119 @@ class RegionSource:
     column: str | None = None
     """Column of their names; None: each polygon has its number."""
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A file and, after a colon, its column; the file may have a drive letter.
+
+        >>> RegionSource.parse("C:/maps/towns.gpkg:name").column
+        'name'
+        >>> RegionSource.parse("C:/maps/towns.gpkg").column is None
+        True
+        """
+        head, _, column = text.rpartition(":")
+        return cls(Path(head), column) if is_vector(Path(head)) else cls(Path(text))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Options: what is measured besides the metrics of pixels."""
+    """What is measured besides the metrics of pixels: the only place of its defaults."""
 
-    boundary: Length | None = None
-    """Tolerance of boundary metrics; None: borders are not compared."""
+    boundary: Length | None = option(
+        None,
+        group=METRICS,
+        metavar="2px|1.5m",
+        parse=Length.parse,
+        help="Boundary IoU and F1: how far apart borders may be.",
+    )
+    erode: Length | None = option(
+        None,
+        group=METRICS,
+        metavar="3px|1m",
+        parse=Length.parse,
+        help="Metrics also without pixels this near to a border of the reference.",
+    )
+    objects: tuple[str, ...] = option(
+        (),
+        group=METRICS,
+        metavar="CLASS",
+        help="Match this class's objects too; may be repeated.",
+    )
+    reference_objects: Literal["components", "polygons"] = option(
+        "components",
+        group=METRICS,
+        help="What an object of the reference is: connected pixels, or a polygon of its file, so "
+        "that those that touch stay apart.",
+    )
+    connectivity: Connectivity = connectivity_option(METRICS)
+    by: RegionSource | None = option(
+        None,
+        group=METRICS,
+        metavar="FILE[:COLUMN]",
+        parse=RegionSource.parse,
+        help="Polygons of regions, and the column of their names: metrics of each region.",
+    )
+    intervals: float | None = option(
+        None,
+        min=50,
+        max=99.9,
+        group=INTERVALS,
+        metavar="PERCENT",
+        help="Bounds of every share at this level, such as 95, by drawing blocks of ground; "
+        "counts and worst windows have none, --sample its own standard errors.",
+    )
+    block: Length | None = option(
+        None,
+        group=INTERVALS,
+        metavar="256px|50m",
+        parse=Length.parse,
+        shown="256px",
+        help="Side of the blocks of --intervals; what lies nearer together may be right or wrong "
+        "together.",
+    )
+    bootstrap: int = option(
+        1000,
+        min=100,
+        max=100_000,
+        group=INTERVALS,
+        help="How often blocks are drawn for --intervals.",
+    )
+    seed: int = seed_option(INTERVALS)
 
-    erode: Length | None = None
-    """Width along borders of the reference that the eroded metrics leave out."""
+    @property
+    def spatial_block(self) -> Length:
+        """Side of the spatial blocks."""
+        return self.block or Length(256, "px")
 
-    objects: tuple[int, ...] = ()
-    """Indices of classes whose objects are matched."""
+    @property
+    def level(self) -> float:
+        """Share of the draws that an interval holds."""
+        return (self.intervals or 0) / 100
 
-    polygons: bool = False
-    """Whether the reference's objects are its polygons rather than connected pixels."""
+    def object_classes(self, legend: Legend) -> tuple[int, ...]:
+        """Indices of the classes whose objects are matched.
 
-    connectivity: Connectivity = CONNECTIVITY
-    """Whether pixels of an object may touch only at a corner (8) or not (4)."""
+        Raises:
+            LegendError: If one is not in the legend.
+        """
+        if unknown := [name for name in self.objects if name not in legend.names]:
+            raise LegendError(
+                f"no class {unknown[0]!r} in the legend; its classes are {short_list(legend.names)}"
+            )
+        return tuple(dict.fromkeys(map(legend.names.index, self.objects)))
 
-    by: RegionSource | None = None
-    """Regions that have metrics of their own."""
 
-    bootstrap: Bootstrap | None = None
-    """Options of confidence intervals; None: there are none."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reading:
+    """How maps and references are read."""
+
+    options: ReferenceOptions = ReferenceOptions()  # noqa: RUF009 frozen
+    """How references name classes."""
+
+    aoi: Path | None = None
+    """Polygons of the area that counts."""
+
+    ground: Any = None
+    """GeoSeries of the area that counts; None: all of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,10 +320,10 @@ class EvaluationCounts:
     eroded: ConfusionMatrix | None = None
     """Pixels that are not near a border of the reference."""
 
-    objects: Mapping[int, ObjectCounts] | None = None
+    objects: "Mapping[int, ObjectCounts] | None" = None
     """Matched objects, by class index."""
 
-    scores: ScoreCounts | None = None
+    scores: "ScoreCounts | None" = None
     """Pixels by their scores."""
 
     label_conflicts: int | None = None

@@ -1,19 +1,16 @@
 """Counters of pixels, borders, regions and scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import ceil
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError
-from geoseg.evaluation.boundary import BorderCounts, near_border
-from geoseg.evaluation.calibration import ScoreCounts, ScoreMap
+from geoseg.evaluation.boundary import BorderCounts, border_labels, near_border
 from geoseg.evaluation.comparison import (
-    BLOCK_COLUMNS,
     Block,
     EvaluationCounts,
     RegionSource,
@@ -22,17 +19,17 @@ from geoseg.evaluation.comparison import (
 from geoseg.labels.confusion import ConfusionMatrix, count_pairs
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.references import References
-from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import BurntPolygons, on_grid
-from geoseg.raster.vector import is_vector, read_polygons
+from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
 
-Counts = NDArray[np.int64]
+if TYPE_CHECKING:
+    from geoseg.evaluation.calibration import ScoreCounts, ScoreMap
+    from geoseg.patches.training_ground import TrainedGround
 
-SCORE_PIXELS = 64 * BLOCK_COLUMNS
-"""Pixels whose scores are counted at a time, so that they stay in the processor's cache."""
+Counts = NDArray[np.int64]
 
 NAMELESS = "(no name)"
 """Region of the polygons without a name."""
@@ -70,20 +67,10 @@ class PixelCounter(SumCounter):
         mapped = np.count_nonzero(block.all_mapped[block.inner] != IGNORE)
         return np.append(count_pairs(block.reference, block.mapped, self._classes), mapped)
 
-    def row(self, counted: Counts) -> Counts:
-        """The pairs of classes."""
-        return self._pairs(counted)[:-1, :-1].ravel()
-
-    def of_row(self, row: Counts) -> ConfusionMatrix:
-        """The pairs of classes as a matrix."""
-        return ConfusionMatrix(row.reshape(self._classes, self._classes))
-
     def compute(self) -> dict[str, Any]:
         """Fields of `EvaluationCounts`."""
-        return {**fields_of_pairs(self._pairs(self.total)), "mapped": int(self.total[-1])}
-
-    def _pairs(self, counted: Counts) -> Counts:
-        return counted[:-1].reshape(self._classes + 1, self._classes + 1)
+        pairs = self.total[:-1].reshape(self._classes + 1, self._classes + 1)
+        return {**fields_of_pairs(pairs), "mapped": int(self.total[-1])}
 
 
 class MaskedCounter(SumCounter):
@@ -92,6 +79,7 @@ class MaskedCounter(SumCounter):
     def __init__(self, classes: int) -> None:
         super().__init__(ConfusionMatrix.zeros(classes))
         self._classes = classes
+        self.kinds = classes**2
 
     def mask(self, block: Block) -> NDArray[np.bool_]:
         """(height, width) bool, True for pixels of the block that count if both know them."""
@@ -104,13 +92,24 @@ class MaskedCounter(SumCounter):
             block.reference, block.mapped, valid=valid, classes=self._classes
         )
 
-    def row(self, counted: ConfusionMatrix) -> Counts:
-        """The pairs of classes."""
-        return counted.counts.ravel()
+    def codes(self, block: Block) -> NDArray[np.int32]:
+        """Numbers of the pairs of classes where the mask is True."""
+        pairs = block.reference.astype(np.int32) * self._classes + block.mapped
+        return np.where(block.known & self.mask(block), pairs, np.int32(self.kinds))[None]
 
     def of_row(self, row: Counts) -> ConfusionMatrix:
         """The pairs of classes as a matrix."""
         return ConfusionMatrix(row.reshape(self._classes, self._classes))
+
+
+class PairCounter(MaskedCounter):
+    """Pairs of classes of all pixels that count."""
+
+    field = "confusion"
+
+    def mask(self, block: Block) -> NDArray[np.bool_]:
+        """All pixels."""
+        return block.known
 
 
 class ErodedCounter(MaskedCounter):
@@ -133,7 +132,7 @@ class TrainedCounter(MaskedCounter):
 
     field = "trained"
 
-    def __init__(self, classes: int, ground: TrainedGround) -> None:
+    def __init__(self, classes: int, ground: "TrainedGround") -> None:
         super().__init__(classes)
         self._ground = ground
 
@@ -150,24 +149,25 @@ class BorderCounter(SumCounter):
     def __init__(self, classes: int, distance: float) -> None:
         super().__init__(BorderCounts.zeros(classes))
         self._classes = classes
+        self.kinds = len(fields(BorderCounts)) * classes
         self._distance = distance
         self.halo = ceil(distance + 1)  # a contour needs one pixel more
 
     def count(self, block: Block) -> BorderCounts:
         """Pixels along borders; the halo shows where these are."""
+        return BorderCounts.of_labels(self._labels(block), self._classes)
+
+    def codes(self, block: Block) -> NDArray[np.int32]:
+        """Numbers of field and class."""
+        labels = self._labels(block)[:, *block.inner]
+        numbers = labels + np.arange(len(labels), dtype=np.int32)[:, None, None] * self._classes
+        return np.where(labels == IGNORE, np.int32(self.kinds), numbers)
+
+    def _labels(self, block: Block) -> NDArray[np.uint8]:
         counts: NDArray[np.bool_] = np.zeros(block.all_mapped.shape, np.bool_)
         counts[block.inner] = block.known
-        return BorderCounts.count(
-            block.all_reference,
-            block.all_mapped,
-            counts=counts,
-            distance=self._distance,
-            classes=self._classes,
-        )
-
-    def row(self, counted: BorderCounts) -> Counts:
-        """Its fields, one after the other."""
-        return counted.row
+        images = block.all_reference, block.all_mapped
+        return border_labels(*images, counts=counts, distance=self._distance)
 
     def of_row(self, row: Counts) -> BorderCounts:
         """Its fields from a row."""
@@ -179,21 +179,13 @@ class ScoreCounter(SumCounter):
 
     field = "scores"
 
-    def __init__(self, classes: int, scores: ScoreMap) -> None:
-        super().__init__(ScoreCounts.zeros(classes))
+    def __init__(self, scores: "ScoreMap") -> None:
+        super().__init__(scores.zeros)
         self._scores = scores
 
-    def count(self, block: Block) -> ScoreCounts:
-        """Counts of some rows at a time."""
-        scores, valid = self._scores.read(block.window)
-        total = ScoreCounts.zeros(len(scores))
-        step = max(SCORE_PIXELS // block.window.width, 1)
-        for start in range(0, block.window.height, step):
-            rows = slice(start, start + step)
-            total += ScoreCounts.count(
-                block.reference[rows], block.mapped[rows], scores[:, rows], valid=valid[rows]
-            )
-        return total
+    def count(self, block: Block) -> "ScoreCounts":
+        """Pixels of the block."""
+        return self._scores.count(block.window, block.reference, block.mapped)
 
 
 class LabelConflictCounter(SumCounter):
@@ -291,20 +283,3 @@ class RegionCounter(SumCounter):
         *inside, outside = (EvaluationCounts(**fields_of_pairs(each)) for each in self.total)
         names = [region.name for region in self._regions]
         return {"regions": dict(zip(names, inside, strict=True)), "outside_regions": outside}
-
-
-def parse_source(text: str) -> RegionSource:
-    """A file and, after a colon, its column.
-
-    Args:
-        text: ``FILE`` or ``FILE:COLUMN``; the file may have a drive letter.
-
-    >>> parse_source("C:/maps/towns.gpkg:name").column
-    'name'
-    >>> parse_source("C:/maps/towns.gpkg").column is None
-    True
-    """
-    head, _, column = text.rpartition(":")
-    if is_vector(Path(head)):
-        return RegionSource(Path(head), column)
-    return RegionSource(Path(text), None)

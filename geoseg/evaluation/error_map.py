@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from geoseg.errors import LegendError
 from geoseg.evaluation.bootstrap import SpatialBlocks, SpatialCounter
 from geoseg.evaluation.compare import OpenPair, Watch, run_counters
-from geoseg.evaluation.comparison import Block, Counter, ErrorWindow, EvaluationCounts, Pair
-from geoseg.evaluation.counters import PixelCounter
+from geoseg.evaluation.comparison import (
+    Block,
+    Counter,
+    ErrorWindow,
+    EvaluationCounts,
+    Pair,
+    Reading,
+)
+from geoseg.evaluation.counters import PairCounter
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, MAX_CLASSES, Legend, LegendClass
 from geoseg.labels.lookup import default_color, parse_color
-from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.style import attribute_table, colormap, sidecars, write_sidecars
 from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, writing
 from geoseg.raster.grid import Grid
@@ -233,9 +239,7 @@ def survey_errors(
     errors: ErrorLegend,
     wanted: ErrorOptions,
     *,
-    options: ReferenceOptions | None = None,
-    aoi: Path | None = None,
-    ground: Any = None,
+    reading: Reading | None = None,
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
 ) -> list[ErrorWindow]:
@@ -247,9 +251,7 @@ def survey_errors(
         legend: Their classes.
         errors: The classes of error maps.
         wanted: Error map to write, error windows to rank.
-        options: How the reference is read.
-        aoi: Polygons of the area that counts.
-        ground: GeoSeries of the area that counts.
+        reading: How the files are read.
         workers: Threads.
         watch: Shows progress over the blocks.
 
@@ -261,12 +263,12 @@ def survey_errors(
         GeosegError: If a file cannot be read or does not fit the others.
     """
     with (
-        OpenPair(pair, legend, options=options, aoi=aoi, ground=ground) as opened,
+        OpenPair(pair, legend, reading) as opened,
         ExitStack() as stack,
     ):
         grid = opened.grid
         spatial = SpatialBlocks(side=wanted.side, height=grid.height, width=grid.width)
-        by_window = SpatialCounter(PixelCounter(len(legend)), spatial)
+        by_window = SpatialCounter(PairCounter(len(legend)), spatial)
         counters: list[Counter] = [by_window] if wanted.worst else []
         if wanted.error_map is not None:
             writer = error_map(

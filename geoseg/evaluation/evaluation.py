@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.errors import InputError
+from geoseg.errors import EmptyError, InputError
 from geoseg.evaluation.bootstrap import MIN_BLOCKS, Counts, intervals
-from geoseg.evaluation.comparison import Bootstrap, ErrorWindow, EvaluationCounts, Measures, Pair
+from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Measures, Pair
 from geoseg.evaluation.metrics import (
     dice_of_maps,
     merged_classes,
@@ -23,10 +23,15 @@ from geoseg.evaluation.metrics import (
 )
 from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import Legend
-from geoseg.labels.pixel_classes import doubts_of_codings
-from geoseg.patches.record import LOW_SHARE
+from geoseg.labels.pixel_classes import doubts_of_codings, hints_at_other_coding
+from geoseg.labels.reference import ReferenceOptions
+from geoseg.patches.record import LOW_SHARE, hint_at_few_polygons
 from geoseg.raster.folders import EVALUATION, KIND
+from geoseg.raster.vector import is_vector
 from geoseg.text import quoted_list
+
+FEW_BLOCKS = 30
+"""With fewer spatial blocks than this, confidence intervals are not to be trusted much."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,9 @@ class Evaluation:
         """
         rows = (self.pooled.by_block or {})["confusion"]
         blocks = int(np.count_nonzero(rows.counted))
-        if blocks < MIN_BLOCKS and self.measures.bootstrap:
+        if blocks < MIN_BLOCKS:
             raise InputError(
-                f"confidence intervals need several blocks of {self.measures.bootstrap.block}, and "
+                f"confidence intervals need several blocks of {self.measures.spatial_block}, and "
                 f"all that counts lies in {blocks}; give a smaller --block"
             )
         return blocks
@@ -78,18 +83,18 @@ class Evaluation:
         Raises:
             InputError: If there are no two blocks to draw from.
         """
-        if (options := self.measures.bootstrap) is None:
+        if (measures := self.measures).intervals is None:
             return None
-        blocks, bounds = self.spatial_blocks, self._bounds(options)
+        blocks, bounds = self.spatial_blocks, self._bounds()
         names, objects = self.legend.names, self.pooled.objects or {}
         per_map = bounds.get("per_map")
         return {
-            "level": options.level,
+            "level": measures.level,
             "method": "percentiles of a spatial block bootstrap",
-            "block": str(options.block),
+            "block": str(measures.spatial_block),
             "blocks": blocks,
-            "resamples": options.resamples,
-            "seed": options.seed,
+            "resamples": measures.bootstrap,
+            "seed": measures.seed,
             **_listed(bounds["summary"]),
             "boundary": _listed(bounds.get("boundary", {})) or None,
             "eroded": _listed(bounds.get("eroded", {})) or None,
@@ -103,7 +108,7 @@ class Evaluation:
             },
         }
 
-    def _bounds(self, options: Bootstrap) -> dict[str, dict[str, Floats]]:
+    def _bounds(self) -> dict[str, dict[str, Floats]]:
         """(..., 2) bounds by group and name."""
         blocks = self.pooled.by_block or {}
         maps = [(each.by_block or {})["confusion"] for each in self.counts.values()]
@@ -119,7 +124,8 @@ class Evaluation:
             return found
 
         groups: dict[str, dict[str, Floats]] = {}
-        for (group, name), each in intervals(blocks["confusion"].counted, metrics, options).items():
+        bounds = intervals(blocks["confusion"].counted, metrics, self.measures)
+        for (group, name), each in bounds.items():
             groups.setdefault(group, {})[name] = np.moveaxis(each, 0, -1)
         if objects := blocks.get("objects"):
             alone = np.array(objects.blocks_of_classes) < MIN_BLOCKS
@@ -188,10 +194,42 @@ def per_map(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def warnings_of(evaluation: Evaluation) -> list[str]:
-    """Reasons to doubt the metrics: training ground, missing classes, little ground, codings."""
-    pooled = evaluation.pooled
+    """Reasons to doubt the metrics: training ground, missing classes, little ground, codings.
+
+    Raises:
+        EmptyError: If there are to be regions, and none lies on a map.
+        InputError: If there are to be confidence intervals, and there are no two blocks.
+    """
+    pooled, measures = evaluation.pooled, evaluation.measures
+    if measures.by and not pooled.regions:
+        raise EmptyError(f"{measures.by.path}: no region lies on a map; are the CRS right?")
     doubts = doubts_of_codings(pooled.meanings, evaluation.legend)
-    return [*_of_training(pooled), *_of_reference(evaluation), *doubts]
+    found = [*_of_training(pooled), *_of_reference(evaluation), *doubts]
+    found += dict.fromkeys(pooled.notes)
+    if measures.intervals and (blocks := evaluation.spatial_blocks) < FEW_BLOCKS:
+        found.append(
+            f"only {blocks} blocks of {measures.spatial_block}: their bounds are rough, and mostly "
+            f"too narrow"
+        )
+    return found
+
+
+def hints_of(evaluation: Evaluation, reference: ReferenceOptions) -> list[str]:
+    """What a user may not have thought of: other codings, polygons that cover little.
+
+    Args:
+        evaluation: The evaluation.
+        reference: How references were read.
+    """
+    legend, confusion = evaluation.legend, evaluation.pooled.confusion
+    if hints := hints_at_other_coding(evaluation.pooled.meanings, legend):
+        return hints
+    drawn = any(is_vector(path) for pair in evaluation.counts for path in pair.references)
+    told = reference.labelled_areas is not None or reference.only_polygons
+    if not drawn or told or legend.background is None:
+        return []
+    covered = 1 - confusion.support[legend.background_index] / confusion.total
+    return hint_at_few_polygons(covered, legend.background)
 
 
 def _of_training(counts: EvaluationCounts) -> list[str]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.labels.confusion import Additive, Counts, Floats
-from geoseg.postprocess.components import CONNECTIVITY, Components, Connectivity, Mask
+from geoseg.options import CONNECTIVITY, Connectivity
+from geoseg.postprocess.components import Components, Mask
 from geoseg.raster.polygons import Labels, Numbers
 
 AP_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

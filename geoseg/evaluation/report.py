@@ -19,7 +19,7 @@ from geoseg.evaluation.calibration import (
     threshold_rows,
 )
 from geoseg.evaluation.compare import OpenPair
-from geoseg.evaluation.comparison import ErrorWindow, Pair
+from geoseg.evaluation.comparison import ErrorWindow, Pair, Reading
 from geoseg.evaluation.error_map import ErrorLegend
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.metrics import METRICS, WINDOW_BOUNDS, in_percent
@@ -119,7 +119,7 @@ def read_panels(
     errors: ErrorLegend,
     *,
     orthos: Mapping[Pair, Path],
-    **reading: Any,
+    reading: Reading | None = None,
 ) -> list[Panels]:
     """Images of each error window, by title.
 
@@ -128,7 +128,7 @@ def read_panels(
         legend: The classes.
         errors: The classes of error maps.
         orthos: The orthophotos of maps, as far as there are any.
-        reading: How the reference is read: arguments of `OpenPair`.
+        reading: How the files are read.
 
     Raises:
         GeosegError: If a file cannot be read or does not fit the others.
@@ -138,7 +138,7 @@ def read_panels(
     found: dict[int, Panels] = {}
     for pair in dict.fromkeys(each.pair for _, each in shown):
         own = {rank: each for rank, each in shown if each.pair == pair}
-        with OpenPair(pair, legend, **reading) as opened:
+        with OpenPair(pair, legend, reading) as opened:
             for rank, each in own.items():
                 block = opened.read(each.window)
                 wrong = errors.values(block.reference, block.mapped)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from geoseg.errors import LegendError
 from geoseg.labels.legend import Legend, LegendClass, Merge, Merged
@@ -13,6 +13,8 @@ from geoseg.labels.lookup import is_color, parse_color, to_hex
 from geoseg.raster.records import parse_json
 from geoseg.raster.storage import Color
 from geoseg.text import as_text, short_list
+
+Code = TypeVar("Code", int, str, Color)
 
 UNUSED_VALUE = -(2**40)
 """Values from here downwards occur in no raster; for classes without raster values."""
@@ -138,8 +140,8 @@ def _groups(rows: Iterable[_Row]) -> list[list[_Row]]:
         tied = [group for group in groups if any(map(row.touches, group))]
         kept = bool(row.own), bool(row.source)
         if any((bool(group[0].own), bool(group[0].source)) != kept for group in tied):
-            one = row.own or row.source
-            raise LegendError(f"class {one.name!r} is left out in one row and kept in another")
+            name = (row.own or row.source or row).name
+            raise LegendError(f"class {name!r} is left out in one row and kept in another")
         joined = [*chain.from_iterable(tied), row]
         groups = (
             [joined if group is tied[0] else group for group in groups if group not in tied[1:]]
@@ -169,19 +171,20 @@ def _name(group: Sequence[_Row]) -> str:
 def _merged(index: int, name: str, group: Sequence[_Row], taken: set[int]) -> LegendClass:
     """The class of a group; values named by rows (`taken`) cannot be alternatives."""
     parts = _sources(group).values()
-    values, colors, attributes = (
-        tuple(dict.fromkeys(code for part in parts for code in part[place])) for place in (1, 2, 3)
-    )
     others = {part.alternative for part in parts} - {None} - taken
     return LegendClass(
         value=index,
         name=name,
         color=next(iter(_owns(group).values())).color,
-        values=values or (UNUSED_VALUE - index,),
-        colors=colors,
-        attributes=attributes,
+        values=_union(part.values for part in parts) or (UNUSED_VALUE - index,),
+        colors=_union(part.colors for part in parts),
+        attributes=_union(part.attributes for part in parts),
         alternative=next(iter(others), None),
     )
+
+
+def _union(codes: Iterable[Iterable[Code]]) -> tuple[Code, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(codes)))
 
 
 def _find(token: str, legend: Legend, side: str) -> LegendClass:
@@ -212,7 +215,8 @@ def _source(token: str, own: Legend, reference: Legend | None) -> _Source:
 def _ignored(group: Sequence[_Row]) -> Iterable[int | str]:
     """Source codes of a class that is left out."""
     for each in _sources(group).values():
-        yield from (*each.values, *map(to_hex, each.colors), *each.attributes)
+        yield from each.values
+        yield from (*map(to_hex, each.colors), *each.attributes)
 
 
 def _refuse_missing(

@@ -2,37 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from geoseg.labels.legend import IGNORE
+from geoseg.options import CONNECTIVITY, Connectivity
 from geoseg.postprocess.strips import Change, MapStrips
 from geoseg.raster.polygons import Labels
 
 Mask = NDArray[np.bool_]
-
-Connectivity = Literal[4, 8]
-"""Whether pixels that touch only at a corner are connected (8) or not (4)."""
-
-CONNECTIVITY: Connectivity = 4
-"""Of objects and regions, unless the user says otherwise."""
-
-CONNECTIVITY_HELP = "8: pixels that touch only at a corner are one region or object."
-
-
-def parse_connectivity(text: str) -> Connectivity:
-    """4 or 8.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    if text not in {"4", "8"}:
-        raise ValueError(f"{text!r} is neither 4 nor 8")
-    return 8 if text == "8" else 4
-
 
 ABOVE = {4: (1,), 8: (0, 1, 2)}
 """Pixels of a row that a pixel of the next touches: aslant to the left (0), above, to the right."""

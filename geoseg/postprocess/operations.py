@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.postprocess.components import Connectivity, RegionSurvey, sieve
+from geoseg.options import Connectivity
+from geoseg.postprocess.components import RegionSurvey, sieve
 from geoseg.postprocess.nearest import fill_nearest
 from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, Rule
 from geoseg.postprocess.strips import Change, Indices, MapStrips, Stored, store

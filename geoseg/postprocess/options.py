@@ -4,13 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from geoseg.options import option
-from geoseg.postprocess.components import (
-    CONNECTIVITY,
-    CONNECTIVITY_HELP,
-    Connectivity,
-    parse_connectivity,
-)
+from geoseg.options import Connectivity, connectivity_option, option
 from geoseg.raster.units import AreaSize, Length
 
 NEAREST = "nearest"
@@ -166,10 +160,4 @@ class PostprocessOptions:
         help="Smaller regions take the class with which they share the longest border: 40px or "
         "5m2, for one class building=10m2; may be repeated.",
     )
-    connectivity: Connectivity = option(
-        CONNECTIVITY,
-        group=OPERATIONS,
-        metavar="4|8",
-        parse=parse_connectivity,
-        help=CONNECTIVITY_HELP,
-    )
+    connectivity: Connectivity = connectivity_option(OPERATIONS)

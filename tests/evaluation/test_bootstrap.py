@@ -5,7 +5,7 @@ from scipy import stats
 from geoseg.errors import InputError
 from geoseg.evaluation.bootstrap import draws, intervals
 from geoseg.evaluation.compare import compare
-from geoseg.evaluation.comparison import Bootstrap, Measures
+from geoseg.evaluation.comparison import Measures
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
 from geoseg.raster.units import Length
@@ -24,7 +24,7 @@ def test_independent_blocks_have_the_interval_of_their_standard_error():
     """Blocks of one size: the share is a mean, its error the deviation over the root of n."""
     right = np.random.default_rng(0).binomial(100, 0.8, 400)
 
-    bounds = bounds_of_share(right, np.full(400, 100), Bootstrap(level=0.9, resamples=4000))
+    bounds = bounds_of_share(right, np.full(400, 100), Measures(intervals=90, bootstrap=4000))
 
     error = (right / 100).std(ddof=0) / 400**0.5
     expected = (right / 100).mean() + np.array([-1, 1]) * stats.norm.ppf(0.95) * error
@@ -36,7 +36,7 @@ def test_blocks_of_any_size_have_the_interval_of_scipy():
     pixels = rng.integers(1, 200, 60)
     right = rng.binomial(pixels, rng.beta(8, 2, 60))
 
-    bounds = bounds_of_share(right, pixels, Bootstrap(resamples=4000))
+    bounds = bounds_of_share(right, pixels, Measures(intervals=95, bootstrap=4000))
 
     found = stats.bootstrap(
         (right, pixels),
@@ -63,7 +63,7 @@ def test_as_many_blocks_are_drawn_as_there_are_but_none_that_does_not_count():
 def test_the_same_seed_gives_the_same_bounds():
     right, pixels = np.random.default_rng(0).integers(1, 50, (2, 20)).cumsum(axis=0)
     one, same, other = (
-        bounds_of_share(right, pixels, Bootstrap(resamples=100, seed=seed)).tolist()
+        bounds_of_share(right, pixels, Measures(intervals=95, bootstrap=100, seed=seed)).tolist()
         for seed in (1, 1, 2)
     )
 
@@ -87,11 +87,11 @@ def evaluated(pair, legend, **measures):
 
 
 def test_every_figure_lies_within_its_bounds(patchy, legend):
-    options = Bootstrap(block=Length(8, "px"), resamples=300)
+    options = {"intervals": 95, "block": Length(8, "px"), "bootstrap": 300}
     borders = {"boundary": Length(2, "px"), "erode": Length(2, "px")}
 
     plain = evaluated(patchy, legend, **borders).to_dict()
-    figures = evaluated(patchy, legend, bootstrap=options, **borders).to_dict()
+    figures = evaluated(patchy, legend, **options, **borders).to_dict()
 
     bounds = figures["confidence"]
     assert bounds["blocks"] == 12 * 14
@@ -109,15 +109,15 @@ def test_every_figure_lies_within_its_bounds(patchy, legend):
 def test_errors_that_stand_together_widen_the_bounds(patchy, legend):
     widths = []
     for side in (1, 8):
-        options = Bootstrap(block=Length(side, "px"), resamples=300)
-        low, high = evaluated(patchy, legend, bootstrap=options).confidence["overall_accuracy"]
+        options = {"intervals": 95, "block": Length(side, "px"), "bootstrap": 300}
+        low, high = evaluated(patchy, legend, **options).confidence["overall_accuracy"]
         widths.append(high - low)
 
     assert widths[1] == pytest.approx(8 * widths[0], rel=0.25)  # 64 px are one draw
 
 
 def test_blocks_of_several_maps_are_drawn_together(patchy, write_pair, legend):
-    options = Measures(bootstrap=Bootstrap(block=Length(8, "px"), resamples=100))
+    options = Measures(intervals=95, block=Length(8, "px"), bootstrap=100)
     other = write_pair(np.ones((16, 8)), np.full((16, 8), 10), name="other")
     both = {pair: compare(pair, legend, measures=options) for pair in (patchy, other)}
 
@@ -127,9 +127,9 @@ def test_blocks_of_several_maps_are_drawn_together(patchy, write_pair, legend):
 def test_blocks_in_which_nothing_counts_are_not_drawn(write_pair, legend):
     mapped = np.full((8, 32), 1)
     truth = np.where(np.arange(32) < 16, 10, 99) * np.ones((8, 1), int)
-    options = Bootstrap(block=Length(8, "px"), resamples=100)
+    options = {"intervals": 95, "block": Length(8, "px"), "bootstrap": 100}
 
-    bounds = evaluated(write_pair(mapped, truth), legend, bootstrap=options).confidence
+    bounds = evaluated(write_pair(mapped, truth), legend, **options).confidence
 
     assert bounds["blocks"] == 2
     assert bounds["overall_accuracy"] == [1, 1]
@@ -140,13 +140,13 @@ def test_a_single_block_is_refused(write_pair, legend):
     pair = write_pair(np.ones((8, 8)), np.full((8, 8), 10))
 
     with pytest.raises(InputError, match=r"several blocks of 256px.* smaller --block"):
-        evaluated(pair, legend, bootstrap=Bootstrap()).to_dict()
+        evaluated(pair, legend, intervals=95).to_dict()
 
 
 def test_bounds_are_told_and_how_they_were_found(patchy, legend):
-    options = Bootstrap(block=Length(8, "px"), resamples=100, seed=7)
+    options = {"intervals": 95, "block": Length(8, "px"), "bootstrap": 100, "seed": 7}
 
-    told = table_of(evaluated(patchy, legend, bootstrap=options))
+    told = table_of(evaluated(patchy, legend, **options))
 
     assert "95 % intervals, from 168 blocks of 8px drawn again 100 times (seed 7):" in told
     assert "overall accuracy 7" in told.split("seed 7):")[1]

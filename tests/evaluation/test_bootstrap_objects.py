@@ -4,14 +4,15 @@ from scipy import ndimage
 from shapely import box
 
 from geoseg.evaluation.compare import compare
-from geoseg.evaluation.comparison import Bootstrap, Measures, Pair
+from geoseg.evaluation.comparison import Measures, Pair, Reading
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.units import Length
 
 SIDE = 8
 DRAWS = 40
-OPTIONS = Bootstrap(block=Length(SIDE, "px"), resamples=DRAWS, seed=5, level=0.9)
+SEED = 5
+OPTIONS = {"intervals": 90, "block": Length(SIDE, "px"), "bootstrap": DRAWS, "seed": SEED}
 
 
 def town(seed, shape=(40, 56)):
@@ -78,7 +79,7 @@ def ap_by_hand(there, hits, least):
 
 def bounds_by_hand(blocks, there, hits):
     """Draw blocks of a list and recompute all from the objects that are drawn."""
-    rng = np.random.default_rng(OPTIONS.seed)
+    rng = np.random.default_rng(SEED)
     drawn = []
     for _ in range(DRAWS):
         taken = [blocks[place] for place in rng.integers(len(blocks), size=len(blocks))]
@@ -100,8 +101,8 @@ def settle(write_pair, write_raster):
     return write
 
 
-def evaluated(pairs, legend, options=OPTIONS, objects=(0,)):
-    measures = Measures(objects=objects, bootstrap=options)
+def evaluated(pairs, legend, options=OPTIONS, objects=("building",)):
+    measures = Measures(objects=objects, **options)
     compared = {pair: compare(pair, legend, measures=measures) for pair in pairs}
     return Evaluation(compared, legend, measures)
 
@@ -143,9 +144,9 @@ def test_blocks_of_several_maps_are_drawn_together(settle, legend):
 
 def test_counts_are_the_same_as_without_bounds(settle, legend):
     pair = settle(*town(1))
-    plain = compare(pair, legend, measures=Measures(objects=(0, 1)))
+    plain = compare(pair, legend, measures=Measures(objects=("building", "tree")))
 
-    [counted] = evaluated([pair], legend, objects=(0, 1)).counts.values()
+    [counted] = evaluated([pair], legend, objects=("building", "tree")).counts.values()
 
     assert counted.objects == plain.objects
     for index in (0, 1):
@@ -192,10 +193,10 @@ def test_polygons_are_drawn_where_they_begin(write_pair, write_polygons, legend)
     kinds = ["building"] * 3 + ["tree"]
     class_map = write_pair(found, np.full((8, 24), 10)).class_map
     pair = Pair("one", class_map, write_polygons("truth.gpkg", [*houses, ground], kind=kinds))
-    measures = Measures(objects=(0,), polygons=True, bootstrap=OPTIONS)
-    reading = ReferenceOptions(attribute="kind")
+    measures = Measures(objects=("building",), reference_objects="polygons", **OPTIONS)
+    reading = Reading(options=ReferenceOptions(attribute="kind"))
 
-    counted = compare(pair, legend, options=reading, measures=measures)
+    counted = compare(pair, legend, reading, measures=measures)
 
     blocks = counted.by_block["objects"]
     assert sorted(blocks.matches[0].reference.tolist()) == [0, 1, 2]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geoseg.evaluation.boundary import BorderCounts, near_border
+from geoseg.evaluation.boundary import BorderCounts, border_labels, near_border
 from geoseg.labels.legend import IGNORE
 
 
@@ -18,13 +18,9 @@ def marks(mask):
 
 def count(reference, predicted, distance, counts=None):
     everything = np.ones(reference.shape, np.bool_)
-    return BorderCounts.count(
-        reference,
-        predicted,
-        counts=everything if counts is None else counts,
-        distance=distance,
-        classes=3,
-    )
+    counted = everything if counts is None else counts
+    labels = border_labels(reference, predicted, counts=counted, distance=distance)
+    return BorderCounts.of_labels(labels, 3)
 
 
 TRUTH = array(["......", ".###..", ".###..", ".###..", "......", "......"])

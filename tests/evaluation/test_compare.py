@@ -10,7 +10,13 @@ from sklearn.metrics import confusion_matrix
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
 from geoseg.evaluation.compare import OpenPair, compare, pair_maps, run_counters
-from geoseg.evaluation.comparison import Bootstrap, EvaluationCounts, Measures, Pair, RegionSource
+from geoseg.evaluation.comparison import (
+    EvaluationCounts,
+    Measures,
+    Pair,
+    Reading,
+    RegionSource,
+)
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.units import Length
@@ -99,7 +105,9 @@ def test_polygons_in_any_crs_are_a_reference(write_pair, write_polygons, legend,
     frame = gpd.GeoSeries([left, right], crs=32632).to_crs(epsg)
     truth = write_polygons("t.gpkg", list(frame), crs=epsg, kind=["building", "tree"])
 
-    counted = compare(Pair("p", mapped, truth), legend, options=ReferenceOptions(attribute="kind"))
+    counted = compare(
+        Pair("p", mapped, truth), legend, Reading(options=ReferenceOptions(attribute="kind"))
+    )
 
     assert counted.confusion.total == pytest.approx(400, abs=20)
     assert counts(counted)[0][0] == pytest.approx(200, abs=20)
@@ -110,7 +118,7 @@ def test_ground_outside_the_area_of_interest_does_not_count(write_pair, write_po
     pair = write_pair(MAP, TRUTH)
     aoi = write_polygons("aoi.gpkg", [LEFT_HALF], side=["left"])
 
-    counted = compare(pair, legend, aoi=aoi)
+    counted = compare(pair, legend, Reading(aoi=aoi))
 
     assert counts(counted) == [[3, 0, 0], [1, 0, 0], [0, 0, 4]]
     assert (counted.without_map, counted.without_reference) == (0, 0)
@@ -120,7 +128,7 @@ def test_an_area_and_other_ground_count_where_both_lie(write_pair, write_polygon
     top = gpd.GeoSeries([box(500_000, 5_699_999, 500_002, 5_700_000)], crs=32632)
     aoi = write_polygons("aoi.gpkg", [LEFT_HALF], side=["left"])
 
-    counted = compare(write_pair(MAP, TRUTH), legend, aoi=aoi, ground=top)
+    counted = compare(write_pair(MAP, TRUTH), legend, Reading(aoi=aoi, ground=top))
 
     assert counts(counted) == [[3, 0, 0], [1, 0, 0], [0, 0, 0]]
 
@@ -150,7 +158,7 @@ def test_a_reference_on_another_grid_is_refused_but_resampled_on_request(write_p
     with pytest.raises(GridMismatchError, match=r"truth/one\.tif: not on the grid .*--resample"):
         compare(pair, legend)
 
-    counted = compare(pair, legend, options=ReferenceOptions(resample=True))
+    counted = compare(pair, legend, Reading(options=ReferenceOptions(resample=True)))
     assert counts(counted)[0][0] >= 8 * 7
     assert counted.confusion.total == counts(counted)[0][0]
 
@@ -257,7 +265,7 @@ def test_the_edge_of_an_area_makes_no_border(write_pair, write_polygons, legend)
     one_px = Measures(boundary=Length(1, "px"))
 
     whole = compare(write_pair(MAP, TRUTH), legend, measures=one_px)
-    left = compare(write_pair(MAP, TRUTH), legend, measures=one_px, aoi=aoi)
+    left = compare(write_pair(MAP, TRUTH), legend, Reading(aoi=aoi), measures=one_px)
 
     assert left.borders.rim_map.sum() < whole.borders.rim_map.sum()
     assert left.borders.rim_map.tolist() == [3, 0, 2]  # of six that are known, all but the corner
@@ -267,7 +275,9 @@ def test_objects_are_those_of_pixels_that_both_know(write_pair, legend):
     truth = [[10, 10, 20, 20], [20, 20, 20, 20], [10, 99, 10, 10]]
     mapped = [[1, 1, 4, 4], [4, 4, 4, 4], [4, 1, 1, 4]]
 
-    counted = compare(write_pair(mapped, truth), legend, measures=Measures(objects=(0, 1)))
+    counted = compare(
+        write_pair(mapped, truth), legend, measures=Measures(objects=("building", "tree"))
+    )
 
     building, tree = counted.objects[0], counted.objects[1]
     assert (building.reference, building.mapped, building.matched) == (3, 2, 2)
@@ -285,9 +295,11 @@ def test_counts_do_not_depend_on_the_number_of_workers(write_pair, write_polygon
     everything = Measures(
         boundary=Length(2, "px"),
         erode=Length(2, "px"),
-        objects=(0,),
+        objects=("building",),
         by=RegionSource(regions, "town"),
-        bootstrap=Bootstrap(block=Length(40, "px"), resamples=100),
+        intervals=95,
+        block=Length(40, "px"),
+        bootstrap=100,
     )
 
     figures = [

@@ -4,7 +4,7 @@ from shapely import box
 
 from geoseg.errors import VectorError
 from geoseg.evaluation.compare import compare
-from geoseg.evaluation.comparison import Measures, Pair
+from geoseg.evaluation.comparison import Measures, Pair, Reading
 from geoseg.labels.reference import ReferenceOptions
 
 HOUSE = [
@@ -32,9 +32,11 @@ def pair(write_pair, write_polygons):
 @pytest.fixture
 def match(legend):
     def run(pair, *, polygons, **more):
-        measures = Measures(objects=(0,), polygons=polygons)
-        options = ReferenceOptions(attribute="kind")
-        return compare(pair, legend, options=options, measures=measures, **more).objects[0]
+        measures = Measures(
+            objects=("building",), reference_objects="polygons" if polygons else "components"
+        )
+        reading = Reading(options=ReferenceOptions(attribute="kind"), **more)
+        return compare(pair, legend, reading, measures=measures).objects[0]
 
     return run
 

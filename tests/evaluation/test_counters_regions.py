@@ -8,7 +8,6 @@ from shapely import box
 from geoseg.errors import EmptyError, VectorError
 from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Measures, RegionSource
-from geoseg.evaluation.counters import parse_source
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.report import write_report
 from geoseg.evaluation.text import table_of
@@ -147,6 +146,6 @@ def test_the_table_names_regions(evaluated, write_polygons):
     ],
 )
 def test_a_file_and_its_column(text, path, column):
-    source = parse_source(text)
+    source = RegionSource.parse(text)
 
     assert (source.path.as_posix(), source.column) == (path, column)

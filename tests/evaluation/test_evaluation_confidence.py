@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from geoseg.evaluation.compare import compare
-from geoseg.evaluation.comparison import Bootstrap, Measures
+from geoseg.evaluation.comparison import Measures
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.raster.units import Length
 
 SIDE = 8
-OPTIONS = Bootstrap(block=Length(SIDE, "px"), resamples=50, seed=11, level=0.8)
+SEED = 11
+OPTIONS = {"intervals": 80, "block": Length(SIDE, "px"), "bootstrap": 50, "seed": SEED}
 VALUES, CODES = np.array([1, 4, 0]), np.array([10, 20, 30])
 
 
@@ -40,8 +41,8 @@ def blocks_of(mapped, truth, where=True):
 
 def bounds_by_hand(blocks, figure):
     """Of a figure of the counts of blocks that are drawn, (blocks, ...)."""
-    rng = np.random.default_rng(OPTIONS.seed)
-    every = range(OPTIONS.resamples)
+    rng = np.random.default_rng(SEED)
+    every = range(OPTIONS["bootstrap"])
     places = [rng.integers(len(blocks), size=len(blocks)) for _ in every]
     return np.nanquantile([figure(blocks, drawn) for drawn in places], [0.1, 0.9]).tolist()
 
@@ -55,7 +56,7 @@ def evaluate_all(write_pair, legend):
     """A function that evaluates maps."""
 
     def evaluate(*worlds, **more):
-        measures = Measures(bootstrap=OPTIONS, **more)
+        measures = Measures(**OPTIONS, **more)
         pairs = [
             write_pair(VALUES[mapped], CODES[truth], name=f"map{number}")
             for number, (mapped, truth) in enumerate(worlds)

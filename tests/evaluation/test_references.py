@@ -73,7 +73,7 @@ def test_legends_that_differ_are_merged(write_pair, legend):
     merged = merge_legends([Correspondence(*row) for row in rows], legend)
     pair = write_pair(MAP, [[1, 2, 2, 1, 7, 2]])
 
-    counted = compare(pair, merged, measures=Measures(objects=(1,)))
+    counted = compare(pair, merged, measures=Measures(objects=("green",)))
 
     assert merged.names == ["built", "green"]
     assert counts(counted) == [[1, 1], [1, 1]]
