@@ -24,9 +24,8 @@ from geoseg.labels.legend import IGNORE
 from geoseg.labels.reference import ReferenceOptions, open_reference
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.runtime import open_runtime
-from geoseg.prediction.blend import WindowScores, blend
+from geoseg.prediction.blend import WindowGrid, WindowScores, blend
 from geoseg.prediction.scores import classify
-from geoseg.prediction.window_grid import WindowGrid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window
 

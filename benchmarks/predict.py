@@ -32,10 +32,10 @@ from geoseg import cli
 from geoseg.labels.legend_files import load_legend
 from geoseg.model.bundle import ModelBundle, Normalisation
 from geoseg.model.ensemble import LoadedModels, RuntimeOptions
+from geoseg.prediction.blend import WindowGrid, taper
 from geoseg.prediction.map_writer import MapOutputs
 from geoseg.prediction.plan import WINDOW_SIZES_PX, PredictOptions
 from geoseg.prediction.predict import plan_map, predict_map
-from geoseg.prediction.window_grid import WindowGrid, taper
 
 RUNTIMES = {
     "torch": {"runtime": "torch", "precision": "fp32"},

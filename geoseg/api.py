@@ -401,6 +401,6 @@ def _warn(*messages: str) -> None:
 
 
 def _legend_of(class_map: PathLike, legend: PathLike | Legend | None) -> Legend:
-    from geoseg.labels.legend_files import carried_legend
+    from geoseg.labels.tags import carried_legend
 
     return carried_legend(Path(class_map)) if legend is None else open_legend(legend)

@@ -78,7 +78,8 @@ def legend_of(name: str | None, class_map: Path) -> "Legend":
     Raises:
         LegendError: If there is neither.
     """
-    from geoseg.labels.legend_files import carried_legend, load_legend
+    from geoseg.labels.legend_files import load_legend
+    from geoseg.labels.tags import carried_legend
 
     return load_legend(name) if name is not None else carried_legend(class_map)
 
@@ -145,7 +146,7 @@ def merged_legend(
 def _carried(reference: Path) -> "Legend | None":
     """The legend of a class map that geoseg wrote, by the values that it has in the file."""
     from geoseg.labels.legend import Legend
-    from geoseg.labels.legend_files import read_tags
+    from geoseg.labels.tags import read_tags
     from geoseg.raster.vector import is_vector
 
     record = None if is_vector(reference) else read_tags(reference).get("legend")

@@ -367,7 +367,7 @@ def predict_set(
         BadParameter: If the output is called as a file.
         GeosegError: If something went wrong.
     """
-    from geoseg.prediction.predict import patch_maps, predict_patches
+    from geoseg.prediction.patches import patch_maps, predict_patches
 
     if _is_tiff(output) or _is_other_file(output):
         raise typer.BadParameter(

@@ -2,24 +2,21 @@
 
 import json
 import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rasterio.errors import CRSError
 
-from geoseg.errors import EmptyError, GeosegWarning, InputError, LegendError, RasterError
+from geoseg.errors import EmptyError, InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.lookup import rgb_codes, to_hex
+from geoseg.labels.tags import read_tags
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.records import parse_json, read_toml
+from geoseg.raster.records import read_toml
 from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
 from geoseg.raster.vector import is_vector, read_layer, read_polygons
 from geoseg.raster.window import blocks
-from geoseg.raster.writer import PROVENANCE
 from geoseg.text import as_text, is_null
 
 BINARY = "binary:"
@@ -144,49 +141,6 @@ def _tables(rows: list[Row]) -> list[dict[str, Any]]:
     return [{"value": value, "name": name, "color": color} for value, name, color in rows]
 
 
-def read_tags(path: Path) -> dict[str, Any]:
-    """Tags of a raster written by geoseg; empty for others, and with a warning if no JSON object.
-
-    Raises:
-        RasterError: If the file is missing or is no raster, or an entry of its tags is damaged.
-    """
-    with opened(path) as dataset, reading(path):
-        text = dataset.tags().get(PROVENANCE, "{}")
-    try:
-        tags = parse_json(text)
-    except ValueError:
-        tags = None
-    if not isinstance(tags, dict):
-        warnings.warn(
-            f"{path}: its tag {PROVENANCE} is no JSON object and is ignored: legend and "
-            f"provenance are unknown",
-            GeosegWarning,
-            stacklevel=2,
-        )
-        return {}
-    try:
-        _check(tags)
-    except (ValueError, LookupError, TypeError, AttributeError, LegendError, CRSError) as error:
-        raise RasterError(f"{path}: its tag {PROVENANCE} is damaged: {error}") from error
-    return tags
-
-
-def _check(tags: Mapping[str, Any]) -> None:
-    """Check the types of the tags.
-
-    Raises:
-        ValueError, LookupError, TypeError, LegendError: If one is not.
-    """
-    kinds = {"kind": str, "legend": dict, "provenance": dict, "class_pixels": dict}
-    for name, kind in kinds.items():
-        if not isinstance(tags.get(name, kind()), kind):
-            raise TypeError(f"{name} is not a {kind.__name__}")
-    if "legend" in tags:
-        legend_from_dict(tags["legend"])
-    if not all(isinstance(each, int | float) for each in tags.get("class_pixels", {}).values()):
-        raise TypeError("class_pixels are not numbers")
-
-
 MAX_DERIVED_CLASSES = 100
 """Largest number of distinct values that can be classes."""
 
@@ -218,19 +172,6 @@ def _unknown(name: str) -> str:
     """Message on a name that is neither a file nor a preset."""
     what = "is a folder" if Path(name).is_dir() else "no such file"
     return f"{name}: {what}, and no preset ({', '.join(PRESETS)}, binary:NAME)"
-
-
-def carried_legend(class_map: Path) -> Legend:
-    """The legend that a class map carries.
-
-    Raises:
-        LegendError: If it carries none.
-        RasterError: If it cannot be read.
-    """
-    record = read_tags(class_map).get("legend")
-    if record is None:
-        raise LegendError(f"{class_map}: carries no legend; pass --legend")
-    return Legend.from_dict(record)
 
 
 class Derived(NamedTuple):

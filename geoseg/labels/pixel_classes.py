@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ADD_TO_LEGEND, MAX_CODES, LegendError, UnknownCodeError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_files import read_tags
 from geoseg.labels.lookup import parse_color, to_hex
+from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
 from geoseg.raster.window import blocks
@@ -35,9 +35,6 @@ Coding = Literal["auto", "values", "colors", "map"]
 ``auto``: ``map`` if the tag says so and the classes are the legend's; ``colors`` for three bands or
 a palette with other values than the legend's; else ``values``.
 """
-
-CLASS_MAP = "class map"
-"""Kind in the tag of geoseg's class maps."""
 
 LOSSLESS = "labels stored without loss (PNG, GeoTIFF)"
 

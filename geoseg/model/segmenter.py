@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.labels.lookup import misplaced_bands
 from geoseg.model.bundle import ModelBundle
-from geoseg.patches.patch_set import PatchSet
 from geoseg.text import short_list
+
+if TYPE_CHECKING:
+    from geoseg.patches.patch_set import PatchSet
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
 """Names of runtimes."""
@@ -132,7 +134,7 @@ VALUE_CHECK_PATCHES = 16
 """Number of patches whose values are checked."""
 
 
-def check_patches(patch_set: PatchSet, bundle: ModelBundle) -> None:
+def check_patches(patch_set: "PatchSet", bundle: ModelBundle) -> None:
     """Check that patches fit a model.
 
     Raises:

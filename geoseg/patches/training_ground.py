@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import shapely
@@ -23,14 +23,15 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from geoseg.errors import BundleError, GeosegError, GeosegWarning, InputError
-from geoseg.labels.legend_files import read_tags
-from geoseg.patches.record import SPLITS, PatchSetRecord, PatchTable, Split
+from geoseg.labels.tags import read_tags
 from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid, missing_transform, same_crs, window_on
-from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.window import Window
+
+if TYPE_CHECKING:
+    from geoseg.patches.record import PatchSetRecord, PatchTable, Split
 
 GROUND = "ground.json"
 """Of a bundle: where it was trained."""
@@ -63,7 +64,7 @@ class SourceGround:
 
     grid: Grid
 
-    windows: Mapping[Split, tuple[Window, ...]]
+    windows: "Mapping[Split, tuple[Window, ...]]"
     """On it, of each split; those of a split share no pixel."""
 
 
@@ -78,8 +79,10 @@ class TrainingGround:
     """Whether it has seen no other ground."""
 
     @classmethod
-    def of(cls, record: PatchSetRecord, patches: PatchTable) -> Self:
+    def of(cls, record: "PatchSetRecord", patches: "PatchTable") -> Self:
         """The ground of a patch set; that of sources whose place is not known is missing."""
+        from geoseg.patches.record import SPLITS
+
         found = []
         for number, source in enumerate(record.sources):
             if source.grid is None:
@@ -169,7 +172,8 @@ class TrainingGround:
 
 
 def _source(row: Mapping[str, Any], places: Sequence[CRS]) -> SourceGround:
-    """A source as it is written in a bundle."""
+    from geoseg.patches.record import SPLITS
+
     content, (height, width) = row["content"], map(_whole, row["size"])
     if not (content is None or isinstance(content, str)):
         raise TypeError(f"content is {content!r:.60}")
@@ -186,7 +190,7 @@ class _Same:
 
     def __init__(self, source: SourceGround) -> None:
         self.source = source
-        windows = tuple(source.windows[split] for split in SPLITS)
+        windows = tuple(source.windows.values())
         self._key = (source.content, source.grid.transform, windows)
 
     def __eq__(self, other: object) -> bool:
@@ -208,6 +212,8 @@ class TrainedGround:
             record: As `TrainingGround.on` gives it.
             grid: The map's.
         """
+        from geoseg.raster.polygons import AreaOfInterest
+
         self.is_complete = _said(record["is_complete"])
         places = _places(record["crs"])
         boxes: list[Boxes] = [np.zeros((0, 4), np.int64)]
@@ -279,11 +285,7 @@ def record_of(tags: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
 
 
 def _check_record(record: Mapping[str, Any]) -> None:
-    """See that it is as `TrainingGround.on` gives it.
-
-    Raises:
-        ValueError, LookupError, TypeError: If it is not.
-    """
+    """Raise if it is not as `TrainingGround.on` gives it."""
     _said(record["is_complete"])
     places = _places(record["crs"])
     for part in record["parts"]:
@@ -373,7 +375,7 @@ def _runs(spans: NDArray[np.int64]) -> list[tuple[int, int]]:
     return runs
 
 
-def _merged(patches: PatchTable, grid: Grid) -> tuple[Window, ...]:
+def _merged(patches: "PatchTable", grid: Grid) -> tuple[Window, ...]:
     """The ground of patches, as far as it is on their orthophoto."""
     starts = np.stack([patches.row_off, patches.col_off], axis=1).astype(np.int64)
     boxes = np.concatenate([starts, starts + patches.size], axis=1)

@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 import geoseg
 from geoseg.errors import EmptyError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_files import read_tags
-from geoseg.labels.pixel_classes import CLASS_MAP
 from geoseg.labels.reference import open_class_map
+from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.postprocess.operations import Operation, plan, run_operations
 from geoseg.postprocess.options import PostprocessOptions
 from geoseg.postprocess.strips import Change, MapStrips, Tell, strip_rows
-from geoseg.prediction.chunks import MapChunks
 from geoseg.prediction.map_writer import MapOutputs, MapReport, layer_formats, place_outputs
 from geoseg.raster.atomic import scratch, writing
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
 from geoseg.raster.window import Window
-from geoseg.raster.writer import BLOCK_PX
+from geoseg.raster.writer import BLOCK_PX, MapChunks
 
 CACHED_ROWS = 3 * BLOCK_PX
 """Rows of the map of which GDAL keeps the blocks, so that strips find them there."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, PartlyReadError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.pixel_classes import CLASS_MAP
 from geoseg.labels.style import (
     attribute_table,
     colormap,
@@ -20,9 +19,9 @@ from geoseg.labels.style import (
     sidecars,
     write_sidecars,
 )
+from geoseg.labels.tags import CLASS_MAP
 from geoseg.options import option
 from geoseg.prediction.blend import WindowScores
-from geoseg.prediction.chunks import MapChunks
 from geoseg.prediction.scores import (
     SCORE_NODATA,
     SCORE_STEPS,
@@ -35,7 +34,7 @@ from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, write_t
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import refuse_non_tiff
 from geoseg.raster.window import Window, blocks
-from geoseg.raster.writer import BLOCK_PX, RasterFormat
+from geoseg.raster.writer import BLOCK_PX, MapChunks, RasterFormat
 
 ScoreType = Literal["uint8", "float32"]
 
@@ -162,6 +161,10 @@ def partly_read(path: Path, pixels: int, reason: str | None = None) -> PartlyRea
 SCORES = "scores"
 
 CONFIDENCE = "confidence"
+
+REGION = "region"
+"""In the provenance: ``[row_off, col_off, height, width]`` of the map on the orthophoto's pixels,
+where it is not all of it."""
 
 
 def layer_formats(

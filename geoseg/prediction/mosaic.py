@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridMismatchError, InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_files import read_tags
-from geoseg.labels.pixel_classes import CLASS_MAP, PixelClasses
+from geoseg.labels.pixel_classes import PixelClasses
+from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.options import CALL, option
 from geoseg.patches.training_ground import TAG, merged_records, record_of
 from geoseg.prediction.blend import WindowScores, blend
@@ -236,10 +236,6 @@ def _on_grid(reader: RasterReader, grid: Grid, *, smooth: bool) -> RasterReader:
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 """Shows progress: gives windows or blocks on and knows how many there are."""
 
-REGION = "region"
-"""In what windows were made of: ``[row_off, col_off, height, width]`` of the map on the
-orthophoto's pixels, where it is not all of it."""
-
 FOR_SCORES: tuple[Method, ...] = ("blend", "max", "first", "last")
 
 FOR_CLASS_MAPS: tuple[Method, ...] = ("majority", "first", "last")
@@ -295,7 +291,7 @@ def mosaic(
     if method not in (FOR_CLASS_MAPS if class_maps else FOR_SCORES):
         kind = "class maps" if class_maps else "scores"
         raise InputError(f"--method {method} is not for {kind}, which {paths[0]} holds")
-    whole = layout.grid.part(_region(layout)) if layout else None
+    whole = layout.grid.part(layout.region) if layout else None
     with open_scenes(
         paths, legend, class_maps=class_maps, resample=options.resample, whole=whole
     ) as scenes:
@@ -311,7 +307,7 @@ def mosaic(
 def _blend_windows(
     paths: Sequence[Path], layout: WindowLayout, outputs: MapOutputs, watch: Watch
 ) -> MapReport:
-    region = _region(layout)
+    region = layout.region
     windows = watch(read_windows(paths, layout), len(paths))
     parts = (
         part._replace(window=part.window.relative_to(region))
@@ -319,15 +315,6 @@ def _blend_windows(
     )
     grid = layout.grid.part(region)
     return write_map(parts, grid, layout.legend, outputs, provenance=layout.provenance)
-
-
-def _region(layout: WindowLayout) -> Window:
-    """What of the orthophoto the windows were to map."""
-    place = layout.provenance.get(REGION)
-    if place is None:
-        return layout.grid.window
-    row_off, col_off, height, width = place
-    return Window(row_off=row_off, col_off=col_off, height=height, width=width)
 
 
 def _are_class_maps(paths: Sequence[Path], tags: Sequence[dict[str, Any]]) -> bool:

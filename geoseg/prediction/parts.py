@@ -9,9 +9,7 @@ from affine import Affine
 
 from geoseg.errors import EmptyError, InputError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
-from geoseg.labels.pixel_classes import CLASS_MAP
-from geoseg.prediction.chunks import join
+from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.prediction.map_writer import (
     CONFIDENCE,
     SCORES,
@@ -25,6 +23,7 @@ from geoseg.raster.atomic import scratch, writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window
+from geoseg.raster.writer import join
 
 OWN = ("part", "pixels", "class_pixels", "unreadable_pixels", "unreadable_blocks")
 """What parts of one map may say differently."""

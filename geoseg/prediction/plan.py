@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 
@@ -18,11 +18,13 @@ from geoseg.options import (
     parse_part,
     parse_size,
 )
-from geoseg.prediction.window_grid import Taper, WindowGrid, possible_overhang
-from geoseg.raster.polygons import AreaOfInterest
+from geoseg.prediction.blend import Taper, WindowGrid, possible_overhang
 from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
 from geoseg.raster.window import Window
 from geoseg.raster.writer import BLOCK_PX
+
+if TYPE_CHECKING:
+    from geoseg.raster.polygons import AreaOfInterest
 
 Bounds = tuple[float, float, float, float]
 """``(x_min, y_min, x_max, y_max)`` in units of the orthophoto's CRS."""
@@ -321,7 +323,7 @@ def make_plan(
     bundle: ModelBundle,
     options: PredictOptions,
     *,
-    area: AreaOfInterest | None = None,
+    area: "AreaOfInterest | None" = None,
     layer_bytes: int = 1,
     load: Load | None = None,
 ) -> PredictPlan:
@@ -396,7 +398,7 @@ def _default_memory() -> int:
     return min(psutil.virtual_memory().available // 4, MAX_MEMORY_BYTES)
 
 
-def _whole(ortho: RasterReader, bounds: Bounds | None, area: AreaOfInterest | None) -> Window:
+def _whole(ortho: RasterReader, bounds: Bounds | None, area: "AreaOfInterest | None") -> Window:
     """The map on the orthophoto's pixels."""
     whole: Window | None = ortho.grid.window
     if bounds is not None and whole is not None:

@@ -3,50 +3,41 @@
 import json
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.ensemble import Models
-from geoseg.model.segmenter import Runtime, check_patches
-from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Patch, Split
+from geoseg.model.segmenter import Runtime
 from geoseg.prediction.blend import WindowScores, blend
-from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read, write_map
+from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read
 from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan
 from geoseg.prediction.provenance import (
     batch_size_of,
     find_existing_map,
     fingerprint,
-    provenance_of,
     provenance_of_map,
-    training_ground_of,
 )
-from geoseg.prediction.score import Ortho, check_scores, score
-from geoseg.prediction.window_scores import WindowLayout, keep_windows, start_window_folder
-from geoseg.raster.atomic import RESUME_HINT, resume_dir, staged, write_text
-from geoseg.raster.facts import doubts_of
-from geoseg.raster.folders import WINDOWS
+from geoseg.prediction.score import Ortho, score
+from geoseg.raster.atomic import RESUME_HINT, resume_dir, write_text
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import AreaOfInterest
-from geoseg.raster.reader import RasterReader
+from geoseg.raster.reader import RasterReader, ReadOptions
 from geoseg.raster.storage import block_cache
 from geoseg.raster.tolerant import TolerantReader, sample_values
-from geoseg.raster.vector import read_polygons
 from geoseg.raster.window import Window
 from geoseg.text import short_list
 
+if TYPE_CHECKING:
+    from geoseg.raster.polygons import AreaOfInterest
 
-def open_area(options: PredictOptions, grid: Grid) -> AreaOfInterest | None:
+
+def open_area(options: PredictOptions, grid: Grid) -> "AreaOfInterest | None":
     """The ground that is wanted; None: all of it.
 
     Args:
@@ -60,6 +51,9 @@ def open_area(options: PredictOptions, grid: Grid) -> AreaOfInterest | None:
     path = options.aoi
     if path is None:
         return None
+    from geoseg.raster.polygons import AreaOfInterest
+    from geoseg.raster.vector import read_polygons
+
     advice = "name one with --aoi-layer"
     polygons = read_polygons(path, layer=options.aoi_layer, advice=advice).geometries
     return AreaOfInterest(polygons, grid, path=path)
@@ -69,6 +63,9 @@ T = TypeVar("T")
 
 Watch = Callable[[Iterable[T], int], Iterable[T]]
 """Shows progress: gives the items on and knows how many there will be."""
+
+Keep = Callable[[Iterable[WindowScores]], Iterable[WindowScores]]
+"""Gives windows on once their scores are kept."""
 
 COLUMN_BANDS_FILE = "band_width.json"
 
@@ -118,8 +115,8 @@ def predict_map(
         plan = planned()
         tolerant = options.on_error == "nodata"
         check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
-        for doubt in [] if tolerant else doubts_of(path, options.read):
-            warnings.warn(doubt, GeosegWarning, stacklevel=2)
+        if not tolerant:
+            _warn_of_doubts(path, options.read)
         runtime = models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
         job = _Job(path, ortho, models, runtime, plan, options, area)
@@ -136,12 +133,19 @@ def predict_map(
                 overwrite=outputs.overwrite,
                 note=RESUME_HINT if windows is None else KEPT_OF_THE_MAP,
             ) as folder,
-            _window_folder(windows, job.layout, overwrite=outputs.overwrite) as kept,
+            job.window_folder(windows, overwrite=outputs.overwrite) as keep,
         ):
-            report, loss = job.run(folder, outputs, kept, watch)
+            report, loss = job.run(folder, outputs, keep, watch)
         if loss:
             raise loss
         return report
+
+
+def _warn_of_doubts(path: Path, read: ReadOptions) -> None:
+    from geoseg.raster.facts import doubts_of
+
+    for doubt in doubts_of(path, read):
+        warnings.warn(doubt, GeosegWarning, stacklevel=3)
 
 
 def plan_map(
@@ -234,7 +238,7 @@ class _Job:
     runtime: Runtime
     plan: PredictPlan
     options: PredictOptions
-    area: AreaOfInterest | None
+    area: "AreaOfInterest | None"
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -254,7 +258,7 @@ class _Job:
         return find_existing_map(outputs, self.provenance, inputs, self.models.bundle.legend)
 
     def run(
-        self, folder: Path, outputs: MapOutputs, kept: Path | None, watch: Watch[WindowScores]
+        self, folder: Path, outputs: MapOutputs, keep: Keep | None, watch: Watch[WindowScores]
     ) -> tuple[MapReport, PartlyReadError | None]:
         """Predict what is not finished yet in a folder, and put the map together.
 
@@ -276,8 +280,8 @@ class _Job:
                 window_grid = self.plan.window_grid
                 with closing(self._scores(ortho, rest)) as scored:
                     parts = watch(scored, window_grid.window_count(rest))
-                    if kept is not None:
-                        parts = keep_windows(parts, kept, self.layout)
+                    if keep is not None:
+                        parts = keep(parts)
                     writer.write(blend(parts, window_grid, rest), rest)
         lost = reader.failed_pixels
         try:
@@ -289,15 +293,21 @@ class _Job:
             raise EmptyError(f"{self.ortho.path}: has no pixel with data{where}") from None
         return report, partly_read(report.path, lost, reader.first_error) if lost else None
 
-    @property
-    def layout(self) -> WindowLayout:
-        """What windows that are kept say of the map."""
-        return WindowLayout(
+    def window_folder(
+        self, folder: Path | None, *, overwrite: bool
+    ) -> AbstractContextManager[Keep | None]:
+        """A folder for the scores of the windows that pass, if they are to be kept."""
+        if folder is None:
+            return nullcontext()
+        from geoseg.prediction.window_scores import WindowLayout, window_folder
+
+        layout = WindowLayout(
             grid=self.ortho.grid,
             window_grid=self.plan.window_grid,
             legend=self.models.bundle.legend,
             provenance=self.provenance,
         )
+        return window_folder(folder, layout, overwrite=overwrite)
 
     def _scores(self, ortho: Ortho, rest: Window) -> Generator[WindowScores]:
         try:
@@ -337,19 +347,6 @@ class _Job:
         }
 
 
-@contextmanager
-def _window_folder(
-    windows: Path | None, layout: WindowLayout, *, overwrite: bool
-) -> Iterator[Path | None]:
-    """A folder for the scores of windows, if they are to be kept."""
-    if windows is None:
-        yield None
-        return
-    with staged(windows, overwrite=overwrite, kind=WINDOWS) as folder:
-        start_window_folder(folder, layout)
-        yield folder
-
-
 def _band_width(plan: PredictPlan, folder: Path) -> int:
     """As it was when the prediction began: memory may have been freed or taken since."""
     record = folder / COLUMN_BANDS_FILE
@@ -362,84 +359,3 @@ def _layer_bytes(bundle: ModelBundle, outputs: MapOutputs) -> int:
     """Bytes of all outputs per pixel."""
     score = {"uint8": 1, "float32": 4}[outputs.score_type] if outputs.scores else 0
     return 1 + score * len(bundle.legend) + (outputs.confidence is not None)
-
-
-def predict_patches(
-    patch_set: PatchSet,
-    models: Models,
-    folder: Path,
-    *,
-    split: Split | None = None,
-    batch_size: int | None = None,
-    overwrite: bool = False,
-    watch: Watch[tuple[Patch, MapOutputs]] = lambda items, _: items,
-) -> list[MapReport]:
-    """Predict the patches of a set, each into a class map of its own.
-
-    Args:
-        patch_set: The patches.
-        models: What scores them.
-        folder: Where to write ``<patch>.tif``.
-        split: Only these; None: all.
-        batch_size: Patches that are scored at a time; None: as the runtime likes it.
-        overwrite: Whether existing maps are replaced.
-        watch: Shows progress.
-
-    Raises:
-        BundleError: If the patches are not what the model was made for, or scores are no
-            numbers.
-        EmptyError: If the split has no patch.
-        OutputExistsError: If a map is there already and is not to be replaced.
-    """
-    record, bundle = patch_set.record, models.bundle
-    check_patches(patch_set, bundle)
-    patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
-    if not patches:
-        raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")
-    jobs = [
-        (patch, _patch_outputs(patch_set, patch, folder, overwrite=overwrite)) for patch in patches
-    ]
-    for _, outputs in jobs:
-        outputs.refuse_existing()
-    if batch_size:
-        batch_size = min(batch_size, len(patches))
-    runtime = models.open(record.size, record.size, batch_size)
-    provenance = provenance_of(patch_set.folder, models, runtime)
-    reports = []
-    for batch in _batched(watch(jobs, len(jobs)), batch_size or runtime.batch_size):
-        images = np.stack([patch_set.read(patch).image for patch, _ in batch])
-        found = runtime(images)
-        check_scores(found, images, [patch.window for patch, _ in batch])
-        for (patch, outputs), image, scores in zip(batch, images, found, strict=True):
-            grid = patch_set.grid_of(patch)
-            strip = WindowScores(grid.window, scores, ~np.isnan(image).any(axis=0))
-            own = provenance | _ground_of(models, patch_set, patch)
-            reports.append(write_map([strip], grid, bundle.legend, outputs, provenance=own))
-    return reports
-
-
-def _ground_of(models: Models, patch_set: PatchSet, patch: Patch) -> dict[str, Any]:
-    """What of a patch's ground trained the models, if that is known."""
-    source = patch_set.record.sources[patch.source]
-    if source.grid is None:
-        return {}
-    return training_ground_of(models, source.grid, patch.window, lambda: source.content)
-
-
-def patch_maps(patch_set: PatchSet, folder: Path, split: Split | None) -> list[Path]:
-    """The maps that `predict_patches` writes."""
-    wanted = (patch for patch in patch_set.patches if split in (None, patch.split))
-    return [_patch_outputs(patch_set, patch, folder, overwrite=False).class_map for patch in wanted]
-
-
-def _patch_outputs(
-    patch_set: PatchSet, patch: Patch, folder: Path, *, overwrite: bool
-) -> MapOutputs:
-    name = f"{patch_set.name_of(patch)}.tif"
-    return MapOutputs(class_map=folder / name, sidecars=False, overwrite=overwrite)
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -11,13 +11,18 @@ import numpy as np
 
 import geoseg
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
 from geoseg.labels.style import sidecars, write_sidecars
+from geoseg.labels.tags import read_tags
 from geoseg.model.ensemble import Models
 from geoseg.model.segmenter import Runtime
 from geoseg.patches.training_ground import TAG, content_of
-from geoseg.prediction.map_writer import MapOutputs, MapReport, partly_read, raster_styles
-from geoseg.prediction.mosaic import REGION
+from geoseg.prediction.map_writer import (
+    REGION,
+    MapOutputs,
+    MapReport,
+    partly_read,
+    raster_styles,
+)
 from geoseg.prediction.plan import PredictOptions, PredictPlan
 from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid

@@ -1,8 +1,10 @@
 """Scores of single windows as GeoTIFFs: written by ``predict --windows``, read by ``mosaic``."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -12,10 +14,10 @@ from rasterio.crs import CRS
 
 from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
-from geoseg.prediction.blend import WindowScores
-from geoseg.prediction.window_grid import Taper, WindowGrid
-from geoseg.raster.atomic import writing
+from geoseg.labels.tags import read_tags
+from geoseg.prediction.blend import Taper, WindowGrid, WindowScores
+from geoseg.prediction.map_writer import REGION
+from geoseg.raster.atomic import staged, writing
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
@@ -44,6 +46,15 @@ class WindowLayout:
 
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What the scores were made of; the map will carry it."""
+
+    @property
+    def region(self) -> Window:
+        """What of the orthophoto is mapped."""
+        place = self.provenance.get(REGION)
+        if place is None:
+            return self.grid.window
+        row_off, col_off, height, width = place
+        return Window(row_off=row_off, col_off=col_off, height=height, width=width)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `from_dict` is its inverse."""
@@ -80,11 +91,21 @@ class WindowLayout:
         )
 
 
-def start_window_folder(folder: Path, layout: WindowLayout) -> None:
-    """Make a folder for windows, with a record by which it is known to be geoseg's."""
-    folder.mkdir()
-    text = json.dumps(layout.to_dict(), indent=1) + "\n"
-    (folder / WINDOWS.record).write_text(text, encoding="utf-8", newline="\n")
+@contextmanager
+def window_folder(
+    path: Path, layout: WindowLayout, *, overwrite: bool
+) -> Iterator[Callable[[Iterable[WindowScores]], Iterator[WindowScores]]]:
+    """A folder with a record of what its windows share, and `keep_windows` into it.
+
+    Raises:
+        OutputExistsError: If it exists and may not be replaced.
+        OutputError: If it cannot be written.
+    """
+    with staged(path, overwrite=overwrite, kind=WINDOWS) as folder:
+        folder.mkdir()
+        text = json.dumps(layout.to_dict(), indent=1) + "\n"
+        (folder / WINDOWS.record).write_text(text, encoding="utf-8", newline="\n")
+        yield partial(keep_windows, folder=folder, layout=layout)
 
 
 def keep_windows(

@@ -1,16 +1,21 @@
-"""Raster writer: GeoTIFF, tags, attribute tables, and cloud-optimised GeoTIFF."""
+"""Raster writer: GeoTIFF, tags, attribute tables, cloud-optimised GeoTIFF, and maps in chunks."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import rasterio
 import rasterio.shutil
+from numpy.typing import NDArray
 
 from geoseg.raster.grid import Grid
+from geoseg.raster.records import parse_json
+from geoseg.raster.window import Window
 
 BLOCK_PX = 512
 """Side of a storage tile, in pixels."""
@@ -155,3 +160,183 @@ def _block_size(source: Path) -> int:
         if not any(wide == block and high > BLOCK_PX for high, wide in sides):
             return block
     return BLOCK_PX
+
+
+GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
+"""GDAL's names of the types that maps are stored in."""
+
+
+class MapChunk(NamedTuple):
+    """What is known of a finished chunk."""
+
+    counts: list[int]
+    """What was kept with it."""
+
+    blank: bool
+    """Whether it has no data, and so no files."""
+
+
+class MapChunks:
+    """The chunks of a map, in a folder that outlives a crash.
+
+    A chunk is a rectangle of the map in all its layers (class map, scores, confidence). It counts
+    as finished once its record is there, which is written last. All files get their names when they
+    are whole. Of a chunk without data there is only the record. The chunks of a layer are read as
+    one raster through a VRT when they are put together.
+    """
+
+    def __init__(self, folder: Path, grid: Grid, formats: Mapping[str, RasterFormat]) -> None:
+        self.folder = folder
+        self.grid = grid
+        self.formats = formats
+
+    @cached_property
+    def finished(self) -> dict[Window, MapChunk]:
+        """The finished chunks. A record that is damaged makes none."""
+        found = {}
+        for path in sorted(self.folder.glob("piece_*.json")):
+            try:
+                record = parse_json(path.read_text(encoding="utf-8"))
+                found[Window(**record["window"])] = MapChunk(record["counts"], record["blank"])
+            except (ValueError, LookupError, TypeError):
+                continue
+        return found
+
+    def write(
+        self, window: Window, layers: Mapping[str, NDArray[Any]] | None, counts: list[int]
+    ) -> None:
+        """Store a chunk.
+
+        Args:
+            window: Where, on the grid.
+            layers: (bands, height, width) by name; None: it has no data.
+            counts: Kept with it.
+        """
+        for name, image in (layers or {}).items():
+            file = self.folder / self._file(name, window)
+            partial = file.with_suffix(".part")
+            _write(partial, image)
+            partial.replace(file)
+        chunk = MapChunk(counts, blank=layers is None)
+        record = self.folder / f"piece_{_name(window)}.json"
+        partial = record.with_suffix(".part")
+        text = json.dumps({"window": asdict(window), **chunk._asdict()})
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(record)
+        self.finished[window] = chunk
+
+    def assemble(self, layer: str, target: Path, tags: Mapping[str, Any] | None = None) -> None:
+        """Put the chunks of a layer together as a cloud-optimised GeoTIFF.
+
+        Args:
+            layer: Its name.
+            target: The file to write.
+            tags: What it is to say of itself besides what its format has.
+        """
+        sources = {
+            self.folder / self._file(layer, window): window
+            for window, chunk in self.finished.items()
+            if not chunk.blank
+        }
+        kind = self.formats[layer]
+        if tags:
+            kind = replace(kind, tags={**(kind.tags or {}), **tags})
+        join(sources, self.grid, kind, target)
+
+    @staticmethod
+    def _file(layer: str, window: Window) -> str:
+        return f"{layer}_{_name(window)}.tif"
+
+
+def join(sources: Mapping[Path, Window], grid: Grid, kind: RasterFormat, target: Path) -> None:
+    """Put files that lie side by side together as one cloud-optimised GeoTIFF.
+
+    Args:
+        sources: Where each file lies on the grid.
+        grid: Of the whole.
+        kind: What the whole is to carry.
+        target: The file to write.
+    """
+    vrt = target.with_suffix(".vrt")
+    vrt.write_bytes(tostring(mosaic_vrt(grid, kind, sources)))
+    copy_as_cog(vrt, target, kind)
+    vrt.unlink()
+
+
+def _name(window: Window) -> str:
+    return f"r{window.row_off:06d}_c{window.col_off:06d}"
+
+
+def _write(path: Path, image: NDArray[Any]) -> None:
+    bands, height, width = image.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=bands,
+        height=height,
+        width=width,
+        dtype=image.dtype,
+        bigtiff="IF_SAFER",
+        compress="zstd",
+        zstd_level=1,
+        photometric="minisblack",
+        alpha="no",
+        **TILED,
+    ) as file:
+        file.write(image)
+
+
+def mosaic_vrt(grid: Grid, kind: RasterFormat, sources: Mapping[Path, Window]) -> Element:
+    """A VRT that shows files side by side as one raster.
+
+    Args:
+        grid: Of the whole.
+        kind: What it is to carry.
+        sources: Where each file lies on the grid.
+
+    Source: GDAL's VRT format, https://gdal.org/drivers/raster/vrt.html.
+    """
+    root = Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
+    if grid.crs:
+        SubElement(root, "SRS").text = grid.crs.to_wkt()
+    if grid.is_georeferenced:
+        place = grid.transform.to_gdal()
+        SubElement(root, "GeoTransform").text = ", ".join(repr(float(n)) for n in place)
+    if kind.metadata:
+        metadata = SubElement(root, "Metadata")
+        for key, value in kind.metadata.items():
+            SubElement(metadata, "MDI", key=key).text = value
+    for number in range(1, kind.bands + 1):
+        band = _band(root, kind, number)
+        for path, window in sources.items():
+            _source(band, path, window, number)
+    return root
+
+
+def _band(root: Element, kind: RasterFormat, number: int) -> Element:
+    data_type = GDAL_TYPES[kind.dtype]
+    band = SubElement(root, "VRTRasterBand", dataType=data_type, band=str(number))
+    if kind.band_names:
+        SubElement(band, "Description").text = kind.band_names[number - 1]
+    if kind.nodata is not None:
+        SubElement(band, "NoDataValue").text = repr(float(kind.nodata))
+    if kind.colormap:
+        SubElement(band, "ColorInterp").text = "Palette"
+        table = SubElement(band, "ColorTable")
+        for value in range(256):
+            color = kind.colormap.get(value, (0, 0, 0, 0))
+            SubElement(table, "Entry", {f"c{n}": str(part) for n, part in enumerate(color, 1)})
+    else:
+        SubElement(band, "ColorInterp").text = "Gray" if number == 1 else "Undefined"
+    return band
+
+
+def _source(band: Element, path: Path, window: Window, number: int) -> None:
+    source = SubElement(band, "SimpleSource")
+    SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.absolute())
+    SubElement(source, "SourceBand").text = str(number)
+    size = {"xSize": str(window.width), "ySize": str(window.height)}
+    SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0"} | size)
+    corner = {"xOff": str(window.col_off), "yOff": str(window.row_off)}
+    SubElement(source, "DstRect", corner | size)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
+from geoseg.labels.tags import read_tags
 from geoseg.raster.facts import RasterFacts, raster_facts
 from geoseg.raster.grid import Grid
 

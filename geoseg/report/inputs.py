@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
 from geoseg.labels.legend_map import legend_from_dict
-from geoseg.labels.pixel_classes import CLASS_MAP
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.style import BandChoice
+from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import find_rasters, unique_names
 from geoseg.raster.reader import RasterReader

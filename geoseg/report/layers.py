@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, GridMismatchError, LegendError, NoPolygonError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_files import read_tags
 from geoseg.labels.legend_map import LegendMap
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions
 from geoseg.labels.references import References
 from geoseg.labels.style import BandChoice, averaged, painter_of, with_alpha
+from geoseg.labels.tags import read_tags
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Split
 from geoseg.raster.grid import Grid

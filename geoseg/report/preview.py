@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from geoseg.errors import LegendError, RasterError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.legend_files import read_tags
 from geoseg.labels.lookup import ValueColors, to_hex
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.style import MAX_MASK_VALUES, BandChoice, class_colors, painter_of, with_alpha
+from geoseg.labels.tags import read_tags
 from geoseg.options import CALL, option
 from geoseg.raster.atomic import staged
 from geoseg.raster.reader import RasterReader

@@ -20,7 +20,7 @@ from geoseg.evaluation.report import read_panels, write_report
 from geoseg.evaluation.text import table_of
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
+from geoseg.labels.tags import read_tags
 from geoseg.raster.reader import RasterReader
 
 MAP = [[1, 1, 4, 4], [1, 1, 4, 4], [0, 0, 0, 4], [0, 0, 255, 255]]

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from geoseg.labels.legend import IGNORE
-from geoseg.prediction.blend import WindowScores, blend
+from geoseg.prediction.blend import WindowGrid, WindowScores, blend
 from geoseg.prediction.scores import classify
-from geoseg.prediction.window_grid import WindowGrid
 from geoseg.raster.window import Window
 
 SHAPES = [(1, 1), (1, 23), (7, 23), (8, 8), (7, 9), (23, 5), (30, 17)]

@@ -9,7 +9,7 @@ from rasterio.enums import ColorInterp
 
 from geoseg.errors import EmptyError, OutputExistsError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
+from geoseg.labels.tags import read_tags
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.map_writer import MapOutputs, MapWriter, write_map
 from geoseg.raster.window import Window

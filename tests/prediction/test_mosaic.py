@@ -13,12 +13,11 @@ from geoseg.errors import (
     RasterError,
 )
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
-from geoseg.prediction.blend import blend
+from geoseg.labels.tags import read_tags
+from geoseg.prediction.blend import WindowGrid, blend
 from geoseg.prediction.map_writer import MapOutputs, write_map
 from geoseg.prediction.mosaic import MosaicOptions, mosaic
 from geoseg.prediction.score import score
-from geoseg.prediction.window_grid import WindowGrid
 from geoseg.prediction.window_scores import WindowLayout, keep_windows
 from geoseg.raster.reader import RasterReader
 

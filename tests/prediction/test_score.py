@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import BundleError, RasterError
-from geoseg.prediction.blend import blend
+from geoseg.prediction.blend import WindowGrid, blend
 from geoseg.prediction.score import score
-from geoseg.prediction.window_grid import WindowGrid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window, sliding_windows
 

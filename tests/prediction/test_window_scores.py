@@ -8,9 +8,8 @@ from rasterio.crs import CRS
 
 from geoseg.errors import GeosegWarning, InputError, OutputError, RasterError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_files import read_tags
-from geoseg.prediction.blend import WindowScores
-from geoseg.prediction.window_grid import WindowGrid
+from geoseg.labels.tags import read_tags
+from geoseg.prediction.blend import WindowGrid, WindowScores
 from geoseg.prediction.window_scores import (
     WindowLayout,
     keep_windows,

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from geoseg.errors import LegendError
-from geoseg.labels.legend_files import preset, read_tags
+from geoseg.labels.legend_files import preset
 from geoseg.labels.legend_map import Correspondence, LegendMap
 from geoseg.labels.reference import ReferenceOptions
+from geoseg.labels.tags import read_tags
 from geoseg.report.layers import Ground, Reading
 
 HOUSES, ROADS = preset("binary:house"), preset("binary:road")

@@ -9,7 +9,7 @@ from geoseg.errors import BundleError, EmptyError, OutputExistsError
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
-from geoseg.prediction.predict import predict_patches
+from geoseg.prediction.patches import predict_patches
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from geoseg.prediction.window_grid import WindowGrid, axis_weights, taper
+from geoseg.prediction.blend import WindowGrid, axis_weights, taper
 from geoseg.raster.window import Window, sliding_windows
 
 SIZES_AND_STRIDES = [(4, 1), (4, 4), (5, 3), (8, 3), (9, 4)]

@@ -7,11 +7,10 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.prediction.chunks import MapChunks
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window, blocks
-from geoseg.raster.writer import BLOCK_PX, PROVENANCE, RasterFormat
+from geoseg.raster.writer import BLOCK_PX, PROVENANCE, MapChunks, RasterFormat
 
 UTM = CRS.from_epsg(32632)
 

@@ -1,0 +1,74 @@
+"""What maps of geoseg say of themselves in a tag: kind, legend, provenance."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rasterio.errors import CRSError
+
+from geoseg.errors import GeosegWarning, LegendError, RasterError
+from geoseg.labels.legend import Legend
+from geoseg.labels.legend_map import legend_from_dict
+from geoseg.raster.records import parse_json
+from geoseg.raster.storage import opened, reading
+from geoseg.raster.writer import PROVENANCE
+
+CLASS_MAP = "class map"
+"""Kind in the tag of geoseg's class maps."""
+
+
+def read_tags(path: Path) -> dict[str, Any]:
+    """Tags of a raster written by geoseg; empty for others, and with a warning if no JSON object.
+
+    Raises:
+        RasterError: If the file is missing or is no raster, or an entry of its tags is damaged.
+    """
+    with opened(path) as dataset, reading(path):
+        text = dataset.tags().get(PROVENANCE, "{}")
+    try:
+        tags = parse_json(text)
+    except ValueError:
+        tags = None
+    if not isinstance(tags, dict):
+        warnings.warn(
+            f"{path}: its tag {PROVENANCE} is no JSON object and is ignored: legend and "
+            f"provenance are unknown",
+            GeosegWarning,
+            stacklevel=2,
+        )
+        return {}
+    try:
+        _check(tags)
+    except (ValueError, LookupError, TypeError, AttributeError, LegendError, CRSError) as error:
+        raise RasterError(f"{path}: its tag {PROVENANCE} is damaged: {error}") from error
+    return tags
+
+
+def _check(tags: Mapping[str, Any]) -> None:
+    """Check the types of the tags.
+
+    Raises:
+        ValueError, LookupError, TypeError, LegendError: If one is not.
+    """
+    kinds = {"kind": str, "legend": dict, "provenance": dict, "class_pixels": dict}
+    for name, kind in kinds.items():
+        if not isinstance(tags.get(name, kind()), kind):
+            raise TypeError(f"{name} is not a {kind.__name__}")
+    if "legend" in tags:
+        legend_from_dict(tags["legend"])
+    if not all(isinstance(each, int | float) for each in tags.get("class_pixels", {}).values()):
+        raise TypeError("class_pixels are not numbers")
+
+
+def carried_legend(class_map: Path) -> Legend:
+    """The legend that a class map carries.
+
+    Raises:
+        LegendError: If it carries none.
+        RasterError: If it cannot be read.
+    """
+    record = read_tags(class_map).get("legend")
+    if record is None:
+        raise LegendError(f"{class_map}: carries no legend; pass --legend")
+    return Legend.from_dict(record)
