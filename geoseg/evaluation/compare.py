@@ -34,7 +34,7 @@ from geoseg.evaluation.counters import (
     TrainedCounter,
 )
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.references import References
+from geoseg.labels.reference import References
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.storage import block_cache

@@ -13,8 +13,8 @@ from geoseg.errors import LegendError
 from geoseg.evaluation.boundary import BorderCounts
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.pixel_classes import Meaning
-from geoseg.labels.reference import ReferenceOptions, open_class_map
+from geoseg.labels.pixel_classes import Meaning, PixelClasses
+from geoseg.labels.reference import RasterReference, ReferenceOptions
 from geoseg.options import Connectivity, connectivity_option, option, seed_option
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest
@@ -419,7 +419,7 @@ class ClassMap:
             self.grid = reader.grid
         self._areas = [AreaOfInterest.open(aoi, self.grid)] if aoi else []
         self._areas += [AreaOfInterest(ground, self.grid)] if ground is not None else []
-        self._map = open_class_map(path, legend=legend, grid=self.grid)
+        self._map = RasterReference(PixelClasses.of_map(path, legend), grid=self.grid)
 
     @property
     def notes(self) -> list[str]:

@@ -18,7 +18,7 @@ from geoseg.evaluation.comparison import (
 )
 from geoseg.labels.confusion import ConfusionMatrix, count_pairs
 from geoseg.labels.legend import IGNORE
-from geoseg.labels.references import References
+from geoseg.labels.reference import References
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import BurntPolygons, on_grid
 from geoseg.raster.vector import read_polygons

@@ -1,20 +1,28 @@
-"""Reference maps on an orthophoto's grid: values, colours or polygons."""
+"""Reference maps on an orthophoto's grid: values, colours or polygons, one or several."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import LegendError, UnknownCodeError, VectorError
+from geoseg.errors import (
+    EmptyError,
+    GeosegError,
+    LegendError,
+    NoPolygonError,
+    UnknownCodeError,
+    VectorError,
+)
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.options import option
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import AreaOfInterest, BurntPolygons
+from geoseg.raster.polygons import AreaOfInterest, BurntPolygons, NumberedPolygons, on_grid
 from geoseg.raster.tolerant import AlignedRaster
 from geoseg.raster.vector import is_vector, read_polygons
 from geoseg.raster.window import Window
@@ -83,17 +91,6 @@ class ReferenceOptions(PolygonOptions):
         return f"all ground there is {legend.background!r}"
 
 
-class Reference(Protocol):
-    """Class indices on the grid of an orthophoto."""
-
-    def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
-        """(height, width) class indices at a pixel size of ``step`` pixels; 255 if unknown."""
-        ...
-
-    def close(self) -> None:
-        """Release files."""
-
-
 def open_reference(
     path: Path,
     *,
@@ -102,7 +99,7 @@ def open_reference(
     options: ReferenceOptions | None = None,
     background: bool = True,
     may_be_elsewhere: bool = False,
-) -> "RasterReference | VectorReference":
+) -> "Reference":
     """Open a reference map for reading on the grid of an orthophoto.
 
     Args:
@@ -127,7 +124,7 @@ def open_reference(
     labelled = (
         AreaOfInterest.open(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
     )
-    reference: RasterReference | VectorReference
+    reference: Reference
     if is_vector(path):
         reference = VectorReference(
             path,
@@ -145,22 +142,11 @@ def open_reference(
     return reference
 
 
-def open_class_map(path: Path, *, legend: Legend, grid: Grid) -> "RasterReference":
-    """Open a class map of geoseg, or of another program with the legend's map values.
+class Reference(ABC):
+    """Class indices on the grid of an orthophoto; unlabelled outside of labelled areas."""
 
-    Args:
-        path: Raster of values or colours.
-        legend: The classes.
-        grid: Grid of the map.
-
-    Raises:
-        RasterError: If it cannot be read.
-    """
-    return RasterReference(PixelClasses.of_map(path, legend), grid=grid)
-
-
-class _Labelled(ABC):
-    """A reference that is unlabelled outside of labelled areas."""
+    path: Path
+    """File of the reference."""
 
     extent: Window
     """Window of the grid that it covers, with a margin."""
@@ -187,8 +173,21 @@ class _Labelled(ABC):
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
         """Class indices without regard to labelled areas; a new array."""
 
+    @property
+    @abstractmethod
+    def meaning(self) -> Meaning:
+        """Codes of the classes."""
 
-class RasterReference(_Labelled):
+    @property
+    def notes(self) -> list[str]:
+        """Remarks for the user on what was read."""
+        return []
+
+    def close(self) -> None:  # noqa: B027 of polygons nothing is open
+        """Release files."""
+
+
+class RasterReference(Reference):
     """A raster of class values or colours."""
 
     def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
@@ -224,7 +223,7 @@ class RasterReference(_Labelled):
         self._raster.close()
 
 
-class VectorReference(_Labelled):
+class VectorReference(Reference):
     """Polygons with a class attribute."""
 
     def __init__(
@@ -264,22 +263,18 @@ class VectorReference(_Labelled):
         drawn = fill == IGNORE and self._burnt.touches_grid
         self.extent = self._burnt.window if drawn else grid.window
 
-    @cached_property
-    def _texts(self) -> dict[str, int]:
-        """Class index by value of the column."""
-        if self._column is None:
-            return {}
-        pairs = zip(self._attributes, self._polygons[1].tolist(), strict=True)
-        return {as_text(value): index for value, index in pairs if not is_null(value)}
-
     @property
     def meaning(self) -> Meaning:
         """Codes of the classes."""
         legend, column = self._legend, self._column
         classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
+        texts: dict[str, int] = {}
         if column is None:
             classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
-        for text, index in self._texts.items():
+        else:
+            pairs = zip(self._attributes, self._polygons[1].tolist(), strict=True)
+            texts = {as_text(value): index for value, index in pairs if not is_null(value)}
+        for text, index in texts.items():
             if index != IGNORE:
                 classes[legend.names[index]] += (text,)
         ground, background = "ground without a polygon", None
@@ -287,7 +282,7 @@ class VectorReference(_Labelled):
             background = legend.background
             classes[background] = (*classes[background], ground)
         nulls = ("null",) if self._nulls else ()
-        ignored = (*nulls, *(text for text, index in self._texts.items() if index == IGNORE))
+        ignored = (*nulls, *(text for text, index in texts.items() if index == IGNORE))
         rest = () if background else (ground,)
         return Meaning(f"column {column!r}" if column else "polygons", classes, ignored + rest)
 
@@ -297,11 +292,8 @@ class VectorReference(_Labelled):
         if not self._nulls:
             return []
         count = len(self._polygons[1])
-        note = (
-            f"{self.path}: column {self._column!r} is null or empty for {self._nulls} of {count} "
-            f"polygons: the ground that they cover is unlabelled"
-        )
-        return [note]
+        what = f"column {self._column!r} is null or empty for {self._nulls} of {count} polygons"
+        return [f"{self.path}: {what}: the ground that they cover is unlabelled"]
 
     def polygons_of(self, index: int) -> Any:
         """Polygons of a class, as a GeoSeries."""
@@ -316,9 +308,6 @@ class VectorReference(_Labelled):
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
         return self._burnt.read(window, step)
 
-    def close(self) -> None:
-        """Nothing is open."""
-
 
 def _only_class(path: Path, legend: Legend) -> int:
     """The only class besides the background, for polygons without an attribute."""
@@ -331,3 +320,155 @@ def _only_class(path: Path, legend: Legend) -> int:
             f"--reference-legend binary:NAME"
         )
     return legend.names.index(others[0])
+
+
+class References:
+    """Rasters and polygons that each cover a part of an orthophoto.
+
+    Ground without a polygon has the legend's background class only where no file labels it.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        legend: Legend,
+        grid: Grid,
+        options: ReferenceOptions | None = None,
+        may_be_elsewhere: bool = False,
+    ) -> None:
+        """Open.
+
+        Args:
+            paths: References, in order of precedence.
+            legend: Their classes.
+            grid: Grid of the orthophoto.
+            options: Options for reading them.
+            may_be_elsewhere: Whether all polygons may lie outside the grid.
+
+        Raises:
+            EmptyError: If none overlaps the grid.
+            NoPolygonError: If they are polygons, which may mean that there is no object.
+            GeosegError: If one cannot be read.
+        """
+        self.paths = tuple(paths)
+        self._grid = grid
+        self._parts: list[Reference] = []
+        options = options or ReferenceOptions()
+        alone = len(paths) == 1
+        absent: list[EmptyError] = []
+        try:
+            for path in paths:
+                try:
+                    part = open_reference(
+                        path,
+                        legend=legend,
+                        grid=grid,
+                        options=options,
+                        background=alone,
+                        may_be_elsewhere=may_be_elsewhere,
+                    )
+                except EmptyError as error:
+                    if alone:
+                        raise
+                    absent.append(error)
+                else:
+                    self._parts.append(part)
+        except GeosegError:
+            self.close()
+            raise
+        if not self._parts:
+            raise _absence(paths, absent)
+        drawn = any(isinstance(part, VectorReference) for part in self._parts)
+        filled = drawn and not alone and not options.only_polygons
+        self._background = legend.background_index if filled else IGNORE
+        self._labelled = self._parts[0].labelled
+
+    @property
+    def used(self) -> tuple[Path, ...]:
+        """Files that overlap the grid."""
+        return tuple(part.path for part in self._parts)
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks for the user on what was read."""
+        return [note for part in self._parts for note in part.notes]
+
+    @property
+    def meanings(self) -> list[Meaning]:
+        """Codes of the classes in each used file."""
+        return [part.meaning for part in self._parts]
+
+    def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
+        """(height, width) class indices; 255 where no file has a label.
+
+        Args:
+            window: Window of the grid.
+            step: Pixels of the grid per class index, along each axis.
+        """
+        if len(self.paths) == 1:
+            return self._parts[0].read(window, step)
+        shape = window.shrunk(step)
+        labels = np.full((shape.height, shape.width), IGNORE, np.uint8)
+        for part in self._touching(window):
+            empty = labels == IGNORE
+            if not empty.any():
+                break
+            labels = np.where(empty, part.read(window, step), labels)
+        if self._background != IGNORE:
+            empty = labels == IGNORE
+            if self._labelled is not None:
+                empty &= self._labelled.read(window, step)
+            labels[empty] = self._background
+        return labels
+
+    def conflicts(self, window: Window) -> NDArray[np.bool_]:
+        """(height, width) bool, True where two files label a pixel differently."""
+        lowest = np.full((window.height, window.width), IGNORE, np.uint8)
+        highest = np.zeros_like(lowest)
+        touching = self._touching(window)
+        shared = [a.extent.intersection(b.extent) for a, b in combinations(touching, 2)]
+        if any(each and each.intersection(window) for each in shared):
+            for part in touching:
+                labels = part.read(window)
+                known = labels != IGNORE
+                np.minimum(lowest, labels, out=lowest)
+                np.maximum(highest, labels, out=highest, where=known)
+        return (lowest != IGNORE) & (lowest != highest)
+
+    def polygons_of(self, index: int) -> NumberedPolygons:
+        """Polygons of a class in all files, each an object.
+
+        Raises:
+            VectorError: If a file holds no polygons.
+        """
+        import geopandas as gpd
+
+        drawn = []
+        for part in self._parts:
+            if not isinstance(part, VectorReference):
+                raise VectorError(
+                    f"{part.path}: a raster has no polygons that could be objects; connected "
+                    f"pixels can be (--reference-objects components)"
+                )
+            drawn.append(np.asarray(on_grid(part.polygons_of(index), self._grid, part.path).values))
+        return NumberedPolygons(gpd.GeoSeries(np.concatenate(drawn)), self._grid)
+
+    def _touching(self, window: Window) -> list[Reference]:
+        return [part for part in self._parts if part.extent.intersection(window)]
+
+    def close(self) -> None:
+        """Release files."""
+        for part in self._parts:
+            part.close()
+
+
+def _absence(paths: Sequence[Path], absent: Sequence[EmptyError]) -> EmptyError:
+    """No reference overlaps a raster; with polygons there may be no object."""
+    listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
+    message = f"{listed}: none overlaps the raster they belong to"
+    drawn = [error for error in absent if isinstance(error, NoPolygonError)]
+    if len(drawn) < len(absent):
+        return EmptyError(message)
+    is_plausible = any(error.is_plausible for error in drawn)
+    return NoPolygonError(message, paths=paths, is_plausible=is_plausible)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, GeosegError, GridMismatchError, InputError, PatchSetError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.reference import RasterReference, VectorReference, open_reference
+from geoseg.labels.reference import Reference, open_reference
 from geoseg.labels.style import colormap
 from geoseg.patches.index import FOOTPRINTS, LAYER, RECORD, read_index
 from geoseg.patches.record import (
@@ -69,7 +69,7 @@ class OpenSource:
     """An orthophoto with its reference, to be read from any number of threads."""
 
     ortho: RasterReader
-    reference: RasterReference | VectorReference
+    reference: Reference
     area: AreaOfInterest | None
 
     @classmethod

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 import geoseg
 from geoseg.errors import EmptyError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.reference import open_class_map
+from geoseg.labels.pixel_classes import PixelClasses
+from geoseg.labels.reference import RasterReference
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.postprocess.operations import Operation, plan, run_operations
 from geoseg.postprocess.options import PostprocessOptions
@@ -69,7 +70,7 @@ def postprocess_map(
     with RasterReader(path, palette_index=True) as reader:
         grid = reader.grid
     operations = plan(options, legend, grid)
-    source = open_class_map(path, legend=legend, grid=grid)
+    source = RasterReference(PixelClasses.of_map(path, legend), grid=grid)
     changed: dict[str, int] = {}
     cache = block_cache(CACHED_ROWS * grid.width)
     with closing(source), scratch(outputs.class_map) as folder, cache:

@@ -12,8 +12,7 @@ from geoseg.errors import GeosegError, GridMismatchError, LegendError, NoPolygon
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import LegendMap
 from geoseg.labels.pixel_classes import PixelClasses
-from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions
-from geoseg.labels.references import References
+from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions, References
 from geoseg.labels.style import BandChoice, averaged, painter_of, with_alpha
 from geoseg.labels.tags import read_tags
 from geoseg.patches.patch_set import PatchSet
@@ -173,7 +172,7 @@ class ClassLayer:
     """A class map or references."""
 
     title: str
-    source: Reference
+    source: Reference | References
 
     areas: Sequence[AreaOfInterest] = ()
     """Ground outside of any of these is not shown."""

@@ -7,8 +7,7 @@ from shapely import box
 
 from geoseg.errors import EmptyError, GridMismatchError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.reference import ReferenceOptions
-from geoseg.labels.references import References
+from geoseg.labels.reference import ReferenceOptions, References
 from geoseg.raster.grid import Grid
 from geoseg.raster.window import Window
 
