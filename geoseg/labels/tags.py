@@ -10,9 +10,8 @@ from rasterio.errors import CRSError
 from geoseg.errors import GeosegWarning, LegendError, RasterError
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import legend_from_dict
-from geoseg.raster.records import parse_json
+from geoseg.raster.records import PROVENANCE, parse_json
 from geoseg.raster.storage import opened, reading
-from geoseg.raster.writer import PROVENANCE
 
 CLASS_MAP = "class map"
 """Kind in the tag of geoseg's class maps."""

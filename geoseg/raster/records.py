@@ -12,6 +12,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.paths import refuse_special_file
 
+PROVENANCE = "GEOSEG"
+"""Tag with the provenance of a raster, as JSON."""
+
 MAX_DEPTH = 100
 """Nesting depth of JSON; no record of geoseg comes near."""
 

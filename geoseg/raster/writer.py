@@ -14,7 +14,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from geoseg.raster.grid import Grid
-from geoseg.raster.records import parse_json
+from geoseg.raster.records import PROVENANCE, parse_json
 from geoseg.raster.window import Window
 
 BLOCK_PX = 512
@@ -25,9 +25,6 @@ TILED: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BL
 
 NO_ALPHA: dict[str, Any] = {"photometric": "minisblack", "alpha": "no"}
 """Creation options without alpha; GDAL would take a fourth byte band for it."""
-
-PROVENANCE = "GEOSEG"
-"""Tag with the provenance of a raster, as JSON."""
 
 TABLE_PLACEHOLDER = "GEOSEG_ROOM"
 """Metadata item that is overwritten by the attribute table."""

@@ -9,8 +9,9 @@ from rasterio.crs import CRS
 
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
+from geoseg.raster.records import PROVENANCE
 from geoseg.raster.window import Window, blocks
-from geoseg.raster.writer import BLOCK_PX, PROVENANCE, MapChunks, RasterFormat
+from geoseg.raster.writer import BLOCK_PX, MapChunks, RasterFormat
 
 UTM = CRS.from_epsg(32632)
 

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.raster.writer import PROVENANCE
+from geoseg.raster.records import PROVENANCE
 from geoseg.report.info_raster import about_raster
 
 RGB = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
