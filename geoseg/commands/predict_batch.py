@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import chain, takewhile
 from pathlib import Path
 from time import perf_counter
@@ -88,28 +89,26 @@ class Batch:
         self._count = len(todo)
         results: dict[int, R] = {}
         absent: dict[int, NoPolygonError] = {}
+
+        def attempt(number: int, job: Callable[[], R]) -> None:
+            try:
+                results[number] = job()
+            except GeosegError as error:
+                if isinstance(error, NoPolygonError) and number not in absent:
+                    absent[number] = error
+                else:
+                    self._fail(name(todo[number]), error)
+            else:
+                self._keep(name(todo[number]), None)
+
         for number, item in enumerate(todo):
             if (known := self._skip.get(name(item))) is not None:
                 self._note(name(item), f"{known} (not tried again; --retry-failed does)")
-                continue
-            try:
-                results[number] = work(item)
-            except NoPolygonError as error:
-                absent[number] = error
-            except GeosegError as error:
-                self._fail(name(item), error)
             else:
-                self._keep(name(item), None)
+                attempt(number, partial(work, item))
         others = list(results.values())
         for number, reason in absent.items():
-            try:
-                if once_more is None:
-                    raise reason
-                results[number] = once_more(todo[number], reason, others)
-            except GeosegError as error:
-                self._fail(name(todo[number]), error)
-            else:
-                self._keep(name(todo[number]), None)
+            attempt(number, partial(once_more or _raised, todo[number], reason, others))
         return [results[number] for number in sorted(results)]
 
     def finish(self) -> None:
@@ -127,11 +126,7 @@ class Batch:
             raise BatchError(f"{len(reasons)} of {self._count} inputs failed: {told}")
 
     def _fail(self, name: str, error: GeosegError) -> None:
-        """Note why an input failed.
-
-        Raises:
-            GeosegError: If it is the only one, or there is no way to write.
-        """
+        """Note why an input failed; if it is the only one, or there is no way to write: raise."""
         in_the_way = isinstance(error, OutputExistsError)
         if self._count == 1 or (isinstance(error, OutputError) and not in_the_way):
             raise error
@@ -148,15 +143,19 @@ class Batch:
         if self._record is None:
             return
         known = _read(self._record)
-        wanted = {each: why for each, why in known.items() if each != name}
+        wanted = {each: why for each, why in known.items() if each != name or reason is not None}
         if reason is not None:
-            wanted = known | {name: reason}
+            wanted[name] = reason
         if wanted == known:
             return
         if wanted:
             write_text(self._record, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
         else:
             self._record.unlink(missing_ok=True)
+
+
+def _raised(_: object, reason: GeosegError, __: object) -> Any:
+    raise reason
 
 
 def _read(record: Path) -> dict[str, str]:
@@ -230,12 +229,7 @@ class PredictBatch:
         return path, plan
 
     def _check_outputs(self) -> None:
-        """See that the outputs may be written.
-
-        Raises:
-            BadParameter: If one is, holds or lies in an input or another output.
-            OutputExistsError: If one exists and is neither to be resumed nor replaced.
-        """
+        """See that the outputs may be written."""
         outputs = [Output(file) for each in self._outputs for file in each.files[::-1]]
         if self._windows is not None:
             names = [each.class_map.stem for each in self._outputs] if self._several else ["."]
@@ -273,7 +267,10 @@ class PredictBatch:
             self._talk.say(f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made")
         for note in self._models.notes:
             self._talk.say(note)
-        _tell_maps(reports, self._runtimes, json=json)
+        if json:
+            _print_maps(reports, self._runtimes)
+        for each in () if json else reports:
+            echo(f"{each.path}: {each.pixels} px, {each.valid_share:.1%} valid; {each.shares}")
         batch.finish()
 
     def _predict(self, job: "tuple[Path, MapOutputs]") -> "MapReport":
@@ -281,16 +278,21 @@ class PredictBatch:
 
         path, outputs = job
         folder = self._windows
-        started, scored = perf_counter(), _Count()
+        started, scored = perf_counter(), 0
 
         def begun(plan: "PredictPlan", runtime: "Runtime") -> None:
-            self._tell_runtime(runtime)
+            if runtime.name != self._told:
+                self._told = runtime.name
+                self._talk.say(f"predicting with {runtime.name}")
             self._talk.detail(
                 f"{path}: {_sentence(plan)}; {runtime.name}, {runtime.streams} at a time"
             )
 
-        def watch(parts: Iterable[Any], total: int) -> Iterable[Any]:
-            return scored.of(self._talk.watch(path.name)(parts, total))
+        def watch(parts: Iterable[Any], total: int) -> Iterator[Any]:
+            nonlocal scored
+            for part in self._talk.watch(path.name)(parts, total):
+                scored += 1
+                yield part
 
         report = predict_map(
             path,
@@ -301,34 +303,14 @@ class PredictBatch:
             watch=watch,
             on_start=begun,
         )
-        running = self._models.running
-        self._runtimes[report.path] = None if running is None else running.name
+        self._runtimes[report.path] = _name_of(self._models.running)
         seconds = perf_counter() - started
-        self._talk.detail(f"{path}: {scored.count} windows with data scored in {seconds:.1f} s")
+        self._talk.detail(f"{path}: {scored} windows with data scored in {seconds:.1f} s")
         return report
-
-    def _tell_runtime(self, runtime: "Runtime") -> None:
-        """Say what computes, and in which precision, once."""
-        if runtime.name != self._told:
-            self._told = runtime.name
-            self._talk.say(f"predicting with {runtime.name}")
 
     @property
     def _several(self) -> bool:
         return len(self._paths) > 1
-
-
-class _Count:
-    """How many items have passed."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def of(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Gives them on."""
-        for item in items:
-            self.count += 1
-            yield item
 
 
 def find_models(model: Path, inputs: list[Path]) -> "tuple[list[ModelBundle], list[Path]]":
@@ -373,7 +355,6 @@ def predict_set(
         raise typer.BadParameter(
             f"{output}: name a folder for the maps of patches", param_hint="--output"
         )
-    watch = talk.watch("predict")
     maps = [Output(path) for path in patch_maps(patch_set, output, split)]
     check(maps, [patch_set.folder, models.folders], overwrite=overwrite)
     reports = predict_patches(
@@ -383,19 +364,20 @@ def predict_set(
         split=split,
         batch_size=batch_size,
         overwrite=overwrite,
-        watch=watch,
+        watch=talk.watch("predict"),
     )
-    running = models.running
-    name = None if running is None else running.name
+    name = _name_of(models.running)
     talk.say(f"predicted with {name}")
     for note in models.notes:
         talk.say(note)
     if json:
-        print_json(
-            [asdict(report) | {"path": str(report.path), "runtime": name} for report in reports]
-        )
+        _print_maps(reports, dict.fromkeys((each.path for each in reports), name))
     else:
         echo(f"{output}: {len(reports)} patches")
+
+
+def _name_of(runtime: "Runtime | None") -> str | None:
+    return None if runtime is None else runtime.name
 
 
 def _targets(paths: Sequence[Path], output: Path, part: tuple[int, int] | None) -> list[Path]:
@@ -441,16 +423,11 @@ def _sentence(plan: "PredictPlan") -> str:
     )
 
 
-def _tell_maps(
-    reports: "Sequence[MapReport]", runtimes: "Mapping[Path, str | None]", *, json: bool
-) -> None:
-    if json:
-        print_json(
-            [
-                asdict(report) | {"path": str(report.path), "runtime": runtimes.get(report.path)}
-                for report in reports
-            ]
-        )
-        return
-    for report in reports:
-        echo(f"{report.path}: {report.pixels} px, {report.valid_share:.1%} valid; {report.shares}")
+def _print_maps(reports: Sequence[Any], runtimes: Mapping[Path, str | None]) -> None:
+    """Reports as JSON, each with what has computed it."""
+    print_json(
+        [
+            asdict(report) | {"path": str(report.path), "runtime": runtimes[report.path]}
+            for report in reports
+        ]
+    )

@@ -106,13 +106,7 @@ def _of_sources(patch_set: PatchSet, scans: Scans) -> Iterator[str]:
 
 
 def _other_units(name: str, high: NDArray[np.float32], usual: NDArray[np.float32]) -> Iterable[str]:
-    """A line for a source whose median patch is much brighter or darker than that of all.
-
-    Args:
-        name: The source's.
-        high: (bands,) the 98th percentile of its median patch.
-        usual: (bands,) that of the median patch of all sources.
-    """
+    """A line for a source whose median patch is much brighter or darker than that of all."""
     comparable = (usual > 0) & (high > 0)
     if not comparable.any():
         return

@@ -45,11 +45,18 @@ def duplicates(
         what = f"patches: {len(two_truths)} images occur with different masks"
         yield Finding.of_groups("contradictions", what, two_truths)
     one_truth = [group for group in same_image if _kinds(scans.mask, group) == 1]
-    if same := [part for each in one_truth for part in _by_split(each, patches) if len(part) > 1]:
+    in_splits = (
+        [number for number in group if patches.split[number] == split]
+        for group in one_truth
+        for split in range(len(SPLITS))
+    )
+    if same := [group for group in in_splits if len(group) > 1]:
         what = f"patches are {len(same)} different ones, image and mask"
         yield Finding.of_groups("duplicates", what, same, keep_first=True)
     same_mask = _groups(scans.mask, comparable & scans.is_distinctive)
-    images = [_different(scans, locations, group) for group in same_mask]
+    images = [  # that are neither copies of each other nor of one location
+        min(_kinds(scans.image, group), len(np.unique(locations[group]))) for group in same_mask
+    ]
     for kind, counts, what in (
         (
             "outliers",
@@ -87,12 +94,7 @@ def empties(scans: Scans) -> Iterator[Finding]:
 
 
 def _groups(hashes: NDArray[np.void], wanted: NDArray[np.bool_]) -> list[list[int]]:
-    """Numbers of patches with the same hash, two or more; the largest group first.
-
-    Args:
-        hashes: (n,).
-        wanted: (n,) patches that count.
-    """
+    """Numbers of those patches that count with the same hash; the largest group first."""
     numbers = np.flatnonzero(wanted)
     numbers = numbers[np.argsort(hashes[numbers], kind="stable")]
     if not len(numbers):
@@ -102,20 +104,8 @@ def _groups(hashes: NDArray[np.void], wanted: NDArray[np.bool_]) -> list[list[in
     return sorted(groups, key=lambda group: (-len(group), group))
 
 
-def _different(scans: Scans, locations: NDArray[np.int64], group: list[int]) -> int:
-    """Number of images of a group that are neither copies of each other nor of one location."""
-    return min(_kinds(scans.image, group), len(np.unique(locations[group])))
-
-
 def _kinds(hashes: NDArray[np.void], group: list[int]) -> int:
     return len({bytes(each) for each in hashes[group]})
-
-
-def _by_split(group: list[int], patches: PatchTable) -> list[list[int]]:
-    return [
-        [number for number in group if patches.split[number] == split]
-        for split in range(len(SPLITS))
-    ]
 
 
 EDGE_TOLERANCE_SHARE = 0.02
@@ -195,11 +185,7 @@ class Leaks:
         )
 
     def _overlapping(self, grounds: Grounds) -> set[int]:
-        """Note the patches that overlap one of another split; their numbers.
-
-        Args:
-            grounds: (n,) ground of all patches, in one plane; None: it has no place.
-        """
+        """Note the patches whose ground overlaps that of another split; their numbers."""
         noted: set[int] = set()
         for rank, foreign in permutations(range(len(SPLITS)), 2):
             mine, theirs = (np.flatnonzero(self._splits == each) for each in (rank, foreign))

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,17 @@ SYMBOLS = (
 )
 """How QGIS shows the footprints."""
 
+DAMAGE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    LegendError,
+    CRSError,
+)
+"""Errors of interpreting the record or the footprints."""
+
 DEGREES = CRS.from_epsg(4326)
 """Of the footprints of orthophotos in several CRS."""
 
@@ -79,7 +91,7 @@ def write_index(
         if rows:
             frame = gpd.GeoDataFrame(
                 [_row(patch, record) for patch in rows],
-                geometry=[_footprint(grid.part(patch.window)) for patch in rows],
+                geometry=[shapely.Polygon(grid.part(patch.window).corners) for patch in rows],
                 crs=grid.crs.to_wkt() if grid.crs else None,
             )
             if len(shared) > 1 and (not grid.crs or missing_transform(grid.crs, DEGREES)):
@@ -159,28 +171,23 @@ def read_index(folder: Path) -> tuple[PatchSetRecord, PatchTable]:
     Raises:
         PatchSetError: If it is incomplete or damaged.
     """
-    damage = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, LegendError)
-    try:
+    with _damaged(f"{folder}: {RECORD} is damaged"):
         record = _record_from_json(read_record(folder / RECORD), folder)
         _check(record)
-    except (*damage, CRSError) as error:
-        missing = " is missing" if isinstance(error, KeyError) else ""
-        raise PatchSetError(f"{folder}: {RECORD} is damaged: {error}{missing}") from error
-    except InputError as error:
-        raise PatchSetError(str(error)) from error
-    try:
+    with _damaged(f"{folder}: {RECORD} is damaged, or {FOOTPRINTS}"):
         return record, _read_patches(folder / FOOTPRINTS, record)
-    except VectorError as error:
-        raise PatchSetError(str(error)) from error
-    except damage as error:
+
+
+@contextmanager
+def _damaged(what: str) -> Iterator[None]:
+    """Report errors of interpreting a file as a damaged patch set."""
+    try:
+        yield
+    except DAMAGE as error:
         missing = " is missing" if isinstance(error, KeyError) else ""
-        raise PatchSetError(
-            f"{folder}: {RECORD} is damaged, or {FOOTPRINTS}: {error}{missing}"
-        ) from error
-
-
-def _footprint(grid: Grid) -> Any:
-    return shapely.Polygon(grid.corners)
+        raise PatchSetError(f"{what}: {error}{missing}") from error
+    except (InputError, VectorError) as error:
+        raise PatchSetError(str(error)) from error
 
 
 def _row(patch: Patch, record: PatchSetRecord) -> dict[str, Any]:
@@ -241,12 +248,7 @@ def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
 
 
 def _check(record: PatchSetRecord) -> None:
-    """See that the entries of a record are ones that a patch set can have.
-
-    Raises:
-        TypeError: If one is of another type.
-        ValueError: If one is beyond its bounds, or two do not fit together.
-    """
+    """See that the entries of a record are ones that a patch set can have."""
     for part in (record, record.read, record.reference, *record.sources):
         check_types(part)
     for name in ("size", "stride", "bands"):
@@ -256,18 +258,14 @@ def _check(record: PatchSetRecord) -> None:
         raise ValueError(f"gsd is {record.gsd}")
     if np.dtype(record.dtype).kind not in "biuf":
         raise ValueError(f"dtype is {record.dtype!r}")
-    _check_figures(record)
-    for grid in (each.grid for each in record.sources if each.grid):
-        _check_grid(grid)
-
-
-def _check_figures(record: PatchSetRecord) -> None:
     for name, figures in record.statistics.items():
         if not np.isfinite(np.array(figures, float)).all() or len(figures) != record.bands:
             raise ValueError(f"statistics: {name} is {figures!r:.60}")
     pixels = record.class_pixels
     if len(pixels) != len(record.legend) or min(pixels) < 0 or max(pixels) > MAX_OFFSET**2:
         raise ValueError(f"class_pixels are {pixels!r:.60}")
+    for grid in (each.grid for each in record.sources if each.grid):
+        _check_grid(grid)
 
 
 def _check_grid(grid: Grid) -> None:
@@ -288,28 +286,18 @@ def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
     folder = folder.resolve()
     content["legend"] = Legend.from_dict(content["legend"])
     content["sources"] = tuple(_source_from_dict(each, folder) for each in content["sources"])
-    content["read"] = _read_options(content["read"], folder)
-    content["reference"] = _reference_options(content["reference"], folder)
+    read, reference = content["read"], content["reference"]
+    bands, areas = read["bands"], reference.get("labelled_areas")
+    stacked = tuple(absolute_name(each, folder) for each in read.get("stacked", ()))  # none in 0.1
+    read |= {"bands": bands and tuple(bands), "stacked": stacked}
+    reference |= {"labelled_areas": areas and absolute_name(areas, folder)}
+    content["read"], content["reference"] = ReadOptions(**read), ReferenceOptions(**reference)
     content["aoi"] = content["aoi"] and absolute_name(content["aoi"], folder)
     if pixels := content.get("pixels"):  # sets of 0.1 have none
         content["pixels"] = absolute_name(pixels, folder)
     content["band_names"] = tuple(content["band_names"])
     content["class_pixels"] = tuple(content["class_pixels"])
     return PatchSetRecord(**content)
-
-
-def _read_options(content: dict[str, Any], folder: Path) -> ReadOptions:
-    bands, stacked = content["bands"], content.get("stacked", ())  # sets of 0.1 have none
-    known = {
-        "bands": bands and tuple(bands),
-        "stacked": tuple(absolute_name(each, folder) for each in stacked),
-    }
-    return ReadOptions(**content | known)
-
-
-def _reference_options(content: dict[str, Any], folder: Path) -> ReferenceOptions:
-    areas = content.get("labelled_areas")
-    return ReferenceOptions(**content | {"labelled_areas": areas and absolute_name(areas, folder)})
 
 
 def _source_to_dict(source: Source, folder: Path) -> dict[str, Any]:
@@ -347,12 +335,8 @@ def _crs(wkt: str) -> CRS:
 def _relative(path: Path, folder: Path) -> str:
     """A path that stays true if both are moved together; absolute across drives.
 
-    A name that only GDAL knows keeps its form, with the file in it absolute.
-
-    Args:
-        path: Of a file or folder. Links before its name are followed, for what lies above a
-            linked folder is not what lies above the link.
-        folder: Without links.
+    A name that only GDAL knows keeps its form, with the file in it absolute. Links before the name
+    are followed, for what lies above a linked folder is not what lies above the link.
     """
     if is_gdal_name(path):
         return lasting_name(path)

@@ -96,11 +96,12 @@ class TrainingGround:
         """This and other ground, of which nothing may be known."""
         if other is None:
             return replace(self, is_complete=False)
-        sources = tuple(dict.fromkeys([*map(_Same, self.sources), *map(_Same, other.sources)]))
-        return TrainingGround(
-            sources=tuple(each.source for each in sources),
-            is_complete=self.is_complete and other.is_complete,
-        )
+        sources = list(self.sources)
+        for each in other.sources:
+            if not any(_are_same(each, known) for known in sources):
+                sources.append(each)
+        is_complete = self.is_complete and other.is_complete
+        return TrainingGround(sources=tuple(sources), is_complete=is_complete)
 
     def on(self, grid: Grid, region: Window, content: Callable[[], str | None]) -> dict[str, Any]:
         """What the map of a part of an orthophoto says of it, for JSON.
@@ -185,33 +186,18 @@ def _source(row: Mapping[str, Any], places: Sequence[CRS]) -> SourceGround:
     return SourceGround(content=content, grid=grid, windows=windows)
 
 
-class _Same:
-    """A source that is the same as another one if all that is known of both is."""
-
-    def __init__(self, source: SourceGround) -> None:
-        self.source = source
-        windows = tuple(source.windows.values())
-        self._key = (source.content, source.grid.transform, windows)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Same) or self._key != other._key:
-            return False
-        return same_crs(self.source.grid.crs, other.source.grid.crs)
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+def _are_same(one: SourceGround, other: SourceGround) -> bool:
+    """Whether all that is known of two sources is the same."""
+    if (one.content, one.grid.transform) != (other.content, other.grid.transform):
+        return False
+    return one.windows == other.windows and same_crs(one.grid.crs, other.grid.crs)
 
 
 class TrainedGround:
     """What of a map's ground trained its model, to be read in windows."""
 
     def __init__(self, record: Mapping[str, Any], grid: Grid) -> None:
-        """Prepare.
-
-        Args:
-            record: As `TrainingGround.on` gives it.
-            grid: The map's.
-        """
+        """Prepare to read what `TrainingGround.on` says, on the grid of the map."""
         from geoseg.raster.polygons import AreaOfInterest
 
         self.is_complete = _said(record["is_complete"])
@@ -227,7 +213,9 @@ class TrainedGround:
                     self.is_complete = False
                 continue
             crs, transform = _place(places, part["crs"]), _transform(part)
-            if same_crs(crs, grid.crs) and _is_straight(to_map := ~grid.transform @ transform):
+            to_map = ~grid.transform @ transform
+            rows_stay_rows = max(abs(to_map.b), abs(to_map.d)) < EDGE_TOLERANCE_PX
+            if same_crs(crs, grid.crs) and rows_stay_rows:
                 boxes.append(_on_pixels(_corners(windows), to_map))
             else:
                 outlines.append(_outlines(windows, Grid(crs, transform, 1, 1), grid))
@@ -236,12 +224,7 @@ class TrainedGround:
 
     @classmethod
     def of_map(cls, path: Path, grid: Grid) -> Self | None:
-        """That of a map; None if it does not say. What is damaged is ignored with a warning.
-
-        Args:
-            path: The map.
-            grid: Its grid.
-        """
+        """That of a map and its grid; None if it does not say, or with a warning if damaged."""
         record = record_of(read_tags(path), path)
         return None if record is None else cls(record, grid)
 
@@ -261,10 +244,6 @@ def record_of(tags: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
     """What a map says of its training ground, as `TrainingGround.on` gives it; None: nothing.
 
     What is damaged is ignored with a warning: the map itself is whole.
-
-    Args:
-        tags: The map's.
-        path: The map.
     """
     record: dict[str, Any] | None = tags.get("provenance", {}).get(TAG)
     if record is None:
@@ -323,11 +302,7 @@ def content_of(path: Path) -> str | None:
 
 
 def merged_records(records: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """What the map of several maps says of its training ground; None if none of them does.
-
-    Args:
-        records: Of each map, as `TrainingGround.on` gives it.
-    """
+    """What the map of several maps says of its training ground; None if none of them does."""
     every = list(records)
     known = [each for each in every if each is not None]
     if not known:
@@ -451,11 +426,6 @@ def _corners(windows: Sequence[Window]) -> NDArray[np.float64]:
     """(n, 4) first row, first column, row and column behind the last."""
     corners = [[each.row_off, each.col_off, each.row_stop, each.col_stop] for each in windows]
     return np.array(corners, float).reshape(-1, 4)
-
-
-def _is_straight(to_map: Affine) -> bool:
-    """Whether rows stay rows."""
-    return bool(abs(to_map.b) < EDGE_TOLERANCE_PX and abs(to_map.d) < EDGE_TOLERANCE_PX)
 
 
 def _on_pixels(corners: NDArray[np.float64], to_map: Affine) -> Boxes:
