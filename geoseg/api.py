@@ -372,11 +372,7 @@ def _options(cls: type[T], options: T | None, given: Mapping[str, Any]) -> T:
 
 
 def _several(classes: Sequence[type], given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Options dataclasses made of keywords, each of those that it has.
-
-    Raises:
-        TypeError: If none of them has one.
-    """
+    """Options dataclasses made of keywords, each of those that it has."""
     known = {name for cls in classes for name in options_of(cls)}
     if unknown := sorted({*given} - known):
         raise TypeError(f"no option is called {', '.join(unknown)}; known are {sorted(known)}")

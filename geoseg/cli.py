@@ -22,22 +22,8 @@ from geoseg.raster import configure
 from geoseg.raster.threads import keep_freed_memory
 
 COMMANDS = (
-    "tile",
-    "check",
-    "train",
-    "compare",
-    "sweep",
-    "quantize",
-    "predict",
-    "mosaic",
-    "postprocess",
-    "evaluate",
-    "sample-points",
-    "legend",
-    "info",
-    "preview",
-    "report",
-    "view",
+    *("tile", "check", "train", "compare", "sweep", "quantize", "predict", "mosaic", "postprocess"),
+    *("evaluate", "sample-points", "legend", "info", "preview", "report", "view"),
 )
 """The subcommands, in the order of the work; each is a function of a module of its name."""
 
@@ -182,11 +168,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _refusal(error: BaseException) -> str | None:
-    """What the system has refused, on one line; None: it is a bug, and keeps its traceback.
-
-    Files of the program itself that cannot be read are no user's business, unless there are
-    too many open ones.
-    """
+    """What the system has refused, on one line; None: it is a bug, and keeps its traceback."""
     text, reason = str(error), getattr(error, "strerror", None)
     if getattr(error, "errno", None) in TOO_MANY or os.strerror(errno.EMFILE) in text:
         return f"too many open files ({text}); allow more, as with `ulimit -n {ENOUGH_FILES}`"
@@ -197,6 +179,7 @@ def _refusal(error: BaseException) -> str | None:
     name = getattr(error, "filename", None)
     if isinstance(error, OSError) and name is None and error.errno in FULL:
         return f"stdout: cannot be written: {reason}"
+    # files of the program itself are no user's business
     if not isinstance(name, str | bytes) or Path(os.fsdecode(name)).is_relative_to(PROGRAM):
         return None
     return f"{os.fsdecode(name)}: {reason}"
@@ -223,11 +206,7 @@ def _warnings_told() -> Iterator[None]:
 
 
 def _allow_open_files() -> None:
-    """See that as many files can be open as the commands need.
-
-    Raises:
-        InputError: If the system does not allow it: loader processes would wait for ever.
-    """
+    """See that as many files can be open as the commands need: loaders would wait for ever."""
     try:
         import resource
     except ImportError:  # Windows

@@ -201,22 +201,14 @@ def parse_nodata(text: str) -> float | Literal["none"]:
 
 
 def parse_count(text: str) -> int:
-    """A number of things, from 1.
-
-    >>> parse_count("4")
-    4
-    """
+    """A number of things, from 1."""
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise ValueError(f"{text!r} is no number from 1")
 
 
 def parse_rate(text: str) -> float:
-    """A number above 0.
-
-    >>> parse_rate("1e-3")
-    0.001
-    """
+    """A number above 0."""
     try:
         rate = float(text)
     except ValueError:

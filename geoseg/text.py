@@ -122,6 +122,19 @@ def quoted_list(names: Sequence[str], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def in_bytes(count: float) -> str:
+    """A size for people.
+
+    >>> in_bytes(1_500_000)
+    '1.5 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 LINE_INTERVAL_S = 60.0
 """Seconds between lines, and before the first."""
 

@@ -29,13 +29,10 @@ NOT_IN_A_FILE = {CONFIG, "help", "output", "overwrite", "resume", "dry_run"}
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a command of a function that takes options dataclasses.
+    """Make a command of a function annotated for typer, some of whose keywords are dataclasses.
 
-    Each parameter that is annotated with such a dataclass becomes an option of the command line
-    per field, and a ``--config FILE`` that sets them. All other parameters stay as they are.
-
-    Args:
-        function: Annotated for typer; its parameters after ``*`` may be options dataclasses.
+    Each of these becomes an option of the command line per field, and a ``--config FILE`` sets
+    them. All other parameters stay as they are.
     """
     hints = get_type_hints(function, include_extras=True)
     classes = {name: hint for name, hint in hints.items() if isinstance(hint, type)}
@@ -87,7 +84,7 @@ def _parameter(each: OptionField) -> inspect.Parameter:
     default = each.default
     more: dict[str, Any] = {"min": declared.min, "max": declared.max}
     if declared.parse is not None:
-        kind, more = Any, {"parser": parser(declared.parse, declared.none)}
+        kind, more = Any, {"parser": _parser(declared.parse, declared.none)}
         default = None if default in (None, ()) else str(default)
     if _repeats(each):
         element = Any if declared.parse else get_args(each.hint)[0]
@@ -114,13 +111,8 @@ def _parameter(each: OptionField) -> inspect.Parameter:
     )
 
 
-def parser(parse: Callable[[str], Any], none: str | None = None) -> Callable[[str], Any]:
-    """What typer takes for a function that raises ValueError.
-
-    Args:
-        parse: Makes a value of a word.
-        none: Word for the value None.
-    """
+def _parser(parse: Callable[[str], Any], none: str | None = None) -> Callable[[str], Any]:
+    """What typer takes for a function that raises ValueError, and a word for None."""
 
     def parsed(text: str) -> Any:
         if none is not None and text.lower() == none:
@@ -167,29 +159,20 @@ def _config_parameter(declared: Mapping[str, OptionField]) -> inspect.Parameter:
 def _config_words(
     ctx: typer.Context, path: Path, declared: Mapping[str, OptionField]
 ) -> dict[str, Any]:
-    """Options of a file, as they would stand on the command line.
-
-    Raises:
-        BadParameter: If it names an option that there is not, or a value that it does not take.
-        InputError: If it cannot be read.
-    """
+    """Options of a file, as they would stand on the command line."""
     words: dict[str, Any] = {}
     for key, value in _read_config(path, declared).items():
         try:
-            parameter = find_parameter(ctx.command.params, key)
-            checked_value(ctx, parameter, value)
+            parameter = _find_parameter(ctx.command.params, key)
+            _checked_value(ctx, parameter, value)
         except ValueError as error:
             raise typer.BadParameter(f"{path}: {key}: {error}", param_hint="--config") from None
-        words[parameter.name] = in_words(value, parameter)
+        words[parameter.name] = _in_words(value, parameter)
     return words
 
 
 def _read_config(path: Path, declared: Mapping[str, OptionField]) -> dict[str, Any]:
-    """Options by name: of a flat TOML file, or of the record of a training.
-
-    Raises:
-        InputError: If it is neither.
-    """
+    """Options by name: of a flat TOML file, or of the record of a training."""
     from geoseg.raster.records import read_record, read_toml
 
     if path.suffix.lower() != ".json":
@@ -204,38 +187,25 @@ def _read_config(path: Path, declared: Mapping[str, OptionField]) -> dict[str, A
     return {name: word for name, word in words.items() if word is not None}
 
 
-def in_words(value: Any, parameter: Any) -> Any:
-    """A value of a file as it would stand on the command line, so that it is checked as there.
-
-    Args:
-        value: A number, a word, true or false, or a list of them.
-        parameter: The command's, as typer has it.
-    """
+def _in_words(value: Any, parameter: Any) -> Any:
+    """A value of a file as it would stand on the command line, so that it is checked as there."""
     if not isinstance(value, list | tuple):
         return str(value).lower() if isinstance(value, bool) else str(value)
     words = [str(each) for each in value]
     return words if parameter.multiple or parameter.nargs == -1 else ",".join(words)
 
 
-def checked_value(ctx: typer.Context, parameter: Any, written: Any) -> Any:
-    """What a parameter makes of a value of a file.
-
-    Raises:
-        ValueError: If it does not take it.
-    """
+def _checked_value(ctx: typer.Context, parameter: Any, written: Any) -> Any:
+    """What a parameter makes of a value of a file, or a ValueError."""
     try:
-        return parameter.process_value(ctx, in_words(written, parameter))
+        return parameter.process_value(ctx, _in_words(written, parameter))
     except typer.BadParameter as error:
         reason = error.message.removeprefix("Value error, ").rstrip(".")
         raise ValueError(reason[:1].lower() + reason[1:]) from None
 
 
-def find_parameter(parameters: Iterable[Any], written: str) -> Any:
-    """The parameter of a command by its name or flag, with hyphens or underscores.
-
-    Raises:
-        ValueError: If there is none, or a file cannot set it.
-    """
+def _find_parameter(parameters: Iterable[Any], written: str) -> Any:
+    """The parameter of a command by its name or flag, with hyphens or underscores."""
     by_name: dict[str, Any] = {}
     for each in parameters:
         if each.param_type_name == "option" and each.name not in NOT_IN_A_FILE:
@@ -258,11 +228,7 @@ class Choices:
     """Values of a step's options from a file, checked as on the command line."""
 
     def __init__(self, options: type) -> None:
-        """Prepare.
-
-        Args:
-            options: The dataclass.
-        """
+        """Prepare for the options of a dataclass."""
         self._options = options_of(options)
 
         def command(**_: Any) -> None:
@@ -279,7 +245,7 @@ class Choices:
         Raises:
             ValueError: If there is none.
         """
-        return str(find_parameter(self._context.command.params, written).name)
+        return str(_find_parameter(self._context.command.params, written).name)
 
     def value(self, name: str, written: Any) -> Any:
         """The value that an option takes.
@@ -294,9 +260,9 @@ class Choices:
         each = self._options[name]
         if written is None or (written in UNSET and each.default is None):
             return None
-        parameter = find_parameter(self._context.command.params, name)
+        parameter = _find_parameter(self._context.command.params, name)
         try:
-            return _unset(each, checked_value(self._context, parameter, written))
+            return _unset(each, _checked_value(self._context, parameter, written))
         except ValueError as error:
             raise ValueError(f"{name} = {written!r}: {error}") from None
 
@@ -389,18 +355,7 @@ def check(outputs: Iterable[Output], inputs: Iterable[Named], *, overwrite: bool
 def reserve(
     ctx: typer.Context, outputs: Iterable[Output], inputs: Iterable[Named], *, overwrite: bool
 ) -> None:
-    """As `check`; no other process writes the outputs until the command ends.
-
-    Args:
-        ctx: The command's.
-        outputs: As in `check`.
-        inputs: As in `check`.
-        overwrite: As in `check`.
-
-    Raises:
-        BadParameter: If an output is, holds or lies in an input or another output.
-        OutputExistsError: If one exists and may not be replaced, or is being written.
-    """
+    """As `check`; no other process writes the outputs until the command of the context ends."""
     outputs = list(outputs)
     check(outputs, inputs, overwrite=overwrite)
     for output in outputs:
@@ -418,9 +373,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 def _paths(named: Iterable[Named]) -> Iterator[Path]:
     for each in named:
-        if isinstance(each, Path):
-            yield each
-        elif isinstance(each, str):
+        if isinstance(each, Path | str):
             yield Path(each)
         elif each is not None:
             yield from each

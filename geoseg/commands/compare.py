@@ -1,14 +1,12 @@
 """``geoseg compare``: trainings and evaluations in one table."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from geoseg.commands import arguments as options
-from geoseg.commands.console import echo
+from geoseg.commands.console import echo, width_of_terminal
 
 
 def compare(
@@ -50,14 +48,4 @@ def compare(
     table = comparison(read_entries(runs), per_class=per_class, best_first=best_first)
     if output is not None:
         write_text(output, table.in_format_of(output.suffix))
-    print_table(table.to_json() if json else table.to_text(screen_width()))
-
-
-def screen_width() -> int | None:
-    """Characters of a line of the terminal; None where the output goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def print_table(text: str) -> None:
-    """A table on stdout."""
-    echo(text.rstrip("\n"))
+    echo(table.to_json().rstrip() if json else table.to_text(width_of_terminal()))

@@ -209,19 +209,6 @@ def print_json(content: Any) -> None:
     echo(json.dumps(without_nan(content), indent=1))
 
 
-def in_bytes(count: float) -> str:
-    """A size for people.
-
-    >>> in_bytes(1_500_000)
-    '1.5 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
 def in_time(seconds: float) -> str:
     """A time for people.
 

@@ -35,6 +35,6 @@ def info(
         echo(wrapped(f"{name:<{width}}  {line}", indent=2, hanging=width + 2))
     for table in about.tables:
         echo("")
-        echo(columns([table.head, *table.rows], indent=2))
+        echo(columns(table, indent=2))
     for hint in about.hints:
         echo(wrapped(f"{styled('!', 'yellow')} {hint}", indent=2))

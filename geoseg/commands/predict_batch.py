@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from geoseg.commands.arguments import check
-from geoseg.commands.console import Talk, echo, in_bytes, print_json
+from geoseg.commands.console import Talk, echo, print_json
 from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
 from geoseg.raster.atomic import refuse_unfinished, write_text
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
 from geoseg.raster.paths import RASTER_SUFFIXES, TIFF_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.raster.records import parse_json
-from geoseg.text import subject
+from geoseg.text import in_bytes, subject
 
 if TYPE_CHECKING:
     from geoseg.model.bundle import ModelBundle

@@ -8,10 +8,11 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, in_bytes, print_json
+from geoseg.commands.console import Talk, echo, print_json
 from geoseg.commands.legend import LegendMapFile, OwnLegend, ReferenceLegend, legend_map_of
 from geoseg.labels.style import BandOptions
 from geoseg.report.report import PageOptions, ReportOptions
+from geoseg.text import in_bytes
 
 if TYPE_CHECKING:
     from geoseg.labels.style import BandChoice

@@ -9,8 +9,7 @@ import typer
 
 from geoseg.commands import arguments as options
 from geoseg.commands.arguments import Choices
-from geoseg.commands.compare import print_table, screen_width
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
 from geoseg.errors import BatchError, GeosegError
 from geoseg.options import build
 from geoseg.training.options import TrainOptions
@@ -88,12 +87,7 @@ def sweep(
 
 
 def _tell(report: "SweepReport", table_file: Path, talk: Talk, *, json: bool) -> None:
-    """Write and print the table of all trainings, and say how the sweep ended.
-
-    Raises:
-        Exit: If the user stopped it.
-        BatchError: If trainings failed.
-    """
+    """Write and print the table of all trainings, and say how the sweep ended."""
     from geoseg.raster.atomic import write_text
     from geoseg.report.runs import comparison, read_entries
 
@@ -102,7 +96,7 @@ def _tell(report: "SweepReport", table_file: Path, talk: Talk, *, json: bool) ->
     if report.runs:
         table = comparison(read_entries(report.runs), best_first=True)
         write_text(table_file, table.in_format_of(".csv"))
-        print_table(table.to_json() if json else table.to_text(screen_width()))
+        echo(table.to_json().rstrip() if json else table.to_text(width_of_terminal()))
     elif json:
         print_json([])
     if report.skipped:
@@ -137,11 +131,7 @@ def _train_options(chosen: Mapping[str, Any]) -> TrainOptions:
 
 
 def _refuse_impossible(plan: Any, patch_set: "PatchSet") -> None:
-    """See that every training could begin.
-
-    Raises:
-        BatchError: If one could not.
-    """
+    """See that every training could begin."""
     from geoseg.training.train import prepare
 
     failures = {}
@@ -159,8 +149,6 @@ def _say_plan(plan: Any) -> None:
     if plan.search:
         spaces = "; ".join(f"{name} in {space}" for name, space in plan.search.items())
         echo(f"{plan.trials} trainings, chosen to maximize {plan.maximize}: {spaces}")
-        return
-    runs = plan.runs()
-    for name in runs:
-        echo(name)
-    echo(f"{len(runs)} trainings")
+    else:
+        runs = plan.runs()
+        echo("\n".join([*runs, f"{len(runs)} trainings"]))

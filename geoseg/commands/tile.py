@@ -9,8 +9,9 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, in_bytes, print_json, width_of_terminal
+from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
 from geoseg.patches.record import TileOptions
+from geoseg.text import format_table, in_bytes
 
 if TYPE_CHECKING:
     from geoseg.labels.legend import Legend
@@ -123,14 +124,13 @@ def _tell_plan(
     plan = plan_tiling(sources, classes, choices)
     if json:
         print_json(asdict(plan))
-        _refuse_failures(plan.failures)
-        return
-    pixels = "no pixels" if choices.storage == "index" else in_bytes(plan.pixel_bytes)
-    echo(
-        f"{plan.sources} orthophotos, {plan.windows} windows of {choices.patch_size} px at "
-        f"stride {choices.step}: {pixels} before compression, about {in_bytes(plan.memory)} "
-        f"of memory"
-    )
+    else:
+        pixels = "no pixels" if choices.storage == "index" else in_bytes(plan.pixel_bytes)
+        echo(
+            f"{plan.sources} orthophotos, {plan.windows} windows of {choices.patch_size} px at "
+            f"stride {choices.step}: {pixels} before compression, about {in_bytes(plan.memory)} "
+            f"of memory"
+        )
     _refuse_failures(plan.failures)
 
 
@@ -148,7 +148,8 @@ def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) 
         for meaning, number in report.meanings.items():
             which = f" (of {number} references)" if len(report.meanings) > 1 else ""
             echo(f"  labels{which}: {meaning}")
-        for line in report.classes.lines(width_of_terminal()) if report.classes else ():
+        rows = report.classes.rows() if report.classes else []
+        for line in format_table(rows, width_of_terminal()) if rows else ():
             echo(f"  {line}")
         for reason, number in report.dropped.items():
             echo(f"  {number} windows dropped: {reason}")

@@ -9,9 +9,11 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import check, with_options
-from geoseg.commands.console import Talk, echo, in_bytes, in_time, print_json
+from geoseg.commands.console import Talk, echo, in_time, print_json
+from geoseg.patches.patch_set import refuse_other_folder
 from geoseg.raster.folders import TRAINING
 from geoseg.raster.guard import Output
+from geoseg.text import in_bytes
 from geoseg.training.options import DATA, RECORDS, TrainOptions
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-FIGURES = {
+METRICS = {
     "val_miou": "validation mIoU",
     "val_loss": "validation loss",
     "train_loss": "training loss",
@@ -74,33 +76,38 @@ def train(
 ) -> None:
     """Train a segmentation network on a patch set."""
     _refuse_contradictions(output, preview, resume=resume, overwrite=overwrite, dry_run=dry_run)
-    if options.encoder_weights == "imagenet":
-        from geoseg.model.weights import DEFAULT_ENCODER, check_hub
-
-        check_hub(options.encoder or DEFAULT_ENCODER)
+    refuse_other_folder(patches)
+    _check_weights(options)
+    from geoseg.training.cross_validation import train_folds
     from geoseg.training.distributed import is_first
     from geoseg.training.pictures import draw_samples
+    from geoseg.training.train import train
 
     if options.init_from is not None:
         options = replace(options, init_from=str(_origin(Path(options.init_from))))
     talk = Talk(quiet=quiet, verbose=verbose)
     talk.detail(str(options))
     goes_on = resume and _has_begun(output, talk)
-    outputs = _outputs(output, preview, resume=goes_on)
-    named = [patches, options.init_from, options.encoder_weights]
-    check(outputs, named, overwrite=overwrite or resume)
+    if is_first():  # of several processes; a run that is resumed is added to
+        written = [] if output is None or goes_on else [Output(output, TRAINING)]
+        written += [] if preview is None else [Output(preview)]
+        named = [patches, options.init_from, options.encoder_weights]
+        check(written, named, overwrite=overwrite or resume)
+    how: dict[str, Any] = {"options": options, "resume": goes_on, "overwrite": overwrite}
     if dry_run:
-        start: dict[str, Any] = {"options": options, "resume": goes_on, "overwrite": overwrite}
-        _print_plan(_plan(patches, output, folds, **start), talk, json=json)
+        _print_plan(_plan(patches, output, folds, **how), talk, json=json)
         return
     if preview is not None and is_first():
         draw_samples(patches, preview, options=options, overwrite=overwrite or resume)
-        _say_drawn(preview, talk, alone=output is None)
+        if output is None:
+            echo(str(preview))
+        else:
+            talk.say(f"{preview}: samples as the training sees them")
     if output is None:
         return
-    together, reports = _trained(
-        *(patches, output, options, folds, talk), resume=goes_on, overwrite=overwrite
-    )
+    how |= {"quiet": quiet, "warn": talk.warn}
+    together = train_folds(patches, output, folds=folds, **how) if folds else None
+    reports = together.runs if together else [train(patches, output, **how)]
     if not is_first():
         return  # the first of several processes speaks for all
     for note in (note for report in reports for note in report.notes):
@@ -111,26 +118,12 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _trained(
-    patches: Path,
-    run: Path,
-    options: TrainOptions,
-    folds: int | None,
-    talk: Talk,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> "tuple[FoldsReport | None, Sequence[TrainReport]]":
-    """Train once, or a network for every fold: what came of the folds together, and of each."""
-    from geoseg.training.cross_validation import train_folds
-    from geoseg.training.train import train
+def _check_weights(options: TrainOptions) -> None:
+    """See that pretrained weights can be had, before torch takes seconds to come."""
+    if options.encoder_weights == "imagenet":
+        from geoseg.model.weights import DEFAULT_ENCODER, check_hub
 
-    how: dict[str, Any] = {"options": options, "resume": resume, "overwrite": overwrite}
-    told: dict[str, Any] = {"quiet": talk.quiet, "warn": talk.warn}
-    if not folds:
-        return None, (train(patches, run, **how, **told),)
-    together = train_folds(patches, run, folds=folds, **how, **told)
-    return together, together.runs
+        check_hub(options.encoder or DEFAULT_ENCODER)
 
 
 def _origin(path: Path) -> Path:
@@ -208,62 +201,27 @@ def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:
         echo(f"{title + ':':<9}{line}")
 
 
-def _outputs(run: Path | None, preview: Path | None, *, resume: bool) -> list[Output]:
-    """What the first of several processes writes; a run that is resumed is added to."""
-    from geoseg.training.distributed import is_first
-
-    if not is_first():
-        return []
-    runs = [] if run is None or resume else [Output(run, TRAINING)]
-    return runs if preview is None else [*runs, Output(preview)]
-
-
-def _say_drawn(preview: Path, talk: Talk, *, alone: bool) -> None:
-    if alone:
-        echo(str(preview))
-    else:
-        talk.say(f"{preview}: samples as the training sees them")
-
-
 def _print(reports: Sequence["TrainReport"], together: "FoldsReport | None", *, json: bool) -> None:
     if json:
-        print_json(_as_json(reports[0]) if together is None else _folds_as_json(together))
+        runs = [asdict(report) | {"model": str(report.model)} for report in reports]
+        if together is None:
+            print_json(runs[0])
+        else:
+            print_json({"runs": runs, "mean": together.mean, "deviation": together.deviation})
         return
     for report in reports:
-        echo(_line(report))
+        best = report.best
+        metrics = [f"{label} {best[name]:.3f}" for name, label in METRICS.items() if name in best]
+        end = " (the time was over)" if report.timed_out else ""
+        if report.stopped_early:
+            end = " (no better one came: stopped early)"
+        of = f"{report.model}: best of {report.epochs} epochs is {best['epoch']}"
+        echo(f"{of}: {', '.join(metrics)}{end}")
     if together is not None:
-        echo(_mean_line(together))
-
-
-def _line(report: "TrainReport") -> str:
-    figures = [
-        f"{label} {report.best[name]:.3f}" for name, label in FIGURES.items() if name in report.best
-    ]
-    end = " (the time was over)" if report.timed_out else ""
-    if report.stopped_early:
-        end = " (no better one came: stopped early)"
-    return (
-        f"{report.model}: best of {report.epochs} epochs is {report.best['epoch']}: "
-        f"{', '.join(figures)}{end}"
-    )
-
-
-def _mean_line(report: "FoldsReport") -> str:
-    figures = [
-        f"{label} {report.mean[name]:.3f} ± {report.deviation.get(name, 0):.3f}"
-        for name, label in FIGURES.items()
-        if name in report.mean
-    ]
-    return f"mean of {len(report.runs)} folds: {', '.join(figures)}"
-
-
-def _as_json(report: "TrainReport") -> dict[str, Any]:
-    return asdict(report) | {"model": str(report.model)}
-
-
-def _folds_as_json(report: "FoldsReport") -> dict[str, Any]:
-    return {
-        "runs": [_as_json(each) for each in report.runs],
-        "mean": report.mean,
-        "deviation": report.deviation,
-    }
+        mean, deviation = together.mean, together.deviation
+        metrics = [
+            f"{label} {mean[name]:.3f} ± {deviation.get(name, 0):.3f}"
+            for name, label in METRICS.items()
+            if name in mean
+        ]
+        echo(f"mean of {len(reports)} folds: {', '.join(metrics)}")

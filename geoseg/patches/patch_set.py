@@ -50,6 +50,16 @@ def is_patch_set(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
+def refuse_other_folder(folder: Path) -> None:
+    """See that a folder was written by ``geoseg tile``.
+
+    Raises:
+        PatchSetError: If it was not.
+    """
+    if not is_patch_set(folder):
+        raise PatchSetError(f"{folder}: no patch set, {RECORD} is missing")
+
+
 MAX_OPEN_ORTHOS = 32
 """Sources of an index that are open at a time."""
 
@@ -166,8 +176,7 @@ class PatchSet:
         Raises:
             PatchSetError: If it is incomplete or damaged.
         """
-        if not is_patch_set(folder):
-            raise PatchSetError(f"{folder}: no patch set, {RECORD} is missing")
+        refuse_other_folder(folder)
         return cls(folder, *read_index(folder))
 
     def in_split(self, split: Split) -> PatchTable:

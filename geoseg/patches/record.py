@@ -14,7 +14,7 @@ from geoseg.options import CALL, aoi_option, option, seed_option, threads_option
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import INPUT, ReadOptions
 from geoseg.raster.window import Window
-from geoseg.text import format_table, quoted_list
+from geoseg.text import quoted_list
 
 Split = Literal["train", "val", "test"]
 
@@ -296,14 +296,6 @@ class ClassShares:
             for name in (*self.names, UNLABELLED)
         ]
 
-    def lines(self, width: int | None = None) -> list[str]:
-        """The same as text.
-
-        Args:
-            width: Characters of a line; None: as many as are needed.
-        """
-        return format_table(self.rows(), width)
-
     def warnings(self, counted: Sequence[str] | None = None) -> list[str]:
         """What spoils a training or its figures.
 
@@ -340,10 +332,7 @@ class ClassShares:
 
 
 def warn_of_few_labels(share: float) -> list[str]:
-    """What is to be said if little of the ground is labelled.
-
-    Args:
-        share: Of the ground with data, 0..1.
+    """What is to be said if little of the ground with data is labelled.
 
     >>> warn_of_few_labels(0.031)
     ['labels cover 3.1% of the ground']
@@ -352,12 +341,7 @@ def warn_of_few_labels(share: float) -> list[str]:
 
 
 def hint_at_few_polygons(share: float, background: str) -> list[str]:
-    """What is to be said if polygons cover little of the ground and the rest is background.
-
-    Args:
-        share: Of the labelled ground, 0..1.
-        background: Name of that class.
-    """
+    """What is to be said if polygons cover a small share of the ground, the rest is background."""
     if share >= LOW_SHARE:
         return []
     told = f"polygons cover {_percent(share)} of the ground, and all the rest is {background!r}"

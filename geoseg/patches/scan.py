@@ -5,7 +5,6 @@ import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -51,77 +50,29 @@ def is_distinctive(mask: NDArray[np.uint8]) -> bool:
     return bool(not are_stripes and borders > sum(mask.shape) / 4)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchScan:
-    """What is kept of a patch once its pixels are gone: a few hundred bytes."""
-
-    image: np.void
-    """Hash of the decoded pixels, 16 bytes."""
-
-    mask: np.void
-    """Hash of the classes, 16 bytes."""
-
-    is_constant: bool
-
-    is_distinctive: bool
-    """Whether two patches hardly share such a mask by chance."""
-
-    labelled: float
-    """Share of pixels with a class."""
-
-    is_extreme: bool
-    """Whether a value is infinite or beyond `MAX_VALUE`."""
-
-    black: float
-    """Share of the pixels with data that are 0 in all bands."""
-
-    low: NDArray[np.float32]
-    """(bands,) smallest values; NaN without data."""
-
-    high: NDArray[np.float32]
-    """(bands,) 98th percentiles, from a sample."""
-
-    top: NDArray[np.float32]
-    """(bands,) largest values."""
-
-    is_two_valued: bool
-    """Whether no value of the last band lies between its smallest and largest."""
-
-    is_gray: bool
-
-    hash: NDArray[np.uint8]
-    """(16,) difference hash; 0 if it has none."""
-
-    has_hash: bool
-    """Whether it has contrast and no missing pixel."""
-
-    is_read: bool = True
-
-
-FLAGS = (
-    *("is_constant", "is_distinctive", "is_extreme", "is_two_valued", "is_gray"),
-    *("has_hash", "is_read"),
-)
-
 Scans = Any
-"""(n,) record array with the fields of `PatchScan`; those of an unreadable patch are 0."""
+"""(n,) record array with the fields of `_fields`; those of an unreadable patch are 0 or NaN."""
 
 
-def blank_scans(count: int, bands: int) -> Scans:
-    """Scans of patches none of which could be read."""
-    scans = np.zeros(
-        count,
-        [
-            *((name, "V16") for name in ("image", "mask")),
-            *((name, "f4") for name in ("labelled", "black")),
-            *((name, "f4", bands) for name in ("low", "high", "top")),
-            *((name, "?") for name in FLAGS),
-            ("hash", "u1", 16),
-        ],
-    ).view(np.recarray)
-    for values in (scans.low, scans.high, scans.top):
-        values[:] = np.nan
-    return scans
+def _fields(bands: int) -> list[tuple[Any, ...]]:
+    """What is kept of a patch once its pixels are gone: a few hundred bytes."""
+    return [
+        ("image", "V16"),  # hash of the decoded pixels
+        ("mask", "V16"),  # hash of the classes
+        ("labelled", "f4"),  # share of pixels with a class
+        ("black", "f4"),  # share of the pixels with data that are 0 in all bands
+        ("low", "f4", bands),  # smallest values; NaN without data
+        ("high", "f4", bands),  # 98th percentiles, from a sample
+        ("top", "f4", bands),  # largest values
+        ("is_constant", "?"),  # every band has a single value
+        ("is_distinctive", "?"),  # two patches hardly share such a mask by chance
+        ("is_extreme", "?"),  # a value is infinite or beyond MAX_VALUE
+        ("is_two_valued", "?"),  # no value of the last band lies between its ends
+        ("is_gray", "?"),  # all bands are the same
+        ("has_hash", "?"),  # it has contrast and no missing pixel
+        ("is_read", "?"),  # the patch could be read
+        ("hash", "u1", 16),  # difference hash
+    ]
 
 
 def scan(patch_set: PatchSet, *, workers: int, watch: ScanProgress) -> tuple[Scans, dict[int, str]]:
@@ -135,23 +86,28 @@ def scan(patch_set: PatchSet, *, workers: int, watch: ScanProgress) -> tuple[Sca
     Returns:
         Scans of all patches, and the errors of those that cannot be read, by number.
     """
-    patches = patch_set.patches
-    scans, failures = blank_scans(len(patches), patch_set.record.bands), {}
+    patches, bands = patch_set.patches, patch_set.record.bands
+    scans = np.zeros(len(patches), _fields(bands)).view(np.recarray)
+    for name in ("low", "high", "top"):
+        scans[name] = np.nan
+    failures = {}
     for number, found in enumerate(watch(_scans(patch_set, workers), len(patches))):
         if isinstance(found, str):
             failures[number] = found
         else:
-            scans[number] = tuple(getattr(found, name) for name in scans.dtype.names)
+            for name, value in found.items():
+                scans[name][number] = value
+            scans.is_read[number] = True
     return scans, failures
 
 
-def _scans(patch_set: PatchSet, workers: int) -> Iterator[PatchScan | str]:
+def _scans(patch_set: PatchSet, workers: int) -> Iterator[dict[str, Any] | str]:
     """The scan of each patch in order, or why it cannot be read."""
     local = threading.local()
     bands = patch_set.record.bands
     frozen = pickle.dumps(patch_set)
 
-    def work(patch: Patch) -> PatchScan | str:
+    def work(patch: Patch) -> dict[str, Any] | str:
         if not hasattr(local, "patch_set"):
             local.patch_set = pickle.loads(frozen)  # noqa: S301 our own; one for each thread
         try:
@@ -160,7 +116,7 @@ def _scans(patch_set: PatchSet, workers: int) -> Iterator[PatchScan | str]:
             return str(error)
         if len(sample.image) != bands:
             return f"{patch_set.record.sources[patch.source].name}: no longer has {bands} bands"
-        return scan_patch(sample)
+        return _scan_patch(sample)
 
     with (
         reading_pool(workers) as pool,
@@ -169,8 +125,8 @@ def _scans(patch_set: PatchSet, workers: int) -> Iterator[PatchScan | str]:
         yield from found
 
 
-def scan_patch(sample: Sample) -> PatchScan:
-    """The scan of a patch."""
+def _scan_patch(sample: Sample) -> dict[str, Any]:
+    """Fields of a patch."""
     image, mask = sample
     known = ~np.isnan(image[0])
     pixels = image.reshape(len(image), -1) if known.all() else image[:, known]
@@ -181,22 +137,22 @@ def scan_patch(sample: Sample) -> PatchScan:
         high = np.percentile(pixels[:, ::SAMPLE_STEP_PX], 98, axis=1).astype(np.float32)
     is_extreme = bool((low < -MAX_VALUE).any() or (top > MAX_VALUE).any())
     of_image = None if empty or is_extreme else difference_hash(image.mean(axis=0))
-    return PatchScan(
-        image=_digest(image),
-        mask=_digest(mask),
-        is_constant=empty or bool((low == top).all()),
-        is_distinctive=is_distinctive(mask),
-        labelled=float(np.mean(mask != IGNORE)),
-        is_extreme=is_extreme,
-        black=0.0 if empty or low.any() else float((pixels == 0).all(axis=0).mean()),
-        low=low,
-        high=high,
-        top=top,
-        is_two_valued=bool(((pixels[-1] == low[-1]) | (pixels[-1] == top[-1])).all()),
-        is_gray=len(image) > 1 and all(map(partial(np.array_equal, pixels[0]), pixels[1:])),
-        hash=np.zeros(16, np.uint8) if of_image is None else of_image,
-        has_hash=of_image is not None,
-    )
+    return {
+        "image": _digest(image),
+        "mask": _digest(mask),
+        "is_constant": empty or bool((low == top).all()),
+        "is_distinctive": is_distinctive(mask),
+        "labelled": float(np.mean(mask != IGNORE)),
+        "is_extreme": is_extreme,
+        "black": 0.0 if empty or low.any() else float((pixels == 0).all(axis=0).mean()),
+        "low": low,
+        "high": high,
+        "top": top,
+        "is_two_valued": bool(((pixels[-1] == low[-1]) | (pixels[-1] == top[-1])).all()),
+        "is_gray": len(image) > 1 and all(map(partial(np.array_equal, pixels[0]), pixels[1:])),
+        "hash": 0 if of_image is None else of_image,
+        "has_hash": of_image is not None,
+    }
 
 
 def difference_hash(gray: NDArray[np.float32]) -> NDArray[np.uint8] | None:

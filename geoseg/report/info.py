@@ -19,7 +19,7 @@ from geoseg.raster.folders import CHECK, PATCH_SET, WINDOWS
 from geoseg.raster.paths import RASTER_SUFFIXES, is_gdal_name
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
-from geoseg.report.info_raster import About, Table, about_raster, counted, number, shares
+from geoseg.report.info_raster import About, about_raster, counted, number, shares
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, PER_CLASS, RUN, Row, read_csv
 from geoseg.report.sections import words
 from geoseg.text import short_list
@@ -66,7 +66,7 @@ def about_patch_set(path: Path) -> About:
             "statistics": dict(record.statistics),
             "sources": [str(source.ortho) for source in record.sources],
         },
-        tables=[Table(head=tuple(head), rows=[tuple(row.values()) for row in rows])],
+        tables=[[tuple(head), *(tuple(row.values()) for row in rows)]],
         hints=[f"{path}: an orthophoto is no longer there" for path in missing[:3]]
         if is_index
         else [],
@@ -251,7 +251,7 @@ def about_evaluation(path: Path) -> About:
             **{title: number(value) for title, value in known.items()},
         },
         facts=content,
-        tables=[Table(head=("class", *metrics), rows=rows)] if rows else (),
+        tables=[[("class", *metrics), *rows]] if rows else (),
     )
 
 
@@ -336,7 +336,7 @@ def _about_legend(path: Path) -> About:
             "unlabelled": ", ".join(map(str, legend.ignore)),
         },
         facts={"legend": legend.to_dict()},
-        tables=[Table(head=("value", "name", "colour", "read from"), rows=rows)],
+        tables=[[("value", "name", "colour", "read from"), *rows]],
     )
 
 
@@ -353,7 +353,7 @@ def _about_vector(path: Path) -> About:
         kind="vector file",
         lines={"layers": str(len(layers)), **columns},
         facts={"layers": [vars(each) for each in layers]},
-        tables=[Table(head=("layer", "rows", "geometry", "CRS"), rows=rows)],
+        tables=[[("layer", "rows", "geometry", "CRS"), *rows]],
         hints=[hint for each in layers for hint in _hints(each)],
     )
 

@@ -11,6 +11,7 @@ from geoseg.labels.legend import Legend
 from geoseg.labels.tags import read_tags
 from geoseg.raster.facts import RasterFacts, raster_facts
 from geoseg.raster.grid import Grid
+from geoseg.text import in_bytes
 
 LARGE_PX = 25_000_000
 """Pixels from which on the storage of a raster matters."""
@@ -26,20 +27,20 @@ ALPHA_BAND_COUNTS = (2, 4)
 
 MAX_BYTE = 255
 
+BAND_FACTS = {name: name for name in ("name", "dtype", "role", "nodata")} | {
+    "min": "low",
+    "mean": "mean",
+    "max": "high",
+}
+"""Facts of a band for programs, and its fields."""
+
 PROVENANCE_LINES = (
     *("source", "model", "precision", "runtime", "window_size", "window_stride", "blend"),
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows under headings."""
-
-    head: Sequence[str]
-    """Heads of the columns."""
-
-    rows: Sequence[Sequence[str]]
-    """Cells as text."""
+Table = Sequence[Sequence[str]]
+"""Rows of cells, the headings first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def about_raster(path: Path) -> About:
     legend = Legend.from_dict(tags["legend"]) if tags.get("kind") in CLASS_KINDS else None
     lines = {
         "size": f"{found.grid.width} x {found.grid.height} px (width x height)"
-        + (f", {_bytes(found.file_bytes)}" if found.file_bytes else ""),
+        + (f", {in_bytes(found.file_bytes)}" if found.file_bytes else ""),
         **_place(found.grid, found.missing_place),
         "storage": _storage(found),
         "data": _data(found),
@@ -199,7 +200,7 @@ def _bands(found: RasterFacts) -> Table:
         )
         for at, band in enumerate(found.bands, 1)
     ]
-    return Table(head=("band", "name", "type", "role", "nodata", "low", "mean", "high"), rows=rows)
+    return [("band", "name", "type", "role", "nodata", "low", "mean", "high"), *rows]
 
 
 def _facts(found: RasterFacts, tags: dict[str, Any]) -> dict[str, Any]:
@@ -213,16 +214,7 @@ def _facts(found: RasterFacts, tags: dict[str, Any]) -> dict[str, Any]:
         "transform": list(grid.transform[:6]),
         "bounds": list(grid.bounds),
         "bands": [
-            {
-                "name": band.name,
-                "dtype": band.dtype,
-                "role": band.role,
-                "nodata": band.nodata,
-                "min": band.low,
-                "mean": band.mean,
-                "max": band.high,
-            }
-            for band in found.bands
+            {key: getattr(band, name) for key, name in BAND_FACTS.items()} for band in found.bands
         ],
         "mask": found.mask,
         "valid_share": found.valid_share,
@@ -238,12 +230,7 @@ def _facts(found: RasterFacts, tags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hints(found: RasterFacts, *, known: bool) -> Iterator[str]:
-    """Problems to expect.
-
-    Args:
-        found: The raster.
-        known: Whether geoseg wrote it.
-    """
+    """Problems to expect; `known` rasters are geoseg's own."""
     yield from _hints_of_place(found.grid)
     large = found.grid.height * found.grid.width >= LARGE_PX
     if large and not found.is_tiled:
@@ -283,11 +270,3 @@ def _hints_of_bands(found: RasterFacts) -> Iterator[str]:
         yield f"{bands[0].dtype}, but no value above {MAX_BYTE} was seen: 8-bit data"
     if bands[0].nodata == MAX_BYTE and bands[0].dtype != "float32" and len(bands) > 1:
         yield "nodata is 255, which is also the brightest white: --nodata none, if so"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

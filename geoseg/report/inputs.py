@@ -248,9 +248,7 @@ def _rasters(paths: Sequence[Path]) -> list[Path]:
 
 def _is_map(header: Header, legend: Legend | None) -> bool:
     kind = header.tags.get("kind")
-    if kind is None and legend is not None:
-        return header.bands == 1
-    return bool(kind == CLASS_MAP)
+    return bool(kind == CLASS_MAP or (kind is None and legend is not None and header.bands == 1))
 
 
 def _with_references(scenes: Sequence[SceneFiles], named: Sequence[Path]) -> list[SceneFiles]:
@@ -274,39 +272,33 @@ def _with_images(
     """Scenes with the images of their ground; images of other ground are scenes too."""
     shown = list(scenes)
     for path in images:
-        numbers = [
-            number
-            for number, scene in enumerate(shown)
-            if _belongs(path, scene, headers, several=len(scenes) > 1)
+        own = [_belongs(path, scene, headers, several=len(scenes) > 1) for scene in shown]
+        shown = [
+            replace(scene, images=(*scene.images, path)) if belongs else scene
+            for scene, belongs in zip(shown, own, strict=True)
         ]
-        for number in numbers:
-            shown[number] = replace(shown[number], images=(*shown[number].images, path))
-        if not numbers:
+        if not any(own):
             shown.append(SceneFiles(images=(path,), headers=headers))
     return [_with_source(scene) for scene in shown]
 
 
 def _belongs(path: Path, scene: SceneFiles, headers: Headers, *, several: bool) -> bool:
-    """Whether a image shows the ground of a scene.
-
-    Without a georeference only the size tells; of several maps it belongs to those that were
-    made of it.
-    """
+    """Whether an image shows the ground of a scene."""
     own = headers[path].grid
     if not share_ground(own, scene.header.grid):
         return False
-    if own.is_georeferenced or not several or scene.class_map is None:
-        return True
-    return scene.header.source == path.name
+    # Without a georeference only the size tells: of several maps it belongs to those made of it.
+    is_sure = own.is_georeferenced or not several or scene.class_map is None
+    return is_sure or scene.header.source == path.name
 
 
 def _with_source(scene: SceneFiles) -> SceneFiles:
-    """A map without a image is shown with the orthophoto beside it that it was made of."""
-    if scene.images or scene.class_map is None:
+    """A map without an image is shown with the orthophoto beside it that it was made of."""
+    path = scene.class_map
+    if scene.images or path is None:
         return scene
-    beside = scene.class_map.parent / (scene.header.source or scene.class_map.name)
-    if beside == scene.class_map or not beside.is_file():
-        return scene
-    if not share_ground(scene.headers[beside].grid, scene.header.grid):
-        return scene
-    return replace(scene, images=(beside,))
+    beside = path.parent / (scene.header.source or path.name)
+    known = beside != path and beside.is_file()
+    if known and share_ground(scene.headers[beside].grid, scene.header.grid):
+        return replace(scene, images=(beside,))
+    return scene

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,32 +107,6 @@ class Reading:
         return self.legend_map.merged(legend.of_map)
 
 
-class PageLayer(Protocol):
-    """A raster or polygons as a page shows them."""
-
-    @property
-    def kind(self) -> Literal["image", "classes"]:
-        """Whether a read gives colours or class indices."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """Name on the page."""
-        ...
-
-    def read(self, window: Window, step: int) -> NDArray[np.uint8]:
-        """Pixels of a window of the frame's grid, one for each square of ``step`` pixels.
-
-        Returns:
-            (height, width, 4) red, green, blue, alpha; or (height, width) class indices, 255
-            where there is none.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release files."""
-
-
 class ImageLayer:
     """An orthophoto or any other raster in the colours of `painter_of`.
 
@@ -157,7 +131,7 @@ class ImageLayer:
         self._file = AlignedRaster(path, grid, options, resample=True)
 
     def read(self, window: Window, step: int) -> NDArray[np.uint8]:
-        """(height, width, 4) red, green, blue, alpha."""
+        """(height, width, 4) red, green, blue, alpha, one for each square of ``step`` pixels."""
         finer = next(side for side in OVERSAMPLING if step % side == 0)
         image, valid = self._file.read(window, step // finer)
         return averaged(with_alpha(self._paint(image), valid), finer)
@@ -186,7 +160,7 @@ class ClassLayer:
     kind: Literal["classes"] = "classes"
 
     def read(self, window: Window, step: int) -> NDArray[np.uint8]:
-        """(height, width) class indices.
+        """(height, width) class indices, one for each square of ``step`` pixels; 255: none.
 
         Raises:
             LegendError: If a value or colour has no class in the legend.
@@ -219,6 +193,10 @@ class ClassLayer:
     def close(self) -> None:
         """Release files."""
         self.source.close()
+
+
+PageLayer = ImageLayer | ClassLayer
+"""What a page shows: `read(window, step)` gives a pixel for each square of ``step`` pixels."""
 
 
 def open_map(

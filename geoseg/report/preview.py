@@ -1,6 +1,6 @@
 """`geoseg preview`: rasters side by side as PNG, class maps and masks in colours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +58,7 @@ def draw_preview(
         OutputError: If the image cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     chosen = bands and (bands.numbers or bands.names)
     if bands and chosen and not any(bands.options_for(path).bands for path in paths):
@@ -77,7 +78,10 @@ def draw_preview(
         axes.set_title(panel.title)
         axes.set_axis_off()
     if keys := dict.fromkeys(key for panel in panels for key in panel.keys.items()):
-        figure.legend(handles=_patches(keys), loc="outside lower center", ncols=8, frameon=False)
+        handles = [
+            Patch(facecolor=to_hex(color), edgecolor="#777777", label=name) for name, color in keys
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=8, frameon=False)
     with staged(output, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=side / PANEL_INCHES, metadata={"Software": None})
 
@@ -141,12 +145,6 @@ def _masked(
 def _own_legend(path: Path) -> Legend | None:
     record = read_tags(path).get("legend")
     return Legend.from_dict(record) if record else None
-
-
-def _patches(keys: Iterable[tuple[str, Color]]) -> list[Any]:
-    from matplotlib.patches import Patch
-
-    return [Patch(facecolor=to_hex(color), edgecolor="#777777", label=name) for name, color in keys]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -369,7 +369,9 @@ def comparison(
     """
     if best_first:
         entries = sorted(entries, key=_rank)
-    options, classes = _differing_options(entries), _names(entry.classes for entry in entries)
+    given = [entry.options for entry in entries if entry.kind == "training"]
+    options = [name for name in _names(given) if len({repr(own.get(name)) for own in given}) > 1]
+    classes = _names(entry.classes for entry in entries)
     of_class = {f"{per_class}_{name}": name for name in classes}
     columns = [
         *(Column(name, name, "text") for name in ("run", "kind")),
@@ -384,7 +386,7 @@ def comparison(
             **dict.fromkeys(COLUMNS_BEFORE_CLASSES, math.nan),
             **{field: getattr(entry, field) for field in ENTRY_COLUMNS},
             "run": entry.name,
-            **{name: _plain(entry.options.get(name)) for name in options},
+            **{name: _in_one_cell(entry.options.get(name)) for name in options},
             **entry.metrics,
             **{
                 key: entry.classes.get(n, {}).get(per_class, math.nan)
@@ -410,18 +412,11 @@ def _rank(entry: Entry) -> float:
     return math.inf if math.isnan(iou) else -iou
 
 
-def _differing_options(entries: Sequence[Entry]) -> list[str]:
-    """Options of trainings that are not the same in all of them."""
-    each = [entry.options for entry in entries if entry.kind == "training"]
-    return [name for name in _names(each) if len({repr(own.get(name)) for own in each}) > 1]
-
-
 def _names(tables: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for table in tables for name in table))
 
 
-def _plain(value: Any) -> Any:
-    """An option in one cell."""
+def _in_one_cell(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 

@@ -10,6 +10,7 @@ from geoseg.patches.record import (
     warn_of_few_labels,
 )
 from geoseg.raster.window import Window
+from geoseg.text import format_table
 
 LEGEND = Legend.from_dict({"class": [{"name": name} for name in ("grass", "car", "sea")]})
 
@@ -31,7 +32,7 @@ def test_there_is_a_line_for_each_class_and_one_for_what_has_none():
         ("val", 1.0, (0.9997, 0.0003, 0.0)),
     )
 
-    assert found.lines() == [
+    assert format_table(found.rows()) == [
         "class            train       val",
         "grass            50.0%    100.0%",
         "car              16.7%     <0.1%",

@@ -100,7 +100,7 @@ def test_an_evaluation_shows_its_figures(tmp_path):
 
     assert found.lines["pixels"] == "1,234"
     assert found.lines["overall accuracy"] == "0.75"
-    assert found.tables[0].rows == [("road", "0.25", "-"), ("car", "-", "0.5")]
+    assert found.tables[0][1:] == [("road", "0.25", "-"), ("car", "-", "0.5")]
 
 
 def test_polygons_show_columns_that_may_hold_classes(write_polygons):
@@ -112,7 +112,7 @@ def test_polygons_show_columns_that_may_hold_classes(write_polygons):
 
     assert found.lines["column kind"] == "road (20), house (10)"
     assert "column number" not in found.lines
-    assert found.tables[0].rows == [("truth", "30", "Polygon", "EPSG:32632")]
+    assert found.tables[0][1:] == [("truth", "30", "Polygon", "EPSG:32632")]
     assert found.hints == []
 
 
@@ -129,7 +129,7 @@ def test_a_legend_is_a_table(tmp_path):
     found = about(tmp_path / "l.toml")
 
     assert found.lines["unlabelled"] == "9"
-    assert found.tables[0].rows == [("0", "a", "#010203", "0")]
+    assert found.tables[0][1:] == [("0", "a", "#010203", "0")]
 
 
 @pytest.mark.parametrize(

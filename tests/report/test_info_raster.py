@@ -40,7 +40,7 @@ def test_lines_tell_people_what_it_is(write_raster):
     assert about.lines["pixel"] == "0.5 x 0.5 metre, 0.5002 m on the ground"
     assert "DEFLATE compression, no overviews" in about.lines["storage"]
     assert about.lines["data"].endswith("(hidden by nodata)")
-    assert about.tables[0].rows[0][:5] == ("1", "red", "uint8", "red", "0")
+    assert about.tables[0][1][:5] == ("1", "red", "uint8", "red", "0")
 
 
 def test_a_class_map_tells_its_classes_and_what_made_it(write_raster):
@@ -73,7 +73,7 @@ def test_a_raster_that_is_no_map_tells_no_classes_though_it_has_a_legend(write_r
 
     assert about.lines["classes"] == ""
     assert about.lines["figure"] == ("margin x 254" if kind == "confidence" else "")
-    assert about.tables[0].rows[0][-1] == "254"
+    assert about.tables[0][1][-1] == "254"
 
 
 @pytest.mark.parametrize(
