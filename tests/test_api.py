@@ -14,7 +14,7 @@ from shapely import box
 import geoseg
 from geoseg.errors import EmptyError, GeosegWarning, OutputConflictError, OutputExistsError
 from geoseg.evaluation.comparison import RegionSource
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Length
 
 ROOT = Path(geoseg.__file__).parents[1]
 SAMPLE = ROOT / "sample_data"

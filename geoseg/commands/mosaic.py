@@ -47,8 +47,7 @@ def mosaic(
     if parts:
         shared.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
     from geoseg.labels.legend_files import load_legend
-    from geoseg.prediction.mosaic import mosaic
-    from geoseg.prediction.parts import join_parts
+    from geoseg.prediction.mosaic import join_parts, mosaic
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters
 

@@ -11,8 +11,7 @@ from scipy import sparse
 
 from geoseg.evaluation.comparison import Block, Measures, RowCounter
 from geoseg.evaluation.matching import Matches, ObjectCounts
-from geoseg.raster.grid import Grid
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.window import Window
 
 Counts = NDArray[np.int64]

@@ -16,10 +16,9 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Meaning, PixelClasses
 from geoseg.labels.reference import RasterReference, ReferenceOptions
 from geoseg.options import Connectivity, connectivity_option, option, seed_option
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.units import Length
 from geoseg.raster.vector import is_vector
 from geoseg.raster.window import Window, blocks
 from geoseg.text import short_list

@@ -28,7 +28,7 @@ from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid, missing_transform, same_crs, window_on
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
-from geoseg.raster.window import Window
+from geoseg.raster.window import Window, spread_windows
 
 if TYPE_CHECKING:
     from geoseg.patches.record import PatchSetRecord, PatchTable, Split
@@ -290,12 +290,10 @@ def content_of(path: Path) -> str | None:
             height, width = reader.grid.height, reader.grid.width
             digest = hashlib.sha256(f"{reader.bands} {height} {width}".encode())
             lowest, highest = np.inf, -np.inf
-            for row_off in np.linspace(0, max(height - SIDE, 0), SAMPLES).astype(int).tolist():
-                for col_off in np.linspace(0, max(width - SIDE, 0), SAMPLES).astype(int).tolist():
-                    window = Window(row_off=row_off, col_off=col_off, height=SIDE, width=SIDE)
-                    image = reader.read(window.clip(height, width) or window).image.astype("<f8")
-                    lowest, highest = min(lowest, image.min()), max(highest, image.max())
-                    digest.update(image.tobytes())
+            for window in spread_windows(height, width, size=SIDE, per_axis=SAMPLES):
+                image = reader.read(window).image.astype("<f8")
+                lowest, highest = min(lowest, image.min()), max(highest, image.max())
+                digest.update(image.tobytes())
             return digest.hexdigest() if lowest < highest else None
     except GeosegError:
         return None

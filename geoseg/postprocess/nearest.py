@@ -19,7 +19,6 @@ UNREACHED = np.int64(1 << 60)
 NO_ROW = -1
 
 CHUNK_PX = 500_000
-"""Pixels whose nearest is sought at a time."""
 
 Codes = NDArray[np.int64]
 

@@ -16,8 +16,7 @@ from geoseg.postprocess.components import RegionSurvey, sieve
 from geoseg.postprocess.nearest import fill_nearest
 from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, Rule
 from geoseg.postprocess.strips import Change, Indices, MapStrips, Stored, store
-from geoseg.raster.grid import Grid
-from geoseg.raster.units import AreaSize, Length
+from geoseg.raster.grid import AreaSize, Grid, Length
 from geoseg.raster.window import Window
 from geoseg.text import quoted_list
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from geoseg.options import Connectivity, connectivity_option, option
-from geoseg.raster.units import AreaSize, Length
+from geoseg.raster.grid import AreaSize, Length
 
 NEAREST = "nearest"
 
@@ -49,7 +49,6 @@ class ClassArea:
     area: AreaSize
 
     name: str | None = None
-    """Of the class; None: of all others."""
 
     def __str__(self) -> str:
         return str(self.area) if self.name is None else f"{self.name}={self.area}"
@@ -75,8 +74,6 @@ class Rule:
     """What regions of a class become that are smaller, or larger, than an area."""
 
     name: str
-    """Of the class."""
-
     larger: bool
     """Whether the rule is for larger regions rather than smaller ones."""
 

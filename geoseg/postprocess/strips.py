@@ -52,16 +52,11 @@ class MapStrips:
     """A map in strips; the same strips in every pass."""
 
     source: Source
-    """What gives the pixels."""
-
     grid: Grid
-    """Where they lie."""
-
     rows: int
     """Of a strip; the last may have fewer."""
 
     tell: Tell = lambda *_: None
-    """Is told of progress."""
 
     @property
     def windows(self) -> list[Window]:

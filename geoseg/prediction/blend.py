@@ -61,20 +61,12 @@ class WindowGrid(NamedTuple):
     """The windows that cover a raster: all that blending needs to know of them."""
 
     height: int
-    """Raster rows, in pixels."""
-
     width: int
-    """Raster columns, in pixels."""
-
     size: int
-    """Side of a window, in pixels."""
-
     stride: int
     """Step between windows, in pixels, at most: they are spread evenly."""
 
     taper: Taper = "hann"
-    """How windows fade into each other."""
-
     overhang: int = 0
     """Pixels by which the outermost windows reach beyond the raster, so that its edge is not
     theirs; fewer where that would take more windows (`possible_overhang`)."""
@@ -266,10 +258,7 @@ class _Sums:
     """Weighted scores and their weights."""
 
     scores: NDArray[np.float32]
-    """(classes, height, width)."""
-
     weight: NDArray[np.float32]
-    """(height, width)."""
 
     def part(self, rows: slice, cols: slice) -> "_Sums":
         """A view of some pixels."""

@@ -39,7 +39,6 @@ from geoseg.raster.writer import BLOCK_PX, MapChunks, RasterFormat
 ScoreType = Literal["uint8", "float32"]
 
 LAYERS = "Layers"
-"""Group of the options that say what is written beside a class map."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +87,10 @@ class MapOutputs:
     """How certain each pixel is, uint8 as the scores."""
 
     confidence_kind: Confidence = "margin"
-    """Which figure."""
-
     sidecars: bool = True
     """Whether ``.aux.xml`` is written beside the class map, and ``.qml`` beside all."""
 
     overwrite: bool = False
-    """Whether existing files are replaced."""
 
     def __post_init__(self) -> None:
         refuse_non_tiff(*self.paths)
@@ -126,13 +122,8 @@ class MapReport:
     """What was written."""
 
     path: Path
-    """The class map."""
-
     pixels: int
-    """Pixels of the map."""
-
     class_pixels: dict[str, int]
-    """Pixels of each class."""
 
     @property
     def valid_share(self) -> float:

@@ -20,7 +20,7 @@ from geoseg.options import (
 )
 from geoseg.prediction.blend import Taper, WindowGrid, possible_overhang
 from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
-from geoseg.raster.window import Window
+from geoseg.raster.window import Window, blocks
 from geoseg.raster.writer import BLOCK_PX
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ MIN_WINDOW_PX = 32
 """Side of the smallest window, in pixels: encoders halve it five times."""
 
 WINDOWS = "Windows"
-"""Group of the options that say how an orthophoto is divided."""
 
 OVERHANG_PX = 8
 """Pixels by which the outermost windows reach beyond the raster; see docs/overlap.md."""
@@ -232,10 +231,7 @@ class Load(NamedTuple):
     """What a runtime works on at a time."""
 
     batch_size: int = 1
-    """Windows per call."""
-
     streams: int = 1
-    """Calls."""
 
     @property
     def windows(self) -> int:
@@ -307,15 +303,8 @@ class PredictPlan:
 
 def column_bands(region: Window, width: int) -> list[Window]:
     """Divide a region into bands of columns."""
-    return [
-        Window(
-            row_off=region.row_off,
-            col_off=col_off,
-            height=region.height,
-            width=min(width, region.col_stop - col_off),
-        )
-        for col_off in range(region.col_off, region.col_stop, width)
-    ]
+    bands = blocks(region.height, region.width, rows=region.height, cols=width)
+    return [band.moved(region.row_off, region.col_off) for band in bands]
 
 
 def make_plan(

@@ -20,7 +20,6 @@ from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.window import Window
 
 BATCH_SIZE = 4
-"""Windows that are scored at a time."""
 
 
 def stitched_confusion(

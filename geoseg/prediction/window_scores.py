@@ -36,14 +36,8 @@ class WindowLayout:
     """What all windows of a map share; every file carries it."""
 
     grid: Grid
-    """Of the whole map."""
-
     window_grid: WindowGrid
-    """Where its windows lie."""
-
     legend: Legend
-    """The classes that are scored."""
-
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What the scores were made of; the map will carry it."""
 

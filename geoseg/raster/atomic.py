@@ -29,7 +29,6 @@ OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
 NO_SPACE = "no space left on the disk; make room, or name an output on another one"
 
 MAX_REASON_LENGTH = 200
-"""Length of a library's message, in characters."""
 
 HIDDEN_FOLDER = re.compile(r"\.(.+)\.(?:part|[0-9a-f]{16}\.unfinished)")
 """Names of the hidden folders in which outputs are made."""
@@ -174,7 +173,6 @@ def scratch(path: Path) -> Iterator[Path]:
         with writing(path):
             if alone:
                 _tidy(path)
-                _clear_earlier(path)
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:  # without locks nobody knows whether the other process lives
@@ -334,26 +332,7 @@ def _tidy(path: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _clear_earlier(path: Path) -> None:
-    """Remove leftovers of killed processes of earlier versions, which had random names."""
-    place = _place(path)
-    name, suffix = re.escape(place.name), re.escape(place.suffix)
-    pattern = re.compile(rf"\.({name}\.[0-9a-f]{{8}})\.part(?:{suffix})?")
-    if not place.parent.is_dir():
-        return
-    for each in place.parent.iterdir():
-        found = pattern.fullmatch(each.name)
-        if not found or place.with_name(f".{found[1]}.lock").exists():
-            continue  # the file belongs to an output of that name
-        if each.is_dir():
-            shutil.rmtree(each, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                each.unlink()
-
-
 UNFINISHED_SUFFIX = ".unfinished"
-"""Suffix of a resume folder."""
 
 RESUME_HINT = "finished parts are kept; continue with --resume"
 """Note on a failure that can be resumed."""

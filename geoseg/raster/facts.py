@@ -16,7 +16,7 @@ from geoseg.raster.paths import refuse_special_file
 from geoseg.raster.reader import Pixels, RasterReader, ReadOptions
 from geoseg.raster.storage import grid_of, missing_place, opened, palette, reading
 from geoseg.raster.vector import ALL_ROWS, reading_layer
-from geoseg.raster.window import Window
+from geoseg.raster.window import Window, spread_windows
 from geoseg.text import as_text, is_null
 
 OVERVIEW_SIDE_PX = 1024
@@ -26,10 +26,8 @@ MAX_WHOLE_PIXELS = 25_000_000
 """Largest raster without overviews, in pixels, that is sampled as a whole."""
 
 SAMPLE_WINDOWS_PER_AXIS = 5
-"""Windows of a sample along each axis."""
 
 SAMPLE_WINDOW_PX = 256
-"""Side of a window of a sample, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +38,10 @@ class Band:
     """Description in the file, or GDAL's colour interpretation."""
 
     dtype: str
-    """numpy's name of its type."""
-
     role: str
     """GDAL's colour interpretation."""
 
     nodata: float | None
-    """Value without data."""
-
     low: float
     """Smallest value of the sample; NaN without data."""
 
@@ -63,14 +57,8 @@ class RasterFacts:
     """Format, grid, bands and sampled statistics of a raster file."""
 
     path: Path
-    """The file."""
-
     driver: str
-    """GDAL's name of the format."""
-
     grid: Grid
-    """Grid of the pixels."""
-
     missing_place: str | None
     """Georeference other than a geotransform; None: there is none."""
 
@@ -81,20 +69,12 @@ class RasterFacts:
     """Source of the mask: ``alpha``, ``mask band``, ``nodata`` or None."""
 
     has_palette: bool
-    """Whether the values are indices into colours."""
-
     block_shape: tuple[int, int]
-    """Rows and columns of a storage block."""
-
     overviews: tuple[int, ...]
     """Reduction factors of the overviews."""
 
     is_cog: bool
-    """Whether the file is marked as a cloud-optimised GeoTIFF."""
-
     compression: str | None
-    """Compression of the pixels."""
-
     file_bytes: int | None
     """Size of the file; None for a dataset that is not a file."""
 
@@ -201,23 +181,8 @@ def _sample(path: Path, bands: int, *, cheap: bool) -> tuple[NDArray[Any], NDArr
 
 
 def _sample_windows(grid: Grid) -> list[Window]:
-    """Windows spread evenly over a raster, from corner to corner."""
-    rows, cols = (
-        np.linspace(0, max(length - SAMPLE_WINDOW_PX, 0), SAMPLE_WINDOWS_PER_AXIS)
-        .astype(int)
-        .tolist()
-        for length in (grid.height, grid.width)
-    )
-    return [
-        Window(
-            row_off=row,
-            col_off=col,
-            height=min(SAMPLE_WINDOW_PX, grid.height),
-            width=min(SAMPLE_WINDOW_PX, grid.width),
-        )
-        for row in rows
-        for col in cols
-    ]
+    size, count = SAMPLE_WINDOW_PX, SAMPLE_WINDOWS_PER_AXIS
+    return spread_windows(grid.height, grid.width, size=size, per_axis=count)
 
 
 def _side_by_side(parts: list[Pixels]) -> Pixels:
@@ -335,7 +300,6 @@ def _opaque(values: NDArray[Any]) -> int:
 
 
 OPAQUE_BYTE = 255
-"""Opaque alpha of 8 bits."""
 
 
 def _is_alpha(values: NDArray[Any], image: NDArray[Any], band: int) -> bool:
@@ -368,10 +332,8 @@ def _undeclared(values: NDArray[Any], nodata: float | None) -> str | None:
 
 
 NULL_TEXT = "(null)"
-"""Text for empty cells."""
 
 MAX_ROWS = 200_000
-"""Rows of a layer that are read."""
 
 MAX_COLUMN_VALUES = 20
 """Largest number of distinct values of a column of classes."""
@@ -382,17 +344,11 @@ class LayerFacts:
     """Geometry, extent and columns of a layer."""
 
     name: str
-    """Name of the layer."""
-
     features: int
-    """Number of features."""
-
     geometry: str
     """OGR's name of the geometry type."""
 
     crs: str | None
-    """Name of the CRS."""
-
     bounds: tuple[float, ...] | None
     """``(x_min, y_min, x_max, y_max)`` in units of the CRS."""
 

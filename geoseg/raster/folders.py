@@ -24,11 +24,9 @@ IGNORED_ENTRIES = (
 )
 """Entries left by operating systems, GDAL and QGIS, which may be deleted."""
 
-LEFTOVER = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.(?:lock|part|old)")
-"""Leftovers of killed processes."""
+LEFTOVER = re.compile(r"\.(.+?)\.(?:lock|part|old)")
 
 MAX_NAMED = 5
-"""Entries listed in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +37,6 @@ class FolderKind:
     """Value of `KIND` in its record."""
 
     record: str
-    """File name of the record."""
-
     entries: tuple[str, ...]
     """Glob patterns of its other entries, matched part by part; ``**``: anything below."""
 

@@ -1,18 +1,19 @@
-"""The georeference of a raster as a value: CRS, transform and size."""
+"""The georeference of a raster as a value: CRS, transform and size; lengths and areas on it."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import ceil, degrees, floor, hypot, inf, isfinite
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from geoseg.errors import GridMismatchError
+from geoseg.errors import GridMismatchError, InputError
 from geoseg.raster.window import Window
 
 ALIGNMENT_TOLERANCE_PX = 0.05
@@ -42,10 +43,7 @@ class Grid:
     """Affine from ``(col, row)`` of a pixel's upper left corner to ``(x, y)`` of the CRS."""
 
     height: int
-    """Rows, in pixels."""
-
     width: int
-    """Columns, in pixels."""
 
     def __post_init__(self) -> None:
         """Check that the transform can be inverted.
@@ -382,3 +380,92 @@ def window_on(grid: Grid, other: Grid) -> Window | None:
     if not np.isfinite(bounds).all():  # outside the area of use of a CRS
         return grid.window
     return grid.window_around(bounds).grown(1).clip(grid.height, grid.width)
+
+
+NUMBER = r"[0-9]*\.?[0-9]+"
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length on a map.
+
+    >>> str(Length(1.5, "m"))
+    '1.5m'
+    """
+
+    value: float
+    unit: Literal["px", "m"]
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{self.unit}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``2px`` (the unit may be left out) or ``1.5m``.
+
+        Raises:
+            ValueError: If it is neither.
+
+        >>> str(Length.parse("2")), str(Length.parse("1.5 m"))
+        ('2px', '1.5m')
+        """
+        found = re.fullmatch(rf"({NUMBER})\s*(px|m|)", text.strip().lower())
+        if found is None or not float(found[1]):
+            raise ValueError(f"{text!r} is not a distance such as 2px or 1.5m")
+        return cls(float(found[1]), "m" if found[2] == "m" else "px")
+
+    def in_pixels(self, grid: Grid) -> float:
+        """Convert to pixels of a raster.
+
+        Raises:
+            InputError: If the raster has no CRS, or the length is less than a pixel.
+        """
+        pixels = _in_pixels(self, grid.gsd)
+        if pixels < 1:
+            raise InputError(f"{self} is {pixels:.2f} px, and a distance is at least 1 px")
+        return pixels
+
+
+@dataclass(frozen=True)
+class AreaSize:
+    """An area on a map.
+
+    >>> str(AreaSize(2.5, "m2"))
+    '2.5m2'
+    """
+
+    value: float
+    unit: Literal["px", "m2"]
+
+    __str__ = Length.__str__
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``40px`` (the unit may be left out) or ``5m2``.
+
+        Raises:
+            ValueError: If it is neither.
+
+        >>> AreaSize.parse("5 m2"), AreaSize.parse("40")
+        (AreaSize(value=5.0, unit='m2'), AreaSize(value=40.0, unit='px'))
+        """
+        found = re.fullmatch(rf"({NUMBER}(?:e[+-]?[0-9]+)?)\s*(px|m2|m²|)", text.strip().lower())
+        if found is None or not float(found[1]):
+            raise ValueError(f"{text!r} is not an area such as 40px or 5m2")
+        return cls(float(found[1]), "m2" if found[2].startswith("m") else "px")
+
+    def in_pixels(self, grid: Grid) -> float:
+        """Convert to pixels of a raster.
+
+        Raises:
+            InputError: If the raster has no CRS.
+        """
+        return _in_pixels(self, grid.pixel_area)
+
+
+def _in_pixels(size: Length | AreaSize, pixel: float | None) -> float:
+    if size.unit == "px":
+        return size.value
+    if pixel is None:
+        raise InputError(f"{size} cannot be converted to pixels without a CRS; give it in px")
+    return size.value / pixel

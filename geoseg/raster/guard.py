@@ -38,7 +38,6 @@ REPLACED_SUFFIXES = (
 """Suffixes of sidecars that replace that of a raster or shapefile."""
 
 VRT_SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]+)<")
-"""Source files of a VRT."""
 
 MAX_VRT_BYTES = 50_000_000
 """Size, in bytes, up to which a VRT is searched for its sources."""
@@ -52,8 +51,6 @@ class Output:
     """An output file or folder of a command."""
 
     path: Path
-    """Path of the output."""
-
     kind: FolderKind | None = None
     """Kind of folder, which is replaced as a whole; None: it is a file."""
 

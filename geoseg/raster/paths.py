@@ -17,13 +17,10 @@ from rasterio.errors import RasterioError
 from geoseg.errors import InputError, OutputError, RasterError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
-"""Suffixes of rasters in a folder of orthophotos."""
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-"""Of the rasters that are written."""
 
 WRITABLE_VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
-"""Suffixes of vector files that can be written."""
 
 PARQUET = (".parquet", ".geoparquet")
 """Suffixes of vector files that GDAL here cannot read."""
@@ -36,7 +33,6 @@ VECTOR_SUFFIXES = (
 """Suffixes of polygons rather than rasters."""
 
 ZIPPED_VECTORS = (".gdb.zip", ".shp.zip")
-"""Endings of zipped polygons."""
 
 GDAL_NAME = re.compile(r"(/vsi\w+/|[a-zA-Z][\w+]+:)")
 """Prefixes of GDAL names: subdatasets, archives and servers. C: is a drive."""
@@ -45,7 +41,6 @@ COLLAPSED_URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!
 """URL prefixes that have lost a slash to pathlib."""
 
 URL_START = re.compile(r"\w://")
-"""Prefix of a URL."""
 
 
 def is_gdal_name(path: Path) -> bool:

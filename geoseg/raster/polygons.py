@@ -268,7 +268,6 @@ class AreaOfInterest:
 
 
 WINDOWS_LAYER = "windows"
-"""Layer name of windows."""
 
 
 def write_outlines(
@@ -318,7 +317,6 @@ class Plots:
     """Values of each attribute, None where missing."""
 
     grid: Grid
-    """Grid of the raster."""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -350,7 +348,6 @@ MAX_PIXEL_INDEX = 2**40
 """Largest pixel index, for points far outside."""
 
 POINTS_LAYER = "points"
-"""Layer name of points."""
 
 
 class Points(NamedTuple):

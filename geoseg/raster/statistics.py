@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERCENTILES = (2, 25, 50, 75, 98)
-"""Reported percentiles."""
 
 SAMPLE_SIZE = 2048
 """Values of a band kept per window for the percentiles of floats."""

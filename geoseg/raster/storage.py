@@ -52,7 +52,6 @@ MIN_STRIP_ROWS = 256
 """Least rows of a strip of an image without blocks."""
 
 MIN_CACHE_BYTES = 32_000_000
-"""Smallest block cache of GDAL, in bytes."""
 
 
 @contextmanager
@@ -120,7 +119,6 @@ READ_ERRORS = (
 """Exceptions of rasterio on damaged files."""
 
 MAX_REASON_LENGTH = 300
-"""Length of a message of GDAL, in characters."""
 
 
 class _GdalMessages(logging.Handler):

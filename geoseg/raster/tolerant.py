@@ -15,7 +15,7 @@ from geoseg.raster.atomic import write_text, writing
 from geoseg.raster.grid import Grid, cover, missing_transform, window_on
 from geoseg.raster.reader import Pixels, RasterFile, RasterReader, ReadOptions, reflected
 from geoseg.raster.records import parse_json
-from geoseg.raster.window import Window
+from geoseg.raster.window import Window, spread_windows
 
 
 class TolerantReader:
@@ -178,14 +178,9 @@ def sample_values(reader: RasterReader | TolerantReader, side: int = 256) -> NDA
         reader: An open raster.
         side: Side of each window, in pixels.
     """
-    height, width = reader.grid.height, reader.grid.width
-    values = []
-    for row_off in np.linspace(0, max(height - side, 0), 4).astype(int):
-        for col_off in np.linspace(0, max(width - side, 0), 4).astype(int):
-            window = Window(row_off=row_off, col_off=col_off, height=side, width=side)
-            image, valid = reader.read(window.clip(height, width) or window)
-            values.append(image[:, valid].ravel())
-    return np.concatenate(values)
+    windows = spread_windows(reader.grid.height, reader.grid.width, size=side, per_axis=4)
+    parts = map(reader.read, windows)
+    return np.concatenate([image[:, valid].ravel() for image, valid in parts])
 
 
 class AlignedRaster:

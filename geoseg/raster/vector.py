@@ -64,7 +64,6 @@ ALL_ROWS = "1 = 1"
 """A filter that passes all rows; without one the count stored in a GeoPackage is trusted."""
 
 MAX_REASON_LENGTH = 200
-"""Length of a library's message, in characters."""
 
 NAME_LAYER = "name one with --layer"
 """Remedy for a reference file with several layers."""
@@ -73,7 +72,6 @@ MAX_COORDINATE = 1e30
 """Coordinates from here on are refused; their squares are still finite."""
 
 GEOMETRIES_PER_CHUNK = 100_000
-"""Geometries whose coordinates are checked at a time."""
 
 
 class Polygons(NamedTuple):

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import numpy as np
+
 Edge = Literal["shift", "spread", "pad", "drop"]
 """Handling of the last window of a row or column at the raster's edge.
 
@@ -14,19 +16,12 @@ Edge = Literal["shift", "spread", "pad", "drop"]
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Window:
-    """A rectangle of whole pixels. Windows sort in reading order."""
+    """A rectangle of whole pixels, at least one. Windows sort in reading order."""
 
     row_off: int
-    """Row of the top edge, in pixels from the top of the raster."""
-
     col_off: int
-    """Column of the left edge, in pixels from the left of the raster."""
-
     height: int
-    """Rows covered; at least 1."""
-
     width: int
-    """Columns covered; at least 1."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -182,3 +177,13 @@ def blocks(height: int, width: int, *, rows: int, cols: int) -> Iterator[Window]
                 height=min(rows, height - row_off),
                 width=min(cols, width - col_off),
             )
+
+
+def spread_windows(height: int, width: int, *, size: int, per_axis: int) -> list[Window]:
+    """Windows of a sample: spread evenly over a raster from corner to corner, cut at its edge."""
+    rows, cols = (
+        np.linspace(0, max(length - size, 0), per_axis).astype(int).tolist()
+        for length in (height, width)
+    )
+    size_here = {"height": min(size, height), "width": min(size, width)}
+    return [Window(row_off=row, col_off=col, **size_here) for row in rows for col in cols]

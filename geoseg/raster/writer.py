@@ -18,7 +18,6 @@ from geoseg.raster.records import PROVENANCE, parse_json
 from geoseg.raster.window import Window
 
 BLOCK_PX = 512
-"""Side of a storage tile, in pixels."""
 
 TILED: dict[str, Any] = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
 """Creation options for square blocks."""
@@ -41,23 +40,13 @@ class RasterFormat:
     """Bands, type, names, colours and tags of a raster to write."""
 
     bands: int = 1
-    """Number of bands."""
-
     dtype: str = "uint8"
-    """NumPy name of the type."""
-
     nodata: float | None = None
-    """Nodata value."""
-
     band_names: tuple[str, ...] = ()
-    """Descriptions of the bands."""
-
     colormap: Mapping[int, tuple[int, int, int, int]] | None = None
     """Colour table of the only band."""
 
     overviews: Literal["mode", "average", "nearest"] = "average"
-    """Resampling method of the overviews."""
-
     tags: Mapping[str, Any] | None = None
     """Provenance of the raster."""
 

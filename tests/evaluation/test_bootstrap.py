@@ -8,7 +8,7 @@ from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Measures
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Length
 
 
 def bounds_of_share(right, pixels, options):

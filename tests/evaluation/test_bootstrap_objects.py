@@ -7,7 +7,7 @@ from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Measures, Pair, Reading
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Length
 
 SIDE = 8
 DRAWS = 40

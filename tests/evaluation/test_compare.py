@@ -19,7 +19,7 @@ from geoseg.evaluation.comparison import (
 )
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Length
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 LEFT_HALF = box(500_000, 5_699_998, 500_001, 5_700_000)  # of 4 x 4 pixels

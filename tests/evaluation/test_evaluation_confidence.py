@@ -8,7 +8,7 @@ from geoseg.evaluation.comparison import Measures
 from geoseg.evaluation.evaluation import Evaluation
 from geoseg.evaluation.text import table_of
 from geoseg.labels.confusion import ConfusionMatrix
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Length
 
 SIDE = 8
 SEED = 11

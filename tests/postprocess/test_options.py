@@ -4,8 +4,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import InputError
 from geoseg.postprocess.options import ClassArea, Fill, Rule
-from geoseg.raster.grid import Grid
-from geoseg.raster.units import AreaSize
+from geoseg.raster.grid import AreaSize, Grid
 
 METRE = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 100, 100)
 

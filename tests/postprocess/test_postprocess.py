@@ -10,7 +10,7 @@ from geoseg.labels.legend import Legend
 from geoseg.postprocess.options import ClassArea, Fill, PostprocessOptions, Rule
 from geoseg.postprocess.postprocess import postprocess_map
 from geoseg.prediction.map_writer import MapOutputs
-from geoseg.raster.units import AreaSize, Length
+from geoseg.raster.grid import AreaSize, Length
 
 LEGEND = Legend.from_dict(
     {"class": [{"value": v, "name": n} for v, n in ((7, "grass"), (0, "roof"), (3, "tree"))]}

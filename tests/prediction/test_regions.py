@@ -9,8 +9,7 @@ from rules import like_a_network, random_image
 
 from geoseg.errors import EmptyError, InputError, PartlyReadError, VectorError
 from geoseg.prediction.map_writer import MapOutputs
-from geoseg.prediction.mosaic import MosaicOptions, mosaic
-from geoseg.prediction.parts import join_parts
+from geoseg.prediction.mosaic import MosaicOptions, join_parts, mosaic
 
 SCORES = {"scores": "s.tif", "confidence": "c.tif"}
 

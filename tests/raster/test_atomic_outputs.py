@@ -325,16 +325,3 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
 def test_a_path_that_no_geopackage_can_have_is_refused_early(tmp_path, folder):
     with pytest.raises(OutputError, match="holds a tab or line break"):
         refuse_existing(tmp_path / folder / "out", overwrite=True)
-
-
-def test_what_killed_processes_of_earlier_versions_left_is_cleared_and_nothing_else(tmp_path):
-    old = [".a.tif.0123abcd.part.tif", ".a.tif.0123abcd.part/x"]
-    others = [".a.tif.baseline.part", ".b.tif.0123abcd.part.tif", ".a.tif.0123abcd.old"]
-    running = [".a.tif.deadbeef.part", ".a.tif.deadbeef.lock"]  # of an output a.tif.deadbeef
-    for name in (*old, *others, *running):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-
-    write_text(tmp_path / "a.tif", "new")
-
-    assert names(tmp_path) == sorted(["a.tif", *others, *running])

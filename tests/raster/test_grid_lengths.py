@@ -3,8 +3,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from geoseg.errors import InputError
-from geoseg.raster.grid import Grid
-from geoseg.raster.units import Length
+from geoseg.raster.grid import Grid, Length
 
 GRID = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 10, 10)
 
