@@ -145,8 +145,7 @@ def _evaluate_sample(
     json: bool,
 ) -> None:
     """Accuracy and areas of a map by a sample of points."""
-    from geoseg.evaluation.area_estimation import evaluate_sample
-    from geoseg.evaluation.sample_report import sample_table, write_sample_report
+    from geoseg.evaluation.area_estimation import evaluate_sample, sample_table, write_sample_report
 
     estimates = evaluate_sample(
         path,

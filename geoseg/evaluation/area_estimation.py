@@ -1,10 +1,11 @@
 """Accuracy and area of a class map, estimated from a sample of points or polygons."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
 from geoseg.evaluation.compare import Watch
 from geoseg.evaluation.comparison import ClassMap
-from geoseg.evaluation.metrics import merged_classes
+from geoseg.evaluation.metrics import merged_classes, share_of
+from geoseg.evaluation.report import matrix_rows, merged_rows, write_csv, write_record
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE, look_up, majorities
+from geoseg.evaluation.text import merged_lines
 from geoseg.labels.confusion import Floats, divide
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.patches.training_ground import TrainedGround
+from geoseg.raster.atomic import staged
 from geoseg.raster.folders import EVALUATION, KIND
 from geoseg.raster.polygons import Plots, Points, read_sample
 from geoseg.text import as_text, is_null
@@ -287,16 +291,18 @@ def evaluate_sample(
     known = kept & (truth != IGNORE)
     if not known.any():
         raise EmptyError(f"{sample}: no {units} with a class in column {column or REFERENCE!r}")
-    strata = _count(truth[known], seen.classes[known], mapped, class_of, classes=len(legend))
-    bare = (strata.mapped > 0) & (strata.counts.sum(axis=0) == 0)
-    if bare.any():
-        names = [own.names[number] for number in strata.numbers[bare]]
+    strata = np.flatnonzero(class_of != IGNORE)  # classes of the map that are not left out
+    counts = np.zeros((len(legend), len(own)), np.int64)
+    np.add.at(counts, (truth[known], seen.classes[known]), 1)
+    bare = (mapped > 0) & (counts.sum(axis=0) == 0)
+    if bare[strata].any():
+        names = [own.names[number] for number in strata[bare[strata]]]
         raise InputError(f"{sample}: no {units} with a reference lie in {names} of the map")
     return SampleEvaluation(
         class_map=path,
         sample=sample,
         legend=legend,
-        estimates=AreaEstimates(strata.counts, strata.mapped, class_of[strata.numbers]),
+        estimates=AreaEstimates(counts[:, strata], mapped[strata], class_of[strata]),
         pixel_area=pixel_area,
         without_reference=int((kept & ~known).sum()),
         without_map=int((~kept).sum()),
@@ -305,33 +311,6 @@ def evaluate_sample(
         trained_share=None if trained is None else trained_pixels / int(mapped.sum()),
         knows_all_ground=trained is not None and trained.is_complete,
     )
-
-
-class _Strata(NamedTuple):
-    """Strata: the classes of the map that are not left out."""
-
-    numbers: NDArray[np.int64]
-    """(strata,) indices of classes of the map."""
-
-    counts: NDArray[np.int64]
-    """(classes, strata) units by class in the reference and by stratum."""
-
-    mapped: NDArray[np.int64]
-    """(strata,) pixels."""
-
-
-def _count(
-    truth: NDArray[np.uint8],
-    found: NDArray[np.uint8],
-    mapped: NDArray[np.int64],
-    class_of: NDArray[np.int64],
-    *,
-    classes: int,
-) -> _Strata:
-    counts = np.zeros((classes, len(class_of)), np.int64)
-    np.add.at(counts, (truth, found), 1)
-    numbers = np.flatnonzero(class_of != IGNORE)
-    return _Strata(numbers, counts[:, numbers], mapped[numbers])
 
 
 def _units(sample: Points | Plots) -> Literal["points", "polygons"]:
@@ -393,3 +372,82 @@ def _with_errors(name: str, values: Any, errors: Any, scale: float = 1) -> dict[
 
 def _matrix(names: list[str], cells: Any) -> dict[str, Any]:
     return {"rows": "reference", "columns": "map", "names": names, "counts": cells.tolist()}
+
+
+TABLE_LEGEND = "estimates +- half their 95 % interval; accuracies in %"
+
+POLYGON_NOTE = (
+    "each polygon counts once, whatever its size, as the map's class of most of its pixels "
+    "({:.1f} % of them on average): p_ij = W_i n_ij / n_i, W_i by pixels, n by polygons"
+)
+
+
+def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite: bool) -> None:
+    """Write estimates to a folder; ``overwrite`` replaces an earlier report.
+
+    It holds ``evaluation.json``, ``classes.csv``, the points in ``counts.csv``, the error matrix of
+    estimated area proportions in ``proportions.csv``, and ``merged_classes.csv`` of a legend map.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    content = evaluation.to_dict()
+    with staged(folder, overwrite=overwrite, kind=EVALUATION) as partial:
+        partial.mkdir()
+        write_record(partial, content)
+        write_csv(partial / "classes.csv", content["classes"])
+        write_csv(partial / "counts.csv", matrix_rows(content["counts"]))
+        write_csv(partial / "proportions.csv", matrix_rows(content["proportions"]))
+        if content["merged_classes"]:
+            write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
+
+
+def sample_table(evaluation: SampleEvaluation) -> str:
+    """Accuracy and area of each class, and overall."""
+    record = evaluation.to_dict()
+    rows = record["classes"]
+    unit, scale = ("ha", "area_ha") if evaluation.pixel_area else ("px", "area_pixels")
+    mapped = "mapped_ha" if evaluation.pixel_area else "mapped_pixels"
+    width = max(len("class"), *(len(row["name"]) for row in rows))
+    titles = ("user's acc.", "producer's acc.", f"mapped {unit}", f"estimated {unit}")
+    columns = [14, 16, 14, 26]
+    head = " ".join(f"{title:>{size}}" for title, size in zip(titles, columns, strict=True))
+    lines = [f"{'class':<{width}} {evaluation.units:>8} {head}"]
+    for row in rows:
+        cells = (
+            _with_interval(row, "users_accuracy", 100),
+            _with_interval(row, "producers_accuracy", 100),
+            f"{row[mapped]:,.{_digits(unit, row[mapped])}f}",
+            _with_interval(row, scale, digits=_digits(unit, row[scale])),
+        )
+        told = " ".join(f"{cell:>{size}}" for cell, size in zip(cells, columns, strict=True))
+        lines.append(f"{row['name']:<{width}} {row['points']:>8} {told}")
+    overall = (
+        f"overall accuracy {_with_interval(record, 'overall_accuracy', 100)} from "
+        f"{record['points']} {evaluation.units}; {record['without_reference']} without a reference "
+        f"left out"
+    )
+    lines += ["", overall]
+    if evaluation.trained_share:
+        least = "" if evaluation.knows_all_ground else "at least "
+        share = f"{least}{share_of(evaluation.trained_share)}"
+        honest = "honest: a sample of other ground (--aoi)"
+        lines.append(f"{share} of this ground trained the model; {honest}")
+    if evaluation.without_map:
+        lines.append(f"{evaluation.without_map} in classes of the map that are left out")
+    lines += merged_lines(record["merged_classes"] or [])
+    if evaluation.units == "polygons":
+        lines.append(POLYGON_NOTE.format(100 * evaluation.purity))
+    return "\n".join([*lines, TABLE_LEGEND])
+
+
+def _with_interval(row: Mapping[str, Any], name: str, scale: float = 1, digits: int = 1) -> str:
+    """A value and half its interval, or a dash if it is undefined."""
+    value, half = (scale * row[key] for key in (name, f"{name}_ci95"))
+    told = "?" if math.isnan(half) else f"{half:,.{digits}f}"
+    return "-" if math.isnan(value) else f"{value:,.{digits}f} +- {told}"
+
+
+def _digits(unit: str, value: float) -> int:
+    """Decimals of an area: two for small ones in hectares."""
+    return 0 if unit == "px" or value >= 1000 else 2  # noqa: PLR2004

@@ -22,92 +22,14 @@ from geoseg.text import as_text, is_null
 BINARY = "binary:"
 """Prefix of ``binary:building``: 0 is other; 1 (or else 255) and every polygon are building."""
 
-Row = tuple[int, str, str]
+PRESETS: dict[str, Any] = read_toml(Path(__file__).with_name("presets.toml"))
+"""Presets by name: tables of a legend, and notes for users, in lines."""
 
-ISPRS: list[Row] = [
-    (0, "impervious surface", "#ffffff"),
-    (1, "building", "#0000ff"),
-    (2, "low vegetation", "#00ffff"),
-    (3, "tree", "#00ff00"),
-    (4, "car", "#ffff00"),
-    (5, "clutter", "#ff0000"),
+BINARY_ABOUT = [
+    "One class and all else: 0 is other, 1 the class, and so is 255 in a raster without 1.",
+    "Of 255 = unlabelled: take the alternative out, and write ignore = [255] above the classes.",
+    "In a picture white is the class and black other. Of polygons, each is of the class.",
 ]
-"""ISPRS 2D semantic labelling, Vaihingen and Potsdam."""
-
-LANDCOVER_AI: list[Row] = [
-    (0, "other", "#c8c8c8"),
-    (1, "building", "#d7301f"),
-    (2, "woodland", "#1b7837"),
-    (3, "water", "#2c7fb8"),
-    (4, "road", "#7f7f7f"),
-]
-"""LandCover.ai, values of version 1; the colours are ours."""
-
-VOC: list[Row] = [
-    (0, "background", "#000000"),
-    (1, "aeroplane", "#800000"),
-    (2, "bicycle", "#008000"),
-    (3, "bird", "#808000"),
-    (4, "boat", "#000080"),
-    (5, "bottle", "#800080"),
-    (6, "bus", "#008080"),
-    (7, "car", "#808080"),
-    (8, "cat", "#400000"),
-    (9, "chair", "#c00000"),
-    (10, "cow", "#408000"),
-    (11, "dining table", "#c08000"),
-    (12, "dog", "#400080"),
-    (13, "horse", "#c00080"),
-    (14, "motorbike", "#408080"),
-    (15, "person", "#c08080"),
-    (16, "potted plant", "#004000"),
-    (17, "sheep", "#804000"),
-    (18, "sofa", "#00c000"),
-    (19, "train", "#80c000"),
-    (20, "tv monitor", "#004080"),
-]
-"""PASCAL VOC 2012."""
-
-ISPRS_1TO6: list[Row] = [(value + 1, name, color) for value, name, color in ISPRS]
-
-
-class Preset(NamedTuple):
-    """A named legend with notes."""
-
-    rows: list[Row]
-    """Value, name and colour of each class."""
-
-    ignore: tuple[int | str, ...]
-    """Source codes that mean unlabelled."""
-
-    about: str
-    """Notes for users, in lines."""
-
-
-PRESETS: dict[str, Preset] = {
-    "isprs": Preset(
-        ISPRS,
-        ("#000000",),
-        "ISPRS 2D semantic labelling (Vaihingen, Potsdam): the colours, or values 0 to 5.\n"
-        "Black is the border of the eroded references. Of values 1 to 6 with 0 = border: "
-        "isprs-1to6.",
-    ),
-    "isprs-1to6": Preset(
-        ISPRS_1TO6,
-        (0, "#000000"),
-        "ISPRS 2D semantic labelling (Vaihingen, Potsdam): the colours, or values 1 to 6.\n"
-        "0 and black are the border of the eroded references. Of values 0 to 5: isprs.",
-    ),
-    "landcover-ai": Preset(LANDCOVER_AI, (), "LandCover.ai, values of version 1."),
-    "voc": Preset(VOC, (255, "#e0e0c0"), "PASCAL VOC 2012; 255 and #e0e0c0 are contours."),
-}
-"""Presets by name."""
-
-BINARY_ABOUT = (
-    "One class and all else: 0 is other, 1 the class, and so is 255 in a raster without 1.\n"
-    "Of 255 = unlabelled: take the alternative out, and write ignore = [255] above the classes.\n"
-    "In a picture white is the class and black other. Of polygons, each is of the class."
-)
 
 
 def preset(name: str) -> Legend | None:
@@ -120,25 +42,16 @@ def preset(name: str) -> Legend | None:
         return _binary(name.removeprefix(BINARY).strip())
     if name not in PRESETS:
         return None
-    rows, ignore, _ = PRESETS[name]
-    return Legend.from_dict({"name": name, "ignore": list(ignore), "class": _tables(rows)})
-
-
-def about_preset(name: str) -> str:
-    """Notes on a preset."""
-    return BINARY_ABOUT if name.startswith(BINARY) else PRESETS[name].about
+    record = {key: value for key, value in PRESETS[name].items() if key != "about"}
+    return Legend.from_dict({"name": name, **record})
 
 
 def _binary(name: str) -> Legend:
     if not name or name == "other":
         raise LegendError("name the class, as in `binary:building`")
-    other, own = _tables([(0, "other", "#d9d9d9"), (1, name, "#d7301f")])
-    own["alternative"] = IGNORE
+    other = {"value": 0, "name": "other", "color": "#d9d9d9"}
+    own = {"value": 1, "name": name, "color": "#d7301f", "alternative": IGNORE}
     return Legend.from_dict({"name": name, "background": "other", "class": [other, own]})
-
-
-def _tables(rows: list[Row]) -> list[dict[str, Any]]:
-    return [{"value": value, "name": name, "color": color} for value, name, color in rows]
 
 
 MAX_DERIVED_CLASSES = 100
@@ -196,7 +109,8 @@ def find_legend(name: str, *, attribute: str | None = None, layer: str | None = 
         LegendError: If the reference has too many values to be classes, or none.
     """
     if found := preset(name):
-        return Derived(found, tuple(about_preset(name).splitlines()))
+        about = BINARY_ABOUT if name.startswith(BINARY) else PRESETS[name]["about"]
+        return Derived(found, tuple(about))
     path = Path(name)
     if not path.exists() and not path.suffix:
         raise LegendError(_unknown(name))
@@ -275,13 +189,11 @@ def _tables_of_attribute(
 
 def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
     with opened(path) as dataset, reading(path):
-        lossy, hidden = (
-            lossy_compression(dataset),
-            {IGNORE} if has_transparent_255(dataset) else set(),
-        )
+        lossy = lossy_compression(dataset)
+        hidden = {IGNORE} if has_transparent_255(dataset) else set()
     with RasterReader(path, palette_index=True) as reader:
         in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
-        codes = _colors(reader) if in_colors else _values(reader)
+        codes = _codes(reader, in_colors=in_colors)
         palette, nodata = reader.palette or {}, reader.nodata
     found = sorted(codes - hidden)
     _refuse_many(path, len(found), lossy)
@@ -312,13 +224,7 @@ def _tables_of_raster(path: Path) -> tuple[list[Any], list[str]]:
 def _tables_of_numbers(
     numbers: Sequence[int], key: str, code: Callable[[int], int | str]
 ) -> list[dict[str, Any]]:
-    """A class for each number; those that class maps cannot hold get another value.
-
-    Args:
-        numbers: Sorted numbers.
-        key: Key that names the number if the value differs.
-        code: Converts the number for that key.
-    """
+    """A class for each number; one that class maps cannot hold is named by ``key``."""
     own = {number for number in numbers if 0 <= number < IGNORE}
     after = range(max(own, default=-1) + 1, IGNORE)
     free = iter([value for value in (*after, *range(IGNORE)) if value not in own])
@@ -332,14 +238,10 @@ def _tables_of_numbers(
 
 
 def _note_on_255(numbers: Sequence[int]) -> list[str]:
-    """Note on the value 255, if it occurs."""
-    if IGNORE not in numbers:
-        return []
-    line = (
-        f"{IGNORE} is a class here. If it means unlabelled: take the class out, and write "
-        f"ignore = [{IGNORE}] above the others."
+    advice = (
+        "If it means unlabelled: take the class out, and write ignore = [255] above the others."
     )
-    return [line]
+    return [f"255 is a class here. {advice}"] if IGNORE in numbers else []
 
 
 def _refuse_many(path: Path, count: int, lossy: str | None = None) -> None:
@@ -350,24 +252,16 @@ def _refuse_many(path: Path, count: int, lossy: str | None = None) -> None:
         )
 
 
-def _colors(reader: RasterReader) -> set[int]:
-    found: set[int] = set()
-    for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
-        image, valid = reader.read(window)
-        try:
-            found |= set(np.unique(rgb_codes(image[:3, valid])).tolist())
-        except LegendError as error:
-            raise LegendError(f"{reader.path}: {error}") from error
-        if len(found) > MAX_DERIVED_CLASSES:
-            break
-    return found
-
-
-def _values(reader: RasterReader) -> set[int]:
+def _codes(reader: RasterReader, *, in_colors: bool) -> set[int]:
+    """The values that occur, or the colours as 24-bit numbers."""
     found: set[float] = set()
     for window in blocks(reader.grid.height, reader.grid.width, rows=512, cols=4096):
         image, valid = reader.read(window)
-        found |= set(np.unique(image[0][valid]).tolist())
+        try:
+            own = rgb_codes(image[:3, valid]) if in_colors else image[0][valid]
+        except LegendError as error:
+            raise LegendError(f"{reader.path}: {error}") from error
+        found |= set(np.unique(own).tolist())
         if broken := [value for value in found if value != int(value)]:
             raise LegendError(
                 f"{reader.path}: holds {broken[0]:g}, and classes are whole numbers: is it a "

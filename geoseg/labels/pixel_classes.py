@@ -86,12 +86,7 @@ def counted_meanings(meanings: Sequence[Meaning]) -> dict[str, int]:
 
 
 def doubts_of_codings(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
-    """Messages on classes with their value in some references and the alternative in others.
-
-    Args:
-        meanings: Meanings of the references.
-        legend: Their classes.
-    """
+    """Messages on classes with their value in some references and the alternative in others."""
     by_value = [each for each in meanings if each.coding == "values"]
     found = []
     for one in legend.classes:
@@ -109,12 +104,7 @@ def doubts_of_codings(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
 
 
 def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[str]:
-    """Messages on values that may be the other coding of ISPRS.
-
-    Args:
-        meanings: Meanings of the references.
-        legend: Their classes.
-    """
+    """Messages on values that may be the other coding of ISPRS."""
     if legend.name != "isprs" or all(each.coding != "values" for each in meanings):
         return []
     hint = "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border"
@@ -372,10 +362,9 @@ class PixelClasses:
         if self.coding == "colors":
             if all(code[1:3] == code[3:5] == code[5:7] for code in codes):
                 return f"The image is grey: read its values with --coding values. {ADD_TO_LEGEND}"
-            steps = _farness([_channels(c) for c in codes], list(self.legend.known_colors))
-            looks_damaged = (
-                len(codes) > len(self.legend) and np.median(steps) < SIMILAR_COLOR_DISTANCE
-            )
+            steps = _farness([parse_color(c) for c in codes], list(self.legend.known_colors))
+            is_near = np.median(steps) < SIMILAR_COLOR_DISTANCE
+            looks_damaged = len(codes) > len(self.legend) and is_near
         else:
             numbers = [float(code) for code in codes]
             steps = _farness([[n] for n in numbers], [[v] for v in self.legend.values])
@@ -401,11 +390,9 @@ class PixelClasses:
         if self.coding != "colors" and self.legend.spacing() <= SIMILAR_COLOR_DISTANCE:
             return f"The file is {self._lossy}, which changes values: use {LOSSLESS}"
         kind = "colours" if self.coding == "colors" else "values"
-        what = (
-            f"The file is {self._lossy}, which changes {kind}"
-            if self._lossy
-            else "They look like those of the legend after compression or resampling"
-        )
+        what = "They look like those of the legend after compression or resampling"
+        if self._lossy:
+            what = f"The file is {self._lossy}, which changes {kind}"
         now = f" (now {self._given_tolerance:g})" if self._given_tolerance else ""
         return (
             f"{what}: use {LOSSLESS}, or take the nearest class with --color-tolerance "
@@ -413,13 +400,9 @@ class PixelClasses:
         )
 
 
-def _channels(code: str) -> list[float]:
-    return [float(each) for each in parse_color(code)]
-
-
 def _farness(found: Sequence[Sequence[float]], known: Sequence[Sequence[float]]) -> Any:
     """(found,) distance of each code to the nearest known one."""
-    steps = np.array(found)[:, None] - np.array(known, float)
+    steps = np.array(found, float)[:, None] - np.array(known, float)
     return np.sqrt((steps**2).sum(axis=2)).min(axis=1)
 
 

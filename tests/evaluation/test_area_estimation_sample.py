@@ -7,8 +7,7 @@ import pytest
 from shapely import Point, box
 
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
-from geoseg.evaluation.area_estimation import evaluate_sample
-from geoseg.evaluation.sample_report import sample_table, write_sample_report
+from geoseg.evaluation.area_estimation import evaluate_sample, sample_table, write_sample_report
 from geoseg.labels.legend_map import Correspondence, merge_legends
 
 MAP = [[1, 1, 1, 1, 4, 4], [1, 1, 1, 1, 4, 255]]  # 8 building, 3 tree
