@@ -320,8 +320,7 @@ def find_models(model: Path, inputs: list[Path]) -> "tuple[list[ModelBundle], li
         BadParameter: If nothing does.
         BundleError: If one is missing or damaged.
     """
-    from geoseg.model.bundle import ModelBundle, bundle_folders
-    from geoseg.model.bundle_files import RECORD
+    from geoseg.model.bundle import RECORD, ModelBundle, bundle_folders
 
     more = list(takewhile(lambda path: (bundle_folders(path)[0] / RECORD).is_file(), inputs))
     folders = chain.from_iterable(map(bundle_folders, (model, *more)))

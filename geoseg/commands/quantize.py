@@ -25,7 +25,7 @@ def quantize(
     verbose: shared.Verbose = False,
 ) -> None:
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure its loss."""
-    from geoseg.model.bundle_files import INT8
+    from geoseg.model.bundle import INT8
     from geoseg.model.quantize import quantize
     from geoseg.prediction.stitched import stitched_comparison, window_sizes
     from geoseg.raster.folders import locked_once

@@ -30,9 +30,9 @@ def sweep(
     grid: Annotated[
         Path,
         typer.Option(
-            help="TOML file: [grid] lr = [1e-3, 1e-4], or [search] lr = {low = 1e-5, high = 1e-2, "
-            "log = true} and trials = 20 (needs geoseg[sweep]); [fixed] epochs = 5. Options are "
-            "train's."
+            help="TOML file: options of all trainings, as of `train --config`, then [grid] "
+            "lr = [1e-3, 1e-4], or [search] lr = {low = 1e-5, high = 1e-2, log = true} and "
+            "trials = 20 (needs geoseg[sweep])."
         ),
     ],
     output: Annotated[
@@ -59,13 +59,13 @@ def sweep(
         raise typer.BadParameter("goes with --resume", param_hint="--retry-failed")
     from geoseg.patches.patch_set import PatchSet
     from geoseg.raster.guard import Output
-    from geoseg.training.grid import check_figure, read_plan
+    from geoseg.training.grid import check_metric, read_plan
     from geoseg.training.sweep import check_sweep, sweep
 
     plan = read_plan(grid, Choices(TrainOptions))
     options.check([Output(output / each) for each in WRITTEN], [patches, grid], overwrite=True)
     patch_set = PatchSet.open(patches)
-    check_figure(plan, patch_set)
+    check_metric(plan, patch_set)
     if dry_run:
         earlier = {"resume": resume, "overwrite": overwrite}
         check_sweep(patches, output, plan, **earlier)

@@ -10,8 +10,11 @@ model/
 ```
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,35 +22,32 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from geoseg.errors import BundleError, LegendError
 from geoseg.labels.legend import Legend
-from geoseg.model.bundle_files import (
-    CONFIG,
-    INT8,
-    MAX_BANDS,
-    MAX_SIZE_PX,
-    RECORD,
-    WEIGHTS,
-    Int8Record,
-    check_config,
-    check_weights,
-    file_sha256,
-)
 from geoseg.patches.training_ground import TrainingGround
 from geoseg.raster.atomic import write_text
 from geoseg.raster.paths import check_component
 from geoseg.raster.records import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
 from geoseg.text import short_list
 
-FORMAT = 1
-"""Version of the record."""
+FORMAT, RECORD, CONFIG, WEIGHTS = 1, "geoseg.json", "config.json", "model.safetensors"
+"""Version of the record, and files of a bundle."""
 
-SIZE_MULTIPLE_PX = 32
-"""Divisor of the window sides that nearly every network takes, in pixels."""
+INT8, INT8_FILES = "int8", ("model.xml", "model.bin")
 
-MAX_AUTO_SIZE_PX = 1024
-"""Side of the largest window that a prediction chooses by itself, in pixels, overhang aside."""
+MAX_SIZE_PX, MAX_BANDS = 16_384, 10_000
+"""Largest side of a window (one of three bands takes 3 GB) and number of bands."""
+
+HEAD = re.compile(r"segmentation_head\.(?:.*\.)?(\d+)\.weight")
+"""Names of the weights of the last layers of smp's networks."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+SIZE_MULTIPLE_PX, MAX_AUTO_SIZE_PX = 32, 1024
+"""Divisor of the window sides that nearly every network takes, and side of the largest window that
+a prediction chooses by itself, overhang aside."""
 
 MIN_STD, MIN_GSD_M = 1e-30, 1e-9
 """Lower bounds of divisors: normal numbers in float32, so that quotients are finite."""
@@ -61,16 +61,104 @@ PIXEL_TYPES = (
 GSD_TOLERANCE = 0.2
 """Tolerated difference between the GSD of orthophoto and model, as a share."""
 
+RECORD_ERRORS = (ValueError, LookupError, TypeError, AttributeError, LegendError)
+"""Exceptions of interpreting a damaged record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRecord:
+    """Validation of the int8 network with windows of one size."""
+
+    size: int
+    agreement: float
+    """Side of the windows in pixels, and share of the pixels with the same class as float32."""
+
+    miou_fp32: float
+    miou_int8: float
+    """Mean IoU of both on the same ground."""
+
+    holds: bool
+    """Whether the loss is within its limits."""
+
+    @classmethod
+    def parse(cls, content: object) -> Self:
+        """The record of a size, or ValueError if an entry is missing, unknown or wrong."""
+        own = Fields(content, "quantized.measured")
+        refuse_unknown(own.entries, {each.name for each in fields(cls)})
+        return cls(
+            **_accuracy(own), size=own.whole("size", 1, MAX_SIZE_PX), holds=own.flag("holds")
+        )
+
+
+def _accuracy(own: Fields) -> dict[str, float]:
+    return {name: own.number(name, 0, 1) for name in ("agreement", "miou_fp32", "miou_int8")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Record:
+    """Validation record of the int8 network of a bundle."""
+
+    agreement: float
+    """Share of the pixels of the validation patches with the same class as float32."""
+
+    miou_fp32: float
+    miou_int8: float
+    """Mean IoU of both on the validation patches."""
+
+    validation_patches: int
+    samples: int
+    """Number of validation patches, and of training patches used for calibration."""
+
+    forced: bool
+    """Whether the user kept it although the loss exceeds its limits."""
+
+    patch_size: int
+    any_size: bool
+    """Side of the patches, in pixels, and whether the network takes other windows as well."""
+
+    sha256: Mapping[str, str]
+    versions: Mapping[str, str]
+    """Content hash of each file in ``int8/``, and versions of the packages that made it."""
+
+    measured: tuple[SizeRecord, ...] = ()
+    """Validation by window size; empty in older bundles: the patch size alone."""
+
+    @property
+    def validated_sizes(self) -> tuple[int, ...]:
+        """Sides of windows, in pixels, at which int8 may replace float32."""
+        if self.measured:
+            return tuple(each.size for each in self.measured if each.holds)
+        return () if self.forced else (self.patch_size,)
+
+    @classmethod
+    def parse(cls, content: object) -> Self:
+        """The record of a bundle, or ValueError if an entry is missing, unknown or wrong."""
+        own = Fields(content, "quantized")
+        hashes = Fields(own.value("sha256"), "quantized.sha256")
+        versions = Fields(own.value("versions"), "quantized.versions")
+        refuse_unknown(own.entries, {each.name for each in fields(cls)})
+        refuse_unknown(hashes.entries, set(INT8_FILES))
+        measured = own.items("measured") if own.has("measured") else ()
+        return cls(
+            **_accuracy(own),
+            validation_patches=own.whole("validation_patches", 0, 2**53),
+            samples=own.whole("samples", 0, 2**53),
+            forced=own.flag("forced"),
+            patch_size=own.whole("patch_size", 1, MAX_SIZE_PX),
+            any_size=own.flag("any_size"),
+            sha256={name: hashes.text(name) for name in INT8_FILES},
+            versions={name: versions.text(name) for name in versions.entries},
+            measured=tuple(map(SizeRecord.parse, measured)),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
     """Mean and standard deviation by band: a network takes ``(value - mean) / std``."""
 
     mean: tuple[float, ...]
-    """Mean by band, in units of the file."""
-
     std: tuple[float, ...]
-    """Standard deviation by band, in units of the file; never 0."""
+    """Mean and standard deviation by band, in units of the file; the latter never 0."""
 
     @classmethod
     def from_statistics(cls, statistics: Mapping[str, Any]) -> Self:
@@ -84,34 +172,24 @@ class ModelBundle:
     """Input, classes and history of a network; the weights are in the same folder."""
 
     arch: str
-    """Architecture, smp's name."""
-
     encoder: str
-    """Encoder, smp's name."""
+    """Architecture and encoder, smp's names."""
 
     legend: Legend
-    """Classes of its scores, in order."""
 
     bands: int
-    """Number of input bands."""
-
     band_names: tuple[str, ...]
-    """Names of the bands in training."""
+    """Number of input bands, and their names in training."""
 
     dtype: str
-    """Type of the training pixels, numpy's name."""
-
     value_range: tuple[float, float]
-    """2nd and 98th percentile of the training pixels, over all bands."""
+    """Type of the training pixels, numpy's name, and their 2nd and 98th percentile."""
 
     normalisation: Normalisation
-    """Normalisation of the input."""
 
     patch_size: int
-    """Side of the training patches, in pixels."""
-
     gsd: float | None
-    """Metres per pixel of the training orthophotos; None without georeference."""
+    """Side in pixels, and metres per pixel if known, of the training patches."""
 
     sizes: tuple[int, ...] | None = None
     """Sides of windows that the network takes, in pixels; empty: every multiple of
@@ -121,7 +199,7 @@ class ModelBundle:
     """Options and metrics of the training."""
 
     quantized: Int8Record | None = None
-    """Validation record of the int8 network; None: there is none."""
+    """Validation record of the int8 network, if there is one."""
 
     folder: Path | None = None
     """Folder that it was loaded from."""
@@ -143,15 +221,15 @@ class ModelBundle:
                 raise BundleError(f"{folder}: format {found!r}, this geoseg reads {FORMAT}")
             bundle = cls(**_checked(content), folder=folder)
             expected = Fields(content).text("weights_sha256")
-        except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
+        except RECORD_ERRORS as error:
             raise BundleError(f"{folder}: {RECORD} is damaged: {error}") from error
         try:
             if bundle.weights_sha256 != expected:
                 raise BundleError(f"{folder}: {WEIGHTS} is damaged or of another model")
         except OSError as error:
             raise BundleError(f"{folder}: {WEIGHTS} cannot be read: {error.strerror}") from error
-        check_config(folder, classes=len(bundle.legend), bands=bundle.bands)
-        check_weights(folder, classes=len(bundle.legend))
+        _check_config(folder, classes=len(bundle.legend), bands=bundle.bands)
+        _check_weights(folder, classes=len(bundle.legend))
         _ = bundle.training_ground
         return bundle
 
@@ -162,32 +240,21 @@ class ModelBundle:
         write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
     def check_record(self) -> None:
-        """Check that `load` would accept the record.
-
-        Raises:
-            BundleError: If it would not.
-        """
+        """Refuse, by BundleError, a record that `load` would not accept."""
         try:
             _checked(json.loads(json.dumps(self._content())))
-        except (ValueError, LookupError, TypeError, AttributeError, LegendError) as error:
+        except RECORD_ERRORS as error:
             raise BundleError(f"such a model cannot be loaded: {error}") from error
 
     def _content(self) -> dict[str, Any]:
         """Content of ``geoseg.json``, without the hash of the weights."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
-        del content["folder"]
-        for name in ("quantized", "sizes"):
-            if getattr(self, name) is None:
-                del content[name]
-        return content
+        absent = {name for name in ("quantized", "sizes") if content[name] is None}
+        return {name: value for name, value in content.items() if name not in {"folder", *absent}}
 
     @cached_property
     def training_ground(self) -> TrainingGround | None:
-        """Training ground; None if unknown.
-
-        Raises:
-            BundleError: If its file is damaged.
-        """
+        """Training ground, or None if unknown; BundleError if its file is damaged."""
         return None if self.folder is None else TrainingGround.read(self.folder)
 
     @cached_property
@@ -205,21 +272,12 @@ class ModelBundle:
         return self.sizes is not None and fits
 
     def check_size(self, size: int) -> None:
-        """Refuse a size of windows that the network certainly does not take.
-
-        Raises:
-            BundleError: If the size is one.
-        """
+        """Refuse, by BundleError, a size in pixels that the network certainly does not take."""
         if self.sizes and size not in self.sizes:
             raise BundleError(self.size_message(size, self.sizes))
 
     def size_message(self, size: int, possible: Sequence[int]) -> str:
-        """Message about windows that the network does not take.
-
-        Args:
-            size: Side of the windows, in pixels.
-            possible: Sides that it takes, if known.
-        """
+        """Message about a size of windows that the network does not take, and possible ones."""
         sides = " or ".join(f"--patch-size {each}" for each in possible[:4])
         return (
             f"{self.folder}: {self.arch} with {self.encoder} does not take windows of {size} px"
@@ -227,10 +285,7 @@ class ModelBundle:
         )
 
     def int8_folder(self, size: int) -> Path:
-        """Folder of the int8 network.
-
-        Args:
-            size: Side of the windows that it must take, in pixels.
+        """Folder of the int8 network, which must take windows of a size in pixels.
 
         Raises:
             BundleError: If it is missing or damaged, or does not take that size.
@@ -241,14 +296,7 @@ class ModelBundle:
                 f"another --precision"
             )
         folder = self.folder / INT8
-        try:
-            whole = all(
-                file_sha256(folder / check_component(name, self.folder / RECORD)) == expected
-                for name, expected in self.quantized.sha256.items()
-            )
-        except OSError:
-            whole = False
-        if not whole:
+        if not has_files(folder, self.quantized.sha256, self.folder / RECORD):
             raise BundleError(
                 f"{folder}: is damaged; recreate it with `geoseg quantize --overwrite`"
             )
@@ -262,15 +310,10 @@ class ModelBundle:
     def check_bands(
         self, bands: int, where: Path, advice: str = "choose them with --bands"
     ) -> None:
-        """Check the number of bands of an input.
-
-        Args:
-            bands: Number of bands.
-            where: Path of the input, for the message.
-            advice: What the user can do.
+        """Check the number of bands of an input at a path.
 
         Raises:
-            BundleError: If the model takes another number.
+            BundleError: If the model takes another number; with the advice.
         """
         if bands != self.bands:
             raise BundleError(
@@ -284,15 +327,10 @@ class ModelBundle:
         where: Path,
         advice: str = "resample to the model's GSD with --resample",
     ) -> None:
-        """Check that the GSD of an input is near the model's; unknown ones pass.
-
-        Args:
-            gsd: Metres per pixel.
-            where: Path of the input, for the message.
-            advice: What the user can do.
+        """Check that the GSD of an input, in metres, is near the model's; unknown ones pass.
 
         Raises:
-            BundleError: If they differ by more than `GSD_TOLERANCE`.
+            BundleError: If they differ by more than `GSD_TOLERANCE`; with the advice.
         """
         if gsd and self.gsd and abs(gsd / self.gsd - 1) > GSD_TOLERANCE:
             raise BundleError(
@@ -301,11 +339,7 @@ class ModelBundle:
             )
 
     def check_values(self, sample: NDArray[Any], where: Path) -> None:
-        """Check that values of another pixel type lie in the range of the training's.
-
-        Args:
-            sample: (n,) valid values of an input.
-            where: Path of the input, for the message.
+        """Check that (n,) valid values of another pixel type lie in the range of the training's.
 
         Raises:
             BundleError: If most are far outside, or fill only a fraction of the range.
@@ -324,12 +358,7 @@ class ModelBundle:
 
 
 def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    """Checked entries of a record, by the names of a bundle's fields.
-
-    Raises:
-        ValueError: If one is missing, unknown, or of a wrong type, length or size.
-        LegendError: If the legend is wrong.
-    """
+    """Entries of a record by the names of a bundle's fields, or one of `RECORD_ERRORS`."""
     known = {each.name for each in fields(ModelBundle)} - {"folder"}
     refuse_unknown(content, known | {"format", "weights_sha256"})
     own = Fields(content)
@@ -337,6 +366,8 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
     low, high = own.numbers("value_range", 2, -FLOAT64_MAX, FLOAT64_MAX)
     if low > high:
         raise ValueError(f"value_range falls: {low:g} to {high:g}")
+    if (dtype := own.text("dtype")) not in PIXEL_TYPES:
+        raise ValueError(f"dtype is one of {', '.join(PIXEL_TYPES)}, got {dtype[:40]!r}")
     normalisation = Fields(own.value("normalisation"), "normalisation")
     return {
         "arch": own.text("arch"),
@@ -344,7 +375,7 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
         "legend": Legend.from_dict(own.table("legend")),
         "bands": bands,
         "band_names": own.texts("band_names", bands),
-        "dtype": _pixel_type(own.text("dtype")),
+        "dtype": dtype,
         "value_range": (low, high),
         "normalisation": Normalisation(
             mean=normalisation.numbers("mean", bands, -FLOAT32_MAX, FLOAT32_MAX),
@@ -365,13 +396,6 @@ def _sizes(own: Fields) -> tuple[int, ...]:
     return tuple(sorted(set(sizes)))
 
 
-def _pixel_type(name: str) -> str:
-    """A checked pixel type, numpy's name."""
-    if name not in PIXEL_TYPES:
-        raise ValueError(f"dtype is one of {', '.join(PIXEL_TYPES)}, got {name[:40]!r}")
-    return name
-
-
 def bundle_folders(path: Path) -> list[Path]:
     """Bundles below a path: the path itself, the bundle of a run, or those of its folds.
 
@@ -383,3 +407,74 @@ def bundle_folders(path: Path) -> list[Path]:
         return [path / "model"]
     folds = [each.parent for each in path.glob("fold*/model/" + RECORD)]
     return sorted(folds, key=lambda each: (len(each.parent.name), each.parent.name)) or [path]
+
+
+def file_sha256(path: Path) -> str:
+    """Content hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_config(folder: Path, *, classes: int, bands: int) -> None:
+    """Check that ``config.json`` describes a network for these classes and bands."""
+    try:
+        config = Fields(read_object(folder / CONFIG))
+        config.text("_model_class")
+        for what, key, expected in (
+            ("classes", "classes", classes),
+            ("bands", "in_channels", bands),
+        ):
+            found = config.whole(key, 1, 2**31) if config.has(key) else expected
+            if found != expected:
+                raise BundleError(
+                    f"{folder}: the network has {found} {what}, geoseg.json describes {expected}: "
+                    f"one of its files is of another model"
+                )
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"{folder}: {CONFIG} is damaged: {error}") from error
+
+
+def _check_weights(folder: Path, *, classes: int) -> None:
+    """Check that the weights are complete, finite, and of so many classes."""
+    shapes = read_shapes(folder)
+    heads = {int(found[1]): key for key in shapes if (found := HEAD.fullmatch(key))}
+    head = shapes[heads[max(heads)]] if heads else ()
+    if len(head) == 4 and head[0] != classes:  # noqa: PLR2004 a convolution
+        raise BundleError(
+            f"{folder}: the network has {head[0]} classes, the legend of geoseg.json {classes}: "
+            f"one of its files is of another model"
+        )
+    with _open_weights(folder) as file:
+        for key in shapes:
+            known = file.get_slice(key).get_dtype() in ("F16", "F32", "F64")  # of numpy's too
+            if known and not np.isfinite(file.get_tensor(key)).all():
+                raise BundleError(
+                    f"{folder}: {key} in {WEIGHTS} has values that are not finite (NaN or "
+                    f"infinite): the training diverged; train again, with a lower --lr or --clip 1"
+                )
+
+
+def has_files(folder: Path, sha256: Mapping[str, str], record: Path) -> bool:
+    """Whether a folder holds all files of a record, by name and content hash."""
+    try:
+        return all(
+            file_sha256(folder / check_component(name, record)) == expected
+            for name, expected in sha256.items()
+        )
+    except OSError:
+        return False
+
+
+def read_shapes(folder: Path) -> Shapes:
+    """Shapes of all weights, from the header of their file; BundleError if it is damaged."""
+    with _open_weights(folder) as file:
+        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 not a dictionary
+
+
+@contextmanager
+def _open_weights(folder: Path) -> Iterator[Any]:
+    try:
+        with safe_open(folder / WEIGHTS, framework="np") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{folder}: {WEIGHTS} is damaged: {error}") from error

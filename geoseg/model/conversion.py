@@ -2,10 +2,9 @@
 
 import importlib
 import logging
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
@@ -37,15 +36,7 @@ def convert_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
 
 
 def convert_network(bundle: ModelBundle, size: int) -> Any:
-    """The network alone, from normalised pixels to logits.
-
-    Args:
-        bundle: A loaded bundle.
-        size: Side of the windows for tracing, in pixels.
-
-    Raises:
-        BundleError: If OpenVINO cannot run it, or it does not take that size.
-    """
+    """The network alone, from normalised pixels to logits, for windows of a size in pixels."""
     module = load_pipeline(bundle, size).network
     return convert(module, (1, bundle.bands, size, size), bundle)
 
@@ -74,12 +65,7 @@ def convert_int8_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
 
 
 def with_pipeline(model: Any, bundle: ModelBundle, shape: InputShape) -> Any:
-    """A pipeline around a network from normalised pixels to logits.
-
-    Args:
-        model: OpenVINO's network; it is modified.
-        bundle: Bundle of the network.
-        shape: Input of the pipeline.
+    """A pipeline around OpenVINO's network, which is modified, from normalised pixels to logits.
 
     Raises:
         BundleError: If the network does not take that size.
@@ -107,7 +93,7 @@ def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: 
 
     Args:
         module: Module or function to convert.
-        shape: InputShape of its input.
+        shape: Shape of its input.
         bundle: Bundle that it belongs to, for the message.
 
     Raises:
@@ -150,15 +136,9 @@ def _join(first: Any, second: Any) -> Any:
 
 
 class Quantisation:
-    """A network before and after quantisation."""
+    """A network before and after quantisation, converted for patches of a size in pixels."""
 
     def __init__(self, bundle: ModelBundle, size: int) -> None:
-        """Convert the network.
-
-        Args:
-            bundle: A loaded bundle.
-            size: Side of the patches, in pixels.
-        """
         self._nncf = import_nncf()
         self._bundle = bundle
         self._size = size
@@ -166,11 +146,7 @@ class Quantisation:
         self._quantised: Any = None
 
     def calibrate(self, images: Sequence[NDArray[np.float32]]) -> None:
-        """Quantise, with the ranges of activations that patches cause.
-
-        Args:
-            images: Sequence of (bands, size, size) in units of the file, read lazily.
-        """
+        """Quantise, with the ranges of activations that (bands, size, size) images cause."""
         normalise = Normalise(self._bundle.normalisation)
 
         def entered(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,7 +154,7 @@ class Quantisation:
                 result: NDArray[np.float32] = normalise(torch.from_numpy(image[None])).numpy()
             return result
 
-        with _silent():
+        with redirect_stdout(StringIO()):  # which is for results, not for NNCF's progress
             self._quantised = self._nncf.quantize(
                 self._network.clone(),
                 self._nncf.Dataset(images, entered),
@@ -187,18 +163,15 @@ class Quantisation:
             )
 
     def runtimes(self, size: int | None = None) -> tuple[OpenVinoRuntime, OpenVinoRuntime]:
-        """The float32 and the int8 runtime.
-
-        Args:
-            size: Side of the windows, in pixels; None: that of the patches.
+        """The float32 and the int8 runtime for windows of a size; None: that of the patches.
 
         Raises:
             BundleError: If one of them does not take windows of that size.
         """
         shape = InputShape(window_size=size or self._size)
-        network = (
-            self._network if not size or size == self._size else convert_network(self._bundle, size)
-        )
+        network = self._network
+        if shape.window_size != self._size:
+            network = convert_network(self._bundle, shape.window_size)
         return (
             OpenVinoRuntime(with_pipeline(network.clone(), self._bundle, shape), "fp32"),
             OpenVinoRuntime(with_pipeline(self._quantised.clone(), self._bundle, shape), "int8"),
@@ -221,23 +194,11 @@ class Quantisation:
         save_ir(self._quantised, folder / IR)
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages that quantise."""
-    return {name: version(name) for name in ("nncf", "openvino")}
-
-
 def _run(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
     network.reshape(list(images.shape))
     compiled = openvino_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     result: NDArray[np.float32] = compiled(images)[0]
     return result
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Discard NNCF's progress on stdout, which is for results."""
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-        yield
 
 
 def import_onnxruntime() -> Any:
@@ -298,8 +259,9 @@ def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:
             "--runtime onnxruntime: onnxscript is not installed: "
             "`pip install 'geoseg[onnxruntime]'`"
         ) from error
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.inference_mode():
             warnings.simplefilter("ignore")
@@ -314,4 +276,4 @@ def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:
             f"onnxruntime, use --runtime torch ({reason})"
         ) from error
     finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+        logger.setLevel(level)

@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,37 +72,22 @@ class Ensemble:
         return total / np.float32(len(self._members))
 
 
-class Augmented:
+class Augmented(Ensemble):
     """Mean scores of a model over rotated and mirrored views of each window."""
 
     def __init__(self, model: Runtime, augmentation: Augmentation) -> None:
-        self._model = model
-        self._turns = (0, 1, 2, 3) if augmentation == "d4" else (0, 2)
-        self.name = model.name
-        self.runtime = model.runtime
-        self.precision = model.precision
-        self.versions = model.versions
-        self.batch_size = model.batch_size
-        self.streams = model.streams
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Notes of the model."""
-        return self._model.notes
+        super().__init__([model])
+        turns = (0, 1, 2, 3) if augmentation == "d4" else (0, 2)
+        self._views = [(each, mirrored) for each in turns for mirrored in (False, True)]
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Mean scores over the views, each transformed back."""
-        total: NDArray[np.float32] | None = None
-        for turns in self._turns:
-            for mirrored in (False, True):
-                scores = _back(self._model(_view(images, turns, mirrored)), turns, mirrored)
-                if total is None:
-                    total = np.array(scores, np.float32, order="C")
-                else:
-                    total += scores
-        if total is None:
-            raise ValueError("there is no view")
-        return total / np.float32(2 * len(self._turns))
+        (model,) = self._members
+        first, *others = self._views
+        total = np.array(_back(model(_view(images, *first)), *first), np.float32, order="C")
+        for view in others:
+            total += _back(model(_view(images, *view)), *view)
+        return total / np.float32(len(self._views))
 
 
 def _view(images: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np.float32]:
@@ -115,35 +101,8 @@ def _back(scores: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np
     return np.rot90(scores[..., ::-1] if mirrored else scores, -turns, axes=(2, 3))
 
 
-class Models(Protocol):
-    """Models as prediction sees them."""
-
-    bundle: ModelBundle
-    """Input and classes of the models."""
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Provenance of the models, for the record of a map."""
-        ...
-
-    @property
-    def training_ground(self) -> TrainingGround | None:
-        """Training ground of all; None if unknown for each."""
-        ...
-
-    def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
-        """A runtime of the models for windows of a size.
-
-        Args:
-            window_size: Side of the input windows, in pixels.
-            network_size: Side to which they are resampled for the network, in pixels.
-            batch_size: Windows per call; None: the runtime's choice.
-        """
-        ...
-
-
 class LoadedModels:
-    """Loaded bundles that run together."""
+    """Loaded bundles that run together, as `Models`."""
 
     def __init__(
         self,
@@ -181,14 +140,14 @@ class LoadedModels:
     @property
     def record(self) -> dict[str, Any]:
         """Provenance of the models, for the record of a map."""
-        names = [f"{each.arch}/{each.encoder}" for each in self._bundles]
-        hashes = [each.weights_sha256 for each in self._bundles]
+        lists = {
+            "model": [f"{each.arch}/{each.encoder}" for each in self._bundles],
+            "weights_sha256": [each.weights_sha256 for each in self._bundles],
+            "settings_sha256": [_settings_sha256(each) for each in self._bundles],
+        }
         several = len(self._bundles) > 1
-        settings = [_settings_sha256(each) for each in self._bundles]
         record: dict[str, Any] = {
-            "model": names if several else names[0],
-            "weights_sha256": hashes if several else hashes[0],
-            "settings_sha256": settings if several else settings[0],
+            name: values if several else values[0] for name, values in lists.items()
         }
         int8 = [each.quantized for each in self._bundles if each.quantized]
         if int8 and self._options.precision in ("auto", "int8"):
@@ -204,10 +163,8 @@ class LoadedModels:
         known = [each for each in grounds if each is not None]
         if not known:
             return None
-        together = known[0] if len(known) == len(grounds) else known[0].joined(None)
-        for other in known[1:]:
-            together = together.joined(other)
-        return together
+        others = known[1:] if len(known) == len(grounds) else [None, *known[1:]]
+        return reduce(TrainingGround.joined, others, known[0])
 
     def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
         """A runtime of the models; that of the last sizes stays open.
@@ -249,30 +206,21 @@ class LoadedModels:
 
     def _own_size(self, bundle: ModelBundle, window_size: int, network_size: int) -> int:
         """Side of a window as one of the networks takes it, at its own GSD."""
-        if network_size == window_size or not self.bundle.gsd or not bundle.gsd:
+        ours, theirs = self.bundle.gsd, bundle.gsd
+        if network_size == window_size or not ours or not theirs or ours == theirs:
             return network_size
-        if bundle.gsd == self.bundle.gsd:
-            return network_size
-        own = network_size * self.bundle.gsd / bundle.gsd
+        own = network_size * ours / theirs
         if bundle.sizes:
             return min(bundle.sizes, key=lambda size: abs(size - own))
         return round(own / SIZE_MULTIPLE_PX) * SIZE_MULTIPLE_PX
 
 
 def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:
-    """Sides of windows that all networks take, as `ModelBundle.sizes` has them.
-
-    Raises:
-        BundleError: If there are none.
-    """
+    """Sides of windows that all networks take, as `ModelBundle.sizes` has them."""
     particular = [set(each.sizes) for each in bundles if each.sizes]
     if not particular:
         return bundles[0].sizes
-    least = (
-        max(each.patch_size for each in bundles if not each.sizes)
-        if any(not each.sizes for each in bundles)
-        else 0
-    )
+    least = max((each.patch_size for each in bundles if not each.sizes), default=0)
     common = {size for size in set.intersection(*particular) if size >= least}
     if not common:
         folders = ", ".join(str(each.folder) for each in bundles)

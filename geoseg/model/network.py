@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from inspect import Parameter, signature
 from pathlib import Path
@@ -19,8 +18,15 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle import MAX_AUTO_SIZE_PX, SIZE_MULTIPLE_PX
-from geoseg.model.bundle_files import CONFIG, MAX_BANDS, WEIGHTS, Shapes, read_shapes
+from geoseg.model.bundle import (
+    CONFIG,
+    MAX_AUTO_SIZE_PX,
+    MAX_BANDS,
+    SIZE_MULTIPLE_PX,
+    WEIGHTS,
+    Shapes,
+    read_shapes,
+)
 from geoseg.model.weights import TIMM_PREFIX, ImagenetNormalisation, load_encoder_weights
 from geoseg.raster.records import Fields, read_object
 
@@ -61,11 +67,14 @@ def build_network(
     """
     if arch not in ARCHITECTURES:
         raise TrainingError(f"--arch {arch}: unknown; known are {', '.join(ARCHITECTURES)}")
-    with _translate_errors(f"--arch {arch} --encoder {encoder}"):
+    try:
         refuse_foreign_encoder(encoder)
         network = smp.create_model(
             arch, encoder, encoder_weights=None, in_channels=bands, classes=classes
         )
+    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error.args[0] if error.args else error).splitlines()[0]
+        raise TrainingError(f"--arch {arch} --encoder {encoder}: {reason[:300]}") from error
     wanted = load_encoder_weights(network, encoder, encoder_weights, bands)
     return cast("nn.Module", network), wanted
 
@@ -108,11 +117,7 @@ def load_network(folder: Path) -> nn.Module:
 
 
 def _read_config(folder: Path) -> tuple[type[nn.Module], dict[str, Any]]:
-    """The class of a network, and the arguments of its constructor.
-
-    Raises:
-        ValueError: If the class or an argument is not allowed.
-    """
+    """The class of a network, and the allowed arguments of its constructor."""
     config = read_object(folder / CONFIG)
     kind = _class_named(Fields(config).text("_model_class"))
     choices = {key: value for key, value in config.items() if key != "_model_class"}
@@ -148,9 +153,6 @@ def refuse_foreign_encoder(name: object) -> None:
     """Refuse encoders other than smp's and timm's own.
 
     Both also take names of the hub and of local folders, and would load code from there.
-
-    Raises:
-        ValueError: If the encoder is another.
     """
     if not isinstance(name, str):
         raise TypeError(f"encoder_name is a text, got {name!r}"[:100])
@@ -164,20 +166,19 @@ def refuse_foreign_encoder(name: object) -> None:
 
 
 def _check_shapes(kind: type[nn.Module], choices: dict[str, Any], found: Shapes) -> None:
-    """Compare the weights of a network with those of a file, before either is in memory.
-
-    Raises:
-        ValueError: If one has another shape, is missing, or is unexpected.
-    """
+    """Compare the weights of a network with those of a file, before either is in memory."""
     expected = _shapes_of(kind.__name__, json.dumps(choices, sort_keys=True))
     if expected is None:
         _refuse_other_defaults(kind, choices)
         return
     for key, shape in found.items():
         if key in expected and shape != expected[key]:
+            theirs, ours = (
+                " x ".join(map(str, each)) or "a single number" for each in (shape, expected[key])
+            )
             raise ValueError(
-                f"{key} in {WEIGHTS} is of {_text(shape)}, that of {CONFIG} of "
-                f"{_text(expected[key])}: one of them is of another model"
+                f"{key} in {WEIGHTS} is of {theirs}, that of {CONFIG} of {ours}: one of them is of "
+                f"another model"
             )
     if different := sorted(expected.keys() ^ found.keys()):
         where = WEIGHTS if different[0] in found else CONFIG
@@ -189,7 +190,7 @@ def _check_shapes(kind: type[nn.Module], choices: dict[str, Any], found: Shapes)
 
 @lru_cache(maxsize=8)
 def _shapes_of(name: str, choices: str) -> Shapes | None:
-    """Shapes of a network's weights, on the device "meta", without memory for them.
+    """Shapes of a network's weights, from the device "meta", which takes no memory for them.
 
     Args:
         name: Name of the class.
@@ -224,11 +225,7 @@ class _RangesOnCpu(TorchFunctionMode):
 
 
 def _refuse_other_defaults(kind: type[nn.Module], choices: dict[str, Any]) -> None:
-    """Refuse arguments that `build_network` does not set, for networks of unknown size.
-
-    Raises:
-        ValueError: If one differs from smp's default.
-    """
+    """Refuse arguments that `build_network` does not set, for networks of unknown size."""
     for key, each in signature(kind).parameters.items():
         ours = each.default if each.default is not Parameter.empty else None
         value = choices.get(key, ours)
@@ -239,23 +236,9 @@ def _refuse_other_defaults(kind: type[nn.Module], choices: dict[str, Any]) -> No
             raise ValueError(f"{CONFIG}: {key} is not smp's default, {plain!r}")
 
 
-def _text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
-
-
 def parameter_count(network: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-@contextmanager
-def _translate_errors(what: str) -> Iterator[None]:
-    """Turn smp's many errors on names and combinations into one line."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        reason = str(error.args[0] if error.args else error).splitlines()[0]
-        raise TrainingError(f"{what}: {reason[:300]}") from error
 
 
 MIN_SAFE_CHANNELS = 16
@@ -285,12 +268,9 @@ def protect_narrow_convolutions(network: nn.Module) -> int:
 
 
 def _is_narrow(layer: nn.Module) -> bool:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and max(layer.stride) > 1
-        and 1 < layer.in_channels // layer.groups < MIN_SAFE_CHANNELS
-    )
+    if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (1, 1) or max(layer.stride) == 1:
+        return False
+    return 1 < layer.in_channels // layer.groups < MIN_SAFE_CHANNELS
 
 
 def _to_contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -317,7 +297,8 @@ def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = Fal
     """
     device = torch.device("meta" if weightless else next(network.parameters()).device)
     window = torch.zeros(1, bands, size, size, device=device)
-    state = {key: value.to(device) for key, value in _tensors(network)} if weightless else {}
+    tensors = *network.named_parameters(), *network.named_buffers()
+    state = {key: value.to(device) for key, value in tensors} if weightless else {}
     was_training = network.training
     try:
         with torch.inference_mode():
@@ -359,24 +340,23 @@ def _find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, .
     follows = refusal(network, bands, following) is None
     if follows and (
         refusal(network, bands, LARGE_SIZE_PX, weightless=True) is None
-        or refusal(network, bands, patch_size, weightless=True)
-        is not None  # not possible on "meta" at all
+        or refusal(network, bands, patch_size, weightless=True) is not None  # "meta" cannot do it
     ):
         return ()
-    sides = range(following, MAX_AUTO_SIZE_PX + 1, SIZE_MULTIPLE_PX)
-    fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
+    fitting = _fitting_sizes(network, bands, following)
     if following in fitting and not follows:
         fitting = [side for side in fitting if refusal(network, bands, side) is None]
     return (patch_size, *fitting)
 
 
+def _fitting_sizes(network: nn.Module, bands: int, least: int) -> list[int]:
+    """Multiples of 32 that a network takes, by its shapes alone."""
+    sides = range(least, MAX_AUTO_SIZE_PX + 1, SIZE_MULTIPLE_PX)
+    return [side for side in sides if refusal(network, bands, side, weightless=True) is None]
+
+
 def nearest_sizes(network: nn.Module, bands: int, near: int) -> list[int]:
     """The nearest multiples of 32 below and above a size that a network takes."""
-    sides = range(SIZE_MULTIPLE_PX, MAX_AUTO_SIZE_PX + 1, SIZE_MULTIPLE_PX)
-    fitting = [side for side in sides if refusal(network, bands, side, weightless=True) is None]
+    fitting = _fitting_sizes(network, bands, SIZE_MULTIPLE_PX)
     below = [side for side in fitting if side < near][-1:]
     return [*below, *[side for side in fitting if side > near][:1]]
-
-
-def _tensors(network: nn.Module) -> list[tuple[str, Any]]:
-    return [*network.named_parameters(), *cast("Any", network.named_buffers())]

@@ -31,13 +31,8 @@ def without_telemetry() -> Iterator[None]:
     Files, environment variables and earlier imports stay untouched.
     """
     with _importing:
-        hidden = {
-            name: module
-            for name, module in sys.modules.items()
-            if name == PACKAGE or name.startswith(f"{PACKAGE}.")
-        }
-        for name in hidden:
-            del sys.modules[name]
+        names = [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
+        hidden = {name: sys.modules.pop(name) for name in names}
         sys.modules[PACKAGE] = None  # type: ignore[assignment] # imports raise ImportError
         try:
             yield
@@ -92,12 +87,7 @@ class OpenVinoRuntime:
     runtime: Literal["openvino"] = "openvino"
 
     def __init__(self, model: Any, precision: Precision) -> None:
-        """Compile.
-
-        Args:
-            model: OpenVINO's model from pixels to scores, with a fixed input shape.
-            precision: fp32 or bf16; int8 for a quantised model.
-        """
+        """Compile OpenVINO's model from pixels to scores, with a fixed input shape."""
         self.precision = precision
         self.notes: list[str] = []
         self.versions: Mapping[str, str] = {"openvino": version("openvino")}
@@ -159,16 +149,11 @@ class OpenVinoRuntime:
 
 
 class _Work(NamedTuple):
-    """A running request."""
+    """A running request, its input, which must live until it is done, and a place for scores."""
 
     request: Any
-    """OpenVINO's request."""
-
     batch: NDArray[np.float32]
-    """Its input; it must live until the request is done."""
-
-    scores: NDArray[np.float32]
-    """Array for its scores; shorter than a batch that was filled up."""
+    scores: NDArray[np.float32]  # shorter than a batch that was filled up
 
     def finish(self) -> Any:
         """Wait, copy the scores, and return the request."""

@@ -1,8 +1,10 @@
 """The quantisation step: a bundle and a patch set in, a validated int8 network out."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,8 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError, EmptyError, InputError, OutputExistsError
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
-from geoseg.model.bundle import ModelBundle
-from geoseg.model.bundle_files import INT8, Int8Record, SizeRecord, file_sha256
+from geoseg.model.bundle import INT8, Int8Record, ModelBundle, SizeRecord, file_sha256
 from geoseg.model.segmenter import Segmenter, check_patches
 from geoseg.options import CALL, option, seed_option
 from geoseg.patches.patch_set import PatchSet
@@ -59,8 +60,6 @@ class QuantizeReport:
     """Result of a quantisation."""
 
     folder: Path
-    """Folder of the int8 network."""
-
     proof: Int8Record
     """Validation record of the network."""
 
@@ -86,8 +85,7 @@ def quantize(
 
     Args:
         model: Folder of the bundle.
-        patches: Folder of a patch set, with a training split for calibration and a validation
-            split.
+        patches: Folder of a patch set, with training (for calibration) and validation split.
         options: Options of the quantisation.
         sizes: Sizes of windows to validate, in pixels.
         measure: Validation on whole ground; None: on the validation patches.
@@ -104,7 +102,7 @@ def quantize(
     _refuse_earlier(model, overwrite=options.overwrite)
     _check(bundle, patch_set)
     samples = PatchImages(patch_set, choose_samples(patch_set, options), progress)
-    from geoseg.model.conversion import Quantisation, versions
+    from geoseg.model.conversion import Quantisation
 
     quantisation = Quantisation(bundle, patch_set.record.size)
     quantisation.calibrate(samples)
@@ -130,7 +128,7 @@ def quantize(
         patch_size=patch_set.record.size,
         any_size=any_size,
         sha256={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
-        versions=versions(),
+        versions={name: version(name) for name in ("nncf", "openvino")},
         measured=tuple(each.record(size) for size, each in found.items()),
     )
     replace(bundle, quantized=record).write_record(model)
@@ -138,11 +136,7 @@ def quantize(
 
 
 def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
-    """Check that an int8 network may be replaced, and its folder holds nothing else.
-
-    Raises:
-        OutputExistsError: If not.
-    """
+    """Refuse to replace an int8 network unasked, or a folder that holds other files."""
     folder = model / INT8
     if not overwrite and folder.exists():
         raise OutputExistsError(f"{folder} exists; use --overwrite to replace it")
@@ -158,10 +152,7 @@ class Comparison:
     """Float32 and int8 on the validation split."""
 
     fp32: ConfusionMatrix
-    """Confusion matrix of float32."""
-
     int8: ConfusionMatrix
-    """Confusion matrix of int8."""
 
     agreement: float
     """Share of the pixels with data on whose class both agree."""
@@ -170,7 +161,6 @@ class Comparison:
     """Speed-up of int8, median over calls."""
 
     patches: int
-    """Number of patches."""
 
     @property
     def loss(self) -> float:
@@ -198,36 +188,61 @@ Measure = Callable[[Segmenter, Segmenter, ModelBundle, PatchSet, int], Compariso
 
 
 class SideBySide:
-    """Float32 and int8 as one segmenter, with the classes of both one after the other, timed."""
+    """Float32 and int8 as one segmenter, timed, and the counts of what both give."""
 
-    def __init__(self, fp32: Segmenter, int8: Segmenter) -> None:
-        self._fp32, self._int8 = fp32, int8
+    def __init__(self, fp32: Segmenter, int8: Segmenter, patch_set: PatchSet) -> None:
+        self._pair = (fp32, int8)
+        self._patch_set = patch_set
+        self._classes = len(patch_set.record.legend)
         self._ratios: list[float] = []
+        self._matrices = [ConfusionMatrix.zeros(self._classes)] * 2
+        self._same = self._pixels = 0
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Scores of both for (n, bands, size, size) images."""
-        (ours, seconds), (theirs, fewer) = (_timed(own, images) for own in (self._fp32, self._int8))
-        self._ratios.append(seconds / fewer)
-        return np.concatenate([ours, theirs], axis=1)
+        """Scores of both, one's classes after the other's, for (n, bands, size, size) images."""
+        scores, ends = [], [perf_counter()]
+        for segmenter in self._pair:
+            scores.append(segmenter(images))
+            ends.append(perf_counter())
+        self._ratios.append((ends[1] - ends[0]) / (ends[2] - ends[1]))
+        return np.concatenate(scores, axis=1)
 
-    def comparison(
-        self, fp32: ConfusionMatrix, int8: ConfusionMatrix, *, same: int, pixels: int, patches: int
-    ) -> Comparison:
-        """The comparison from counts.
+    def count(
+        self,
+        scores: NDArray[np.float32],
+        truth: NDArray[np.uint8],
+        *,
+        valid: NDArray[np.bool_],
+        labelled: NDArray[np.bool_],
+    ) -> None:
+        """Count the classes of both on some ground.
 
         Args:
-            fp32: Confusion matrix of float32.
-            int8: Confusion matrix of int8.
-            same: Pixels on whose class both agree.
-            pixels: Pixels with data.
-            patches: Number of patches.
+            scores: (2 classes, height, width) of both.
+            truth: (height, width) classes.
+            valid: (height, width) pixels with data, on which both may agree.
+            labelled: (height, width) pixels that count in the confusion matrices.
+        """
+        maps = [each.argmax(axis=0).astype(np.uint8) for each in np.split(scores, 2)]
+        for index, predicted in enumerate(maps):
+            self._matrices[index] += ConfusionMatrix.count(
+                truth, predicted, valid=labelled, classes=self._classes
+            )
+        self._same += int((maps[0] == maps[1])[valid].sum())
+        self._pixels += int(valid.sum())
+
+    @property
+    def comparison(self) -> Comparison:
+        """The comparison from all counts.
 
         Raises:
             EmptyError: If no pixel is labelled.
         """
+        fp32, int8 = self._matrices
         if not fp32.total:
-            raise EmptyError(NO_LABEL)
-        return Comparison(fp32, int8, same / pixels, median(self._ratios), patches)
+            raise EmptyError(f"{self._patch_set.folder}: {NO_LABEL}")
+        patches = len(self._patch_set.in_split("val"))
+        return Comparison(fp32, int8, self._same / self._pixels, median(self._ratios), patches)
 
 
 NO_LABEL = (
@@ -244,26 +259,13 @@ def compare(
         EmptyError: If there are none, or none of their pixels is labelled.
     """
     patches = patch_set.in_split("val")
-    classes = len(patch_set.record.legend)
-    both = SideBySide(fp32, int8)
-    matrices = [ConfusionMatrix.zeros(classes)] * 2
-    same, pixels = 0, 0
+    both = SideBySide(fp32, int8, patch_set)
     for done, patch in enumerate(patches, start=1):
         image, mask = patch_set.read(patch)
-        scores = both(image[None])[0]
-        maps = [each.argmax(axis=0).astype(np.uint8) for each in np.split(scores, 2)]
-        for index, predicted in enumerate(maps):
-            matrices[index] += ConfusionMatrix.count(
-                mask, predicted, valid=mask != IGNORE, classes=classes
-            )
         valid = np.isfinite(image).all(axis=0)
-        same += int((maps[0] == maps[1])[valid].sum())
-        pixels += int(valid.sum())
+        both.count(both(image[None])[0], mask, valid=valid, labelled=mask != IGNORE)
         progress("measure", done, len(patches))
-    try:
-        return both.comparison(*matrices, same=same, pixels=pixels, patches=len(patches))
-    except EmptyError as error:
-        raise EmptyError(f"{patch_set.folder}: {error}") from error
+    return both.comparison
 
 
 def _measure(
@@ -275,11 +277,7 @@ def _measure(
     measure: Measure | None,
     progress: Progress,
 ) -> tuple[dict[int, Comparison], tuple[str, ...]]:
-    """Comparisons by size of windows, and notes on sizes that could not be measured.
-
-    Raises:
-        EmptyError: If no validation pixel is labelled.
-    """
+    """Comparisons by size of windows, and notes on sizes that could not be measured."""
     own = patch_set.record.size
     if not patch_set.in_split("val"):
         raise EmptyError(f"{patch_set.folder}: {NO_LABEL}")
@@ -327,14 +325,13 @@ def choose_samples(patch_set: PatchSet, options: QuantizeOptions) -> list[Patch]
     if not patches:
         raise EmptyError(f"{patch_set.folder}: no patch is in the training split to calibrate with")
     order = np.random.default_rng(options.seed).permutation(len(patches))
-    taken: dict[int, int] = {}
+    taken: Counter[int] = Counter()
     ranked = []
-    for index in order.tolist():
-        source = patches[index].source
-        taken[source] = taken.get(source, 0) + 1
-        ranked.append((taken[source], index))  # the first of each source, then the second
+    for patch in (patches[index] for index in order.tolist()):
+        taken[patch.source] += 1
+        ranked.append((taken[patch.source], patch))  # the first of each source, then the second
     ranked.sort(key=lambda each: each[0])
-    return [patches[index] for _, index in ranked[: options.samples]]
+    return [patch for _, patch in ranked[: options.samples]]
 
 
 class PatchImages(Sequence[NDArray[np.float32]]):
@@ -358,12 +355,6 @@ class PatchImages(Sequence[NDArray[np.float32]]):
         image = self._patch_set.read(self._patches[index]).image
         self._tell("calibrate", index + 1, len(self))
         return image
-
-
-def _timed(segmenter: Segmenter, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    start = perf_counter()
-    scores = segmenter(images)
-    return scores, perf_counter() - start
 
 
 def _check(bundle: ModelBundle, patch_set: PatchSet) -> None:

@@ -10,22 +10,26 @@ Torch and runtimes are imported only once chosen.
 """
 
 import hashlib
+import json
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from geoseg.errors import BundleError
-from geoseg.model.bundle import ModelBundle
-from geoseg.model.bundle_files import CONFIG, cached
+from geoseg.errors import BundleError, InputError, OutputError
+from geoseg.model.bundle import CONFIG, ModelBundle, file_sha256, has_files
 from geoseg.model.openvino import OpenVinoRuntime, has_fast_bf16, openvino_core
 from geoseg.model.segmenter import IR, ONNX, InputShape, Precision, Runtime, RuntimeName
+from geoseg.raster.atomic import staged
+from geoseg.raster.records import parse_json
 
 if TYPE_CHECKING:
     from geoseg.model.torch_runtime import TorchSegmenter
@@ -37,14 +41,9 @@ CONVERTER_VERSION = 1
 
 @contextmanager
 def converted_ir(bundle: ModelBundle, shape: InputShape, *, int8: bool = False) -> Iterator[Path]:
-    """File of the whole pipeline for OpenVINO, valid inside the block.
+    """File of the whole pipeline, or of the bundle's int8 network, valid inside the block.
 
     With a conversion in the cache, neither torch nor smp is imported.
-
-    Args:
-        bundle: A loaded bundle.
-        shape: Input of the pipeline.
-        int8: Whether to take the bundle's int8 network.
 
     Raises:
         BundleError: If OpenVINO cannot run the network, or not at that size.
@@ -63,23 +62,6 @@ def converted_ir(bundle: ModelBundle, shape: InputShape, *, int8: bool = False) 
         yield folder / IR
 
 
-@contextmanager
-def converted_onnx(bundle: ModelBundle, shape: InputShape) -> Iterator[Path]:
-    """File of the whole pipeline for ONNX Runtime, valid inside the block.
-
-    Raises:
-        BundleError: If the network cannot be converted, or does not take that size.
-    """
-
-    def write(folder: Path) -> None:
-        from geoseg.model.conversion import export
-
-        export(bundle, shape, folder / ONNX)
-
-    with cached(_facts(bundle, shape, "onnxruntime"), write) as folder:
-        yield folder / ONNX
-
-
 def _facts(bundle: ModelBundle, shape: InputShape, target: str) -> dict[str, Any]:
     """Everything a conversion depends on."""
     if bundle.folder is None:
@@ -94,6 +76,82 @@ def _facts(bundle: ModelBundle, shape: InputShape, target: str) -> dict[str, Any
             name: version(name) for name in (target, "torch", "segmentation-models-pytorch")
         },
     }
+
+
+CACHE_VARIABLE, CACHE_RECORD = "GEOSEG_CACHE", "geoseg.json"
+"""Environment variable with another cache folder, and the file of an entry on its files."""
+
+MAX_ENTRIES = 24
+"""Number of entries to keep; the least recently used go first."""
+
+
+def cache_folder() -> Path:
+    """The cache folder of the user's system."""
+    if own := os.environ.get(CACHE_VARIABLE):
+        return Path(own)
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "geoseg"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "geoseg"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "geoseg"
+
+
+@contextmanager
+def cached(facts: Mapping[str, object], write: Callable[[Path], None]) -> Iterator[Path]:
+    """A folder with the files that were written for these facts, now or earlier.
+
+    A damaged entry is written again. If the cache is not writable, a temporary folder serves until
+    the block ends: that costs time and nothing else.
+
+    Args:
+        facts: Everything the files depend on, as JSON values.
+        write: Writes the files into an empty folder.
+    """
+    text = json.dumps(facts, sort_keys=True)
+    entry = None
+    with suppress(RuntimeError):  # a user without a home folder
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        entry = cache_folder() / "converted" / name
+    if entry is not None and _is_whole(entry, text):
+        with suppress(OSError):
+            os.utime(entry)
+        yield entry
+    elif entry is not None and _store(entry, text, write):
+        yield entry
+    else:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            write(Path(folder))
+            yield Path(folder)
+
+
+def _is_whole(entry: Path, text: str) -> bool:
+    try:
+        record = parse_json((entry / CACHE_RECORD).read_text(encoding="utf-8"))
+        same = record["facts"] == json.loads(text)
+        return same and has_files(entry, record["sha256"], entry / CACHE_RECORD)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):
+        return False
+
+
+def _store(entry: Path, text: str, write: Callable[[Path], None]) -> bool:
+    """Write an entry; return whether that was possible."""
+    shutil.rmtree(entry, ignore_errors=True)  # a damaged entry
+    try:
+        with staged(entry, overwrite=True) as folder:
+            folder.mkdir()
+            write(folder)
+            hashes = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+            record = {"facts": json.loads(text), "sha256": hashes}
+            text = json.dumps(record, indent=1) + "\n"
+            (folder / CACHE_RECORD).write_text(text, encoding="utf-8")
+    except OutputError:
+        return False
+    with suppress(OSError):
+        entries = sorted(entry.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in entries[:-MAX_ENTRIES]:
+            shutil.rmtree(old, ignore_errors=True)
+    return True
 
 
 PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
@@ -186,11 +244,7 @@ def _choose(precision: Literal["auto", Precision], device: str) -> RuntimeName:
 
 
 def _check(runtime: RuntimeName, precision: Literal["auto", Precision], device: str) -> None:
-    """Check that the choices go together.
-
-    Raises:
-        BundleError: If they do not.
-    """
+    """Refuse, by BundleError, choices that do not go together."""
     if runtime != "torch" and device not in CPU_NAMES:
         raise BundleError(
             f"--device {device}: {runtime} runs on the CPU only; choose --runtime torch"
@@ -265,11 +319,12 @@ def _compile(bundle: ModelBundle, shape: InputShape, precision: Precision) -> Op
 
 
 def _open_onnxruntime(bundle: ModelBundle, request: _RuntimeRequest) -> Runtime:
-    from geoseg.model.conversion import OnnxRuntime, import_onnxruntime
+    from geoseg.model.conversion import OnnxRuntime, export, import_onnxruntime
 
     import_onnxruntime()
-    with converted_onnx(bundle, request.shape) as path:
-        return OnnxRuntime(path)
+    facts = _facts(bundle, request.shape, "onnxruntime")
+    with cached(facts, lambda folder: export(bundle, request.shape, folder / ONNX)) as folder:
+        return OnnxRuntime(folder / ONNX)
 
 
 _OPEN: dict[RuntimeName, Callable[[ModelBundle, _RuntimeRequest], Runtime]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError
 from geoseg.labels.lookup import misplaced_bands
 from geoseg.model.bundle import ModelBundle
+from geoseg.patches.training_ground import TrainingGround
 from geoseg.text import short_list
 
 if TYPE_CHECKING:
     from geoseg.patches.patch_set import PatchSet
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
-"""Names of runtimes."""
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 """Precisions of the arithmetic inside a network; scores are always float32."""
@@ -31,7 +31,6 @@ class Segmenter(Protocol):
         Images are in units of the file, NaN where there is no data. Scores are 0..1, sum to 1
         over the classes, are C-contiguous and belong to the caller.
         """
-        ...
 
 
 class Runtime(Segmenter, Protocol):
@@ -44,37 +43,54 @@ class Runtime(Segmenter, Protocol):
     @property
     def name(self) -> str:
         """Name for messages, such as ``openvino int8``."""
-        ...
 
     @property
     def runtime(self) -> RuntimeName:
         """Name of the runtime."""
-        ...
 
     @property
     def precision(self) -> Precision:
         """Precision of the arithmetic inside the network."""
-        ...
 
     @property
     def versions(self) -> Mapping[str, str]:
         """Versions of the packages that the scores depend on."""
-        ...
 
     @property
     def batch_size(self) -> int:
         """Suitable number of windows per call."""
-        ...
 
     @property
     def streams(self) -> int:
         """Number of threads that may usefully call it in parallel."""
-        ...
 
     @property
     def notes(self) -> Sequence[str]:
         """What the user should know; notes may be added while it runs."""
-        ...
+
+
+class Models(Protocol):
+    """Models as prediction sees them."""
+
+    bundle: ModelBundle
+    """Input and classes of the models."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Provenance of the models, for the record of a map."""
+
+    @property
+    def training_ground(self) -> TrainingGround | None:
+        """Training ground of all; None if unknown for each."""
+
+    def open(self, window_size: int, network_size: int, batch_size: int | None = None) -> Runtime:
+        """A runtime of the models for windows of a size.
+
+        Args:
+            window_size: Side of the input windows, in pixels.
+            network_size: Side to which they are resampled for the network, in pixels.
+            batch_size: Windows per call; None: the runtime's choice.
+        """
 
 
 IR = "model.xml"
@@ -124,10 +140,10 @@ def fixed_batches(
     """
     for start in range(0, len(images), size):
         part = np.ascontiguousarray(images[start : start + size], np.float32)
+        place = slice(start, start + len(part))
         if (lacking := size - len(part)) > 0:
-            yield slice(start, len(images)), np.pad(part, ((0, lacking), (0, 0), (0, 0), (0, 0)))
-        else:
-            yield slice(start, start + size), part
+            part = np.pad(part, ((0, lacking), (0, 0), (0, 0), (0, 0)))
+        yield place, part
 
 
 VALUE_CHECK_PATCHES = 16

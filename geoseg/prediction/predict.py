@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.ensemble import Models
-from geoseg.model.segmenter import Runtime
+from geoseg.model.segmenter import Models, Runtime
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read
 from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan

@@ -13,8 +13,7 @@ import geoseg
 from geoseg.labels.legend import Legend
 from geoseg.labels.style import sidecars, write_sidecars
 from geoseg.labels.tags import read_tags
-from geoseg.model.ensemble import Models
-from geoseg.model.segmenter import Runtime
+from geoseg.model.segmenter import Models, Runtime
 from geoseg.patches.training_ground import TAG, content_of
 from geoseg.prediction.map_writer import (
     REGION,

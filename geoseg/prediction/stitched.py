@@ -43,7 +43,9 @@ def stitched_confusion(
     classes = len(patch_set.record.legend)
     total = ConfusionMatrix.zeros(classes)
     for cell, truth in _cells(segmenter, bundle, patch_set, PredictOptions(), split):
-        total += _counted(cell.scores, truth, cell.valid, classes)
+        predicted = cell.scores.argmax(axis=0).astype(np.uint8)
+        labelled = cell.valid & (truth != IGNORE)
+        total += ConfusionMatrix.count(truth, predicted, valid=labelled, classes=classes)
     return total
 
 
@@ -68,19 +70,11 @@ def stitched_comparison(
         PatchSetError: If an orthophoto has changed since it was tiled.
         EmptyError: If no pixel is labelled.
     """
-    classes = len(patch_set.record.legend)
-    both, options = SideBySide(fp32, int8), PredictOptions(patch_size=size)
-    matrices = [ConfusionMatrix.zeros(classes)] * 2
-    same, pixels = 0, 0
+    both, options = SideBySide(fp32, int8, patch_set), PredictOptions(patch_size=size)
     for cell, truth in _cells(both, bundle, patch_set, options, "val"):
-        ours, theirs = cell.scores[:classes], cell.scores[classes:]
-        same += int((ours.argmax(axis=0) == theirs.argmax(axis=0))[cell.valid].sum())
-        pixels += int(cell.valid.sum())
-        for index, scores in enumerate((ours, theirs)):
-            matrices[index] += _counted(scores, truth, cell.valid, classes)
-    return both.comparison(
-        *matrices, same=same, pixels=pixels, patches=len(patch_set.in_split("val"))
-    )
+        labelled = cell.valid & (truth != IGNORE)
+        both.count(cell.scores, truth, valid=cell.valid, labelled=labelled)
+    return both.comparison
 
 
 def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:
@@ -104,13 +98,6 @@ def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:
     }
     possible = {size for size in usual if not bundle.sizes or size in bundle.sizes}
     return sorted({patch_set.record.size} | chosen | possible)
-
-
-def _counted(
-    scores: NDArray[np.float32], truth: NDArray[np.uint8], valid: NDArray[np.bool_], classes: int
-) -> ConfusionMatrix:
-    predicted = scores.argmax(axis=0).astype(np.uint8)
-    return ConfusionMatrix.count(truth, predicted, valid=valid & (truth != IGNORE), classes=classes)
 
 
 def _cells(

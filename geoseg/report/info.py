@@ -10,8 +10,7 @@ from typing import Any
 from geoseg.errors import InputError
 from geoseg.labels.legend_files import load_legend
 from geoseg.labels.lookup import to_hex
-from geoseg.model.bundle import ModelBundle, bundle_folders
-from geoseg.model.bundle_files import INT8, Int8Record
+from geoseg.model.bundle import INT8, Int8Record, ModelBundle, bundle_folders
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, ClassShares
 from geoseg.raster.facts import LayerFacts, vector_facts

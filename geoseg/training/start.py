@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
-from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.bundle_files import WEIGHTS
+from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
 from geoseg.model.network import build_network, find_sizes, nearest_sizes, refusal, size_divisor
 from geoseg.model.weights import (
     DEFAULT_ENCODER,

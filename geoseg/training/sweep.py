@@ -1,4 +1,4 @@
-"""Many trainings in a row, one run folder each; what is done is not done again."""
+"""Many trainings one after the other, a run folder each; finished ones are kept."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from geoseg.errors import GeosegError, InputError, OutputError, OutputExistsError
 from geoseg.raster import folders
@@ -18,23 +18,23 @@ from geoseg.training.grid import MAXIMIZE, Plan, Range
 
 STUDY = "study.db"
 
-NAME = "geoseg"
+BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
+
+START_ANEW = "name another folder, or start anew with --overwrite"
+
+Run = dict[str, Any]
+"""Options and state of a training in ``sweep.json``."""
 
 
 class Search:
-    """Chooses options by what earlier trainings came to.
-
-    Raises:
-        InputError: If Optuna is not installed, or the study was begun with other values.
-        OutputError: If the study cannot be written or read.
-    """
+    """Chooses options by the metrics of earlier trainings, with Optuna."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        """Open the study, or begin one.
+        """Open the study of a folder, or begin one.
 
-        Args:
-            folder: Where it is kept, as SQLite.
-            plan: What is searched.
+        Raises:
+            InputError: If Optuna is not installed, or the study was begun with other values.
+            OutputError: If the study cannot be written or read.
         """
         try:
             import optuna
@@ -44,30 +44,28 @@ class Search:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
-        self._folder = folder
         self._spaces = {name: self._space(space) for name, space in plan.search.items()}
         self._fixed = dict(plan.fixed)
-        path = folder / STUDY
+        self._path = folder / STUDY
         try:
             self._study = optuna.create_study(
-                storage=f"sqlite:///{path.absolute().as_posix()}",
-                study_name=NAME,
+                storage=f"sqlite:///{self._path.absolute().as_posix()}",
+                study_name="geoseg",
                 direction="maximize",
                 load_if_exists=True,
             )
         except Exception as error:  # of SQLAlchemy, which geoseg does not import
-            raise OutputError(f"{path}: cannot be written or is damaged: {error}") from error
+            raise OutputError(f"{self._path}: cannot be written or is damaged: {error}") from error
         self._refuse_changed(folder)
 
     def ask(self, known: Collection[int]) -> tuple[int, dict[str, Any]]:
         """Number and options of the next training.
 
-        They depend on the trainings before it alone, so that a search that was killed and goes on
-        makes the same ones.
+        They depend on the trainings before it alone, so that a search that was killed and resumed
+        makes the same ones. What it was killed before it could note comes first.
 
         Args:
-            known: Numbers of trainings that the sweep knows. What it was killed before it could
-                note comes first.
+            known: Numbers of trainings that the sweep knows.
         """
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
@@ -79,34 +77,31 @@ class Search:
         asked = self._study.ask(self._spaces)
         return asked.number, self._fixed | dict(asked.params)
 
-    def tell(self, number: int, figure: float | None) -> None:
-        """What a training came to; None: it failed. What was told once stays.
+    def tell(self, number: int, metric: float | None) -> None:
+        """Tell the metric of a training; None: it failed. What was told once stays.
 
         Raises:
             InputError: If the study does not know the training.
         """
-        failed = None if figure is not None else self._optuna.trial.TrialState.FAIL
+        failed = None if metric is not None else self._optuna.trial.TrialState.FAIL
         try:
-            self._study.tell(number, figure, state=failed, skip_if_finished=True)
+            self._study.tell(number, metric, state=failed, skip_if_finished=True)
         except (ValueError, KeyError) as error:
             raise InputError(
-                f"{self._folder / STUDY}: does not know trial {number} of sweep.json; name another "
-                f"folder, or start anew with --overwrite"
+                f"{self._path}: does not know trial {number} of sweep.json; {START_ANEW}"
             ) from error
 
     def _refuse_changed(self, folder: Path) -> None:
         """Optuna's trials of a study choose from the same lists, and from ranges of one kind."""
-        check = self._optuna.distributions.check_distribution_compatibility
         for trial in self._study.get_trials(deepcopy=False):
             for name, space in self._spaces.items():
                 earlier = trial.distributions.get(name, space)
                 try:
-                    check(earlier, space)
+                    self._optuna.distributions.check_distribution_compatibility(earlier, space)
                 except ValueError:
                     raise InputError(
                         f"{folder}: {name} was {_span(earlier)}, and now it is {_span(space)}; a "
-                        f"search can only move the ends of a range: name another folder, or "
-                        f"start anew with --overwrite"
+                        f"search can only move the ends of a range: {START_ANEW}"
                     ) from None
 
     def _space(self, space: Range | tuple[Any, ...]) -> Any:
@@ -126,45 +121,21 @@ def _span(space: Any) -> str:
     return "a range of logarithms" if space.log else "a range"
 
 
-BEGUN, FINISHED, FAILED = "begun", "finished", "failed"
-
-
-class Outcome(Protocol):
-    """What a training reports."""
-
-    best: dict[str, Any]
-    """Figures of the best epoch."""
-
-    interrupted: bool
-    """Whether the user stopped it."""
-
-
-class Train(Protocol):
-    """Trains with options into a folder."""
-
-    def __call__(self, run: Path, options: Mapping[str, Any], *, resume: bool) -> Any:
-        """An `Outcome`."""
-        ...
-
-
 @dataclass(frozen=True)
 class SweepReport:
-    """How a sweep went."""
+    """Result of a sweep."""
 
     runs: tuple[Path, ...]
-    """Folders in which there is a training."""
+    """Folders with a training."""
 
     skipped: int
     """Trainings that were finished before."""
 
     failures: Mapping[str, str]
-    """Why trainings failed, by name."""
+    """Reasons of failed trainings, by name."""
 
     interrupted: bool
     """Whether the user stopped it."""
-
-
-Tell = Callable[[str], None]
 
 
 def sweep(
@@ -172,30 +143,28 @@ def sweep(
     folder: Path,
     plan: Plan,
     *,
-    train: Train,
+    train: Callable[..., Any],
     resume: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
-    tell: Tell = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> SweepReport:
-    """Make all trainings of a plan.
-
-    A training that fails is noted, and the others are made. One sweep at a time writes a folder.
+    """Make all trainings of a plan; one that fails is noted. One sweep at a time writes a folder.
 
     Args:
         patches: Folder of the patch set.
-        folder: To write: a run folder for each training, and ``sweep.json``.
-        plan: Which trainings.
-        train: Makes one.
-        resume: Go on with an earlier sweep: what is finished stays, what was interrupted is
-            gone on with.
-        retry_failed: Try again what failed.
+        folder: Folder to write: a run folder for each training, and ``sweep.json``.
+        plan: The trainings.
+        train: Trains, called with run folder, options by name and ``resume``; its report has the
+            metrics of the ``best`` epoch and whether it was ``interrupted``.
+        resume: Continue an earlier sweep: finished trainings stay, an interrupted one is resumed.
+        retry_failed: Try failed trainings again.
         overwrite: Begin anew; earlier trainings of the sweep are removed.
-        tell: Is told of every training before it begins.
+        tell: Receives a line on every training before it begins.
 
     Raises:
-        OutputExistsError: If the folder exists and is neither to be resumed nor replaced, or
-            another process is at it.
+        OutputExistsError: If the folder exists and is neither resumed nor replaced, or another
+            process is writing it.
         InputError: If the earlier sweep was another, or Optuna is missing.
         OutputError: If nothing can be written.
     """
@@ -206,24 +175,22 @@ def sweep(
         if not resume:
             _remove(folder, earlier)
             earlier = {}
-        return _Sweep(patches, folder, plan, train, tell).run(earlier, retry=retry_failed)
+        return _Sweep(patches, folder, plan, train, tell, earlier).run(retry=retry_failed)
 
 
+@dataclass
 class _Sweep:
-    def __init__(self, patches: Path, folder: Path, plan: Plan, train: Train, tell: Tell) -> None:
-        self.patches = patches
-        self.folder = folder
-        self.plan = plan
-        self.train = train
-        self.tell = tell
-        self.runs: dict[str, dict[str, Any]] = {}
-        self.skipped = 0
+    patches: Path
+    folder: Path
+    plan: Plan
+    train: Callable[..., Any]
+    tell: Callable[[str], None]
+    runs: dict[str, Run]
+    skipped: int = 0
 
-    def run(self, earlier: dict[str, dict[str, Any]], *, retry: bool) -> SweepReport:
-        """Make what is not made yet."""
-        self.runs = earlier
-        make = self._search if self.plan.search else self._grid
-        interrupted = make(retry=retry)
+    def run(self, *, retry: bool) -> SweepReport:
+        """Make the trainings that are missing."""
+        interrupted = (self._search if self.plan.search else self._grid)(retry=retry)
         return SweepReport(
             tuple(self.folder / name for name in self.runs if self._is_there(name)),
             self.skipped,
@@ -260,9 +227,8 @@ class _Sweep:
             else:
                 number, options = search.ask({run["number"] for run in self.runs.values()})
                 name = f"trial_{number:03}"
-            self.tell(f"{name}, of {self.plan.trials}: {_said(options, self.plan)}")
-            state = self._make(name, options, number=number)
-            if state is None:
+            self.tell(f"{name}, of {self.plan.trials}: {_chosen(options, self.plan)}")
+            if self._make(name, options, number=number) is None:
                 return True
             search.tell(number, self.runs[name].get("figure"))
         return False
@@ -272,35 +238,32 @@ class _Sweep:
         run = self.folder / name
         self.runs[name] = {**more, "options": dict(options), "state": BEGUN}
         self._write()
-        begun = self._is_there(name)
         try:
-            outcome = self.train(run, options, resume=begun)
-            if outcome.interrupted:
+            report = self.train(run, options, resume=self._is_there(name))
+            if report.interrupted:
                 return None
-            self.runs[name] |= self._ended(outcome)
+            self.runs[name] |= self._ended(report.best)
         except KeyboardInterrupt:  # before its first epoch was complete
             return None
-        except OutputError as error:
-            if not isinstance(error, OutputExistsError):
+        except Exception as error:
+            if isinstance(error, OutputError) and not isinstance(error, OutputExistsError):
                 raise
-            self.runs[name] |= {"state": FAILED, "reason": str(error)}
-        except GeosegError as error:
-            self.runs[name] |= {"state": FAILED, "reason": str(error)}
-        except Exception as error:  # noqa: BLE001 a run that breaks must not end a night of others
+            # a run that breaks must not end a night of others
             reason = f"{run}: {type(error).__name__}: {error}".splitlines()[0]
+            reason = str(error) if isinstance(error, GeosegError) else reason
             self.runs[name] |= {"state": FAILED, "reason": reason}
         self._write()
         return str(self.runs[name]["state"])
 
-    def _ended(self, outcome: Outcome) -> dict[str, Any]:
+    def _ended(self, best: Mapping[str, Any]) -> Run:
         if not self.plan.search:
             return {"state": FINISHED}
-        figure = outcome.best.get(self.plan.maximize)
-        if not isinstance(figure, float) or not math.isfinite(figure):
-            known = ", ".join(outcome.best)
+        metric = best.get(self.plan.maximize)
+        if not isinstance(metric, float) or not math.isfinite(metric):
+            known = ", ".join(best)
             reason = f"its best epoch has no {self.plan.maximize!r} to maximize, but {known}"
             return {"state": FAILED, "reason": reason}
-        return {"state": FINISHED, "figure": figure}
+        return {"state": FINISHED, "figure": metric}
 
     def _is_there(self, name: str) -> bool:
         return (self.folder / name / RUN).is_file()
@@ -310,28 +273,21 @@ class _Sweep:
         record: dict[str, Any] = {KIND: folders.SWEEP.name, "patches": str(self.patches)}
         if self.plan.search:
             record[MAXIMIZE] = self.plan.maximize
-        record["runs"] = self.runs
-        write_text(self.folder / SWEEP, json.dumps(record, indent=1) + "\n")
+        text = json.dumps(record | {"runs": self.runs}, indent=1)
+        write_text(self.folder / SWEEP, text + "\n")
 
 
 def check_sweep(
     patches: Path, folder: Path, plan: Plan, *, resume: bool, overwrite: bool
-) -> dict[str, dict[str, Any]]:
-    """See, without writing anything, that a sweep can begin or go on in a folder.
-
-    Args:
-        patches: Folder of the patch set.
-        folder: Of the sweep.
-        plan: Which trainings.
-        resume: Whether an earlier sweep is gone on with.
-        overwrite: Whether its trainings are removed.
+) -> dict[str, Run]:
+    """Check, without writing anything, that a sweep can begin or continue in a folder.
 
     Returns:
-        What an earlier sweep in the folder made.
+        Runs of an earlier sweep in the folder, by name.
 
     Raises:
-        OutputExistsError: If the folder exists and is neither to be resumed nor replaced, or
-            holds what is no part of a training.
+        OutputExistsError: If the folder exists and is neither resumed nor replaced, or
+            holds other files.
         InputError: If the earlier sweep was another, or its record is damaged.
     """
     if is_vacant(folder):  # also if an earlier sweep was killed before it had written anything
@@ -351,32 +307,31 @@ def check_sweep(
         raise InputError(f"{folder}: is a sweep over {record.get('patches')}, not {patches}")
     if plan.search and record.get(MAXIMIZE, plan.maximize) != plan.maximize:
         raise InputError(f"{folder}: maximizes {record[MAXIMIZE]}, not {plan.maximize}")
-    _refuse_damaged(folder, runs)
-    _refuse_changed(folder, runs, plan)
+    planned = plan.runs() if plan.grid else {}
+    for name, run in runs.items():
+        _refuse_damaged(folder, name, run)
+        _refuse_changed(folder, name, run, plan, planned.get(name))
     return runs
 
 
-def _refuse_damaged(folder: Path, runs: Mapping[str, Any]) -> None:
-    """What an earlier sweep has noted of its runs must be of the types that it notes."""
+def _refuse_damaged(folder: Path, name: str, run: Run) -> None:
+    """Check the types of a run's entries."""
     kinds = {
         "options": dict,
         "state": str,
         "number": int | None,
-        "reason": str | None,
+        "reason": str if run.get("state") == FAILED else str | None,
         "figure": float | int | None,
     }
-    for name, run in runs.items():
-        wrong = [key for key, kind in kinds.items() if not isinstance(run.get(key), kind)]
-        if not wrong and run["state"] not in (BEGUN, FINISHED, FAILED):
-            wrong = ["state"]
-        if not wrong and run["state"] == FAILED and "reason" not in run:
-            wrong = ["reason"]
-        if wrong:
-            raise InputError(f"{folder / SWEEP}: is damaged: {name} has no valid {wrong[0]!r}")
+    wrong = [key for key, kind in kinds.items() if not isinstance(run.get(key), kind)]
+    if not wrong and run["state"] not in (BEGUN, FINISHED, FAILED):
+        wrong = ["state"]
+    if wrong:
+        raise InputError(f"{folder / SWEEP}: is damaged: {name} has no valid {wrong[0]!r}")
 
 
 def _refuse_foreign(run: Path) -> None:
-    """See that a training, which is to be removed, holds nothing else."""
+    """Check that a training, which is to be removed, holds nothing else."""
     if not (run / RUN).is_file():
         return
     if run.is_symlink():
@@ -389,7 +344,7 @@ def _refuse_foreign(run: Path) -> None:
 
 
 def _remove(folder: Path, runs: Iterable[str]) -> None:
-    """Remove the trainings of an earlier sweep, and what it was searching with."""
+    """Remove the trainings of an earlier sweep, and its study."""
     for name in runs:
         if (folder / name / RUN).is_file():
             with writing(folder / name):
@@ -397,27 +352,20 @@ def _remove(folder: Path, runs: Iterable[str]) -> None:
     (folder / STUDY).unlink(missing_ok=True)
 
 
-def _refuse_changed(folder: Path, runs: Mapping[str, Any], plan: Plan) -> None:
-    """A run that is there must be the one that its name now means."""
-    planned = plan.runs() if plan.grid else {}
-    for name, run in runs.items():
-        made = run["options"]
-        if ("number" in run) != bool(plan.search):
-            begun = "[grid]" if plan.search else "[search]"
-            raise InputError(
-                f"{folder}: was begun with a {begun}; name another folder, or start anew with "
-                f"--overwrite"
-            )
-        if plan.search:
-            chosen = {option: made.get(option, str(space)) for option, space in plan.search.items()}
-            wanted = {**plan.fixed, **chosen}
-        else:
-            wanted = planned.get(name, made | dict(plan.fixed))
-        if difference := _difference(made, _plain(wanted)):
-            raise InputError(
-                f"{folder / name}: was made {difference}; name another folder, or start anew with "
-                f"--overwrite"
-            )
+def _refuse_changed(
+    folder: Path, name: str, run: Run, plan: Plan, planned: Mapping[str, Any] | None
+) -> None:
+    """Check that a run has the options that its name stands for now."""
+    made = run["options"]
+    if ("number" in run) != bool(plan.search):
+        begun = "[grid]" if plan.search else "[search]"
+        raise InputError(f"{folder}: was begun with a {begun}; {START_ANEW}")
+    wanted = made | dict(plan.fixed) if planned is None else dict(planned)
+    if plan.search:
+        chosen = {option: made.get(option, str(space)) for option, space in plan.search.items()}
+        wanted = {**plan.fixed, **chosen}
+    if difference := _difference(made, json.loads(json.dumps(wanted))):
+        raise InputError(f"{folder / name}: was made {difference}; {START_ANEW}")
 
 
 def _difference(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -436,16 +384,8 @@ def _difference(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     return ""
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As it is read back from JSON."""
-    read_back: dict[str, Any] = json.loads(json.dumps(dict(options)))
-    return read_back
-
-
-def _said(options: Mapping[str, Any], plan: Plan) -> str:
+def _chosen(options: Mapping[str, Any], plan: Plan) -> str:
     """The options that a search has chosen, for people."""
     chosen = {name: options[name] for name in plan.search}
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in chosen.items()
-    )
+    words = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in chosen.values())
+    return ", ".join(map(" ".join, zip(chosen, words, strict=True)))

@@ -8,8 +8,15 @@ from safetensors.numpy import load_file, save_file
 
 from geoseg.errors import BundleError
 from geoseg.labels.legend import Legend
-from geoseg.model.bundle import ModelBundle, Normalisation, bundle_folders
-from geoseg.model.bundle_files import CONFIG, RECORD, WEIGHTS, file_sha256
+from geoseg.model.bundle import (
+    CONFIG,
+    RECORD,
+    WEIGHTS,
+    ModelBundle,
+    Normalisation,
+    bundle_folders,
+    file_sha256,
+)
 from geoseg.patches.training_ground import GROUND
 
 HERE = Path("ortho.tif")

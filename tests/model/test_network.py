@@ -6,7 +6,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from geoseg.errors import BundleError, TrainingError
-from geoseg.model.bundle_files import CONFIG, WEIGHTS
+from geoseg.model.bundle import CONFIG, WEIGHTS
 from geoseg.model.network import (
     ARCHITECTURES,
     build_network,

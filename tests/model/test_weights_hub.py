@@ -1,40 +1,68 @@
+import contextlib
+import http.server
 import socket
+import threading
 import time
 
+import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
-from geoseg.model import weights as hub
+from geoseg.errors import TrainingError
+from geoseg.model import weights
+from geoseg.model.weights import check_hub
 
 
 @pytest.fixture
 def server():
-    """A port of this machine that answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening.getsockname()[1]
+    """Address on this machine that answers."""
+    handler = http.server.BaseHTTPRequestHandler
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
 
 
 @pytest.fixture(autouse=True)
-def direct(monkeypatch):
-    """No proxy of the machine that tests."""
-    monkeypatch.setattr(hub, "getproxies", dict)
+def online(monkeypatch, tmp_path):
+    """A client that begins anew, with an empty cache and without a proxy."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for scheme in ("http", "https", "all"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme.upper()}_PROXY", raising=False)
+    huggingface_hub.close_session()
+    yield
+    huggingface_hub.close_session()
 
 
-def test_a_hub_is_asked_on_its_own_port(server):
-    assert hub._reachable(f"http://127.0.0.1:{server}")
+def test_a_hub_that_answers_is_asked_for_the_weights(server, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", server)
+
+    check_hub("resnet18")
+
+    assert not constants.HF_HUB_OFFLINE
 
 
 def test_a_hub_behind_a_proxy_is_there_if_the_proxy_is(server, monkeypatch):
-    monkeypatch.setattr(hub, "getproxies", lambda: {"https": f"127.0.0.1:{server}"})
-    monkeypatch.setattr(hub, "proxy_bypass", lambda host: host == "inside")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://nowhere.invalid")
+    monkeypatch.setenv("HTTP_PROXY", server)
 
-    assert hub._reachable("https://nowhere.invalid")
-    assert hub._host_and_port("https://inside") == ("inside", 443)
+    check_hub("resnet18")
+
+    assert not constants.HF_HUB_OFFLINE
 
 
-def test_all_addresses_together_have_no_more_than_the_time(monkeypatch):
-    monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(hub, "_try_to_connect", lambda *_: time.sleep(5))
-    started = time.monotonic()
+def test_without_an_answer_in_time_the_cache_alone_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "HUB_TIMEOUT_S", 0.2)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        started = time.monotonic()
 
-    assert not hub._reachable("https://slow.invalid")
+        with pytest.raises(TrainingError, match=r"for resnet18 \(no network\)"):
+            check_hub("resnet18")
+
     assert time.monotonic() - started < 2
+    assert constants.HF_HUB_OFFLINE
+    (tmp_path / "models--smp-hub--resnet18.imagenet").mkdir()
+    check_hub("resnet18")

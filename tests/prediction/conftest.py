@@ -8,8 +8,7 @@ from rasterio.crs import CRS
 from rules import LEGEND, Rule, brightest_band
 
 from geoseg.labels.legend import Legend
-from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.bundle_files import WEIGHTS
+from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.map_writer import MapOutputs, write_map
 from geoseg.prediction.plan import PredictOptions

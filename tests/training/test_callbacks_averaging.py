@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from geoseg.labels.confusion import ConfusionMatrix
-from geoseg.model.bundle_files import WEIGHTS
+from geoseg.model.bundle import WEIGHTS
 from geoseg.training.callbacks import moving_average
 from geoseg.training.train import train
 

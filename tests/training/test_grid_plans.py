@@ -6,8 +6,11 @@ import pytest
 from geoseg.commands.arguments import Choices
 from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
-from geoseg.training.grid import Plan, Range, check_figure, read_plan
+from geoseg.training.grid import Plan, Range, check_metric, read_plan
 from geoseg.training.options import TrainOptions
+
+FIXED = ("", "[fixed]\n")
+"""How a file begins, now and before."""
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def read(tmp_path):
 
 
 def test_a_grid_is_every_combination(read):
-    plan = read("[fixed]\nepochs = 5\n[grid]\nlr = [1e-3, 1e-4]\noptimizer = ['adam', 'sgd']")
+    plan = read("epochs = 5\n[grid]\nlr = [1e-3, 1e-4]\noptimizer = ['adam', 'sgd']")
 
     assert plan.runs() == {
         "lr=0.001,optimizer=adam": {"epochs": 5, "lr": 0.001, "optimizer": "adam"},
@@ -28,6 +31,12 @@ def test_a_grid_is_every_combination(read):
         "lr=0.0001,optimizer=adam": {"epochs": 5, "lr": 0.0001, "optimizer": "adam"},
         "lr=0.0001,optimizer=sgd": {"epochs": 5, "lr": 0.0001, "optimizer": "sgd"},
     }
+
+
+def test_options_of_all_trainings_stand_as_in_a_config_and_may_stand_in_a_table_as_before(read):
+    plans = [read(f"{begin}epochs = 5\nmax-time = '10m'\n[grid]\nlr = [1]") for begin in FIXED]
+
+    assert [plan.fixed for plan in plans] == [{"epochs": 5, "max_time": 600.0}] * 2
 
 
 def test_a_grid_that_grows_keeps_the_names_of_what_it_had(read):
@@ -73,7 +82,7 @@ def test_a_search_has_ranges_and_lists(read):
     ("text", "reason"),
     [
         ("", "needs either a"),
-        ("lr = [1]", "has 'lr'; options stand in"),
+        ("lr = [1]", "needs either a"),
         ("[grid]\nlr = [1]\n[search]\ntrials = 1", "needs either a"),
         ("[grid]", "names no option"),
         ("[grid]\nlr = 1", "is no list of values, as in lr = \\[1\\]"),
@@ -82,7 +91,9 @@ def test_a_search_has_ranges_and_lists(read):
         ("[grid]\nlrs = [1]", "did you mean 'lr'"),
         ("[grid]\noptimizer = ['lion']", "'lion' is not one of 'adam', "),
         ("[fixed]\nlr = 'a'\n[grid]\nepochs = [1]", "lr = 'a': 'a' is no number"),
-        ("[fixed]\nlr = 1\n[grid]\nlr = [2]", "both in \\[fixed\\] and in \\[grid\\]"),
+        ("lr = 1\n[grid]\nlr = [2]", "both fixed and in"),
+        ("lrs = 1\n[grid]\nepochs = [1]", "did you mean 'lr'"),
+        ("[fixed]\nlr = 1\n[grid]\nlr = [2]", "both fixed and in \\[grid\\]"),
         ("[search]\nlr = [1, 2]", "needs trials"),
         ("[search]\ntrials = true\nlr = [1, 2]", "needs trials"),
         ("[search]\ntrials = 3", "names no option"),
@@ -131,20 +142,20 @@ def patch_set():
     )
 
 
-def test_a_search_looks_for_figures_that_trainings_have(patch_set):
+def test_a_search_looks_for_metrics_that_trainings_have(patch_set):
     for figure in ("val_miou", "iou_car"):
-        check_figure(Plan(search={"lr": (1, 2)}, maximize=figure), patch_set)
+        check_metric(Plan(search={"lr": (1, 2)}, maximize=figure), patch_set)
 
     with pytest.raises(InputError, match="no 'iou_cat' to maximize, but val_miou, iou_dark, iou_c"):
-        check_figure(Plan(search={"lr": (1, 2)}, maximize="iou_cat"), patch_set)
+        check_metric(Plan(search={"lr": (1, 2)}, maximize="iou_cat"), patch_set)
 
 
 def test_a_search_needs_validation(patch_set):
     patch_set.in_split = {"val": []}.get
-    check_figure(Plan(grid={"lr": (1, 2)}), patch_set)
+    check_metric(Plan(grid={"lr": (1, 2)}), patch_set)
 
     with pytest.raises(InputError, match=r"patches: has no validation split.*--val 0\.15"):
-        check_figure(Plan(search={"lr": (1, 2)}), patch_set)
+        check_metric(Plan(search={"lr": (1, 2)}), patch_set)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

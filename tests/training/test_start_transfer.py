@@ -7,8 +7,7 @@ from safetensors.torch import load_file
 
 from geoseg.errors import BundleError, TrainingError
 from geoseg.labels.legend import Legend
-from geoseg.model.bundle import ModelBundle, Normalisation
-from geoseg.model.bundle_files import WEIGHTS
+from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
 from geoseg.model.network import build_network, load_network, save_network
 from geoseg.training.options import TrainOptions
 from geoseg.training.start import _band_notes, initial_state, matched_bands, transfer_weights

@@ -17,8 +17,7 @@ from filelock import FileLock
 from lightning.pytorch.callbacks import Callback
 
 from geoseg.errors import BundleError, OutputExistsError, PatchSetError, RasterError, TrainingError
-from geoseg.model.bundle import ModelBundle
-from geoseg.model.bundle_files import WEIGHTS
+from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
 from geoseg.patches.patch_set import PatchSet
 from geoseg.training import schedule as pacing

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from geoseg.model import bundle_files as cache
-from geoseg.model.bundle_files import CACHE_VARIABLE, cache_folder, cached
+from geoseg.model import runtime as cache
+from geoseg.model.runtime import CACHE_VARIABLE, cache_folder, cached
 
 FACTS = {"weights": "abc", "size": 32}
 
@@ -54,10 +54,10 @@ def test_other_facts_are_another_entry():
     [
         lambda entry: (entry / "model.bin").write_bytes(b"c0ntent"),
         lambda entry: (entry / "model.bin").unlink(),
-        lambda entry: (entry / cache.RECORD).unlink(),
-        lambda entry: (entry / cache.RECORD).write_text("{"),
-        lambda entry: (entry / cache.RECORD).write_text("[]"),
-        lambda entry: (entry / cache.RECORD).write_text(
+        lambda entry: (entry / cache.CACHE_RECORD).unlink(),
+        lambda entry: (entry / cache.CACHE_RECORD).write_text("{"),
+        lambda entry: (entry / cache.CACHE_RECORD).write_text("[]"),
+        lambda entry: (entry / cache.CACHE_RECORD).write_text(
             json.dumps({"facts": {"weights": "other"}, "sha256": {}})
         ),
     ],
