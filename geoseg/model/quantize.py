@@ -262,7 +262,7 @@ def compare(
     both = SideBySide(fp32, int8, patch_set)
     for done, patch in enumerate(patches, start=1):
         image, mask = patch_set.read(patch)
-        valid = np.isfinite(image).all(axis=0)
+        valid = np.asarray(np.isfinite(image).all(axis=0))
         both.count(both(image[None])[0], mask, valid=valid, labelled=mask != IGNORE)
         progress("measure", done, len(patches))
     return both.comparison

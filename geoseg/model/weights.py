@@ -32,8 +32,7 @@ def check_hub(encoder: str) -> None:
     Raises:
         TrainingError: If the weights are not available.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if not constants.HF_HUB_OFFLINE:
         try:

@@ -1,15 +1,26 @@
-"""Augmentation specs, such as ``d4,rotation:30,noise:0.02``, and mixing of batches."""
+"""Augmentation specs such as ``d4,rotation:30,noise:0.02``; changes of samples, mixing of batches.
+
+NaN marks pixels without data throughout. Values stay in units of the file, and each band is
+changed relative to its own range, so that 8-bit, 16-bit and elevation bands are treated alike.
+"""
 
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, functional
 
 from geoseg.errors import TrainingError
+from geoseg.labels.legend import IGNORE
+from geoseg.labels.lookup import color_bands
+from geoseg.patches.patch_set import Sample
+from geoseg.patches.record import PatchSetRecord
 
 Symmetries = Literal["none", "flips", "d4"]
 """Symmetries of a square: none; mirror images and the half turn; all eight."""
@@ -24,7 +35,7 @@ PRESETS = {
 SCALE_LIMITS = (0.25, 4.0)
 """Smallest and largest scale factor."""
 
-STRENGTHS = {  # default, maximum
+STRENGTHS = {
     "rotation": (180.0, 180.0),
     "shear": (10.0, 45.0),
     "crop": (0.5, 1.0),
@@ -39,7 +50,7 @@ STRENGTHS = {  # default, maximum
     "mixup": (0.2, 10.0),
     "cutmix": (1.0, 10.0),
 }
-"""Default and maximum strength of each augmentation."""
+"""Strength if none is given, and maximum."""
 
 
 class MixedBatch(NamedTuple):
@@ -72,12 +83,7 @@ def cutmix(batch: Batch, partners: Batch, where: tuple[slice, slice]) -> MixedBa
 
 
 def mixup(batch: Batch, partners: Batch, share: float) -> MixedBatch:
-    """Weighted mean of two patches; where one has no data, the other counts alone.
-
-    Args:
-        batch: Batch as loaded.
-        partners: Another patch for each.
-        share: Weight of the batch's own patches, 0..1.
+    """Weighted mean of each patch (its share is 0..1) and a partner; one without data is left out.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equations 1 and 2;
     the loss is linear in the shares, as there.
@@ -94,53 +100,46 @@ class Augmentation:
     """Strength of each random augmentation; 0 switches it off.
 
     Strengths of values are shares of a band's range, from the 2nd to the 98th percentile of the
-    training pixels: 0.1 means the same for 8 bit, 16 bit and metres.
+    training pixels: 0.1 means the same for 8 bit, 16 bit and metres. Maxima apply either way.
     """
 
     symmetries: Symmetries = "none"
     """Symmetries of a square, equally likely."""
 
     rotation: float = 0.0
-    """Maximum rotation in degrees, either way; uncovered corners have no data."""
+    shear: float = 0.0
+    """Maxima in degrees; uncovered corners have no data."""
 
     scale: tuple[float, float] = (1.0, 1.0)
     """Range of scale factors; around a shrunk patch there is no data."""
-
-    shear: float = 0.0
-    """Maximum shear in degrees, either way."""
 
     crop: float = 1.0
     """Smallest side of a random crop, as a share of the patch's; it is enlarged to the whole."""
 
     brightness: float = 0.0
-    """Maximum offset, as a share of each band's range, either way."""
+    """Maximum offset, as a share of each band's range."""
 
     contrast: float = 0.0
-    """Maximum change of the factor on distances from the mean: 0.2 is 0.8..1.2."""
-
     saturation: float = 0.0
-    """Maximum change of the factor on distances of colours from their grey: 0.3 is 0.7..1.3."""
+    """Maximum changes of the factors on distances from the mean, and of colours from their grey:
+    0.2 is 0.8..1.2."""
 
     gamma: float = 0.0
     """Maximum change of the exponent on values as shares of the range: 0.2 is 1/1.2..1.2."""
 
     noise: float = 0.0
-    """Maximum standard deviation, as a share of each band's range; in half of the patches."""
-
     blur: float = 0.0
-    """Maximum standard deviation of the Gaussian, in pixels; in half of the patches."""
+    """Maximum standard deviations, as a share of each band's range and in pixels; in half of the
+    patches."""
 
     band_dropout: float = 0.0
-    """Probability that a band loses its data; one band always stays."""
-
     erasing: float = 0.0
-    """Probability that a patch loses the data of a rectangle; its classes still count."""
+    """Probabilities that a band, but never all, and that a rectangle lose their data; classes still
+    count."""
 
     mixup: float = 0.0
-    """Parameter a of mixup: the weight of a patch is drawn from Beta(a, a)."""
-
     cutmix: float = 0.0
-    """Parameter a of CutMix: the area that a patch keeps is drawn from Beta(a, a)."""
+    """Parameters a: the weight, and the area, that a patch keeps are drawn from Beta(a, a)."""
 
     from_preset: frozenset[str] = frozenset()
     """Names that only a preset asks for; skipped where they are impossible."""
@@ -157,8 +156,7 @@ class Augmentation:
         ('d4', 30.0, (1.0, 1.0), 0.2)
         """
         parsed = Augmentation()
-        for each in text.lower().split(","):
-            word = each.strip()
+        for word in map(str.strip, text.lower().split(",")):
             for part in PRESETS.get(word, word).split(","):
                 parsed = _with_word(parsed, part, asked=word not in PRESETS)
         return parsed
@@ -176,13 +174,7 @@ class Augmentation:
 
 
 def _with_word(parsed: Augmentation, word: str, *, asked: bool) -> Augmentation:
-    """The augmentation with one more word.
-
-    Args:
-        parsed: Augmentation of the words before.
-        word: Name, with or without a strength.
-        asked: Whether the user wrote it; if not, a preset did.
-    """
+    """The augmentation with one more word, which the user asked for, or a preset did."""
     name, _, strength = word.partition(":")
     if name == "none" and not strength:
         return Augmentation()
@@ -235,13 +227,7 @@ def _number(text: str) -> float | None:
 
 
 def mix(batch: Batch, own: Augmentation, rng: np.random.Generator) -> MixedBatch:
-    """Mix every patch of a batch with another one, by mixup or CutMix.
-
-    Args:
-        batch: Batch as loaded.
-        own: Augmentation with the parameters of both; where both are set, one is drawn.
-        rng: Random generator.
-    """
+    """Mix every patch of a batch with another one, by mixup or CutMix; of both, one is drawn."""
     ways = [(way, a) for way, a in ((mixup, own.mixup), (cutmix, own.cutmix)) if a]
     images, target = batch
     if not ways or len(images) == 1:
@@ -256,13 +242,223 @@ def mix(batch: Batch, own: Augmentation, rng: np.random.Generator) -> MixedBatch
 
 
 def cutmix_box(size: int, area: float, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a random square in a patch.
-
-    Args:
-        size: Side of the patch, in pixels.
-        area: Area of the square, as a share of the patch's.
-        rng: Random generator.
-    """
+    """Rows and columns of a random square; its area is a share of the patch's."""
     side = round(size * math.sqrt(area))
     row, col = (int(rng.integers(size - side + 1)) for _ in range(2))
     return slice(row, row + side), slice(col, col + side)
+
+
+SYMMETRIES: dict[Symmetries, tuple[int, ...]] = {
+    "none": (0,),
+    "flips": (0, 2, 4, 6),
+    "d4": tuple(range(8)),
+}
+"""Symmetries of a square by name; see `rotate_flip`."""
+
+MIN_DATA_SHARE = 0.5
+"""A resampled pixel has data if at least this share of its sources has."""
+
+
+def rotate_flip(sample: Sample, position: int) -> Sample:
+    """A sample in one of the eight symmetries of a square.
+
+    The remainder of the position, 0..7, by 4 is the number of quarter turns; from 4 on the sample
+    is mirrored first.
+    """
+    image, mask = sample
+    if position >= 4:  # noqa: PLR2004 mirrored
+        image, mask = image[..., ::-1], mask[..., ::-1]
+    turns = position % 4
+    image, mask = np.rot90(image, turns, (-2, -1)), np.rot90(mask, turns)
+    return Sample(np.ascontiguousarray(image), np.ascontiguousarray(mask))
+
+
+class Affine(NamedTuple):
+    """Rotation, scale, shear and crop as one transform, so that pixels are resampled once."""
+
+    angle: float = 0.0
+    """Degrees, clockwise."""
+
+    scale: float = 1.0
+    """Factor; above 1 objects become larger."""
+
+    shear: float = 0.0
+    """Degrees along the rows."""
+
+    side: float = 1.0
+    place: tuple[float, float] = (0.0, 0.0)
+    """Crop that is enlarged to the whole: its side as a share of the patch's, and row and column of
+    its centre relative to the patch's, in half sides."""
+
+    def to_torchvision(self, size: int) -> dict[str, Any]:
+        """Arguments of torchvision's `affine` for a patch of a size, in pixels.
+
+        The crop becomes a translation of its centre to the patch's, and a larger scale.
+        """
+        down, right = (-place * size / 2 / self.side for place in self.place)
+        return {
+            "angle": self.angle,
+            "translate": [right, down],
+            "scale": self.scale / self.side,
+            "shear": [self.shear, 0.0],
+        }
+
+
+def draw_affine(own: Augmentation, rng: np.random.Generator) -> Affine:
+    """A random transform; a scale is as likely as its inverse."""
+    side = rng.uniform(own.crop, 1)
+    low, high = own.scale
+    return Affine(
+        angle=rng.uniform(-own.rotation, own.rotation),
+        scale=math.exp(rng.uniform(math.log(low), math.log(high))),
+        shear=rng.uniform(-own.shear, own.shear),
+        side=side,
+        place=(rng.uniform(side - 1, 1 - side), rng.uniform(side - 1, 1 - side)),
+    )
+
+
+def apply_affine(sample: Sample, transform: Affine) -> Sample:
+    """A sample under a transform: image bilinear, mask nearest, no data outside.
+
+    torchvision would spread NaN to all neighbours. So the image is resampled with 0 for NaN,
+    together with its mask of data as one more layer, and divided by it: a normalised convolution,
+    in which neighbours without data have no weight.
+    """
+    image, mask = sample
+    how = transform.to_torchvision(len(mask))
+    missing = np.asarray(np.isnan(image).any(axis=0))
+    known = np.where(missing, np.float32(0), image) if missing.any() else image
+    layers = torch.from_numpy(np.concatenate([known, ~missing[None]], dtype=np.float32))
+    found = functional.affine(layers, **how, interpolation=InterpolationMode.BILINEAR)
+    result, weight = found[:-1], found[-1]
+    weight.masked_fill_(weight < MIN_DATA_SHARE, math.nan)
+    # torchvision fills with 0 outside: shifted by IGNORE, that is "unlabelled"
+    labelled = torch.from_numpy(mask.astype(np.float32)[None] - IGNORE)
+    classes = functional.affine(labelled, **how)[0].numpy() + IGNORE
+    classes[np.isnan(weight.numpy())] = IGNORE
+    return Sample(result.div_(weight).numpy(), classes.astype(np.uint8))
+
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma, ITU-R BT.601."""
+
+BLUR_TRUNCATE_SIGMAS = 2.0
+"""Radius of the Gaussian kernel, in standard deviations."""
+
+ERASE_SIDE_SHARES = (0.1, 0.4)
+"""Shortest and longest side of an erased rectangle, as shares of the patch's."""
+
+APPLY_PROBABILITY = 0.5
+"""Probability of noise and of blur in a patch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandStatistics:
+    """Statistics of the bands of a patch set; (bands, 1, 1) each."""
+
+    low: Tensor
+    span: Tensor
+    """2nd percentile of the training pixels, and the range from there to the 98th."""
+
+    mean: Tensor
+    """Mean of the training pixels."""
+
+    rgb: tuple[int, ...] | None
+    """Indices of red, green and blue; None if one is missing."""
+
+    @classmethod
+    def of(cls, record: PatchSetRecord) -> Self:
+        """Statistics from the record of a patch set."""
+        low, high, mean = (
+            torch.tensor(record.statistics[name], dtype=torch.float32)[:, None, None]
+            for name in ("p2", "p98", "mean")
+        )
+        return cls(low=low, span=high - low, mean=mean, rgb=color_bands(record.band_names))
+
+
+def color_jitter(
+    image: NDArray[np.float32], own: Augmentation, bands: BandStatistics, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A (bands, size, size) image with changed colours; values are not clipped, and NaN stays."""
+    result = torch.from_numpy(image).clone()
+    if own.gamma:
+        _adjust_gamma(result, bands, (1 + own.gamma) ** rng.uniform(-1, 1))
+    if own.saturation and bands.rgb:
+        _adjust_saturation(result, bands.rgb, 1 + rng.uniform(-1, 1) * own.saturation)
+    if own.brightness or own.contrast:
+        factor = 1 + rng.uniform(-1, 1) * own.contrast
+        added = rng.uniform(-1, 1) * own.brightness * bands.span
+        result.mul_(factor).add_(bands.mean * (1 - factor) + added)
+    if own.blur and rng.random() < APPLY_PROBABILITY:
+        result = torch.from_numpy(gaussian_blur(result.numpy(), rng.uniform(0, own.blur)))
+    if own.noise and rng.random() < APPLY_PROBABILITY:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        spread = rng.uniform(0, own.noise) * bands.span
+        result.addcmul_(torch.randn(result.shape, generator=generator), spread)
+    return result.numpy()
+
+
+def _adjust_gamma(result: Tensor, bands: BandStatistics, power: float) -> None:
+    """Gamma inside the range of each band; values outside it stay unchanged."""
+    share = ((result - bands.low) / bands.span.clamp(min=1e-9)).clamp_(0, 1)
+    result.addcmul_(functional.adjust_gamma(share, power).sub_(share), bands.span)
+
+
+def _adjust_saturation(result: Tensor, rgb: tuple[int, ...], factor: float) -> None:
+    """Red, green and blue nearer to or farther from their luma.
+
+    Not torchvision's, which clips values to 0..1.
+    """
+    red, green, blue = (result[band] for band in rgb)
+    grey = (
+        (red * LUMA_WEIGHTS[0]).add_(green, alpha=LUMA_WEIGHTS[1]).add_(blue, alpha=LUMA_WEIGHTS[2])
+    )
+    grey.mul_(1 - factor)
+    for color in (red, green, blue):
+        color.mul_(factor).add_(grey)
+
+
+def gaussian_blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A blurred (bands, height, width) image; pixels without data have no weight and stay without.
+
+    scipy's filter runs along rows, then columns, where torchvision's computes a two-dimensional
+    convolution. Sigma is in pixels.
+    """
+    missing = np.isnan(image)
+    if not missing.any():
+        return _gaussian(image, sigma)
+    weight = _gaussian((~missing).astype(np.float32), sigma)
+    smooth = _gaussian(np.where(missing, np.float32(0), image), sigma)
+    return np.where(missing, np.float32(math.nan), smooth / np.maximum(weight, 1e-6))
+
+
+def _gaussian(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return ndimage.gaussian_filter(
+        image, (0, sigma, sigma), mode="reflect", truncate=BLUR_TRUNCATE_SIGMAS
+    )
+
+
+def erase(
+    image: NDArray[np.float32], own: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """An image without data in a random rectangle or in random bands."""
+    if own.erasing and rng.random() < own.erasing:
+        image = image.copy()
+        image[:, *erase_box(image.shape[-1], rng)] = np.nan
+    if own.band_dropout:
+        lost = rng.random(len(image)) < own.band_dropout
+        if lost.all():
+            lost[rng.integers(len(image))] = False
+        image = np.where(lost[:, None, None], np.float32(math.nan), image)
+    return image
+
+
+def erase_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns of a random rectangle inside a square."""
+
+    def side() -> slice:
+        length = max(round(rng.uniform(*ERASE_SIDE_SHARES) * size), 1)
+        start = int(rng.integers(size - length + 1))
+        return slice(start, start + length)
+
+    return side(), side()

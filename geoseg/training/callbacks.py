@@ -24,7 +24,7 @@ from geoseg.errors import TrainingError
 from geoseg.raster.atomic import staged
 from geoseg.text import ProgressLines
 from geoseg.training.options import UNLIMITED, TrainOptions
-from geoseg.training.run_folder import Row, write_history
+from geoseg.training.run_folder import Row, write_table
 from geoseg.training.task import SegmentationTask
 
 
@@ -52,11 +52,8 @@ class Record(Callback):
             save_model: Saves the current model.
             is_finite: Whether all weights of the current model are finite.
         """
-        self.folder = folder
-        self.names = names
-        self.monitor = monitor
-        self.save_model = save_model
-        self.is_finite = is_finite
+        self.folder, self.names, self.monitor = folder, names, monitor
+        self.save_model, self.is_finite = save_model, is_finite
         self.rows: list[Row] = []
         self.best: Row | None = None
         self.diverged = ""
@@ -104,7 +101,7 @@ class Record(Callback):
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.checkpoint)  # collective; the first process writes
             return
-        write_history(self.folder / "history.csv", self.rows)
+        write_table(self.folder / "history.csv", self.rows)
         if best:
             self.save_model(row)
         with staged(self.checkpoint, overwrite=True) as partial:
@@ -130,9 +127,8 @@ class Record(Callback):
     def _row(self, trainer: lightning.Trainer, task: SegmentationTask) -> Row:
         metrics = trainer.callback_metrics
         row: Row = {"epoch": trainer.current_epoch + 1}
-        for name in ("train_loss", "val_loss", "val_miou"):
-            if name in metrics:
-                row[name] = float(metrics[name])
+        names = ("train_loss", "val_loss", "val_miou")
+        row |= {name: float(metrics[name]) for name in names if name in metrics}
         if "val_loss" in row:
             ious = np.where(task.counted, task.confusion.iou, math.nan).tolist()
             for name, iou in zip(self.names, ious, strict=True):
@@ -171,12 +167,10 @@ class EarlyStopping(Callback):
         return len(self.record.rows) - int(best["epoch"]) >= self.epochs
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Stop a resumed training that had ended this way."""
+        """Stop after an epoch, and a resumed training that had ended this way."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Check the epoch."""
-        trainer.should_stop = trainer.should_stop or self.is_over
+    on_train_epoch_end = on_train_start
 
 
 class Progress(Callback):
@@ -233,15 +227,10 @@ class Progress(Callback):
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
-        self._close()
-
-    def on_exception(self, *_: Any) -> None:
-        """Close the bar."""
-        self._close()
-
-    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    on_exception = on_train_end
 
 
 def _metrics(trainer: lightning.Trainer, *names: str) -> dict[str, str]:
@@ -266,12 +255,9 @@ EMA_DECAY = 0.999
 
 
 def moving_average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-    """Update an exponential moving average, with a smaller decay in the first steps.
+    """Update an exponential moving average in place, with a smaller decay in the first steps.
 
-    Args:
-        averaged: Tensors of one type, changed in place; integers are copied.
-        current: Tensors of the same shapes.
-        count: Steps in the average so far.
+    Integers are copied; the count is that of the steps in the average so far.
 
     Source: TensorFlow's ExponentialMovingAverage with ``num_updates``.
     """
@@ -309,24 +295,17 @@ class MovingAverage(WeightAveraging):
             self._swap_models(task)
 
 
-PROJECT_NAME = "geoseg"
-"""Project or experiment of loggers that group runs."""
-
-LOG_FOLDER = "logs"
-"""Folder of logs in the run folder."""
+PROJECT_NAME, LOG_FOLDER = "geoseg", "logs"
+"""Project or experiment of loggers that group runs, and folder of logs in the run folder."""
 
 
 def _mlflow(run: Path) -> Logger:
     folder = (run / LOG_FOLDER).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    return loggers.MLFlowLogger(
-        experiment_name=PROJECT_NAME,
-        run_name=run.name,
-        # Lightning's default, a file store, is refused by MLflow 3
-        tracking_uri=os.environ.get(
-            "MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
-        ),
-    )
+    # Lightning's default, a file store, is refused by MLflow 3
+    store = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+    store = os.environ.get("MLFLOW_TRACKING_URI", store)
+    return loggers.MLFlowLogger(PROJECT_NAME, run_name=run.name, tracking_uri=store)
 
 
 LOGGER_FACTORIES: dict[str, Callable[[Path], Logger]] = {
@@ -364,15 +343,12 @@ def make_loggers(options: TrainOptions, run: Path) -> list[Logger]:
     Raises:
         TrainingError: If one cannot start.
     """
-    record: dict[str, Any] = asdict(options)
-    return [_make_logger(name, run, record) for name in options.loggers]
-
-
-def _make_logger(name: str, run: Path, record: dict[str, Any]) -> Logger:
-    try:
-        logger = LOGGER_FACTORIES[name](run)
-        logger.log_hyperparams(record)
-    except Exception as error:  # each has its own: no server, no login
-        reason = str(error).strip().partition("\n")[0]
-        raise TrainingError(f"--logger {name}: {reason or type(error).__name__}") from error
-    return logger
+    made = []
+    for name in options.loggers:
+        try:
+            made.append(LOGGER_FACTORIES[name](run))
+            made[-1].log_hyperparams(asdict(options))
+        except Exception as error:  # each has its own: no server, no login
+            reason = str(error).strip().partition("\n")[0]
+            raise TrainingError(f"--logger {name}: {reason or type(error).__name__}") from error
+    return made

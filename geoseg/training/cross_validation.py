@@ -1,11 +1,10 @@
 """Cross-validation: one training per fold, mean and deviation of their metrics."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import TrainingError
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import Patch
 from geoseg.patches.splits import Boxes, default_block, patch_boxes, touched_blocks
-from geoseg.raster.atomic import refuse_existing, write_text
+from geoseg.raster.atomic import refuse_existing
 from geoseg.raster.folders import TRAINING, locked_once
 from geoseg.training.options import TrainOptions
-from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder
+from geoseg.training.run_folder import RUN, check_resumable, run_record, start_folder, write_table
 from geoseg.training.start import resolve
 from geoseg.training.train import TrainReport, prepare, train
 
@@ -28,16 +26,10 @@ BLOCK_DEALS = 100
 
 
 def fold(patch_set: PatchSet, number: int, folds: int, *, seed: int) -> PatchSet:
-    """The patch set with one fold as validation split and the others as training split.
+    """The patch set with one fold, by number from 0, to validate on and the others to train on.
 
     Folds are sets of spatial blocks of similar size. Patches that touch blocks of both splits are
     left out, and so is the test split.
-
-    Args:
-        patch_set: Patch set as tiled.
-        number: Fold to validate on, 0..folds-1.
-        folds: Number of folds.
-        seed: Seed of the assignment.
 
     Raises:
         TrainingError: If there are too few blocks.
@@ -51,14 +43,11 @@ def fold(patch_set: PatchSet, number: int, folds: int, *, seed: int) -> PatchSet
         for at, patch in enumerate(chosen)
         if inside[number, at] or outside[number, at]
     ]
-    record = replace(patch_set.record, class_pixels=_class_pixels(patches, patch_set.record.size))
-    return PatchSet(patch_set.folder, record, patches)
-
-
-def _class_pixels(patches: Sequence[Patch], size: int) -> tuple[int, ...]:
-    """Pixels of each class in the training split."""
     shares = [patch.class_shares for patch in patches if patch.split == "train"]
-    return tuple(np.rint(np.sum(shares, axis=0) * size**2).astype(int).tolist())
+    pixels = np.rint(np.sum(shares, axis=0) * patch_set.record.size**2).astype(int).tolist()
+    return PatchSet(
+        patch_set.folder, replace(patch_set.record, class_pixels=tuple(pixels)), patches
+    )
 
 
 def _deal_blocks(
@@ -84,10 +73,6 @@ def _deal_blocks(
     return alone[best], (deals[best] != numbers).all(axis=2)
 
 
-FOLD_FOLDER = "fold{}"
-"""Name of the run folder of a fold, numbered from 1."""
-
-
 @dataclass(frozen=True)
 class FoldsReport:
     """Results of the trainings of all folds."""
@@ -96,10 +81,9 @@ class FoldsReport:
     """Reports, one per fold."""
 
     mean: dict[str, float]
-    """Means over folds of the best epochs' metrics, by name."""
-
     deviation: dict[str, float]
-    """Standard deviations over folds; empty for a single one."""
+    """Means and standard deviations over folds of the best epochs' metrics, by name; the latter
+    are empty for a single fold."""
 
     @property
     def interrupted(self) -> bool:
@@ -145,27 +129,18 @@ def train_folds(
             start_folder(run, record, overwrite=overwrite)
         reports: list[TrainReport] = []
         for number, part in enumerate(parts):
-            own = run / FOLD_FOLDER.format(number + 1)
-            begun = (own / RUN).is_file()
+            own = run / f"fold{number + 1}"
             seeded = replace(options, seed=options.seed + number)
-            reports.append(
-                train(
-                    part,
-                    own,
-                    options=seeded,
-                    resume=begun,
-                    quiet=quiet,
-                    warn=_prefixed(own.name, warn),
-                )
-            )
+            told: dict[str, Any] = {"quiet": quiet, "warn": partial(_warn_of, own.name, warn)}
+            begun = (own / RUN).is_file()
+            reports.append(train(part, own, options=seeded, resume=begun, **told))
             if reports[-1].interrupted:
                 break
         return _summarise(run, reports)
 
 
-def _prefixed(fold: str, warn: Callable[[str], None]) -> Callable[[str], None]:
-    """Warn with the name of a fold in front."""
-    return lambda warning: warn(f"{fold}: {warning}")
+def _warn_of(fold: str, warn: Callable[[str], None], warning: str) -> None:
+    warn(f"{fold}: {warning}")
 
 
 def check_folds(
@@ -177,23 +152,10 @@ def check_folds(
     resume: bool = False,
     overwrite: bool = False,
 ) -> list[PatchSet]:
-    """Check that a training for every fold can begin; nothing is written.
-
-    Args:
-        patches: Folder of the patch set.
-        run: Folder that will be written; None: not checked.
-        options: Options of every training.
-        folds: Number of folds.
-        resume: Whether earlier trainings are continued.
-        overwrite: Whether earlier trainings are replaced.
+    """Check that `train_folds` can begin; nothing is written, and without a run none is checked.
 
     Returns:
         The patches of each fold.
-
-    Raises:
-        TrainingError: If the options do not fit each other or the patches.
-        PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
     """
     if options.devices > 1:
         raise TrainingError("--folds trains one model after the other: leave --devices out")
@@ -210,21 +172,16 @@ def check_folds(
 def _summarise(run: Path, reports: Sequence[TrainReport]) -> FoldsReport:
     """Mean and deviation over folds; writes ``folds.csv``."""
     names = [name for name in reports[0].best if name.startswith(("val_", "iou_"))]
-    columns = {name: _finite(report.best.get(name) for report in reports) for name in names}
-    mean = {name: statistics.fmean(values) for name, values in columns.items() if values}
-    deviation = {n: statistics.stdev(values) for n, values in columns.items() if len(values) > 1}
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["fold", "epoch", *names], lineterminator="\n")
-    table.writeheader()
+    columns: dict[str, list[float]] = {name: [] for name in names}
+    rows: list[dict[str, Any]] = []
     for number, report in enumerate(reports, start=1):
         metrics = {name: report.best.get(name, "") for name in ("epoch", *names)}
-        table.writerow({"fold": number} | metrics)
-    table.writerow({"fold": "mean"} | mean)
-    table.writerow({"fold": "deviation"} | deviation)
-    write_text(run / "folds.csv", text.getvalue())
+        rows.append({"fold": number} | metrics)
+        for name in names:  # a class may be absent from a fold
+            if isinstance(metrics[name], float) and math.isfinite(metrics[name]):
+                columns[name].append(metrics[name])
+    mean = {name: statistics.fmean(values) for name, values in columns.items() if values}
+    deviation = {n: statistics.stdev(values) for n, values in columns.items() if len(values) > 1}
+    rows += [{"fold": "mean"} | mean, {"fold": "deviation"} | deviation]
+    write_table(run / "folds.csv", rows)
     return FoldsReport(tuple(reports), mean, deviation)
-
-
-def _finite(values: Any) -> list[float]:
-    """Finite values: a class may be absent from a fold."""
-    return [each for each in values if isinstance(each, float) and math.isfinite(each)]

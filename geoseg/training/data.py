@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -16,12 +16,9 @@ from geoseg.labels.legend import IGNORE
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Patch, PatchSetRecord, PatchTable
 from geoseg.text import short_list
-from geoseg.training.augment import Augmentation
-from geoseg.training.distributed import rank
-from geoseg.training.losses import numbers_by_class
-from geoseg.training.options import TrainOptions
-from geoseg.training.transforms import (
+from geoseg.training.augment import (
     SYMMETRIES,
+    Augmentation,
     BandStatistics,
     apply_affine,
     color_jitter,
@@ -29,6 +26,9 @@ from geoseg.training.transforms import (
     erase,
     rotate_flip,
 )
+from geoseg.training.distributed import rank
+from geoseg.training.losses import numbers_by_class
+from geoseg.training.options import TrainOptions
 
 MAX_OVERSAMPLING_FACTOR = 10.0
 """Upper bound of ``rare`` on how often a patch is drawn, relative to uniform sampling."""
@@ -152,18 +152,13 @@ class Jitter:
         jitter = cls(np.zeros((len(patches), 4), np.int32), np.zeros((len(patches), 2, 2), bool))
         for source in np.unique(patches.source):
             here = np.flatnonzero(patches.source == source)
-            own = _of_source(patches.row_off[here], patches.col_off[here], patches.size)
-            jitter.reach[here], jitter.corners[here] = own.reach, own.corners
+            jitter.reach[here], jitter.corners[here] = _of_source(
+                patches.row_off[here], patches.col_off[here], patches.size
+            )
         return jitter
 
     def moved(self, patch: Patch, number: int, rng: np.random.Generator) -> Patch:
-        """A patch at a random position within its reach.
-
-        Args:
-            patch: Patch on the window grid.
-            number: Index of the patch.
-            rng: Random generator.
-        """
+        """The patch of a number, at a random position within its reach."""
         up, down, left, right = (self.reach[number] // 2).tolist()
         rows, cols = (int(rng.integers(-back, on + 1)) for back, on in ((up, down), (left, right)))
         straight = bool(rng.integers(2))
@@ -172,8 +167,10 @@ class Jitter:
         return replace(patch, window=patch.window.moved(rows, cols))
 
 
-def _of_source(rows: NDArray[np.int32], cols: NDArray[np.int32], size: int) -> Jitter:
-    """The reach of the windows of one source, from their (n,) offsets."""
+def _of_source(
+    rows: NDArray[np.int32], cols: NDArray[np.int32], size: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Reach and corners of the windows of one source, from their (n,) offsets."""
     heights, row = np.unique(rows, return_inverse=True)
     widths, col = np.unique(cols, return_inverse=True)
     places = np.sort(row * (len(widths) + 2) + col)
@@ -189,7 +186,7 @@ def _of_source(rows: NDArray[np.int32], cols: NDArray[np.int32], size: int) -> J
 
     straight = [steps(-1, 0)[0], steps(1, 0)[0], steps(0, -1)[1], steps(0, 1)[1]]
     corners = [[np.minimum(*steps(down, right)) > 0 for right in (-1, 1)] for down in (-1, 1)]
-    return Jitter(np.stack(straight, axis=1).astype(np.int32), np.moveaxis(np.array(corners), 2, 0))
+    return np.stack(straight, axis=1).astype(np.int32), np.moveaxis(np.array(corners), 2, 0)
 
 
 EMPTY_PATCH = -1
@@ -197,16 +194,11 @@ EMPTY_PATCH = -1
 
 
 class SampleKey(NamedTuple):
-    """What a sample depends on, besides the seed."""
+    """Epoch, from 0, patch, and how often the epoch has drawn it before."""
 
     epoch: int
-    """Number of the epoch, from 0."""
-
     number: int
-    """Number of the patch."""
-
     repeat: int = 0
-    """How often the epoch has drawn the patch before."""
 
 
 class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -221,14 +213,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         jitter: bool = False,
     ) -> None:
-        """Set up the dataset.
-
-        Args:
-            patch_set: The patch set.
-            patches: Patches of one split.
-            augment: Augmentation spec, see `Augmentation.parse`.
-            seed: Seed of augmentation and jitter.
-            jitter: Whether windows move off the window grid.
+        """Set up the dataset of the patches of one split; the seed is of augmentation and jitter.
 
         Raises:
             TrainingError: If the patches lack bands or storage for it.
@@ -319,13 +304,8 @@ class EpochSampler(Sampler[SampleKey]):
                 and workers fetch at once: without it, a resumed training would begin with
                 samples of epoch 0.
         """
-        self.shard = shard
-        self.count = count
-        self.seed = seed
-        self.shuffle = shuffle
-        self.samples = samples
-        self.likely = likely
-        self.epoch = first_epoch
+        self.shard, self.count, self.seed, self.shuffle = shard, count, seed, shuffle
+        self.samples, self.likely, self.epoch = samples, likely, first_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; Lightning calls it before each."""
@@ -366,52 +346,34 @@ class TrainingSamples:
         self.dataset = PatchDataset(
             patch_set, patches, augment=options.augment, seed=options.seed, jitter=jitter
         )
-        self._likely: Probabilities | None = None
+        likely: Probabilities | None = None
         if options.oversample is not None:
             shares = PatchTable.of(patches, size=patch_set.record.size).class_shares
-            self._likely = draw_probabilities(
-                options.oversample, patch_set.record.legend.names, shares
-            )
-        self._samples = options.samples_per_epoch
-        self._shard = (rank(), options.devices)
+            likely = draw_probabilities(options.oversample, patch_set.record.legend.names, shares)
+        self._sampling: dict[str, Any] = {
+            "samples": options.samples_per_epoch,
+            "likely": likely,
+            "shard": (rank(), options.devices),
+        }
 
-    def loader(
-        self, *, batch_size: int, workers: int, first_epoch: int = 0
-    ) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Batches, from an epoch on."""
-        return make_loader(
-            self.dataset,
-            batch_size=batch_size,
-            shuffle=True,
-            workers=workers,
-            samples=self._samples,
-            likely=self._likely,
-            shard=self._shard,
-            first_epoch=first_epoch,
-        )
+    def loader(self, **how: Any) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches, see `make_loader`."""
+        return make_loader(self.dataset, shuffle=True, **self._sampling, **how)
 
 
 def make_loader(
-    dataset: PatchDataset,
-    *,
-    batch_size: int,
-    shuffle: bool,
-    workers: int,
-    samples: int | None = None,
-    likely: Probabilities | None = None,
-    shard: tuple[int, int] = (0, 1),
-    first_epoch: int = 0,
+    dataset: PatchDataset, *, batch_size: int, workers: int, shuffle: bool, **sampling: Any
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of a split; training drops the last one unless it is full."""
-    sampler = EpochSampler(
-        len(dataset),
-        seed=dataset.seed,
-        shuffle=shuffle,
-        samples=samples,
-        likely=likely,
-        shard=shard,
-        first_epoch=first_epoch,
-    )
+    """Batches of a split; training drops the last one unless it is full.
+
+    Args:
+        dataset: Patches of the split.
+        batch_size: Patches of a batch.
+        workers: Processes that read.
+        shuffle: Whether the order is random.
+        sampling: Further arguments of `EpochSampler`.
+    """
+    sampler = EpochSampler(len(dataset), seed=dataset.seed, shuffle=shuffle, **sampling)
     return DataLoader(
         dataset,
         batch_size=batch_size,

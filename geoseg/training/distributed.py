@@ -83,17 +83,13 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
-        """Sum the values."""
         total = value.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        """Sum the gradients."""
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+        return _Sum.forward(_, gradient)
 
 
 def with_sync_batchnorm(network: nn.Module) -> nn.Module:

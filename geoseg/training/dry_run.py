@@ -27,11 +27,9 @@ MAX_TRAIN_BATCHES, MAX_VALIDATION_BATCHES = 9, 2
 """Upper bounds on the batches of an epoch. The first training batch is not measured: workers
 start in it."""
 
-MIN_TRAIN_BATCHES = 3
-"""Lower bound on training batches, over several epochs if one has fewer."""
-
-MAX_SECONDS = 20.0
-"""Time limit for the measurement; a running batch is completed."""
+MIN_TRAIN_BATCHES, MAX_SECONDS = 3, 20.0
+"""Lower bound on training batches, over several epochs if one has fewer, and time limit for the
+measurement, with which a running batch is completed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +37,18 @@ class TrainPlan:
     """Estimate of a training."""
 
     training_patches: int
-    """Patches to train on; of the first training where there are folds."""
-
     validation_patches: int
-    """Patches to validate on; of the first training where there are folds."""
+    """Patches to train and to validate on; of the first training where there are folds."""
 
     classes: Mapping[str, float]
     """Share of each class in the labelled pixels of the training patches, 0..1, by name."""
 
     network: str
-    """Architecture and encoder, smp's names."""
-
     parameters: int
-    """Trainable parameters."""
+    """Architecture and encoder, smp's names, and number of trainable parameters."""
 
     device: str
-    """Device to compute on."""
-
     precision: str
-    """Precision of the arithmetic."""
-
     batch_size: int
     """Patches per batch, on all devices together."""
 
@@ -69,10 +59,8 @@ class TrainPlan:
     """Remaining epochs of each training, at most; None: as many as the time allows."""
 
     steps_per_epoch: int
-    """Steps of the optimiser in an epoch."""
-
     seconds_per_step: float
-    """Measured time of a step, without the first."""
+    """Measured time of a step of the optimiser, without the first."""
 
     seconds_per_validation: float
     """Time of a validation, measured on a few batches; blended maps take longer."""
@@ -81,16 +69,13 @@ class TrainPlan:
     """Time of all trainings together, at most."""
 
     memory: int
-    """Peak memory of the training and its workers, or of the GPU, in bytes."""
-
     free_memory: int
-    """Free memory before, in bytes."""
+    """Peak memory of the training and its workers, or of the GPU, and what was free, in bytes."""
 
     notes: tuple[str, ...]
     """What happens to the weights of another model."""
 
     warnings: tuple[str, ...]
-    """What the user should know."""
 
 
 def estimate_training(
@@ -102,28 +87,15 @@ def estimate_training(
     overwrite: bool = False,
     trainings: int = 1,
 ) -> TrainPlan:
-    """Run a few steps of a training, and estimate the whole.
+    """Run a few steps of a training, and estimate the whole; arguments and errors are `prepare`'s.
 
-    Several processes are measured as one of them. ``--lr auto`` is not searched.
-
-    Args:
-        patches: The patch set, or its folder.
-        run: Folder that would be written, if known.
-        options: Training options.
-        resume: Whether an earlier training is continued.
-        overwrite: Whether an earlier training is replaced.
-        trainings: Number of such trainings, one per fold.
-
-    Raises:
-        TrainingError: If the options do not fit each other or the patches.
-        PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
+    Several processes are measured as one of them. ``--lr auto`` is not searched. Of several
+    trainings, one per fold, the first is measured.
     """
     training, _ = prepare(patches, run, options=options, resume=resume, overwrite=overwrite)
     checkpoint = training.record.checkpoint
-    done = 0
-    if resume and checkpoint.is_file():
-        done = check_checkpoint(checkpoint, training.task)
+    found = resume and checkpoint.is_file()
+    done = check_checkpoint(checkpoint, training.task) if found else 0
     free = _free_memory(training.device)
     training.resolve_batch_size()
     options, record = training.options, training.patch_set.record
@@ -139,13 +111,11 @@ def estimate_training(
     if options.max_time is not None:
         seconds = options.max_time if epochs is None else min(seconds, options.max_time)
     labelled = max(sum(record.class_pixels), 1)
+    shares = [pixels / labelled for pixels in record.class_pixels]
     return TrainPlan(
         training_patches=len(training.train_patches),
         validation_patches=len(training.val_patches),
-        classes={
-            name: pixels / labelled
-            for name, pixels in zip(record.legend.names, record.class_pixels, strict=True)
-        },
+        classes=dict(zip(record.legend.names, shares, strict=True)),
         network=f"{options.arch} with {options.encoder}",
         parameters=parameter_count(training.network),
         device=str(training.device),
@@ -165,11 +135,7 @@ def estimate_training(
 
 
 def _profile(training: Training, profiler: "_Profiler") -> tuple[int, int]:
-    """Train and validate on a few batches.
-
-    Returns:
-        Batches in an epoch, and in its validation.
-    """
+    """Train and validate on a few batches; the number of batches in an epoch, and to validate."""
     options = training.options
     one = replace(options, devices=1, batch_size=options.own_batch_size())
     if options.devices > 1:
@@ -211,11 +177,9 @@ class _Profiler(Callback):
         return self._validations[-1] if self._validations else 0.0
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """Start the clock."""
         self._mark = self._now()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Stop the clock."""
         began, self._mark = self._mark, self._now()
         self._batches.append(self._mark - began)
         self.memory = max(self.memory, _used_memory(self._device))
@@ -223,11 +187,9 @@ class _Profiler(Callback):
             trainer.should_stop = True
 
     def on_validation_batch_start(self, *_: Any) -> None:
-        """Start the clock."""
         self._validations.append(self._now())
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Stop the clock."""
         self._validations[-1] = self._now() - self._validations[-1]
 
     def _now(self) -> float:

@@ -6,6 +6,8 @@ devices have the loss curve of one, and take a third of the time. Lovasz is smp'
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -35,13 +37,10 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def parse_loss(text: str) -> list[tuple[str, float]]:
-    """Names and weights of a sum of losses.
+    """Names and weights of a sum of losses; TrainingError if it is none.
 
     >>> parse_loss("ce:0.5+dice")
     [('ce', 0.5), ('dice', 1.0)]
-
-    Raises:
-        TrainingError: If a name is unknown, or a weight is not a number above 0.
     """
     terms = []
     for term in text.split("+"):
@@ -84,11 +83,7 @@ def make_loss(text: str, weights: Tensor, *, label_smoothing: float = 0.0) -> Lo
 
 
 def without_classes(target: Tensor, excluded: Tensor) -> Tensor:
-    """Targets with the pixels of excluded classes unlabelled.
-
-    Args:
-        target: (n, height, width) classes, 255 unlabelled.
-        excluded: (classes,) bool.
+    """(n, height, width) targets with the pixels of excluded (classes,) unlabelled.
 
     >>> without_classes(torch.tensor([[[0, 1, 255]]]), torch.tensor([True, False]))
     tensor([[[255,   1, 255]]])
@@ -115,27 +110,16 @@ def cross_entropy(
         label_smoothing: Share of the target that is spread over all classes, 0..1.
     """
     weights = weights.to(logits.device)
-    total = functional.cross_entropy(
-        logits,
-        target,
-        weight=weights,
-        ignore_index=IGNORE,
-        reduction="sum",
-        label_smoothing=label_smoothing,
-    )
+    how: dict[str, Any] = {"ignore_index": IGNORE, "label_smoothing": label_smoothing}
+    total = functional.cross_entropy(logits, target, weight=weights, reduction="sum", **how)
     return total / _total_weight(target, weights)
 
 
 def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Cross-entropy with less weight on pixels that are classified well.
 
-    With p the score of a pixel's class, ``(1 - p)^2 * -log p``; mean over labelled pixels,
-    weighted by class; 0 if no pixel is labelled.
-
-    Args:
-        logits: (n, classes, height, width).
-        target: (n, height, width) classes, 255 unlabelled.
-        weights: (classes,) class weights.
+    With p the score of a pixel's class, ``(1 - p)^2 * -log p``; mean and arguments as those of
+    `cross_entropy`.
 
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", with softmax.
     """
@@ -148,12 +132,7 @@ def focal(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def region_loss(
-    logits: Tensor,
-    target: Tensor,
-    counted: Tensor,
-    *,
-    false_positive: float,
-    false_negative: float,
+    logits: Tensor, target: Tensor, counted: Tensor, *, false_positive: float, false_negative: float
 ) -> Tensor:
     """One minus the Tversky index of each class, as a mean over classes.
 
@@ -178,9 +157,8 @@ def region_loss(
     scores = logits.float().softmax(1) * labelled[:, None]
     own = scores.gather(1, truth[:, None]).flatten()
     zeros = own.new_zeros(logits.shape[1])
-    hits, support = (
-        zeros.index_add(0, truth.flatten(), each) for each in (own, labelled.flatten().to(own))
-    )
+    pixels = (own, labelled.flatten().to(own))
+    hits, support = (zeros.index_add(0, truth.flatten(), each) for each in pixels)
     hits, total, support = sum_over_processes(torch.stack([hits, scores.sum((0, 2, 3)), support]))
     union = hits + false_positive * (total - hits) + false_negative * (support - hits)
     loss = (1 - hits / union.clamp(min=TINY)) * (support > 0)
@@ -199,18 +177,15 @@ def _total_weight(target: Tensor, weights: Tensor) -> Tensor:
 
 def _loss_named(name: str, weights: Tensor, label_smoothing: float) -> LossFunction:
     if name == "ce":
-        return lambda logits, target: cross_entropy(
-            logits, target, weights, label_smoothing=label_smoothing
-        )
+        return partial(cross_entropy, weights=weights, label_smoothing=label_smoothing)
     if name == "focal":
-        return lambda logits, target: focal(logits, target, weights)
+        return partial(focal, weights=weights)
     if name == "lovasz":  # smp returns an empty tensor without labelled pixels
         lovasz = smp.losses.LovaszLoss("multiclass", ignore_index=IGNORE)
         return lambda logits, target: lovasz(logits, target).sum()
     wrong, missed = REGION_WEIGHTS[name]
-    return lambda logits, target: region_loss(
-        logits, target, weights > 0, false_positive=wrong, false_negative=missed
-    )
+    counted = weights > 0
+    return partial(region_loss, counted=counted, false_positive=wrong, false_negative=missed)
 
 
 MAX_AUTO_WEIGHT = 100.0
@@ -220,16 +195,12 @@ WEIGHT_RULES = ("auto", "inverse", "effective", "none")
 
 
 def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Tensor:
-    """Class weights by rule from the pixels of the training split, or as listed by the user.
+    """(classes,) float32 weights by a rule of `balanced`, or as listed by the user.
 
     Args:
-        text: A rule of `balanced`, or a list such as ``background=0,rock=20``; other classes have
-            weight 1.
+        text: The rule, or a list such as ``background=0,rock=20``; other classes have weight 1.
         names: (classes,) class names.
         pixels: (classes,) pixels in the training split.
-
-    Returns:
-        (classes,) float32.
 
     Raises:
         TrainingError: If a rule or class is unknown, or a weight is not a number from 0.
@@ -253,7 +224,7 @@ def numbers_by_class(
     rules: Sequence[str],
     above_zero: bool,
 ) -> list[float]:
-    """Numbers listed by class, such as ``background=0,rock=20``.
+    """Numbers listed by class, such as ``background=0,rock=20``; others have the default.
 
     Args:
         where: Option and value, for the message.

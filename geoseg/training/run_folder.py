@@ -28,14 +28,8 @@ from geoseg.training.options import TrainOptions
 RUN = TRAINING.record
 
 CHANGEABLE_OPTIONS = {
-    "epochs",
-    "early_stopping",
-    "device",
-    "devices",
-    "strategy",
-    "workers",
-    "compile",
-    "loggers",
+    *("epochs", "early_stopping", "device", "devices"),
+    *("strategy", "workers", "compile", "loggers"),
 }
 """Options that may differ when a training is resumed."""
 
@@ -59,13 +53,7 @@ def start_folder(run: Path, record: Mapping[str, Any], *, overwrite: bool) -> No
 
 
 def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> dict[str, Any]:
-    """The record of a training before it begins.
-
-    Args:
-        patch_set: Patches to train on.
-        options: Resolved options.
-        parameters: Number of trainable parameters.
-    """
+    """The record of a training before it begins, with resolved options and number of weights."""
     record = patch_set.record
     return {
         KIND: TRAINING.name,
@@ -124,26 +112,18 @@ def update_record(run: Path, **changes: Any) -> None:
 def check_resumable(
     run: Path, options: TrainOptions, patch_set: PatchSet, *, folds: int | None = None
 ) -> None:
-    """Check that a training can be resumed in a folder.
-
-    Args:
-        run: Run folder.
-        options: Resolved options.
-        patch_set: Patches to train on.
-        folds: Number of folds, if there are any.
+    """Check that a training, or that of some folds, can be resumed with resolved options.
 
     Raises:
         TrainingError: If there is none, its record is damaged, or options or patches differ.
     """
     earlier = read_run(run)
-    before = earlier["options"]
+    before = earlier["options"] | {"folds": earlier.get("folds")}
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
-        for name, value in asdict(options).items()
+        for name, value in (asdict(options) | {"folds": folds}).items()
         if name not in CHANGEABLE_OPTIONS and before.get(name) != value
     ]
-    if earlier.get("folds") != folds:
-        changed.append(f"folds was {earlier.get('folds')} and is {folds}")
     if changed:
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
     if earlier["patch_set"] != _identity(patch_set):
@@ -151,11 +131,7 @@ def check_resumable(
 
 
 def check_checkpoint(path: Path, network: nn.Module) -> int:
-    """Check that a checkpoint is complete, and of this training.
-
-    Args:
-        path: The checkpoint.
-        network: Module that Lightning will load the weights into.
+    """Check that a checkpoint is complete, and of the module that Lightning will load it into.
 
     Returns:
         Number of complete epochs.
@@ -208,8 +184,8 @@ Row = dict[str, Any]
 """Metrics of an epoch, by name."""
 
 
-def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write the metrics of epochs as CSV."""
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with the columns of the first one as CSV."""
     if not rows:
         return
     text = io.StringIO()
@@ -231,7 +207,7 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
     epochs = [row["epoch"] for row in rows]
     for axes, names, title in (
         (losses, ("train_loss", "val_loss"), "loss"),
-        (ious, _iou_columns(rows), "validation IoU"),
+        (ious, [n for n in rows[0] if n == "val_miou" or n.startswith("iou_")], "validation IoU"),
         (rates, ("lr",), "learning rate"),
     ):
         for name in names:
@@ -247,7 +223,3 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
             axes.legend(fontsize="small")
     with staged(path, overwrite=True) as partial:
         figure.savefig(partial, dpi=110, metadata={"Software": None})
-
-
-def _iou_columns(rows: Sequence[Row]) -> list[str]:
-    return [name for name in rows[0] if name == "val_miou" or name.startswith("iou_")]

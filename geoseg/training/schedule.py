@@ -1,7 +1,4 @@
-"""LR schedules, optimisers, and the callbacks that steer a training.
-
-Callbacks: time limit, plateau schedule, encoder unfreezing.
-"""
+"""LR schedules, optimisers, and callbacks: time limit, plateau schedule, encoder unfreezing."""
 
 import math
 import time
@@ -15,7 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from geoseg.errors import TrainingError
-from geoseg.training.options import Schedule, TrainOptions
+from geoseg.training.options import Optimizer, Schedule, TrainOptions
 
 WARMUP_SHARE = {"cosine": 0.05, "one-cycle": 0.3}
 """Default warm-up, as a share of the training; 0 for other schedules."""
@@ -53,11 +50,7 @@ def warmup_steps(schedule: Schedule, steps: float, *, warmup: float | None, epoc
 
 
 def check_warmup(options: TrainOptions) -> None:
-    """Check that a warm-up goes with the schedule and ends within the training.
-
-    Raises:
-        TrainingError: If it does not.
-    """
+    """Refuse a warm-up that does not go with the schedule, or not end within the training."""
     if not options.warmup:
         return
     if options.schedule == "plateau":
@@ -124,14 +117,17 @@ def make_optimizer(network: nn.Module, options: TrainOptions, lr: float) -> torc
     more: dict[str, Any] = {"lr": lr}
     if options.weight_decay is not None:
         more["weight_decay"] = options.weight_decay
-    groups = parameter_groups(network, options, lr)
     if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=SGD_MOMENTUM, **more)
-    if options.optimizer == "asgd":
-        return torch.optim.ASGD(groups, **more)
-    if options.optimizer == "adamw":
-        return torch.optim.AdamW(groups, **more)
-    return torch.optim.Adam(groups, **more)
+        more["momentum"] = SGD_MOMENTUM
+    return OPTIMIZERS[options.optimizer](parameter_groups(network, options, lr), **more)
+
+
+OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "asgd": torch.optim.ASGD,
+}
 
 
 def parameter_groups(network: nn.Module, options: TrainOptions, lr: float) -> list[dict[str, Any]]:
@@ -151,12 +147,8 @@ def schedule_callbacks(
 ) -> list[Callback]:
     """The callbacks that the options ask for, in their order.
 
-    Args:
-        options: Training options.
-        network: The network that is trained.
-        limit: Time limit of the training.
-        monitor: Validation metric of the plateau schedule; None, without validation, takes the
-            training loss.
+    The plateau schedule monitors a metric of the validation; None, without one, takes the training
+    loss.
     """
     callbacks: list[Callback] = [] if limit is None else [limit]
     if options.freeze_encoder:
@@ -174,20 +166,12 @@ class TimeLimit(Callback):
     """
 
     def __init__(self, seconds: float) -> None:
-        """Set the limit.
-
-        Args:
-            seconds: Training time, validation included.
-        """
         self.seconds = seconds
-        self.spent = 0.0
-        self.validation = 0.0
+        self.spent = self.validation = 0.0
         self.reached = False
         self._since: float | None = None
-        self._validating_since = 0.0
         self._shared: float | None = None
-        self._first_step = 0.0
-        self._estimated = 0.0
+        self._validating_since = self._first_step = self._estimated = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -234,7 +218,7 @@ class TimeLimit(Callback):
 
     def _end_if_over(self, trainer: lightning.Trainer) -> None:
         if trainer.world_size > 1:
-            self._shared = None
+            self._shared = None  # for the share of this process
             self._shared = float(trainer.strategy.broadcast(self.share))
         if self.share >= 1:
             self.reached = True

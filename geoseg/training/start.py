@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -28,28 +29,11 @@ GENERIC_BAND_NAME = re.compile(r"(band|channel|b)?[ _-]?\d*")
 """Names of bands that say nothing, as files without band names have them."""
 
 
-def check_architecture(folder: Path, bundle: ModelBundle, arch: str, encoder: str) -> None:
-    """Check that a bundle has the architecture and encoder of the options.
-
-    Raises:
-        TrainingError: If it has others.
-    """
-    if (bundle.arch, bundle.encoder) != (arch, encoder):
-        raise TrainingError(
-            f"--init-from {folder}: is a {bundle.arch} with {bundle.encoder}, not {arch} with "
-            f"{encoder}; use --arch {bundle.arch} --encoder {bundle.encoder}"
-        )
-
-
 def matched_bands(old: Sequence[str], new: Sequence[str]) -> tuple[int | None, ...]:
-    """Band of a bundle for each band of the patches; None for a new band.
+    """Band of a bundle for each band of the patches, by old and new names; None for a new band.
 
     Bands match by name. A band without a name of its own matches the one in the same place, and if
     no band matches, all match in order. Gray matches no colour, and no colour gray.
-
-    Args:
-        old: Band names of the bundle.
-        new: Band names of the patches.
 
     >>> matched_bands(["red", "green", "blue"], ["nir", "red", "green", "blue"])
     (None, 0, 1, 2)
@@ -82,12 +66,6 @@ def transfer_weights(
     Classes and bands match by name. New classes keep their initial weights; new bands have weight
     0, so that the network starts with the scores of the bundle's.
 
-    Args:
-        network: Network to load into.
-        bundle: Bundle loaded from a folder.
-        band_names: (bands,) names of the network's input bands.
-        names: (classes,) names of the network's classes.
-
     Returns:
         Notes on dropped, adapted and new classes and bands.
 
@@ -98,7 +76,8 @@ def transfer_weights(
         raise ValueError("a bundle that was not loaded has no weights")
     state = safetensors.torch.load_file(bundle.folder / WEIGHTS)
     own = network.state_dict()
-    rows = _shared_classes(bundle.legend.names, names)
+    old = bundle.legend.names
+    rows = [(here, old.index(name)) for here, name in enumerate(names) if name in old]
     bands = matched_bands(bundle.band_names, band_names)
     inputs = set() if bands == tuple(range(bundle.bands)) else _input_weights(bundle, len(bands))
     adapted = {}
@@ -119,13 +98,9 @@ def transfer_weights(
 
 def _input_weights(bundle: ModelBundle, bands: int) -> set[str]:
     """Names of the weights with an axis of bands: their shape depends on the number of bands."""
+    how: dict[str, Any] = {"classes": len(bundle.legend), "encoder_weights": "none"}
     few, many = (
-        build_network(
-            *(bundle.arch, bundle.encoder),
-            bands=count,
-            classes=len(bundle.legend),
-            encoder_weights="none",
-        )[0].state_dict()
+        build_network(bundle.arch, bundle.encoder, bands=count, **how)[0].state_dict()
         for count in sorted({bands, bundle.bands, bundle.bands + 1})[:2]
     )
     return {key for key, value in few.items() if value.shape != many[key].shape}
@@ -134,9 +109,8 @@ def _input_weights(bundle: ModelBundle, bands: int) -> set[str]:
 def _with_bands(weight: Tensor, bands: Sequence[int | None]) -> Tensor:
     """An (out, bands, ...) weight for other bands; new ones have weight 0."""
     if not any(each is not None for each in bands):  # gray of colours, or colours of gray
-        return weight.sum(1, keepdim=True).repeat(1, len(bands), *[1] * (weight.ndim - 2)) / len(
-            bands
-        )
+        mean = weight.sum(1, keepdim=True) / len(bands)
+        return mean.repeat(1, len(bands), *[1] * (weight.ndim - 2))
     result = weight.new_zeros(weight.shape[0], len(bands), *weight.shape[2:])
     for here, there in enumerate(bands):
         if there is not None:
@@ -144,12 +118,8 @@ def _with_bands(weight: Tensor, bands: Sequence[int | None]) -> Tensor:
     return result
 
 
-def _shared_classes(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """Indices of the classes that both have, in new and old."""
-    return [(here, old.index(name)) for here, name in enumerate(new) if name in old]
-
-
 def _with_classes(value: Tensor, own: Tensor | None, rows: list[tuple[int, int]]) -> Tensor:
+    """A weight of the head with the rows, by (new, old) index, of classes that both have."""
     if own is None or own.shape[1:] != value.shape[1:]:
         return value
     result = own.clone()
@@ -192,16 +162,11 @@ class InitialState:
     """Network and bundle before the training."""
 
     network: nn.Module
-    """Network with its initial weights."""
-
     bundle: ModelBundle
-    """Bundle of the network, without metrics yet."""
 
     notes: tuple[str, ...]
-    """Notes on the weights of another model."""
-
     origin: ModelBundle | None = None
-    """Bundle that the weights come from, if any."""
+    """Notes on the weights of another model, and its bundle."""
 
 
 def resolve(options: TrainOptions) -> TrainOptions:
@@ -222,22 +187,13 @@ def resolve(options: TrainOptions) -> TrainOptions:
         encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
     patience = options.early_stopping
     if patience is None:
-        fitted = options.max_time is not None
-        patience = 0 if fitted else PATIENCE
-    return replace(
-        options,
-        encoder=encoder or DEFAULT_ENCODER,
-        encoder_weights=weights,
-        early_stopping=patience,
-    )
+        patience = PATIENCE if options.max_time is None else 0
+    encoder = encoder or DEFAULT_ENCODER
+    return replace(options, encoder=encoder, encoder_weights=weights, early_stopping=patience)
 
 
 def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState:
-    """Build the network with its initial weights, and its bundle.
-
-    Args:
-        record: Record of the patch set.
-        options: Resolved options.
+    """Build the network with its initial weights, and its bundle, by resolved options.
 
     Raises:
         TrainingError: If names, weights, or the size of the patches do not fit.
@@ -247,15 +203,14 @@ def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState
         raise TrainingError("the patch set has no statistics: its training split has no pixel")
     encoder, names = str(options.encoder), record.legend.names
     origin = None if options.init_from is None else ModelBundle.load(Path(options.init_from))
-    if origin is not None:
-        check_architecture(Path(str(options.init_from)), origin, options.arch, encoder)
-    network, wanted = build_network(
-        options.arch,
-        encoder,
-        bands=record.bands,
-        classes=len(names),
-        encoder_weights=options.encoder_weights,
-    )
+    if origin is not None and (origin.arch, origin.encoder) != (options.arch, encoder):
+        raise TrainingError(
+            f"--init-from {options.init_from}: is a {origin.arch} with {origin.encoder}, not "
+            f"{options.arch} with {encoder}; use --arch {origin.arch} --encoder {origin.encoder}"
+        )
+    how = {"bands": record.bands, "classes": len(names)}
+    weights = options.encoder_weights
+    network, wanted = build_network(options.arch, encoder, encoder_weights=weights, **how)
     _check_size(network, record, options)
     sizes = find_sizes(network, record.bands, record.size)
     if origin is None:
@@ -315,21 +270,17 @@ def _merged_normalisation(
 
 
 def _check_size(network: nn.Module, record: PatchSetRecord, options: TrainOptions) -> None:
-    """Run the network once on an empty patch.
-
-    Raises:
-        TrainingError: If it does not take patches of that size.
-    """
+    """Run the network once on an empty patch, or refuse its size."""
     size, divisor = record.size, size_divisor(network)
     what = f"the patches are {size} px, and {options.arch} with {options.encoder}"
     if size % divisor:
         near = sorted({max(size // divisor, 1) * divisor, (size // divisor + 1) * divisor})
-        raise TrainingError(f"{what} needs a multiple of {divisor}: {_tile_advice(near)}")
-    if (reason := refusal(network, record.bands, size)) is not None:
+        problem = f"needs a multiple of {divisor}"
+    elif (reason := refusal(network, record.bands, size)) is not None:
         near = nearest_sizes(network, record.bands, size)
-        advice = _tile_advice(near) if near else "choose another --arch or --encoder"
-        raise TrainingError(f"{what} does not take them ({reason}): {advice}")
-
-
-def _tile_advice(sizes: list[int]) -> str:
-    return f"tile with --patch-size {' or '.join(map(str, sizes))}"
+        problem = f"does not take them ({reason})"
+    else:
+        return
+    sizes = " or ".join(map(str, near))
+    advice = f"tile with --patch-size {sizes}" if near else "choose another --arch or --encoder"
+    raise TrainingError(f"{what} {problem}: {advice}")

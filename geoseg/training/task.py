@@ -1,7 +1,7 @@
 """The Lightning module: network, loss, and the confusion matrix of validation."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import Any
 
 import lightning
@@ -50,7 +50,7 @@ class SegmentationTask(lightning.LightningModule):
             loss: Loss of logits and classes.
             normalisation: Normalisation of the network's input.
             classes: Number of classes.
-            options: Training options.
+            options: How it is trained.
             counted: (classes,) whether a class counts in mean metrics; None: all do.
             limit: Time limit of the training.
             count: Counts validation in its own way; None: window by window.
@@ -91,33 +91,15 @@ class SegmentationTask(lightning.LightningModule):
         torch.manual_seed(self.options.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.options.seed, step))
         images, targets = mix(batch, self.augmentation, rng)
-        with self._cpu_modes():
+        # `torch.compile` does not trace through the mode
+        on_cpu = self.device.type == "cpu" and not self.options.compile
+        with DepthwiseInFloat32() if on_cpu else nullcontext():
             logits = self(images)
         loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
         self._log("train_loss", loss, len(images))
-        return loss * self._share_of_step(number)
-
-    def _cpu_modes(self) -> ExitStack:
-        """Modes of a step on the CPU; `torch.compile` does not trace through them."""
-        modes = ExitStack()
-        if self.device.type == "cpu" and not self.options.compile:
-            modes.enter_context(DepthwiseInFloat32())
-        return modes
-
-    def _share_of_step(self, number: int) -> float:
-        """Factor on the loss of a batch under `--accumulate`.
-
-        Lightning always divides by `--accumulate`, but the last step of an epoch may have fewer
-        batches.
-
-        Args:
-            number: Number of the batch in its epoch.
-        """
-        most = self.options.accumulate
-        if most == 1:
-            return 1.0
-        there = int(self.trainer.num_training_batches) - (number - number % most)
-        return most / min(most, there)
+        # Lightning divides by `--accumulate`, but the last step of an epoch may have fewer batches
+        there = int(self.trainer.num_training_batches) - (number - number % accumulate)
+        return loss * (accumulate / min(accumulate, there))
 
     def _log(self, name: str, loss: Tensor, count: int) -> None:
         """Log the mean over an epoch's patches, of all processes."""

@@ -12,7 +12,9 @@ import lightning
 from torch import nn
 
 from geoseg.errors import BundleError, GeosegError, TrainingError
+from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.model.network import load_network, parameter_count, save_network
+from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device, choose_precision
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import ClassShares, warn_of_few_labels
@@ -62,22 +64,16 @@ class TrainReport:
     """Result of a training."""
 
     model: Path
-    """Bundle of the best epoch."""
-
     best: Row
-    """Metrics of the best epoch."""
+    """Bundle and metrics of the best epoch."""
 
     epochs: int
     """Completed epochs."""
 
     interrupted: bool
-    """Whether the user stopped it."""
-
     timed_out: bool = False
-    """Whether `max_time` ended it."""
-
     stopped_early: bool = False
-    """Whether early stopping ended it."""
+    """Whether the user, `max_time` or early stopping ended it."""
 
     notes: tuple[str, ...] = ()
     """What happened to the weights of another model."""
@@ -101,7 +97,7 @@ def train(
     Args:
         patches: The patch set, or its folder.
         run: Folder to write: bundle, history, curves, pictures, options, checkpoint.
-        options: Training options.
+        options: How it is trained.
         resume: Continue after the last complete epoch of an earlier training in ``run``.
         overwrite: Replace an earlier training.
         quiet: Show no progress bar.
@@ -139,22 +135,17 @@ def prepare(
     resume: bool = False,
     overwrite: bool = False,
 ) -> tuple["Training", TrainOptions]:
-    """Check that a training can begin, and set it up; nothing is written.
+    """Check that a training can begin, as `train` does, and set it up; nothing is written.
 
     Args:
         patches: The patch set, or its folder.
         run: Folder that will be written; None: not checked.
-        options: Training options.
+        options: How it is trained.
         resume: Whether an earlier training is continued.
         overwrite: Whether an earlier training is replaced.
 
     Returns:
         The training, and the resolved options, without batch size and rate of an earlier run.
-
-    Raises:
-        TrainingError: If the options do not fit each other or the patches.
-        PatchSetError: If the patch set is damaged.
-        OutputExistsError: If ``run`` exists and is neither resumed nor replaced.
     """
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
@@ -179,19 +170,9 @@ def prepare(
 
 
 class Training:
-    """Network, data and callbacks of a training, ready to fit."""
+    """Network, data and callbacks of a training, ready to fit; nothing is written yet."""
 
     def __init__(self, patch_set: PatchSet, run: Path, options: TrainOptions) -> None:
-        """Set up a training; nothing is written yet.
-
-        Args:
-            patch_set: Patches to train on.
-            run: Folder that will be written.
-            options: Resolved options.
-
-        Raises:
-            TrainingError: If the options do not fit each other or the patches.
-        """
         lightning.seed_everything(options.seed, verbose=False)
         self.device = choose_device(options.device)
         choose_precision(options.precision, self.device)
@@ -217,10 +198,8 @@ class Training:
             save_model=self._save_model,
             is_finite=self._is_finite,
         )
-        validates = bool(self.val_patches)
-        self.early_stopping = EarlyStopping(
-            self.record, int(options.early_stopping or 0) * validates
-        )
+        patience = options.early_stopping if self.val_patches else 0
+        self.early_stopping = EarlyStopping(self.record, patience or 0)
         self.averaging: MovingAverage | None = None
         self.task = SegmentationTask(
             self.network,
@@ -230,9 +209,7 @@ class Training:
             options=options,
             counted=counted,
             limit=self.limit,
-            count=(lambda segmenter: stitched_confusion(segmenter, self.bundle, patch_set))
-            if options.validate_stitched
-            else None,
+            count=self._stitched_confusion if options.validate_stitched else None,
         )
 
     def _build_network(self) -> None:
@@ -253,11 +230,7 @@ class Training:
             self.ground = self.ground.joined(state.origin.training_ground)
 
     def _check_data(self, counted: list[bool]) -> list[str]:
-        """Warnings about splits, rare or unlabelled classes, and a frozen encoder.
-
-        Args:
-            counted: (classes,) whether a class has a weight above 0.
-        """
+        """Warnings about splits, rare or unlabelled classes with a weight, and a frozen encoder."""
         options, legend = self.options, self.patch_set.record.legend
         warnings = []
         if not self.val_patches:
@@ -276,9 +249,6 @@ class Training:
 
         Returns:
             Options by name, to be kept for `--resume`, and ``lr_seconds``.
-
-        Raises:
-            TrainingError: If nothing fits, or no time is left.
         """
         found = self.resolve_batch_size()
         if self.options.lr is None:
@@ -287,11 +257,7 @@ class Training:
         return found
 
     def resolve_batch_size(self) -> dict[str, Any]:
-        """Find the batch size that fits into memory, if it is set to ``auto``.
-
-        Raises:
-            TrainingError: If nothing fits.
-        """
+        """Find the batch size that fits into memory, if it is set to ``auto``."""
         if self.options.batch_size is not None:
             return {}
         size = find_batch_size(
@@ -311,14 +277,10 @@ class Training:
     def _find_lr(self) -> tuple[float, float]:
         """The learning rate, and the seconds it took to find; they count as training time."""
         started = time.monotonic()
+        picture = self.run / "lr_finder.png"
         with translate_errors(self.options):
-            lr = find_lr(
-                self.task,
-                self.loaders()[0],
-                self.options,
-                self.device,
-                picture=self.run / "lr_finder.png",
-            )
+            batches, _ = self.loaders()
+            lr = find_lr(self.task, batches, self.options, self.device, picture=picture)
         seconds = round(time.monotonic() - started, 1)
         if self.limit is not None:
             self.limit.spent += seconds
@@ -349,12 +311,8 @@ class Training:
             self.network.compile()
         try:
             with translate_errors(self.options), writing(self.run):
-                trainer.fit(
-                    self.task,
-                    *loaders,
-                    ckpt_path=checkpoint if found else None,
-                    weights_only=True,
-                )
+                ckpt_path = checkpoint if found else None
+                trainer.fit(self.task, *loaders, ckpt_path=ckpt_path, weights_only=True)
         except KeyboardInterrupt:
             return True
         except (GeosegError, MemoryError):
@@ -375,13 +333,12 @@ class Training:
         if workers is None:
             workers = min((os.cpu_count() or 1) // 2, 4)
         common: dict[str, Any] = {"batch_size": options.own_batch_size(), "workers": workers}
+        training = self.samples.loader(first_epoch=first_epoch, **common)
+        if not self.val_patches:
+            return training, None
         val_set = PatchDataset(self.patch_set, self.val_patches, augment="none", seed=0)
-        return (
-            self.samples.loader(first_epoch=first_epoch, **common),
-            make_loader(val_set, shuffle=False, shard=(rank(), options.devices), **common)
-            if self.val_patches
-            else None,
-        )
+        common["shard"] = rank(), options.devices
+        return training, make_loader(val_set, shuffle=False, **common)
 
     def _is_finite(self) -> bool:
         """Whether all weights and batch statistics are finite, and their averages too."""
@@ -390,6 +347,9 @@ class Training:
             with self.averaging.applied(self.task):
                 finite = finite and _all_finite(self.network)
         return finite
+
+    def _stitched_confusion(self, segmenter: Segmenter) -> ConfusionMatrix:
+        return stitched_confusion(segmenter, self.bundle, self.patch_set)
 
     def _save_model(self, row: Row) -> None:
         """Write the network as it is now into the bundle."""
@@ -438,9 +398,8 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
         update_record(run, ended=ended)
         draw_curves(run / "curves.png", record.rows)
         training.network.load_state_dict(load_network(run / "model").state_dict())
-        draw_validation(
-            run / "validation.png", training.task, training.patch_set, training.val_patches
-        )
+        picture, val_patches = run / "validation.png", training.val_patches
+        draw_validation(picture, training.task, training.patch_set, val_patches)
     if record.diverged:
         raise TrainingError(
             f"{run}: the training {record.diverged}; the model of epoch {record.best['epoch']}, "

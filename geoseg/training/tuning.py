@@ -57,48 +57,30 @@ def make_trainer(
         device: Device to compute on.
         callbacks: Callbacks, in their order.
         loggers: Lightning's loggers.
-        more: Further arguments of Lightning's trainer.
+        more: Further arguments of Lightning's trainer, which go first.
 
     Raises:
         BundleError: If the device does not compute in the precision.
     """
     _silence_lightning()
+    several = options.devices > 1
+    one_gpu = not several and device.index is not None and device.type != "cpu"
     settings: dict[str, Any] = {
         "max_epochs": options.most_epochs,
         "accelerator": device.type,
-        "devices": _devices(options, device),
-        "strategy": _strategy(options),
+        "devices": [device.index] if one_gpu else options.devices,
+        # DDP would wait for the gradients of a frozen encoder, and of what no score depends on
+        "strategy": DDPStrategy(find_unused_parameters=True) if several else "auto",
         "use_distributed_sampler": False,
         "precision": PRECISION[choose_precision(options.precision, device)],
+        "gradient_clip_val": options.clip,
+        "accumulate_grad_batches": options.accumulate,
+        "callbacks": callbacks,
+        "logger": list(loggers) or False,
+        "num_sanity_val_steps": 0,
     }
-    return lightning.Trainer(
-        **settings | more,
-        gradient_clip_val=options.clip,
-        accumulate_grad_batches=options.accumulate,
-        callbacks=callbacks,
-        logger=list(loggers) or False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-
-
-def _devices(options: TrainOptions, device: torch.device) -> int | list[int]:
-    if options.devices > 1 or device.index is None or device.type == "cpu":
-        return options.devices
-    return [device.index]
-
-
-def _strategy(options: TrainOptions) -> Any:
-    """Lightning's strategy: one process, or several that average their gradients.
-
-    `find_unused_parameters`: some networks have parameters that no score depends on, and a frozen
-    encoder has no gradients; DDP would wait for them.
-    """
-    if options.devices == 1:
-        return "auto"
-    return DDPStrategy(find_unused_parameters=True)
+    own = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    return lightning.Trainer(**settings | dict.fromkeys(own, False) | more)
 
 
 @contextmanager
@@ -178,15 +160,18 @@ def find_lr(
     implementation; the tenth is the rule of the fast.ai course.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        trainer = make_trainer(
-            replace(options, accumulate=1),
-            device,
-            [],
-            max_epochs=UNLIMITED,
-            default_root_dir=folder,
-            limit_val_batches=0,
+        limits = {"max_epochs": UNLIMITED, "limit_val_batches": 0}
+        alone = replace(options, accumulate=1)
+        trainer = make_trainer(alone, device, [], default_root_dir=folder, **limits)
+        finder: Any = Tuner(trainer).lr_find(
+            task,
+            batches,
+            min_lr=LOWEST,
+            max_lr=HIGHEST,
+            num_training=LR_TEST_STEPS,
+            update_attr=False,
+            attr_name="lr",
         )
-        finder: Any = _finder(trainer, task, batches)
     lightning.seed_everything(options.seed, verbose=False)
     losses = without_bias(np.array(finder.results["loss"], float))
     rates = np.array(finder.results["lr"], float)[: len(losses)]
@@ -199,10 +184,7 @@ def find_lr(
 
 
 def without_bias(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running means with the right bias correction: Lightning's counts one step too many.
-
-    Args:
-        losses: (steps,) of Lightning's range test; the first is about half the true loss.
+    """(steps,) running means with the right bias correction: Lightning's counts a step too many.
 
     >>> decay = LR_TEST_SMOOTHING
     >>> without_bias(np.array([(1 - decay) / (1 - decay**2)])).round(6).tolist()
@@ -227,18 +209,6 @@ def _draw(path: Path, rates: NDArray[np.float64], losses: NDArray[np.float64], r
         figure.savefig(partial, dpi=110, metadata={"Software": None})
 
 
-def _finder(trainer: lightning.Trainer, task: SegmentationTask, batches: Any) -> Any:
-    return Tuner(trainer).lr_find(
-        task,
-        batches,
-        min_lr=LOWEST,
-        max_lr=HIGHEST,
-        num_training=LR_TEST_STEPS,
-        update_attr=False,
-        attr_name="lr",
-    )
-
-
 MAX_BATCH_SIZE = 64
 """Patches per step of one device; larger batches bring no speed and fewer steps."""
 
@@ -252,13 +222,13 @@ FREE_MEMORY_SHARE = 0.6
 def find_batch_size(
     task: SegmentationTask, *, bands: int, size: int, device: torch.device, patches: int
 ) -> int:
-    """Patches per step of one device that fit into its memory.
+    """Patches per step of one device that fit into its memory; the weights stay unchanged.
 
     A GPU tries steps, each with twice as many patches, until one does not fit. A CPU gains
     nothing from large batches: it gets `BATCH_SIZE`, or less where memory is short.
 
     Args:
-        task: Task with the network; its weights stay unchanged.
+        task: Task with the network.
         bands: Bands of a patch.
         size: Side of a patch, in pixels.
         device: Device to compute on.
@@ -287,9 +257,8 @@ def _size_by_growth(task: SegmentationTask, bands: int, size: int) -> int:
     before = process.memory_info().rss
     _step(task, 4, bands, size, cpu)
     each = max((process.memory_info().rss - before) / 2, 1)
-    return int(
-        min(max(FREE_MEMORY_SHARE * psutil.virtual_memory().available / each, 1), BATCH_SIZE)
-    )
+    fitting = FREE_MEMORY_SHARE * psutil.virtual_memory().available / each
+    return int(min(max(fitting, 1), BATCH_SIZE))
 
 
 def _size_by_trial(

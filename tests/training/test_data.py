@@ -7,9 +7,9 @@ import torch
 
 from geoseg.errors import TrainingError
 from geoseg.patches.patch_set import PatchSet, Sample
+from geoseg.training.augment import SYMMETRIES, rotate_flip
 from geoseg.training.data import EpochSampler, PatchDataset, SampleKey, TrainingSamples, make_loader
 from geoseg.training.options import TrainOptions
-from geoseg.training.transforms import SYMMETRIES, rotate_flip
 
 SQUARE = np.array([[1, 2], [3, 4]], np.uint8)
 IN_ALL_POSITIONS = [rotate_flip(Sample(SQUARE, SQUARE), each).mask.tolist() for each in range(8)]

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -52,19 +53,24 @@ training.fit(resume=False, quiet=True)
 """
 
 
-def history(folder, patches, devices):
-    """What a training of so many processes writes down; one needs none of its own."""
-    script = folder.parent / "script.py"
-    script.write_text(SCRIPT)
-    words = [str(script), str(patches), str(folder), str(devices)]
-    if devices == 1:
+@pytest.fixture
+def history(patches, tmp_path):
+    """What a training of so many processes writes down, of which this process is the first."""
+
+    def history(patches, devices):
+        script, folder = tmp_path / "script.py", tmp_path / str(devices)
+        script.write_text(SCRIPT)
+        threads = torch.get_num_threads()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", words)
-            runpy.run_path(str(script))
+            patch.setattr(sys, "argv", [str(script), str(patches), str(folder), str(devices)])
+            patch.setattr(os, "environ", os.environ.copy())  # Lightning names the processes there
+            runpy.run_path(str(script), run_name="__main__")
+        torch.set_num_threads(threads)
+        if devices > 1:
+            torch.distributed.destroy_process_group()
         return rows(folder)
-    done = subprocess.run([sys.executable, *words], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return rows(folder)
+
+    return history
 
 
 def rows(folder):
@@ -72,11 +78,11 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_two_processes_have_the_losses_and_metrics_of_one(make_patches, tmp_path):
+def test_two_processes_have_the_losses_and_metrics_of_one(make_patches, history):
     patches = make_patches(val=0.25)
     assert len(PatchSet.open(patches).in_split("val")) == 5  # one process has one less
-    alone = history(tmp_path / "alone", patches, 1)
-    together = history(tmp_path / "together", patches, 2)
+    alone = history(patches, 1)
+    together = history(patches, 2)
 
     assert len(alone) == len(together) == 3
     for one, two in zip(alone, together, strict=True):
@@ -134,14 +140,28 @@ def test_a_single_process_keeps_sums_and_means_as_they_are():
     assert sum_over_processes(torch.tensor(3.0)) == 3
 
 
+LAUNCHER = """
+import sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from geoseg.cli import main
+from geoseg.training import train
+
+if __name__ == "__main__":
+    start = "fork" if sys.platform == "linux" else "spawn"
+    where = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "test"}
+    elastic_launch(LaunchConfig(1, 1, 2, start_method=start, **where), main)()
+"""
+"""What torchrun does, in one process that has imported everything and divides itself."""
+
+
 def test_a_training_under_torchrun_goes_on_in_one_process(patches, tmp_path, quick):
     options = ["--arch", "pspnet", "--encoder", "tu-test_resnet", "--batch-size", "4"]
     options += ["--device", "cpu", "--workers", "0", "--epochs", "1", "--devices", "2"]
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "geoseg"]
-    command = [*torchrun, "train", str(patches), "-o", str(tmp_path / "run"), *options]
+    (tmp_path / "launcher.py").write_text(LAUNCHER)
+    command = [tmp_path / "launcher.py", "train", patches, "-o", tmp_path / "run", *options]
 
     done = subprocess.run(
-        [sys.executable, "-m", *command], check=False, capture_output=True, text=True
+        [sys.executable, *map(str, command)], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best of 1 epochs") == 1

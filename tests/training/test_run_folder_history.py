@@ -3,7 +3,7 @@ import csv
 import pytest
 from matplotlib.image import imread
 
-from geoseg.training.run_folder import draw_curves, write_history
+from geoseg.training.run_folder import draw_curves, write_table
 
 ROWS = [
     {"epoch": 1, "train_loss": 0.5, "val_loss": 0.25, "val_miou": 0.5, "iou_a, b": 0.5, "lr": 0.1},
@@ -17,7 +17,7 @@ def read(path):
 
 
 def test_every_epoch_has_its_row_and_an_undefined_metric_is_blank(tmp_path):
-    write_history(tmp_path / "history.csv", ROWS)
+    write_table(tmp_path / "history.csv", ROWS)
 
     assert read(tmp_path / "history.csv") == [
         {name: str(value) for name, value in row.items()} for row in ROWS
@@ -25,8 +25,8 @@ def test_every_epoch_has_its_row_and_an_undefined_metric_is_blank(tmp_path):
 
 
 def test_a_later_history_replaces_the_earlier_one(tmp_path):
-    write_history(tmp_path / "history.csv", ROWS)
-    write_history(tmp_path / "history.csv", ROWS[:1])
+    write_table(tmp_path / "history.csv", ROWS)
+    write_table(tmp_path / "history.csv", ROWS[:1])
 
     assert len(read(tmp_path / "history.csv")) == 1
     assert len(list(tmp_path.iterdir())) == 1
@@ -48,7 +48,7 @@ def test_curves_are_a_picture_whatever_is_missing(tmp_path, rows):
 
 
 def test_without_an_epoch_nothing_is_written(tmp_path):
-    write_history(tmp_path / "history.csv", [])
+    write_table(tmp_path / "history.csv", [])
     draw_curves(tmp_path / "curves.png", [])
 
     assert not list(tmp_path.iterdir())

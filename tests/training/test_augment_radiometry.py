@@ -7,8 +7,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from geoseg.labels.lookup import color_bands
-from geoseg.training.augment import Augmentation
-from geoseg.training.transforms import BandStatistics, color_jitter, erase, gaussian_blur
+from geoseg.training.augment import Augmentation, BandStatistics, color_jitter, erase, gaussian_blur
 
 
 def bands(low=(0, 0, 0), high=(200, 200, 200), rgb=(0, 1, 2)):

@@ -8,8 +8,14 @@ from torchvision.transforms.v2 import functional
 
 from geoseg.labels.legend import IGNORE
 from geoseg.patches.patch_set import Sample
-from geoseg.training.augment import Augmentation
-from geoseg.training.transforms import SYMMETRIES, Affine, apply_affine, draw_affine, rotate_flip
+from geoseg.training.augment import (
+    SYMMETRIES,
+    Affine,
+    Augmentation,
+    apply_affine,
+    draw_affine,
+    rotate_flip,
+)
 
 SQUARE = np.array([[1, 2], [3, 4]], np.uint8)
 IN_ALL_POSITIONS = [
