@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from geoseg.errors import EmptyError
-from geoseg.model.ensemble import Models
-from geoseg.model.segmenter import check_patches
+from geoseg.model.segmenter import Models, check_patches
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch, Split
 from geoseg.prediction.blend import WindowScores

@@ -170,7 +170,9 @@ class EarlyStopping(Callback):
         """Stop after an epoch, and a resumed training that had ended this way."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
-    on_train_epoch_end = on_train_start
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Check the epoch."""
+        self.on_train_start(trainer)
 
 
 class Progress(Callback):
@@ -230,7 +232,9 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
 
-    on_exception = on_train_end
+    def on_exception(self, *_: Any) -> None:
+        """Close the bar."""
+        self.on_train_end()
 
 
 def _metrics(trainer: lightning.Trainer, *names: str) -> dict[str, str]:

@@ -160,7 +160,7 @@ def find_lr(
     implementation; the tenth is the rule of the fast.ai course.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        limits = {"max_epochs": UNLIMITED, "limit_val_batches": 0}
+        limits: dict[str, Any] = {"max_epochs": UNLIMITED, "limit_val_batches": 0}
         alone = replace(options, accumulate=1)
         trainer = make_trainer(alone, device, [], default_root_dir=folder, **limits)
         finder: Any = Tuner(trainer).lr_find(
