@@ -25,8 +25,7 @@ from geoseg.raster.reader import Pixels, reflected
 from geoseg.raster.window import Window
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.evaluation import Evaluation
-    from geoseg.evaluation.options import EvaluateOptions
+    from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation
     from geoseg.model.bundle import ModelBundle
     from geoseg.patches.findings import CheckReport
     from geoseg.patches.record import TileOptions
@@ -260,8 +259,7 @@ def evaluate(
         given: Fields of `EvaluateOptions`.
     """
     from geoseg.evaluation.compare import compare, pair_maps
-    from geoseg.evaluation.evaluation import Evaluation, hints_of, warnings_of
-    from geoseg.evaluation.options import EvaluateOptions
+    from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation, hints_of, warnings_of
     from geoseg.evaluation.report import write_report
 
     how = _options(EvaluateOptions, options, given)

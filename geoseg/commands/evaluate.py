@@ -19,7 +19,7 @@ from geoseg.commands.legend import (
 )
 from geoseg.commands.predict_batch import Batch
 from geoseg.errors import NoPolygonError
-from geoseg.evaluation.options import EvaluateOptions
+from geoseg.evaluation.evaluation import EvaluateOptions
 from geoseg.raster.paths import TIFF_SUFFIXES
 from geoseg.text import subject
 
@@ -297,7 +297,7 @@ class _Job:
 
     def _survey_errors(self, report: "Evaluation") -> tuple["Evaluation", list[Any]]:
         """Write error maps and look for the worst windows; the evaluation with images of them."""
-        from geoseg.evaluation.error_map import ErrorLegend, ErrorOptions, ranked, survey_errors
+        from geoseg.evaluation.error_map import ErrorLegend, ranked, survey_errors
         from geoseg.evaluation.report import read_panels
 
         options, talk, found = self._options, self._talk, []
@@ -309,12 +309,10 @@ class _Job:
                 counts,
                 report.legend,
                 errors,
-                ErrorOptions(
-                    error_map=path,
-                    worst=options.worst,
-                    side=options.window,
-                    overwrite=self._overwrite,
-                ),
+                path=path,
+                worst=options.worst,
+                side=options.window,
+                overwrite=self._overwrite,
                 reading=self._reading,
                 workers=options.threads,
                 watch=talk.watch(f"errors of {pair.name}"),

@@ -364,6 +364,10 @@ def _sum(one: Any, other: Any) -> Any:
     return one + other
 
 
+WINDOW_SIDE = 256
+"""Side of error windows, in pixels."""
+
+
 @dataclass(frozen=True, eq=False)
 class ErrorWindow:
     """A square in which a map has many errors."""

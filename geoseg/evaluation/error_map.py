@@ -13,6 +13,7 @@ from geoseg.errors import LegendError
 from geoseg.evaluation.bootstrap import SpatialBlocks, SpatialCounter
 from geoseg.evaluation.compare import OpenPair, Watch, run_counters
 from geoseg.evaluation.comparison import (
+    WINDOW_SIDE,
     Block,
     Counter,
     ErrorWindow,
@@ -182,10 +183,6 @@ def error_map(
         put_in_place(made, folder, overwrite=overwrite)
 
 
-WINDOW_SIDE = 256
-"""Side of error windows, in pixels."""
-
-
 def error_windows(
     pair: Pair, grid: Grid, counts: SpatialCounter, spatial: SpatialBlocks, most: int
 ) -> list[ErrorWindow]:
@@ -215,30 +212,16 @@ def ranked(windows: Iterable[ErrorWindow], most: int) -> list[ErrorWindow]:
     return sorted(windows, key=lambda each: -each.errors)[:most]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorOptions:
-    """Options of error maps and error windows."""
-
-    error_map: Path | None = None
-    """Raster to write."""
-
-    worst: int = 0
-    """How many windows are ranked."""
-
-    side: int = WINDOW_SIDE
-    """Side of these windows, in pixels."""
-
-    overwrite: bool = False
-    """Whether an existing raster is replaced."""
-
-
 def survey_errors(
     pair: Pair,
     counts: EvaluationCounts,
     legend: Legend,
     errors: ErrorLegend,
-    wanted: ErrorOptions,
     *,
+    path: Path | None = None,
+    worst: int = 0,
+    side: int = WINDOW_SIDE,
+    overwrite: bool = False,
     reading: Reading | None = None,
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
@@ -250,7 +233,10 @@ def survey_errors(
         counts: What `compare` has counted.
         legend: Their classes.
         errors: The classes of error maps.
-        wanted: Error map to write, error windows to rank.
+        path: Error map to write; None: there is to be none.
+        worst: How many windows are ranked.
+        side: Side of these windows, in pixels.
+        overwrite: Whether an existing error map is replaced.
         reading: How the files are read.
         workers: Threads.
         watch: Shows progress over the blocks.
@@ -262,18 +248,13 @@ def survey_errors(
         OutputError: If the error map cannot be written.
         GeosegError: If a file cannot be read or does not fit the others.
     """
-    with (
-        OpenPair(pair, legend, reading) as opened,
-        ExitStack() as stack,
-    ):
+    with OpenPair(pair, legend, reading) as opened, ExitStack() as stack:
         grid = opened.grid
-        spatial = SpatialBlocks(side=wanted.side, height=grid.height, width=grid.width)
+        spatial = SpatialBlocks(side=side, height=grid.height, width=grid.width)
         by_window = SpatialCounter(PairCounter(len(legend)), spatial)
-        counters: list[Counter] = [by_window] if wanted.worst else []
-        if wanted.error_map is not None:
-            writer = error_map(
-                wanted.error_map, grid, errors, counts.confusion, overwrite=wanted.overwrite
-            )
+        counters: list[Counter] = [by_window] if worst else []
+        if path is not None:
+            writer = error_map(path, grid, errors, counts.confusion, overwrite=overwrite)
             counters.append(stack.enter_context(writer))
         run_counters(opened, counters, workers=workers, watch=watch)
-    return error_windows(pair, grid, by_window, spatial, wanted.worst) if wanted.worst else []
+    return error_windows(pair, grid, by_window, spatial, worst) if worst else []

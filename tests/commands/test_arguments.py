@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from geoseg.cli import COMMANDS
 from geoseg.cli import app as cli
 from geoseg.commands.arguments import Choices, with_options
-from geoseg.evaluation.options import EvaluateOptions
+from geoseg.evaluation.evaluation import EvaluateOptions
 from geoseg.evaluation.sampling import SamplingOptions
 from geoseg.labels.reference import PolygonOptions
 from geoseg.labels.style import BandOptions

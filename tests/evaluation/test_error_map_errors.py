@@ -10,7 +10,6 @@ from geoseg.evaluation.compare import compare
 from geoseg.evaluation.error_map import (
     OTHERS,
     ErrorLegend,
-    ErrorOptions,
     error_map,
     ranked,
     survey_errors,
@@ -32,11 +31,11 @@ def legend_of(count):
     return Legend.from_dict({"class": [{"name": f"class {n}"} for n in range(count)]})
 
 
-def surveyed(pair, legend, wanted, **how):
+def surveyed(pair, legend, **how):
     """The error windows of a map, and its evaluation."""
     report = Evaluation({pair: compare(pair, legend)}, legend)
     errors = ErrorLegend.of(legend, report.pooled.confusion)
-    return survey_errors(pair, report.pooled, legend, errors, wanted, **how), report
+    return survey_errors(pair, report.pooled, legend, errors, **how), report
 
 
 def panels_of(windows, report, ortho):
@@ -81,7 +80,7 @@ def test_more_classes_than_an_error_map_can_show_are_refused():
 def test_an_error_map_of_a_small_map_written_out(write_pair, legend, tmp_path):
     path = tmp_path / "errors.tif"
 
-    surveyed(write_pair(MAP, TRUTH), legend, ErrorOptions(error_map=path))
+    surveyed(write_pair(MAP, TRUTH), legend, path=path)
 
     with rasterio.open(path) as file:
         assert file.read(1).tolist() == [
@@ -109,9 +108,7 @@ def test_an_error_map_of_many_blocks_agrees_with_scikit_learn(
     mapped, truth = rng.choice([1, 4, 0], (600, 70)), rng.choice([10, 20, 30], (600, 70))
     path = tmp_path / "errors.tif"
 
-    _, report = surveyed(
-        write_pair(mapped, truth), legend, ErrorOptions(error_map=path), workers=workers
-    )
+    _, report = surveyed(write_pair(mapped, truth), legend, path=path, workers=workers)
 
     with RasterReader(path, palette_index=True) as reader:
         values = reader.read(reader.grid.window).image[0]
@@ -130,7 +127,7 @@ def test_an_existing_error_map_stays(write_pair, legend, tmp_path):
     path.write_text("precious")
 
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        surveyed(write_pair(MAP, TRUTH), legend, ErrorOptions(error_map=path))
+        surveyed(write_pair(MAP, TRUTH), legend, path=path)
 
     assert path.read_text() == "precious"
 
@@ -160,7 +157,7 @@ def blotched(write_pair):
 
 
 def test_windows_are_ranked_by_their_errors(blotched, legend):
-    worst, _ = surveyed(blotched, legend, ErrorOptions(worst=3, side=16))
+    worst, _ = surveyed(blotched, legend, worst=3, side=16)
 
     places = [(each.window.row_off, each.window.col_off, each.errors) for each in worst]
     assert places == [(16, 32, 96), (0, 0, 1)]
@@ -168,7 +165,7 @@ def test_windows_are_ranked_by_their_errors(blotched, legend):
 
 
 def test_windows_at_the_edge_are_smaller_and_know_it(blotched, legend):
-    worst, _ = surveyed(blotched, legend, ErrorOptions(worst=3, side=20))
+    worst, _ = surveyed(blotched, legend, worst=3, side=20)
 
     assert [(each.errors, each.confusion.total) for each in worst] == [
         (4 * 8, 400),
@@ -180,9 +177,9 @@ def test_windows_at_the_edge_are_smaller_and_know_it(blotched, legend):
 
 def test_the_worst_of_several_maps_are_ranked_together(blotched, write_pair, legend):
     other = write_pair(np.full((16, 16), 4), np.full((16, 16), 10), name="other")
-    wanted = ErrorOptions(worst=2, side=16)
+    wanted = {"worst": 2, "side": 16}
 
-    found = [each for pair in (blotched, other) for each in surveyed(pair, legend, wanted)[0]]
+    found = [each for pair in (blotched, other) for each in surveyed(pair, legend, **wanted)[0]]
 
     assert [(each.pair.name, each.errors) for each in ranked(found, 2)] == [
         ("other", 256),
@@ -191,7 +188,7 @@ def test_the_worst_of_several_maps_are_ranked_together(blotched, write_pair, leg
 
 
 def test_the_report_shows_the_worst_windows(blotched, legend, write_raster, tmp_path):
-    worst, report = surveyed(blotched, legend, ErrorOptions(worst=3, side=16))
+    worst, report = surveyed(blotched, legend, worst=3, side=16)
     ortho = write_raster("ortho.tif", np.full((3, 40, 50), 77, np.uint8))
     report = Evaluation(report.counts, legend, error_windows=worst)
     panels = panels_of(worst, report, ortho)
@@ -212,7 +209,7 @@ def test_the_report_shows_the_worst_windows(blotched, legend, write_raster, tmp_
 
 
 def test_pictures_show_orthophoto_reference_map_and_errors(blotched, legend, write_raster):
-    worst, report = surveyed(blotched, legend, ErrorOptions(worst=1, side=16))
+    worst, report = surveyed(blotched, legend, worst=1, side=16)
     ortho = write_raster("ortho.tif", np.full((3, 40, 50), 77, np.uint8))
 
     [panels] = panels_of(worst, report, ortho)
@@ -227,7 +224,7 @@ def test_pictures_show_orthophoto_reference_map_and_errors(blotched, legend, wri
 
 
 def test_an_orthophoto_of_another_grid_is_laid_on_the_map(blotched, legend, write_raster):
-    worst, report = surveyed(blotched, legend, ErrorOptions(worst=1, side=16))
+    worst, report = surveyed(blotched, legend, worst=1, side=16)
     transform = rasterio.Affine(0.25, 0, 500_000, 0, -0.25, 5_700_000)
     wide = np.zeros((1, 80, 100), np.uint16)
     wide[:, :, 70:] = 4000
@@ -239,7 +236,7 @@ def test_an_orthophoto_of_another_grid_is_laid_on_the_map(blotched, legend, writ
 
 
 def test_an_orthophoto_without_a_place_must_have_the_maps_pixels(blotched, legend, write_raster):
-    worst, report = surveyed(blotched, legend, ErrorOptions(worst=1, side=16))
+    worst, report = surveyed(blotched, legend, worst=1, side=16)
     ortho = write_raster("ortho.png", np.zeros((3, 9, 9), np.uint8))
 
     with pytest.raises(InputError, match=r"ortho\.png: has neither the pixels of the map"):
@@ -247,7 +244,7 @@ def test_an_orthophoto_without_a_place_must_have_the_maps_pixels(blotched, legen
 
 
 def test_a_map_that_is_right_has_no_worst_window(write_pair, legend, tmp_path):
-    worst, report = surveyed(write_pair([[1, 1]], [[10, 10]]), legend, ErrorOptions(worst=5))
+    worst, report = surveyed(write_pair([[1, 1]], [[10, 10]]), legend, worst=5)
 
     assert worst == []
     write_report(tmp_path / "report", report, overwrite=False, panels=[])
