@@ -9,7 +9,6 @@ from rasterio.errors import CRSError
 
 from geoseg.errors import GeosegWarning, LegendError, RasterError
 from geoseg.labels.legend import Legend
-from geoseg.labels.legend_map import legend_from_dict
 from geoseg.raster.records import PROVENANCE, parse_json
 from geoseg.raster.storage import opened, reading
 
@@ -50,6 +49,8 @@ def _check(tags: Mapping[str, Any]) -> None:
     Raises:
         ValueError, LookupError, TypeError, LegendError: If one is not.
     """
+    from geoseg.labels.legend_map import legend_from_dict
+
     kinds = {"kind": str, "legend": dict, "provenance": dict, "class_pixels": dict}
     for name, kind in kinds.items():
         if not isinstance(tags.get(name, kind()), kind):

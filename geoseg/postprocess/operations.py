@@ -90,11 +90,6 @@ def apply_rules(
 
     Of several rules that hold for a region the first counts; all are held against the map as
     it was.
-
-    Args:
-        strips: The map.
-        rules: In this order.
-        connectivity: What a region is.
     """
     survey = RegionSurvey(connectivity)
     for _, _, indices in strips.read("regions"):

@@ -257,7 +257,9 @@ def write_map(
 class MapWriter:
     """A map, or the region of one, that is painted part by part and stored chunk by chunk.
 
-    What is stored outlives the process: a writer on the same folder goes on from there.
+    What is stored outlives the process: a writer on the same folder goes on from there. Parts are
+    counted on the orthophoto's pixels, like `region`; `grid` is the region's; `tags` are what the
+    files say besides legend and kind.
     """
 
     def __init__(
@@ -270,16 +272,6 @@ class MapWriter:
         outputs: MapOutputs,
         tags: Mapping[str, Any],
     ) -> None:
-        """Prepare.
-
-        Args:
-            folder: Where chunks are kept.
-            region: Of the orthophoto's pixels, which parts are counted in.
-            grid: Of the region.
-            legend: The classes.
-            outputs: Files to write.
-            tags: What the files are to say of themselves, besides legend and kind.
-        """
         self.region = region
         self.legend = legend
         self.outputs = outputs
@@ -331,10 +323,6 @@ class MapWriter:
         self, *, may_be_empty: bool = False, tags: Mapping[str, Any] | None = None
     ) -> MapReport:
         """Put the chunks together and the outputs in place.
-
-        Args:
-            may_be_empty: Whether a map without any class is wanted nevertheless.
-            tags: What the files are to say besides what they were opened with.
 
         Raises:
             EmptyError: If no pixel has a class.

@@ -373,10 +373,6 @@ class MapPart(NamedTuple):
 def join_parts(paths: Sequence[Path], outputs: MapOutputs) -> MapReport:
     """Put the parts of a map together.
 
-    Args:
-        paths: All parts; their scores and confidence too, if those are asked for.
-        outputs: Files to write.
-
     Raises:
         InputError: If a part is missing, there twice, or of another map.
         PartlyReadError: If blocks could not be read for the parts; the map is written.

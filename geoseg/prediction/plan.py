@@ -158,11 +158,7 @@ class PredictOptions:
         return all(possible_overhang(each, size, step, wanted) == wanted for each in lengths)
 
     def overhang(self, size: int) -> int:
-        """Pixels by which the outermost windows reach beyond the raster.
-
-        Args:
-            size: Side of a window, in pixels.
-        """
+        """Pixels by which the outermost windows reach beyond the raster."""
         return min(OVERHANG_PX, size // OVERHANG_DIVISOR)
 
     def window_grid(self, height: int, width: int, size: int, *, scale: float = 1) -> WindowGrid:
@@ -188,9 +184,6 @@ class PredictOptions:
 
     def step(self, size: int) -> int:
         """Step between windows as the network sees them, in pixels.
-
-        Args:
-            size: Side of such a window, in pixels.
 
         Raises:
             InputError: If it would be nothing, or leave gaps.

@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 def open_area(options: PredictOptions, grid: Grid) -> "AreaOfInterest | None":
     """The ground that is wanted; None: all of it.
 
-    Args:
-        options: With the AOI, if there is one.
-        grid: The orthophoto's.
-
     Raises:
         EmptyError: If the AOI holds no polygon, or none that lies on the orthophoto.
         VectorError: If it cannot be read, or has several layers and none is named.

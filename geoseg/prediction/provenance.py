@@ -48,14 +48,7 @@ def provenance_of(source: Path, models: Models, runtime: Runtime) -> dict[str, A
 def training_ground_of(
     models: Models, grid: Grid, region: Window, content: Callable[[], str | None]
 ) -> dict[str, Any]:
-    """What of the ground of a map trained its models; nothing if that is not known.
-
-    Args:
-        models: The models.
-        grid: Of the orthophoto.
-        region: The map, on the orthophoto's pixels.
-        content: Gives what the orthophoto's pixels are known by.
-    """
+    """What of the ground of a map trained its models; nothing if that is not known."""
     ground = models.training_ground
     return {} if ground is None else {TAG: ground.on(grid, region, content)}
 
@@ -69,16 +62,7 @@ def provenance_of_map(
     *,
     grid: Grid,
 ) -> dict[str, Any]:
-    """What the map of an orthophoto is made of; options that were not used are left out.
-
-    Args:
-        source: The orthophoto.
-        models: What scored it.
-        runtime: On which they ran.
-        plan: What was planned.
-        options: As the user chose them.
-        grid: The orthophoto's.
-    """
+    """What the map of an orthophoto is made of; options that were not used are left out."""
     batch_size = batch_size_of(plan, runtime)
     whole, window_grid = plan.whole, plan.window_grid
     corner_and_size = [whole.row_off, whole.col_off, whole.height, whole.width]

@@ -58,13 +58,6 @@ def stitched_comparison(
 ) -> Comparison:
     """Predict the validation ground of a patch set with two networks, as `stitched_confusion` does.
 
-    Args:
-        fp32: Scores windows in float32.
-        int8: Scores them quantised.
-        bundle: What both are of.
-        patch_set: Whose orthophotos and references are still where they were.
-        size: Side of the windows, in pixels.
-
     Raises:
         RasterError: If a source cannot be read.
         PatchSetError: If an orthophoto has changed since it was tiled.
@@ -82,10 +75,6 @@ def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:
 
     Besides that of a training patch they are those of `WINDOW_SIZES_PX` up to `LARGE_WINDOW_PX`
     that an orthophoto with validation ground fills, and the one that a prediction of it chooses.
-
-    Args:
-        bundle: The model.
-        patch_set: What it is measured on.
     """
     sources = {patch.source for patch in patch_set.in_split("val")}
     grids = [grid for n in sources if (grid := patch_set.record.sources[n].grid) is not None]

@@ -204,7 +204,7 @@ def staged(path: Path, *, overwrite: bool, kind: FolderKind | None = None) -> It
     refuse_existing(path, overwrite=overwrite, kind=kind)
     with scratch(path) as folder, writing(path):
         if kind is None:
-            partial = folder / _place(path).name  # sidecars of GDAL go with the folder
+            partial = folder / path.resolve().name  # sidecars of GDAL go with the folder
         else:
             partial = folder  # as deep as the target, so that relative paths hold
             partial.rmdir()
@@ -220,7 +220,7 @@ def move(file: Path, path: Path) -> None:
     Raises:
         OSError: If it cannot be moved.
     """
-    place = _place(path)
+    place = path.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         file.replace(place)
@@ -293,11 +293,6 @@ def _final(path: Path) -> Path:
     return path
 
 
-def _place(path: Path) -> Path:
-    """The target with links resolved."""
-    return path.resolve()
-
-
 def _scratch_folder(path: Path) -> Path:
     """The scratch folder of an output; its name is fixed, so that leftovers are found."""
     place = path.resolve()
@@ -312,7 +307,7 @@ def _old_folder(path: Path) -> Path:
 
 def _replace(partial: Path, path: Path) -> None:
     """Rename a finished file or folder to its target."""
-    place = _place(path)
+    place = path.resolve()
     if not place.is_dir():
         partial.replace(place)
         return
@@ -324,7 +319,7 @@ def _replace(partial: Path, path: Path) -> None:
 
 def _tidy(path: Path) -> None:
     """Remove temporary folders of an output, and restore it if it was moved away."""
-    place, old = _place(path), _old_folder(path)
+    place, old = path.resolve(), _old_folder(path)
     if not place.exists():
         with suppress(OSError):
             (old / place.name).rename(place)

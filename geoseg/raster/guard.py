@@ -138,10 +138,6 @@ class _Inputs:
     def refuse(self, output: Output, own: frozenset[object]) -> None:
         """Refuse an output that is, holds or lies in an input.
 
-        Args:
-            output: The output.
-            own: Its identities.
-
         Raises:
             OutputConflictError: If it does.
         """

@@ -180,10 +180,6 @@ def check_name(path: Path) -> None:
 def check_component(name: object, where: Path) -> str:
     """Check that a name in a file is a single path component, so that it leads nowhere else.
 
-    Args:
-        name: Name as found in the file.
-        where: The file, for the message.
-
     Raises:
         InputError: If it is not.
     """
@@ -237,11 +233,6 @@ def match_by_order(
 ) -> list[Path]:
     """Pair references with rasters by order; a single reference serves all.
 
-    Args:
-        rasters: The rasters.
-        references: As many references, or one.
-        kind: Name of the references in messages.
-
     Raises:
         InputError: If the numbers differ.
     """
@@ -261,11 +252,6 @@ def match_by_name(
     """Pair references with rasters by name: equal names, or one a prefix or suffix of the other.
 
     Of several with that name, the one with most parent folders in common counts.
-
-    Args:
-        rasters: The rasters.
-        references: Candidates.
-        kind: Name of the references in messages.
 
     Raises:
         InputError: If a raster has no reference, or several that fit equally.
@@ -349,11 +335,6 @@ def refuse_foreign_pixels(dataset: Any, path: Path, *, depth: int = 0) -> None:
     GDAL reads raw bands of virtual rasters, and pixels of formats with a text header, from any file
     that they name; a map would disclose its content. Virtual rasters may refer to other rasters
     anywhere, as these hold nothing but images.
-
-    Args:
-        dataset: The open dataset.
-        path: Its name for messages.
-        depth: Number of virtual rasters that lead to it.
 
     Raises:
         RasterError: If the bytes lie elsewhere.

@@ -47,16 +47,10 @@ class NumberedPolygons:
     """Polygons read as a raster of their numbers, from 1.
 
     A pixel belongs to the smallest polygon that covers its centre. Parts of a multi-polygon count
-    as polygons.
+    as polygons. A GeoSeries without a CRS is taken to be in the grid's.
     """
 
     def __init__(self, polygons: Any, grid: Grid) -> None:
-        """Prepare.
-
-        Args:
-            polygons: GeoSeries; without a CRS it is taken to be the grid's.
-            grid: The raster's.
-        """
         parts = shapely.get_parts(np.asarray(on_grid(polygons, grid).values))
         self._shapes = parts[np.argsort(-shapely.area(parts), kind="stable")]
         self._tree = shapely.STRtree(self._shapes)
@@ -87,11 +81,6 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
 
     Geometries far larger than the grid, or outside the area of use of its CRS, are clipped to the
     surroundings of the grid first; those wholly outside become empty.
-
-    Args:
-        polygons: GeoSeries.
-        grid: Grid of the raster.
-        path: File of the polygons, for the message.
 
     Raises:
         VectorError: If no transformation exists between the CRS.
@@ -125,6 +114,13 @@ class BurntPolygons:
 
     A pixel belongs to a polygon that covers its centre. Of overlapping polygons the highest index
     wins: classes further down the legend lie on top, and ignored polygons above all.
+
+    Args:
+        polygons: GeoSeries of n; without a CRS it is taken to be in the grid's.
+        indices: (n,) value to burn for each.
+        grid: Grid of the raster.
+        background: Value where no polygon is.
+        path: File of the polygons, for messages.
     """
 
     def __init__(
@@ -136,15 +132,6 @@ class BurntPolygons:
         background: int,
         path: Path | None = None,
     ) -> None:
-        """Prepare.
-
-        Args:
-            polygons: GeoSeries; without a CRS it is taken to be the grid's.
-            indices: (n,) value to burn for each.
-            grid: Grid of the raster.
-            background: Value where no polygon is.
-            path: File of the polygons, for messages.
-        """
         order = np.argsort(indices, kind="stable")
         self._shapes = np.asarray(on_grid(polygons, grid, path).values)[order]
         self._indices = indices[order]
@@ -176,10 +163,6 @@ class BurntPolygons:
 
     def refuse_elsewhere(self, path: Path | None = None, what: str = "polygon") -> None:
         """Refuse polygons that all lie outside the raster.
-
-        Args:
-            path: File of the polygons, for the message.
-            what: Name of the polygons in the message.
 
         Raises:
             NoPolygonError: If they do.
@@ -215,22 +198,15 @@ class BurntPolygons:
 
 
 class AreaOfInterest:
-    """An area of interest (AOI) on the grid of a raster."""
+    """An area of interest (AOI) on the grid of a raster.
+
+    Raises:
+        NoPolygonError: If no polygon lies on the raster, and `may_be_elsewhere` is False.
+    """
 
     def __init__(
         self, polygons: Any, grid: Grid, *, path: Path | None = None, may_be_elsewhere: bool = False
     ) -> None:
-        """Prepare.
-
-        Args:
-            polygons: GeoSeries; without a CRS it is taken to be the grid's.
-            grid: The raster's.
-            path: File of the polygons, for messages.
-            may_be_elsewhere: Whether all polygons may lie outside the raster.
-
-        Raises:
-            NoPolygonError: If they do and may not.
-        """
         inside = np.ones(len(polygons), np.uint8)
         self._burnt = BurntPolygons(polygons, inside, grid, background=0, path=path)
         if not may_be_elsewhere:
@@ -244,11 +220,6 @@ class AreaOfInterest:
     @classmethod
     def open(cls, path: Path, grid: Grid, *, may_be_elsewhere: bool = False) -> Self:
         """Open the polygons of a file as an area of interest.
-
-        Args:
-            path: File of the polygons.
-            grid: Grid of the raster.
-            may_be_elsewhere: Whether all polygons may lie outside the raster.
 
         Raises:
             NoPolygonError: If they do and may not.
@@ -279,13 +250,6 @@ def write_outlines(
     style: str | None = None,
 ) -> None:
     """Write windows as polygons, in the CRS of the first one's raster.
-
-    Args:
-        path: GeoPackage to write.
-        places: Windows, each with its grid.
-        columns: Attributes of the windows.
-        overwrite: Whether to replace an existing file.
-        style: QGIS style (QML).
 
     Raises:
         OutputError: If the file cannot be written.
@@ -367,13 +331,6 @@ def write_points(
     path: Path, points: Points, grid: Grid, *, overwrite: bool, style: str | None = None
 ) -> None:
     """Write points at the centres of their pixels.
-
-    Args:
-        path: File to write; its suffix gives the format.
-        points: Points and attributes.
-        grid: Grid of the raster.
-        overwrite: Whether to replace an existing file.
-        style: QGIS style (QML).
 
     Raises:
         OutputError: If the file cannot be written, or its suffix means no vector format.

@@ -290,11 +290,6 @@ def open_stacked(path: Path, grid: Grid, ortho: Path) -> RasterFile:
 
     Without a CRS it is assumed to have that of the orthophoto.
 
-    Args:
-        path: The raster.
-        grid: Grid of the orthophoto.
-        ortho: Path of the orthophoto, for messages.
-
     Raises:
         RasterError: If it cannot be read, or does not overlap the orthophoto.
     """
@@ -457,13 +452,7 @@ class RasterReader:
 
 
 def reflected(pixels: Pixels, inside: Window, window: Window) -> Pixels:
-    """Pad pixels by reflection to a window that overhangs the raster.
-
-    Args:
-        pixels: Pixels of the part inside.
-        inside: Part of the window inside the raster.
-        window: The whole window.
-    """
+    """Pad pixels by reflection to a window that overhangs the raster."""
     if inside == window:
         return pixels
     rows = (inside.row_off - window.row_off, window.row_stop - inside.row_stop)

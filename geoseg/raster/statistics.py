@@ -158,12 +158,7 @@ def _tabulate(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int
 def _thin(
     values: NDArray[np.float64], frequencies: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Reduce to half of `MAX_VALUES`, if there are more than `MAX_VALUES`.
-
-    Args:
-        values: (n,) sorted.
-        frequencies: (bands, n).
-    """
+    """Reduce to half of `MAX_VALUES`, if there are more than `MAX_VALUES`."""
     # Each band keeps as many leading bits of its values as its share of the table allows; values
     # that become equal are merged into the smallest. Rounding twice is rounding once, so that
     # errors do not grow with the number of additions. (Quantile sketches, such as t-digest,

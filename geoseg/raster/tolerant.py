@@ -100,13 +100,7 @@ class TolerantReader:
         return self._read(window, self._reader.read_floats, np.full(1, np.nan, np.float32))
 
     def _read(self, window: Window, read: Callable[[Window], Pixels], gap: Any) -> Pixels:
-        """Read a window, or what can be read of it.
-
-        Args:
-            window: Window to read.
-            read: Method of the reader.
-            gap: (1,) fill for pixels that cannot be read.
-        """
+        """Read a window, or what can be read of it."""
         try:
             return read(window)
         except RasterError:
@@ -172,12 +166,7 @@ def _parsed(line: str) -> tuple[Window, str] | None:
 
 
 def sample_values(reader: RasterReader | TolerantReader, side: int = 256) -> NDArray[Any]:
-    """(n,) valid values of windows spread evenly over a raster.
-
-    Args:
-        reader: An open raster.
-        side: Side of each window, in pixels.
-    """
+    """(n,) valid values of windows spread evenly over a raster."""
     windows = spread_windows(reader.grid.height, reader.grid.width, size=side, per_axis=4)
     parts = map(reader.read, windows)
     return np.concatenate([image[:, valid].ravel() for image, valid in parts])
@@ -203,15 +192,6 @@ class AlignedRaster:
         resample: bool = False,
         palette_index: bool = False,
     ) -> None:
-        """Open.
-
-        Args:
-            path: The raster.
-            grid: Grid to read it on.
-            options: Bands, nodata and resampling.
-            resample: Whether to resample it if the pixels do not coincide.
-            palette_index: Whether a palette image gives its indices rather than its colours.
-        """
         self.path = path
         self._file = RasterFile(path, options or ReadOptions(), palette_index=palette_index)
         self.extent = self._window = grid.window

@@ -169,13 +169,6 @@ def write_layer(
 ) -> None:
     """Write a GeoDataFrame as the only layer of a file, with reproducible bytes.
 
-    Args:
-        path: The file.
-        frame: The features.
-        layer: Name of the layer.
-        overwrite: Whether to replace an existing file.
-        style: QGIS style (QML), written beside it.
-
     Raises:
         OutputExistsError: If a file is in the way.
         OutputError: If the file cannot be written.

@@ -144,13 +144,6 @@ def sliding_windows(
 
     All windows have the same size.
 
-    Args:
-        height: Raster rows, in pixels.
-        width: Raster columns, in pixels.
-        size: Side of a window, in pixels.
-        stride: Step between windows, in pixels; ``size - stride`` is the overlap.
-        edge: Handling of the last window of each row and column.
-
     Raises:
         ValueError: If ``stride`` is not in ``1..size``.
     """
@@ -161,14 +154,7 @@ def sliding_windows(
 
 
 def blocks(height: int, width: int, *, rows: int, cols: int) -> Iterator[Window]:
-    """Divide a raster into windows that do not overlap; the last ones are cut at the edge.
-
-    Args:
-        height: Raster rows, in pixels.
-        width: Raster columns, in pixels.
-        rows: Rows of a block, in pixels.
-        cols: Columns of a block, in pixels.
-    """
+    """Divide a raster into windows that do not overlap; the last ones are cut at the edge."""
     for row_off in range(0, height, rows):
         for col_off in range(0, width, cols):
             yield Window(

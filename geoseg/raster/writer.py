@@ -212,13 +212,7 @@ class MapChunks:
         self.finished[window] = chunk
 
     def assemble(self, layer: str, target: Path, tags: Mapping[str, Any] | None = None) -> None:
-        """Put the chunks of a layer together as a cloud-optimised GeoTIFF.
-
-        Args:
-            layer: Its name.
-            target: The file to write.
-            tags: What it is to say of itself besides what its format has.
-        """
+        """Put the chunks of a layer together as a cloud-optimised GeoTIFF."""
         sources = {
             self.folder / self._file(layer, window): window
             for window, chunk in self.finished.items()
@@ -235,14 +229,7 @@ class MapChunks:
 
 
 def join(sources: Mapping[Path, Window], grid: Grid, kind: RasterFormat, target: Path) -> None:
-    """Put files that lie side by side together as one cloud-optimised GeoTIFF.
-
-    Args:
-        sources: Where each file lies on the grid.
-        grid: Of the whole.
-        kind: What the whole is to carry.
-        target: The file to write.
-    """
+    """Put files that lie side by side together as one cloud-optimised GeoTIFF."""
     vrt = target.with_suffix(".vrt")
     vrt.write_bytes(tostring(mosaic_vrt(grid, kind, sources)))
     copy_as_cog(vrt, target, kind)
@@ -275,11 +262,6 @@ def _write(path: Path, image: NDArray[Any]) -> None:
 
 def mosaic_vrt(grid: Grid, kind: RasterFormat, sources: Mapping[Path, Window]) -> Element:
     """A VRT that shows files side by side as one raster.
-
-    Args:
-        grid: Of the whole.
-        kind: What it is to carry.
-        sources: Where each file lies on the grid.
 
     Source: GDAL's VRT format, https://gdal.org/drivers/raster/vrt.html.
     """
