@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Additive, Floats, count_pairs, divide
+from geoseg.labels.confusion import Additive, Floats, count_pairs, divide, mean_where
 from geoseg.labels.legend import IGNORE
 
 Kind = TypeVar("Kind", np.uint8, np.bool_)
@@ -152,16 +152,12 @@ class BorderCounts(Additive):
     @property
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes with a border in the reference; NaN if there are none."""
-        return self._mean(self.iou)
+        return mean_where(self.iou, self.contour_reference > 0)
 
     @property
     def mean_f1(self) -> float:
         """Mean of `f1` over the classes with a border in the reference; NaN if there are none."""
-        return self._mean(self.f1)
-
-    def _mean(self, values: Floats) -> float:
-        present = self.contour_reference > 0
-        return float(values[present].mean()) if present.any() else float("nan")
+        return mean_where(self.f1, self.contour_reference > 0)
 
 
 def border_labels(

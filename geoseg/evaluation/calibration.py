@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, RasterError
-from geoseg.labels.confusion import Additive, Floats, divide
+from geoseg.labels.confusion import Additive, Floats, divide, mean_where
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.prediction.scores import SCORE_STEPS, decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid
@@ -167,12 +167,12 @@ class ThresholdCounts(Additive):
     @property
     def hits(self) -> Counts:
         """(classes, LEVELS) pixels of the class from each threshold on."""
-        return _from_above(self.inside)
+        return self.inside[:, ::-1].cumsum(axis=1)[:, ::-1]
 
     @property
     def false_alarms(self) -> Counts:
         """(classes, LEVELS) pixels of other classes from each threshold on."""
-        return _from_above(self.outside)
+        return self.outside[:, ::-1].cumsum(axis=1)[:, ::-1]
 
     @property
     def precision(self) -> Floats:
@@ -208,8 +208,7 @@ class ThresholdCounts(Additive):
     @property
     def mean_average_precision(self) -> float:
         """Mean of `average_precision` over the classes present in the reference."""
-        present = self.support > 0
-        return float(self.average_precision[present].mean()) if present.any() else float("nan")
+        return mean_where(self.average_precision, self.support > 0)
 
     @property
     def best(self) -> NDArray[np.int64]:
@@ -221,11 +220,6 @@ class ThresholdCounts(Additive):
         levels = [np.flatnonzero(row == row.max()) for row in f1]
         middle = np.array([each[(len(each) - 1) // 2] for each in levels])
         return np.where(self.support > 0, middle, IGNORE)
-
-
-def _from_above(counts: Counts) -> Counts:
-    """Sums from the last level down to each."""
-    return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
 TIE_TOLERANCE = np.float32(1 / SCORE_STEPS + 1e-6)
@@ -292,6 +286,8 @@ class ScoreCounts(Additive):
         """Pixels counted."""
         return int(self.reliability.pixels.sum())
 
+
+COLORS = {"red", "green", "blue", "gray"}
 
 CURVES = ("precision", "recall", "f1", "iou")
 """Metrics of a class over thresholds."""
@@ -384,7 +380,8 @@ class ScoreMap:
             )
         if set(names) == set(known):
             return [known[name] for name in names]
-        if not all(_is_unnamed(name) for name in names):
+        # `geoseg.raster.storage.band_names` names bands so that have no name of their own
+        if not all(each in COLORS or each.startswith("band ") for each in names):
             raise InputError(
                 f"{self.path}: holds scores of {names}, and the map's classes are {list(known)}"
             )
@@ -416,7 +413,12 @@ class ScoreMap:
             place = inside.relative_to(wanted).slices
             image, valid[place] = self._reader.read(inside)
             part = scores[:, *place]
-            for index, band in zip(self._indices, self._decoded(image), strict=True):
+            scaled = (
+                decode_scores(image)
+                if image.dtype == np.uint8
+                else image.astype(np.float32, copy=False)
+            )
+            for index, band in zip(self._indices, scaled, strict=True):
                 if index != IGNORE:
                     part[index] += band
         np.copyto(scores, 0, where=~valid)
@@ -441,11 +443,6 @@ class ScoreMap:
             )
         return total
 
-    def _decoded(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        if image.dtype == np.uint8:
-            return decode_scores(image)
-        return image.astype(np.float32, copy=False)
-
     def close(self) -> None:
         """Release files."""
         self._reader.close()
@@ -455,8 +452,3 @@ class ScoreMap:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _is_unnamed(name: str) -> bool:
-    """Whether a band bears no name of its own, as told by `geoseg.raster.storage.band_names`."""
-    return name in {"red", "green", "blue", "gray"} or name.startswith("band ")

@@ -291,12 +291,12 @@ def match_objects(
     Raises:
         GeosegError: If a file cannot be read or does not fit the others.
     """
-    from geoseg.evaluation.matching import Numbered, ObjectMatcher
+    from geoseg.evaluation.matching import ObjectMatcher
 
     drawn = measures.reference_objects == "polygons"
     polygons = {index: opened.references.polygons_of(index) for index in classes if drawn}
     matchers = {
-        index: ObjectMatcher(Numbered() if drawn else None, measures.connectivity)
+        index: ObjectMatcher(numbered=drawn, connectivity=measures.connectivity)
         for index in classes
     }
     height, width = opened.grid.height, opened.grid.width

@@ -86,22 +86,17 @@ class Counter(Protocol):
     ``add`` then gets its results, block by block in reading order.
     """
 
-    @property
-    def halo(self) -> int:
-        """Pixels around a block that ``count`` needs."""
-        ...
+    halo: int
+    """Pixels around a block that ``count`` needs."""
 
     def count(self, block: Block) -> Any:
         """Counts of a block."""
-        ...
 
     def add(self, counted: Any) -> None:
         """Add a result of `count`."""
-        ...
 
     def compute(self) -> dict[str, Any]:
         """Fields of `EvaluationCounts`, by name."""
-        ...
 
 
 class RowCounter(Counter, Protocol):
@@ -111,23 +106,17 @@ class RowCounter(Counter, Protocol):
     bootstrap can draw blocks and sum their rows.
     """
 
-    @property
-    def field(self) -> str:
-        """The field of `EvaluationCounts` that a row stands for."""
-        ...
+    field: str
+    """The field of `EvaluationCounts` that a row stands for."""
 
-    @property
-    def kinds(self) -> int:
-        """How many kinds there are."""
-        ...
+    kinds: int
+    """How many kinds there are."""
 
     def codes(self, block: Block) -> NDArray[np.int32]:
         """(layers, height, width) the kind of each pixel; `kinds` for one that does not count."""
-        ...
 
     def of_row(self, row: NDArray[np.int64]) -> Any:
         """The value of `field` for (kinds,) counts."""
-        ...
 
 
 @dataclass(frozen=True)

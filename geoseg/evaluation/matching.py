@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.labels.confusion import Additive, Counts, Floats
+from geoseg.labels.confusion import Additive, Counts, Floats, divide
 from geoseg.options import CONNECTIVITY, Connectivity
 from geoseg.postprocess.components import Components, Mask
 from geoseg.raster.polygons import Labels, Numbers
@@ -117,22 +117,22 @@ class ObjectCounts(Additive):
     @property
     def precision(self) -> float:
         """Share of the map's objects that are there; NaN if it has none."""
-        return _quotient(self.matched, self.mapped)
+        return float(divide(self.matched, self.mapped))
 
     @property
     def recall(self) -> float:
         """Share of the reference's objects that are found; NaN if it has none."""
-        return _quotient(self.matched, self.reference)
+        return float(divide(self.matched, self.reference))
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall; NaN if there are no objects at all."""
-        return _quotient(2 * self.matched, self.mapped + self.reference)
+        return float(divide(2 * self.matched, self.mapped + self.reference))
 
     @property
     def mean_iou(self) -> float:
         """Mean IoU of the pairs; NaN if there are none."""
-        return _quotient(self.iou_sum, self.matched)
+        return float(divide(self.iou_sum, self.matched))
 
     @property
     def ap50(self) -> float:
@@ -146,40 +146,8 @@ class ObjectCounts(Additive):
         return float(np.mean(each))
 
 
-def _quotient(above: float, below: float) -> float:
-    return above / below if below else float("nan")
-
-
 MIN_IOU = 0.5
 """IoU from which an object of the map and one of the reference are the same."""
-
-
-class Objects(Protocol):
-    """Objects that come in strips, from the top down."""
-
-    def add(self, strip: Any) -> Labels:
-        """The next rows."""
-        ...
-
-    def joined(self) -> Numbers:
-        """(numbers,) the object that each number belongs to; 0 for 0."""
-        ...
-
-
-class Numbered:
-    """Objects that are numbered from the beginning, such as polygons."""
-
-    def __init__(self) -> None:
-        self._highest = 0
-
-    def add(self, strip: Labels) -> Labels:
-        """The next rows."""
-        self._highest = max(self._highest, int(strip.numbers.max()))
-        return strip
-
-    def joined(self) -> Numbers:
-        """(numbers,) each number is an object."""
-        return np.arange(self._highest + 1)
 
 
 class Matches(NamedTuple):
@@ -205,15 +173,16 @@ class ObjectMatcher:
     """
 
     def __init__(
-        self, reference: Objects | None = None, connectivity: Connectivity = CONNECTIVITY
+        self, *, numbered: bool = False, connectivity: Connectivity = CONNECTIVITY
     ) -> None:
         """Begin.
 
         Args:
-            reference: How objects of the reference are told apart; None: connected pixels.
+            numbered: Whether objects of the reference come as `Labels`, numbered from the
+                beginning, such as polygons, rather than as connected pixels.
             connectivity: Which pixels are connected.
         """
-        self._reference = _Side(reference or Components(connectivity))
+        self._reference = _Side(None if numbered else Components(connectivity))
         self._mapped = _Side(Components(connectivity))
         self._pixels = 0
         self._overlaps = [(np.empty((0, 2), np.int64), np.empty(0))]
@@ -270,29 +239,22 @@ class ObjectMatcher:
 class _Objects(NamedTuple):
     """All objects of a map or a reference; 0 is none."""
 
-    roots: Numbers
-    """(numbers,) the object that each number of the strips belongs to."""
-
-    pixels: Floats
-    """(objects + 1,) pixels of each."""
-
-    firsts: Numbers
-    """(objects + 1,) first pixel of each."""
-
-    scores: Floats
-    """(objects + 1,) sum of the scores of each."""
+    roots: Numbers  # (numbers,) the object that each number of the strips belongs to
+    pixels: Floats  # (objects + 1,)
+    firsts: Numbers  # (objects + 1,) first pixel of each
+    scores: Floats  # (objects + 1,) sums
 
 
 class _Side:
     """Collects the objects of a map or a reference from strips."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+    def __init__(self, components: Components | None) -> None:
+        self._components = components
         self._parts = [(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0))]
 
     def add(self, strip: Any, offset: int, scores: NDArray[Any] | None = None) -> Labels:
         """The next rows; ``offset`` pixels came before."""
-        labels = self._objects.add(strip)
+        labels: Labels = self._components.add(strip) if self._components else strip
         local, pixels, first = _tally(labels.local)
         sums: NDArray[Any] = np.zeros(len(local))
         if scores is not None:
@@ -305,8 +267,9 @@ class _Side:
 
     def collect(self) -> _Objects:
         """The objects of all strips."""
-        roots = self._objects.joined()
         numbers, pixels, first, sums = map(np.concatenate, zip(*self._parts, strict=True))
+        own = self._components
+        roots = own.joined() if own else np.arange(int(numbers.max(initial=0)) + 1)
         objects, size = roots[numbers], int(roots.max()) + 1
         firsts = np.full(size, np.iinfo(np.int64).max)
         np.minimum.at(firsts, objects, first)

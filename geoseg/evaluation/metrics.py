@@ -10,7 +10,7 @@ import numpy as np
 from geoseg.evaluation.calibration import ScoreCounts, best_metrics, calibration_rows
 from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Measures
 from geoseg.evaluation.matching import ObjectCounts
-from geoseg.labels.confusion import ConfusionMatrix, Floats
+from geoseg.labels.confusion import ConfusionMatrix, mean_where
 from geoseg.labels.legend import Legend
 
 
@@ -271,15 +271,10 @@ def dice_of_maps(confusions: Sequence[ConfusionMatrix]) -> dict[str, Any]:
     dice = np.array([confusion.f1 for confusion in confusions])
     means = np.array([confusion.mean_f1 for confusion in confusions])
     return {
-        "mean_dice": _mean_of_known(means),
-        "dice": np.array([_mean_of_known(column) for column in dice.T]),
+        "mean_dice": mean_where(means, ~np.isnan(means)),
+        "dice": np.array([mean_where(each, ~np.isnan(each)) for each in dice.T]),
         "maps": (~np.isnan(dice)).sum(axis=0),
     }
-
-
-def _mean_of_known(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def merged_classes(legend: Legend) -> list[dict[str, Any]] | None:

@@ -171,8 +171,7 @@ class ConfusionMatrix(Additive):
         Args:
             metric: (classes,).
         """
-        present = self.support > 0
-        return float(metric[present].mean()) if present.any() else float("nan")
+        return mean_where(metric, self.support > 0)
 
 
 def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:
@@ -241,3 +240,8 @@ def divide(numerator: object, denominator: object) -> Floats:
         np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     )
     return np.divide(above, below, out=np.full(below.shape, np.nan), where=below != 0)
+
+
+def mean_where(values: Floats, present: NDArray[np.bool_]) -> float:
+    """Mean of the values that are present; NaN if there are none."""
+    return float(values[present].mean()) if present.any() else float("nan")

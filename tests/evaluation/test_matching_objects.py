@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geoseg.evaluation.matching import Numbered, ObjectCounts, ObjectMatcher
+from geoseg.evaluation.matching import ObjectCounts, ObjectMatcher
 from geoseg.postprocess.components import STRUCTURES, RegionSurvey
 from geoseg.raster.polygons import Labels
 
@@ -114,7 +114,7 @@ def test_an_object_has_the_mean_score_of_its_pixels():
 
 def test_numbered_objects_stay_apart_where_they_touch():
     local = np.array([[1, 1, 2, 2], [0, 0, 2, 2]])
-    matcher = ObjectMatcher(Numbered())
+    matcher = ObjectMatcher(numbered=True)
     matcher.add(Labels(local[:1], np.array([0, 5, 9])), mask(["##.."]))
     matcher.add(Labels((local[1:] == 2).astype(int), np.array([0, 9])), mask(["...."]))
 
