@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import rasterio.windows
 from shapely import box
+from town import write_part
 
 import geoseg
 from geoseg.errors import EmptyError, GeosegWarning, OutputConflictError, OutputExistsError
@@ -49,7 +50,7 @@ def test_all_names_are_there_and_others_are_not():
 def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
     found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert found, "README.md has no Python"
-    lines = found[1].replace("sample_data/", f"{SAMPLE.as_posix()}/")
+    lines = found[1].replace("sample_data/", f"{write_part(tmp_path, 896).as_posix()}/")
     lines = lines.replace("epochs=12", f"epochs=1, samples_per_epoch=8, **{SMALL}")
     monkeypatch.chdir(tmp_path)
     world = {}

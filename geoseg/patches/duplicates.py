@@ -32,12 +32,7 @@ def duplicates(
     """Duplicates, contradicting labels, masks that many images share.
 
     Images of one value are left out: they are all the same, and so are masks that are not
-    `is_distinctive`. Images of one location may well have one mask.
-
-    Args:
-        scans: Scans of the patches.
-        patches: All patches of the set.
-        locations: (n,) number of the location of each, from `co_located`.
+    `is_distinctive`. Images of one location (as of `co_located`) may well have one mask.
     """
     comparable = scans.is_read & ~scans.is_constant
     same_image = _groups(scans.image, comparable)
@@ -135,23 +130,14 @@ class Leaks:
         self._windows = patch_windows(self.patch_set)
 
     def by_place(self, footprints: Grounds) -> None:
-        """Patches of different splits that overlap: of one source their windows, else footprints.
-
-        Args:
-            footprints: (n,) of all patches; None: it has no place.
-        """
+        """Patches of different splits that overlap: windows of one source, else footprints."""
         windows: Grounds = shapely.box(*_side_by_side(self._windows, self._sources).T)
         noted = self._overlapping(windows) | self._overlapping(footprints)
         if noted:
             self.details.append(f"the footprints of {len(noted)} patches reach into another split")
 
     def by_pixels(self, groups: Iterable[Sequence[int]], what: str) -> None:
-        """Groups of patches that show the same image, in several splits.
-
-        Args:
-            groups: Numbers of patches.
-            what: Follows their number in a report.
-        """
+        """Groups of patches that show the same image, in several splits; `what` follows a count."""
         count = 0
         for group in groups:
             ranks = self._splits[list(group)]
@@ -202,12 +188,7 @@ class Leaks:
 
 
 def partners(grounds: Grounds, others: Grounds) -> NDArray[np.int64]:
-    """(n,) for each polygon the number of one of the others that it overlaps; -1: of none.
-
-    Args:
-        grounds: (n,) polygons; None overlaps nothing.
-        others: (m,).
-    """
+    """(n,) for each polygon the number of one of the others that it overlaps; -1: of none."""
     found = np.full(len(grounds), -1, np.int64)
     tree = shapely.STRtree(_drawn_in(others))
     if len(tree) and len(grounds):
@@ -282,10 +263,6 @@ def co_located(patch_set: PatchSet, pairs: Pairs) -> NDArray[np.int64]:
     Locations are known from footprints, from near copies and, without a georeference, from a
     reference that several images share.
 
-    Args:
-        patch_set: The set.
-        pairs: Near copies.
-
     Raises:
         VectorError: If the footprints cannot be read.
     """
@@ -293,11 +270,7 @@ def co_located(patch_set: PatchSet, pairs: Pairs) -> NDArray[np.int64]:
 
 
 def groups_of(pairs: Pairs, count: int) -> list[list[int]]:
-    """Patches that are near copies of each other, directly or through others.
-
-    Args:
-        pairs: Near copies.
-        count: Patches of the set.
+    """Patches, of `count`, that are near copies of each other, directly or through others.
 
     >>> groups_of(np.array([[0, 2], [2, 3]]), 5)
     [[0, 2, 3]]

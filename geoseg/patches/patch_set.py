@@ -321,14 +321,7 @@ def refuse_unfit_for_png(bands: int, dtype: str) -> None:
 def write_image(
     path: Path, pixels: Pixels, grid: Grid, *, storage: Storage, nodata: float | None
 ) -> None:
-    """Write the pixels of a patch; what is not valid reads as not valid again.
-
-    Args:
-        path: File to write.
-        pixels: (bands, size, size) and (size, size).
-        grid: The patch's own.
-        storage: Kind of file.
-        nodata: The orthophoto's value without data, if it has one.
+    """Write the pixels of a patch, on its own grid; what is not valid reads as not valid again.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -352,14 +345,7 @@ def write_image(
 def write_mask(
     path: Path, mask: NDArray[np.uint8], grid: Grid, *, storage: Storage, legend: Legend
 ) -> None:
-    """Write the classes of a patch as a class map: values of the legend, 255 unlabelled.
-
-    Args:
-        path: File to write.
-        mask: (size, size) class indices.
-        grid: The patch's own.
-        storage: Kind of file.
-        legend: The classes.
+    """Write the class indices of a patch as a class map: values of the legend, 255 unlabelled.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -374,12 +360,7 @@ def write_mask(
 
 
 def padded(pixels: Pixels, size: int) -> Pixels:
-    """A patch that hangs over the right and bottom edge, filled up with what is not valid.
-
-    Args:
-        pixels: (bands, height, width) and (height, width), at most ``size`` a side.
-        size: Side of a patch, in pixels.
-    """
+    """A patch of at most `size` pixels a side, filled up at the right and bottom: not valid."""
     image, valid = pixels
     rows, cols = size - valid.shape[0], size - valid.shape[1]
     if not rows and not cols:
@@ -405,14 +386,9 @@ def _create_patch(path: Path, grid: Grid, kind: RasterFormat, **options: Any) ->
 
 
 def _write_png(path: Path, bands: NDArray[Any], colors: Any = None) -> None:
-    whole = Window(row_off=0, col_off=0, height=bands.shape[1], width=bands.shape[2])
-    profile = {
-        "driver": "PNG",
-        "count": len(bands),
-        "dtype": bands.dtype,
-        "height": whole.height,
-        "width": whole.width,
-    }
+    count, height, width = bands.shape
+    profile = {"driver": "PNG", "count": count, "height": height, "width": width}
+    profile["dtype"] = bands.dtype
     with (
         writing(path),
         rasterio.Env(GDAL_PAM_ENABLED=False),

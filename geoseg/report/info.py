@@ -36,11 +36,8 @@ def about_patch_set(path: Path) -> About:
     head, *_ = rows = classes.rows()
     is_index = record.storage == "index"
     storage = "an index: pixels stay in the orthophotos" if is_index else f"{record.storage} files"
-    missing = [
-        source.ortho
-        for source in record.sources
-        if not (source.ortho.exists() or is_gdal_name(source.ortho))
-    ]
+    orthos = [source.ortho for source in record.sources]
+    missing = [each for each in orthos if is_index and not (each.exists() or is_gdal_name(each))]
     return About(
         path=path,
         kind="patch set",
@@ -63,12 +60,10 @@ def about_patch_set(path: Path) -> About:
             "classes": record.legend.names,
             "class_shares": classes.to_dict(),
             "statistics": dict(record.statistics),
-            "sources": [str(source.ortho) for source in record.sources],
+            "sources": [str(each) for each in orthos],
         },
         tables=[[tuple(head), *(tuple(row.values()) for row in rows)]],
-        hints=[f"{path}: an orthophoto is no longer there" for path in missing[:3]]
-        if is_index
-        else [],
+        hints=[f"{path}: an orthophoto is no longer there" for path in missing[:3]],
     )
 
 
@@ -88,7 +83,7 @@ def about_bundle(path: Path) -> About:
         "GSD": f"{number(bundle.gsd)} m" if bundle.gsd else "unknown: any is taken",
         "patch size": f"{bundle.patch_size} px",
         "trained on": trained_on.format(**known) if "training_patches" in training else "",
-        "best epoch": _metrics(_table(training.get("best_epoch"))),
+        "best epoch": _metrics(training.get("best_epoch")),
         "int8": _int8(int8),
         "weights": f"{weights / 1e6:.3g} MB, SHA-256 {bundle.weights_sha256[:12]}…",
     }
@@ -121,12 +116,10 @@ def _int8(record: Int8Record | None) -> str:
     )
 
 
-def _table(entry: object) -> dict[str, Any]:
-    """A part of a record; empty if it is no table."""
-    return dict(entry) if isinstance(entry, Mapping) else {}
-
-
-def _metrics(epoch: Mapping[str, Any]) -> str:
+def _metrics(epoch: object) -> str:
+    """Those of an epoch that a record names, if it names one."""
+    if not isinstance(epoch, Mapping):
+        return ""
     names = {"val_miou": "mean IoU", "val_loss": "loss"}
     whole = [f"{name} {number(epoch[key])}" for key, name in names.items() if epoch.get(key)]
     own = [f"{key[4:]} {number(epoch[key])}" for key in epoch if key.startswith("iou_")]
@@ -156,7 +149,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         return _about_folds(path, record, changed)
     history = read_csv(path / HISTORY)
     bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
-    best = _table(bundle.training.get("best_epoch")) if bundle else {}
+    best = bundle.training.get("best_epoch") if bundle else None
     done, most = len(history), options.get("epochs")
     state = _state(history, record.get("ended"))
     resumable = state == UNFINISHED and (path / "last.ckpt").is_file()
@@ -171,7 +164,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         **record,
         "changed_options": changed,
         "epochs_done": done,
-        "best_epoch": best or None,
+        "best_epoch": dict(best) if isinstance(best, Mapping) and best else None,
         "state": state,
         "can_be_resumed": resumable,
         "model": str(path / "model") if bundle else None,
