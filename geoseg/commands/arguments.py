@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from geoseg.errors import InputError, OutputConflictError, OutputError
-from geoseg.options import OptionField, as_word, build, options_of
+from geoseg.options import Declaration, OptionField, as_word, build, options_of
 from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
 from geoseg.raster.paths import refuse_non_tiff
@@ -84,7 +84,7 @@ def _parameter(each: OptionField) -> inspect.Parameter:
     default = each.default
     more: dict[str, Any] = {"min": declared.min, "max": declared.max}
     if declared.parse is not None:
-        kind, more = Any, {"parser": _parser(declared.parse, declared.none)}
+        kind, more = Any, {"parser": _parser(declared, default)}
         default = None if default in (None, ()) else str(default)
     if _repeats(each):
         element = Any if declared.parse else get_args(each.hint)[0]
@@ -111,14 +111,17 @@ def _parameter(each: OptionField) -> inspect.Parameter:
     )
 
 
-def _parser(parse: Callable[[str], Any], none: str | None = None) -> Callable[[str], Any]:
-    """What typer takes for a function that raises ValueError, and a word for None."""
+def _parser(declared: Declaration, default: Any) -> Callable[[str], Any]:
+    """What typer takes for a function that raises ValueError; the default stands as it is."""
+    parse, none = declared.parse, declared.none
 
     def parsed(text: str) -> Any:
         if none is not None and text.lower() == none:
             return None
+        if default is not None and text == str(default):  # what parses may load torch
+            return default
         try:
-            return parse(text)
+            return parse(text) if parse else text
         except ValueError as error:
             other = "" if none is None else f", nor {none}"
             raise typer.BadParameter(f"{error}{other}") from None
