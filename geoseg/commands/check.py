@@ -7,7 +7,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json, styled, wrapped
+from geoseg.commands.console import Console, echo, print_json, styled, wrapped
 from geoseg.patches.findings import CheckOptions
 from geoseg.text import format_table
 
@@ -54,10 +54,12 @@ def check(
         )
     outputs = [Output(output, PATCH_SET if drop else CHECK)] if output is not None else []
     shared.reserve(ctx, outputs, [patches], overwrite=overwrite)
-    report = check(patches, workers=options.workers, watch=Talk(quiet=quiet).watch)
+    report = check(patches, workers=options.workers, watch=Console(quiet=quiet).progress)
     if output is not None and drop:
         count = write_cleaned_set(output, report, drop, overwrite=overwrite)
-        Talk(quiet=quiet).say(f"{output}: {count} of {len(report.patch_set.patches)} patches left")
+        Console(quiet=quiet).info(
+            f"{output}: {count} of {len(report.patch_set.patches)} patches left"
+        )
     elif output is not None:
         write_report(output, report, overwrite=overwrite)
     if json:

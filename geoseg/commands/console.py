@@ -79,19 +79,19 @@ def complain(text: str) -> None:
         sys.stderr.flush()
 
 
-class Talk:
+class Console:
     """What a command says besides its result."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
 
-    def say(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """A message, unless the user wants quiet."""
         if not self.quiet:
             complain(message)
 
-    def detail(self, message: str) -> None:
+    def debug(self, message: str) -> None:
         """A message for those who want to know more."""
         if self.verbose:
             complain(message)
@@ -100,7 +100,7 @@ class Talk:
         """Something that may spoil the result; said even if the user wants quiet."""
         complain(f"warning: {message}")
 
-    def watch(self, label: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    def progress(self, label: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
         """A function that gives items on, with a bar on a terminal, elsewhere a line a minute."""
         from tqdm import tqdm
 
@@ -112,7 +112,7 @@ class Talk:
         return given_on
 
     def _in_lines(self, items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
-        lines = ProgressLines(self.say)
+        lines = ProgressLines(self.info)
         for done, item in enumerate(items, start=1):
             yield item
             lines.tell(label, done, total)
@@ -122,7 +122,7 @@ class Talk:
         """A function to be told of progress: what is done, how many of how many."""
         from tqdm import tqdm
 
-        lines = ProgressLines(self.say)
+        lines = ProgressLines(self.info)
         with tqdm(disable=self._no_bar, leave=False) as bar:
 
             def tell(label: str, done: int, total: int) -> None:

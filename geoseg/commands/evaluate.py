@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
+from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.commands.legend import (
     LegendMapFile,
     OwnLegend,
@@ -83,7 +83,7 @@ def evaluate(
         raise typer.BadParameter("one of --reference and --sample is needed")
     paths = find_rasters(maps)
     classes = legend_of(legend, paths[0])
-    talk = Talk(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose)
     outputs = [] if output is None else [Output(output, EVALUATION)]
     areas = options.reference.labelled_areas
     named = [
@@ -94,7 +94,7 @@ def evaluate(
         shared.reserve(ctx, outputs, named, overwrite=overwrite)
         classes = merged_legend(classes, legend_map, reference_legend)
         how: dict[str, Any] = {"overwrite": overwrite, "json": json}
-        _evaluate_sample(paths[0], sample, classes, options, output, talk, **how)
+        _evaluate_sample(paths[0], sample, classes, options, output, console, **how)
         return
     if options.measures.block is not None and options.measures.intervals is None:
         raise typer.BadParameter("is for --intervals", param_hint="--block")
@@ -112,7 +112,7 @@ def evaluate(
     named += [references, rasters, regions, [*orthos.values()]]
     outputs += map(Output, _files(error_maps))
     shared.reserve(ctx, outputs, named, overwrite=overwrite)
-    job = _Job(classes, options, talk, output, orthos, error_maps, overwrite=overwrite)
+    job = _Job(classes, options, console, output, orthos, error_maps, overwrite=overwrite)
     job.run(pairs, json=json)
 
 
@@ -139,7 +139,7 @@ def _evaluate_sample(
     legend: "Legend",
     options: EvaluateOptions,
     output: Path | None,
-    talk: Talk,
+    console: Console,
     *,
     overwrite: bool,
     json: bool,
@@ -154,7 +154,7 @@ def _evaluate_sample(
         column=options.reference.attribute,
         layer=options.reference.layer,
         aoi=options.aoi,
-        watch=talk.watch(path.name),
+        watch=console.progress(path.name),
     )
     if output is not None:
         write_sample_report(output, estimates, overwrite=overwrite)
@@ -207,7 +207,7 @@ class _Job:
         self,
         legend: "Legend",
         options: EvaluateOptions,
-        talk: Talk,
+        console: Console,
         output: Path | None,
         orthos: Mapping["Pair", Path],
         error_maps: Mapping["Pair", Path],
@@ -216,7 +216,7 @@ class _Job:
     ) -> None:
         self._legend = legend
         self._options = options
-        self._talk = talk
+        self._console = console
         self._output = output
         self._orthos = orthos
         self._error_maps = error_maps
@@ -229,20 +229,20 @@ class _Job:
         from geoseg.evaluation.report import write_report
         from geoseg.evaluation.text import table_of
 
-        options, batch = self._options, Batch(self._talk)
+        options, batch = self._options, Batch(self._console)
         counts = self._compare_all(pairs, batch)
         if not counts:
             batch.finish()
         report = Evaluation(counts, self._legend, options.measures, reading=options.record)
         for warning in warnings_of(report):
-            self._talk.warn(warning)
+            self._console.warn(warning)
         if unknown := report.pooled.unknown_ground:
-            self._talk.detail(
+            self._console.debug(
                 f"{unknown} of {len(counts)} map(s) do not say, or not in full, which ground "
                 f"trained their model"
             )
         for hint in hints_of(report, options.reference):
-            self._talk.say(f"hint: {hint}")
+            self._console.info(f"hint: {hint}")
         panels: list[Any] = []
         if options.error_map or options.worst:
             report, panels = self._survey_errors(report)
@@ -264,7 +264,7 @@ class _Job:
         """
         from geoseg.evaluation.compare import compare
 
-        talk, reading = self._talk, self._reading
+        console, reading = self._console, self._reading
         how: dict[str, Any] = {
             "measures": self._options.measures,
             "workers": self._options.threads,
@@ -273,7 +273,7 @@ class _Job:
         outside: list[str] = []
 
         def work(pair: "Pair") -> tuple["Pair", "EvaluationCounts"] | None:
-            watch = talk.watch(pair.name)
+            watch = console.progress(pair.name)
             return pair, compare(pair, self._legend, reading, watch=watch, **how)
 
         def without_polygons(pair: "Pair", error: NoPolygonError, others: Sequence[Any]) -> Any:
@@ -290,9 +290,9 @@ class _Job:
         found = batch.run(pairs, work, once_more=without_polygons)
         if blank:
             fate = reading.options.blank_ground(self._legend)
-            talk.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
+            console.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
         if outside:
-            talk.say(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
+            console.info(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
         return dict(each for each in found if each is not None)
 
     def _survey_errors(self, report: "Evaluation") -> tuple["Evaluation", list[Any]]:
@@ -300,7 +300,7 @@ class _Job:
         from geoseg.evaluation.error_map import ErrorLegend, ranked, survey_errors
         from geoseg.evaluation.report import read_panels
 
-        options, talk, found = self._options, self._talk, []
+        options, console, found = self._options, self._console, []
         errors = ErrorLegend.of(report.legend, report.pooled.confusion)
         for pair, counts in report.counts.items():
             path = self._error_maps.get(pair)
@@ -315,10 +315,10 @@ class _Job:
                 overwrite=self._overwrite,
                 reading=self._reading,
                 workers=options.threads,
-                watch=talk.watch(f"errors of {pair.name}"),
+                watch=console.progress(f"errors of {pair.name}"),
             )
             if path is not None:
-                talk.say(f"errors of {pair.name}: {path}")
+                console.info(f"errors of {pair.name}: {path}")
         windows = ranked(found, options.worst)
         report = replace(report, error_windows=windows)
         if self._output is None:

@@ -8,7 +8,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Console, echo, print_json
 from geoseg.prediction.map_writer import LayerOptions
 from geoseg.prediction.mosaic import MosaicOptions
 
@@ -63,7 +63,7 @@ def mosaic(
             outputs,
             options,
             legend=load_legend(legend) if legend else None,
-            watch=Talk(quiet=quiet).watch("mosaic"),
+            watch=Console(quiet=quiet).progress("mosaic"),
         )
     if json:
         print_json(asdict(report) | {"path": str(report.path)})

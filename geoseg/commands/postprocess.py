@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Console, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.postprocess.options import NEAREST, PostprocessOptions
 
@@ -36,7 +36,7 @@ def postprocess(
     outputs = MapOutputs(class_map=output, overwrite=overwrite)
     own = [Output(path) for path in outputs.files[::-1]]
     shared.reserve(ctx, own, [class_map, legend], overwrite=overwrite)
-    with Talk(quiet=quiet).steps() as tell:
+    with Console(quiet=quiet).steps() as tell:
         report = postprocess_map(
             class_map, legend_of(legend, class_map), outputs, options=options, tell=tell
         )

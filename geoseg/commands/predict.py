@@ -7,7 +7,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk
+from geoseg.commands.console import Console
 from geoseg.commands.predict_batch import PredictBatch, find_models, predict_set
 from geoseg.model.ensemble import RuntimeOptions
 from geoseg.prediction.map_writer import LAYERS, LayerOptions
@@ -69,14 +69,14 @@ def predict(
     every = {each.name for each in ctx.command.params if each.name}
     ignored = every - {*FOR_PATCH_SETS} if of_a_set else {"split"}
     shared.refuse_given(ctx, ignored, f"is not for {'patch sets' if of_a_set else 'orthophotos'}")
-    talk = Talk(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose)
     models = LoadedModels(bundles, running)
     if of_a_set:
         predict_set(
             PatchSet.open(orthos[0]),
             models,
             output,
-            talk,
+            console,
             split=split,
             batch_size=options.batch_size,
             overwrite=overwrite,
@@ -92,7 +92,7 @@ def predict(
         windows=windows,
         overwrite=overwrite,
         retry_failed=retry_failed,
-        talk=talk,
+        console=console,
     )
     if dry_run:
         batch.tell_plans(json=json)

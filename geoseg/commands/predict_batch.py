@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from geoseg.commands.arguments import check
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Console, echo, print_json
 from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
 from geoseg.raster.atomic import refuse_unfinished, write_text
 from geoseg.raster.folders import WINDOWS
@@ -53,14 +53,14 @@ class Batch:
 
     def __init__(
         self,
-        talk: Talk,
+        console: Console,
         *,
         record: Path | None = None,
         resume: bool = False,
         retry_failed: bool = False,
     ) -> None:
         self.failures: dict[str, str] = {}
-        self._talk = talk
+        self._console = console
         self._record = record
         self._skip = _read(record) if record and resume and not retry_failed else {}
         self._count = 0
@@ -136,7 +136,7 @@ class Batch:
 
     def _note(self, name: str, reason: str) -> None:
         self.failures[name] = reason
-        self._talk.warn(reason)
+        self._console.warn(reason)
 
     def _keep(self, name: str, reason: str | None) -> None:
         """Write down why an input failed, or that it did not."""
@@ -185,14 +185,14 @@ class PredictBatch:
         windows: Path | None,
         overwrite: bool,
         retry_failed: bool,
-        talk: Talk,
+        console: Console,
     ) -> None:
         self._paths = paths
         self._models = models
         self._options = options
         self._windows = windows
         self._overwrite = overwrite
-        self._talk = talk
+        self._console = console
         targets = _targets(paths, output, options.part)
         self._outputs = [layers.outputs(target, overwrite=overwrite) for target in targets]
         self._record = None if _is_tiff(output) else output / FAILURES
@@ -207,7 +207,7 @@ class PredictBatch:
             GeosegError: If it cannot be done.
         """
         self._check_outputs()
-        batch = Batch(self._talk)
+        batch = Batch(self._console)
         jobs = zip(self._paths, self._outputs, strict=True)
         plans = dict(batch.run(jobs, self._plan, name=lambda job: str(job[0])))
         if json:
@@ -245,7 +245,7 @@ class PredictBatch:
         """
         self._check_outputs()
         batch = Batch(
-            self._talk,
+            self._console,
             record=self._record,
             resume=self._options.resume,
             retry_failed=self._retry_failed,
@@ -264,9 +264,11 @@ class PredictBatch:
         )
         reports = [report for report in found if report is not None]
         if outside:
-            self._talk.say(f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made")
+            self._console.info(
+                f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made"
+            )
         for note in self._models.notes:
-            self._talk.say(note)
+            self._console.info(note)
         if json:
             _print_maps(reports, self._runtimes)
         for each in () if json else reports:
@@ -283,14 +285,14 @@ class PredictBatch:
         def begun(plan: "PredictPlan", runtime: "Runtime") -> None:
             if runtime.name != self._told:
                 self._told = runtime.name
-                self._talk.say(f"predicting with {runtime.name}")
-            self._talk.detail(
+                self._console.info(f"predicting with {runtime.name}")
+            self._console.debug(
                 f"{path}: {_sentence(plan)}; {runtime.name}, {runtime.streams} at a time"
             )
 
         def watch(parts: Iterable[Any], total: int) -> Iterator[Any]:
             nonlocal scored
-            for part in self._talk.watch(path.name)(parts, total):
+            for part in self._console.progress(path.name)(parts, total):
                 scored += 1
                 yield part
 
@@ -305,7 +307,7 @@ class PredictBatch:
         )
         self._runtimes[report.path] = _name_of(self._models.running)
         seconds = perf_counter() - started
-        self._talk.detail(f"{path}: {scored} windows with data scored in {seconds:.1f} s")
+        self._console.debug(f"{path}: {scored} windows with data scored in {seconds:.1f} s")
         return report
 
     @property
@@ -335,7 +337,7 @@ def predict_set(
     patch_set: "PatchSet",
     models: "LoadedModels",
     output: Path,
-    talk: Talk,
+    console: Console,
     *,
     split: "Split | None",
     batch_size: int | None,
@@ -363,12 +365,12 @@ def predict_set(
         split=split,
         batch_size=batch_size,
         overwrite=overwrite,
-        watch=talk.watch("predict"),
+        watch=console.progress("predict"),
     )
     name = _name_of(models.running)
-    talk.say(f"predicted with {name}")
+    console.info(f"predicted with {name}")
     for note in models.notes:
-        talk.say(note)
+        console.info(note)
     if json:
         _print_maps(reports, dict.fromkeys((each.path for each in reports), name))
     else:

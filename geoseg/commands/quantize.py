@@ -8,7 +8,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Console, echo, print_json
 from geoseg.model.quantize import QuantizeOptions
 
 
@@ -30,9 +30,9 @@ def quantize(
     from geoseg.prediction.stitched import stitched_comparison, window_sizes
     from geoseg.raster.folders import locked_once
 
-    talk = Talk(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose)
     ctx.with_resource(locked_once(model / INT8))
-    with talk.steps() as tell:
+    with console.steps() as tell:
         report = quantize(
             model,
             patches,
@@ -43,22 +43,22 @@ def quantize(
         )
     proof = report.proof
     if proof.forced:
-        talk.warn(
+        console.warn(
             "it loses more than it may and is kept by force: `geoseg predict` takes it with "
             "--precision int8 only"
         )
     for note in report.notes:
-        talk.warn(note)
+        console.warn(note)
     for each in () if proof.forced else proof.measured:
         if not each.holds:
-            talk.warn(
+            console.warn(
                 f"not good enough with windows of {each.size} px ({each.agreement:.1%} of the "
                 f"pixels as in fp32, mean IoU {each.miou_fp32:.4f} -> {each.miou_int8:.4f}): "
                 f"`geoseg predict` takes it there with --precision int8 only"
             )
     if not proof.any_size:
-        talk.say(f"this network takes windows of {proof.patch_size} px only in int8")
-    talk.detail(f"{proof.samples} patches calibrated, {proof.validation_patches} measured")
+        console.info(f"this network takes windows of {proof.patch_size} px only in int8")
+    console.debug(f"{proof.samples} patches calibrated, {proof.validation_patches} measured")
     if json:
         print_json(asdict(report) | {"folder": str(report.folder)})
         return

@@ -8,7 +8,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Console, echo, print_json
 from geoseg.commands.legend import LegendMapFile, OwnLegend, ReferenceLegend, legend_map_of
 from geoseg.labels.style import BandOptions
 from geoseg.report.report import PageOptions, ReportOptions
@@ -108,7 +108,7 @@ def report(
 
     if output.suffix.lower() not in {".html", ".htm"}:
         raise typer.BadParameter("name a file that ends in .html", param_hint="--output")
-    talk = Talk(quiet=quiet)
+    console = Console(quiet=quiet)
     show = show_options(options, legend, legend_map, reference_legend)
     areas = (options.aoi, options.reference.labelled_areas)
     named = [inputs, show.orthos, show.references, legend, legend_map, reference_legend, *areas]
@@ -119,10 +119,10 @@ def report(
         show,
         replace(page, threads=options.threads),
         overwrite=overwrite,
-        watch=talk.watch(output.name),
+        watch=console.progress(output.name),
     )
     for note in done.notes:
-        talk.warn(note)
+        console.warn(note)
     if json:
         print_json(done.to_dict())
         return

@@ -7,7 +7,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json
+from geoseg.commands.console import Console, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.evaluation.sampling import SamplingOptions
 
@@ -40,7 +40,7 @@ def sample_points(
         output,
         options=options,
         overwrite=overwrite,
-        watch=Talk(quiet=quiet).watch(class_map.name),
+        watch=Console(quiet=quiet).progress(class_map.name),
     )
     by_class = dict(zip(classes.names, drawn.points.tolist(), strict=True))
     if json:

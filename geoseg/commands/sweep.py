@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import arguments as options
 from geoseg.commands.arguments import Choices
-from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
+from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.errors import BatchError, GeosegError
 from geoseg.options import build
 from geoseg.training.options import TrainOptions
@@ -72,27 +72,27 @@ def sweep(
         _say_plan(plan)
         _refuse_impossible(plan, patch_set)
         return
-    talk = Talk(quiet=quiet)
+    console = Console(quiet=quiet)
     report = sweep(
         patches,
         output,
         plan,
-        train=_trainer(patches, talk, quiet=quiet),
+        train=_trainer(patches, console, quiet=quiet),
         resume=resume,
         retry_failed=retry_failed,
         overwrite=overwrite,
-        tell=talk.say,
+        tell=console.info,
     )
-    _tell(report, output / WRITTEN[1], talk, json=json)
+    _tell(report, output / WRITTEN[1], console, json=json)
 
 
-def _tell(report: "SweepReport", table_file: Path, talk: Talk, *, json: bool) -> None:
+def _tell(report: "SweepReport", table_file: Path, console: Console, *, json: bool) -> None:
     """Write and print the table of all trainings, and say how the sweep ended."""
     from geoseg.raster.atomic import write_text
     from geoseg.report.runs import comparison, read_entries
 
     for reason in report.failures.values():
-        talk.warn(reason)
+        console.warn(reason)
     if report.runs:
         table = comparison(read_entries(report.runs), best_first=True)
         write_text(table_file, table.in_format_of(".csv"))
@@ -100,9 +100,9 @@ def _tell(report: "SweepReport", table_file: Path, talk: Talk, *, json: bool) ->
     elif json:
         print_json([])
     if report.skipped:
-        talk.say(f"{report.skipped} trainings were finished before")
+        console.info(f"{report.skipped} trainings were finished before")
     if report.interrupted:
-        talk.say("interrupted; --resume goes on")
+        console.info("interrupted; --resume goes on")
         raise typer.Exit(INTERRUPTED)
     if report.failures:
         raise BatchError(
@@ -111,11 +111,11 @@ def _tell(report: "SweepReport", table_file: Path, talk: Talk, *, json: bool) ->
         )
 
 
-def _trainer(patches: Path, talk: Talk, *, quiet: bool) -> Callable[..., Any]:
+def _trainer(patches: Path, console: Console, *, quiet: bool) -> Callable[..., Any]:
     """Train as `geoseg train` does; what several trainings warn of is told once."""
     from geoseg.training.train import train as train_once
 
-    warn = cache(talk.warn)
+    warn = cache(console.warn)
 
     def train(run: Path, chosen: Mapping[str, Any], *, resume: bool) -> Any:
         options = _train_options(chosen)

@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo, print_json, width_of_terminal
+from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.patches.record import TileOptions
 from geoseg.text import format_table, in_bytes
 
@@ -69,7 +69,7 @@ def tile(
         raise typer.BadParameter("--val and --test together leave nothing for training")
     if index_only:
         options = replace(options, storage="index")
-    talk = Talk(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose)
     sources = _sources(orthos, reference, pairs, pair)
     classes = load_legend(legend)
     named = [
@@ -86,7 +86,7 @@ def tile(
         _tell_plan(sources, classes, options, json=json)
         return
     shared.reserve(ctx, outputs, named, overwrite=overwrite)
-    with talk.steps() as progress:
+    with console.steps() as progress:
         report = tile(
             sources,
             classes,
@@ -95,7 +95,7 @@ def tile(
             overwrite=overwrite,
             progress=progress,
         )
-    _tell_report(report, output, talk, json=json)
+    _tell_report(report, output, console, json=json)
 
 
 def _sources(
@@ -134,11 +134,11 @@ def _tell_plan(
     _refuse_failures(plan.failures)
 
 
-def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) -> None:
+def _tell_report(report: "TileReport", output: Path, console: Console, *, json: bool) -> None:
     for warning in report.warnings:
-        talk.warn(warning)
+        console.warn(warning)
     for hint in report.hints:
-        talk.say(f"hint: {hint}")
+        console.info(f"hint: {hint}")
     if json:
         classes = report.classes.to_dict() if report.classes else {}
         print_json(asdict(report) | {"classes": classes})
@@ -154,7 +154,7 @@ def _tell_report(report: "TileReport", output: Path, talk: Talk, *, json: bool) 
         for reason, number in report.dropped.items():
             echo(f"  {number} windows dropped: {reason}")
     if report.split_block:
-        talk.detail(f"spatial blocks of {report.split_block} px")
+        console.debug(f"spatial blocks of {report.split_block} px")
     _refuse_failures(report.failures)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import check, with_options
-from geoseg.commands.console import Talk, echo, in_time, print_json
+from geoseg.commands.console import Console, echo, in_time, print_json
 from geoseg.patches.patch_set import refuse_other_folder
 from geoseg.raster.folders import TRAINING
 from geoseg.raster.guard import Output
@@ -85,9 +85,9 @@ def train(
 
     if options.init_from is not None:
         options = replace(options, init_from=str(_origin(Path(options.init_from))))
-    talk = Talk(quiet=quiet, verbose=verbose)
-    talk.detail(str(options))
-    goes_on = resume and _has_begun(output, talk)
+    console = Console(quiet=quiet, verbose=verbose)
+    console.debug(str(options))
+    goes_on = resume and _has_begun(output, console)
     if is_first():  # of several processes; a run that is resumed is added to
         written = [] if output is None or goes_on else [Output(output, TRAINING)]
         written += [] if preview is None else [Output(preview)]
@@ -95,26 +95,26 @@ def train(
         check(written, named, overwrite=overwrite or resume)
     how: dict[str, Any] = {"options": options, "resume": goes_on, "overwrite": overwrite}
     if dry_run:
-        _print_plan(_plan(patches, output, folds, **how), talk, json=json)
+        _print_plan(_plan(patches, output, folds, **how), console, json=json)
         return
     if preview is not None and is_first():
         draw_samples(patches, preview, options=options, overwrite=overwrite or resume)
         if output is None:
             echo(str(preview))
         else:
-            talk.say(f"{preview}: samples as the training sees them")
+            console.info(f"{preview}: samples as the training sees them")
     if output is None:
         return
-    how |= {"quiet": quiet, "warn": talk.warn}
+    how |= {"quiet": quiet, "warn": console.warn}
     together = train_folds(patches, output, folds=folds, **how) if folds else None
     reports = together.runs if together else [train(patches, output, **how)]
     if not is_first():
         return  # the first of several processes speaks for all
     for note in (note for report in reports for note in report.notes):
-        talk.say(note)
+        console.info(note)
     _print(reports, together, json=json)
     if reports[-1].interrupted:
-        talk.say("interrupted; the best model so far is kept, --resume goes on")
+        console.info("interrupted; the best model so far is kept, --resume goes on")
         raise typer.Exit(INTERRUPTED)
 
 
@@ -150,7 +150,7 @@ def _refuse_contradictions(
         raise typer.BadParameter("name the run folder to write", param_hint="--output")
 
 
-def _has_begun(run: Path | None, talk: Talk) -> bool:
+def _has_begun(run: Path | None, console: Console) -> bool:
     """Whether a run folder holds anything; a training may be killed before it does."""
     from geoseg.raster.atomic import is_vacant
     from geoseg.training.distributed import is_first
@@ -158,7 +158,7 @@ def _has_begun(run: Path | None, talk: Talk) -> bool:
     if run is None or not is_vacant(run):
         return True
     if is_first():
-        talk.say(f"{run}: there is nothing to resume; the training begins anew")
+        console.info(f"{run}: there is nothing to resume; the training begins anew")
     return False
 
 
@@ -173,11 +173,11 @@ def _plan(patches: Path, run: Path | None, folds: int | None, **start: Any) -> "
     return estimate_training(first, None, options=start["options"], trainings=folds)
 
 
-def _print_plan(plan: "TrainPlan", talk: Talk, *, json: bool) -> None:
+def _print_plan(plan: "TrainPlan", console: Console, *, json: bool) -> None:
     for note in plan.notes:
-        talk.say(note)
+        console.info(note)
     for warning in plan.warnings:
-        talk.warn(warning)
+        console.warn(warning)
     if json:
         print_json(asdict(plan))
         return

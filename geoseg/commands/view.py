@@ -7,7 +7,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.console import Talk, echo
+from geoseg.commands.console import Console, echo
 from geoseg.commands.legend import LegendMapFile, OwnLegend, ReferenceLegend
 from geoseg.commands.report import Inputs, show_options
 from geoseg.report.report import PageOptions
@@ -33,18 +33,18 @@ def view(
 
     from geoseg.report.report import serving
 
-    talk = Talk(quiet=quiet)
+    console = Console(quiet=quiet)
     show = show_options(options, legend, legend_map, reference_legend)
     with (
         serving(
-            inputs, show, place=(host, port), threads=options.threads, warn=talk.warn
+            inputs, show, place=(host, port), threads=options.threads, warn=console.warn
         ) as server,
         suppress(KeyboardInterrupt),
     ):
         if not server.is_local:
-            talk.warn(f"{host}: everybody who reaches this computer can look at these files")
+            console.warn(f"{host}: everybody who reaches this computer can look at these files")
         echo(server.url)
-        talk.say("Ctrl-C ends it")
+        console.info("Ctrl-C ends it")
         if open_browser:
             webbrowser.open(server.url)
         server.serve_forever()

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from geoseg import text as progress
-from geoseg.commands import console as talk
+from geoseg.commands import console
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def terminal(monkeypatch):
 
 def test_colours_are_for_terminals_and_for_those_who_want_them(terminal, monkeypatch, capsys):
     def shown():
-        talk.echo(talk.styled("word", "red"))
+        console.echo(console.styled("word", "red"))
         return capsys.readouterr().out
 
     assert shown() == "word\n"
@@ -43,13 +43,13 @@ SHOWN = r"a\x1b[31mb\x07\x9b2J\u202ec\r\udcffd"
 def test_a_terminal_obeys_nothing_that_comes_from_files(on_terminal, terminal, capsys):
     if on_terminal:
         terminal(200)
-    loud = talk.Talk()
+    loud = console.Console()
 
-    talk.echo(HOSTILE)
-    talk.echo(talk.wrapped(HOSTILE, indent=0))
-    talk.echo(talk.columns([("name",), (HOSTILE,)]))
-    talk.echo(talk.styled(HOSTILE, "bold").strip("\ufdd0\ufdd3"))
-    loud.say(HOSTILE)
+    console.echo(HOSTILE)
+    console.echo(console.wrapped(HOSTILE, indent=0))
+    console.echo(console.columns([("name",), (HOSTILE,)]))
+    console.echo(console.styled(HOSTILE, "bold").strip("\ufdd0\ufdd3"))
+    loud.info(HOSTILE)
     loud.warn(f"{HOSTILE}\nof two lines")
 
     out, err = capsys.readouterr()
@@ -60,9 +60,9 @@ def test_a_terminal_obeys_nothing_that_comes_from_files(on_terminal, terminal, c
 def test_text_is_wrapped_on_terminals_only(terminal):
     text = "word " * 20
 
-    assert talk.wrapped(text.strip(), indent=2) == "  " + text.strip()
+    assert console.wrapped(text.strip(), indent=2) == "  " + text.strip()
     terminal(40)
-    lines = talk.wrapped(text, indent=2).split("\n")
+    lines = console.wrapped(text, indent=2).split("\n")
     assert max(map(len, lines)) < 40
     assert [line[:4] for line in lines[1:]] == ["    "] * (len(lines) - 1)
 
@@ -70,15 +70,15 @@ def test_text_is_wrapped_on_terminals_only(terminal):
 def test_tables_show_numbers_to_the_right(terminal):
     rows = [("name", "share"), ("road", "5%"), ("a", "10%")]
 
-    assert talk.columns(rows) == "name  share\nroad     5%\na       10%"
+    assert console.columns(rows) == "name  share\nroad     5%\na       10%"
 
 
 def test_columns_that_do_not_fit_stand_below(terminal):
     rows = [("name", "first", "second", "third"), ("road", "1", "2", "3")]
 
-    assert "third" in talk.columns(rows)
+    assert "third" in console.columns(rows)
     terminal(24)
-    assert talk.columns(rows, indent=1).split("\n") == [
+    assert console.columns(rows, indent=1).split("\n") == [
         " name  first  second",
         " road      1       2",
         "",
@@ -89,7 +89,7 @@ def test_columns_that_do_not_fit_stand_below(terminal):
 
 def test_bars_fit_narrow_terminals(terminal, capsys):
     terminal(40)
-    with talk.Talk().steps() as tell:
+    with console.Console().steps() as tell:
         for done in range(1, 4):
             tell("a label that is much longer than the terminal is wide", done, 3)
 
@@ -99,9 +99,9 @@ def test_bars_fit_narrow_terminals(terminal, capsys):
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_there_are_no_bars_where_nobody_looks(quiet, capsys):
-    speaker = talk.Talk(quiet=quiet)
+    speaker = console.Console(quiet=quiet)
 
-    assert list(speaker.watch("label")([1, 2], 2)) == [1, 2]
+    assert list(speaker.progress("label")([1, 2], 2)) == [1, 2]
     with speaker.steps() as tell:
         tell("label", 1, 1)
 
@@ -111,9 +111,9 @@ def test_there_are_no_bars_where_nobody_looks(quiet, capsys):
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_log_has_plain_lines_instead_of_bars(quiet, capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0.0)
-    speaker = talk.Talk(quiet=quiet)
+    speaker = console.Console(quiet=quiet)
 
-    assert list(speaker.watch("map.tif")("ab", 2)) == ["a", "b"]
+    assert list(speaker.progress("map.tif")("ab", 2)) == ["a", "b"]
     with speaker.steps() as tell:
         tell("tile", 30, 4000)
 
@@ -128,6 +128,6 @@ def test_a_log_has_plain_lines_instead_of_bars(quiet, capsys, monkeypatch):
 def test_a_quiet_terminal_has_no_bars(terminal, capsys):
     terminal(40)
 
-    assert list(talk.Talk(quiet=True).watch("label")([1, 2], 2)) == [1, 2]
+    assert list(console.Console(quiet=True).progress("label")([1, 2], 2)) == [1, 2]
 
     assert capsys.readouterr().err == ""

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from geoseg.commands.console import Talk
+from geoseg.commands.console import Console
 from geoseg.commands.predict_batch import Batch
 from geoseg.errors import BatchError, OutputExistsError, RasterError
 
@@ -18,7 +18,7 @@ def run(tmp_path):
                 raise error(f"{word} is bad")
             return word
 
-        many = Batch(Talk(quiet=True), record=record, **options)
+        many = Batch(Console(quiet=True), record=record, **options)
         done = many.run(words, work)
         try:
             many.finish()
@@ -59,7 +59,7 @@ def test_a_record_that_is_damaged_is_begun_anew(run, tmp_path):
 
 def test_many_failures_are_counted_and_a_few_are_named(tmp_path):
     record = tmp_path / "failed.json"
-    many = Batch(Talk(), record=record)
+    many = Batch(Console(), record=record)
 
     def fail(word):
         raise RasterError(f"{word}: is bad")
