@@ -8,7 +8,7 @@ import typer
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import echo
-from geoseg.commands.report import band_choice
+from geoseg.commands.report import checked
 from geoseg.labels.style import BandOptions
 from geoseg.report.preview import PreviewOptions
 
@@ -49,7 +49,7 @@ def preview(
         output,
         side=options.size,
         overwrite=overwrite,
-        bands=band_choice(bands),
+        bands=checked(bands),
         legend=load_legend(legend) if legend else None,
     )
     echo(str(output))

@@ -15,12 +15,8 @@ from geoseg.report.report import PageOptions, ReportOptions
 from geoseg.text import in_bytes
 
 if TYPE_CHECKING:
-    from geoseg.labels.style import BandChoice
     from geoseg.report.inputs import ShowOptions
 
-
-SHOWABLE = (1, 3)
-"""How many bands a picture shows."""
 
 Inputs = Annotated[
     list[Path],
@@ -30,21 +26,11 @@ Inputs = Annotated[
 ]
 
 
-def band_choice(options: BandOptions) -> "BandChoice":
-    """Which bands of orthophotos are shown; other than one or three are wrong usage."""
-    from geoseg.labels.style import BandChoice
-
-    bands, names = options.bands, options.band_names
-    if bands and names:
+def checked(bands: BandOptions) -> BandOptions:
+    """The same, if bands are named in one way only."""
+    if bands.bands and bands.band_names:
         raise typer.BadParameter("is another way to say --bands", param_hint="--band-names")
-    listed = tuple(name.strip() for name in names.split(",")) if names is not None else ()
-    if len(bands or listed or (1,)) not in SHOWABLE or "" in listed:
-        told = ",".join(map(str, bands)) if bands else names
-        raise typer.BadParameter(
-            f"{told!r}: name three bands, for red, green and blue, or one",
-            param_hint="--bands" if bands else "--band-names",
-        )
-    return BandChoice(numbers=bands or (), names=listed)
+    return bands
 
 
 def show_options(
@@ -83,7 +69,7 @@ def show_options(
         references=tuple(truth),
         without_reference=options.without_reference,
         reading=reading,
-        bands=band_choice(options.bands),
+        bands=checked(options.bands),
     )
 
 

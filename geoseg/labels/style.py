@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
@@ -18,6 +18,8 @@ from geoseg.raster.reader import INPUT, RasterReader, ReadOptions
 from geoseg.raster.storage import Color
 from geoseg.raster.tolerant import sample_values
 from geoseg.text import short_list
+
+T = TypeVar("T")
 
 INTEGER, REAL, STRING = "0", "1", "2"
 """Column types of GDAL's raster attribute tables."""
@@ -271,15 +273,42 @@ class Stretch:
         return (255 * np.nan_to_num(stretched).clip(0, 1)).astype(np.uint8)
 
 
+def parse_shown(text: str) -> tuple[int, ...]:
+    """Numbers of one or three bands."""
+    return _one_or_three(parse_bands(text), text)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names of one or three bands."""
+    return _one_or_three(tuple(name.strip() for name in text.split(",")), text)
+
+
+def _one_or_three(bands: tuple[T, ...], text: str) -> tuple[T, ...]:
+    if len(bands) not in {1, 3} or "" in bands:
+        raise ValueError(f"{text!r}: name three bands, for red, green and blue, or one")
+    return bands
+
+
 @dataclass(frozen=True, kw_only=True)
-class BandChoice:
+class BandOptions:
     """Bands of orthophotos shown as red, green and blue, or one in grey."""
 
-    numbers: tuple[int, ...] = ()
-    """Numbers in the file, from 1."""
-
-    names: tuple[str, ...] = ()
-    """Names in the file; with neither, `shown_bands` of its names."""
+    bands: tuple[int, ...] | None = option(
+        None,
+        group=INPUT,
+        names=("--bands", "-b"),
+        metavar="3,2,1",
+        parse=parse_shown,
+        shown="by their names, else the first three",
+        help="Bands of orthophotos to show as red, green, blue, from 1; one: in grey.",
+    )
+    band_names: tuple[str, ...] | None = option(
+        None,
+        group=INPUT,
+        metavar="nir,red,green",
+        parse=parse_names,
+        help="The same, by the files' names.",
+    )
 
     def options_for(self, path: Path) -> ReadOptions:
         """Options that read the bands to be shown; all of a raster of one band or with a palette.
@@ -290,19 +319,17 @@ class BandChoice:
         with RasterReader(path) as reader:
             if reader.palette or reader.bands == 1:
                 return ReadOptions()
-            if self.numbers:
-                return ReadOptions(bands=self.numbers)
-            places = self._places(path, reader.band_names) if self.names else None
-            places = places or shown_bands(reader.band_names)
+            if self.bands:
+                return ReadOptions(bands=self.bands)
+            known = [name.casefold() for name in reader.band_names]
+            wanted = [name.casefold() for name in self.band_names or ()]
+            if missing := [name for name in self.band_names or () if name.casefold() not in known]:
+                raise RasterError(
+                    f"{path}: has no band {missing[0]!r}; its bands are "
+                    f"{short_list(reader.band_names)}"
+                )
+            places = tuple(map(known.index, wanted)) or shown_bands(reader.band_names)
             return ReadOptions(bands=tuple(reader.band_numbers[place] for place in places))
-
-    def _places(self, path: Path, names: Sequence[str]) -> tuple[int, ...]:
-        known = [name.casefold() for name in names]
-        if missing := [name for name in self.names if name.casefold() not in known]:
-            raise RasterError(
-                f"{path}: has no band {missing[0]!r}; its bands are {short_list(names)}"
-            )
-        return tuple(known.index(name.casefold()) for name in self.names)
 
 
 def painter_of(reader: RasterReader, tags: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -368,21 +395,3 @@ def averaged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     mean = (squares[..., :3] * shown).sum(axis=(1, 3), dtype=np.uint32) / count
     alpha = shown.any(axis=(1, 3)) * np.uint8(255)
     return np.concatenate([np.rint(mean).astype(np.uint8), alpha], axis=2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BandOptions:
-    """Which bands of orthophotos are shown; all but one and three are refused."""
-
-    bands: tuple[int, ...] | None = option(
-        None,
-        group=INPUT,
-        names=("--bands", "-b"),
-        metavar="3,2,1",
-        parse=parse_bands,
-        shown="by their names, else the first three",
-        help="Bands of orthophotos to show as red, green, blue, from 1; one: in grey.",
-    )
-    band_names: str | None = option(
-        None, group=INPUT, metavar="nir,red,green", help="The same, by the files' names."
-    )

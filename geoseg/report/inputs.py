@@ -10,7 +10,7 @@ from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.reference import ReferenceOptions
-from geoseg.labels.style import BandChoice
+from geoseg.labels.style import BandOptions
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import find_rasters, unique_names
@@ -67,7 +67,7 @@ class ShowOptions:
     With a legend any raster of one band is a map.
     """
 
-    bands: BandChoice = field(default_factory=BandChoice)
+    bands: BandOptions = field(default_factory=BandOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class SceneFiles:
 
     images: tuple[Path, ...] = ()
     reading: Reading = field(default_factory=Reading)
-    bands: BandChoice = field(default_factory=BandChoice)
+    bands: BandOptions = field(default_factory=BandOptions)
     headers: Headers = field(default_factory=Headers)
 
     @property

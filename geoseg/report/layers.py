@@ -13,7 +13,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import LegendMap
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions, References
-from geoseg.labels.style import BandChoice, averaged, painter_of, with_alpha
+from geoseg.labels.style import BandOptions, averaged, painter_of, with_alpha
 from geoseg.labels.tags import read_tags
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Split
@@ -117,9 +117,9 @@ class ImageLayer:
 
     kind: Literal["image"] = "image"
 
-    def __init__(self, path: Path, grid: Grid, *, bands: BandChoice | None = None) -> None:
+    def __init__(self, path: Path, grid: Grid, *, bands: BandOptions | None = None) -> None:
         self.title = path.name
-        options = (bands or BandChoice()).options_for(path)
+        options = (bands or BandOptions()).options_for(path)
         with RasterReader(path, options) as reader:
             self._paint = painter_of(reader, read_tags(path))
             own = reader.grid

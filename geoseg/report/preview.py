@@ -12,7 +12,7 @@ from geoseg.errors import LegendError, RasterError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import ValueColors, to_hex
 from geoseg.labels.pixel_classes import PixelClasses
-from geoseg.labels.style import MAX_MASK_VALUES, BandChoice, class_colors, painter_of, with_alpha
+from geoseg.labels.style import MAX_MASK_VALUES, BandOptions, class_colors, painter_of, with_alpha
 from geoseg.labels.tags import read_tags
 from geoseg.options import CALL, option
 from geoseg.raster.atomic import staged
@@ -39,7 +39,7 @@ def draw_preview(
     *,
     side: int,
     overwrite: bool,
-    bands: BandChoice | None = None,
+    bands: BandOptions | None = None,
     legend: Legend | None = None,
 ) -> None:
     """Draw rasters side by side as PNG.
@@ -60,7 +60,7 @@ def draw_preview(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    chosen = bands and (bands.numbers or bands.names)
+    chosen = bands and (bands.bands or bands.band_names)
     if bands and chosen and not any(bands.options_for(path).bands for path in paths):
         raise RasterError(
             f"{paths[0]}: has one band or a palette, and bands {', '.join(map(str, chosen))} "
@@ -90,7 +90,7 @@ def read_panel(
     path: Path,
     side: int,
     *,
-    bands: BandChoice | None = None,
+    bands: BandOptions | None = None,
     legend: Legend | None = None,
     beside: Legend | None = None,
 ) -> Panel:
@@ -108,7 +108,7 @@ def read_panel(
         RasterError: If it cannot be read.
     """
     own = _own_legend(path)
-    with RasterReader(path, (bands or BandChoice()).options_for(path)) as reader:
+    with RasterReader(path, (bands or BandOptions()).options_for(path)) as reader:
         image, valid = reader.read_overview(side)
         paint = painter_of(reader, read_tags(path))
     if isinstance(paint, ValueColors):

@@ -3,7 +3,7 @@ import pytest
 import rasterio
 
 from geoseg.errors import RasterError
-from geoseg.labels.style import BandChoice, Stretch, averaged, is_value_mask, with_alpha
+from geoseg.labels.style import BandOptions, Stretch, averaged, is_value_mask, with_alpha
 
 
 def pixel(red, alpha):
@@ -54,9 +54,9 @@ def test_nothing_known_is_no_failure():
         (("blue", "green", "red", "nir"), {}, (3, 2, 1)),
         (("coastal", "b2", "b3", "b4"), {}, (1, 2, 3)),
         (("a", "b"), {}, (1,)),
-        (("blue", "green", "red", "nir"), {"numbers": (4, 3, 2)}, (4, 3, 2)),
-        (("blue", "green", "red", "nir"), {"names": ("NIR", "red", "green")}, (4, 3, 2)),
-        (("a",), {"numbers": (4, 3, 2)}, None),
+        (("blue", "green", "red", "nir"), {"bands": (4, 3, 2)}, (4, 3, 2)),
+        (("blue", "green", "red", "nir"), {"band_names": ("NIR", "red", "green")}, (4, 3, 2)),
+        (("a",), {"bands": (4, 3, 2)}, None),
     ],
 )
 def test_bands_are_shown_by_name_or_as_the_user_says(write_raster, names, wanted, shown):
@@ -65,14 +65,14 @@ def test_bands_are_shown_by_name_or_as_the_user_says(write_raster, names, wanted
     with rasterio.open(path, "r+") as file:
         file.descriptions = names
 
-    assert BandChoice(**wanted).options_for(path).bands == shown
+    assert BandOptions(**wanted).options_for(path).bands == shown
 
 
 def test_an_unknown_band_name_is_reported_with_the_known_ones(write_raster):
     path = write_raster("ortho.tif", np.zeros((3, 2, 2), np.uint8))
 
     with pytest.raises(RasterError, match=r"ortho\.tif: has no band 'nir'; its bands are red, g"):
-        BandChoice(names=("nir", "red", "green")).options_for(path)
+        BandOptions(band_names=("nir", "red", "green")).options_for(path)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from rasterio.enums import ColorInterp, Resampling
 
 from geoseg.errors import GridMismatchError
 from geoseg.labels.legend import Legend
-from geoseg.labels.style import BandChoice
+from geoseg.labels.style import BandOptions
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.window import Window
@@ -89,7 +89,7 @@ def test_a_mask_of_values_is_not_black_but_in_distinct_colours(write_raster):
 def test_a_layer_shows_the_bands_that_are_wanted(write_raster):
     image = np.arange(4, dtype=np.uint8)[:, None, None].repeat(3, 2)
     path = write_raster("ortho.tif", image, photometric="minisblack", alpha="no")
-    layer = ImageLayer(path, grid_of(path), bands=BandChoice(numbers=(4, 1, 2)))
+    layer = ImageLayer(path, grid_of(path), bands=BandOptions(bands=(4, 1, 2)))
 
     assert read_all(layer, grid_of(path))[0, 0].tolist() == [3, 0, 1, 255]
 

@@ -6,7 +6,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import LegendError, OutputExistsError, RasterError
 from geoseg.labels.legend import Legend
-from geoseg.labels.style import BandChoice
+from geoseg.labels.style import BandOptions
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.map_writer import MapOutputs, write_map
 from geoseg.raster.grid import Grid
@@ -151,7 +151,7 @@ def test_a_picture_of_blue_green_red_is_shown_in_true_colours(write_raster):
         file.descriptions = ("Blue", "Green", "Red", "NIR")
 
     shown = read_panel(path, 100).image[0, 0].tolist()
-    wanted = read_panel(path, 100, bands=BandChoice(numbers=(4, 3, 2))).image[0, 0].tolist()
+    wanted = read_panel(path, 100, bands=BandOptions(bands=(4, 3, 2))).image[0, 0].tolist()
 
     assert shown == [10, 100, 200, 255]
     assert wanted == [50, 10, 100, 255]
