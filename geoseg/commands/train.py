@@ -80,7 +80,7 @@ def train(
     _check_weights(options)
     from geoseg.training.cross_validation import train_folds
     from geoseg.training.distributed import is_first
-    from geoseg.training.pictures import draw_samples
+    from geoseg.training.run_folder import draw_samples
     from geoseg.training.train import train
 
     if options.init_from is not None:

@@ -1,4 +1,4 @@
-"""The run folder of a training: record, history, curves, and checks for `--resume`."""
+"""The run folder of a training: record, history, pictures, and checks for `--resume`."""
 
 import csv
 import hashlib
@@ -10,19 +10,29 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import lightning
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
 
 import geoseg
 from geoseg.errors import InputError, TrainingError
+from geoseg.labels.legend import IGNORE
+from geoseg.labels.lookup import visible_bands
+from geoseg.labels.style import Stretch, class_colors
 from geoseg.patches.patch_set import PatchSet
-from geoseg.patches.record import SPLITS
-from geoseg.raster.atomic import staged, write_text
+from geoseg.patches.record import SPLITS, Patch
+from geoseg.raster.atomic import refuse_existing, staged, write_text
 from geoseg.raster.folders import KIND, TRAINING
 from geoseg.raster.records import read_record
+from geoseg.training.augment import Augmentation, MixedBatch, mix
+from geoseg.training.data import PatchDataset, SampleKey, TrainingSamples
 from geoseg.training.options import TrainOptions
 
 RUN = TRAINING.record
@@ -223,3 +233,132 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
             axes.legend(fontsize="small")
     with staged(path, overwrite=True) as partial:
         figure.savefig(partial, dpi=110, metadata={"Software": None})
+
+
+ROWS, EPOCHS = 6, 4
+"""Patches of a picture, and of a preview how often each is seen."""
+
+SIDE, MARGIN, HEADER = 256, 6, 18
+"""Side of a patch, the white beside it, and the height of the titles above, in pixels."""
+
+TITLES = ("input", "reference", "map")
+
+
+def draw_validation(
+    path: Path, task: lightning.LightningModule, patch_set: PatchSet, patches: Sequence[Patch]
+) -> None:
+    """Draw patches from all over a split as PNG: input, reference, map.
+
+    Args:
+        path: PNG file to write.
+        task: Scores (n, bands, size, size) in units of the file.
+        patch_set: The patch set.
+        patches: Patches of the split.
+    """
+    if not patches:
+        return
+    chosen = np.unique(np.linspace(0, len(patches) - 1, ROWS).round().astype(int))
+    colors, step = class_colors(patch_set.record.legend), SIDE + MARGIN
+    size = (len(TITLES) * step, HEADER + len(chosen) * step)
+    sheet = Image.new("RGB", size, "white")
+    for column, title in enumerate(TITLES):
+        ImageDraw.Draw(sheet).text((column * step + MARGIN, 2), title, fill="black")
+    task.eval()
+    for row, number in enumerate(chosen):
+        image, mask = patch_set.read(patches[number])
+        with torch.inference_mode():
+            scores = task(torch.from_numpy(image[None]).to(task.device))[0]
+        classes = np.where(np.isnan(image[0]), IGNORE, scores.argmax(dim=0).cpu().numpy())
+        panels = in_view(image, patch_set), colors[mask], colors[classes.astype(np.uint8)]
+        for column, panel in enumerate(panels):
+            own = Image.fromarray(panel).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            sheet.paste(own, (column * step, HEADER + row * step))
+    with staged(path, overwrite=True) as partial:
+        sheet.save(partial, format="PNG")
+
+
+def in_view(image: NDArray[np.float32], patch_set: PatchSet) -> NDArray[np.uint8]:
+    """(size, size, 3) red, green and blue, or one band, stretched as usual; white without data."""
+    record = patch_set.record
+    low, high = (
+        visible_bands(np.array(record.statistics[name])[:, None, None], record.band_names)
+        for name in ("p2", "p98")
+    )
+    visible = visible_bands(image, record.band_names)
+    shown = np.where(np.isnan(visible), 255, Stretch(low, high)(visible))
+    return shown.astype(np.uint8).transpose(1, 2, 0)
+
+
+PANEL, PANEL_MARGIN = 192, 4
+"""Side of a panel of the preview, roughly, and the white around it, in pixels."""
+
+DPI, TITLE_INCHES = 100, 0.3
+
+
+def draw_samples(
+    patches: Path, output: Path, *, options: TrainOptions, overwrite: bool = False
+) -> None:
+    """Draw samples and their classes as PNG: as they were tiled, then as four epochs see them.
+
+    Raises:
+        PatchSetError: If the patch set is damaged.
+        TrainingError: If the options do not fit the patches.
+        OutputError: If the PNG cannot be written.
+    """
+    refuse_existing(output, overwrite=overwrite)
+    patch_set = PatchSet.open(patches)
+    training = patch_set.in_split("train")
+    if not training:
+        raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
+    samples = TrainingSamples(patch_set, training, options)
+    keys = samples.loader(batch_size=ROWS, workers=0).sampler
+    numbers = [key.number for key in islice(keys, ROWS)]
+    plain = PatchDataset(patch_set, training, augment="none", seed=0)
+    own = Augmentation.parse(options.augment)
+    columns = [mix(_batch(plain, numbers, 0), Augmentation(), np.random.default_rng())]
+    for epoch in range(EPOCHS):
+        rng = np.random.default_rng((options.seed, epoch))
+        columns.append(mix(_batch(samples.dataset, numbers, epoch), own, rng))
+    _draw(columns, patch_set, output, overwrite=overwrite)
+
+
+def _batch(dataset: PatchDataset, numbers: list[int], epoch: int) -> tuple[Tensor, Tensor]:
+    samples = [dataset[SampleKey(epoch, number)] for number in numbers]
+    images, masks = zip(*samples, strict=True)
+    return torch.stack(images), torch.stack(masks)
+
+
+def _draw(columns: list[MixedBatch], patch_set: PatchSet, output: Path, *, overwrite: bool) -> None:
+    """Compose one picture: hundreds of axes would take seconds."""
+    from matplotlib.figure import Figure
+
+    sheet = np.concatenate([_column(batch, patch_set) for batch in columns], axis=1)
+    height, width = np.array(sheet.shape[:2]) / DPI
+    whole = height + TITLE_INCHES
+    figure = Figure(figsize=(width, whole), dpi=DPI)
+    figure.figimage(sheet)
+    for number in range(len(columns)):
+        title = f"epoch {number}" if number else "as tiled"
+        figure.text((number + 0.5) / len(columns), height / whole, title, ha="center", va="bottom")
+    with staged(output, overwrite=overwrite) as partial:
+        figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": None})
+
+
+def _column(batch: MixedBatch, patch_set: PatchSet) -> NDArray[Any]:
+    """(height, width, 3) images of a batch below each other, each beside its classes."""
+    colors, rows = class_colors(patch_set.record.legend), []
+    for row, image in enumerate(batch.images):
+        # the colours of the classes are mixed as the patches are
+        parts = [share * colors[mask[row].byte().numpy()] for share, mask in batch.targets]
+        classes = np.sum(parts, axis=0).astype(np.uint8)
+        panels = [_panel(each) for each in (in_view(image.numpy(), patch_set), classes)]
+        rows.append(np.concatenate(panels, axis=1))
+    return np.concatenate(rows)
+
+
+def _panel(image: NDArray[Any]) -> NDArray[Any]:
+    """A square in about the size of all panels, with a white margin."""
+    fewer, more = max(len(image) // PANEL, 1), max(PANEL // len(image), 1)
+    fitted = image[::fewer, ::fewer].repeat(more, 0).repeat(more, 1)
+    margin = (PANEL_MARGIN, PANEL_MARGIN)
+    return np.pad(fitted, (margin, margin, (0, 0)), constant_values=255)

@@ -40,22 +40,21 @@ from geoseg.training.distributed import (
 )
 from geoseg.training.losses import class_weights, make_loss
 from geoseg.training.options import LOWEST, TrainOptions
-from geoseg.training.pictures import draw_validation
 from geoseg.training.run_folder import (
     RESTART_ADVICE,
     Row,
     check_checkpoint,
     check_resumable,
     draw_curves,
+    draw_validation,
     run_record,
     start_folder,
     update_record,
     versions,
     with_resolved_auto,
 )
-from geoseg.training.schedule import TimeLimit, check_warmup, schedule_callbacks
 from geoseg.training.start import initial_state, resolve
-from geoseg.training.task import SegmentationTask
+from geoseg.training.task import SegmentationTask, TimeLimit, check_warmup, schedule_callbacks
 from geoseg.training.tuning import find_batch_size, find_lr, make_trainer, translate_errors
 
 

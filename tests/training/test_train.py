@@ -20,7 +20,7 @@ from geoseg.errors import BundleError, OutputExistsError, PatchSetError, RasterE
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
 from geoseg.patches.patch_set import PatchSet
-from geoseg.training import schedule as pacing
+from geoseg.training import task as pacing
 from geoseg.training.callbacks import Progress, Record
 from geoseg.training.data import TrainingSamples
 from geoseg.training.options import TrainOptions

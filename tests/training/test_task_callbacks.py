@@ -12,7 +12,7 @@ from geoseg.model.bundle import ModelBundle
 from geoseg.model.network import build_network, load_network
 from geoseg.training.callbacks import Progress
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedule import (
+from geoseg.training.task import (
     PLATEAU_FACTOR,
     PLATEAU_PATIENCE_EPOCHS,
     FreezeEncoder,

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedule import make_optimizer
+from geoseg.training.task import make_optimizer
 
 
 class Halves(nn.Module):

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from geoseg.patches.patch_set import PatchSet
-from geoseg.training.pictures import draw_validation
+from geoseg.training.run_folder import draw_validation
 
 
 class Right:

@@ -6,7 +6,7 @@ import pytest
 
 from geoseg.errors import OutputExistsError, PatchSetError
 from geoseg.training.options import TrainOptions
-from geoseg.training.pictures import draw_samples
+from geoseg.training.run_folder import draw_samples
 
 OPTIONS = TrainOptions(augment="strong,mixup", oversample="rare", samples_per_epoch=4)
 

@@ -4,7 +4,7 @@ from torch.optim.lr_scheduler import OneCycleLR, PolynomialLR
 
 from geoseg.errors import TrainingError
 from geoseg.training.options import TrainOptions
-from geoseg.training.schedule import check_warmup, lr_factor, warmup_steps
+from geoseg.training.task import check_warmup, lr_factor, warmup_steps
 
 SCHEDULES = ["constant", "plateau", "cosine", "one-cycle", "poly"]
 
