@@ -87,17 +87,12 @@ def with_pipeline(model: Any, bundle: ModelBundle, shape: InputShape) -> Any:
 
 
 def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: ModelBundle) -> Any:
-    """An OpenVINO model of a module or function of one tensor.
+    """An OpenVINO model of a module or function of one tensor of a shape.
 
     Not `openvino.convert_model`, which does the same and reports it over the network.
 
-    Args:
-        module: Module or function to convert.
-        shape: Shape of its input.
-        bundle: Bundle that it belongs to, for the message.
-
     Raises:
-        BundleError: If it cannot be traced, or OpenVINO lacks an operation.
+        BundleError: If it cannot be traced, or OpenVINO lacks an operation; names the bundle.
     """
     frontend = import_openvino("openvino.frontend")
     decoder = import_openvino("openvino.frontend.pytorch.ts_decoder")

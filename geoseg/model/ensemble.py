@@ -111,15 +111,10 @@ class LoadedModels:
         *,
         open_one: Callable[..., Runtime] = open_runtime,
     ) -> None:
-        """Check that the bundles agree.
-
-        Args:
-            bundles: Bundles with the same legend, bands and GSD.
-            options: Runtime options.
-            open_one: Opens the runtime of one bundle.
+        """Check that the bundles agree; each is opened by `open_one`.
 
         Raises:
-            BundleError: If the bundles differ.
+            BundleError: If legends, bands or GSD differ.
         """
         self.bundle = bundles[0]
         self._bundles = bundles

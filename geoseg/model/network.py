@@ -49,11 +49,11 @@ CONSTRUCTOR_ERRORS = (
 def build_network(
     arch: str, encoder: str, *, bands: int, classes: int, encoder_weights: str
 ) -> tuple[nn.Module, ImagenetNormalisation | None]:
-    """A new network.
+    """A new network, by smp's names of architecture and encoder.
 
     Args:
-        arch: smp's name of the architecture.
-        encoder: smp's name of the encoder.
+        arch: Architecture.
+        encoder: Encoder.
         bands: Bands of the input.
         classes: Number of classes.
         encoder_weights: ``none``, ``imagenet`` (from the hub), ``package:lite0`` or a file.
@@ -62,8 +62,7 @@ def build_network(
         The network, and the normalisation of its weights, if they have one.
 
     Raises:
-        TrainingError: If the names are unknown or do not go together, or the weights
-            are not available.
+        TrainingError: If names do not go together, or weights are not available.
     """
     if arch not in ARCHITECTURES:
         raise TrainingError(f"--arch {arch}: unknown; known are {', '.join(ARCHITECTURES)}")
@@ -192,12 +191,7 @@ def _check_shapes(kind: type[nn.Module], choices: dict[str, Any], found: Shapes)
 def _shapes_of(name: str, choices: str) -> Shapes | None:
     """Shapes of a network's weights, from the device "meta", which takes no memory for them.
 
-    Args:
-        name: Name of the class.
-        choices: Arguments of the constructor, as JSON.
-
-    Returns:
-        None for a network whose constructor computes with values.
+    The arguments of the constructor are JSON. None for a network that computes with values there.
     """
     try:
         with torch.device("meta"), _RangesOnCpu():
@@ -246,17 +240,12 @@ MIN_SAFE_CHANNELS = 16
 
 
 def protect_narrow_convolutions(network: nn.Module) -> int:
-    """Run narrow strided 1 x 1 convolutions in the contiguous layout on a CPU.
+    """Run narrow strided 1 x 1 convolutions in the contiguous layout on a CPU; their number.
 
     Why: in channels_last, their gradients write beyond their memory in float32 if they have 2 to 15
     input channels (torch 2.15 with oneDNN): the process crashes, or continues with wrong numbers.
-    The stems of MobileOne and RepVGG have such a branch. The rest of the network keeps its layout.
-
-    Args:
-        network: Network in its final layout.
-
-    Returns:
-        Number of such layers.
+    The stems of MobileOne and RepVGG have such a branch. The rest of the network keeps its layout,
+    which must be the final one.
     """
     found = [each for each in network.modules() if _is_narrow(each)]
     for layer in found:
@@ -286,14 +275,10 @@ _SIZES: dict[tuple[type[nn.Module], str, int, int], tuple[int, ...]] = {}
 
 
 def refusal(network: nn.Module, bands: int, size: int, *, weightless: bool = False) -> str | None:
-    """Reason why a network does not take windows of a size; None if it does.
+    """Reason why a network does not take windows of a size, in pixels; None if it does.
 
-    Args:
-        network: The network; its modes and weights stay unchanged.
-        bands: Bands of the input.
-        size: Side of a window, in pixels.
-        weightless: Check shapes alone, which takes no memory and hardly any time. It misses
-            position tables of fixed length.
+    Its modes and weights stay unchanged. A weightless check is of shapes alone: it takes no memory
+    and hardly any time, and misses position tables of fixed length.
     """
     device = torch.device("meta" if weightless else next(network.parameters()).device)
     window = torch.zeros(1, bands, size, size, device=device)
@@ -317,11 +302,6 @@ def find_sizes(network: nn.Module, bands: int, patch_size: int) -> tuple[int, ..
 
     Nearly all networks take any size, which two or three trials show; for the others every multiple
     of 32 is tried. Results are kept for the process, as folds and searches ask repeatedly.
-
-    Args:
-        network: A network that takes windows of the patch size.
-        bands: Bands of its input.
-        patch_size: Side of the training patches, in pixels.
 
     Returns:
         In pixels, ascending; empty: every multiple of 32 from the patch size on.

@@ -99,14 +99,10 @@ def cache_folder() -> Path:
 
 @contextmanager
 def cached(facts: Mapping[str, object], write: Callable[[Path], None]) -> Iterator[Path]:
-    """A folder with the files that were written for these facts, now or earlier.
+    """A folder with the files that were written for facts (JSON values), now or earlier.
 
     A damaged entry is written again. If the cache is not writable, a temporary folder serves until
     the block ends: that costs time and nothing else.
-
-    Args:
-        facts: Everything the files depend on, as JSON values.
-        write: Writes the files into an empty folder.
     """
     text = json.dumps(facts, sort_keys=True)
     entry = None

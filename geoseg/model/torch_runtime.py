@@ -201,20 +201,7 @@ class TorchSegmenter:
         network_size: int | None = None,
         batch_size: int | None = None,
     ) -> None:
-        """Load the network.
-
-        Args:
-            bundle: A loaded bundle.
-            device: Device to run on.
-            precision: Precision of the arithmetic inside the network.
-            network_size: Side to which windows are resampled for the network, in pixels;
-                scores are resampled back. None: as they are.
-            batch_size: Windows per call; None: the device's choice.
-
-        Raises:
-            BundleError: If the network cannot be loaded, does not take windows of that size,
-                or the device or precision is not available.
-        """
+        """Load the network; arguments and errors are those of `open_runtime`."""
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         on_cuda = self.device.type == "cuda"

@@ -43,7 +43,7 @@ class Record(Callback):
         save_model: Callable[[Row], None],
         is_finite: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Set up the record.
+        """Set up the record of a run folder.
 
         Args:
             folder: Run folder.

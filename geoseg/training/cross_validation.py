@@ -109,10 +109,10 @@ def train_folds(
         run: Folder to write: ``fold1``, ``fold2``... and ``folds.csv``.
         folds: Number of folds.
         options: Options of every training; ``max_time`` applies to each.
-        resume: Continue where earlier trainings in ``run`` ended.
-        overwrite: Replace earlier trainings.
-        quiet: Show no progress bars.
-        warn: Receives the warnings of each, before it begins.
+        resume: As in `train`, like the following.
+        overwrite: As in `train`.
+        quiet: As in `train`.
+        warn: As in `train`, with the name of the fold in front.
 
     Raises:
         TrainingError: If the options do not fit each other or the patches.

@@ -93,17 +93,11 @@ def draw_epoch(
     samples: int | None = None,
     likely: Probabilities | None = None,
 ) -> NDArray[np.int64]:
-    """Patch numbers of an epoch, in random order.
+    """Numbers of the patches of an epoch, in random order; by default each once.
 
     Systematic sampling: each patch is drawn its expected number of times, rounded up or down, where
     independent draws (torch's WeightedRandomSampler) miss a third of the patches in an epoch.
     Uniform, with as many samples as patches, each is drawn once.
-
-    Args:
-        count: Number of patches.
-        rng: Random generator.
-        samples: Number of samples; None: as many as patches.
-        likely: Probability of each patch; None: uniform.
 
     Source: Madow 1949, "On the Theory of Systematic Sampling, II".
     """
@@ -364,15 +358,7 @@ class TrainingSamples:
 def make_loader(
     dataset: PatchDataset, *, batch_size: int, workers: int, shuffle: bool, **sampling: Any
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of a split; training drops the last one unless it is full.
-
-    Args:
-        dataset: Patches of the split.
-        batch_size: Patches of a batch.
-        workers: Processes that read.
-        shuffle: Whether the order is random.
-        sampling: Further arguments of `EpochSampler`.
-    """
+    """Batches of a split, sampled by `EpochSampler`; training drops the last unless it is full."""
     sampler = EpochSampler(len(dataset), seed=dataset.seed, shuffle=shuffle, **sampling)
     return DataLoader(
         dataset,

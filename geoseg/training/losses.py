@@ -195,12 +195,9 @@ WEIGHT_RULES = ("auto", "inverse", "effective", "none")
 
 
 def class_weights(text: str, names: Sequence[str], pixels: Sequence[int]) -> Tensor:
-    """(classes,) float32 weights by a rule of `balanced`, or as listed by the user.
+    """(classes,) float32 weights by a rule of `balanced`, or listed, as ``background=0,rock=20``.
 
-    Args:
-        text: The rule, or a list such as ``background=0,rock=20``; other classes have weight 1.
-        names: (classes,) class names.
-        pixels: (classes,) pixels in the training split.
+    Names and pixels in the training split are (classes,). Classes that are not listed weigh 1.
 
     Raises:
         TrainingError: If a rule or class is unknown, or a weight is not a number from 0.
@@ -226,16 +223,9 @@ def numbers_by_class(
 ) -> list[float]:
     """Numbers listed by class, such as ``background=0,rock=20``; others have the default.
 
-    Args:
-        where: Option and value, for the message.
-        text: The list.
-        names: (classes,) class names.
-        default: Number of classes that are not listed.
-        rules: Words that the option takes instead of a list, for the message.
-        above_zero: Whether 0 is refused.
-
     Raises:
-        TrainingError: If a class is unknown, or a number is not one.
+        TrainingError: If a class is unknown, or a number is not one; says where, and which rules
+            the option takes instead.
     """
     numbers = dict.fromkeys(names, default)
     for part in text.split(","):

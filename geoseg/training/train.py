@@ -136,12 +136,7 @@ def prepare(
 ) -> tuple["Training", TrainOptions]:
     """Check that a training can begin, as `train` does, and set it up; nothing is written.
 
-    Args:
-        patches: The patch set, or its folder.
-        run: Folder that will be written; None: not checked.
-        options: How it is trained.
-        resume: Whether an earlier training is continued.
-        overwrite: Whether an earlier training is replaced.
+    Without a run folder, none is checked.
 
     Returns:
         The training, and the resolved options, without batch size and rate of an earlier run.

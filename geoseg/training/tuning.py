@@ -50,14 +50,7 @@ def make_trainer(
     loggers: Sequence[Logger] = (),
     **more: Any,
 ) -> lightning.Trainer:
-    """A trainer without output, checkpoints or logs of its own.
-
-    Args:
-        options: Training options.
-        device: Device to compute on.
-        callbacks: Callbacks, in their order.
-        loggers: Lightning's loggers.
-        more: Further arguments of Lightning's trainer, which go first.
+    """A trainer without output, checkpoints or logs of its own; more arguments go first.
 
     Raises:
         BundleError: If the device does not compute in the precision.
@@ -146,12 +139,7 @@ def find_lr(
 ) -> float:
     """A tenth of the rate with the lowest loss; the task is left unchanged.
 
-    Args:
-        task: Task with the network.
-        batches: Training batches.
-        options: Training options.
-        device: Device to compute on.
-        picture: PNG file for the plot of loss over rate.
+    The picture, a PNG, is a plot of loss over rate.
 
     Raises:
         TrainingError: If the loss falls at no rate.
@@ -224,15 +212,9 @@ def find_batch_size(
 ) -> int:
     """Patches per step of one device that fit into its memory; the weights stay unchanged.
 
-    A GPU tries steps, each with twice as many patches, until one does not fit. A CPU gains
-    nothing from large batches: it gets `BATCH_SIZE`, or less where memory is short.
-
-    Args:
-        task: Task with the network.
-        bands: Bands of a patch.
-        size: Side of a patch, in pixels.
-        device: Device to compute on.
-        patches: Patches of an epoch, which has `MIN_STEPS_PER_EPOCH` steps at least.
+    A GPU tries steps, each with twice as many patches of a size in pixels, until one does not fit.
+    A CPU gains nothing from large batches: it gets `BATCH_SIZE`, or less where memory is short. An
+    epoch of so many patches has `MIN_STEPS_PER_EPOCH` steps at least.
 
     Raises:
         TrainingError: If not even one patch fits.
