@@ -1,29 +1,23 @@
 """A finished map becomes a better one: ``write(operations(read(map)))``."""
 
-from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 import geoseg
-from geoseg.errors import EmptyError
-from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.reference import RasterReference
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.postprocess.operations import Operation, plan, run_operations
 from geoseg.postprocess.options import PostprocessOptions
-from geoseg.postprocess.strips import Change, MapStrips, Tell, strip_rows
-from geoseg.prediction.map_writer import MapOutputs, MapReport, layer_formats, place_outputs
-from geoseg.raster.atomic import scratch, writing
+from geoseg.postprocess.strips import MapStrips, Tell, strip_rows
+from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter
+from geoseg.raster.atomic import scratch
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
-from geoseg.raster.window import Window
-from geoseg.raster.writer import BLOCK_PX, MapChunks
+from geoseg.raster.writer import BLOCK_PX
 
 CACHED_ROWS = 3 * BLOCK_PX
 """Rows of the map of which GDAL keeps the blocks, so that strips find them there."""
@@ -76,57 +70,15 @@ def postprocess_map(
     with closing(source), scratch(outputs.class_map) as folder, cache:
         strips = MapStrips(source, grid, rows or strip_rows(grid.width), tell)
         changes = run_operations(strips, operations, folder, changed)
-        tags = _tags(path, operations, options) | {"legend": legend.to_dict()}
+        tags = _tags(path, operations, options)
+        whole = grid.window
+        writer = MapWriter(
+            folder, region=whole, grid=grid, legend=legend, outputs=outputs, tags=tags
+        )
         with closing(changes):
-            chunks = MapChunks(folder, grid, layer_formats(legend, outputs, tags))
-            pixels = _write(changes, chunks, legend, outputs)
-    names = dict(zip(legend.names, pixels, strict=True))
-    return PostprocessReport(outputs.class_map, grid.height * grid.width, names, changed)
-
-
-def _write(
-    changes: Iterable[Change], chunks: MapChunks, legend: Legend, outputs: MapOutputs
-) -> list[int]:
-    """Write the map as `predict` writes its own; pixels of each class."""
-    grid, folder = chunks.grid, chunks.folder
-    pixels = np.zeros(len(legend), np.int64)
-    with writing(outputs.class_map):
-        for window, indices, counts in _thick(changes, len(legend)):
-            layers = {CLASS_MAP: legend.decode_map(indices)[None]} if counts.any() else None
-            chunks.write(window, layers, counts.tolist())
-            pixels += counts
-        if not pixels.any():
-            raise EmptyError(f"{outputs.class_map}: would have no pixel with a class")
-        names = dict(zip(legend.names, pixels.tolist(), strict=True))
-        own = {"pixels": grid.height * grid.width, "class_pixels": names}
-        chunks.assemble(CLASS_MAP, folder / f"{CLASS_MAP}.tif", own)
-    place_outputs(folder, outputs, legend, pixels.tolist())
-    return pixels.tolist()
-
-
-def _thick(
-    changes: Iterable[Change], classes: int
-) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.int64]]]:
-    """Strips put together until they have as many rows as a storage tile; pixels of each class."""
-    waiting: list[Change] = []
-    for change in changes:
-        waiting.append(change)
-        if change.window.row_stop - waiting[0].window.row_off >= BLOCK_PX:
-            yield _together(waiting, classes)
-            waiting = []
-    if waiting:
-        yield _together(waiting, classes)
-
-
-def _together(
-    strips: list[Change], classes: int
-) -> tuple[Window, NDArray[np.uint8], NDArray[np.int64]]:
-    first, indices = strips[0].window, np.concatenate([each.after for each in strips])
-    counts = np.zeros(IGNORE + 1, np.int64)
-    for each in strips:
-        counts += np.bincount(each.after.ravel(), minlength=IGNORE + 1)
-    window = Window(row_off=first.row_off, col_off=0, height=len(indices), width=first.width)
-    return window, indices, counts[:classes]
+            writer.paint(((w, {CLASS_MAP: after[None]}) for w, _, after in changes), whole)
+        report = writer.finish()
+    return PostprocessReport(report.path, report.pixels, report.class_pixels, changed)
 
 
 def _tags(path: Path, operations: list[Operation], options: PostprocessOptions) -> dict[str, Any]:

@@ -292,10 +292,17 @@ class MapWriter:
         return None
 
     def write(self, parts: Iterable[WindowScores], within: Window) -> None:
+        """Paint the layers of finished scores, as `paint` does."""
+        self.paint(((part.window, layer_pixels(part, self.outputs)) for part in parts), within)
+
+    def paint(
+        self, parts: Iterable[tuple[Window, Mapping[str, NDArray[Any]]]], within: Window
+    ) -> None:
         """Paint parts of the map; store each chunk when no later part can reach it.
 
         Args:
-            parts: Inside ``within``, without overlap, none above the one before it.
+            parts: Windows inside ``within``, without overlap, none above the one before it; with
+                the layers of each, (bands, height, width), of which the class map holds indices.
             within: What is written: begins where a chunk begins.
 
         Raises:
@@ -303,18 +310,17 @@ class MapWriter:
         """
         waiting = deque(self._blocks(within))
         painted: dict[Window, dict[str, NDArray[Any]]] = {}
-        for part in parts:
-            while waiting and waiting[0].row_stop <= part.window.row_off:
+        for window, layers in parts:
+            while waiting and waiting[0].row_stop <= window.row_off:
                 self._store(waiting[0], painted.pop(waiting.popleft(), None))
-            layers = layer_pixels(part, self.outputs)
             for chunk in waiting:
-                shared = chunk.intersection(part.window)
+                shared = chunk.intersection(window)
                 if shared is None:
                     break
                 if chunk not in painted:
                     painted[chunk] = self._blank(chunk)
                 for name, image in layers.items():
-                    source = shared.relative_to(part.window).slices
+                    source = shared.relative_to(window).slices
                     painted[chunk][name][:, *shared.relative_to(chunk).slices] = image[:, *source]
         for chunk in waiting:
             self._store(chunk, painted.pop(chunk, None))
