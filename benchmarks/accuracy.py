@@ -31,7 +31,7 @@ from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
 from geoseg.patches.patch_set import PatchSet
-from geoseg.prediction.stitched import stitched_confusion
+from geoseg.prediction.patches import stitched_confusion
 
 BATCH = 10
 

@@ -27,7 +27,7 @@ def quantize(
     """Make an int8 network for `geoseg predict`, faster on CPUs, and measure its loss."""
     from geoseg.model.bundle import INT8
     from geoseg.model.quantize import quantize
-    from geoseg.prediction.stitched import stitched_comparison, window_sizes
+    from geoseg.prediction.patches import stitched_comparison, window_sizes
     from geoseg.raster.folders import locked_once
 
     console = Console(quiet=quiet, verbose=verbose)

@@ -19,7 +19,7 @@ from geoseg.model.torch_runtime import choose_device, choose_precision
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import ClassShares, warn_of_few_labels
 from geoseg.patches.training_ground import TrainingGround
-from geoseg.prediction.stitched import stitched_confusion
+from geoseg.prediction.patches import stitched_confusion
 from geoseg.raster.atomic import refuse_existing, staged, writing
 from geoseg.raster.folders import MODEL, TRAINING, locked_once
 from geoseg.training.callbacks import (

@@ -11,7 +11,7 @@ from torch import nn
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.model.bundle import Normalisation
 from geoseg.model.torch_runtime import DTYPES
-from geoseg.prediction.stitched import stitched_confusion
+from geoseg.prediction.patches import stitched_confusion
 from geoseg.training import tuning
 from geoseg.training.callbacks import LOGGER_FACTORIES
 from geoseg.training.losses import make_loss

@@ -3,7 +3,7 @@ import pytest
 from maps import applied, blotches, picture
 from scipy import ndimage
 
-from geoseg.postprocess.operations import PixelRule, apply_rules, fill_holes
+from geoseg.postprocess.postprocess import PixelRule, apply_rules, fill_holes
 
 
 def scipys_holes(indices, around, limit, connectivity):

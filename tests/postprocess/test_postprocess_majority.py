@@ -3,7 +3,7 @@ import pytest
 from maps import applied, blotches, picture
 from scipy import ndimage
 
-from geoseg.postprocess.operations import majority
+from geoseg.postprocess.postprocess import majority
 
 
 def mode_or_own(values):

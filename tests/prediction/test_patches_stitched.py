@@ -8,8 +8,8 @@ from geoseg.errors import PatchSetError
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
+from geoseg.prediction.patches import stitched_comparison, stitched_confusion, window_sizes
 from geoseg.prediction.plan import PredictOptions
-from geoseg.prediction.stitched import stitched_comparison, stitched_confusion, window_sizes
 
 
 @pytest.fixture(params=["tif", "index"])
