@@ -14,7 +14,7 @@ from geoseg.errors import EmptyError, InputError, LegendError, VectorError
 from geoseg.evaluation.compare import Watch
 from geoseg.evaluation.comparison import ClassMap
 from geoseg.evaluation.metrics import merged_classes, share_of
-from geoseg.evaluation.report import matrix_rows, merged_rows, write_csv, write_record
+from geoseg.evaluation.report import matrix_rows, merged_rows, write_record, write_tables
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE, look_up, majorities
 from geoseg.evaluation.text import merged_lines
 from geoseg.labels.confusion import Floats, divide
@@ -166,17 +166,9 @@ class SampleEvaluation:
     """Estimates of a map from a sample, and how they were made."""
 
     class_map: Path
-    """The map."""
-
     sample: Path
-    """The points or polygons."""
-
     legend: Legend
-    """The classes."""
-
     estimates: AreaEstimates
-    """Accuracy and area."""
-
     pixel_area: float | None
     """Area of a pixel on the ground, in square metres; None if the map has no CRS."""
 
@@ -187,8 +179,6 @@ class SampleEvaluation:
     """Units left out because the legend map leaves out their class of the map."""
 
     units: Literal["points", "polygons"] = "points"
-    """Units of the sample."""
-
     purity: float = 1.0
     """Mean share of a unit covered by its majority class in the map."""
 
@@ -395,11 +385,13 @@ def write_sample_report(folder: Path, evaluation: SampleEvaluation, *, overwrite
     with staged(folder, overwrite=overwrite, kind=EVALUATION) as partial:
         partial.mkdir()
         write_record(partial, content)
-        write_csv(partial / "classes.csv", content["classes"])
-        write_csv(partial / "counts.csv", matrix_rows(content["counts"]))
-        write_csv(partial / "proportions.csv", matrix_rows(content["proportions"]))
-        if content["merged_classes"]:
-            write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
+        tables = {
+            "classes": content["classes"],
+            "counts": matrix_rows(content["counts"]),
+            "proportions": matrix_rows(content["proportions"]),
+            "merged_classes": merged_rows(content["merged_classes"] or []),
+        }
+        write_tables(partial, tables)
 
 
 def sample_table(evaluation: SampleEvaluation) -> str:

@@ -26,16 +26,14 @@ MIN_BLOCKS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialBlocks:
-    """A map divided into squares, numbered in reading order; the last ones are cut at the edge."""
+    """A map divided into squares, numbered in reading order; the last ones are cut at the edge.
+
+    Their side and the map's height and width are in pixels.
+    """
 
     side: int
-    """Side of a square, in pixels."""
-
     height: int
-    """Rows of the map, in pixels."""
-
     width: int
-    """Columns of the map, in pixels."""
 
     @classmethod
     def of(cls, grid: Grid, side: Length) -> Self:
@@ -81,7 +79,6 @@ class BlockRows:
     """(blocks, kinds)."""
 
     of_row: Callable[[Counts], Any]
-    """`RowCounter.of_row` of the counter."""
 
     def __len__(self) -> int:
         return int(self.table.shape[0])
@@ -159,7 +156,6 @@ class BlockObjects:
     """Objects by class index; their places are numbers of spatial blocks."""
 
     blocks: int
-    """How many spatial blocks there are."""
 
     @classmethod
     def of(cls, matches: Mapping[int, Matches], spatial: SpatialBlocks) -> Self:
@@ -259,10 +255,6 @@ def draws(counted: NDArray[np.bool_], resamples: int, seed: int) -> Iterator[Cou
 
 def percentiles(samples: Bounds, level: float) -> Bounds:
     """(2, ...) bounds of the middle share of the samples, NaN left out.
-
-    Args:
-        samples: (n, ...).
-        level: The share.
 
     >>> percentiles(np.array([[1.0, np.nan], [2.0, np.nan], [3.0, np.nan]]), 0.5).tolist()
     [[1.5, nan], [2.5, nan]]

@@ -231,11 +231,7 @@ class ScoreCounts(Additive):
     """Pixels known to map, reference and scores, which add up over blocks and maps."""
 
     reliability: Reliability
-    """Pixels by their top score."""
-
     thresholds: ThresholdCounts
-    """Pixels by the score of each class."""
-
     without_scores: int = 0
     """Pixels known to map and reference but without scores."""
 

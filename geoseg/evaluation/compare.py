@@ -92,11 +92,6 @@ class OpenPair:
     def __init__(self, pair: Pair, legend: Legend, reading: Reading | None = None) -> None:
         """Open.
 
-        Args:
-            pair: The files.
-            legend: Their classes.
-            reading: How they are read.
-
         Raises:
             GeosegError: If a file cannot be read or does not fit the others.
         """
@@ -149,13 +144,7 @@ def compare(
 ) -> EvaluationCounts:
     """Count where a class map and its reference agree, on the map's grid.
 
-    Args:
-        pair: The files.
-        legend: Their classes.
-        reading: How they are read.
-        measures: What is measured besides the metrics of pixels.
-        workers: Threads; the counts do not depend on how many.
-        watch: Shows progress over the blocks.
+    The counts do not depend on the number of threads (`workers`).
 
     Raises:
         EmptyError: If no pixel is known to both.
@@ -245,14 +234,7 @@ def run_counters(
     workers: int = 1,
     watch: Watch = lambda blocks, _: blocks,
 ) -> None:
-    """Pass all blocks of a map and its reference to counters, in reading order.
-
-    Args:
-        opened: The map and its reference.
-        counters: The counters.
-        workers: Threads.
-        watch: Shows progress over the blocks.
-    """
+    """Pass all blocks of a map and its reference to counters, in reading order."""
     halo = max((counter.halo for counter in counters), default=0)
 
     def count(window: Window) -> list[Any]:

@@ -130,8 +130,6 @@ class Pair:
     """Raster of the legend's map values, or of colours."""
 
     reference: Path
-    """Raster or polygons."""
-
     further: tuple[Path, ...] = ()
     """Further references; each fills what those before it leave unlabelled."""
 
@@ -303,17 +301,11 @@ class EvaluationCounts:
     """Maps whose training ground is not known, or not completely."""
 
     borders: BorderCounts | None = None
-    """Pixels along borders."""
-
     eroded: ConfusionMatrix | None = None
     """Pixels that are not near a border of the reference."""
 
     objects: "Mapping[int, ObjectCounts] | None" = None
-    """Matched objects, by class index."""
-
     scores: "ScoreCounts | None" = None
-    """Pixels by their scores."""
-
     label_conflicts: int | None = None
     """Pixels that several references label differently; the first one counts."""
 
@@ -321,11 +313,7 @@ class EvaluationCounts:
     """Counts by spatial block, for confidence intervals: `BlockRows` or `BlockObjects` by field."""
 
     regions: Mapping[str, "EvaluationCounts"] | None = None
-    """Counts of each region, by name."""
-
     outside_regions: "EvaluationCounts | None" = None
-    """Counts outside all regions."""
-
     notes: tuple[str, ...] = ()
     """Remarks for the user on how the files were read."""
 
@@ -359,19 +347,12 @@ WINDOW_SIDE = 256
 
 @dataclass(frozen=True, eq=False)
 class ErrorWindow:
-    """A square in which a map has many errors."""
+    """A square of a map's grid in which it has many errors, and the counts of its pixels."""
 
     pair: Pair
-    """The map and its reference."""
-
     grid: Grid
-    """The map's grid."""
-
     window: Window
-    """Pixels of the map."""
-
     confusion: ConfusionMatrix
-    """Counts of these pixels."""
 
     @property
     def errors(self) -> int:
@@ -398,14 +379,7 @@ class ClassMap:
     def __init__(
         self, path: Path, legend: Legend, *, aoi: Path | None = None, ground: Any = None
     ) -> None:
-        """Open.
-
-        Args:
-            path: Raster of the legend's map values, or of colours.
-            legend: Its classes.
-            aoi: Polygons of the area that counts.
-            ground: GeoSeries of the area that counts.
-        """
+        """Open."""
         self.path = path
         with RasterReader(path, palette_index=True) as reader:
             self.grid = reader.grid

@@ -207,13 +207,10 @@ class Region:
     """The polygons of one name, on the grid of a map."""
 
     name: str
-    """What the column says."""
-
     polygons: BurntPolygons
     """Burnt as 1."""
 
     window: Window
-    """Where on the map they are."""
 
     @classmethod
     def all_of(cls, source: RegionSource, grid: Grid) -> list[Self]:

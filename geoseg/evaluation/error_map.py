@@ -59,10 +59,6 @@ class ErrorLegend:
     def of(cls, legend: Legend, confusion: ConfusionMatrix) -> Self:
         """Make the classes, the commonest confusion first.
 
-        Args:
-            legend: Of the maps and their references.
-            confusion: Counts of all maps that share the colours.
-
         Raises:
             LegendError: If the correct classes alone take all values.
         """
@@ -153,13 +149,6 @@ def error_map(
     It is a cloud-optimised GeoTIFF with a colour table and the names of its classes, which are
     in ``.aux.xml`` and ``.qml`` beside it, too.
 
-    Args:
-        path: To write.
-        grid: Of the map.
-        errors: Its classes.
-        confusion: Of the map.
-        overwrite: Whether to replace an existing file.
-
     Raises:
         OutputError: If it cannot be written.
     """
@@ -186,15 +175,7 @@ def error_map(
 def error_windows(
     pair: Pair, grid: Grid, counts: SpatialCounter, spatial: SpatialBlocks, most: int
 ) -> list[ErrorWindow]:
-    """The windows of a map with most errors, the most first; none without an error.
-
-    Args:
-        pair: The map and its reference.
-        grid: The map's grid.
-        counts: Pairs of classes by window.
-        spatial: The windows.
-        most: How many.
-    """
+    """The windows of a map with most errors, the most first; none without an error."""
     rows = counts.rows
     classes = round(rows.table.shape[1] ** 0.5)
     right = rows.table[:, :: classes + 1].sum(axis=1)
@@ -228,18 +209,7 @@ def survey_errors(
 ) -> list[ErrorWindow]:
     """Read a map and its reference again to write the error map and rank error windows.
 
-    Args:
-        pair: The files.
-        counts: What `compare` has counted.
-        legend: Their classes.
-        errors: The classes of error maps.
-        path: Error map to write; None: there is to be none.
-        worst: How many windows are ranked.
-        side: Side of these windows, in pixels.
-        overwrite: Whether an existing error map is replaced.
-        reading: How the files are read.
-        workers: Threads.
-        watch: Shows progress over the blocks.
+    The map is written if it has a path; the ``worst`` windows of ``side`` pixels are ranked.
 
     Returns:
         The windows of the map with most errors, the most first.

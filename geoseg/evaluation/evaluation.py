@@ -130,14 +130,8 @@ class Evaluation:
     """Counts of one or several maps, and their sum."""
 
     counts: Mapping[Pair, EvaluationCounts]
-    """Counts of each map."""
-
     legend: Legend
-    """The classes."""
-
     measures: Measures = Measures()  # noqa: RUF009 frozen
-    """What was measured besides the metrics of pixels."""
-
     error_windows: Sequence[ErrorWindow] = ()
     """Windows with most errors, the most first, if they were asked for."""
 
@@ -306,12 +300,7 @@ def warnings_of(evaluation: Evaluation) -> list[str]:
 
 
 def hints_of(evaluation: Evaluation, reference: ReferenceOptions) -> list[str]:
-    """What a user may not have thought of: other codings, polygons that cover little.
-
-    Args:
-        evaluation: The evaluation.
-        reference: How references were read.
-    """
+    """What a user may not have thought of: other codings, polygons that cover little."""
     legend, confusion = evaluation.legend, evaluation.pooled.confusion
     if hints := hints_at_other_coding(evaluation.pooled.meanings, legend):
         return hints

@@ -30,7 +30,6 @@ class Detections:
     """(objects,) mean score of each; all the same if none is known."""
 
     scored: bool = True
-    """Whether scores are known."""
 
     @classmethod
     def of(cls, ious: Floats, scores: Floats | None = None) -> Self:
@@ -95,11 +94,7 @@ class ObjectCounts(Additive):
     """Objects of a class, which add up over maps."""
 
     reference: int = 0
-    """Objects of the reference."""
-
     mapped: int = 0
-    """Objects of the map."""
-
     matched: int = 0
     """Pairs of the same object, from an IoU of 0.5 on."""
 
@@ -112,7 +107,6 @@ class ObjectCounts(Additive):
     detections: Detections = field(
         default_factory=lambda: Detections.of(np.empty(0)), compare=False, repr=False
     )
-    """The objects of the map."""
 
     @property
     def precision(self) -> float:
@@ -154,8 +148,6 @@ class Matches(NamedTuple):
     """Counts of the objects of a map and a reference, and their places."""
 
     counts: ObjectCounts
-    """Counts of objects and matches."""
-
     reference: Numbers
     """(objects of the reference,) first pixel of each, by its number in reading order."""
 

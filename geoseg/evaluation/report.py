@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,12 +32,7 @@ from geoseg.raster.reader import RasterReader, ReadOptions
 
 
 def draw_calibration(path: Path, reliability: Reliability) -> None:
-    """Draw accuracy over top score, and below how many pixels have it.
-
-    Args:
-        path: PNG file to write.
-        reliability: The pixels.
-    """
+    """Draw accuracy over top score, and below how many pixels have it."""
     from matplotlib.figure import Figure
 
     width = 1 / len(reliability.pixels)
@@ -60,13 +54,7 @@ def draw_calibration(path: Path, reliability: Reliability) -> None:
 
 
 def draw_thresholds(path: Path, thresholds: ThresholdCounts, legend: Legend) -> None:
-    """Draw F1 and IoU over thresholds, and precision over recall, for each class.
-
-    Args:
-        path: PNG file to write.
-        thresholds: The pixels.
-        legend: The classes.
-    """
+    """Draw F1 and IoU over thresholds, and precision over recall, for each class."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.5, 4.4), layout="constrained")
@@ -123,13 +111,6 @@ def read_panels(
 ) -> list[Panels]:
     """Images of each error window, by title.
 
-    Args:
-        windows: In order; the first `MAX_WINDOWS` are read.
-        legend: The classes.
-        errors: The classes of error maps.
-        orthos: The orthophotos of maps, as far as there are any.
-        reading: How the files are read.
-
     Raises:
         GeosegError: If a file cannot be read or does not fit the others.
     """
@@ -161,15 +142,7 @@ def draw_quicklooks(
     legend: Legend,
     errors: ErrorLegend,
 ) -> None:
-    """Draw a row for each window.
-
-    Args:
-        path: PNG file to write.
-        windows: In order.
-        panels: From `read_panels`.
-        legend: The classes.
-        errors: The classes of error maps.
-    """
+    """Draw a row for each window."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -233,12 +206,6 @@ def write_report(
     ``thresholds`` (``.csv``, ``.png``) of scores, and ``merged_classes.csv`` of a legend map.
     Confidence intervals have columns of their own: ``_low`` and ``_high``.
 
-    Args:
-        folder: Folder to write.
-        evaluation: The evaluation.
-        overwrite: Whether to replace an earlier report.
-        panels: Images of the error windows.
-
     Raises:
         OutputError: If it cannot be written.
     """
@@ -247,25 +214,24 @@ def write_report(
     with staged(folder, overwrite=overwrite, kind=EVALUATION) as partial:
         partial.mkdir()
         write_record(partial, content)
-        write_csv(partial / "classes.csv", bounded(content["classes"], bounds.get("classes")))
-        write_csv(partial / "confusion.csv", matrix_rows(content["confusion"]))
-        if content["objects"]:
-            write_csv(partial / "objects.csv", bounded(content["objects"], bounds.get("objects")))
-        if content["maps"]:
-            write_csv(partial / "maps.csv", _map_rows(content["maps"]))
-        if content["regions"]:
-            write_csv(partial / "regions.csv", region_rows(content["regions"]))
+        tables = {
+            "classes": bounded(content["classes"], bounds.get("classes")),
+            "confusion": matrix_rows(content["confusion"]),
+            "objects": bounded(content["objects"], bounds.get("objects")),
+            "maps": _map_rows(content["maps"]),
+            "regions": region_rows(content["regions"]) if content["regions"] else [],
+            "worst": content["worst"],
+            "merged_classes": merged_rows(content["merged_classes"] or []),
+        }
+        draw_confusion(partial / "confusion.png", content["confusion"])
         if content["worst"]:
             _write_worst(partial, evaluation, content["worst"], panels)
-        draw_confusion(partial / "confusion.png", content["confusion"])
         if (scores := evaluation.pooled.scores) is not None:
-            write_csv(partial / "calibration.csv", calibration_rows(scores.reliability))
-            rows = threshold_rows(scores.thresholds, evaluation.legend)
-            write_csv(partial / "thresholds.csv", rows)
+            tables["calibration"] = calibration_rows(scores.reliability)
+            tables["thresholds"] = threshold_rows(scores.thresholds, evaluation.legend)
             draw_calibration(partial / "calibration.png", scores.reliability)
             draw_thresholds(partial / "thresholds.png", scores.thresholds, evaluation.legend)
-        if content["merged_classes"]:
-            write_csv(partial / "merged_classes.csv", merged_rows(content["merged_classes"]))
+        write_tables(partial, tables)
 
 
 def _write_worst(
@@ -274,8 +240,7 @@ def _write_worst(
     rows: Sequence[Mapping[str, Any]],
     panels: Sequence[Panels],
 ) -> None:
-    """``worst.csv``, ``worst.gpkg`` of maps that have a place, and ``worst.png``."""
-    write_csv(folder / "worst.csv", rows)
+    """``worst.gpkg`` of maps that have a place, and ``worst.png``."""
     places = [(each.grid, each.window) for each in evaluation.error_windows]
     if all(grid.is_georeferenced for grid, _ in places):
         columns = {
@@ -392,13 +357,11 @@ def _map_rows(maps: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a table; what is undefined is blank."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows({key: _blank(value) for key, value in row.items()} for row in rows)
-
-
-def _blank(value: Any) -> Any:
-    return "" if isinstance(value, float) and math.isnan(value) else value
+def write_tables(folder: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write the tables that have rows as CSV; what is undefined is blank."""
+    for name, rows in tables.items():
+        if rows:
+            with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+                table.writeheader()
+                table.writerows(without_nan(list(rows)))

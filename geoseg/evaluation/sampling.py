@@ -114,14 +114,17 @@ def allocate(
         equal: Whether all classes get the same.
 
     Raises:
-        ValueError: If there are fewer points than ``least`` asks for.
+        InputError: If there are fewer points than ``least`` asks for.
 
     >>> allocate(np.array([900, 90, 10, 0]), 100, least=20, equal=False).tolist()
     [70, 20, 10, 0]
     """
     given = np.minimum(mapped, least)
     if given.sum() > points:
-        raise ValueError(f"{least} for each class takes {given.sum()} points")
+        raise InputError(
+            f"{points} points are too few: {least} for each class takes {given.sum()} points; ask "
+            f"for more with --points, or for fewer with --min-per-class"
+        )
     weights = np.where(mapped > 0, 1, 0) if equal else mapped
     free = mapped > given
     while free.any():
@@ -199,14 +202,6 @@ def sample_points(
     data are not drawn. The points come in random order, so that their order does not reveal the
     class of the map.
 
-    Args:
-        path: The class map.
-        legend: Its classes.
-        output: Vector file to write.
-        options: How many points, and where.
-        overwrite: Whether to replace an existing file.
-        watch: Shows progress over the blocks.
-
     Raises:
         EmptyError: If the map has no data.
         InputError: If the points are too few.
@@ -220,7 +215,8 @@ def sample_points(
         mapped = counts.sum(axis=0)
         if not mapped.any():
             raise EmptyError(f"{path}: no pixel has data; there is nothing to sample")
-        given = _allocate(mapped, options)
+        equal = options.allocation == "equal"
+        given = allocate(mapped, options.points, least=options.min_per_class, equal=equal)
         ranks = [
             np.sort(rng.choice(n, k, replace=False)) for n, k in zip(mapped, given, strict=True)
         ]
@@ -236,17 +232,6 @@ def sample_points(
         points = Points(rows, cols, columns)
         write_points(output, points, class_map.grid, overwrite=overwrite, style=style)
     return Sampling(given, mapped)
-
-
-def _allocate(mapped: NDArray[np.int64], options: SamplingOptions) -> NDArray[np.int64]:
-    equal = options.allocation == "equal"
-    try:
-        return allocate(mapped, options.points, least=options.min_per_class, equal=equal)
-    except ValueError as error:
-        raise InputError(
-            f"{options.points} points are too few: {error}; ask for more with --points, or for "
-            f"fewer with --min-per-class"
-        ) from error
 
 
 def _class_counts(class_map: ClassMap, block: Window, classes: int) -> NDArray[np.int64]:

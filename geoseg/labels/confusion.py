@@ -145,17 +145,17 @@ class ConfusionMatrix(Additive):
     @property
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes present in the reference; NaN if there are none."""
-        return self.mean(self.iou)
+        return mean_where(self.iou, self.support > 0)
 
     @property
     def mean_f1(self) -> float:
         """Mean of `f1` over the classes present in the reference; NaN if there are none."""
-        return self.mean(self.f1)
+        return mean_where(self.f1, self.support > 0)
 
     @property
     def balanced_accuracy(self) -> float:
         """Mean of `recall` over the classes present in the reference; NaN if there are none."""
-        return self.mean(self.recall)
+        return mean_where(self.recall, self.support > 0)
 
     @property
     def confusions(self) -> list[tuple[int, int]]:
@@ -164,14 +164,6 @@ class ConfusionMatrix(Additive):
         order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
         rows, cols = np.unravel_index(order, wrong.shape)
         return list(zip(rows.tolist(), cols.tolist(), strict=True))
-
-    def mean(self, metric: Floats) -> float:
-        """Mean of a metric over the classes present in the reference.
-
-        Args:
-            metric: (classes,).
-        """
-        return mean_where(metric, self.support > 0)
 
 
 def count_pairs(reference: Labels, predicted: Labels, classes: int) -> Counts:

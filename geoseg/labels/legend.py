@@ -43,8 +43,6 @@ class LegendClass:
     """Value in class maps, 0..254."""
 
     name: str
-    """Name for people."""
-
     color: Color
     """Red, green, blue, 0..255."""
 
@@ -93,11 +91,7 @@ class Legend:
     """Classes in index order, and source codes without a class."""
 
     classes: tuple[LegendClass, ...]
-    """Classes in index order."""
-
     name: str = ""
-    """Title of the legend."""
-
     background: str | None = None
     """Name of the class of ground without a polygon; None: it is unlabelled."""
 
@@ -363,10 +357,7 @@ class Merged(NamedTuple):
     """Name of the class; empty if it is left out."""
 
     map: tuple[str, ...]
-    """Names of its classes in the map."""
-
     reference: tuple[str, ...]
-    """Names of its classes in the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,14 +365,8 @@ class Merge:
     """Legends of which a legend map has made one."""
 
     rows: tuple[tuple[str, str, str], ...]
-    """Rows of the legend map."""
-
     map: Legend
-    """Legend of the map."""
-
     reference: Legend | None
-    """Legend of the reference, if known."""
-
     table: tuple[Merged, ...]
     """Merged classes in index order, then those that are left out."""
 

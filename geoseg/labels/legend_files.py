@@ -91,19 +91,11 @@ class Derived(NamedTuple):
     """A legend to be edited, with notes."""
 
     legend: Legend
-    """The classes."""
-
     about: tuple[str, ...]
-    """Notes, in lines."""
 
 
 def find_legend(name: str, *, attribute: str | None = None, layer: str | None = None) -> Derived:
     """The legend of a preset or a class map of geoseg, or one derived from a reference.
-
-    Args:
-        name: Name of the preset, or path of the raster or polygons.
-        attribute: Column of the polygons.
-        layer: Layer of the polygons.
 
     Raises:
         LegendError: If the reference has too many values to be classes, or none.
@@ -142,12 +134,7 @@ def derive_legend(
 
 
 def to_toml(legend: Legend, about: Sequence[str] = ()) -> str:
-    """Write a legend as TOML for `load_legend`.
-
-    Args:
-        legend: The classes.
-        about: Comments above them.
-    """
+    """Write a legend as TOML for `load_legend`."""
     record = legend.to_dict()
     tables = record.pop("class")
     lines = [f"# {line}" for line in about]

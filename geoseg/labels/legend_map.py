@@ -239,13 +239,8 @@ class LegendMap:
     """A table of corresponding classes of a map and a reference."""
 
     path: Path
-    """File of the table."""
-
     rows: tuple[Correspondence, ...]
-    """Rows of the table."""
-
     reference: Legend | None = None
-    """Legend of the reference, if known."""
 
     def merged(self, own: Legend) -> Legend:
         """Merge a map's legend with that of the reference.

@@ -52,10 +52,7 @@ class Meaning(NamedTuple):
     """Name of the coding, such as ``values``."""
 
     classes: dict[str, tuple[str, ...]]
-    """Codes of each class, by name."""
-
     unlabelled: tuple[str, ...]
-    """Codes that mean unlabelled."""
 
     def fits(self, other: Self) -> bool:
         """Whether it agrees with another one in which alternatives are still open."""

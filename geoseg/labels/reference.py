@@ -146,8 +146,6 @@ class Reference(ABC):
     """Class indices on the grid of an orthophoto; unlabelled outside of labelled areas."""
 
     path: Path
-    """File of the reference."""
-
     extent: Window
     """Window of the grid that it covers, with a margin."""
 
@@ -191,13 +189,7 @@ class RasterReference(Reference):
     """A raster of class values or colours."""
 
     def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
-        """Open.
-
-        Args:
-            classes: Classes of the raster's pixels.
-            grid: Grid to read it on.
-            resample: Whether to resample it from another grid.
-        """
+        """Open."""
         self.path = classes.path
         self._classes = classes
         self._raster = AlignedRaster(

@@ -172,14 +172,10 @@ class Symbol:
     """A rule-based symbol of a QGIS layer."""
 
     label: str
-    """Label in the legend."""
-
     rule: str = ""
     """Filter expression; empty: all other features."""
 
     color: Color
-    """Colour of points and outlines."""
-
     opacity: float = 0.0
     """Opacity of the fill, 0..1."""
 

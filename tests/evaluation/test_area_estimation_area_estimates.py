@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from geoseg.errors import InputError
 from geoseg.evaluation.area_estimation import Z_95, AreaEstimates
 from geoseg.evaluation.sampling import allocate
 
@@ -150,5 +151,5 @@ def test_the_whole_number_of_points_is_given_out():
 
 
 def test_too_few_points_are_refused():
-    with pytest.raises(ValueError, match="30 for each class takes 90 points"):
+    with pytest.raises(InputError, match="30 for each class takes 90 points"):
         allocate(np.array([900, 90, 50]), 80, least=30, equal=False)
