@@ -33,7 +33,8 @@ def read_record(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: is damaged: it holds no JSON object")
+        held = _shown(content)
+        raise InputError(f"{path}: is damaged: it holds {held} instead of a JSON object")
     return content
 
 
@@ -134,22 +135,16 @@ FLOAT32_MAX, FLOAT64_MAX = 3.4028234e38, 1.79e308
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object, with errors for a caller that names the file.
+    """`read_record` for a caller that names the file.
 
     Raises:
-        ValueError: If the file cannot be read, or is not JSON.
-        TypeError: If it holds another type.
+        ValueError: If the file cannot be read, or is not a JSON object.
     """
     try:
-        refuse_special_file(path)
-        content = parse_json(path.read_text(encoding="utf-8"))
+        return read_record(path)
     except InputError as error:
-        raise ValueError(str(error)) from error
-    except OSError as error:
-        raise ValueError(f"it cannot be read: {error.strerror or error}") from error
-    if not isinstance(content, dict):
-        raise TypeError(f"it holds {_shown(content)} instead of a JSON object")
-    return content
+        said = str(error).removeprefix(f"{path}: ").removeprefix("is damaged: ")
+        raise ValueError(said) from error
 
 
 class Fields:
