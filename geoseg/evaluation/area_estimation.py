@@ -17,7 +17,7 @@ from geoseg.evaluation.metrics import merged_classes, share_of
 from geoseg.evaluation.report import matrix_rows, merged_rows, write_record, write_tables
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE, look_up, majorities
 from geoseg.evaluation.text import merged_lines
-from geoseg.labels.confusion import Floats, divide
+from geoseg.labels.confusion import Floats, divide, rows_of
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.raster.atomic import staged
@@ -204,7 +204,6 @@ class SampleEvaluation:
             **_with_errors("users_accuracy", estimates.users, estimates.users_error),
             **_with_errors("producers_accuracy", estimates.producers, estimates.producers_error),
         }
-        rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
         overall = np.float64(estimates.overall), np.float64(estimates.overall_error)
         return {
             KIND: EVALUATION.name,
@@ -223,7 +222,7 @@ class SampleEvaluation:
             **{
                 key: float(each) for key, each in _with_errors("overall_accuracy", *overall).items()
             },
-            "classes": [dict(zip(columns, row, strict=True)) for row in rows],
+            "classes": rows_of(columns),
             "counts": _matrix(names, estimates.matrix),
             "proportions": _matrix(names, estimates.proportions),
             "merged_classes": merged_classes(self.legend),

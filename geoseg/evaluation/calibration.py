@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, RasterError
-from geoseg.labels.confusion import Additive, Floats, divide, mean_where
+from geoseg.labels.confusion import Additive, Floats, divide, mean_where, rows_of
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.prediction.scores import SCORE_STEPS, decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid
@@ -311,8 +311,7 @@ def calibration_rows(reliability: Reliability) -> list[dict[str, Any]]:
         "mean_score": reliability.mean_score,
         "accuracy": reliability.accuracy,
     }
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return rows_of(columns)
 
 
 def threshold_rows(thresholds: ThresholdCounts, legend: Legend) -> list[dict[str, Any]]:

@@ -28,10 +28,10 @@ from geoseg.evaluation.counters import (
     LabelConflictCounter,
     PairCounter,
     PixelCounter,
-    Region,
     RegionCounter,
     ScoreCounter,
     TrainedCounter,
+    open_regions,
 )
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.reference import References
@@ -210,7 +210,7 @@ def _counters(pair: Pair, opened: OpenPair, measures: Measures, classes: int) ->
         with_rows = [PairCounter(classes), *with_rows]
         counters = [counters[0], *(SpatialCounter(each, spatial) for each in with_rows)]
     if measures.by:
-        counters.append(RegionCounter(classes, Region.all_of(measures.by, grid)))
+        counters.append(RegionCounter(classes, open_regions(measures.by, grid)))
     return [*counters, *([LabelConflictCounter(opened.references)] if pair.further else [])]
 
 

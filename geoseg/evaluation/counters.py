@@ -1,9 +1,9 @@
 """Counters of pixels, borders, regions and scores."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from math import ceil
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from geoseg.labels.reference import References
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import BurntPolygons, on_grid
 from geoseg.raster.vector import read_polygons
-from geoseg.raster.window import Window
 from geoseg.text import as_text, is_null
 
 if TYPE_CHECKING:
@@ -202,56 +201,36 @@ class LabelConflictCounter(SumCounter):
         return int(np.count_nonzero(self._references.conflicts(block.window) & block.known))
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """The polygons of one name, on the grid of a map."""
+def open_regions(source: RegionSource, grid: Grid) -> dict[str, BurntPolygons]:
+    """The regions that touch a map, by name; polygons of one name are one region.
 
-    name: str
-    polygons: BurntPolygons
-    """Burnt as 1."""
+    Without a column each polygon is a region, named by its number from 1.
 
-    window: Window
-
-    @classmethod
-    def all_of(cls, source: RegionSource, grid: Grid) -> list[Self]:
-        """The regions that touch a map, by name; polygons of one name are one region.
-
-        Without a column each polygon is a region, named by its number from 1.
-
-        Raises:
-            VectorError: If they cannot be read, or there is no such column.
-        """
-        geometries, values = read_polygons(
-            source.path, attribute=source.column, advice="regions are a file of one layer"
-        )
-        if not len(geometries):
-            raise EmptyError(f"{source.path}: the layer is empty: it holds no polygon")
-        geometries = on_grid(geometries, grid, source.path)
-        numbered = source.column is None
-        names = np.array(
-            [
-                str(n) if numbered else NAMELESS if is_null(v) else as_text(v)
-                for n, v in enumerate(values, 1)
-            ],
-            object,
-        )
-        found = []
-        for name in dict.fromkeys(names.tolist()):
-            own = geometries[names == name]
-            burnt = BurntPolygons(own, np.ones(len(own), np.uint8), grid, background=0)
-            if burnt.touches_grid:
-                found.append(cls(name, burnt, burnt.window))
-        return found
-
-    def mask(self, window: Window) -> NDArray[np.bool_]:
-        """(height, width) bool, True inside."""
-        return self.polygons.read(window) == 1
+    Raises:
+        VectorError: If they cannot be read, or there is no such column.
+    """
+    geometries, values = read_polygons(
+        source.path, attribute=source.column, advice="regions are a file of one layer"
+    )
+    if not len(geometries):
+        raise EmptyError(f"{source.path}: the layer is empty: it holds no polygon")
+    geometries = on_grid(geometries, grid, source.path)
+    names = [NAMELESS if is_null(value) else as_text(value) for value in values]
+    if source.column is None:
+        names = [str(number) for number in range(1, len(geometries) + 1)]
+    found = {}
+    for name in dict.fromkeys(names):
+        own = geometries[np.array(names, object) == name]
+        burnt = BurntPolygons(own, np.ones(len(own), np.uint8), grid, background=0)
+        if burnt.touches_grid:
+            found[name] = burnt
+    return found
 
 
 class RegionCounter(SumCounter):
     """Pairs of classes in each region, and outside all; a pixel counts in all it lies in."""
 
-    def __init__(self, classes: int, regions: Sequence[Region]) -> None:
+    def __init__(self, classes: int, regions: Mapping[str, BurntPolygons]) -> None:
         super().__init__(np.zeros((len(regions) + 1, classes + 1, classes + 1), np.int64))
         self._classes = classes
         self._regions = regions
@@ -260,10 +239,10 @@ class RegionCounter(SumCounter):
         """Pairs by number of the region; the last number is the ground outside all."""
         outside: NDArray[np.bool_] = np.ones(block.reference.shape, np.bool_)
         found = {}
-        for number, region in enumerate(self._regions):
+        for number, region in enumerate(self._regions.values()):
             if (part := region.window.intersection(block.window)) is None:
                 continue
-            inside, here = region.mask(part), part.relative_to(block.window).slices
+            inside, here = region.read(part) == 1, part.relative_to(block.window).slices
             pixels = block.reference[here][inside], block.mapped[here][inside]
             found[number] = count_pairs(*pixels, self._classes)
             outside[here] &= ~inside
@@ -278,5 +257,5 @@ class RegionCounter(SumCounter):
     def compute(self) -> dict[str, Any]:
         """Fields of `EvaluationCounts`."""
         *inside, outside = (EvaluationCounts(**fields_of_pairs(each)) for each in self.total)
-        names = [region.name for region in self._regions]
-        return {"regions": dict(zip(names, inside, strict=True)), "outside_regions": outside}
+        regions = dict(zip(self._regions, inside, strict=True))
+        return {"regions": regions, "outside_regions": outside}

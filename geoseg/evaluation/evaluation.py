@@ -25,12 +25,11 @@ from geoseg.evaluation.metrics import (
     metrics_of,
     region_metrics,
     share_of,
-    table_rows,
     titles,
     values_of,
     window_rows,
 )
-from geoseg.labels.confusion import Floats, divide
+from geoseg.labels.confusion import Floats, divide, rows_of
 from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import doubts_of_codings, hints_at_other_coding
 from geoseg.labels.reference import ReferenceOptions
@@ -183,13 +182,13 @@ class Evaluation:
             **_listed(bounds["summary"]),
             "boundary": _listed(bounds.get("boundary", {})) or None,
             "eroded": _listed(bounds.get("eroded", {})) or None,
-            "classes": table_rows(names, bounds["classes"]),
+            "classes": rows_of({"name": names, **bounds["classes"]}),
             "shares_of_reference": bounds["confusion"]["shares"].tolist(),
-            "objects": table_rows([names[i] for i in objects], bounds.get("objects", {})),
+            "objects": rows_of({"name": [names[i] for i in objects], **bounds.get("objects", {})}),
             "per_map": per_map
             and {
                 "mean_dice": per_map["mean_dice"].tolist(),
-                "classes": table_rows(names, {"dice": per_map["dice"]}),
+                "classes": rows_of({"name": names, "dice": per_map["dice"]}),
             },
         }
 
@@ -271,10 +270,11 @@ def _listed(bounds: Mapping[str, Floats]) -> dict[str, list[float]]:
 def per_map(evaluation: Evaluation) -> dict[str, Any]:
     """Dice of each map on its own, averaged over maps; see `dice_of_maps`."""
     dice = dice_of_maps([each.confusion for each in evaluation.counts.values()])
-    columns = {name: dice[name] for name in ("dice", "maps")}
     return {
         "mean_dice": dice["mean_dice"],
-        "classes": table_rows(evaluation.legend.names, columns),
+        "classes": rows_of(
+            {"name": evaluation.legend.names, "dice": dice["dice"], "maps": dice["maps"]}
+        ),
     }
 
 

@@ -1,6 +1,6 @@
 """Metrics: the table of their titles and sources, and their values for counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from geoseg.evaluation.calibration import ScoreCounts, best_metrics, calibration_rows
 from geoseg.evaluation.comparison import ErrorWindow, EvaluationCounts, Measures
 from geoseg.evaluation.matching import ObjectCounts
-from geoseg.labels.confusion import ConfusionMatrix, mean_where
+from geoseg.labels.confusion import ConfusionMatrix, mean_where, rows_of
 from geoseg.labels.legend import Legend
 
 
@@ -129,15 +129,6 @@ def share_of(value: float) -> str:
     return "<1 %" if not rounded and value else f"{rounded} %"
 
 
-def table_rows(names: Sequence[str], columns: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each name, from columns of the same length."""
-    rows = zip(*(np.asarray(each).tolist() for each in columns.values()), strict=True)
-    return [
-        {"name": name, **dict(zip(columns, row, strict=True))}
-        for name, row in zip(names, rows, strict=bool(columns))
-    ]
-
-
 def metrics_of(counts: EvaluationCounts, legend: Legend, measures: Measures) -> dict[str, Any]:
     """All metrics of counts; what is undefined is NaN.
 
@@ -174,10 +165,9 @@ def metrics_of(counts: EvaluationCounts, legend: Legend, measures: Measures) -> 
             for index, each in (counts.objects or {}).items()
         ],
         "scores": counts.scores and _score_metrics(counts, counts.scores, names),
-        "classes": table_rows(
-            names,
-            {"support": confusion.support, "predicted": confusion.predicted}
-            | values_of("classes", counts),
+        "classes": rows_of(
+            {"name": names, "support": confusion.support, "predicted": confusion.predicted}
+            | values_of("classes", counts)
         ),
         "top_confusions": top_confusions(confusion, names),
         "confusion": {
@@ -212,7 +202,7 @@ def _score_metrics(
         **values_of("scores", counts),
         "means_over": "classes present in the reference",
         "bins": calibration_rows(scores.reliability),
-        "classes": table_rows(names, best_metrics(scores.thresholds)),
+        "classes": rows_of({"name": names, **best_metrics(scores.thresholds)}),
     }
 
 
@@ -247,13 +237,13 @@ def region_metrics(
 
 def _brief(counts: EvaluationCounts, legend: Legend) -> dict[str, Any]:
     """The metrics of pixels."""
-    columns = {"support": counts.confusion.support} | values_of("classes", counts)
+    support = {"name": legend.names, "support": counts.confusion.support}
     return {
         "pixels": counts.confusion.total,
         "without_map": counts.without_map,
         "without_reference": counts.without_reference,
         **values_of("summary", counts),
-        "classes": table_rows(legend.names, columns),
+        "classes": rows_of(support | values_of("classes", counts)),
     }
 
 

@@ -1,7 +1,8 @@
 """The confusion matrix, and every metric that is computed from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,3 +238,9 @@ def divide(numerator: object, denominator: object) -> Floats:
 def mean_where(values: Floats, present: NDArray[np.bool_]) -> float:
     """Mean of the values that are present; NaN if there are none."""
     return float(values[present].mean()) if present.any() else float("nan")
+
+
+def rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a table from columns of the same length: lists or (n,) arrays."""
+    rows = zip(*(np.asarray(each).tolist() for each in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
