@@ -69,12 +69,7 @@ def option(default: Any, **declared: Any) -> Any:
 
 
 def nested(cls: Callable[[], T], *, without: tuple[str, ...]) -> T:
-    """A dataclass of options inside another one that does not offer them all.
-
-    Args:
-        cls: The inner dataclass.
-        without: Names of its options that keep their defaults.
-    """
+    """A dataclass of options inside another one; some of its options keep their defaults."""
     return field(default_factory=cls, metadata={_WITHOUT: without})
 
 

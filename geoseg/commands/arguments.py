@@ -251,11 +251,7 @@ class Choices:
         return str(_find_parameter(self._context.command.params, written).name)
 
     def value(self, name: str, written: Any) -> Any:
-        """The value that an option takes.
-
-        Args:
-            name: Of the option.
-            written: A number, a word, true or false, or a list of them.
+        """The value that an option takes of a number, a word, true or false, or a list of them.
 
         Raises:
             ValueError: If it is not of the option's type, or out of its bounds.
@@ -303,13 +299,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")
 
 
 def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:
-    """Options that would be ignored are wrong usage, if the user has given them.
-
-    Args:
-        ctx: The command's.
-        names: Of its parameters.
-        why: Follows the option in the message, as in ``is not for patch sets``.
-    """
+    """Options that would be ignored are wrong usage, if the user has given them."""
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
         if parameter.name in names and source is not None and source.name != "DEFAULT":

@@ -155,13 +155,7 @@ def styled(text: str, style: Literal["bold", "red", "yellow"]) -> str:
 
 
 def wrapped(text: str, *, indent: int, hanging: int = 2) -> str:
-    """Text in lines that fit a terminal; elsewhere one line, which others may search and cut.
-
-    Args:
-        text: Without line breaks.
-        indent: Of all lines, in characters.
-        hanging: Of further lines, in addition.
-    """
+    """Text in lines that fit a terminal; elsewhere one line, which others may search and cut."""
     text = _marked(text)
     width = width_of_terminal()
     if width is None:
@@ -179,10 +173,6 @@ def columns(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
     """Rows of cells as a table, the first column to the left, numbers to the right.
 
     On a terminal the columns that do not fit follow below.
-
-    Args:
-        rows: Of the same length, the headings first.
-        indent: Of all lines, in characters.
     """
     head, *body = [[clean(cell) for cell in row] for row in rows]
     cells = zip(*body, strict=True) if body else [[""] for _ in head]

@@ -129,13 +129,6 @@ def merged_legend(
 ) -> "Legend":
     """The classes that a map and its reference have in common by a legend map, if there is one.
 
-    Args:
-        own: The legend of the map.
-        legend_map: As in `legend_map_of`.
-        reference_legend: As in `legend_map_of`.
-        reference: As in `legend_map_of`.
-        coding: As in `legend_map_of`.
-
     Raises:
         LegendError: If the table does not fit the legends.
     """

@@ -41,12 +41,6 @@ def show_options(
 ) -> "ShowOptions":
     """What is to be shown besides the inputs.
 
-    Args:
-        options: As the user has them.
-        legend: Of the maps.
-        legend_map: Which of its classes and of the references' mean the same.
-        reference_legend: The references' classes, for that.
-
     Raises:
         GeosegError: If a legend or path is wrong.
     """

@@ -162,11 +162,6 @@ def check(folder: Path, *, workers: int | None = None, watch: Watch) -> CheckRep
 
     Every patch is read once; less than a kilobyte of each is kept.
 
-    Args:
-        folder: The set.
-        workers: Threads that read; None: one per processor.
-        watch: Shows progress.
-
     Raises:
         PatchSetError: If it is incomplete or damaged.
     """

@@ -71,13 +71,7 @@ class SourceSurvey:
 def open_source(
     source: Source, legend: Legend, options: TileOptions, *, may_be_elsewhere: bool = False
 ) -> Iterator[OpenSource]:
-    """Open a source and see that its parts belong together.
-
-    Args:
-        source: The files.
-        legend: The classes.
-        options: How they are read.
-        may_be_elsewhere: Whether no polygon need lie on the orthophoto.
+    """Open a source and see that its parts fit; with `may_be_elsewhere` no polygon need lie on it.
 
     Raises:
         NoPolygonError: If one need, and none does.

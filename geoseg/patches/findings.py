@@ -169,11 +169,7 @@ class Finding:
         return ADVICE[self.kind]
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """The finding for JSON.
-
-        Args:
-            names: Names of all patches of the set.
-        """
+        """The finding for JSON, with the names of all patches of the set."""
         return {
             "kind": self.kind,
             "severity": self.severity,
@@ -386,12 +382,6 @@ def write_cleaned_set(
     folder: Path, report: CheckReport, kinds: Iterable[str], *, overwrite: bool
 ) -> int:
     """Write the patch set without the patches of some findings; the report lies in ``check/``.
-
-    Args:
-        folder: To write.
-        report: What was found.
-        kinds: Findings whose patches are left out.
-        overwrite: Whether to replace an existing patch set.
 
     Returns:
         How many patches are left.

@@ -146,12 +146,6 @@ def _with_paths(table: Any, record: PatchSetRecord, folder: Path) -> Any:
 def write_part(folder: Path, whole: Path, record: PatchSetRecord, kept: Sequence[int]) -> None:
     """Write some of the patches of another set, as `write_index` does.
 
-    Args:
-        folder: The new set.
-        whole: The other one.
-        record: What the patches of the new one share.
-        kept: Numbers of the patches, in order.
-
     Raises:
         PatchSetError: If the footprints of the other set cannot be read.
     """

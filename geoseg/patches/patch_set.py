@@ -92,14 +92,7 @@ class OpenSource:
         *,
         may_be_elsewhere: bool,
     ) -> Self:
-        """Open the reference of an open orthophoto, and the AOI.
-
-        Args:
-            ortho: The orthophoto, which is closed with the rest.
-            source: The files.
-            legend: The classes.
-            how: How reference and AOI are read.
-            may_be_elsewhere: Whether no polygon need lie on the orthophoto.
+        """Open the reference of an open orthophoto, and the AOI; all are closed together.
 
         Raises:
             NoPolygonError: If one need, and none does.

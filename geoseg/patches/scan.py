@@ -78,11 +78,6 @@ def _fields(bands: int) -> list[tuple[Any, ...]]:
 def scan(patch_set: PatchSet, *, workers: int, watch: ScanProgress) -> tuple[Scans, dict[int, str]]:
     """Read every patch of a set once.
 
-    Args:
-        patch_set: The set.
-        workers: Threads that read.
-        watch: Shows progress over patches.
-
     Returns:
         Scans of all patches, and the errors of those that cannot be read, by number.
     """

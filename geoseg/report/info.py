@@ -129,11 +129,7 @@ def _metrics(epoch: object) -> str:
 
 
 def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
-    """The description of a training, and its progress.
-
-    Args:
-        path: Its folder.
-        defaults: Defaults of `geoseg train`; options that differ are shown.
+    """The description of a training, and its progress; options that are not the defaults are shown.
 
     Raises:
         InputError: If its record is damaged.
@@ -265,11 +261,7 @@ FOLDERS = {
 
 
 def inform(path: Path, *, defaults: Mapping[str, Any]) -> About:
-    """The description of a file or folder.
-
-    Args:
-        path: Orthophoto, map, scores, polygons, legend, patch set, bundle, run, evaluation.
-        defaults: Defaults of `geoseg train`; options of a run that differ are shown.
+    """The description of a file or folder that geoseg reads or writes, as in `about_run`.
 
     Raises:
         GeosegError: If it is missing, damaged, or nothing that geoseg knows.

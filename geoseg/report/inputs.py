@@ -157,10 +157,6 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
 def read_evaluated(folder: Path, *, references: bool = True) -> tuple[list[SceneFiles], list[str]]:
     """The maps of an evaluation that still exist, and sentences on files that do not.
 
-    Args:
-        folder: Folder of the evaluation.
-        references: Whether references are wanted, too.
-
     Raises:
         InputError: If the record cannot be read.
     """

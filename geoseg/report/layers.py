@@ -87,12 +87,7 @@ class Reading:
         )
 
     def legend_of(self, class_map: Path, tags: dict[str, Any], *, compared: bool) -> Legend:
-        """The classes of a map.
-
-        Args:
-            class_map: The map.
-            tags: Its tags.
-            compared: Whether it has a reference: then the classes that both have in common.
+        """The classes of a map; if it is compared with a reference, those that both have in common.
 
         Raises:
             LegendError: If nothing names them, or the legend map does not fit.
@@ -202,14 +197,7 @@ PageLayer = ImageLayer | ClassLayer
 def open_map(
     path: Path, legend: Legend, grid: Grid, reading: Reading, *, exact: bool = False
 ) -> ClassLayer:
-    """A class map.
-
-    Args:
-        path: The raster.
-        legend: Its classes, or those that it has in common with its reference.
-        grid: Grid to read it on.
-        reading: How it is read.
-        exact: As in `ClassLayer`.
+    """A class map on a grid; its legend may be what it has in common with its reference.
 
     Raises:
         GeosegError: What is wrong with the file.
@@ -223,14 +211,7 @@ def open_map(
 def open_references(
     paths: Sequence[Path], legend: Legend, grid: Grid, reading: Reading, *, exact: bool = False
 ) -> ClassLayer:
-    """References of any kind as one layer; ground without a reference is resampled onto the grid.
-
-    Args:
-        paths: References, those that count first in front.
-        legend: Their classes.
-        grid: Grid to read them on.
-        reading: How they are read.
-        exact: As in `ClassLayer`.
+    """References of any kind as one layer on a grid, those that count first in front.
 
     Raises:
         EmptyError: If none of them shares ground with the grid.

@@ -42,15 +42,7 @@ def draw_preview(
     bands: BandOptions | None = None,
     legend: Legend | None = None,
 ) -> None:
-    """Draw rasters side by side as PNG.
-
-    Args:
-        paths: Orthophotos, reference or class maps.
-        output: PNG file to write.
-        side: Longest side of a panel, in pixels of the rasters.
-        overwrite: Whether to replace an existing file.
-        bands: Bands of orthophotos that are shown.
-        legend: Legend of masks that carry none; None: that of a map beside them, if it fits.
+    """Draw rasters side by side as PNG, each `side` pixels of the raster long at most.
 
     Raises:
         LegendError: If a mask has a value that is not in the legend.
@@ -94,14 +86,7 @@ def read_panel(
     legend: Legend | None = None,
     beside: Legend | None = None,
 ) -> Panel:
-    """A raster as an image.
-
-    Args:
-        path: The raster.
-        side: Longest side of the image, in pixels.
-        bands: Bands that are shown.
-        legend: Legend of a mask that carries none.
-        beside: A legend that may fit it.
+    """A raster as an image; its mask has its own legend, or the one named, or one that may fit.
 
     Raises:
         LegendError: If a mask has a value that is not in the legend.

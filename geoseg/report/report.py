@@ -190,14 +190,6 @@ def write_report(
 ) -> Report:
     """Write a page of maps, evaluations, trainings and models.
 
-    Args:
-        inputs: Rasters, and folders that geoseg wrote.
-        output: HTML file to write.
-        show: What else is shown, and how maps and references are read.
-        options: How the page is written.
-        overwrite: Whether to replace an existing report.
-        watch: Shows progress over layers.
-
     Raises:
         GeosegError: If an input cannot be read or understood, or the page not written.
     """
@@ -289,12 +281,6 @@ class Viewer:
     """The page of some scenes, its tiles and areas, and nothing else.
 
     Its own few threads read files: handles would pile up with the threads of connections.
-
-    Args:
-        scenes: Open scenes.
-        page: HTML.
-        threads: Threads that read.
-        warn: Called with errors.
     """
 
     def __init__(
@@ -344,12 +330,7 @@ class Viewer:
 
 
 class Server(ThreadingHTTPServer):
-    """A viewer over HTTP.
-
-    Args:
-        place: Host and port; port 0 takes a free one.
-        viewer: Gives the answers.
-    """
+    """A viewer over HTTP at a host and port; port 0 takes a free one."""
 
     daemon_threads = True
     request_queue_size = 128  # a page asks for many tiles at a time, from several tabs
@@ -425,13 +406,6 @@ def serving(
     warn: Callable[[str], None],
 ) -> Iterator[Server]:
     """A server of a page of maps, evaluations, trainings and models; closed when the block ends.
-
-    Args:
-        inputs: Rasters, and folders that geoseg wrote.
-        show: What else is shown, and how maps and references are read.
-        place: Host and port to bind.
-        threads: Threads that read.
-        warn: Called with errors while reading.
 
     Raises:
         GeosegError: If an input cannot be read or understood.

@@ -244,12 +244,7 @@ def _unfinished(ended: str | None, options: Mapping[str, Any], rows: Sequence[Ro
 
 
 def best_row(rows: Sequence[Row], monitor: str) -> Row:
-    """The epoch whose model is kept; the last if there is no validation; {} if there is none.
-
-    Args:
-        rows: Rows of history.csv.
-        monitor: Validation metric that decides: ``loss`` or ``miou``.
-    """
+    """The epoch whose model is kept; the last if there is no validation; {} if there is none."""
     sign = -1 if monitor == "miou" else 1
 
     def rank(row: Row) -> float:

@@ -133,11 +133,6 @@ def pyramid(layer: PageLayer, frame: Frame, *, threads: int) -> Iterator[Tile]:
     The file is read once: each level but the first is made of the one before it, which is held
     at half its size.
 
-    Args:
-        layer: Layer to be shown.
-        frame: Its place.
-        threads: Threads that read and encode.
-
     Raises:
         GeosegError: If the layer cannot be read.
     """
@@ -279,12 +274,7 @@ def opened_scenes(
 
 
 def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
-    """Open the files of a scene.
-
-    Args:
-        files: Its files.
-        size: As in `opened_scenes`.
-        exact: As in `opened_scenes`.
+    """Open the files of a scene; arguments as of `opened_scenes`.
 
     Raises:
         GeosegError: If a file cannot be read or understood.
@@ -320,10 +310,6 @@ def open_scene(files: SceneFiles, *, size: int | None, exact: bool) -> Scene:
 
 def count_classes(scene: Scene, *, threads: int = 1) -> NDArray[np.int64]:
     """(classes,) pixels of each class in the map of a scene; none without a map.
-
-    Args:
-        scene: The scene.
-        threads: Threads that read.
 
     Raises:
         GeosegError: If the map cannot be read.
