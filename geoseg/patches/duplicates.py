@@ -13,10 +13,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from geoseg.errors import GeosegError
-from geoseg.patches.findings import Finding
+from geoseg.patches.findings import Finding, ScanProgress, Scans
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, PatchTable, Split
-from geoseg.patches.scan import ScanProgress, Scans
 from geoseg.patches.splits import Boxes, Grounds, patch_boxes, patch_windows
 
 MIN_OUTLIER_IMAGES = 5

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,6 +22,12 @@ from geoseg.raster.folders import CHECK, KIND, PATCH_SET
 from geoseg.raster.statistics import BandStatistics
 
 Severity = Literal["error", "warning"]
+
+ScanProgress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Passes items through and shows progress; the number is their count."""
+
+Scans = Any
+"""(patches,) record array of what `check` keeps of each patch; see `scan_fields`."""
 
 SPOILING = (
     "unreadable",

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scenes import ground
 
+from geoseg.patches.check import difference_hash, scan
 from geoseg.patches.duplicates import co_located, near_copies
-from geoseg.patches.scan import difference_hash, scan
 
 
 def pairs_of(patch_set):
