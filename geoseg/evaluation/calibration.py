@@ -336,7 +336,8 @@ class ScoreMap:
     """Scores open for reading in windows of a class map's grid, a band per class.
 
     Bands are told by their names if these are the classes', and by their order if they have
-    none. Scores of classes that a legend map merges are added up.
+    none. Scores of classes that a legend map merges are added up. The file holds uint8 (score
+    x 254, 255 without data) or floats 0..1.
 
     Raises:
         GridMismatchError: If they lie on another grid than the class map.
@@ -345,13 +346,6 @@ class ScoreMap:
     """
 
     def __init__(self, path: Path, legend: Legend, grid: Grid) -> None:
-        """Open.
-
-        Args:
-            path: uint8 (score x 254, 255 without data) or floats 0..1.
-            legend: The classes.
-            grid: The class map's.
-        """
         self.path = path
         self._classes = len(legend)
         self._reader = RasterReader(path, palette_index=True)

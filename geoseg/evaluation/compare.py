@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,20 +86,18 @@ def pair_maps(
     ]
 
 
-class OpenPair:
-    """A class map and its references, open for reading on the map's grid."""
+class OpenPair(ClassMap):
+    """A class map and its references, open for reading on the map's grid.
+
+    Raises:
+        GeosegError: If a file cannot be read or does not fit the others.
+    """
 
     def __init__(self, pair: Pair, legend: Legend, reading: Reading | None = None) -> None:
-        """Open.
-
-        Raises:
-            GeosegError: If a file cannot be read or does not fit the others.
-        """
         how = reading or Reading()
-        self.class_map = ClassMap(pair.class_map, legend, aoi=how.aoi, ground=how.ground)
-        self.grid = self.class_map.grid
+        super().__init__(pair.class_map, legend, aoi=how.aoi, ground=how.ground)
         with ExitStack() as stack:
-            stack.callback(self.class_map.close)
+            stack.callback(super().close)
             self.references = References(
                 pair.references,
                 legend=legend,
@@ -109,28 +107,21 @@ class OpenPair:
             )
             stack.pop_all()
 
-    def read(self, window: Window, halo: int = 0) -> Block:
-        """A block.
-
-        Args:
-            window: Inside the map.
-            halo: Pixels around it that are read, too.
-        """
+    def block(self, window: Window, halo: int = 0) -> Block:
+        """A block of the map, read with so many pixels around it."""
         wide = window.grown(halo).clip(self.grid.height, self.grid.width) or window
         return Block(
             window=window,
             read=wide,
             all_reference=self.references.read(wide),
-            all_mapped=self.class_map.read(wide),
-            outside=self.class_map.outside(window),
+            all_mapped=self.read(wide),
+            outside=self.outside(window),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Release files."""
         self.references.close()
-        self.class_map.close()
+        super().close()
 
 
 def compare(
@@ -163,7 +154,7 @@ def compare(
         counters += [TrainedCounter(len(legend), trained)] if trained else []
         run_counters(opened, counters, workers=workers, watch=watch)
         matches = match_objects(opened, measures, objects, scores, watch=watch) if objects else {}
-        notes = dict.fromkeys((*opened.class_map.notes, *opened.references.notes))
+        notes = dict.fromkeys((*opened.notes, *opened.references.notes))
         meanings = tuple(opened.references.meanings)
     counts = EvaluationCounts(
         **{name: value for each in counters for name, value in each.compute().items()},
@@ -238,11 +229,11 @@ def run_counters(
     halo = max((counter.halo for counter in counters), default=0)
 
     def count(window: Window) -> list[Any]:
-        block = opened.read(window, halo)
+        block = opened.block(window, halo)
         return [counter.count(block) for counter in counters]
 
     cache = block_cache((workers + 1) * 2 * BLOCK_ROWS * opened.grid.width)
-    windows = opened.class_map.blocks()
+    windows = opened.blocks()
     with cache, reading_pool(workers) as pool:
         todo = watch(windows, len(windows))
         for counted in map_in_order(pool, count, todo, ahead=workers + 1):
@@ -310,7 +301,7 @@ def _read_slab(
     mapped, reference = np.empty((2, slab.height, slab.width), np.uint8)
     scored = {index: np.empty(mapped.shape, np.float32) for index in classes if scores}
     for part in blocks(slab.height, slab.width, rows=BLOCK_ROWS, cols=BLOCK_COLUMNS):
-        block = opened.read(part.moved(slab.row_off, 0))
+        block = opened.block(part.moved(slab.row_off, 0))
         mapped[part.slices], reference[part.slices] = block.mapped, block.reference
         if scores:
             image = scores.read(block.window).image

@@ -379,7 +379,6 @@ class ClassMap:
     def __init__(
         self, path: Path, legend: Legend, *, aoi: Path | None = None, ground: Any = None
     ) -> None:
-        """Open."""
         self.path = path
         with RasterReader(path, palette_index=True) as reader:
             self.grid = reader.grid

@@ -121,7 +121,7 @@ def read_panels(
         own = {rank: each for rank, each in shown if each.pair == pair}
         with OpenPair(pair, legend, reading) as opened:
             for rank, each in own.items():
-                block = opened.read(each.window)
+                block = opened.block(each.window)
                 wrong = errors.values(block.reference, block.mapped)
                 found[rank] = {
                     "reference": colors[block.all_reference],

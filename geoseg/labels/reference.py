@@ -189,7 +189,6 @@ class RasterReference(Reference):
     """A raster of class values or colours."""
 
     def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
-        """Open."""
         self.path = classes.path
         self._classes = classes
         self._raster = AlignedRaster(
@@ -317,7 +316,13 @@ def _only_class(path: Path, legend: Legend) -> int:
 class References:
     """Rasters and polygons that each cover a part of an orthophoto.
 
-    Ground without a polygon has the legend's background class only where no file labels it.
+    The first ones take precedence. Ground without a polygon has the legend's background class only
+    where no file labels it. All polygons may lie outside the grid if they ``may_be_elsewhere``.
+
+    Raises:
+        EmptyError: If none overlaps the grid.
+        NoPolygonError: If they are polygons, which may mean that there is no object.
+        GeosegError: If one cannot be read.
     """
 
     def __init__(
@@ -329,20 +334,6 @@ class References:
         options: ReferenceOptions | None = None,
         may_be_elsewhere: bool = False,
     ) -> None:
-        """Open.
-
-        Args:
-            paths: References, in order of precedence.
-            legend: Their classes.
-            grid: Grid of the orthophoto.
-            options: Options for reading them.
-            may_be_elsewhere: Whether all polygons may lie outside the grid.
-
-        Raises:
-            EmptyError: If none overlaps the grid.
-            NoPolygonError: If they are polygons, which may mean that there is no object.
-            GeosegError: If one cannot be read.
-        """
         self.paths = tuple(paths)
         self._grid = grid
         self._parts: list[Reference] = []
