@@ -7,6 +7,7 @@ The steps under their commands' names, imported when they are first used:
 True
 """
 
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "predict",
     "tile",
     "train",
+    "vectorize",
 ]
 
 
@@ -33,6 +35,18 @@ def __getattr__(name: str) -> Any:
     from geoseg import api
 
     return getattr(api, name)
+
+
+class StepPackage(ModuleType):
+    """A package that can be called like the function of its name.
+
+    Once it is imported, ``geoseg.postprocess`` is the package, as Python has it for all packages,
+    and no longer the function that ``__getattr__`` gives.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """What the function of `geoseg.api` gives."""
+        return __getattr__(self.__name__.rpartition(".")[2])(*args, **options)
 
 
 def __dir__() -> list[str]:

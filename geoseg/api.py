@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from geoseg.prediction.map_writer import MapReport
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import TrainReport
+    from geoseg.vectorize.options import VectorizeOptions
+    from geoseg.vectorize.vectorize import VectorizeReport
 
 
 PathLike = str | os.PathLike[str]
@@ -234,6 +236,37 @@ def postprocess(
         outputs,
         options=_options(PostprocessOptions, options, given),
     )
+
+
+def vectorize(
+    class_map: PathLike,
+    output: PathLike,
+    *,
+    legend: PathLike | Legend | None = None,
+    options: "VectorizeOptions | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "VectorizeReport | None":
+    """Turn a class map into polygons that share their borders.
+
+    Args:
+        class_map: The map.
+        output: File to write; its ending decides the format (``.gpkg``, ``.parquet``, ``.fgb``,
+            ``.geojson``, ``.geojsonl``). Of a part: a folder.
+        legend: Its classes, if it does not carry them.
+        options: How; or as keywords, such as ``smooth=True``.
+        overwrite: Whether to replace existing files.
+        given: Fields of `VectorizeOptions`.
+    """
+    from geoseg.vectorize.options import VectorizeOptions
+    from geoseg.vectorize.vectorize import PART, outputs_of, vectorize
+
+    how, path = _options(VectorizeOptions, options, given), Path(output)
+    named = [class_map, legend, how.aoi, how.scores, how.confidence]
+    kind = PART if how.part else None
+    own = [Output(file, kind) for file in outputs_of(path, how)]
+    _guard(own, named, overwrite=overwrite or how.resume)
+    return vectorize(Path(class_map), _legend_of(class_map, legend), path, how, overwrite=overwrite)
 
 
 def evaluate(

@@ -23,7 +23,7 @@ from geoseg.raster.threads import keep_freed_memory
 
 COMMANDS = (
     *("tile", "check", "train", "compare", "sweep", "quantize", "predict", "mosaic", "postprocess"),
-    *("evaluate", "sample-points", "legend", "info", "preview", "report", "view"),
+    *("vectorize", "evaluate", "sample-points", "legend", "info", "preview", "report", "view"),
 )
 """The subcommands, in the order of the work; each is a function of a module of its name."""
 

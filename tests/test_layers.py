@@ -28,6 +28,7 @@ ORDER = (  # a module imports from its own folder and from those before it
     "prediction",
     "postprocess",
     "evaluation",
+    "vectorize",
     "report",
     "training",
     "api",
@@ -55,12 +56,9 @@ ONLY_IN = {
         "patches.training_ground",
         "prediction.window_scores",
     },
-    "pyogrio": {"raster", "patches.index"},
+    "pyogrio": {"raster", "patches.index", "vectorize.layers"},
     "typer": {"cli", "commands"},
 }
-
-UPWARD = {("postprocess.__init__", "geoseg.api")}
-"""The package that is called as the function of its name."""
 
 DISTRIBUTIONS = {"PIL": "pillow"}
 """Packages on PyPI by the name that is imported, where they differ."""
@@ -120,8 +118,7 @@ def broken_rules(package):
             root, _, rest = imported.partition(".")
             if root == "geoseg":
                 part = folder_of(rest)
-                upward = part in RANK and part != own and RANK[part] >= RANK.get(own, -1)
-                if upward and (module, imported) not in UPWARD:
+                if part in RANK and part != own and RANK[part] >= RANK.get(own, -1):
                     yield f"{module} imports {imported}"
             elif not {own, module} & ONLY_IN.get(root, {own}):
                 yield f"{module} imports {imported}"

@@ -9,6 +9,7 @@ from rasterio.errors import CRSError
 
 from geoseg.errors import GeosegWarning, LegendError, RasterError
 from geoseg.labels.legend import Legend
+from geoseg.raster.paths import VECTOR_SUFFIXES
 from geoseg.raster.records import PROVENANCE, parse_json
 from geoseg.raster.storage import opened, reading
 
@@ -17,13 +18,18 @@ CLASS_MAP = "class map"
 
 
 def read_tags(path: Path) -> dict[str, Any]:
-    """Tags of a raster written by geoseg; empty for others, and with a warning if no JSON object.
+    """Tags of a raster or polygons written by geoseg.
+
+    Empty for others, and with a warning if they are no JSON object.
 
     Raises:
         RasterError: If the file is missing or is no raster, or an entry of its tags is damaged.
+        VectorError: If it is a vector file that cannot be read.
     """
-    with opened(path) as dataset, reading(path):
-        text = dataset.tags().get(PROVENANCE, "{}")
+    text = _layer_tag(path) if path.suffix.lower() in VECTOR_SUFFIXES else None
+    if text is None:
+        with opened(path) as dataset, reading(path):
+            text = dataset.tags().get(PROVENANCE, "{}")
     try:
         tags = parse_json(text)
     except ValueError:
@@ -41,6 +47,13 @@ def read_tags(path: Path) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError, AttributeError, LegendError, CRSError) as error:
         raise RasterError(f"{path}: its tag {PROVENANCE} is damaged: {error}") from error
     return tags
+
+
+def _layer_tag(path: Path) -> str | None:
+    """The tag of polygons; None for a raster, which a GeoPackage may be, too."""
+    from geoseg.raster.vector import is_vector, read_layer_tag
+
+    return (read_layer_tag(path, PROVENANCE) or "{}") if is_vector(path) else None
 
 
 def _check(tags: Mapping[str, Any]) -> None:

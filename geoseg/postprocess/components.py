@@ -99,7 +99,7 @@ def label(values: Values, connectivity: Connectivity) -> Parts:
     runs = np.cumsum(starts, dtype=np.int32).reshape(values.shape) - 1
     above, below = _touching_runs(values, starts, runs, connectivity)
     count, parts = joined(above, below, len(first))
-    own = np.empty(count, np.uint8)
+    own = np.empty(count, values.dtype)
     own[parts] = values.ravel()[first]
     lengths = np.diff(first, append=values.size)
     areas = np.bincount(parts, weights=lengths, minlength=count).astype(np.int64)

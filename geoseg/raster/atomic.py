@@ -411,7 +411,7 @@ def refuse_unfinished(path: Path) -> None:
 
 
 def _has_chunks(folder: Path) -> bool:
-    return any(folder.glob("piece_*.json"))
+    return any(folder.glob("piece_*"))
 
 
 def resume_dirs(path: Path) -> list[Path]:

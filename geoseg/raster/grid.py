@@ -58,6 +58,17 @@ class Grid:
                 f"`gdal_edit.py -a_ullr`"
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The grid as JSON."""
+        place = {"crs": self.crs and self.crs.to_wkt(), "transform": list(self.transform[:6])}
+        return place | {"height": self.height, "width": self.width}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """The grid that `to_dict` gave."""
+        crs = record["crs"] and CRS.from_wkt(record["crs"])
+        return cls(crs or None, Affine(*record["transform"]), record["height"], record["width"])
+
     @property
     def is_georeferenced(self) -> bool:
         """Whether the pixels have coordinates."""
@@ -92,7 +103,7 @@ class Grid:
             return None
         col, row = self.width / 2, self.height / 2
         xs, ys = zip(*(self.transform @ (col + k, row + k) for k in (0, 1)), strict=True)
-        if (place := self._on_ellipsoid(xs, ys)) is None:
+        if (place := self.on_ellipsoid(xs, ys)) is None:
             return hypot(xs[1] - xs[0], ys[1] - ys[0]) * self._unit / 2**0.5
         lons, lats, geod = place
         return float(geod.inv(lons[0], lats[0], lons[1], lats[1])[2] / 2**0.5)
@@ -114,15 +125,13 @@ class Grid:
         ]
         outline = [self.transform @ (col * self.width, row * self.height) for col, row in sides]
         xs, ys = zip(*outline, strict=True)
-        if (place := self._on_ellipsoid(xs, ys)) is None:
+        if (place := self.on_ellipsoid(xs, ys)) is None:
             return abs(self.transform.determinant) * self._unit**2
         lons, lats, geod = place
         area = geod.polygon_area_perimeter(lons, lats)[0]
         return float(abs(area) / (self.height * self.width))
 
-    def _on_ellipsoid(
-        self, xs: Sequence[float], ys: Sequence[float]
-    ) -> tuple[Any, Any, Any] | None:
+    def on_ellipsoid(self, xs: Sequence[float], ys: Sequence[float]) -> tuple[Any, Any, Any] | None:
         """Longitudes, latitudes and ellipsoid of points: WGS 84, or that of the CRS.
 
         None for a CRS without an ellipsoid, or points outside its area of use.

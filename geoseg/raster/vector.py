@@ -164,6 +164,36 @@ def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -
     return frame
 
 
+def read_layer_tag(path: Path, name: str) -> str | None:
+    """A tag of the first layer of a vector file: its own, or the file's description.
+
+    Raises:
+        VectorError: If the file cannot be read.
+    """
+    import pyogrio
+
+    if not path.exists():
+        raise VectorError(f"{path}: no such file")
+    refuse_special_file(path)
+    if path.suffix.lower() in PARQUET:
+        return _parquet_tag(path, name)
+    with reading_layer(path):
+        layers = [each for each, kind in pyogrio.list_layers(path) if kind is not None]
+        about = pyogrio.read_info(path, layer=layers[0]) if layers else {}
+    tags = {**(about.get("dataset_metadata") or {}), **(about.get("layer_metadata") or {})}
+    text = tags.get(name, tags.get("DESCRIPTION"))
+    return str(text) if text and (name in tags or str(text).startswith("{")) else None
+
+
+def _parquet_tag(path: Path, name: str) -> str | None:
+    import pyarrow.parquet as pq
+
+    with reading_layer(path):
+        tags = pq.read_schema(path).metadata or {}
+    text = tags.get(name.encode())
+    return None if text is None else text.decode()
+
+
 def write_layer(
     path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
 ) -> None:
@@ -177,7 +207,7 @@ def write_layer(
     old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
     known = old if path.suffix.lower() == ".gpkg" else {}
     with scratch(path) as folder:
-        with _options(FIXED_DATE), writing_layer(path):
+        with gdal_options(FIXED_DATE), writing_layer(path):
             frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)
         made = {path.with_name(each.name): each for each in sorted(folder.iterdir())}
         whole = made.pop(path)
@@ -224,7 +254,7 @@ def reading_layer(path: Path) -> Iterator[None]:
         UnboundLocalError,  # pyogrio's, of a CRS
     )
     try:
-        with warnings.catch_warnings(), _options(OFFLINE):
+        with warnings.catch_warnings(), gdal_options(OFFLINE):
             warnings.simplefilter("ignore")
             yield
     except faults as error:
@@ -255,7 +285,7 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 @contextmanager
-def _options(wanted: Mapping[str, str]) -> Iterator[None]:
+def gdal_options(wanted: Mapping[str, str]) -> Iterator[None]:
     """GDAL options during a block."""
     import pyogrio
 

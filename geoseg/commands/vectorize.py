@@ -1,0 +1,144 @@
+"""``geoseg vectorize``: class maps become polygons."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from geoseg.commands import arguments as shared
+from geoseg.commands.arguments import with_options
+from geoseg.commands.console import Console, columns, echo, print_json
+from geoseg.commands.legend import OwnLegend, legend_of
+from geoseg.commands.predict_batch import FAILURES, Batch
+from geoseg.vectorize.options import VectorizeOptions
+
+FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "config")
+"""Parameters that mean something where parts are joined."""
+
+
+@with_options
+def vectorize(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MAP...",
+            help="Class maps (files, folders, quoted globs), or all folders of --part to join.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File of polygons (.gpkg, .parquet, .fgb, .geojson, .geojsonl), or a folder.",
+        ),
+    ],
+    *,
+    legend: OwnLegend = None,
+    options: VectorizeOptions,
+    file_format: Annotated[
+        Literal["gpkg", "parquet", "fgb", "geojson", "geojsonl"],
+        typer.Option("--format", help="Of the files in a folder."),
+    ] = "gpkg",
+    overwrite: shared.Overwrite = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Turn class maps into polygons that share their borders."""
+    from geoseg.raster.guard import Output
+    from geoseg.raster.paths import find_rasters
+    from geoseg.vectorize.vectorize import PART, is_part, join, outputs_of, vectorize
+
+    console = Console(quiet=quiet)
+    if all(map(is_part, inputs)):
+        every = {each.name for each in ctx.command.params if each.name}
+        shared.refuse_given(
+            ctx, every - {*FOR_JOINS}, "is not for parts, which are joined as they are"
+        )
+        target = _targets([Path("map")], output, options, file_format)[0]
+        own = [Output(path) for path in outputs_of(target, options)]
+        shared.reserve(ctx, own, inputs, overwrite=overwrite)
+        _tell([join(inputs, target, overwrite=overwrite)], json=json)
+        return
+    maps = find_rasters(inputs)
+    targets = _targets(maps, output, options, file_format)
+    kind = PART if options.part else None
+    own = [Output(path, kind) for target in targets for path in outputs_of(target, options)]
+    read = [maps, inputs, legend, options.aoi, options.scores, options.confidence]
+    shared.check(own, read, overwrite=overwrite or options.resume)
+    batch = Batch(
+        console,
+        record=None if len(maps) == 1 else output / FAILURES,
+        resume=options.resume,
+    )
+
+    def work(job: tuple[Path, Path]) -> Any:
+        path, target = job
+        report = vectorize(
+            path,
+            legend_of(legend, path),
+            target,
+            options,
+            overwrite=overwrite,
+            watch=console.progress(path.name),
+        )
+        for note in report.notes if report else ():
+            console.info(note)
+        return report
+
+    jobs = list(zip(maps, targets, strict=True))
+    reports = batch.run(jobs, work, name=lambda job: str(job[0]))
+    if options.part is not None:
+        for target in targets:
+            echo(f"{target}: part {options.part[0]} of {options.part[1]}")
+    else:
+        _tell(reports, json=json)
+    batch.finish()
+
+
+def _targets(
+    maps: Sequence[Path], output: Path, options: VectorizeOptions, file_format: str
+) -> list[Path]:
+    """The file of each map; of a part the folder."""
+    from geoseg.raster.paths import unique_names
+    from geoseg.vectorize.layers import FORMATS
+
+    is_file = output.suffix.lower() in FORMATS and not output.is_dir()
+    if output.suffix and not is_file and not output.is_dir():
+        raise typer.BadParameter(
+            f"{output}: polygons are written as {', '.join(FORMATS)}; end the name in one, or "
+            f"name a folder",
+            param_hint="--output",
+        )
+    if is_file and len(maps) > 1:
+        raise typer.BadParameter(f"--output {output}: name a folder for {len(maps)} maps")
+    targets = [output / f"{name}.{file_format}" for name in unique_names(maps)]
+    if is_file:
+        targets = [output]
+    if options.part is None:
+        return targets
+    index, count = options.part
+    mark = f"part-{index:0{len(str(count))}}-of-{count}"
+    return [each.with_name(f"{each.stem}_{mark}") for each in targets]
+
+
+def _tell(reports: Sequence[Any], *, json: bool) -> None:
+    if json:
+        print_json([asdict(each) | {"path": str(each.path)} for each in reports])
+        return
+    for each in reports:
+        echo(f"{each.path}: {sum(each.regions.values())} regions")
+        unit = {"m2": "m²", "px": "px"}[each.area_unit]
+        rows = [
+            (name, str(count), f"{each.areas[name]:.1f} {unit}")
+            for name, count in each.regions.items()
+        ]
+        echo(columns(rows, indent=2))
+        if each.divided:
+            echo(
+                f"  {each.divided} of them have too many points for one polygon and stay divided "
+                f"(--max-vertices); parts have one `region`"
+            )

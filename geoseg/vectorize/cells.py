@@ -1,0 +1,365 @@
+"""Cells of a class map: what is traced at a time, and kept until the regions are put together.
+
+A map is cut by a fixed lattice of lines, every `CELL_PX` pixels from its origin: a part of the
+method, not of memory or workers, so that the polygons do not depend on either. Within a cell
+borders are traced, simplified and smoothed; points on its frame stay. A point on the frame is one
+of both cells, as it hangs on the four pixels around it alone, which are read one pixel beyond the
+cell.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import GridMismatchError, InputError
+from geoseg.evaluation.calibration import ScoreMap
+from geoseg.evaluation.comparison import ClassMap
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.postprocess.components import label
+from geoseg.prediction.scores import decode_scores, refuse_non_scores
+from geoseg.raster.grid import Grid
+from geoseg.raster.reader import Pixels, RasterReader
+from geoseg.raster.window import Window, blocks
+from geoseg.vectorize.simplify import simplify, smooth
+from geoseg.vectorize.trace import OUTSIDE, Arcs, Coverage, trace
+
+CELL_PX = 1024
+"""Rows and columns of a cell. Larger ones leave fewer points on frames, and take more memory."""
+
+Floats = NDArray[np.float64]
+
+Counts = NDArray[np.int64]
+
+
+class PixelScores(Protocol):
+    """Scores or confidence of a map's pixels."""
+
+    def of_class(self, window: Window, indices: NDArray[np.uint8]) -> Pixels:
+        """(height, width) score of each pixel for its class, and where there is one."""
+        ...
+
+    def close(self) -> None:
+        """Release files."""
+        ...
+
+
+class ClassScores:
+    """Scores of a class map, of which each pixel has that of its own class."""
+
+    def __init__(self, path: Path, legend: Legend, grid: Grid) -> None:
+        self._scores = ScoreMap(path, legend, grid)
+
+    def of_class(self, window: Window, indices: NDArray[np.uint8]) -> Pixels:
+        """(height, width) score of each pixel for its class, and where there is one."""
+        scores, valid = self._scores.read(window)
+        own = np.minimum(indices, len(scores) - 1)[None].astype(np.intp)
+        return Pixels(np.take_along_axis(scores, own, axis=0)[0], valid & (indices != IGNORE))
+
+    def close(self) -> None:
+        """Release files."""
+        self._scores.close()
+
+
+class ConfidenceMap:
+    """A raster of confidence, as ``geoseg predict --confidence`` writes it.
+
+    Raises:
+        GridMismatchError: If it lies on another grid than the class map.
+        InputError: If it is none.
+    """
+
+    def __init__(self, path: Path, grid: Grid) -> None:
+        self._path = path
+        with ExitStack() as stack:
+            self._reader = stack.enter_context(RasterReader(path, palette_index=True))
+            if self._reader.bands != 1 or self._reader.dtype not in (np.uint8, np.float32):
+                raise InputError(
+                    f"{path}: is no confidence; one band of bytes or floats is, as "
+                    f"`geoseg predict --confidence` writes it"
+                )
+            try:
+                self._window = self._reader.grid.window_of(grid)
+            except GridMismatchError as error:
+                raise GridMismatchError(f"{path}: not on the grid of the map: {error}") from error
+            stack.pop_all()
+
+    def of_class(self, window: Window, indices: NDArray[np.uint8]) -> Pixels:
+        """(height, width) confidence of each pixel, and where there is one."""
+        found = np.zeros(indices.shape, np.float32)
+        valid = np.zeros(indices.shape, np.bool_)
+        wanted = window.moved(self._window.row_off, self._window.col_off)
+        inside = wanted.clip(self._reader.grid.height, self._reader.grid.width)
+        if inside is not None:
+            image, there = self._reader.read(inside)
+            place = inside.relative_to(wanted).slices
+            found[place] = decode_scores(image)[0] if image.dtype == np.uint8 else image[0]
+            valid[place] = there
+        np.copyto(found, 0, where=~valid)
+        refuse_non_scores(found, self._path)
+        return Pixels(found, valid & (indices != IGNORE))
+
+    def close(self) -> None:
+        """Release files."""
+        self._reader.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The regions of a cell, by which they are put together with those of the others.
+
+    Regions are numbered from 0, without gaps, nodata among them.
+    """
+
+    classes: NDArray[np.uint8]
+    """(regions,) class index; 255 for nodata."""
+
+    pixels: Counts
+    """(regions,)."""
+
+    first: Counts
+    """(regions,) first pixel in reading order, counted through the whole map."""
+
+    areas: Floats
+    """(regions,) ground in square metres; in pixels for a map without a CRS."""
+
+    at_edge: NDArray[np.bool_]
+    """(regions,) whether a pixel lies at the edge of the map or beside nodata."""
+
+    sums: Floats
+    """(rasters, regions) sum of scores, of confidence."""
+
+    scored: Counts
+    """(rasters, regions) pixels that have one."""
+
+    points: Counts
+    """(regions,) points of the outlines."""
+
+    top: NDArray[np.int32]
+    """(width,) region of each pixel of the first row."""
+
+    bottom: NDArray[np.int32]
+    """(width,) of the last row."""
+
+    left: NDArray[np.int32]
+    """(height,) of the first column."""
+
+    right: NDArray[np.int32]
+    """(height,) of the last column."""
+
+    coverage: Coverage
+    """Their outlines, in corners of pixels of the cell."""
+
+    @property
+    def frame(self) -> NDArray[np.int32]:
+        """Regions that touch the frame, in order."""
+        return np.unique(np.concatenate([self.top, self.bottom, self.left, self.right]))
+
+    def save(self, path: Path) -> None:
+        """Write the cell to a file (.npz)."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        coverage = own.pop("coverage")
+        arrays = {name: getattr(coverage, name) for name in ("steps", "rings", "regions")}
+        arcs = coverage.arcs
+        with path.open("wb") as file:
+            np.savez(file, **own, **arrays, xy=arcs.xy, offsets=arcs.offsets)
+
+    @classmethod
+    def load(cls, path: Path, *, outlines: bool = True) -> Self:
+        """Read a cell from a file.
+
+        Args:
+            path: The file.
+            outlines: Whether its outlines are needed.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            own = {each.name: file[each.name] for each in fields(cls) if each.name != "coverage"}
+            coverage: Any = None
+            if outlines:
+                arcs = Arcs(file["xy"], file["offsets"])
+                coverage = Coverage(arcs, file["steps"], file["rings"], file["regions"])
+            return cls(**own, coverage=coverage)
+
+
+def cell_windows(grid: Grid) -> list[Window]:
+    """The cells of a map, in reading order."""
+    return list(blocks(grid.height, grid.width, rows=CELL_PX, cols=CELL_PX))
+
+
+class CellSource:
+    """A class map, and what else is known of its pixels, from which cells are made."""
+
+    def __init__(
+        self,
+        path: Path,
+        legend: Legend,
+        *,
+        aoi: Path | None = None,
+        scores: Path | None = None,
+        confidence: Path | None = None,
+        tolerance: float = 0,
+        smooth: bool = False,
+    ) -> None:
+        """Open.
+
+        Args:
+            path: The class map.
+            legend: Its classes.
+            aoi: Polygons; what lies outside is nodata.
+            scores: Scores of the map's classes.
+            confidence: Confidence of its pixels.
+            tolerance: Of simplification, in pixels.
+            smooth: Whether corners are rounded.
+
+        Raises:
+            GeosegError: If a file cannot be read or does not fit the map.
+        """
+        self._tolerance, self._smooth = tolerance, smooth
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            self._map = stack.enter_context(ClassMap(path, legend, aoi=aoi))
+            self.grid = self._map.grid
+            self._scored: list[PixelScores] = []
+            if scores is not None:
+                self._scored.append(ClassScores(scores, legend, self.grid))
+                stack.callback(self._scored[-1].close)
+            if confidence is not None:
+                self._scored.append(ConfidenceMap(confidence, self.grid))
+                stack.callback(self._scored[-1].close)
+            self._row_areas = row_areas(self.grid)
+            self._stack = stack.pop_all()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Remarks for the user on what was read."""
+        return self._map.notes
+
+    def cell(self, window: Window) -> Cell:
+        """Trace a cell.
+
+        Args:
+            window: One of `cell_windows`.
+        """
+        wide = self._read(window)
+        indices = wide[1:-1, 1:-1].astype(np.uint8)
+        regions = label(indices, 4)
+        labels, count = regions.labels, len(regions.values)
+        coverage = trace(labels, _nodes_on_frame(wide))
+        arcs = simplify(coverage.arcs, self._tolerance, labels.shape)
+        if self._smooth:
+            arcs = smooth(arcs, labels.shape)
+        unknown = (wide == OUTSIDE) | (wide == IGNORE)
+        edge = unknown[:-2, 1:-1] | unknown[2:, 1:-1] | unknown[1:-1, :-2] | unknown[1:-1, 2:]
+        at_edge = np.zeros(count, np.bool_)
+        at_edge[labels[edge]] = True
+        local = np.empty(count, np.int64)
+        local[labels.ravel()[::-1]] = np.arange(labels.size)[::-1]  # the first one is set last
+        rows, columns = np.divmod(local, window.width)
+        first = (rows + window.row_off) * self.grid.width + columns + window.col_off
+        sums, scored = self._sums(window, indices, labels, count)
+        coverage = replace(coverage, arcs=arcs)
+        return Cell(
+            classes=regions.values,
+            pixels=regions.areas,
+            first=first,
+            areas=self._ground(window, labels, regions.areas),
+            at_edge=at_edge,
+            sums=sums,
+            scored=scored,
+            points=coverage.points(np.arange(count)),
+            top=labels[0],
+            bottom=labels[-1],
+            left=labels[:, 0],
+            right=labels[:, -1],
+            coverage=coverage,
+        )
+
+    def _read(self, window: Window) -> NDArray[np.int16]:
+        """(height + 2, width + 2) class indices of a cell and of the pixels around it."""
+        grown = window.grown(1)
+        inside = grown.clip(self.grid.height, self.grid.width) or window
+        wide = np.full((window.height + 2, window.width + 2), OUTSIDE, np.int16)
+        wide[inside.relative_to(grown).slices] = self._map.read_counted(inside)
+        return wide
+
+    def _ground(self, window: Window, labels: NDArray[np.int32], pixels: Counts) -> Floats:
+        """(regions,) ground in square metres, or in pixels."""
+        if np.ndim(self._row_areas) == 0:
+            return np.asarray(pixels * float(self._row_areas), np.float64)
+        rows = self._row_areas[window.row_off : window.row_stop]
+        weights = np.repeat(rows, window.width)
+        ground = np.bincount(labels.ravel(), weights=weights, minlength=len(pixels))
+        return np.asarray(ground, np.float64)
+
+    def _sums(
+        self, window: Window, indices: NDArray[np.uint8], labels: NDArray[np.int32], count: int
+    ) -> tuple[Floats, Counts]:
+        """(rasters, regions) sums of scores and confidence, and of how many pixels."""
+        sums = np.zeros((len(self._scored), count))
+        scored = np.zeros(sums.shape, np.int64)
+        for number, raster in enumerate(self._scored):
+            values, valid = raster.of_class(window, indices)
+            weights = np.where(valid, values, 0).ravel()
+            sums[number] = np.bincount(labels.ravel(), weights=weights, minlength=count)
+            scored[number] = np.bincount(labels[valid], minlength=count)
+        return sums, scored
+
+    def close(self) -> None:
+        """Release files."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def row_areas(grid: Grid) -> NDArray[np.float64]:
+    """(height,) square metres of ground of a pixel of each row; (): of every pixel.
+
+    Where rows follow parallels, as in degrees and in Mercator, of the zone between them on the
+    ellipsoid; elsewhere the mean of `Grid.pixel_area`. Without a CRS a pixel counts 1.
+
+    Source: Snyder, Map Projections: A Working Manual (1987), eq. 3-12, of authalic latitude.
+    """
+    mean = np.asarray(grid.pixel_area or 1.0)
+    ends = [grid.transform @ (col, row) for col in (0, grid.width) for row in (0, grid.height)]
+    place = grid.on_ellipsoid(*zip(*ends, strict=True))
+    if place is None:
+        return mean
+    (west, lower_west, east, lower_east), lats, geod = place
+    corners = (*lats, west, east)
+    if not np.allclose(corners, (*lats[2:], *lats[:2], lower_west, lower_east), 0, 1e-9):
+        return mean
+    x, y, rows = grid.transform.c, grid.transform.f, range(grid.height + 1)
+    edges = grid.on_ellipsoid([x] * len(rows), [y + row * grid.transform.e for row in rows])
+    if edges is None:
+        return mean
+    sine, e = np.sin(np.radians(edges[1])), geod.es**0.5
+    zone = sine / (1 - geod.es * sine**2) + (np.arctanh(e * sine) / e if e else sine)
+    per_radian = np.abs(np.diff(zone)) * geod.b**2 / 2
+    return np.asarray(per_radian * np.radians(abs(east - west)) / grid.width)
+
+
+def _nodes_on_frame(wide: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """(height + 1, width + 1) corners on the frame of a cell that are points of outlines.
+
+    All but those whose four pixels are of one class, or of two with a straight line between.
+    """
+    nodes = np.zeros((wide.shape[0] - 1, wide.shape[1] - 1), np.bool_)
+    for side in (0, -1):
+        nodes[side] |= _are_nodes(wide[:2] if side == 0 else wide[-2:])
+        nodes[:, side] |= _are_nodes(wide[:, :2].T if side == 0 else wide[:, -2:].T)
+    return nodes
+
+
+def _are_nodes(lines: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """(length - 1,) whether the corners between two lines of pixels are points of outlines."""
+    (one, other), (below, beside) = ((line[:-1], line[1:]) for line in lines)
+    along, across = (one == other) & (below == beside), (one == below) & (other == beside)
+    return np.asarray(~(along | across))

@@ -1,0 +1,256 @@
+"""Files of polygons, written as a stream: GeoPackage, GeoParquet, FlatGeobuf, GeoJSON."""
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+
+from geoseg.errors import GeosegError, OutputError
+from geoseg.labels.legend import Legend
+from geoseg.labels.style import Symbol, vector_qml
+from geoseg.raster.atomic import write_text
+from geoseg.raster.grid import Grid
+from geoseg.raster.records import PROVENANCE
+from geoseg.raster.vector import FIXED_DATE, gdal_options, writing_layer
+from geoseg.vectorize.stitch import Features
+
+DRIVERS = {
+    ".gpkg": "GPKG",
+    ".fgb": "FlatGeobuf",
+    ".geojson": "GeoJSON",
+    ".geojsonl": "GeoJSONSeq",
+}
+"""GDAL's drivers by the ending of a file; GeoParquet is written by pyarrow."""
+
+PARQUET = ".parquet"
+
+FORMATS = (*DRIVERS, PARQUET)
+
+FEATURES_PER_BATCH = 20_000
+"""Features that are handed to the format's driver at a time."""
+
+FILL_OPACITY = 0.6
+
+STYLE_TABLE = """
+CREATE TABLE layer_styles (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+  f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT,
+  styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
+  update_time DATETIME DEFAULT '2000-01-01T00:00:00.000Z')
+"""
+"""Table in which QGIS keeps styles within a GeoPackage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolygonLayer:
+    """A layer of polygons of classes."""
+
+    name: str
+    grid: Grid
+    legend: Legend
+
+    rasters: tuple[str, ...]
+    """Names of the columns of means."""
+
+    tags: Mapping[str, Any]
+    """Legend and provenance, as in maps."""
+
+    @property
+    def area_column(self) -> str:
+        """Name of the column of areas."""
+        return "area_px" if self.grid.crs is None else "area_m2"
+
+    @property
+    def schema(self) -> Any:
+        """Arrow schema of the features."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                ("class", pa.int16()),
+                ("name", pa.string()),
+                ("region", pa.int64()),
+                (self.area_column, pa.float64()),
+                ("pixels", pa.int64()),
+                *((name, pa.float64()) for name in self.rasters),
+                ("touches_edge", pa.bool_()),
+                ("geometry", pa.binary()),
+            ]
+        )
+
+    def batches(self, features: Features) -> Iterator[Any]:
+        """Arrow batches of features, in coordinates of the map's CRS."""
+        import pyarrow as pa
+
+        names = np.array(self.legend.names, object)
+        values = np.array([each.value for each in self.legend.classes])
+        for start in range(0, len(features.polygons), FEATURES_PER_BATCH):
+            few = features.taken(slice(start, start + FEATURES_PER_BATCH))
+            shapes = shapely.transform(few.polygons, lambda xy: placed(xy, self.grid.transform))
+            columns = [
+                values[few.classes],
+                names[few.classes],
+                few.regions,
+                few.areas,
+                few.pixels,
+                *few.means,
+                few.at_edge,
+                shapely.to_wkb(shapes, byte_order=1),
+            ]
+            arrays = [
+                pa.array(column, type=field.type, from_pandas=True)
+                for column, field in zip(columns, self.schema, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def placed(xy: Any, transform: Affine) -> Any:
+    """(points, 2) corners of pixels in coordinates: of equal corners the same, to the bit."""
+    column, row = xy.T
+    a, b, c, d, e, f = transform[:6]
+    return np.stack([a * column + b * row + c, d * column + e * row + f], axis=1)
+
+
+def write_polygons(path: Path, layer: PolygonLayer, features: Iterable[Features]) -> None:
+    """Write a file of polygons.
+
+    Args:
+        path: The file; its ending decides the format.
+        layer: What the file says of itself.
+        features: In the order in which they are written.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    failures: list[BaseException] = []
+
+    def batches() -> Iterator[Any]:
+        try:
+            for few in features:
+                yield from layer.batches(few)
+        except BaseException as error:  # the reader of the stream would make an OSError of it
+            failures.append(error)
+            raise
+
+    try:
+        if path.suffix.lower() == PARQUET:
+            _write_parquet(path, layer, batches())
+        else:
+            _write_by_gdal(path, layer, batches())
+    except (GeosegError, OSError, RuntimeError, ValueError) as error:
+        if failures:
+            raise failures[0] from error
+        raise
+
+
+def _write_by_gdal(path: Path, layer: PolygonLayer, batches: Iterator[Any]) -> None:
+    import pyarrow as pa
+    from pyogrio.raw import write_arrow
+
+    driver = DRIVERS[path.suffix.lower()]
+    crs = layer.grid.crs
+    about: dict[str, Any] = {
+        "GPKG": {
+            "layer_metadata": {PROVENANCE: json.dumps(layer.tags)},
+            "dataset_options": {"VERSION": "1.2"},
+        },
+        "FlatGeobuf": {"layer_options": {"DESCRIPTION": json.dumps(layer.tags)}},
+        "GeoJSON": {"layer_options": {"DESCRIPTION": json.dumps(layer.tags)}},
+        "GeoJSONSeq": {},
+    }[driver]
+    with gdal_options(FIXED_DATE), writing_layer(path), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        write_arrow(
+            pa.RecordBatchReader.from_batches(layer.schema, batches),
+            path,
+            layer=layer.name,
+            driver=driver,
+            geometry_name="geometry",
+            geometry_type="Polygon",
+            crs=crs.to_wkt() if crs else None,
+            **about,
+        )
+    if driver == "GPKG":
+        with writing_layer(path):
+            _store_style(path, layer)
+
+
+def _write_parquet(path: Path, layer: PolygonLayer, batches: Iterator[Any]) -> None:
+    """GeoParquet 1.1, with a bounding box of each feature by which readers skip row groups."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
+    covering = {"bbox": {name.name: ["bbox", name.name] for name in kind}}
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"]}
+    column["crs"] = _projjson(layer.grid)
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {"geometry": column | {"covering": covering}},
+    }
+    about = {"geo": json.dumps(geo), PROVENANCE: json.dumps(layer.tags)}
+    schema = layer.schema.append(pa.field("bbox", kind)).with_metadata(about)
+    with writing_layer(path), pq.ParquetWriter(path, schema, compression="zstd") as file:
+        for batch in batches:
+            bounds = shapely.bounds(shapely.from_wkb(batch.column("geometry")))
+            boxes = pa.StructArray.from_arrays(list(bounds.T), fields=list(kind))
+            file.write_batch(pa.RecordBatch.from_arrays([*batch.columns, boxes], schema=schema))
+
+
+def _projjson(grid: Grid) -> Any:
+    """The CRS as GeoParquet wants it; null for an image without one."""
+    if grid.crs is None:
+        return None
+    import pyproj
+
+    return pyproj.CRS.from_wkt(grid.crs.to_wkt()).to_json_dict()
+
+
+def style_of(legend: Legend) -> str:
+    """QGIS style (QML): a class a colour, by the column ``class``."""
+    symbols = [
+        Symbol(
+            label=each.name, rule=f'"class" = {each.value}', color=each.color, opacity=FILL_OPACITY
+        )
+        for each in legend.classes
+    ]
+    return vector_qml(symbols, points=False)
+
+
+def write_style(path: Path, legend: Legend) -> None:
+    """Write the style beside a file that cannot hold it."""
+    write_text(style_file(path), style_of(legend))
+
+
+def style_file(path: Path) -> Path:
+    """The style beside a file of polygons."""
+    return path.with_suffix(".qml")
+
+
+def _store_style(path: Path, layer: PolygonLayer) -> None:
+    """Store the style in a GeoPackage, where QGIS finds it by itself."""
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as file:
+        file.execute(STYLE_TABLE)
+        file.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) "
+            "VALUES ('layer_styles', 'attributes', 'layer_styles', ?)",
+            [FIXED_DATE["OGR_CURRENT_DATE"]],
+        )
+        file.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
+            "f_geometry_column, styleName, styleQML, useAsDefault, description) "
+            "VALUES ('', '', ?, 'geometry', ?, ?, 1, 'geoseg')",
+            [layer.name, layer.name[:30], style_of(layer.legend)],
+        )
+        file.commit()
+        return
+    raise OutputError(f"{path}: cannot be written: the style cannot be stored")

@@ -1,0 +1,79 @@
+"""What a user decides about polygons of class maps: the only place of the defaults."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.options import CALL, aoi_option, option, parse_part
+from geoseg.postprocess.options import ClassArea
+from geoseg.raster.grid import Length
+from geoseg.raster.reader import INPUT
+
+GEOMETRY, CONTENT = "Geometry", "Content"
+"""Groups of the options."""
+
+MAX_VERTICES = 250_000
+"""Points up to which a region becomes one polygon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorizeOptions:
+    """How a class map becomes polygons."""
+
+    aoi: Path | None = aoi_option(INPUT)
+    scores: Path | None = option(
+        None,
+        group=CONTENT,
+        metavar="RASTER",
+        help="Scores of the map's classes: polygons get the mean score of their class.",
+    )
+    confidence: Path | None = option(
+        None, group=CONTENT, metavar="RASTER", help="Confidence: polygons get its mean."
+    )
+    classes: tuple[str, ...] = option(
+        (),
+        group=CONTENT,
+        metavar="NAME,NAME",
+        parse=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
+        shown="all",
+        help="Write these classes only; the others still shape the borders.",
+    )
+    min_area: tuple[ClassArea, ...] = option(
+        (),
+        group=GEOMETRY,
+        metavar="[CLASS=]AREA",
+        parse=ClassArea.parse,
+        repeat=True,
+        help="Smaller regions join the neighbour with the longest border before: 40px or 5m2, for "
+        "one class building=10m2; may be repeated.",
+    )
+    simplify: Length | None = option(
+        Length.parse("1px"),
+        group=GEOMETRY,
+        metavar="1px|0.3m|0",
+        parse=Length.parse,
+        none="0",
+        help="Leave out points of borders: side of the largest square whose area may change at a "
+        "point (0: none). Neighbours keep a common border.",
+    )
+    smooth: bool = option(False, group=GEOMETRY, help="Round the corners that are left.")
+    max_vertices: int = option(
+        MAX_VERTICES,
+        group=GEOMETRY,
+        min=100,
+        help="Regions with more points stay divided at lines of a lattice.",
+    )
+    workers: int = option(
+        os.cpu_count() or 1, group=CALL, min=1, shown="all cores", help="Threads."
+    )
+    part: tuple[int, int] | None = option(
+        None,
+        group=CALL,
+        metavar="I/N",
+        parse=parse_part,
+        help="Only the I-th of N parts, into a folder; give all folders to `geoseg vectorize` to "
+        "join them.",
+    )
+    resume: bool = option(
+        False, group=CALL, help="Continue an interrupted run; skip maps that are done."
+    )

@@ -1,0 +1,228 @@
+"""Regions of a map out of the regions of its cells."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.labels.legend import IGNORE
+from geoseg.postprocess.components import joined
+from geoseg.raster.window import Window
+from geoseg.vectorize.cells import Cell, Counts, Floats
+
+
+class Features(NamedTuple):
+    """Polygons and what is known of them; lists of the same length."""
+
+    polygons: NDArray[Any]
+    """shapely polygons, in corners of the map's pixels."""
+
+    regions: Counts
+    """First pixel of the region in reading order: features of one region have the same."""
+
+    classes: NDArray[np.uint8]
+    """Class indices."""
+
+    pixels: Counts
+    areas: Floats
+    at_edge: NDArray[np.bool_]
+    means: Floats
+    """(rasters, features) mean score, mean confidence; NaN without one."""
+
+    def taken(self, places: Any) -> Self:
+        """Some of the features.
+
+        Args:
+            places: Indices, or a slice.
+        """
+        parts: Any = (each[..., places] for each in self)
+        return type(self)(*parts)
+
+
+Side = tuple[NDArray[Any], Counts]
+"""Class and region of each pixel of a side of a cell."""
+
+
+class _Totals(NamedTuple):
+    """What is known of regions, as in `Cell`."""
+
+    first: Counts
+    classes: NDArray[np.uint8]
+    pixels: Counts
+    areas: Floats
+    at_edge: NDArray[np.bool_]
+    sums: Floats
+    scored: Counts
+
+
+_TOTALS = _Totals._fields
+
+
+class Regions:
+    """All regions of a map: those that touch frames of cells are put together.
+
+    Memory grows with the number of these; all others are whole within their cell.
+    """
+
+    def __init__(
+        self, windows: Sequence[Window], places: Sequence[Path], max_vertices: int
+    ) -> None:
+        """Go through all cells once, without their outlines.
+
+        Args:
+            windows: The cells, in reading order.
+            places: Their files.
+            max_vertices: Points up to which a region becomes one polygon.
+
+        Raises:
+            OSError: If a file cannot be read.
+        """
+        self._windows, self._places = windows, places
+        self._frames: list[NDArray[np.int32]] = []
+        self._starts = [0]
+        self._held: dict[int, list[Any]] = defaultdict(list)
+        self.counts = np.zeros(IGNORE + 1, np.int64)
+        self.pixels = np.zeros(IGNORE + 1, np.int64)
+        self.areas = np.zeros(IGNORE + 1)
+        self._max_vertices = max_vertices
+        gathered: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
+        pairs = [np.empty((2, 0), np.int64)]
+        above: dict[int, Side] = {}
+        beside: Side = (np.empty(0), np.empty(0, np.int64))
+        for window, place in zip(windows, places, strict=True):
+            cell = Cell.load(place, outlines=False)
+            frame = cell.frame
+            member = np.zeros(len(cell.pixels), np.int64)
+            member[frame] = np.arange(self._starts[-1], self._starts[-1] + len(frame))
+            top, bottom, left, right = (
+                (cell.classes[side], member[side])
+                for side in (cell.top, cell.bottom, cell.left, cell.right)
+            )
+            pairs += [_touching(beside, left)] if window.col_off else []
+            pairs += [_touching(above[window.col_off], top)] if window.row_off else []
+            above[window.col_off], beside = bottom, right
+            for name in (*_TOTALS, "points"):
+                gathered[name].append(getattr(cell, name)[..., frame])
+            gathered["cell"].append(np.full(len(frame), len(self._frames)))
+            inner = np.ones(len(cell.pixels), np.bool_)
+            inner[frame] = False
+            self._count(cell.classes[inner], cell.pixels[inner], cell.areas[inner])
+            self._frames.append(frame)
+            self._starts.append(self._starts[-1] + len(frame))
+        one, other = np.concatenate(pairs, axis=1)
+        count, self._region = joined(one, other, self._starts[-1])
+        self._total(
+            {name: np.concatenate(parts, axis=-1) for name, parts in gathered.items()}, count
+        )
+
+    def _count(self, classes: NDArray[np.uint8], pixels: Counts, areas: Floats) -> None:
+        """Add regions to the totals of their classes."""
+        size = IGNORE + 1
+        self.counts += np.bincount(classes, minlength=size)
+        np.add.at(self.pixels, classes, pixels)
+        self.areas += np.bincount(classes, weights=areas, minlength=size)
+
+    def _total(self, members: dict[str, NDArray[Any]], count: int) -> None:
+        """Add up what is known of the members of each region."""
+        region = self._region
+
+        def summed(values: NDArray[Any]) -> NDArray[Any]:
+            total = np.zeros((*values.shape[:-1], count), values.dtype)
+            np.add.at(total.T, region, values.T)
+            return total
+
+        first = np.full(count, np.iinfo(np.int64).max)
+        np.minimum.at(first, region, members["first"])
+        classes = np.zeros(count, np.uint8)
+        classes[region] = members["classes"]
+        at_edge = np.zeros(count, np.bool_)
+        at_edge[region[members["at_edge"]]] = True
+        sums = (summed(members[name]) for name in ("pixels", "areas", "sums", "scored"))
+        pixels, areas, scores, scored = sums
+        self._totals = _Totals(first, classes, pixels, areas, at_edge, scores, scored)
+        self._count(classes, pixels, areas)
+        self._last = np.zeros(count, np.int64)
+        np.maximum.at(self._last, region, members["cell"])
+        several = np.bincount(region, minlength=count) > 1
+        self._divided = (summed(members["points"]) > self._max_vertices) & several
+
+    def divided(self, wanted: NDArray[np.bool_]) -> int:
+        """Regions that stay divided.
+
+        Args:
+            wanted: (256,) by class index.
+        """
+        return int(np.count_nonzero(self._divided & wanted[self._totals.classes]))
+
+    def features(self, number: int, wanted: NDArray[np.bool_]) -> Features:
+        """What is complete with a cell; cells are asked for in reading order.
+
+        Args:
+            number: Of the cell.
+            wanted: (256,) by class index.
+        """
+        cell = Cell.load(self._places[number])
+        frame = self._frames[number]
+        region = self._region[self._starts[number] : self._starts[number + 1]]
+        shown = wanted[cell.classes[frame]]
+        frame, region = frame[shown], region[shown]
+        inner = wanted[cell.classes]
+        inner[self._frames[number]] = False
+        whole = np.flatnonzero(inner)
+        polygons = self._placed(cell.coverage.polygons(np.concatenate([whole, frame])), number)
+        pieces = polygons[len(whole) :]
+        divided = self._divided[region]
+        for each, piece in zip(region[~divided], pieces[~divided], strict=True):
+            self._held[int(each)].append(piece)
+        ended = np.unique(region[~divided & (self._last[region] == number)])
+        united = np.empty(len(ended), object)
+        for place, each in enumerate(ended):
+            united[place] = _united(self._held.pop(int(each)))
+        found = _joined(
+            _features(polygons[: len(whole)], _totals(cell, whole)),
+            _features(united, _totals(self._totals, ended)),
+            _features(pieces[divided], _totals(self._totals, region[divided])),
+        )
+        order = np.argsort(found.regions, kind="stable")
+        return found.taken(order)
+
+    def _placed(self, polygons: NDArray[Any], number: int) -> NDArray[Any]:
+        """Polygons of a cell, in corners of the map's pixels."""
+        window = self._windows[number]
+        corner = np.array([window.col_off, window.row_off], np.float64)
+        return np.asarray(shapely.transform(polygons, lambda xy: xy + corner))
+
+
+def _totals(known: Any, regions: NDArray[np.integer]) -> _Totals:
+    """What a cell, or the map, knows of some regions."""
+    return _Totals(*(getattr(known, name)[..., regions] for name in _TOTALS))
+
+
+def _features(polygons: NDArray[Any], totals: _Totals) -> Features:
+    with np.errstate(invalid="ignore"):
+        means = totals.sums / totals.scored
+    return Features(
+        polygons, totals.first, totals.classes, totals.pixels, totals.areas, totals.at_edge, means
+    )
+
+
+def _joined(*features: Features) -> Features:
+    parts: Any = (np.concatenate(each, axis=-1) for each in zip(*features, strict=True))
+    return Features(*parts)
+
+
+def _touching(one: Side, other: Side) -> NDArray[np.int64]:
+    """(2, pairs) regions of one class that share a side of a pixel across a line of the lattice."""
+    same = one[0] == other[0]
+    return np.unique(np.stack([one[1][same], other[1][same]]), axis=1)
+
+
+def _united(pieces: list[Any]) -> Any:
+    """One polygon of pieces that share parts of their outlines, point for point."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return shapely.coverage_union_all(pieces)

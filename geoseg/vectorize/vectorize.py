@@ -1,0 +1,456 @@
+"""A class map becomes a file of polygons: ``write(stitch(trace(read(map))))``."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import geoseg
+from geoseg.errors import EmptyError, InputError, LegendError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.tags import read_tags
+from geoseg.postprocess.options import PostprocessOptions
+from geoseg.postprocess.postprocess import postprocess_map
+from geoseg.prediction.map_writer import MapOutputs
+from geoseg.raster.atomic import (
+    put_in_place,
+    refuse_existing,
+    resume_dir,
+    scratch,
+    staged,
+    writing,
+)
+from geoseg.raster.folders import FolderKind
+from geoseg.raster.grid import Grid
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.records import read_record
+from geoseg.raster.storage import block_cache
+from geoseg.raster.threads import map_in_order
+from geoseg.raster.window import Window
+from geoseg.text import short_list
+from geoseg.vectorize.cells import CELL_PX, CellSource, cell_windows
+from geoseg.vectorize.layers import PolygonLayer, style_file, write_polygons, write_style
+from geoseg.vectorize.options import VectorizeOptions
+from geoseg.vectorize.stitch import Regions
+
+RECORD = "part.json"
+
+PART = FolderKind(
+    name="part of polygons",
+    record=RECORD,
+    entries=("piece_*.npz",),
+    proof=frozenset({"map", "part", "cells"}),
+)
+"""Folder that ``geoseg vectorize --part`` writes."""
+
+SIEVED = "sieved.tif"
+
+RASTERS = {"scores": "score", "confidence": "confidence"}
+"""Column of the means, by option."""
+
+KEPT_TAGS = ("provenance", "unreadable_pixels")
+"""What the polygons say as the map does."""
+
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Shows progress: passes items on and knows how many there are."""
+
+
+@dataclass(frozen=True)
+class VectorizeReport:
+    """What was written."""
+
+    path: Path
+
+    regions: dict[str, int]
+    """Regions of each class that was written."""
+
+    areas: dict[str, float]
+    """Ground of each, in square metres; in pixels for a map without a CRS."""
+
+    pixels: dict[str, int]
+    """Pixels of each."""
+
+    divided: int
+    """Regions that stay divided at lines of the lattice."""
+
+    area_unit: str
+    """``m2``, or ``px`` for a map without a CRS."""
+
+    notes: tuple[str, ...] = ()
+    """Remarks on what was read."""
+
+
+def outputs_of(path: Path, options: VectorizeOptions) -> list[Path]:
+    """The files that `vectorize` writes, the main one last."""
+    if options.part is not None or path.suffix.lower() == ".gpkg":
+        return [path]
+    return [style_file(path), path]
+
+
+def vectorize(
+    path: Path,
+    legend: Legend,
+    output: Path,
+    options: VectorizeOptions,
+    *,
+    overwrite: bool = False,
+    watch: Watch = lambda items, _: items,
+) -> VectorizeReport | None:
+    """Turn a class map into polygons.
+
+    Args:
+        path: The class map.
+        legend: Its classes.
+        output: File to write; its ending decides the format. Of a part: a folder.
+        options: How.
+        overwrite: Whether an existing output may be replaced.
+        watch: Shows progress over the cells.
+
+    Returns:
+        The report; of a part None.
+
+    Raises:
+        EmptyError: If no pixel is of a class that is wanted.
+        GeosegError: If a file cannot be read, does not fit the map, or cannot be written.
+    """
+    _wanted(legend, options)
+    with RasterReader(path, palette_index=True) as reader:
+        grid = reader.grid
+    job = _Job(output, grid, legend, _tags(path, legend, options), options)
+    if options.resume and (done := job.found([path, *_inputs(options)])):
+        return done
+    about = _about(path, grid, legend, options)
+    files = outputs_of(output, options)
+    if options.part is not None:
+        refuse_existing(output, overwrite=overwrite, kind=PART)
+    with resume_dir(
+        output,
+        hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest(),
+        guarded=files if options.part is None else [],
+        resume=options.resume,
+        overwrite=overwrite,
+    ) as folder:
+        windows = cell_windows(grid)
+        numbers = _share(len(windows), options.part)
+        with CellSource(
+            _sieved(path, legend, options, folder),
+            legend,
+            aoi=options.aoi,
+            scores=options.scores,
+            confidence=options.confidence,
+            tolerance=_tolerance(options, grid),
+            smooth=options.smooth,
+        ) as cells:
+            _trace(cells, windows, numbers, folder, workers=options.workers, watch=watch)
+            notes = tuple(cells.notes)
+        if options.part is not None:
+            _finish_part(job, about, numbers, folder, overwrite=overwrite)
+            return None
+        places = [_piece(folder, number) for number in range(len(windows))]
+        return job.write(places, folder, notes, overwrite=overwrite)
+
+
+def join(parts: Sequence[Path], output: Path, *, overwrite: bool = False) -> VectorizeReport:
+    """Put the parts of a map together.
+
+    Args:
+        parts: All folders that ``vectorize --part`` has written.
+        output: File to write.
+        overwrite: Whether an existing output may be replaced.
+
+    Raises:
+        InputError: If a part is missing, there twice, or of another map.
+        GeosegError: If one cannot be read, or the output cannot be written.
+    """
+    records = {folder: _read_record(folder) for folder in parts}
+    first = records[parts[0]]
+    for folder, record in records.items():
+        if record["about"] != first["about"] or record["part"][1] != first["part"][1]:
+            raise InputError(f"{folder}: is a part of another map, or made with other options")
+    found = sorted(record["part"][0] for record in records.values())
+    count = first["part"][1]
+    if missing := sorted({*range(1, count + 1)} - {*found}):
+        raise InputError(f"of {count} parts, {missing} are missing")
+    if len(found) > count:
+        twice = next(each for each in found if found.count(each) > 1)
+        raise InputError(f"part {twice} of {count} is there more than once")
+    grid = Grid.from_dict(first["grid"])
+    about = first["about"]
+    options = VectorizeOptions(
+        classes=tuple(about["classes"]),
+        max_vertices=about["max_vertices"],
+        scores=Path() if about["scores"] else None,
+        confidence=Path() if about["confidence"] else None,
+    )
+    legend = Legend.from_dict(about["legend"])
+    job = _Job(output, grid, legend, first["tags"], options)
+    refuse_existing(*outputs_of(output, options), overwrite=overwrite)
+    places = [
+        _piece(folder, number)
+        for folder, record in sorted(records.items(), key=lambda each: each[1]["part"])
+        for number in range(*record["cells"])
+    ]
+    with scratch(output) as folder:
+        return job.write(places, folder, (), overwrite=overwrite)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a folder is a part of polygons."""
+    return path.is_dir() and PART.is_kind_of(path)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is needed to put cells together."""
+
+    output: Path
+    grid: Grid
+    legend: Legend
+    tags: dict[str, Any]
+    options: VectorizeOptions
+
+    def found(self, made_from: Sequence[Path]) -> VectorizeReport | None:
+        """The report of polygons that are there already and were made of the same.
+
+        Args:
+            made_from: Files that must not be newer.
+        """
+        path = self.output
+        if self.options.part is not None or not path.is_file():
+            return None
+        if any(each.stat().st_mtime > path.stat().st_mtime for each in made_from if each.exists()):
+            return None
+        tags = read_tags(path)
+        if tags.get("provenance") != self.tags["provenance"] or "report" not in tags:
+            return None
+        return VectorizeReport(
+            path=path, **tags["report"] | {"notes": tuple(tags["report"]["notes"])}
+        )
+
+    def write(
+        self, places: Sequence[Path], folder: Path, notes: tuple[str, ...], *, overwrite: bool
+    ) -> VectorizeReport:
+        """Stitch all cells and write the file.
+
+        Args:
+            places: Files of the cells, in reading order.
+            folder: Working folder.
+            notes: Remarks on what was read.
+            overwrite: Whether an existing output may be replaced.
+
+        Raises:
+            EmptyError: If no pixel is of a class that is wanted.
+            OutputError: If the file cannot be written.
+        """
+        wanted = _wanted(self.legend, self.options)
+        regions = Regions(cell_windows(self.grid), places, self.options.max_vertices)
+        report = self._report(regions, wanted, notes)
+        if not regions.pixels[wanted].any():
+            raise EmptyError(f"{self.output}: no pixel of the map is of a class that is wanted")
+        content = asdict(report) | {"path": None}
+        layer = PolygonLayer(
+            name=self.legend.name or self.output.stem,
+            grid=self.grid,
+            legend=self.legend,
+            rasters=tuple(
+                column for name, column in RASTERS.items() if getattr(self.options, name)
+            ),
+            tags=self.tags | {"report": {k: v for k, v in content.items() if v is not None}},
+        )
+        made = folder / self.output.name
+        for leftover in folder.glob(f"{made.name}*"):
+            leftover.unlink()
+        features = (regions.features(number, wanted) for number in range(len(places)))
+        write_polygons(made, layer, features)
+        files = {self.output: made}
+        if len(outputs_of(self.output, self.options)) > 1:
+            write_style(made, self.legend)
+            files = {style_file(self.output): style_file(made)} | files
+        put_in_place(files, folder, overwrite=overwrite)
+        return report
+
+    def _report(
+        self, regions: Regions, wanted: NDArray[np.bool_], notes: tuple[str, ...]
+    ) -> VectorizeReport:
+        def by_class(values: NDArray[Any]) -> dict[str, Any]:
+            named = zip(self.legend.names, values.tolist(), strict=False)
+            return {name: value for (name, value), own in zip(named, wanted, strict=False) if own}
+
+        return VectorizeReport(
+            path=self.output,
+            regions=by_class(regions.counts),
+            areas=by_class(regions.areas),
+            pixels=by_class(regions.pixels),
+            divided=regions.divided(wanted),
+            area_unit="px" if self.grid.crs is None else "m2",
+            notes=notes,
+        )
+
+
+def _finish_part(
+    job: _Job, about: dict[str, Any], numbers: range, folder: Path, *, overwrite: bool
+) -> None:
+    """Make the working folder a part."""
+    record = {
+        "kind": PART.name,
+        "part": job.options.part,
+        "cells": [numbers.start, numbers.stop],
+        "about": {name: value for name, value in about.items() if name != "part"},
+        "tags": job.tags,
+        "grid": job.grid.to_dict(),
+    }
+    with staged(job.output, overwrite=overwrite, kind=PART) as partial, writing(job.output):
+        partial.mkdir()
+        for number in numbers:
+            _piece(folder, number).rename(_piece(partial, number))
+        (partial / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """The record of a part.
+
+    Raises:
+        InputError: If it is damaged, or a cell is missing.
+    """
+    record = read_record(folder / RECORD)
+    try:
+        for number in range(*record["cells"]):
+            if not _piece(folder, number).is_file():
+                raise InputError(f"{folder}: {_piece(folder, number).name} is missing")
+        _ = (
+            record["about"]["legend"],
+            record["part"][1],
+            record["tags"]["provenance"],
+            record["grid"],
+        )
+    except (LookupError, TypeError) as error:
+        raise InputError(f"{folder / RECORD}: is damaged: {error}") from error
+    return record
+
+
+def _trace(
+    cells: CellSource,
+    windows: list[Window],
+    numbers: Iterable[int],
+    folder: Path,
+    *,
+    workers: int,
+    watch: Watch,
+) -> None:
+    """Trace the cells that are not there yet, each into a file."""
+    missing = [number for number in numbers if not _piece(folder, number).exists()]
+    cache = block_cache((workers + 1) * 2 * CELL_PX * cells.grid.width)
+
+    def make(number: int) -> None:
+        place = _piece(folder, number)
+        partial = place.with_suffix(".tmp")
+        cell = cells.cell(windows[number])
+        with writing(place):
+            cell.save(partial)
+            partial.replace(place)
+
+    with cache, ThreadPoolExecutor(workers) as pool:
+        for _ in map_in_order(pool, make, watch(missing, len(missing)), ahead=workers + 1):
+            pass
+
+
+def _tolerance(options: VectorizeOptions, grid: Grid) -> float:
+    """Of simplification, in pixels; 0: none."""
+    return options.simplify.in_pixels(grid) if options.simplify else 0.0
+
+
+def _piece(folder: Path, number: int) -> Path:
+    return folder / f"piece_{number}.npz"
+
+
+def _share(count: int, part: tuple[int, int] | None) -> range:
+    """Numbers of the cells of a part, as many as in the others or one less."""
+    index, parts = part or (1, 1)
+    return range(count * (index - 1) // parts, count * index // parts)
+
+
+def _wanted(legend: Legend, options: VectorizeOptions) -> NDArray[np.bool_]:
+    """(256,) which class indices are written.
+
+    Raises:
+        LegendError: If a class is not in the legend.
+    """
+    wanted = np.zeros(IGNORE + 1, np.bool_)
+    if unknown := [name for name in options.classes if name not in legend.names]:
+        raise LegendError(
+            f"--classes {unknown[0]}: is not in the map's legend; it has {short_list(legend.names)}"
+        )
+    for index, name in enumerate(legend.names):
+        wanted[index] = not options.classes or name in options.classes
+    return wanted
+
+
+def _sieved(path: Path, legend: Legend, options: VectorizeOptions, folder: Path) -> Path:
+    """The map without small regions, in the working folder."""
+    if not options.min_area:
+        return path
+    sieved = folder / SIEVED
+    if not sieved.exists():
+        outputs = MapOutputs(class_map=sieved, sidecars=False)
+        sieve = PostprocessOptions(min_area=options.min_area)
+        postprocess_map(path, legend, outputs, options=sieve)
+    return sieved
+
+
+def _inputs(options: VectorizeOptions) -> list[Path]:
+    """The files that are read besides the map."""
+    return [each for each in (options.aoi, options.scores, options.confidence) if each]
+
+
+def _state_of(path: Path | None) -> list[Any] | None:
+    """Path, size and time of a file."""
+    if path is None:
+        return None
+    if not path.exists():
+        return [str(path)]
+    state = path.stat()
+    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
+
+
+def _about(path: Path, grid: Grid, legend: Legend, options: VectorizeOptions) -> dict[str, Any]:
+    """All that decides the polygons of a map."""
+    return {
+        "geoseg": geoseg.__version__,
+        "map": _state_of(path),
+        "legend": legend.to_dict(),
+        "aoi": _state_of(options.aoi),
+        "scores": _state_of(options.scores),
+        "confidence": _state_of(options.confidence),
+        "min_area": [str(each) for each in options.min_area],
+        "simplify": _tolerance(options, grid),
+        "smooth": options.smooth,
+        "part": options.part,
+        "classes": list(options.classes),
+        "max_vertices": options.max_vertices,
+    }
+
+
+def _tags(path: Path, legend: Legend, options: VectorizeOptions) -> dict[str, Any]:
+    """What the polygons say of themselves: what the map does, and what was done."""
+    old = read_tags(path)
+    tags = {name: old[name] for name in KEPT_TAGS if name in old}
+    provenance = dict(tags.get("provenance", {}))
+    provenance["vectorizing"] = {
+        "geoseg": geoseg.__version__,
+        "map": path.name,
+        "aoi": options.aoi and options.aoi.name,
+        "min_area": [str(each) for each in options.min_area],
+        "simplify": str(options.simplify or 0),
+        "smooth": options.smooth,
+        "classes": list(options.classes),
+        "max_vertices": options.max_vertices,
+        "scores": options.scores and options.scores.name,
+        "confidence": options.confidence and options.confidence.name,
+    }
+    return tags | {"kind": "polygons", "provenance": provenance, "legend": legend.to_dict()}

@@ -1,0 +1,109 @@
+"""``geoseg vectorize`` as a user calls it."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def scene(write_raster):
+    """Bright ground (9) with a dark field (5), and no data in a corner."""
+    values = np.full((8, 10), 9, np.uint8)
+    values[4:, 6:] = 5
+    values[0, 0] = 255
+    return write_raster("map.tif", values, nodata=255)
+
+
+def test_what_was_written_is_said(geoseg, world, scene):
+    outcome = geoseg("vectorize", scene, "-o", world / "map.gpkg", "-l", world / "legend.toml")
+
+    assert outcome.code == 0
+    assert outcome.out.splitlines() == [
+        f"{world / 'map.gpkg'}: 2 regions",
+        "  dark    1   4.0 m²",
+        "  bright  1  15.8 m²",
+    ]
+
+
+def test_all_of_it_as_json(geoseg, world, scene):
+    outcome = geoseg("vectorize", scene, "-o", world / "map.fgb", "-l", world / "legend.toml",
+                     "--json", "--classes", "dark", "--simplify", "0")  # fmt: skip
+
+    (report,) = json.loads(outcome.out)
+    assert report["path"] == str(world / "map.fgb")
+    assert report["regions"] == {"dark": 1}
+    assert report["pixels"] == {"dark": 16}
+    assert gpd.read_file(world / "map.fgb").area.tolist() == [4]
+
+
+def test_several_maps_become_files_of_a_folder(geoseg, world, scene, write_raster):
+    write_raster("other.tif", np.full((3, 3), 5, np.uint8))
+    outcome = geoseg("vectorize", scene, world / "other.tif", "-o", world / "out", "--format",
+                     "parquet", "-l", world / "legend.toml")  # fmt: skip
+
+    assert outcome.code == 0
+    files = sorted(path.name for path in (world / "out").iterdir())
+    assert files == ["map.parquet", "map.qml", "other.parquet", "other.qml"]
+
+
+def test_a_map_that_fails_does_not_stop_the_others(geoseg, world, scene, write_raster):
+    write_raster("other.tif", np.full((3, 3), 77, np.uint8))
+    outcome = geoseg("vectorize", world / "other.tif", scene, "-o", world / "out", "-l",
+                     world / "legend.toml")  # fmt: skip
+
+    assert outcome.code == 1
+    assert "77" in outcome.err
+    assert (world / "out/map.gpkg").exists()
+    assert not (world / "out/other.gpkg").exists()
+
+
+def test_parts_are_joined(geoseg, world, scene):
+    for part in ("1/2", "2/2"):
+        outcome = geoseg("vectorize", scene, "-o", world / "map.gpkg", "-l", world / "legend.toml",
+                         "--part", part)  # fmt: skip
+        assert outcome.code == 0
+    parts = [world / f"map_part-{index}-of-2" for index in (1, 2)]
+    assert outcome.out == f"{parts[1]}: part 2 of 2\n"
+
+    outcome = geoseg("vectorize", *parts, "-o", world / "map.gpkg")
+
+    assert outcome.code == 0
+    assert len(gpd.read_file(world / "map.gpkg", layer=0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["map.tif", "-o", "a.shp"], 2, "polygons are written as .gpkg, .fgb"),
+        (["map.tif", "floats.tif", "-o", "a.gpkg"], 2, "name a folder for 2 maps"),
+        (["map.tif", "-o", "a.gpkg", "--simplify", "x"], 2, "is not a distance"),
+        (["map.tif", "-o", "a.gpkg", "--part", "3/2"], 2, "3/2"),
+        (["map.tif", "-o", "a.gpkg", "--classes", "car"], 1, "car: is not in the map's legend"),
+        (["map.tif", "-o", "map.tif"], 2, "polygons are written as"),
+        (["no.tif", "-o", "a.gpkg"], 1, "no such file"),
+        (["floats.tif", "-o", "a.gpkg"], 1, "floats.tif"),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(
+    geoseg, world, scene, write_raster, monkeypatch, words, code, reason
+):
+    monkeypatch.chdir(world)
+    write_raster("floats.tif", np.full((3, 3), 0.5, np.float32))
+    before = sorted(world.iterdir())
+
+    outcome = geoseg("vectorize", *words, "-l", "legend.toml")
+
+    assert outcome.code == code
+    assert reason in outcome.err.replace("\n", " ")
+    assert sorted(world.iterdir()) == before
+
+
+def test_an_existing_file_stays(geoseg, world, scene):
+    (world / "map.gpkg").write_text("mine")
+    outcome = geoseg("vectorize", scene, "-o", world / "map.gpkg", "-l", world / "legend.toml")
+
+    assert outcome.code == 1
+    assert "--overwrite" in outcome.err
+    assert (world / "map.gpkg").read_text() == "mine"
