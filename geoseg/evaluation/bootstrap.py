@@ -182,11 +182,6 @@ class BlockObjects:
             self.blocks + other.blocks,
         )
 
-    @property
-    def blocks_of_classes(self) -> list[int]:
-        """In how many blocks the objects of each class lie."""
-        return [len(np.union1d(each.reference, each.mapped)) for each in self.matches.values()]
-
     def drawn(self, times: Counts) -> dict[int, ObjectCounts]:
         """The objects of each class if each block counts so many times, (blocks,)."""
         found = {}

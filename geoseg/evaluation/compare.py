@@ -44,7 +44,6 @@ from geoseg.raster.window import Window, blocks
 if TYPE_CHECKING:
     from geoseg.evaluation.calibration import ScoreMap
     from geoseg.evaluation.matching import Matches
-    from geoseg.patches.training_ground import TrainedGround
 
 STRIP_PIXELS = 1 << 20
 """Pixels of a strip, as wide as the map, in which objects are labelled at a time."""
@@ -142,13 +141,19 @@ def compare(
         LegendError: If objects of a class that is not in the legend are to be matched.
         GeosegError: If a file cannot be read or does not fit the others.
     """
+    from geoseg.patches.training_ground import TrainedGround
+
     measures = measures or Measures()
     objects = measures.object_classes(legend)
     with ExitStack() as stack:
         opened = stack.enter_context(OpenPair(pair, legend, reading))
         grid = opened.grid
-        scores = _open_scores(pair, legend, grid, stack)
-        trained = _trained_ground(pair.class_map, grid)
+        scores = None
+        if pair.scores is not None:
+            from geoseg.evaluation.calibration import ScoreMap
+
+            scores = stack.enter_context(ScoreMap(pair.scores, legend, grid))
+        trained = TrainedGround.of_map(pair.class_map, grid)
         counters = _counters(pair, opened, measures, len(legend))
         counters += [ScoreCounter(scores)] if scores else []
         counters += [TrainedCounter(len(legend), trained)] if trained else []
@@ -169,20 +174,6 @@ def compare(
             f"{pair.class_map}: no pixel is known to both the map and {pair.reference}"
         )
     return counts
-
-
-def _open_scores(pair: Pair, legend: Legend, grid: Grid, stack: ExitStack) -> "ScoreMap | None":
-    if pair.scores is None:
-        return None
-    from geoseg.evaluation.calibration import ScoreMap
-
-    return stack.enter_context(ScoreMap(pair.scores, legend, grid))
-
-
-def _trained_ground(class_map: Path, grid: Grid) -> "TrainedGround | None":
-    from geoseg.patches.training_ground import TrainedGround
-
-    return TrainedGround.of_map(class_map, grid)
 
 
 def _counters(pair: Pair, opened: OpenPair, measures: Measures, classes: int) -> list[Counter]:

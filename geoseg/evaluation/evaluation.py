@@ -212,7 +212,8 @@ class Evaluation:
         for (group, name), each in bounds.items():
             groups.setdefault(group, {})[name] = np.moveaxis(each, 0, -1)
         if objects := blocks.get("objects"):
-            alone = np.array(objects.blocks_of_classes) < MIN_BLOCKS
+            places = [np.union1d(own.reference, own.mapped) for own in objects.matches.values()]
+            alone = np.array([len(own) for own in places]) < MIN_BLOCKS
             for each in groups["objects"].values():
                 each[alone] = np.nan
         return groups

@@ -179,14 +179,10 @@ def _read_ortho(path: Path, windows: Sequence[ErrorWindow]) -> Iterator[Picture]
             )
         for each in windows:
             image, valid = reader.read(each.window)
-            yield _stretched(visible_bands(image, reader.band_names), valid).transpose(1, 2, 0)
-
-
-def _stretched(visible: NDArray[Any], valid: NDArray[np.bool_]) -> Picture:
-    """(3, height, width) bytes; white without data."""
-    if visible.dtype != np.uint8 and valid.any():
-        visible = Stretch.of(visible[:, valid])(visible)
-    return np.where(valid, visible, 255).astype(np.uint8)
+            shown = visible_bands(image, reader.band_names)
+            if shown.dtype != np.uint8 and valid.any():
+                shown = Stretch.of(shown[:, valid])(shown)
+            yield np.where(valid, shown, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
 RECORD = EVALUATION.record

@@ -144,11 +144,6 @@ class Legend:
         return IGNORE if self.background is None else self.names.index(self.background)
 
     @cached_property
-    def ignored_colors(self) -> tuple[Color, ...]:
-        """Colours that mean unlabelled."""
-        return tuple(parse_color(i) for i in self.ignore if is_color(i))
-
-    @cached_property
     def ignored_values(self) -> tuple[int, ...]:
         """Values that mean unlabelled."""
         return tuple(i for i in self.ignore if isinstance(i, int))
@@ -256,7 +251,8 @@ class Legend:
         If a class has an alternative, white and black stand for 255 and 0.
         """
         pairs = {color: i for i, c in enumerate(self.classes) for color in c.source_colors}
-        pairs |= {color: IGNORE for color in self.ignored_colors if color not in pairs}
+        ignored = [parse_color(each) for each in self.ignore if is_color(each)]
+        pairs |= {color: IGNORE for color in ignored if color not in pairs}
         if any(each.alternative is not None for each in self.classes):
             ends = {v: i for v, i in self.values.items() if v in (0, 255)}
             pairs |= {(v, v, v): i for v, i in ends.items() if (v, v, v) not in pairs}

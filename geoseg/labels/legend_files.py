@@ -39,19 +39,16 @@ def preset(name: str) -> Legend | None:
         LegendError: If ``binary:`` names no class.
     """
     if name.startswith(BINARY):
-        return _binary(name.removeprefix(BINARY).strip())
+        name = name.removeprefix(BINARY).strip()
+        if not name or name == "other":
+            raise LegendError("name the class, as in `binary:building`")
+        other = {"value": 0, "name": "other", "color": "#d9d9d9"}
+        own = {"value": 1, "name": name, "color": "#d7301f", "alternative": IGNORE}
+        return Legend.from_dict({"name": name, "background": "other", "class": [other, own]})
     if name not in PRESETS:
         return None
     record = {key: value for key, value in PRESETS[name].items() if key != "about"}
     return Legend.from_dict({"name": name, **record})
-
-
-def _binary(name: str) -> Legend:
-    if not name or name == "other":
-        raise LegendError("name the class, as in `binary:building`")
-    other = {"value": 0, "name": "other", "color": "#d9d9d9"}
-    own = {"value": 1, "name": name, "color": "#d7301f", "alternative": IGNORE}
-    return Legend.from_dict({"name": name, "background": "other", "class": [other, own]})
 
 
 MAX_DERIVED_CLASSES = 100

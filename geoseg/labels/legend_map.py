@@ -86,13 +86,16 @@ def merge_legends(
         _merged(i, name, each, taken)
         for i, (name, each) in enumerate(zip(names, kept, strict=True))
     ]
+    ignored: list[int | str] = list(base.ignore)
+    for each in chain.from_iterable(_sources(group).values() for group in left):
+        ignored += [*each.values, *map(to_hex, each.colors), *each.attributes]
     return Legend(
         name=own.name,
         classes=tuple(classes),
         background=next(
             (n for n, g in zip(names, kept, strict=True) if base.background in _sources(g)), None
         ),
-        ignore=(*base.ignore, *chain.from_iterable(map(_ignored, left))),
+        ignore=tuple(ignored),
         merge=Merge(
             rows=tuple(rows),
             map=own,
@@ -210,13 +213,6 @@ def _source(token: str, own: Legend, reference: Legend | None) -> _Source:
     colors = (parse_color(token),) if is_color(token) else ()
     values = (int(token),) if token.removeprefix("-").isdecimal() else ()
     return _Source(token, values, colors, (token,), by_value=bool(values))
-
-
-def _ignored(group: Sequence[_Row]) -> Iterable[int | str]:
-    """Source codes of a class that is left out."""
-    for each in _sources(group).values():
-        yield from each.values
-        yield from (*map(to_hex, each.colors), *each.attributes)
 
 
 def _refuse_missing(

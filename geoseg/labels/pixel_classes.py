@@ -63,7 +63,10 @@ class Meaning(NamedTuple):
 
     def __str__(self) -> str:
         """One line, such as ``values 0 = other, 255 = building; unlabelled: nodata 7``."""
-        coded = [f"{_either(codes)} = {name}" for name, codes in self.classes.items() if codes]
+        coded = []
+        for name, codes in self.classes.items():
+            more = f" or {len(codes) - MAX_CODES} more" if len(codes) > MAX_CODES else ""
+            coded += [f"{' or '.join(codes[:MAX_CODES])}{more} = {name}"] if codes else []
         ignored = f"; unlabelled: {', '.join(self.unlabelled)}" if self.unlabelled else ""
         return f"{self.coding} {', '.join(coded)}{ignored}"
 
@@ -106,11 +109,6 @@ def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[s
         return []
     hint = "--legend isprs reads values 0 to 5; if yours are 1 to 6 and 0 is the border"
     return [f"{hint}: --legend isprs-1to6"]
-
-
-def _either(codes: Sequence[str]) -> str:
-    more = f" or {len(codes) - MAX_CODES} more" if len(codes) > MAX_CODES else ""
-    return " or ".join(codes[:MAX_CODES]) + more
 
 
 class PixelClasses:

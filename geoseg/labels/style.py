@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RasterError
-from geoseg.labels.legend import IGNORE, Legend, LegendClass
+from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import ValueColors, shown_bands, to_hex
 from geoseg.options import option, parse_bands
 from geoseg.raster.atomic import write_text
@@ -103,7 +103,8 @@ def _qml(legend: Legend) -> str:
     renderer = Element("rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1")
     palette = SubElement(renderer, "colorPalette")
     for each in legend.classes:
-        SubElement(palette, "paletteEntry", _palette_entry(each))
+        entry = {"value": str(each.value), "color": to_hex(each.color), "label": each.name}
+        SubElement(palette, "paletteEntry", entry | {"alpha": "255"})
     return _raster_qml(renderer)
 
 
@@ -116,7 +117,8 @@ def score_qml(legend: Legend, top: float) -> str:
     """
     index = 1 if len(legend) == 2 else 0  # noqa: PLR2004 background comes first
     each = legend.classes[index]
-    stops = {0.0: "#ffffff", 0.5: _lighter(each.color), 1.0: to_hex(each.color)}
+    red, green, blue = ((part + 255) // 2 for part in each.color)
+    stops = {0.0: "#ffffff", 0.5: to_hex((red, green, blue)), 1.0: to_hex(each.color)}
     return _ramp_qml(index + 1, stops, top)
 
 
@@ -159,12 +161,6 @@ def _raster_qml(renderer: Element) -> str:
     root = Element("qgis", version="3.22", styleCategories="Symbology")
     SubElement(root, "pipe").append(renderer)
     return DOCTYPE + _text(root)
-
-
-def _lighter(color: Color) -> str:
-    """Halfway to white."""
-    red, green, blue = ((part + 255) // 2 for part in color)
-    return to_hex((red, green, blue))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +216,6 @@ def _drawn(symbol: Symbol, *, points: bool) -> dict[str, str]:
     outline = {"outline_color": f"{red},{green},{blue},255", "outline_width": "0.5"}
     style = "solid" if symbol.opacity else "no"
     return {"color": fill, "style": style, "outline_style": "solid"} | outline
-
-
-def _palette_entry(each: LegendClass) -> dict[str, str]:
-    color = to_hex(each.color)
-    return {"value": str(each.value), "color": color, "label": each.name, "alpha": "255"}
 
 
 def _text(root: Element) -> str:
