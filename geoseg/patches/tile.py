@@ -50,7 +50,7 @@ from geoseg.patches.record import (
 from geoseg.patches.splits import divide
 from geoseg.patches.training_ground import content_of
 from geoseg.raster.atomic import refuse_existing, staged
-from geoseg.raster.facts import doubts_of
+from geoseg.raster.doubts import doubts_of
 from geoseg.raster.folders import PATCH_SET
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.threads import reading_pool

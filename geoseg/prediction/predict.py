@@ -25,8 +25,9 @@ from geoseg.prediction.provenance import (
 )
 from geoseg.prediction.score import Ortho, score
 from geoseg.raster.atomic import RESUME_HINT, resume_dir, write_text
+from geoseg.raster.doubts import doubts_of
 from geoseg.raster.grid import Grid
-from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
 from geoseg.raster.tolerant import TolerantReader, sample_values
 from geoseg.raster.window import Window
@@ -110,8 +111,8 @@ def predict_map(
         plan = planned()
         tolerant = options.on_error == "nodata"
         check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
-        if not tolerant:
-            _warn_of_doubts(path, options.read)
+        for doubt in [] if tolerant else doubts_of(path, options.read):
+            warnings.warn(doubt, GeosegWarning, stacklevel=2)
         runtime = models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
         job = _Job(path, ortho, models, runtime, plan, options, area)
@@ -134,13 +135,6 @@ def predict_map(
         if loss:
             raise loss
         return report
-
-
-def _warn_of_doubts(path: Path, read: ReadOptions) -> None:
-    from geoseg.raster.facts import doubts_of
-
-    for doubt in doubts_of(path, read):
-        warnings.warn(doubt, GeosegWarning, stacklevel=3)
 
 
 def plan_map(

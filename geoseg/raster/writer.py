@@ -119,17 +119,19 @@ def create(path: Path, grid: Grid, kind: RasterFormat, **options: Any) -> Any:
 
 def copy_as_cog(source: Path, target: Path, kind: RasterFormat) -> None:
     """Turn a raster into a cloud-optimised GeoTIFF with overviews."""
-    rasterio.shutil.copy(
-        source,
-        target,
-        driver="COG",
-        compress="deflate",
-        predictor="yes" if kind.dtype.startswith("float") else "no",
-        blocksize=_block_size(source),
-        overview_resampling=kind.overviews,
-        bigtiff="IF_SAFER",
-        num_threads="ALL_CPUS",
-    )
+    block = _block_size(source)
+    with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", VRT_NUM_THREADS="ALL_CPUS"):  # files of our own
+        rasterio.shutil.copy(
+            source,
+            target,
+            driver="COG",
+            compress="deflate",
+            predictor="yes" if kind.dtype.startswith("float") else "no",
+            blocksize=block,
+            overview_resampling=kind.overviews,
+            bigtiff="IF_SAFER",
+            num_threads="ALL_CPUS",
+        )
     kind.embed_table(target)
 
 

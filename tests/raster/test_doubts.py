@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rasterio.enums import ColorInterp
 
-from geoseg.raster.facts import band_doubts, doubts_of
+from geoseg.raster.doubts import band_doubts, doubts_of
 from geoseg.raster.reader import RasterReader, ReadOptions
 
 RNG = np.random.default_rng(0)
