@@ -1,7 +1,7 @@
 """``geoseg evaluate``: class maps against reference maps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ from geoseg.raster.paths import TIFF_SUFFIXES
 from geoseg.text import subject
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.comparison import EvaluationCounts, Pair
+    from geoseg.evaluation.comparison import EvaluationCounts, Pair, Reading
     from geoseg.evaluation.evaluation import Evaluation
     from geoseg.labels.legend import Legend
 
@@ -112,7 +112,7 @@ def evaluate(
     named += [references, rasters, regions, [*orthos.values()]]
     outputs += map(Output, _files(error_maps))
     shared.reserve(ctx, outputs, named, overwrite=overwrite)
-    job = _Job(classes, options, console, output, orthos, error_maps, overwrite=overwrite)
+    job = _Job(classes, options, console, output, orthos, error_maps, overwrite)
     job.run(pairs, json=json)
 
 
@@ -200,28 +200,17 @@ def _files(maps: Mapping["Pair", Path]) -> list[Path]:
     return [file for path in maps.values() for file in (path, *sidecars(path))]
 
 
+@dataclass(frozen=True)
 class _Job:
     """An evaluation of maps, and what comes of it."""
 
-    def __init__(
-        self,
-        legend: "Legend",
-        options: EvaluateOptions,
-        console: Console,
-        output: Path | None,
-        orthos: Mapping["Pair", Path],
-        error_maps: Mapping["Pair", Path],
-        *,
-        overwrite: bool,
-    ) -> None:
-        self._legend = legend
-        self._options = options
-        self._console = console
-        self._output = output
-        self._orthos = orthos
-        self._error_maps = error_maps
-        self._overwrite = overwrite
-        self._reading = options.reading()
+    legend: "Legend"
+    options: EvaluateOptions
+    console: Console
+    output: Path | None
+    orthos: Mapping["Pair", Path]
+    error_maps: Mapping["Pair", Path]
+    overwrite: bool
 
     def run(self, pairs: Sequence["Pair"], *, json: bool) -> None:
         """Compare all maps, and write and print what comes of it."""
@@ -229,25 +218,26 @@ class _Job:
         from geoseg.evaluation.report import write_report
         from geoseg.evaluation.text import table_of
 
-        options, batch = self._options, Batch(self._console)
-        counts = self._compare_all(pairs, batch)
+        options, batch = self.options, Batch(self.console)
+        reading = options.reading()
+        counts = self._compare_all(pairs, batch, reading)
         if not counts:
             batch.finish()
-        report = Evaluation(counts, self._legend, options.measures, reading=options.record)
+        report = Evaluation(counts, self.legend, options.measures, reading=options.record)
         for warning in warnings_of(report):
-            self._console.warn(warning)
+            self.console.warn(warning)
         if unknown := report.pooled.unknown_ground:
-            self._console.debug(
+            self.console.debug(
                 f"{unknown} of {len(counts)} map(s) do not say, or not in full, which ground "
                 f"trained their model"
             )
         for hint in hints_of(report, options.reference):
-            self._console.info(f"hint: {hint}")
+            self.console.info(f"hint: {hint}")
         panels: list[Any] = []
         if options.error_map or options.worst:
-            report, panels = self._survey_errors(report)
-        if self._output is not None:
-            write_report(self._output, report, overwrite=self._overwrite, panels=panels)
+            report, panels = self._survey_errors(report, reading)
+        if self.output is not None:
+            write_report(self.output, report, overwrite=self.overwrite, panels=panels)
         if json:
             print_json(report.to_dict())
         else:
@@ -255,7 +245,7 @@ class _Job:
         batch.finish()
 
     def _compare_all(
-        self, pairs: Sequence["Pair"], batch: Batch
+        self, pairs: Sequence["Pair"], batch: Batch, reading: "Reading"
     ) -> dict["Pair", "EvaluationCounts"]:
         """Hold maps against their references.
 
@@ -264,17 +254,17 @@ class _Job:
         """
         from geoseg.evaluation.compare import compare
 
-        console, reading = self._console, self._reading
+        console = self.console
         how: dict[str, Any] = {
-            "measures": self._options.measures,
-            "workers": self._options.threads,
+            "measures": self.options.measures,
+            "workers": self.options.threads,
         }
         blank: list[str] = []
         outside: list[str] = []
 
         def work(pair: "Pair") -> tuple["Pair", "EvaluationCounts"] | None:
             watch = console.progress(pair.name)
-            return pair, compare(pair, self._legend, reading, watch=watch, **how)
+            return pair, compare(pair, self.legend, reading, watch=watch, **how)
 
         def without_polygons(pair: "Pair", error: NoPolygonError, others: Sequence[Any]) -> Any:
             if others and error.paths <= {reading.aoi}:  # patches have no path
@@ -289,21 +279,23 @@ class _Job:
 
         found = batch.run(pairs, work, once_more=without_polygons)
         if blank:
-            fate = reading.options.blank_ground(self._legend)
+            fate = reading.options.blank_ground(self.legend)
             console.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")
         if outside:
             console.info(f"{subject(outside, 'maps')} outside of the ground that counts: left out")
         return dict(each for each in found if each is not None)
 
-    def _survey_errors(self, report: "Evaluation") -> tuple["Evaluation", list[Any]]:
+    def _survey_errors(
+        self, report: "Evaluation", reading: "Reading"
+    ) -> tuple["Evaluation", list[Any]]:
         """Write error maps and look for the worst windows; the evaluation with images of them."""
         from geoseg.evaluation.error_map import ErrorLegend, ranked, survey_errors
         from geoseg.evaluation.report import read_panels
 
-        options, console, found = self._options, self._console, []
+        options, console, found = self.options, self.console, []
         errors = ErrorLegend.of(report.legend, report.pooled.confusion)
         for pair, counts in report.counts.items():
-            path = self._error_maps.get(pair)
+            path = self.error_maps.get(pair)
             found += survey_errors(
                 pair,
                 counts,
@@ -312,8 +304,8 @@ class _Job:
                 path=path,
                 worst=options.worst,
                 side=options.window,
-                overwrite=self._overwrite,
-                reading=self._reading,
+                overwrite=self.overwrite,
+                reading=reading,
                 workers=options.threads,
                 watch=console.progress(f"errors of {pair.name}"),
             )
@@ -321,7 +313,7 @@ class _Job:
                 console.info(f"errors of {pair.name}: {path}")
         windows = ranked(found, options.worst)
         report = replace(report, error_windows=windows)
-        if self._output is None:
+        if self.output is None:
             return report, []
-        how: dict[str, Any] = {"orthos": self._orthos, "reading": self._reading}
+        how: dict[str, Any] = {"orthos": self.orthos, "reading": reading}
         return report, read_panels(windows, report.legend, errors, **how)
