@@ -27,17 +27,13 @@ ALPHA_BAND_COUNTS = (2, 4)
 
 MAX_BYTE = 255
 
-BAND_FACTS = {name: name for name in ("name", "dtype", "role", "nodata")} | {
-    "min": "low",
-    "mean": "mean",
-    "max": "high",
-}
+BAND_FACTS = {name: name for name in ("name", "dtype", "role", "nodata")}
+BAND_FACTS |= {"min": "low", "mean": "mean", "max": "high"}
 """Facts of a band for programs, and its fields."""
 
 PROVENANCE_LINES = (
     *("source", "model", "precision", "runtime", "window_size", "window_stride", "blend"),
 )
-
 
 Table = Sequence[Sequence[str]]
 """Rows of cells, the headings first."""
@@ -106,15 +102,18 @@ def about_raster(path: Path) -> About:
     found = raster_facts(path)
     tags = read_tags(path)
     legend = Legend.from_dict(tags["legend"]) if tags.get("kind") in CLASS_KINDS else None
+    hidden = f"hidden by {found.mask}" if found.mask else "no nodata, mask or alpha"
+    made = tags.get("provenance", {})
     lines = {
         "size": f"{found.grid.width} x {found.grid.height} px (width x height)"
         + (f", {in_bytes(found.file_bytes)}" if found.file_bytes else ""),
         **_place(found.grid, found.missing_place),
         "storage": _storage(found),
-        "data": _data(found),
+        "data": f"{found.valid_share:.1%} valid ({hidden})"
+        + (", from a sample" if found.is_sampled else ""),
         "classes": _classes(found, tags, legend),
         "figure": f"{tags['figure']} {tags.get('scale', '')}".strip() if "figure" in tags else "",
-        **_provenance(tags),
+        **{name.replace("_", " "): str(made[name]) for name in PROVENANCE_LINES if name in made},
     }
     return About(
         path=path,
@@ -170,12 +169,6 @@ def _storage(found: RasterFacts) -> str:
     )
 
 
-def _data(found: RasterFacts) -> str:
-    valid = f"{found.valid_share:.1%} valid"
-    hidden = f"hidden by {found.mask}" if found.mask else "no nodata, mask or alpha"
-    return f"{valid} ({hidden}){', from a sample' if found.is_sampled else ''}"
-
-
 def _classes(found: RasterFacts, tags: dict[str, Any], legend: Legend | None) -> str:
     """Shares of classes: exact ones if the file says so, else those of the sample."""
     if legend is None:
@@ -185,11 +178,6 @@ def _classes(found: RasterFacts, tags: dict[str, Any], legend: Legend | None) ->
     names = {each.value: each.name for each in legend.classes}
     seen = zip(found.values, found.value_shares, strict=True)
     return shares({names.get(value, f"value {value}"): share for value, share in seen})
-
-
-def _provenance(tags: dict[str, Any]) -> dict[str, str]:
-    made = tags.get("provenance", {})
-    return {name.replace("_", " "): str(made[name]) for name in PROVENANCE_LINES if name in made}
 
 
 def _bands(found: RasterFacts) -> Table:

@@ -164,14 +164,21 @@ def read_evaluated(folder: Path, *, references: bool = True) -> tuple[list[Scene
     missing: list[str] = []
 
     def found(name: str | None, what: str = "") -> Path | None:
-        path = _found(folder, Path(name)) if name else None
-        if name and path is None:
-            missing.append(f"{name}, recorded in {folder}, does not exist{what}")
-        return path
+        if not name:
+            return None
+        beside = folder.parent
+        for place in (Path(name), beside / name, beside / Path(name).name):
+            if place.exists():
+                return place
+        missing.append(f"{name}, recorded in {folder}, does not exist{what}")
+        return None
 
     with understanding(folder / EVALUATION):
         files = []
-        for name, inputs in _inputs(record).items():
+        every = record.get("inputs") or {}
+        if isinstance(every.get("map"), str):  # that of a sample has no name
+            every = {"": every}
+        for name, inputs in every.items():
             class_map = found(inputs.get("map"))
             named = [inputs.get("reference"), *inputs.get("further_references", [])]
             paths = tuple(path for each in named if references and (path := found(each)))
@@ -203,18 +210,6 @@ def _reading(record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
         grounds=tuple(grounds),
         by_map_values=True,
     )
-
-
-def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Files of each map that was evaluated; that of a sample has no name."""
-    inputs: dict[str, Any] = record.get("inputs") or {}
-    return {"": inputs} if isinstance(inputs.get("map"), str) else inputs
-
-
-def _found(folder: Path, path: Path) -> Path | None:
-    """A file, where the evaluation was made or beside its folder."""
-    places = (path, folder.parent / path, folder.parent / path.name)
-    return next((place for place in places if place.exists()), None)
 
 
 def _strangers(scenes: Sequence[SceneFiles], orthos: Sequence[Path]) -> list[str]:
