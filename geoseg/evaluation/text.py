@@ -20,30 +20,29 @@ TABLE_LEGEND = (
 def table_of(evaluation: Evaluation, width: int | None = None) -> str:
     """The per-class table and the summary of all maps together, and a line for each map.
 
-    Args:
-        evaluation: The evaluation.
-        width: Characters of a line; None: as many as are needed.
+    Lines have at most ``width`` characters, if that is given.
     """
+
+    def wrapped(*texts: str) -> list[str]:
+        return [line for text in texts for line in wrap_text(text, width)]
+
     record = evaluation.to_dict()
-    lines = [*format_table(_class_rows(record["classes"]), width), ""]
-    for text in (
+    confusions = [_confusion_line(cell, record) for cell in record["top_confusions"]]
+    summary = wrapped(
         _headline(record),
         *_ground_lines(record["training_ground"]),
         *_border_lines(record),
         *_map_lines(record),
-    ):
-        lines += wrap_text(text, width)
+    )
     sections = (
+        summary,
         _confidence_lines(record["confidence"], width) if record["confidence"] else [],
         _region_lines(record["regions"], width) if record["regions"] else [],
         _window_lines(record["worst"], width) if record["worst"] else [],
-        [
-            line
-            for cell in record["top_confusions"]
-            for line in wrap_text(_confusion_line(cell, record), width)
-        ],
-        [line for text in (*_count_lines(record), TABLE_LEGEND) for line in wrap_text(text, width)],
+        wrapped(*confusions),
+        wrapped(*_count_lines(record), TABLE_LEGEND),
     )
+    lines = format_table(_class_rows(record["classes"]), width)
     return "\n".join(lines + [line for part in sections if part for line in ("", *part)])
 
 

@@ -63,17 +63,7 @@ def merge_legends(
     Raises:
         LegendError: If a class is unknown, is missing from the rows, or is merged and left out.
     """
-    found = [
-        _Row(
-            row.name if row.map and row.reference else "",
-            _find(row.map, own, "map") if row.map else None,
-            _source(row.reference, own, reference) if row.reference else None,
-        )
-        for row in rows
-    ]
-    _refuse_missing("map", own, [row.own for row in found])
-    if reference is not None:
-        _refuse_missing("reference", reference, [row.source for row in found])
+    found = _named_classes(rows, own, reference)
     groups = _groups(found)
     kept = [group for group in groups if group[0].own and group[0].source]
     left = [group for group in groups if group not in kept]
@@ -134,6 +124,24 @@ class _Row(NamedTuple):
         return shared or bool(self.name and self.name == other.name)
 
 
+def _named_classes(
+    rows: Sequence[Correspondence], own: Legend, reference: Legend | None
+) -> list[_Row]:
+    """The classes that the rows name, which are all of the legends."""
+    found = [
+        _Row(
+            row.name if row.map and row.reference else "",
+            _find(row.map, own, "map") if row.map else None,
+            _source(row.reference, own, reference) if row.reference else None,
+        )
+        for row in rows
+    ]
+    _refuse_missing("map", own, [row.own for row in found])
+    if reference is not None:
+        _refuse_missing("reference", reference, [row.source for row in found])
+    return found
+
+
 def _groups(rows: Iterable[_Row]) -> list[list[_Row]]:
     """Rows that share classes as one, in the order in which they come."""
     groups: list[list[_Row]] = []
@@ -146,11 +154,9 @@ def _groups(rows: Iterable[_Row]) -> list[list[_Row]]:
             name = (row.own or row.source or row).name
             raise LegendError(f"class {name!r} is left out in one row and kept in another")
         joined = [*chain.from_iterable(tied), row]
-        groups = (
-            [joined if group is tied[0] else group for group in groups if group not in tied[1:]]
-            if tied
-            else [*groups, joined]
-        )
+        place = groups.index(tied[0]) if tied else len(groups)
+        groups[place : place + 1] = [joined]
+        groups = [group for group in groups if group not in tied[1:]]
     return groups
 
 
