@@ -122,15 +122,17 @@ def report(contender: Contender, side: int) -> None:
     """Run a contender in this process and print what it took, as JSON."""
     start, started = perf_counter(), process_time()
     times = contender(side) or 1
-    seconds, processor = (perf_counter() - start) * times, (process_time() - started) * times
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)  # of a program that was started
+    own = process_time() - started + children.ru_utime + children.ru_stime
+    seconds, processor = (perf_counter() - start) * times, own * times
+    peak = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children.ru_maxrss)
     kilobyte = 1024 if sys.platform == "darwin" else 1
     print(json.dumps(Run(seconds, processor, peak / kilobyte / 1024)))
 
 
-def run(script: str, contender: str, side: int) -> Run:
-    """Run a contender of a benchmark in a process of its own."""
-    command = [sys.executable, script, "--only", contender, "--side", str(side)]
+def run(script: str, contender: str, side: int, *words: str) -> Run:
+    """Run a contender of a benchmark in a process of its own, with further words."""
+    command = [sys.executable, script, "--only", contender, "--side", str(side), *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Run(*json.loads(done.stdout.splitlines()[-1]))
 

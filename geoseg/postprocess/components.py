@@ -82,6 +82,9 @@ class Parts(NamedTuple):
     areas: Numbers
     """(parts,) pixels."""
 
+    first: Numbers
+    """(parts,) number of the first pixel of each in reading order."""
+
 
 def label(values: Values, connectivity: Connectivity) -> Parts:
     """Number the connected pixels of one value.
@@ -103,7 +106,9 @@ def label(values: Values, connectivity: Connectivity) -> Parts:
     own[parts] = values.ravel()[first]
     lengths = np.diff(first, append=values.size)
     areas = np.bincount(parts, weights=lengths, minlength=count).astype(np.int64)
-    return Parts(parts[runs], own, areas)
+    begins = np.empty(count, np.int64)
+    begins[parts[::-1]] = first[::-1]  # the first run is set last
+    return Parts(parts[runs], own, areas, begins)
 
 
 def joined(

@@ -252,13 +252,13 @@ class CellSource:
         arcs = simplify(coverage.arcs, self._tolerance, labels.shape)
         if self._smooth:
             arcs = smooth(arcs, labels.shape)
-        unknown = (wide == OUTSIDE) | (wide == IGNORE)
-        edge = unknown[:-2, 1:-1] | unknown[2:, 1:-1] | unknown[1:-1, :-2] | unknown[1:-1, 2:]
         at_edge = np.zeros(count, np.bool_)
-        at_edge[labels[edge]] = True
-        local = np.empty(count, np.int64)
-        local[labels.ravel()[::-1]] = np.arange(labels.size)[::-1]  # the first one is set last
-        rows, columns = np.divmod(local, window.width)
+        unknown = (wide == OUTSIDE) | (wide == IGNORE)
+        if unknown.any():
+            edge = unknown[:-2, 1:-1] | unknown[2:, 1:-1]
+            edge |= unknown[1:-1, :-2] | unknown[1:-1, 2:]
+            at_edge[labels[edge]] = True
+        rows, columns = np.divmod(regions.first, window.width)
         first = (rows + window.row_off) * self.grid.width + columns + window.col_off
         sums, scored = self._sums(window, indices, labels, count)
         coverage = replace(coverage, arcs=arcs)

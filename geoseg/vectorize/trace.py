@@ -172,16 +172,19 @@ class _Outlines:
         self._columns = width + 1
         padded = np.full((height + 2, width + 2), OUTSIDE, np.int32)
         padded[1:-1, 1:-1] = labels
-        nw, ne, sw, se = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-        across, along = (nw != ne, sw != se), (nw != sw, ne != se)
-        borders = sum(each.view(np.uint8) for each in (*across, *along))
+        beside, below = padded[:, :-1] != padded[:, 1:], padded[:-1] != padded[1:]
+        across, along = (beside[:-1], beside[1:]), (below[:, :-1], below[:, 1:])
+        borders = across[0].view(np.uint8) + across[1].view(np.uint8)
+        borders += along[0].view(np.uint8)
+        borders += along[1].view(np.uint8)
         node = borders > 2  # noqa: PLR2004
         node[[0, -1]] = True
         node[:, [0, -1]] = True
         node |= forced
         turn = (across[0] | across[1]) & (along[0] | along[1])
         corners = np.flatnonzero(turn | (forced & (borders > 0)))
-        nw, ne, sw, se = (each[np.divmod(corners, self._columns)] for each in (nw, ne, sw, se))
+        rows, columns = np.divmod(corners, self._columns)
+        nw, ne, sw, se = (padded[rows + dy, columns + dx] for dy in (0, 1) for dx in (0, 1))
         self._corners = corners
         is_node = node.ravel()[corners]
         arrives, leaves = self._turns(nw, ne, sw, se)
