@@ -2,13 +2,13 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,28 +111,30 @@ def quantize(
     found, notes = _measure(
         quantisation, bundle, patch_set, wanted, measure=measure, progress=progress
     )
-    exceeds = check_loss(found, model, force=options.force)
+    measured = tuple(each.record(size) for size, each in found.items())
+    exceeds = check_loss(measured, model, force=options.force)
     if options.overwrite:
         shutil.rmtree(folder, ignore_errors=True)
     with staged(folder, overwrite=False) as partial:
         partial.mkdir()
         quantisation.save(partial)
-    own = found[patch_set.record.size]
+    size = patch_set.record.size
+    (own,) = (each for each in measured if each.size == size)
     record = Int8Record(
         agreement=own.agreement,
-        miou_fp32=own.fp32.mean_iou,
-        miou_int8=own.int8.mean_iou,
-        validation_patches=own.patches,
+        miou_fp32=own.miou_fp32,
+        miou_int8=own.miou_int8,
+        validation_patches=found[size].patches,
         samples=len(samples),
         forced=exceeds,
-        patch_size=patch_set.record.size,
+        patch_size=size,
         any_size=any_size,
         sha256={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
         versions={name: version(name) for name in ("nncf", "openvino")},
-        measured=tuple(each.record(size) for size, each in found.items()),
+        measured=measured,
     )
     replace(bundle, quantized=record).write_record(model)
-    return QuantizeReport(folder, record, own.speed, notes)
+    return QuantizeReport(folder, record, found[size].speed, notes)
 
 
 def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
@@ -147,56 +149,17 @@ def _refuse_earlier(model: Path, *, overwrite: bool) -> None:
         )
 
 
-@dataclass(frozen=True)
 class Comparison:
-    """Float32 and int8 on the validation split."""
-
-    fp32: ConfusionMatrix
-    int8: ConfusionMatrix
-
-    agreement: float
-    """Share of the pixels with data on whose class both agree."""
-
-    speed: float
-    """Speed-up of int8, median over calls."""
-
-    patches: int
-
-    @property
-    def loss(self) -> float:
-        """Loss of mean IoU."""
-        return self.fp32.mean_iou - self.int8.mean_iou
-
-    @property
-    def holds(self) -> bool:
-        """Whether the loss is within its limits."""
-        return self.loss <= MAX_MIOU_LOSS and self.agreement >= MIN_AGREEMENT
-
-    def record(self, size: int) -> SizeRecord:
-        """Validation record of a size of windows, in pixels."""
-        return SizeRecord(
-            size=size,
-            agreement=self.agreement,
-            miou_fp32=self.fp32.mean_iou,
-            miou_int8=self.int8.mean_iou,
-            holds=self.holds,
-        )
-
-
-Measure = Callable[[Segmenter, Segmenter, ModelBundle, PatchSet, int], Comparison]
-"""Compares float32 and int8 at a size of windows, in pixels."""
-
-
-class SideBySide:
-    """Float32 and int8 as one segmenter, timed, and the counts of what both give."""
+    """Float32 and int8 as one segmenter, timed, and counts of the classes that both give."""
 
     def __init__(self, fp32: Segmenter, int8: Segmenter, patch_set: PatchSet) -> None:
         self._pair = (fp32, int8)
-        self._patch_set = patch_set
+        self._folder = patch_set.folder
         self._classes = len(patch_set.record.legend)
         self._ratios: list[float] = []
-        self._matrices = [ConfusionMatrix.zeros(self._classes)] * 2
-        self._same = self._pixels = 0
+        self.patches = len(patch_set.in_split("val"))
+        self.fp32 = self.int8 = ConfusionMatrix.zeros(self._classes)
+        self.same = self.pixels = 0  # of those with data
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Scores of both, one's classes after the other's, for (n, bands, size, size) images."""
@@ -224,26 +187,39 @@ class SideBySide:
             labelled: (height, width) pixels that count in the confusion matrices.
         """
         maps = [each.argmax(axis=0).astype(np.uint8) for each in np.split(scores, 2)]
-        for index, predicted in enumerate(maps):
-            self._matrices[index] += ConfusionMatrix.count(
-                truth, predicted, valid=labelled, classes=self._classes
-            )
-        self._same += int((maps[0] == maps[1])[valid].sum())
-        self._pixels += int(valid.sum())
+        fp32, int8 = (
+            ConfusionMatrix.count(truth, each, valid=labelled, classes=self._classes)
+            for each in maps
+        )
+        self.fp32, self.int8 = self.fp32 + fp32, self.int8 + int8
+        self.same += int((maps[0] == maps[1])[valid].sum())
+        self.pixels += int(valid.sum())
+
+    def checked(self) -> Self:
+        """Itself, or EmptyError if no pixel was labelled."""
+        if not self.fp32.total:
+            raise EmptyError(f"{self._folder}: {NO_LABEL}")
+        return self
 
     @property
-    def comparison(self) -> Comparison:
-        """The comparison from all counts.
+    def speed(self) -> float:
+        """Speed-up of int8, median over calls."""
+        return median(self._ratios)
 
-        Raises:
-            EmptyError: If no pixel is labelled.
-        """
-        fp32, int8 = self._matrices
-        if not fp32.total:
-            raise EmptyError(f"{self._patch_set.folder}: {NO_LABEL}")
-        patches = len(self._patch_set.in_split("val"))
-        return Comparison(fp32, int8, self._same / self._pixels, median(self._ratios), patches)
+    def record(self, size: int) -> SizeRecord:
+        """Validation record of a size of windows, in pixels."""
+        agreement, ours, theirs = self.same / self.pixels, self.fp32.mean_iou, self.int8.mean_iou
+        return SizeRecord(
+            size=size,
+            agreement=agreement,
+            miou_fp32=ours,
+            miou_int8=theirs,
+            holds=ours - theirs <= MAX_MIOU_LOSS and agreement >= MIN_AGREEMENT,
+        )
 
+
+Measure = Callable[[Segmenter, Segmenter, ModelBundle, PatchSet, int], Comparison]
+"""Compares float32 and int8 at a size of windows, in pixels."""
 
 NO_LABEL = (
     "the validation split has no labelled pixel to measure the loss on; tile with a larger one"
@@ -259,13 +235,13 @@ def compare(
         EmptyError: If there are none, or none of their pixels is labelled.
     """
     patches = patch_set.in_split("val")
-    both = SideBySide(fp32, int8, patch_set)
+    both = Comparison(fp32, int8, patch_set)
     for done, patch in enumerate(patches, start=1):
         image, mask = patch_set.read(patch)
         valid = np.asarray(np.isfinite(image).all(axis=0))
         both.count(both(image[None])[0], mask, valid=valid, labelled=mask != IGNORE)
         progress("measure", done, len(patches))
-    return both.comparison
+    return both.checked()
 
 
 def _measure(
@@ -296,21 +272,21 @@ def _measure(
     return found or {own: compare(*quantisation.runtimes(), patch_set, progress)}, ()
 
 
-def check_loss(found: Mapping[int, Comparison], model: Path, *, force: bool) -> bool:
+def check_loss(found: Sequence[SizeRecord], model: Path, *, force: bool) -> bool:
     """Whether the loss exceeds its limits at every size, and the user forces it.
 
     Raises:
         BundleError: If it exceeds them, and is not forced.
     """
-    if any(each.holds for each in found.values()):
+    if any(each.holds for each in found):
         return False
-    least = min(found.values(), key=lambda each: each.loss)
+    least = min(found, key=lambda each: each.miou_fp32 - each.miou_int8)
     if not force:
         raise BundleError(
-            f"{model}: int8 loses {100 * least.loss:.2f} points of mean IoU (at most "
-            f"{100 * MAX_MIOU_LOSS:.1f} are accepted) and gives {least.agreement:.1%} of the "
-            f"pixels the same class (at least {MIN_AGREEMENT:.0%}): it is not kept; calibrate with "
-            f"more --samples, or --force it"
+            f"{model}: int8 loses {100 * (least.miou_fp32 - least.miou_int8):.2f} points of mean "
+            f"IoU (at most {100 * MAX_MIOU_LOSS:.1f} are accepted) and gives "
+            f"{least.agreement:.1%} of the pixels the same class (at least {MIN_AGREEMENT:.0%}): "
+            f"it is not kept; calibrate with more --samples, or --force it"
         )
     return True
 

@@ -13,7 +13,7 @@ from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.reference import open_reference
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.quantize import Comparison, SideBySide
+from geoseg.model.quantize import Comparison
 from geoseg.model.segmenter import Models, Segmenter, check_patches
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch, Source, Split
@@ -155,11 +155,11 @@ def stitched_comparison(
         PatchSetError: If an orthophoto has changed since it was tiled.
         EmptyError: If no pixel is labelled.
     """
-    both, options = SideBySide(fp32, int8, patch_set), PredictOptions(patch_size=size)
+    both, options = Comparison(fp32, int8, patch_set), PredictOptions(patch_size=size)
     for cell, truth in _cells(both, bundle, patch_set, options, "val"):
         labelled = cell.valid & (truth != IGNORE)
         both.count(cell.scores, truth, valid=cell.valid, labelled=labelled)
-    return both.comparison
+    return both.checked()
 
 
 def window_sizes(bundle: ModelBundle, patch_set: PatchSet) -> list[int]:

@@ -64,7 +64,7 @@ def test_agreement_counts_pixels_with_data_and_iou_those_with_a_class():
 
     found = compare(saying((0, 1), (1, 0)), saying((0, 1), (0, 1)), patches)
 
-    assert found.agreement == pytest.approx(2 / 3)
+    assert found.record(2).agreement == pytest.approx(2 / 3)
     assert found.fp32.counts.tolist() == [[2, 0], [0, 4]]
     assert found.int8.counts.tolist() == [[2, 0], [2, 2]]
     assert found.patches == 2
@@ -81,15 +81,13 @@ def matrix(*rows):
     return ConfusionMatrix(np.array(rows))
 
 
-def comparison(wrong, agreement=1.0):
+def measured(wrong, agreement=1.0):
     """Of 1000 pixels of one class, so many are wrong in int8: the mean IoU falls by as many."""
-    return Comparison(
-        fp32=matrix((1000, 0), (0, 0)),
-        int8=matrix((1000 - wrong, wrong), (0, 0)),
-        agreement=agreement,
-        speed=1,
-        patches=1,
-    )
+    found = Comparison(None, None, Patches((0, "val")))
+    found.fp32 = matrix((1000, 0), (0, 0))
+    found.int8 = matrix((1000 - wrong, wrong), (0, 0))
+    found.same, found.pixels = round(1000 * agreement), 1000
+    return found.record(64)
 
 
 @pytest.mark.parametrize(
@@ -97,19 +95,19 @@ def comparison(wrong, agreement=1.0):
     [(0, 1, True), (4, 0.99, True), (6, 0.99, False), (500, 0.5, False), (0, 0.749, False)],
 )
 def test_a_loss_of_half_a_point_or_another_class_in_5_percent_is_too_much(wrong, agreement, holds):
-    found = comparison(wrong, agreement)
+    found = measured(wrong, agreement)
 
     assert found.holds is holds
-    assert check_loss({64: found}, Path("model"), force=True) is not holds
+    assert check_loss([found], Path("model"), force=True) is not holds
     if holds:
-        assert check_loss({64: found}, Path("model"), force=False) is False
+        assert check_loss([found], Path("model"), force=False) is False
     else:
         with pytest.raises(BundleError, match=r"loses .* points of mean IoU .* --force"):
-            check_loss({64: found}, Path("model"), force=False)
+            check_loss([found], Path("model"), force=False)
 
 
 def test_a_network_is_kept_if_it_holds_with_any_size_of_windows():
-    assert not check_loss({64: comparison(0), 512: comparison(9)}, Path("model"), force=False)
+    assert not check_loss([measured(0), measured(9)], Path("model"), force=False)
 
 
 def test_samples_come_as_evenly_from_all_sources_as_there_are_patches():
