@@ -55,7 +55,6 @@ def make_trainer(
     Raises:
         BundleError: If the device does not compute in the precision.
     """
-    _silence_lightning()
     several = options.devices > 1
     one_gpu = not several and device.index is not None and device.type != "cpu"
     settings: dict[str, Any] = {
@@ -73,12 +72,30 @@ def make_trainer(
         "num_sanity_val_steps": 0,
     }
     own = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    return lightning.Trainer(**settings | dict.fromkeys(own, False) | more)
+    with _without_advice():
+        return lightning.Trainer(**settings | dict.fromkeys(own, False) | more)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Hide Lightning's and torch's advice to authors of training loops, inside the block."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [each.level for each in loggers]
+    with warnings.catch_warnings():
+        for module in ("lightning", "torch"):
+            warnings.filterwarnings("ignore", module=module)
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)
 
 
 @contextmanager
 def translate_errors(options: TrainOptions) -> Iterator[None]:
-    """Turn known failures of a training into one line.
+    """Turn known failures of a training into one line, and hide its libraries' advice.
 
     Raises:
         TrainingError: If batches are too small for the network or too large for the memory, or
@@ -86,7 +103,8 @@ def translate_errors(options: TrainOptions) -> Iterator[None]:
         KeyboardInterrupt: If the user stops it.
     """
     try:
-        yield
+        with _without_advice():
+            yield
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
@@ -112,14 +130,6 @@ def translate_errors(options: TrainOptions) -> Iterator[None]:
         raise TrainingError(
             f"--compile: {str(error).splitlines()[0]}: train without it, or install a compiler"
         ) from error
-
-
-def _silence_lightning() -> None:
-    """Hide Lightning's advice to authors of training loops."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", module="torch")
 
 
 LR_TEST_STEPS = 100
