@@ -25,16 +25,6 @@ LOGIT_TOLERANCE = 1e-3
 """Tolerated difference of logits of equal networks, relative to the largest logit."""
 
 
-def convert_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
-    """The whole pipeline from pixels to scores.
-
-    Raises:
-        BundleError: If OpenVINO cannot run the network, or it does not take that size.
-    """
-    module = load_pipeline(bundle, shape.network_side)
-    return convert(module, shape.images(bundle), bundle)
-
-
 def convert_network(bundle: ModelBundle, size: int) -> Any:
     """The network alone, from normalised pixels to logits, for windows of a size in pixels."""
     module = load_pipeline(bundle, size).network

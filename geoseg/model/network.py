@@ -24,10 +24,11 @@ from geoseg.model.bundle import (
     MAX_BANDS,
     SIZE_MULTIPLE_PX,
     WEIGHTS,
+    Normalisation,
     Shapes,
     read_shapes,
 )
-from geoseg.model.weights import TIMM_PREFIX, ImagenetNormalisation, load_encoder_weights
+from geoseg.model.weights import TIMM_PREFIX, load_encoder_weights
 from geoseg.raster.records import Fields, read_object
 
 ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
@@ -48,7 +49,7 @@ CONSTRUCTOR_ERRORS = (
 
 def build_network(
     arch: str, encoder: str, *, bands: int, classes: int, encoder_weights: str
-) -> tuple[nn.Module, ImagenetNormalisation | None]:
+) -> tuple[nn.Module, Normalisation | None]:
     """A new network, by smp's names of architecture and encoder.
 
     Args:
@@ -59,7 +60,7 @@ def build_network(
         encoder_weights: ``none``, ``imagenet`` (from the hub), ``package:lite0`` or a file.
 
     Returns:
-        The network, and the normalisation of its weights, if they have one.
+        The network, and the normalisation of its weights, of values 0..1, if they have one.
 
     Raises:
         TrainingError: If names do not go together, or weights are not available.

@@ -51,9 +51,14 @@ def converted_ir(bundle: ModelBundle, shape: InputShape, *, int8: bool = False) 
 
     def write(folder: Path) -> None:
         from geoseg.model import conversion
+        from geoseg.model.torch_runtime import load_pipeline
 
-        convert = conversion.convert_int8_pipeline if int8 else conversion.convert_pipeline
-        conversion.save_ir(convert(bundle, shape), folder / IR)
+        if int8:
+            model = conversion.convert_int8_pipeline(bundle, shape)
+        else:
+            pipeline = load_pipeline(bundle, shape.network_side)
+            model = conversion.convert(pipeline, shape.images(bundle), bundle)
+        conversion.save_ir(model, folder / IR)
 
     facts = _facts(bundle, shape, "openvino")
     if int8 and bundle.quantized:

@@ -3,7 +3,6 @@
 import importlib
 import pickle
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
+from geoseg.model.bundle import Normalisation
 
 DEFAULT_ENCODER = "resnet18"
 """Encoder if the user names none."""
@@ -63,14 +63,6 @@ PACKAGED = ("lite0", "lite1", "lite2")
 State = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class ImagenetNormalisation:
-    """Mean and standard deviation of red, green and blue that weights expect, in 0..1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
 ENCODER_PREFIX = "encoder."
 """Prefix of the encoder's weights in smp's networks."""
 
@@ -103,11 +95,11 @@ def default_weights() -> str:
 
 def load_encoder_weights(
     network: nn.Module, encoder: str, encoder_weights: str, bands: int
-) -> ImagenetNormalisation | None:
+) -> Normalisation | None:
     """Load weights into the encoder of a network.
 
     Returns:
-        The normalisation that they expect, if known.
+        The normalisation of red, green and blue that they expect, of values 0..1, if known.
 
     Raises:
         TrainingError: If they are not available or do not fit.
@@ -118,7 +110,7 @@ def load_encoder_weights(
         if encoder != expected:
             raise TrainingError(f"--encoder-weights {encoder_weights} needs --encoder {expected}")
         state = _packaged(encoder_weights.removeprefix(PACKAGE), encoder)
-        wanted: ImagenetNormalisation | None = ImagenetNormalisation((0.5,) * 3, (0.5,) * 3)
+        wanted: Normalisation | None = Normalisation(mean=(0.5,) * 3, std=(0.5,) * 3)
     elif encoder_weights == "imagenet":
         state, wanted = _from_hub(encoder)
     else:
@@ -214,12 +206,12 @@ def _from_file(path: Path) -> State:
     return own or state
 
 
-def _from_hub(encoder: str) -> tuple[State, ImagenetNormalisation]:
+def _from_hub(encoder: str) -> tuple[State, Normalisation]:
     check_hub(encoder)
     try:
         pretrained = smp.encoders.get_encoder(encoder, weights="imagenet")
         wanted = smp.encoders.get_preprocessing_params(encoder, "imagenet")
     except Exception as error:  # the hub has many errors
         raise _unavailable(encoder, f"no such weights: {type(error).__name__}") from error
-    normalisation = ImagenetNormalisation(tuple(wanted["mean"]), tuple(wanted["std"]))
+    normalisation = Normalisation(mean=tuple(wanted["mean"]), std=tuple(wanted["std"]))
     return pretrained.state_dict(), normalisation

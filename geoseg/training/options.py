@@ -35,9 +35,8 @@ LOWEST, HIGHEST = 1e-6, 1.0
 UNLIMITED = 10**6
 """Passes that no training reaches: its time ends it."""
 
-DATA, NETWORK, OPTIMISATION, AUGMENTATION, TIME, MACHINE, RECORDS = (
-    *("Data", "Network", "Optimisation", "Augmentation", "Time", "Machine", "Records"),
-)
+DATA, NETWORK, OPTIMISATION, AUGMENTATION = "Data", "Network", "Optimisation", "Augmentation"
+TIME, MACHINE, RECORDS = "Time", "Machine", "Records"
 """Groups of the options."""
 
 LOGGERS = get_args(Logger)

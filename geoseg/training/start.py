@@ -13,12 +13,7 @@ from torch import Tensor, nn
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
 from geoseg.model.network import build_network, find_sizes, nearest_sizes, refusal, size_divisor
-from geoseg.model.weights import (
-    DEFAULT_ENCODER,
-    ImagenetNormalisation,
-    default_weights,
-    packaged_encoder,
-)
+from geoseg.model.weights import DEFAULT_ENCODER, default_weights, packaged_encoder
 from geoseg.patches.record import PatchSetRecord
 from geoseg.training.options import PATIENCE, TrainOptions
 
@@ -246,7 +241,7 @@ def _new_bundle(
     )
 
 
-def _normalisation(record: PatchSetRecord, wanted: ImagenetNormalisation | None) -> Normalisation:
+def _normalisation(record: PatchSetRecord, wanted: Normalisation | None) -> Normalisation:
     """The normalisation of the encoder's weights for 8-bit images, else the patch set's."""
     if wanted is None or record.dtype != "uint8":
         return Normalisation.from_statistics(record.statistics)

@@ -436,7 +436,4 @@ class SegmentationTask(lightning.LightningModule):
             return lr_factor(options.schedule, at, steps, warmup)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

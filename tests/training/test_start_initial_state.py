@@ -3,13 +3,13 @@ from types import SimpleNamespace
 import pytest
 
 from geoseg.model import weights
-from geoseg.model.weights import ImagenetNormalisation
+from geoseg.model.bundle import Normalisation
 from geoseg.training import start as new_bundle
 from geoseg.training.options import TrainOptions
 from geoseg.training.start import resolve
 
 LITE0 = "tu-tf_efficientnet_lite0"
-IMAGENET = ImagenetNormalisation(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
+IMAGENET = Normalisation(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
 
 
 @pytest.fixture
