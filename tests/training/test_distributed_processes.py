@@ -54,7 +54,7 @@ training.fit(resume=False, quiet=True)
 
 
 @pytest.fixture
-def history(patches, tmp_path):
+def history(tmp_path):
     """What a training of so many processes writes down, of which this process is the first."""
 
     def history(patches, devices):
@@ -64,10 +64,12 @@ def history(patches, tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [str(script), str(patches), str(folder), str(devices)])
             patch.setattr(os, "environ", os.environ.copy())  # Lightning names the processes there
-            runpy.run_path(str(script), run_name="__main__")
-        torch.set_num_threads(threads)
-        if devices > 1:
-            torch.distributed.destroy_process_group()
+            try:
+                runpy.run_path(str(script), run_name="__main__")
+            finally:
+                torch.set_num_threads(threads)
+                if torch.distributed.is_initialized():
+                    torch.distributed.destroy_process_group()
         return rows(folder)
 
     return history
