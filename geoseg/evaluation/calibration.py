@@ -283,8 +283,6 @@ class ScoreCounts(Additive):
         return int(self.reliability.pixels.sum())
 
 
-COLORS = {"red", "green", "blue", "gray"}
-
 CURVES = ("precision", "recall", "f1", "iou")
 """Metrics of a class over thresholds."""
 
@@ -332,6 +330,10 @@ def threshold_rows(thresholds: ThresholdCounts, legend: Legend) -> list[dict[str
     ]
 
 
+COLORS = {"red", "green", "blue", "gray"}
+"""Names that `geoseg.raster.storage.band_names` gives to bands without a name, besides numbers."""
+
+
 class ScoreMap:
     """Scores open for reading in windows of a class map's grid, a band per class.
 
@@ -369,7 +371,6 @@ class ScoreMap:
             )
         if set(names) == set(known):
             return [known[name] for name in names]
-        # `geoseg.raster.storage.band_names` names bands so that have no name of their own
         if not all(each in COLORS or each.startswith("band ") for each in names):
             raise InputError(
                 f"{self.path}: holds scores of {names}, and the map's classes are {list(known)}"

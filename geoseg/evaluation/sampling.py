@@ -44,12 +44,7 @@ def look_up(
 ) -> tuple[NDArray[np.int64], MapClasses, int]:
     """Pixels of each class in the map, its class at each point, and pixels that trained its model.
 
-    Args:
-        class_map: Open.
-        sample: Of polygons only the pixels of the map are counted; see `majorities`.
-        classes: How many the map has.
-        trained: What of the map's ground trained its model, if that is known.
-        watch: Shows progress over the blocks.
+    Of polygons only the pixels of the map are counted; see `majorities`.
     """
     mapped, seen = np.zeros(classes, np.int64), 0
     points = sample if isinstance(sample, Points) else NO_POINTS
@@ -69,10 +64,7 @@ def look_up(
 def majorities(class_map: ClassMap, plots: Plots, class_of: NDArray[np.int64]) -> MapClasses:
     """The class of most pixels of each plot, the first of equals.
 
-    Args:
-        class_map: The map.
-        plots: The polygons.
-        class_of: (classes,) with which class those of the map are merged.
+    ``class_of`` (classes,) says with which class those of the map are merged.
     """
     classes = len(class_of)
     votes = np.array([_votes(class_map, plots, number, classes) for number in range(len(plots))])
@@ -245,16 +237,9 @@ def _find(
     counts: NDArray[np.int64],
     ranks: list[NDArray[np.int64]],
 ) -> NDArray[np.int64]:
-    """Pixels by their number within their class, counted from block to block in reading order.
+    """(n, 3) row, column and class of pixels, by their numbers within their class (`ranks`).
 
-    Args:
-        class_map: The map.
-        blocks: Its blocks.
-        counts: (blocks, classes) pixels in each.
-        ranks: For each class, sorted numbers of the pixels wanted.
-
-    Returns:
-        (n, 3) row, column and class of each.
+    They are counted from block to block, in reading order; `counts` is (blocks, classes).
     """
     found = [np.empty((0, 3), np.int64)]
     first = np.cumsum(counts, axis=0) - counts

@@ -136,12 +136,7 @@ def shown_bands(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def visible_bands(image: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
-    """(3, height, width): `shown_bands` of an image, one band three times.
-
-    Args:
-        image: (bands, height, width).
-        names: Names of its bands.
-    """
+    """(3, height, width): `shown_bands` of a (bands, height, width) image, one band three times."""
     bands = shown_bands(names)
     return image[list(bands if len(bands) > 1 else bands * 3)]
 

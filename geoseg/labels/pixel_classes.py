@@ -114,6 +114,8 @@ def hints_at_other_coding(meanings: Sequence[Meaning], legend: Legend) -> list[s
 class PixelClasses:
     """Class indices of one raster's pixels; safe for threads.
 
+    The tolerance is one for colours, and for values that are far enough apart.
+
     Raises:
         RasterError: If the raster cannot be read.
         LegendError: If a tolerance is wider than the values of the legend lie apart.
@@ -122,14 +124,6 @@ class PixelClasses:
     def __init__(
         self, path: Path, legend: Legend, coding: Coding = "auto", *, tolerance: float = 0
     ) -> None:
-        """Find out the coding.
-
-        Args:
-            path: The raster.
-            legend: Its classes.
-            coding: Coding of the pixels.
-            tolerance: Tolerance for colours, and for values that are far enough apart.
-        """
         self.path, self.legend = path, legend
         self._own = _own_classes(path)
         with opened(path) as dataset, reading(path):

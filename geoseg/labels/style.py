@@ -45,13 +45,7 @@ def colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
 
 
 def write_sidecars(path: Path, legend: Legend, pixels: NDArray[np.int64]) -> None:
-    """Write ``<map>.aux.xml`` and ``<map>.qml`` beside a class map.
-
-    Args:
-        path: The class map.
-        legend: Its classes.
-        pixels: (classes,) pixels of each class in the map.
-    """
+    """Write ``<map>.aux.xml`` and ``<map>.qml`` beside a class map of (classes,) pixels."""
     write_text(path.with_name(f"{path.name}.aux.xml"), _aux_xml(legend, pixels))
     write_text(path.with_suffix(".qml"), _qml(legend))
 
@@ -62,10 +56,7 @@ def sidecars(path: Path) -> list[Path]:
 
 
 def _aux_xml(legend: Legend, pixels: NDArray[np.int64]) -> str:
-    """Category names and raster attribute table.
-
-    Source: GDAL's persistent auxiliary metadata, as `gdalinfo` reads it.
-    """
+    """Category names and raster attribute table, as GDAL's persistent auxiliary metadata."""
     root = Element("PAMDataset")
     band = SubElement(root, "PAMRasterBand", band="1")
     names = {each.value: each.name for each in legend.classes}
@@ -111,9 +102,7 @@ def _qml(legend: Legend) -> str:
 def score_qml(legend: Legend, top: float) -> str:
     """A style of scores: the second of two classes, else the first, from white to its colour.
 
-    Args:
-        legend: The classes, a band each.
-        top: Stored value of 1.
+    ``top`` is the stored value of 1.
     """
     index = 1 if len(legend) == 2 else 0  # noqa: PLR2004 background comes first
     each = legend.classes[index]
@@ -123,11 +112,7 @@ def score_qml(legend: Legend, top: float) -> str:
 
 
 def confidence_qml(top: float) -> str:
-    """A style of confidence: red, yellow, green.
-
-    Args:
-        top: Stored value of 1.
-    """
+    """A style of confidence: red, yellow, green; ``top`` is the stored value of 1."""
     return _ramp_qml(1, {0.0: "#d7191c", 0.5: "#ffffbf", 1.0: "#1a9641"}, top)
 
 
@@ -177,13 +162,7 @@ class Symbol:
 
 
 def vector_qml(symbols: Sequence[Symbol], *, points: bool, label: str | None = None) -> str:
-    """A style of outlined polygons, or of points.
-
-    Args:
-        symbols: Symbols by rule.
-        points: Whether the layer holds points.
-        label: Expression of the label of each feature.
-    """
+    """A style of outlined polygons, or of points, labelled by an expression."""
     root = Element("qgis", version="3.22", styleCategories="Symbology|Labeling")
     renderer = SubElement(root, "renderer-v2", type="RuleRenderer", symbollevels="0")
     rules = SubElement(renderer, "rules", key="geoseg")
@@ -323,11 +302,8 @@ def painter_of(reader: RasterReader, tags: Mapping[str, Any]) -> Callable[[Any],
     """A function that turns pixels of a raster into colours: (3, height, width) bytes.
 
     Bytes stay as they are, other values are stretched. One band of a few whole numbers is a mask
-    of classes, which would be black as it is: each value gets a colour.
-
-    Args:
-        reader: Reader of the bands to be shown.
-        tags: Tags of the raster; with those of geoseg it is no mask from elsewhere.
+    of classes, which would be black as it is: each value gets a colour. A raster with tags of
+    geoseg is no mask from elsewhere.
     """
     if reader.bands > 1 and reader.dtype == np.uint8:
         return np.asarray
