@@ -20,6 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import geopandas  # noqa: F401 with which footprints are written: loading it is not timed
 import rasterio
 from common import LEGEND, arguments, print_race, race, report, town
 from rasterio.windows import Window
