@@ -70,7 +70,10 @@ def write_polygons(tmp_path):
     def write(name, geometries, *, crs="EPSG:32632", layer=None, **columns):
         path = tmp_path / name
         frame = gpd.GeoDataFrame(columns, geometry=geometries, crs=crs)
-        frame.to_file(path, **({"layer": layer} if layer else {}))
+        if path.suffix == ".parquet":
+            frame.to_parquet(path)
+        else:
+            frame.to_file(path, **({"layer": layer} if layer else {}))
         return path
 
     return write

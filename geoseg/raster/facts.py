@@ -12,11 +12,12 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.errors import VectorError
 from geoseg.raster.doubts import SAMPLE_WINDOW_PX, band_doubts, sample_windows
+from geoseg.raster.geoparquet import geometry_type
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import refuse_special_file
+from geoseg.raster.paths import is_geoparquet, refuse_special_file
 from geoseg.raster.reader import Pixels, RasterReader, ReadOptions
 from geoseg.raster.storage import grid_of, missing_place, opened, palette, reading
-from geoseg.raster.vector import ALL_ROWS, reading_layer
+from geoseg.raster.vector import ALL_ROWS, read_layer, reading_layer
 from geoseg.text import as_text, is_null
 
 OVERVIEW_SIDE_PX = 1024
@@ -229,6 +230,8 @@ def vector_facts(path: Path) -> list[LayerFacts]:
     if not path.exists():
         raise VectorError(f"{path}: no such file")
     refuse_special_file(path)
+    if is_geoparquet(path):
+        return [_frame_facts(path)]
     with reading_layer(path):
         layers = pyogrio.list_layers(path)
         return [_layer(path, name) for name, kind in layers if kind is not None]
@@ -248,6 +251,22 @@ def _layer(path: Path, name: str) -> LayerFacts:
         bounds=tuple(map(float, bounds)) if bounds is not None else None,
         columns=dict(zip(map(str, about["fields"]), map(str, about["dtypes"]), strict=True)),
         classes={column: found for column in table if (found := _values(table[column]))},
+    )
+
+
+def _frame_facts(path: Path) -> LayerFacts:
+    frame = read_layer(path)
+    table = frame.drop(columns=frame.geometry.name)
+    code = frame.crs and frame.crs.to_authority()
+    bounds = tuple(map(float, frame.total_bounds))
+    return LayerFacts(
+        name=path.stem,
+        features=len(frame),
+        geometry=geometry_type(np.asarray(frame.geometry.values)),
+        crs=":".join(code) if code else frame.crs and frame.crs.to_wkt(),
+        bounds=bounds if np.isfinite(bounds).all() else None,
+        columns={str(name): str(kind) for name, kind in table.dtypes.items()},
+        classes={str(column): found for column in table if (found := _values(table[column]))},
     )
 
 

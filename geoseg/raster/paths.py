@@ -23,7 +23,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 WRITABLE_VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
 
 PARQUET = (".parquet", ".geoparquet")
-"""Suffixes of vector files that GDAL here cannot read."""
+"""Suffixes of vector files that GDAL here cannot read, and pyarrow does."""
 
 VECTOR_SUFFIXES = (
     *WRITABLE_VECTORS,
@@ -142,6 +142,11 @@ def find_references(named: Sequence[Path]) -> list[Path]:
         InputError: If a path names nothing, or a name is not UTF-8.
     """
     return _expand(named, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
+
+
+def is_geoparquet(path: Path) -> bool:
+    """Whether a file is GeoParquet, by its suffix."""
+    return path.suffix.lower() in PARQUET
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -25,10 +25,10 @@ from geoseg.raster.atomic import (
     writing,
 )
 from geoseg.raster.paths import (
-    PARQUET,
     RASTER_SUFFIXES,
     VECTOR_SUFFIXES,
     ZIPPED_VECTORS,
+    is_geoparquet,
     refuse_special_file,
 )
 from geoseg.text import short_list
@@ -175,23 +175,17 @@ def read_layer_tag(path: Path, name: str) -> str | None:
     if not path.exists():
         raise VectorError(f"{path}: no such file")
     refuse_special_file(path)
-    if path.suffix.lower() in PARQUET:
-        return _parquet_tag(path, name)
+    if is_geoparquet(path):
+        from geoseg.raster.geoparquet import read_tag
+
+        with reading_layer(path):
+            return read_tag(path, name)
     with reading_layer(path):
         layers = [each for each, kind in pyogrio.list_layers(path) if kind is not None]
         about = pyogrio.read_info(path, layer=layers[0]) if layers else {}
     tags = {**(about.get("dataset_metadata") or {}), **(about.get("layer_metadata") or {})}
     text = tags.get(name, tags.get("DESCRIPTION"))
     return str(text) if text and (name in tags or str(text).startswith("{")) else None
-
-
-def _parquet_tag(path: Path, name: str) -> str | None:
-    import pyarrow.parquet as pq
-
-    with reading_layer(path):
-        tags = pq.read_schema(path).metadata or {}
-    text = tags.get(name.encode())
-    return None if text is None else text.decode()
 
 
 def write_layer(
@@ -268,8 +262,6 @@ def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, UnicodeDecodeError):
         named = "; name its encoding in a .cpg file beside it" if path.suffix == ".shp" else ""
         return f"its text is not UTF-8{named}"
-    if path.suffix.lower() in PARQUET:
-        return "GeoParquet is not supported; write it as a GeoPackage"
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if isinstance(error, pyogrio.errors.DataSourceError) and (path.is_dir() or is_raster):
         other = f"{path.suffix} files hold no polygons"
@@ -304,7 +296,8 @@ def _layer(path: Path, wanted: str | None, advice: str) -> str:
         raise VectorError(f"{path}: no such file")
     refuse_special_file(path)
     with reading_layer(path):
-        found = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
+        listed = [(path.stem, "")] if is_geoparquet(path) else pyogrio.list_layers(path)
+        found = [(str(name), kind) for name, kind in listed]
     layers = [name for name, kind in found if kind is not None] or [name for name, _ in found]
     if wanted is None and len(layers) == 1:
         return layers[0]
@@ -319,7 +312,12 @@ def _read(path: Path, layer: str) -> Any:
 
     with reading_layer(path):
         try:
-            frame = gpd.read_file(path, layer=layer, force_2d=True, where=ALL_ROWS)
+            if is_geoparquet(path):
+                from geoseg.raster.geoparquet import read_frame
+
+                frame = read_frame(path)
+            else:
+                frame = gpd.read_file(path, layer=layer, force_2d=True, where=ALL_ROWS)
         except shapely.errors.GEOSException:
             frame = _read_apart(path, layer)
         if not isinstance(frame, gpd.GeoDataFrame):
@@ -341,21 +339,29 @@ def _read_apart(path: Path, layer: str) -> Any:
     import geopandas as gpd
     import pyogrio
 
+    if is_geoparquet(path):
+        from geoseg.raster.geoparquet import read_stored
+
+        _from_wkb(read_stored(path), path)
     about, _, stored, _ = pyogrio.raw.read(
         path, layer=layer, columns=[], force_2d=True, where=ALL_ROWS
     )
-    known = [_without_surfaces(each) for each in stored]
-    try:
-        shapes = shapely.from_wkb(np.array(known, object))
-    except shapely.errors.GEOSException as error:
-        closed = "a ring is not closed, or its coordinates are not numbers"
-        reason = closed if "closed" in str(error) else str(error).strip()
-        raise VectorError(
-            f"{path}: {_broken(known)}: {reason}; repair or remove it in a GIS"
-        ) from error
+    shapes = _from_wkb([_without_surfaces(each) for each in stored], path)
     table = pyogrio.read_dataframe(path, layer=layer, read_geometry=False, where=ALL_ROWS)
     table = table.reindex(range(len(shapes)))  # without columns it has no rows
     return gpd.GeoDataFrame(table, geometry=shapes, crs=about["crs"])
+
+
+def _from_wkb(stored: Sequence[bytes | None], path: Path) -> NDArray[Any]:
+    """Geometries from their WKB; broken ones are refused by their number."""
+    try:
+        return np.asarray(shapely.from_wkb(np.array(stored, object)))
+    except shapely.errors.GEOSException as error:
+        closed = "a ring is not closed, or its coordinates are not numbers"
+        reason = closed if "closed" in str(error) else " ".join(str(error).split())
+        raise VectorError(
+            f"{path}: {_broken(stored)}: {reason}; repair or remove it in a GIS"
+        ) from error
 
 
 def _without_surfaces(stored: bytes | None) -> bytes | None:

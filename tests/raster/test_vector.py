@@ -48,7 +48,7 @@ def test_polygons_are_known_by_their_suffix(tmp_path, name, vector):
     assert is_vector(tmp_path / name) is vector
 
 
-@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb", "a.parquet"])
 def test_polygons_come_with_their_attribute(write_polygons, name):
     path = write_polygons(name, [box(0, 0, 1, 1), box(2, 2, 1, 1)], kind=["roof", "tree"])
 
@@ -338,7 +338,7 @@ def test_a_shapefile_with_a_damaged_part_is_refused_on_one_line(
         read_polygons(path)
 
 
-@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb", "a.geojson", "a.shp"])
+@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb", "a.geojson", "a.shp", "a.parquet"])
 def test_a_damaged_file_is_read_or_refused_on_one_line(name, write_polygons, capfd):
     path = write_polygons(name, [box(0, 0, 1, 1), box(2, 2, 1, 1)], kind=["roof", "tree"])
     whole = path.read_bytes()
@@ -392,15 +392,9 @@ def test_a_surface_without_columns_is_read(tmp_path):
     assert read_layer(tmp_path / "bare.csv").geometry.area.tolist() == [8]
 
 
-def test_geoparquet_is_refused_with_the_way_out(tmp_path):
-    (tmp_path / "a.parquet").write_bytes(b"PAR1")
-
-    with pytest.raises(VectorError, match=r"GeoParquet .*; write it as a GeoPackage"):
-        read_polygons(tmp_path / "a.parquet")
-
-
-def test_heights_are_left_out(write_polygons):
-    path = write_polygons("z.gpkg", [shapely.Polygon([(0, 0, 5), (4, 0, 5), (4, 4, 5)])])
+@pytest.mark.parametrize("name", ["z.gpkg", "z.parquet"])
+def test_heights_are_left_out(write_polygons, name):
+    path = write_polygons(name, [shapely.Polygon([(0, 0, 5), (4, 0, 5), (4, 4, 5)])])
 
     assert not read_polygons(path).geometries.has_z.any()
 
