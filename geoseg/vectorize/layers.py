@@ -248,7 +248,7 @@ def _store_style(path: Path, layer: PolygonLayer) -> None:
         file.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
             "f_geometry_column, styleName, styleQML, useAsDefault, description) "
-            "VALUES ('', '', ?, 'geometry', ?, ?, 1, 'geoseg')",
+            "VALUES ('', '', ?, 'geom', ?, ?, 1, 'geoseg')",
             [layer.name, layer.name[:30], style_of(layer.legend)],
         )
         file.commit()

@@ -183,7 +183,7 @@ def smooth(arcs: Arcs, shape: tuple[int, int]) -> Arcs:
     """Round the corners of arcs: a quadratic B-spline, for which they are the control points.
 
     A corner is rounded within the triangle of its neighbours, and only if no other point lies in
-    that; so nothing can cross. Nodes stay.
+    that; so nothing can cross. Nodes stay, but for those at which the outline of an island begins.
 
     Args:
         arcs: With whole coordinates.
@@ -192,21 +192,39 @@ def smooth(arcs: Arcs, shape: tuple[int, int]) -> Arcs:
     x, y = (axis.astype(np.int64) for axis in arcs.xy.T)
     standing = np.zeros((shape[0] + 1, shape[1] + 1), np.bool_)
     standing[y, x] = True
+    firsts, lasts = arcs.offsets[:-1], arcs.offsets[1:] - 1
     is_end = np.zeros(len(x), np.bool_)
-    is_end[arcs.offsets[:-1]] = is_end[arcs.offsets[1:] - 1] = True
+    is_end[firsts] = is_end[lasts] = True
     inner = np.flatnonzero(~is_end)
-    corners = np.stack([inner, inner - 1, inner + 1])
-    inner = inner[are_free(x[corners], y[corners], standing)]
+    islands = np.flatnonzero(_are_islands(arcs, shape))
+    corners = np.concatenate([inner, firsts[islands]])
+    before = np.concatenate([inner - 1, lasts[islands] - 1])
+    triangles = np.stack([corners, before, corners + 1])
+    free = are_free(x[triangles], y[triangles], standing)
+    corners, before = corners[free], before[free]
     xy = arcs.xy.astype(np.float64)
     counts = np.ones(len(x), np.int64)
-    counts[inner] = len(SPLINE)
+    counts[corners] = len(SPLINE)
     rounded = np.repeat(xy, counts, axis=0)
-    first = np.cumsum(counts)[inner] - len(SPLINE)
-    start, end = (xy[inner - 1] + xy[inner]) / 2, (xy[inner] + xy[inner + 1]) / 2
+    places = np.cumsum(counts) - counts
+    start, end = (xy[before] + xy[corners]) / 2, (xy[corners] + xy[corners + 1]) / 2
     for number, t in enumerate(SPLINE):
-        rounded[first + number] = (1 - t) ** 2 * start + 2 * t * (1 - t) * xy[inner] + t**2 * end
-    lengths = np.add.reduceat(counts, arcs.offsets[:-1])
+        curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * xy[corners] + t**2 * end
+        rounded[places[corners] + number] = curve
+    rounded[places[lasts[islands]]] = rounded[places[firsts[islands]]]
+    lengths = np.add.reduceat(counts, firsts)
     return Arcs(rounded, np.insert(np.cumsum(lengths), 0, 0))
+
+
+def _are_islands(arcs: Arcs, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(arcs,) whether an arc surrounds a region on its own: its node is a corner like others."""
+    column, row = arcs.xy.T
+    ends = np.stack([arcs.offsets[:-1], arcs.offsets[1:] - 1])
+    nodes = row[ends].astype(np.int64) * (shape[1] + 1) + column[ends]
+    _, where, count = np.unique(nodes, return_inverse=True, return_counts=True)
+    at_frame = (row % shape[0] == 0) | (column % shape[1] == 0)
+    alone = count[where.reshape(nodes.shape)[0]] == 2  # noqa: PLR2004 its own two ends
+    return np.asarray(arcs.is_closed & alone & ~at_frame[ends[0]])
 
 
 def _least_inner(arcs: Arcs) -> Ints:

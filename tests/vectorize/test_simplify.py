@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from vectorize_maps import outlines, random_map
 
 from geoseg.vectorize.simplify import are_free, simplify, smooth
@@ -82,6 +83,14 @@ def test_rounded_corners_stay_within_their_triangles():
 
     assert 30 < rounded.area < 36
     assert len(rounded.exterior.coords) == 7  # one corner of four lies within the map
+
+
+def test_all_corners_of_an_island_are_rounded():
+    island = np.pad(np.ones((8, 8), np.uint8), 4)
+    _, rounded = simplified(island, 0, rounded=True)
+
+    assert len(rounded.exterior.coords) == 4 * 3 + 1
+    assert rounded.symmetric_difference(shapely.affinity.rotate(rounded, 90)).area < 1e-9
 
 
 def test_a_triangle_is_free_if_nothing_stands_in_it_or_on_its_edges():
