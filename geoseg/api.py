@@ -63,7 +63,7 @@ def tile(
     references: Paths,
     output: PathLike,
     *,
-    legend: PathLike | Legend,
+    legend: PathLike | Legend | None = None,
     options: "TileOptions | None" = None,
     overwrite: bool = False,
     **given: Any,
@@ -74,7 +74,7 @@ def tile(
         orthos: Orthophotos.
         references: One for each, in their order, or one for all.
         output: Folder to write.
-        legend: The classes.
+        legend: The classes; None: as class maps and polygons of geoseg say.
         options: How; or as keywords, such as ``patch_size=256``.
         overwrite: Whether to replace an existing patch set.
         given: Fields of `TileOptions`.
@@ -88,7 +88,7 @@ def tile(
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     report = tile(
         pair_by_order(images, maps),
-        open_legend(legend),
+        _legend_of(legend, *maps),
         Path(output),
         options=how,
         overwrite=overwrite,
@@ -232,7 +232,7 @@ def postprocess(
     _guard([Output(file) for file in outputs.files[::-1]], named, overwrite=overwrite)
     return postprocess_map(
         Path(class_map),
-        _legend_of(class_map, legend),
+        _legend_of(legend, class_map),
         outputs,
         options=_options(PostprocessOptions, options, given),
     )
@@ -266,7 +266,7 @@ def vectorize(
     kind = PART if how.part else None
     own = [Output(file, kind) for file in outputs_of(path, how)]
     _guard(own, named, overwrite=overwrite or how.resume)
-    return vectorize(Path(class_map), _legend_of(class_map, legend), path, how, overwrite=overwrite)
+    return vectorize(Path(class_map), _legend_of(legend, class_map), path, how, overwrite=overwrite)
 
 
 def evaluate(
@@ -301,7 +301,7 @@ def evaluate(
     regions = how.measures.by and how.measures.by.path
     more = (how.aoi, how.patches, how.reference.labelled_areas, regions, legend)
     _guard(written, [*maps, *truths, *more], overwrite=overwrite)
-    classes = _legend_of(maps[0], legend)
+    classes = _legend_of(legend, maps[0])
     measures, reading = how.measures, how.reading()
     counts = {
         pair: compare(pair, classes, reading, measures=measures, workers=how.threads)
@@ -427,7 +427,7 @@ def _warn(*messages: str) -> None:
         warnings.warn(message, GeosegWarning, stacklevel=3)
 
 
-def _legend_of(class_map: PathLike, legend: PathLike | Legend | None) -> Legend:
+def _legend_of(legend: PathLike | Legend | None, *paths: PathLike) -> Legend:
     from geoseg.labels.tags import carried_legend
 
-    return carried_legend(Path(class_map)) if legend is None else open_legend(legend)
+    return carried_legend(*map(Path, paths)) if legend is None else open_legend(legend)

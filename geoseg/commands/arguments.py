@@ -275,12 +275,13 @@ class Choices:
 
 
 LegendName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--legend",
         "-l",
         help="TOML file, or a preset (geoseg legend PRESET prints it): isprs (values 0-5), "
-        "isprs-1to6 (1-6, 0 = border), voc, landcover-ai, binary:NAME.",
+        "isprs-1to6 (1-6, 0 = border), voc, landcover-ai, binary:NAME [default: as class maps and "
+        "polygons of geoseg say].",
         show_default=False,
     ),
 ]

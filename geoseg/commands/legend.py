@@ -72,16 +72,16 @@ ReferenceLegend = Annotated[
 ]
 
 
-def legend_of(name: str | None, class_map: Path) -> "Legend":
-    """The legend that the user names, or else the one that the class map carries.
+def legend_of(name: str | None, *paths: Path) -> "Legend":
+    """The legend that the user names, or else the one that class maps or polygons carry.
 
     Raises:
-        LegendError: If there is neither.
+        LegendError: If there is neither, or they carry different classes.
     """
     from geoseg.labels.legend_files import load_legend
     from geoseg.labels.tags import carried_legend
 
-    return load_legend(name) if name is not None else carried_legend(class_map)
+    return load_legend(name) if name is not None else carried_legend(*paths)
 
 
 def legend_map_of(
@@ -96,7 +96,8 @@ def legend_map_of(
     Args:
         legend_map: Table of the classes that mean the same.
         reference_legend: TOML file or preset.
-        reference: One of the references; a class map of geoseg's own says what its classes are.
+        reference: One of the references; a map or polygons of geoseg's own say what their classes
+            are.
         coding: How a raster reference names classes.
 
     Raises:
@@ -137,12 +138,11 @@ def merged_legend(
 
 
 def _carried(reference: Path) -> "Legend | None":
-    """The legend of a class map that geoseg wrote, by the values that it has in the file."""
+    """The legend of a map or polygons that geoseg wrote, by the values that they have there."""
     from geoseg.labels.legend import Legend
     from geoseg.labels.tags import read_tags
-    from geoseg.raster.vector import is_vector
 
-    record = None if is_vector(reference) else read_tags(reference).get("legend")
+    record = read_tags(reference).get("legend")
     if record is None:
         return None
     keys = ("value", "name", "color")

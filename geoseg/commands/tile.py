@@ -36,7 +36,7 @@ def tile(
         ),
     ] = None,
     *,
-    legend: shared.LegendName,
+    legend: shared.LegendName = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of patches to write.")],
     pairs: Annotated[
         Path | None,
@@ -59,7 +59,7 @@ def tile(
     verbose: shared.Verbose = False,
 ) -> None:
     """Cut orthophotos and reference maps into patches for training."""
-    from geoseg.labels.legend_files import load_legend
+    from geoseg.commands.legend import legend_of
     from geoseg.patches.tile import tile
     from geoseg.raster.folders import PATCH_SET
     from geoseg.raster.guard import Output
@@ -71,7 +71,7 @@ def tile(
         options = replace(options, storage="index")
     console = Console(quiet=quiet, verbose=verbose)
     sources = _sources(orthos, reference, pairs, pair)
-    classes = load_legend(legend)
+    classes = legend_of(legend, *(each.reference for each in sources))
     named = [
         pairs,
         legend,

@@ -209,7 +209,7 @@ def open_regions(source: RegionSource, grid: Grid) -> dict[str, BurntPolygons]:
     Raises:
         VectorError: If they cannot be read, or there is no such column.
     """
-    geometries, values = read_polygons(
+    geometries, values, _ = read_polygons(
         source.path, attribute=source.column, advice="regions are a file of one layer"
     )
     if not len(geometries):

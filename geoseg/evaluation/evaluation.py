@@ -38,7 +38,6 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import LOW_SHARE, Split, hint_at_few_polygons
 from geoseg.raster.folders import EVALUATION, KIND
 from geoseg.raster.reader import INPUT
-from geoseg.raster.vector import is_vector
 from geoseg.text import quoted_list
 
 FEW_BLOCKS = 30
@@ -305,7 +304,7 @@ def hints_of(evaluation: Evaluation, reference: ReferenceOptions) -> list[str]:
     legend, confusion = evaluation.legend, evaluation.pooled.confusion
     if hints := hints_at_other_coding(evaluation.pooled.meanings, legend):
         return hints
-    drawn = any(is_vector(path) for pair in evaluation.counts for path in pair.references)
+    drawn = any(each.fills_gaps for each in evaluation.pooled.meanings)
     told = reference.labelled_areas is not None or reference.only_polygons
     if not drawn or told or legend.background is None:
         return []

@@ -124,6 +124,11 @@ class Legend:
         return [each.name for each in self.classes]
 
     @property
+    def names_by_value(self) -> dict[int, str]:
+        """Class names by value in class maps."""
+        return {each.value: each.name for each in self.classes}
+
+    @property
     def of_map(self) -> "Legend":
         """Legend of class maps: itself, unless it is merged with that of a reference."""
         return self.merge.map if self.merge else self

@@ -117,10 +117,11 @@ def derive_legend(
         RasterError: If a raster cannot be read.
         VectorError: If polygons cannot be read.
     """
+    carried = None if attribute else read_tags(reference, layer).get("legend")
+    if carried:
+        return Derived(Legend.from_dict(carried), (f"The legend that {reference.name} carries.",))
     if is_vector(reference):
         tables, about = _tables_of_attribute(reference, attribute, layer)
-    elif carried := read_tags(reference).get("legend"):
-        return Derived(Legend.from_dict(carried), (f"The legend that {reference.name} carries.",))
     else:
         tables, about = _tables_of_raster(reference)
     try:

@@ -45,6 +45,10 @@ SIMILAR_COLOR_DISTANCE = 40
 """RGB distance within which an unknown colour looks like a damaged known one."""
 
 
+UNCOVERED = "ground without a polygon"
+"""Code of what no polygon of a reference covers."""
+
+
 class Meaning(NamedTuple):
     """How a raster codes classes, for people and records."""
 
@@ -53,6 +57,11 @@ class Meaning(NamedTuple):
 
     classes: dict[str, tuple[str, ...]]
     unlabelled: tuple[str, ...]
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether ground without a polygon has a class."""
+        return any(UNCOVERED in codes for codes in self.classes.values())
 
     def fits(self, other: Self) -> bool:
         """Whether it agrees with another one in which alternatives are still open."""
@@ -223,7 +232,7 @@ class PixelClasses:
         return list(self._notes())
 
     def _guess(self, reader: RasterReader) -> Coding:
-        same = self._own == {each.value: each.name for each in self.legend.classes}
+        same = self._own == self.legend.names_by_value
         if same and self.legend.merge is None:
             return "map"
         if reader.bands >= 3:  # noqa: PLR2004 red, green, blue

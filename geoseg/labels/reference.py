@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from geoseg.errors import (
     EmptyError,
     GeosegError,
-    LegendError,
     NoPolygonError,
-    UnknownCodeError,
     VectorError,
 )
 from geoseg.labels.legend import IGNORE, Legend
@@ -24,9 +22,11 @@ from geoseg.options import option
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest, BurntPolygons, NumberedPolygons, on_grid
 from geoseg.raster.tolerant import AlignedRaster
-from geoseg.raster.vector import is_vector, read_polygons
+from geoseg.raster.vector import is_vector
 from geoseg.raster.window import Window
-from geoseg.text import as_text, is_null
+
+if TYPE_CHECKING:
+    from geoseg.labels.polygon_classes import PolygonClasses
 
 REFERENCE = "Reference"
 """Help group of the options for reading references."""
@@ -126,13 +126,13 @@ def open_reference(
     )
     reference: Reference
     if is_vector(path):
+        from geoseg.labels.polygon_classes import PolygonClasses
+
+        own = PolygonClasses(path, legend, attribute=options.attribute, layer=options.layer)
+        if options.only_polygons:
+            own.uncovered = IGNORE
         reference = VectorReference(
-            path,
-            legend=legend,
-            grid=grid,
-            options=options,
-            background=background,
-            may_be_elsewhere=may_be_elsewhere,
+            own, grid=grid, background=background, may_be_elsewhere=may_be_elsewhere
         )
     else:
         tolerance = options.color_tolerance
@@ -215,81 +215,51 @@ class RasterReference(Reference):
 
 
 class VectorReference(Reference):
-    """Polygons with a class attribute."""
+    """Polygons with their classes.
+
+    Args:
+        classes: Of the polygons.
+        grid: Grid of the orthophoto.
+        background: Whether ground without a polygon has a class.
+        may_be_elsewhere: Whether all polygons may lie outside the grid.
+
+    Raises:
+        NoPolygonError: If they do and may not.
+        VectorError: If there is no transformation to the CRS of the grid.
+    """
 
     def __init__(
         self,
-        path: Path,
+        classes: "PolygonClasses",
         *,
-        legend: Legend,
         grid: Grid,
-        options: ReferenceOptions,
         background: bool = True,
         may_be_elsewhere: bool = False,
     ) -> None:
-        self.path = path
-        self._legend, self._column = legend, options.attribute
-        self._only_polygons = options.only_polygons
-        polygons = read_polygons(path, layer=options.layer, attribute=options.attribute)
-        count = len(polygons.geometries)
-        self._nulls = sum(map(is_null, polygons.attributes)) if options.attribute else 0
-        if options.attribute is None:
-            indices = np.full(count, _only_class(path, legend), np.uint8)
-        elif count and self._nulls == count:
-            raise LegendError(
-                f"{path}: column {options.attribute!r} is empty: null for all {count} polygons"
-            )
-        else:
-            try:
-                indices = legend.encode_attributes(polygons.attributes)
-            except UnknownCodeError as error:
-                what = f"{path}: column {options.attribute!r}: {error.kind}"
-                raise UnknownCodeError(what, error.counts) from error
-        with_background = background and not options.only_polygons
-        fill = legend.background_index if with_background else IGNORE
-        self._attributes, self._polygons = polygons.attributes, (polygons.geometries, indices)
-        self._burnt = BurntPolygons(polygons.geometries, indices, grid, background=fill, path=path)
+        self.path = classes.path
+        self.classes = classes
+        fill = classes.uncovered if background else IGNORE
+        self._burnt = BurntPolygons(
+            classes.geometries, classes.indices, grid, background=fill, path=self.path
+        )
         if not may_be_elsewhere:
-            self._burnt.refuse_elsewhere(path)
+            self._burnt.refuse_elsewhere(self.path)
         drawn = fill == IGNORE and self._burnt.touches_grid
         self.extent = self._burnt.window if drawn else grid.window
 
     @property
     def meaning(self) -> Meaning:
         """Codes of the classes."""
-        legend, column = self._legend, self._column
-        classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
-        texts: dict[str, int] = {}
-        if column is None:
-            classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
-        else:
-            pairs = zip(self._attributes, self._polygons[1].tolist(), strict=True)
-            texts = {as_text(value): index for value, index in pairs if not is_null(value)}
-        for text, index in texts.items():
-            if index != IGNORE:
-                classes[legend.names[index]] += (text,)
-        ground, background = "ground without a polygon", None
-        if not self._only_polygons and legend.background is not None:
-            background = legend.background
-            classes[background] = (*classes[background], ground)
-        nulls = ("null",) if self._nulls else ()
-        ignored = (*nulls, *(text for text, index in texts.items() if index == IGNORE))
-        rest = () if background else (ground,)
-        return Meaning(f"column {column!r}" if column else "polygons", classes, ignored + rest)
+        return self.classes.meaning
 
     @property
     def notes(self) -> list[str]:
         """Remarks for the user on what was read."""
-        if not self._nulls:
-            return []
-        count = len(self._polygons[1])
-        what = f"column {self._column!r} is null or empty for {self._nulls} of {count} polygons"
-        return [f"{self.path}: {what}: the ground that they cover is unlabelled"]
+        return self.classes.notes
 
     def polygons_of(self, index: int) -> Any:
         """Polygons of a class, as a GeoSeries."""
-        geometries, indices = self._polygons
-        return geometries[indices == index]
+        return self.classes.geometries[self.classes.indices == index]
 
     @property
     def is_elsewhere(self) -> bool:
@@ -298,19 +268,6 @@ class VectorReference(Reference):
 
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
         return self._burnt.read(window, step)
-
-
-def _only_class(path: Path, legend: Legend) -> int:
-    """The only class besides the background, for polygons without an attribute."""
-    others = [name for name in legend.names if name != legend.background]
-    if len(others) != 1:
-        raise VectorError(
-            f"{path}: the legend has several classes, and the polygons do not say of which they "
-            f"are: name the column that holds them with --attribute; if all are of one class, "
-            f"tile with --legend binary:NAME, and evaluate with --legend-map and "
-            f"--reference-legend binary:NAME"
-        )
-    return legend.names.index(others[0])
 
 
 class References:
@@ -362,8 +319,8 @@ class References:
             raise
         if not self._parts:
             raise _absence(paths, absent)
-        drawn = any(isinstance(part, VectorReference) for part in self._parts)
-        filled = drawn and not alone and not options.only_polygons
+        drawn = (part.classes for part in self._parts if isinstance(part, VectorReference))
+        filled = not alone and any(each.uncovered != IGNORE for each in drawn)
         self._background = legend.background_index if filled else IGNORE
         self._labelled = self._parts[0].labelled
 

@@ -16,17 +16,24 @@ from geoseg.raster.storage import opened, reading
 CLASS_MAP = "class map"
 """Kind in the tag of geoseg's class maps."""
 
+POLYGONS = "polygons"
+"""Kind in the tag of geoseg's polygons."""
 
-def read_tags(path: Path) -> dict[str, Any]:
+
+def read_tags(path: Path, layer: str | None = None) -> dict[str, Any]:
     """Tags of a raster or polygons written by geoseg.
 
     Empty for others, and with a warning if they are no JSON object.
+
+    Args:
+        path: The file.
+        layer: Layer of a vector file; None: the first.
 
     Raises:
         RasterError: If the file is missing or is no raster, or an entry of its tags is damaged.
         VectorError: If it is a vector file that cannot be read.
     """
-    text = _layer_tag(path) if path.suffix.lower() in VECTOR_SUFFIXES else None
+    text = _layer_tag(path, layer) if path.suffix.lower() in (*VECTOR_SUFFIXES, ".zip") else None
     if text is None:
         with opened(path) as dataset, reading(path):
             text = dataset.tags().get(PROVENANCE, "{}")
@@ -49,11 +56,11 @@ def read_tags(path: Path) -> dict[str, Any]:
     return tags
 
 
-def _layer_tag(path: Path) -> str | None:
+def _layer_tag(path: Path, layer: str | None) -> str | None:
     """The tag of polygons; None for a raster, which a GeoPackage may be, too."""
     from geoseg.raster.vector import is_vector, read_layer_tag
 
-    return (read_layer_tag(path, PROVENANCE) or "{}") if is_vector(path) else None
+    return (read_layer_tag(path, PROVENANCE, layer) or "{}") if is_vector(path) else None
 
 
 def _check(tags: Mapping[str, Any]) -> None:
@@ -74,14 +81,20 @@ def _check(tags: Mapping[str, Any]) -> None:
         raise TypeError("class_pixels are not numbers")
 
 
-def carried_legend(class_map: Path) -> Legend:
-    """The legend that a class map carries.
+def carried_legend(*paths: Path) -> Legend:
+    """The legend that class maps or polygons of geoseg carry: that of the first.
 
     Raises:
-        LegendError: If it carries none.
-        RasterError: If it cannot be read.
+        LegendError: If one carries none, or other classes than the first.
+        RasterError: If a raster cannot be read.
+        VectorError: If polygons cannot be read.
     """
-    record = read_tags(class_map).get("legend")
-    if record is None:
-        raise LegendError(f"{class_map}: carries no legend; pass --legend")
-    return Legend.from_dict(record)
+    found: dict[Path, Legend] = {}
+    for path in dict.fromkeys(paths):
+        record = read_tags(path).get("legend")
+        if record is None:
+            raise LegendError(f"{path}: carries no legend; pass --legend")
+        found[path] = Legend.from_dict(record)
+        if found[path].names_by_value != found[paths[0]].names_by_value:
+            raise LegendError(f"{path}: carries other classes than {paths[0]}; pass --legend")
+    return found[paths[0]]

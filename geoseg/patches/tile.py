@@ -54,7 +54,6 @@ from geoseg.raster.doubts import doubts_of
 from geoseg.raster.folders import PATCH_SET
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.threads import reading_pool
-from geoseg.raster.vector import is_vector
 from geoseg.text import subject
 
 MAX_GSD_RATIO = 1.2
@@ -331,7 +330,7 @@ class _Tiling:
         valid, *classes = np.sum([each.totals for each in surveyed], axis=0).tolist()
         labelled, background = sum(classes), self.legend.background
         report.warnings += warn_of_few_labels(labelled / valid)
-        drawn = any(is_vector(each.source.reference) for each in surveyed)
+        drawn = any(each.fills_gaps for each in self.meanings)
         told = reference.labelled_areas is not None or reference.only_polygons
         if drawn and background is not None and not told:
             covered = labelled - classes[self.legend.background_index]
@@ -368,7 +367,9 @@ def _fate_of(opened: OpenSource) -> Fate:
     reference = opened.reference
     if any(area and area.is_elsewhere for area in (opened.area, reference.labelled)):
         return "outside"
-    return "blank" if isinstance(reference, VectorReference) and reference.is_elsewhere else None
+    if not (isinstance(reference, VectorReference) and reference.is_elsewhere):
+        return None
+    return "blank" if reference.meaning.fills_gaps or not reference.classes.is_own else "outside"
 
 
 def _patches(each: SourceSurvey, splits: Sequence[Split | None], source: int) -> list[Patch]:

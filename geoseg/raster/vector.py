@@ -75,13 +75,16 @@ GEOMETRIES_PER_CHUNK = 100_000
 
 
 class Polygons(NamedTuple):
-    """Polygons and one attribute of each."""
+    """Polygons and their attributes."""
 
     geometries: Any
     """GeoSeries, with or without a CRS."""
 
     attributes: Sequence[object]
     """Attribute of each geometry; None if no column was named."""
+
+    more: Mapping[str, Sequence[object]]
+    """Further columns that were asked for and exist."""
 
 
 def is_vector(path: Path) -> bool:
@@ -109,6 +112,7 @@ def read_polygons(
     *,
     layer: str | None = None,
     attribute: str | None = None,
+    also: Sequence[str] = (),
     advice: str = NAME_LAYER,
 ) -> Polygons:
     """All polygons of a layer; rows without a geometry are skipped.
@@ -119,6 +123,7 @@ def read_polygons(
         path: The file.
         layer: Name of the layer; not needed if there is only one.
         attribute: Column to read.
+        also: Columns to read if they exist.
         advice: Remedy for a file with several layers, for the message.
 
     Raises:
@@ -147,7 +152,8 @@ def read_polygons(
     frame = frame.set_geometry(gpd.GeoSeries(_repaired(shapes, path), frame.index, frame.crs))
     frame = frame[_have_shape(frame, path)]
     values = [None] * len(frame) if attribute is None else list(frame[attribute])
-    return Polygons(frame.geometry, values)
+    more = {name: list(frame[name]) for name in also if name in frame.columns}
+    return Polygons(frame.geometry, values, more)
 
 
 def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -> Any:
@@ -164,11 +170,16 @@ def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -
     return frame
 
 
-def read_layer_tag(path: Path, name: str) -> str | None:
-    """A tag of the first layer of a vector file: its own, or the file's description.
+def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | None:
+    """A tag of a layer of a vector file: its own, or the file's description.
+
+    Args:
+        path: The file.
+        name: Name of the tag.
+        layer: The layer; None: the first that has geometries.
 
     Raises:
-        VectorError: If the file cannot be read.
+        VectorError: If the file cannot be read, or has no such layer.
     """
     import pyogrio
 
@@ -181,7 +192,8 @@ def read_layer_tag(path: Path, name: str) -> str | None:
         with reading_layer(path):
             return read_tag(path, name)
     with reading_layer(path):
-        layers = [each for each, kind in pyogrio.list_layers(path) if kind is not None]
+        found = [each for each, kind in pyogrio.list_layers(path) if kind is not None]
+        layers = found if layer is None else [_layer(path, layer, NAME_LAYER)]
         about = pyogrio.read_info(path, layer=layers[0]) if layers else {}
     tags = {**(about.get("dataset_metadata") or {}), **(about.get("layer_metadata") or {})}
     text = tags.get(name, tags.get("DESCRIPTION"))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError
+from geoseg.labels.legend import Legend, LegendClass
 from geoseg.labels.legend_files import load_legend
 from geoseg.labels.lookup import to_hex
+from geoseg.labels.tags import POLYGONS, read_tags
 from geoseg.model.bundle import INT8, Int8Record, ModelBundle, bundle_folders
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, ClassShares
@@ -18,7 +20,15 @@ from geoseg.raster.folders import CHECK, PATCH_SET, WINDOWS
 from geoseg.raster.paths import RASTER_SUFFIXES, is_gdal_name
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
-from geoseg.report.info_raster import About, about_raster, counted, number, shares
+from geoseg.report.info_raster import (
+    PROVENANCE_LINES,
+    About,
+    Table,
+    about_raster,
+    counted,
+    number,
+    shares,
+)
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, PER_CLASS, RUN, Row, read_csv
 from geoseg.report.sections import words
 from geoseg.text import short_list
@@ -325,7 +335,8 @@ def _about_legend(path: Path) -> About:
 
 
 def _about_vector(path: Path) -> About:
-    layers = vector_facts(path)
+    layers, tags = vector_facts(path), read_tags(path)
+    classes = _classes(tags)
     rows = [(each.name, str(each.features), each.geometry, each.crs or "none") for each in layers]
     columns = {
         f"column {name}": ", ".join(f"{value} ({count})" for value, count in values.items())
@@ -334,12 +345,52 @@ def _about_vector(path: Path) -> About:
     }
     return About(
         path=path,
-        kind="vector file",
-        lines={"layers": str(len(layers)), **columns},
-        facts={"layers": [vars(each) for each in layers]},
-        tables=[[("layer", "rows", "geometry", "CRS"), *rows]],
+        kind=str(tags.get("kind") or "vector file"),
+        lines={
+            "layers": str(len(layers)),
+            **({} if classes else columns),
+            **_vectorizing(tags.get("provenance", {})),
+        },
+        facts={"layers": [vars(each) for each in layers], "geoseg": tags},
+        tables=[[("layer", "rows", "geometry", "CRS"), *rows], *classes],
         hints=[hint for each in layers for hint in _hints(each)],
     )
+
+
+def _vectorizing(made: Mapping[str, Any]) -> dict[str, str]:
+    """How polygons were made, and their map."""
+    done = made.get("vectorizing")
+    if not isinstance(done, Mapping):
+        return {}
+    chosen = [
+        f"{name.replace('_', ' ')} {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in done.items()
+        if value and name not in ("geoseg", "map")
+    ]
+    known = {name.replace("_", " "): str(made[name]) for name in PROVENANCE_LINES if name in made}
+    return {"map": str(done.get("map")), "vectorized with": "; ".join(chosen), **known}
+
+
+def _classes(tags: Mapping[str, Any]) -> list[Table]:
+    """Legend, regions, pixels and ground of polygons of geoseg."""
+    if tags.get("kind") != POLYGONS or "legend" not in tags:
+        return []
+    report = tags.get("report")
+    done: Mapping[str, Any] = report if isinstance(report, Mapping) else {}
+    counts = [done.get(name) for name in ("regions", "pixels", "areas")]
+    known = [each if isinstance(each, Mapping) else {} for each in counts]
+    rows = [
+        (str(each.value), each.name, to_hex(each.color), *(_figure(own, each) for own in known))
+        for each in Legend.from_dict(tags["legend"]).classes
+    ]
+    unit = "px" if done.get("area_unit") == "px" else "m²"
+    return [[("value", "name", "colour", "regions", "pixels", f"area ({unit})"), *rows]]
+
+
+def _figure(known: Mapping[str, Any], own: LegendClass) -> str:
+    """The number of a class; a dash if it was left out."""
+    value = known.get(own.name)
+    return f"{value:.1f}" if isinstance(value, float) else str("-" if value is None else value)
 
 
 def _hints(layer: LayerFacts) -> list[str]:

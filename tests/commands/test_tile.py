@@ -212,3 +212,26 @@ def test_the_other_coding_of_isprs_is_named(binary, legend, told):
     assert outcome.code == 0
     assert ("isprs-1to6" in outcome.err) == told
     assert ("unlabelled: 0" in outcome.out) != told
+
+
+def test_polygons_of_geoseg_need_no_option(geoseg, world, write_raster):
+    write_raster("map.tif", np.kron([[5, 9], [9, 5]], np.ones((48, 56))).astype(np.uint8))
+    geoseg("vectorize", world / "map.tif", "-o", world / "map.gpkg", "-l", world / "legend.toml")
+    cut = ["--patch-size", 32, "--split-block", 32]
+
+    outcome = geoseg("tile", world / "ortho.tif", "-r", world / "map.gpkg", "-o", world / "a", *cut)
+
+    assert outcome.code == 0
+    assert "column 'class' 5 = dark, 9 = bright" in outcome.out
+    geoseg("tile", world / "ortho.tif", "-r", world / "map.tif", "-l", world / "legend.toml", "-o",
+           world / "b", *cut)  # fmt: skip
+    for mask in sorted((world / "b/masks").rglob("*.png")):
+        other = world / "a/masks" / mask.relative_to(world / "b/masks")
+        assert other.read_bytes() == mask.read_bytes()
+
+
+def test_references_that_carry_no_legend_need_one(geoseg, world):
+    outcome = geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-o", world / "a")
+
+    assert outcome.code == 1
+    assert "reference.tif: carries no legend; pass --legend" in outcome.err

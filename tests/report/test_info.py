@@ -1,11 +1,15 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import shapely
 
 from geoseg.errors import BundleError, InputError, LegendError, PatchSetError, VectorError
+from geoseg.labels.legend import Legend
 from geoseg.report.info import inform
+from geoseg.vectorize.options import VectorizeOptions
+from geoseg.vectorize.vectorize import vectorize
 
 DEFAULTS = {"lr": 1e-3, "optimizer": "adam", "epochs": None, "encoder": None}
 
@@ -114,6 +118,29 @@ def test_polygons_show_columns_that_may_hold_classes(write_polygons):
     assert "column number" not in found.lines
     assert found.tables[0][1:] == [("truth", "30", "Polygon", "EPSG:32632")]
     assert found.hints == []
+
+
+def test_polygons_of_geoseg_show_their_legend_and_how_they_were_made(write_raster, tmp_path):
+    path = write_raster("map.tif", np.array([[5, 5, 9], [5, 9, 9]], np.uint8))
+    legend = Legend.from_dict(
+        {"name": "two", "class": [{"value": 5, "name": "dark"}, {"value": 9, "name": "bright"}]}
+    )
+    vectorize(path, legend, tmp_path / "p.fgb", VectorizeOptions(classes=("dark",)))
+
+    told = about(tmp_path / "p.fgb")
+
+    assert told.kind == "polygons"
+    assert told.lines == {
+        "layers": "1",
+        "map": "map.tif",
+        "vectorized with": "simplify 1px; classes dark; max vertices 250000",
+    }
+    assert told.tables[1][0] == ("value", "name", "colour", "regions", "pixels", "area (m²)")
+    assert [row[:2] + row[3:] for row in told.tables[1][1:]] == [
+        ("5", "dark", "1", "3", "0.8"),
+        ("9", "bright", "-", "-", "-"),
+    ]
+    assert told.facts["geoseg"]["legend"] == legend.to_dict()
 
 
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")

@@ -1,0 +1,230 @@
+"""Classes of polygons, in references and maps of any program.
+
+Polygons that ``geoseg vectorize`` wrote carry their legend: their class is the value in column
+``class``, or, if they are read with another legend, the name in column ``name``. Others have it in
+a column that the user names, or are all of the legend's only class.
+
+Ground without a polygon has the legend's background class, or is unlabelled if it has none. In
+polygons of geoseg's own it has the background class only if all other classes of the legend were
+written and it was not: otherwise it is ground without data, or of a class that was left out.
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import LegendError, UnknownCodeError, VectorError
+from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.pixel_classes import UNCOVERED, Meaning
+from geoseg.labels.tags import POLYGONS, read_tags
+from geoseg.raster.vector import read_polygons
+from geoseg.text import as_text, is_null, quoted_list
+
+VALUE, NAME = "class", "name"
+"""Columns of geoseg's own polygons: value and name of the class."""
+
+SCORE = "score"
+"""Column of the mean score of each polygon."""
+
+
+class _Own(NamedTuple):
+    """What polygons of geoseg's own say of themselves."""
+
+    legend: Legend
+    written: tuple[str, ...]
+    """Names of the classes that the file holds."""
+
+
+class PolygonClasses:
+    """Class indices of the polygons of one layer.
+
+    Raises:
+        VectorError: If they cannot be read, or do not say of which class they are.
+        LegendError: If an attribute value has no class.
+    """
+
+    def __init__(
+        self, path: Path, legend: Legend, *, attribute: str | None = None, layer: str | None = None
+    ) -> None:
+        """Read the polygons.
+
+        Args:
+            path: The file.
+            legend: Their classes.
+            attribute: Column of the class; not needed for geoseg's own.
+            layer: The layer, if there are several.
+        """
+        self.path, self.legend = path, legend
+        self._own = _own(path, layer) if attribute in (None, VALUE, NAME) else None
+        by_value = attribute in (None, VALUE) and self._has_own_classes
+        self.column = attribute or (self._own and (VALUE if by_value else NAME)) or None
+        polygons = read_polygons(path, layer=layer, attribute=self.column, also=(SCORE,))
+        self.geometries = polygons.geometries
+        self._attributes = polygons.attributes
+        self._scores = polygons.more.get(SCORE)
+        self.nulls = sum(map(is_null, polygons.attributes)) if self.column else 0
+        self.indices = self._encode(by_value=by_value)
+        self.uncovered = self._index_of_gaps()
+        """Index of ground without a polygon."""
+
+    @classmethod
+    def of_map(
+        cls, path: Path, legend: Legend, *, attribute: str | None = None, layer: str | None = None
+    ) -> Self:
+        """Classes of a map of polygons, of geoseg or of another program.
+
+        Args:
+            path: The file.
+            legend: Its classes, or those that it has in common with its reference.
+            attribute: Column of the class; not needed for geoseg's own.
+            layer: The layer, if there are several.
+
+        Raises:
+            VectorError: If they cannot be read, or do not say of which class they are.
+            LegendError: If an attribute value has no class.
+        """
+        own = legend.of_map
+        classes = cls(path, own.of_maps(), attribute=attribute, layer=layer)
+        if legend.merge is not None:
+            recode = np.full(IGNORE + 1, IGNORE, np.uint8)
+            recode[: len(own)] = legend.indices_of_map
+            classes.indices = recode[classes.indices]
+            classes.uncovered = int(recode[classes.uncovered])
+        return classes
+
+    @property
+    def is_own(self) -> bool:
+        """Whether geoseg wrote them."""
+        return self._own is not None
+
+    @property
+    def scores(self) -> NDArray[np.float64] | None:
+        """(n,) score of each polygon, NaN where it has none; None without such a column.
+
+        Raises:
+            VectorError: If the column holds no numbers.
+        """
+        if self._scores is None:
+            return None
+        try:
+            numbers = [np.nan if is_null(each) else float(as_text(each)) for each in self._scores]
+        except ValueError as error:
+            raise VectorError(f"{self.path}: column {SCORE!r} holds no numbers: {error}") from error
+        return np.array(numbers, np.float64)
+
+    @property
+    def meaning(self) -> Meaning:
+        """Codes of the classes."""
+        legend, column = self.legend, self.column
+        classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
+        texts: dict[str, int] = {}
+        if column is None:
+            classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
+        else:
+            pairs = zip(self._attributes, self.indices.tolist(), strict=True)
+            texts = {as_text(value): index for value, index in pairs if not is_null(value)}
+        for text, index in texts.items():
+            if index != IGNORE:
+                classes[legend.names[index]] += (text,)
+        gaps: tuple[str, ...] = (UNCOVERED,)
+        if self.uncovered != IGNORE:
+            classes[legend.names[self.uncovered]] += gaps
+            gaps = ()
+        nulls = ("null",) if self.nulls else ()
+        ignored = (text for text, index in texts.items() if index == IGNORE)
+        return Meaning(
+            f"column {column!r}" if column else "polygons", classes, (*nulls, *ignored, *gaps)
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks for the user on what was read."""
+        notes = []
+        if self.nulls:
+            what = (
+                f"column {self.column!r} is null or empty for {self.nulls} of {len(self.indices)} "
+                f"polygons"
+            )
+            notes.append(f"{self.path}: {what}: the ground that they cover is unlabelled")
+        if self._own is None or len(self._own.written) == len(self._own.legend):
+            return notes
+        if self.uncovered == IGNORE:
+            fate = "ground without a polygon is unknown, and does not count"
+        else:
+            fate = (
+                f"ground without a polygon is {self.legend.names[self.uncovered]!r}, also where "
+                f"the map had no data"
+            )
+        names = quoted_list(self._own.written)
+        return [*notes, f"{self.path}: holds polygons of {names} alone: {fate}"]
+
+    @property
+    def _has_own_classes(self) -> bool:
+        """Whether the legend is that which the polygons carry."""
+        if self._own is None or self.legend.merge is not None:
+            return False
+        return self._own.legend.names_by_value == self.legend.names_by_value
+
+    def _encode(self, *, by_value: bool) -> NDArray[np.uint8]:
+        """(n,) class index of each polygon; `IGNORE` for those without a class."""
+        count, column = len(self.geometries), self.column
+        if column is None:
+            return np.full(count, _only_class(self.path, self.legend), np.uint8)
+        if count and self.nulls == count:
+            raise LegendError(
+                f"{self.path}: column {column!r} is empty: null for all {count} polygons"
+            )
+        try:
+            if by_value:
+                return self.legend.encode_map(self._values())
+            return self.legend.encode_attributes(self._attributes)
+        except UnknownCodeError as error:
+            what = f"{self.path}: column {column!r}: {error.kind}"
+            raise UnknownCodeError(what, error.counts) from error
+
+    def _values(self) -> NDArray[np.int64]:
+        """(n,) value of the class of each polygon; `IGNORE` for null."""
+        try:
+            values = [IGNORE if is_null(each) else int(as_text(each)) for each in self._attributes]
+        except ValueError as error:
+            what = f"column {self.column!r} holds no values of classes: {error}"
+            raise VectorError(f"{self.path}: {what}") from error
+        return np.array(values, np.int64)
+
+    def _index_of_gaps(self) -> int:
+        """Index of ground without a polygon."""
+        if self._own is None:
+            return self.legend.background_index
+        merge = self.legend.merge
+        told = (merge.reference or merge.map) if merge else self.legend
+        left_out = {*self._own.legend.names} - {*self._own.written}
+        is_complete = left_out & {*told.names} <= {told.background}
+        is_other = told.background is not None and told.background not in self._own.written
+        return self.legend.background_index if is_complete and is_other else IGNORE
+
+
+def _own(path: Path, layer: str | None) -> _Own | None:
+    """What the polygons say if geoseg wrote them; None for others."""
+    tags = read_tags(path, layer)
+    if tags.get("kind") != POLYGONS or "legend" not in tags:
+        return None
+    legend = Legend.from_dict(tags["legend"])
+    done = tags.get("provenance", {}).get("vectorizing")
+    written = done.get("classes") if isinstance(done, dict) else None
+    named = written if isinstance(written, list) else []
+    return _Own(legend, tuple(name for name in legend.names if not named or name in named))
+
+
+def _only_class(path: Path, legend: Legend) -> int:
+    """The only class besides the background, for polygons without an attribute."""
+    others = [name for name in legend.names if name != legend.background]
+    if len(others) != 1:
+        raise VectorError(
+            f"{path}: the legend has several classes, and the polygons do not say of which they "
+            f"are: name the column that holds them with --attribute; if all are of one class, "
+            f"tile with --legend binary:NAME, and evaluate with --legend-map and "
+            f"--reference-legend binary:NAME"
+        )
+    return legend.names.index(others[0])
