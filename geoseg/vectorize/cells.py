@@ -246,6 +246,8 @@ class CellSource:
         """
         wide = self._read(window)
         indices = wide[1:-1, 1:-1].astype(np.uint8)
+        if (indices == IGNORE).all():
+            return _empty_cell(window, len(self._scored))
         regions = label(indices, 4)
         labels, count = regions.labels, len(regions.values)
         coverage = trace(labels, _nodes_on_frame(wide))
@@ -344,6 +346,30 @@ def row_areas(grid: Grid) -> NDArray[np.float64]:
     zone = sine / (1 - geod.es * sine**2) + (np.arctanh(e * sine) / e if e else sine)
     per_radian = np.abs(np.diff(zone)) * geod.b**2 / 2
     return np.asarray(per_radian * np.radians(abs(east - west)) / grid.width)
+
+
+def _empty_cell(window: Window, rasters: int) -> Cell:
+    """A cell of nodata, of which nobody needs the outline."""
+    one, none = np.ones(1, np.int64), np.zeros((rasters, 1))
+    rows, columns = np.zeros(window.height, np.int32), np.zeros(window.width, np.int32)
+    arcs = Arcs(np.empty((0, 2), np.int32), np.zeros(1, np.int64))
+    return Cell(
+        classes=np.full(1, IGNORE, np.uint8),
+        pixels=one * window.height * window.width,
+        first=one * 0,
+        areas=np.zeros(1),
+        at_edge=np.ones(1, np.bool_),
+        sums=none,
+        scored=none.astype(np.int64),
+        points=one * 0,
+        top=columns,
+        bottom=columns,
+        left=rows,
+        right=rows,
+        coverage=Coverage(
+            arcs, np.empty(0, np.int32), np.zeros(1, np.int64), np.zeros(2, np.int64)
+        ),
+    )
 
 
 def _nodes_on_frame(wide: NDArray[np.int16]) -> NDArray[np.bool_]:

@@ -43,6 +43,16 @@ class Features(NamedTuple):
         return type(self)(*parts)
 
 
+NO_FEATURES = Features(
+    np.empty(0, object),
+    np.empty(0, np.int64),
+    np.empty(0, np.uint8),
+    np.empty(0, np.int64),
+    np.empty(0),
+    np.empty(0, np.bool_),
+    np.empty((0, 0)),
+)
+
 Side = tuple[NDArray[Any], Counts]
 """Class and region of each pixel of a side of a cell."""
 
@@ -83,6 +93,7 @@ class Regions:
         """
         self._windows, self._places = windows, places
         self._frames: list[NDArray[np.int32]] = []
+        self._classes: list[NDArray[np.uint8]] = []
         self._starts = [0]
         self._held: dict[int, list[Any]] = defaultdict(list)
         self.counts = np.zeros(IGNORE + 1, np.int64)
@@ -112,6 +123,7 @@ class Regions:
             inner[frame] = False
             self._count(cell.classes[inner], cell.pixels[inner], cell.areas[inner])
             self._frames.append(frame)
+            self._classes.append(np.unique(cell.classes))
             self._starts.append(self._starts[-1] + len(frame))
         one, other = np.concatenate(pairs, axis=1)
         count, self._region = joined(one, other, self._starts[-1])
@@ -165,6 +177,8 @@ class Regions:
             number: Of the cell.
             wanted: (256,) by class index.
         """
+        if not wanted[self._classes[number]].any():
+            return NO_FEATURES
         cell = Cell.load(self._places[number])
         frame = self._frames[number]
         region = self._region[self._starts[number] : self._starts[number + 1]]

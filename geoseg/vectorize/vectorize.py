@@ -345,7 +345,7 @@ def _trace(
 ) -> None:
     """Trace the cells that are not there yet, each into a file."""
     missing = [number for number in numbers if not _piece(folder, number).exists()]
-    cache = block_cache((workers + 1) * 2 * CELL_PX * cells.grid.width)
+    cache = block_cache(2 * CELL_PX * cells.grid.width)  # cells read beyond their frame
 
     def make(number: int) -> None:
         place = _piece(folder, number)
