@@ -99,16 +99,16 @@ def label(values: Values, connectivity: Connectivity) -> Parts:
     starts = np.ones(values.shape, np.bool_)
     np.not_equal(values[:, 1:], values[:, :-1], out=starts[:, 1:])
     first = np.flatnonzero(starts)
-    runs = np.cumsum(starts, dtype=np.int32).reshape(values.shape) - 1
+    lengths = np.diff(first, append=values.size)
+    runs = np.repeat(np.arange(len(first), dtype=np.int32), lengths).reshape(values.shape)
     above, below = _touching_runs(values, starts, runs, connectivity)
     count, parts = joined(above, below, len(first))
     own = np.empty(count, values.dtype)
     own[parts] = values.ravel()[first]
-    lengths = np.diff(first, append=values.size)
     areas = np.bincount(parts, weights=lengths, minlength=count).astype(np.int64)
     begins = np.empty(count, np.int64)
     begins[parts[::-1]] = first[::-1]  # the first run is set last
-    return Parts(parts[runs], own, areas, begins)
+    return Parts(np.repeat(parts, lengths).reshape(values.shape), own, areas, begins)
 
 
 def joined(

@@ -173,20 +173,14 @@ class _Outlines:
         padded = np.full((height + 2, width + 2), OUTSIDE, np.int32)
         padded[1:-1, 1:-1] = labels
         beside, below = padded[:, :-1] != padded[:, 1:], padded[:-1] != padded[1:]
-        across, along = (beside[:-1], beside[1:]), (below[:, :-1], below[:, 1:])
-        borders = across[0].view(np.uint8) + across[1].view(np.uint8)
-        borders += along[0].view(np.uint8)
-        borders += along[1].view(np.uint8)
-        node = borders > 2  # noqa: PLR2004
-        node[[0, -1]] = True
-        node[:, [0, -1]] = True
-        node |= forced
-        turn = (across[0] | across[1]) & (along[0] | along[1])
-        corners = np.flatnonzero(turn | (forced & (borders > 0)))
+        across, along = beside[:-1] | beside[1:], below[:, :-1] | below[:, 1:]
+        corners = np.flatnonzero((across & along) | (forced & (across | along)))
         rows, columns = np.divmod(corners, self._columns)
         nw, ne, sw, se = (padded[rows + dy, columns + dx] for dy in (0, 1) for dx in (0, 1))
+        sides = [one != other for one, other in ((nw, ne), (sw, se), (nw, sw), (ne, se))]
+        at_frame = (rows % height == 0) | (columns % width == 0)
+        is_node = (np.sum(sides, axis=0) > 2) | at_frame | forced[rows, columns]  # noqa: PLR2004
         self._corners = corners
-        is_node = node.ravel()[corners]
         arrives, leaves = self._turns(nw, ne, sw, se)
         out = np.zeros((4, len(corners)), np.bool_)
         for heading in range(4):
