@@ -43,7 +43,7 @@ ONLY_IN = {
     "torchvision": {"model", "training"},
     "segmentation_models_pytorch": {"model", "training"},
     "timm": {"model", "training"},
-    "safetensors": {"model", "training"},
+    "safetensors": {"model", "training", "vectorize.cells"},
     "openvino": {"model"},
     "nncf": {"model"},
     "onnxruntime": {"model"},

@@ -81,7 +81,7 @@ class Regions:
     def __init__(
         self, windows: Sequence[Window], places: Sequence[Path], max_vertices: int
     ) -> None:
-        """Go through all cells once, without their outlines.
+        """Go through all cells once.
 
         Args:
             windows: The cells, in reading order.
@@ -105,7 +105,7 @@ class Regions:
         above: dict[int, Side] = {}
         beside: Side = (np.empty(0), np.empty(0, np.int64))
         for window, place in zip(windows, places, strict=True):
-            cell = Cell.load(place, outlines=False)
+            cell = Cell.load(place)
             frame = cell.frame
             member = np.zeros(len(cell.pixels), np.int64)
             member[frame] = np.arange(self._starts[-1], self._starts[-1] + len(frame))

@@ -44,7 +44,7 @@ RECORD = "part.json"
 PART = FolderKind(
     name="part of polygons",
     record=RECORD,
-    entries=("piece_*.npz",),
+    entries=("piece_*.safetensors",),
     proof=frozenset({"map", "part", "cells"}),
 )
 """Folder that ``geoseg vectorize --part`` writes."""
@@ -366,7 +366,7 @@ def _tolerance(options: VectorizeOptions, grid: Grid) -> float:
 
 
 def _piece(folder: Path, number: int) -> Path:
-    return folder / f"piece_{number}.npz"
+    return folder / f"piece_{number}.safetensors"
 
 
 def _share(count: int, part: tuple[int, int] | None) -> range:

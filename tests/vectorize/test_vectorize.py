@@ -302,8 +302,11 @@ def test_missing_double_and_foreign_parts_are_refused(write_raster, tmp_path, mo
         join([folders[name] for name in ("one", "two", "again")], output)
     with pytest.raises(InputError, match="part of another map"):
         join([folders["one"], folders["other"]], output)
-    (folders["two"] / "piece_8.npz").unlink()
-    with pytest.raises(InputError, match=r"piece_8\.npz is missing"):
+    (folders["two"] / "piece_8.safetensors").write_bytes(b"12")
+    with pytest.raises(InputError, match=r"piece_8\.safetensors: is damaged"):
+        join([folders["one"], folders["two"]], output)
+    (folders["two"] / "piece_8.safetensors").unlink()
+    with pytest.raises(InputError, match=r"piece_8\.safetensors is missing"):
         join([folders["one"], folders["two"]], output)
     assert not output.exists()
 
@@ -336,7 +339,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(write_raster, tmp_path,
             [sys.executable, "-c", LAUNCHER, str(tmp_path)], env=os.environ | {"PYTHONPATH": here}
         )
         while process.poll() is None:
-            if len([*tmp_path.glob(".map.gpkg.*.unfinished/*.npz")]) >= wanted:
+            if len([*tmp_path.glob(".map.gpkg.*.unfinished/*.safetensors")]) >= wanted:
                 process.send_signal(signal.SIGKILL)
                 killed += 1
                 break
