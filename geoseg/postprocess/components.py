@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class Parts(NamedTuple):
     labels: NDArray[np.int32]
     """(height, width) number of the part that each pixel is in."""
 
-    values: Values
+    values: NDArray[Any]
     """(parts,)."""
 
     areas: Numbers
@@ -86,11 +86,11 @@ class Parts(NamedTuple):
     """(parts,) number of the first pixel of each in reading order."""
 
 
-def label(values: Values, connectivity: Connectivity) -> Parts:
+def label(values: NDArray[Any], connectivity: Connectivity) -> Parts:
     """Number the connected pixels of one value.
 
     Args:
-        values: (height, width).
+        values: (height, width) whole numbers.
         connectivity: What is connected.
 
     >>> label(np.array([[7, 7, 2], [2, 7, 2]], np.uint8), 4).labels.tolist()
@@ -128,7 +128,10 @@ def joined(
 
 
 def _touching_runs(
-    values: Values, starts: NDArray[np.bool_], runs: NDArray[np.int32], connectivity: Connectivity
+    values: NDArray[Any],
+    starts: NDArray[np.bool_],
+    runs: NDArray[np.int32],
+    connectivity: Connectivity,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Pairs of runs of one value in neighbouring rows, each pair about once."""
     same = (values[1:] == values[:-1]) & (starts[1:] | starts[:-1])

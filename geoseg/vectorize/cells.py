@@ -28,6 +28,7 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.window import Window, blocks
 from geoseg.vectorize.simplify import simplify, smooth
+from geoseg.vectorize.split import HALO_PX, split
 from geoseg.vectorize.trace import OUTSIDE, Arcs, Coverage, trace
 
 CELL_PX = 1024
@@ -153,8 +154,18 @@ class Cell:
     right: NDArray[np.int32]
     """(height,) of the last column."""
 
+    goes_on: NDArray[np.bool_]
+    """(2 width + 2 height,) whether the object of a pixel goes on beyond the frame, as far as this
+    cell can tell: of the first row, the last row, the first column, the last column."""
+
     coverage: Coverage
     """Their outlines, in corners of pixels of the cell."""
+
+    @property
+    def goes_on_by_side(self) -> list[NDArray[np.bool_]]:
+        """`goes_on` of the first row, last row, first column, last column."""
+        width, height = len(self.top), len(self.left)
+        return np.split(self.goes_on, np.cumsum([width, width, height]))
 
     @property
     def frame(self) -> NDArray[np.int32]:
@@ -201,6 +212,7 @@ class CellSource:
         aoi: Path | None = None,
         scores: Path | None = None,
         confidence: Path | None = None,
+        split: int | None = None,
         tolerance: float = 0,
         smooth: bool = False,
     ) -> None:
@@ -212,21 +224,24 @@ class CellSource:
             aoi: Polygons; what lies outside is nodata.
             scores: Scores of the map's classes.
             confidence: Confidence of its pixels.
+            split: Index of a class whose objects are told apart where they touch.
             tolerance: Of simplification, in pixels.
             smooth: Whether corners are rounded.
 
         Raises:
             GeosegError: If a file cannot be read or does not fit the map.
         """
-        self._tolerance, self._smooth = tolerance, smooth
+        self._split, self._tolerance, self._smooth = split, tolerance, smooth
         self._stack = ExitStack()
         with ExitStack() as stack:
             self._map = stack.enter_context(ClassMap(path, legend, aoi=aoi))
             self.grid = self._map.grid
             self._scored: list[PixelScores] = []
+            self._class_scores: ClassScores | None = None
             if scores is not None:
-                self._scored.append(ClassScores(scores, legend, self.grid))
-                stack.callback(self._scored[-1].close)
+                self._class_scores = ClassScores(scores, legend, self.grid)
+                self._scored.append(self._class_scores)
+                stack.callback(self._class_scores.close)
             if confidence is not None:
                 self._scored.append(ConfidenceMap(confidence, self.grid))
                 stack.callback(self._scored[-1].close)
@@ -248,9 +263,10 @@ class CellSource:
         indices = wide[1:-1, 1:-1].astype(np.uint8)
         if (indices == IGNORE).all():
             return _empty_cell(window, len(self._scored))
-        regions = label(indices, 4)
+        objects = self._objects(window, wide)
+        regions = label(objects[1:-1, 1:-1], 4)
         labels, count = regions.labels, len(regions.values)
-        coverage = trace(labels, _nodes_on_frame(wide))
+        coverage = trace(labels, _nodes_on_frame(wide, self._split))
         arcs = simplify(coverage.arcs, self._tolerance, labels.shape)
         if self._smooth:
             arcs = smooth(arcs, labels.shape)
@@ -265,7 +281,7 @@ class CellSource:
         sums, scored = self._sums(window, indices, labels, count)
         coverage = replace(coverage, arcs=arcs)
         return Cell(
-            classes=regions.values,
+            classes=indices.ravel()[regions.first],
             pixels=regions.areas,
             first=first,
             areas=self._ground(window, labels, regions.areas),
@@ -277,6 +293,7 @@ class CellSource:
             bottom=labels[-1],
             left=labels[:, 0],
             right=labels[:, -1],
+            goes_on=_go_on(objects),
             coverage=coverage,
         )
 
@@ -287,6 +304,23 @@ class CellSource:
         wide = np.full((window.height + 2, window.width + 2), OUTSIDE, np.int16)
         wide[inside.relative_to(grown).slices] = self._map.read_counted(inside)
         return wide
+
+    def _objects(self, window: Window, wide: NDArray[np.int16]) -> NDArray[np.integer]:
+        """(height + 2, width + 2) the object of each pixel, as far as objects touch; its class."""
+        if self._split is None or not (wide == self._split).any():
+            return wide
+        objects = wide.astype(np.int32)
+        seen = window.grown(HALO_PX).clip(self.grid.height, self.grid.width) or window
+        indices = self._map.read_counted(seen)
+        scores = None
+        if self._class_scores is not None:
+            own, valid = self._class_scores.of_class(seen, indices)
+            scores = np.where(valid, own, 1)
+        grown = window.grown(1)
+        inside = grown.clip(self.grid.height, self.grid.width) or window
+        found = split(indices == self._split, scores)[inside.relative_to(seen).slices]
+        objects[inside.relative_to(grown).slices][found > 0] = found[found > 0] + IGNORE
+        return objects
 
     def _ground(self, window: Window, labels: NDArray[np.int32], pixels: Counts) -> Floats:
         """(regions,) ground in square metres, or in pixels."""
@@ -366,26 +400,45 @@ def _empty_cell(window: Window, rasters: int) -> Cell:
         bottom=columns,
         left=rows,
         right=rows,
+        goes_on=np.ones(2 * (window.height + window.width), np.bool_),
         coverage=Coverage(
             arcs, np.empty(0, np.int32), np.zeros(1, np.int64), np.zeros(2, np.int64)
         ),
     )
 
 
-def _nodes_on_frame(wide: NDArray[np.int16]) -> NDArray[np.bool_]:
+def _nodes_on_frame(wide: NDArray[np.int16], split: int | None) -> NDArray[np.bool_]:
     """(height + 1, width + 1) corners on the frame of a cell that are points of outlines.
 
     All but those whose four pixels are of one class, or of two with a straight line between.
+    Objects that touch may end anywhere along the frame, and not where they end as seen from its
+    other side: all corners between two pixels of their class are points.
     """
     nodes = np.zeros((wide.shape[0] - 1, wide.shape[1] - 1), np.bool_)
     for side in (0, -1):
-        nodes[side] |= _are_nodes(wide[:2] if side == 0 else wide[-2:])
-        nodes[:, side] |= _are_nodes(wide[:, :2].T if side == 0 else wide[:, -2:].T)
+        nodes[side] |= _are_nodes(wide[:2] if side == 0 else wide[-2:], split)
+        nodes[:, side] |= _are_nodes(wide[:, :2].T if side == 0 else wide[:, -2:].T, split)
     return nodes
 
 
-def _are_nodes(lines: NDArray[np.int16]) -> NDArray[np.bool_]:
+def _are_nodes(lines: NDArray[np.int16], split: int | None) -> NDArray[np.bool_]:
     """(length - 1,) whether the corners between two lines of pixels are points of outlines."""
     (one, other), (below, beside) = ((line[:-1], line[1:]) for line in lines)
     along, across = (one == other) & (below == beside), (one == below) & (other == beside)
-    return np.asarray(~(along | across))
+    nodes = ~(along | across)
+    if split is not None:
+        nodes |= ((one == split) & (other == split)) | ((below == split) & (beside == split))
+    return np.asarray(nodes)
+
+
+def _go_on(objects: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether pixels on the frame and those beyond it are of one object, as in `Cell.goes_on`."""
+    inner = objects[1:-1, 1:-1]
+    return np.concatenate(
+        [
+            inner[0] == objects[0, 1:-1],
+            inner[-1] == objects[-1, 1:-1],
+            inner[:, 0] == objects[1:-1, 0],
+            inner[:, -1] == objects[1:-1, -1],
+        ]
+    )

@@ -57,6 +57,13 @@ class VectorizeOptions:
         "point (0: none). Neighbours keep a common border.",
     )
     smooth: bool = option(False, group=GEOMETRY, help="Round the corners that are left.")
+    split_touching: str | None = option(
+        None,
+        group=GEOMETRY,
+        metavar="CLASS",
+        help="Divide regions of CLASS, such as rows of houses, at their necks, and where --scores "
+        "are low between two objects.",
+    )
     max_vertices: int = option(
         MAX_VERTICES,
         group=GEOMETRY,

@@ -53,8 +53,14 @@ NO_FEATURES = Features(
     np.empty((0, 0)),
 )
 
-Side = tuple[NDArray[Any], Counts]
-"""Class and region of each pixel of a side of a cell."""
+
+class _Side(NamedTuple):
+    """Pixels along a side of a cell."""
+
+    classes: NDArray[np.uint8]
+    members: Counts
+    goes_on: NDArray[np.bool_]
+    """Whether its object goes on beyond the side."""
 
 
 class _Totals(NamedTuple):
@@ -79,7 +85,12 @@ class Regions:
     """
 
     def __init__(
-        self, windows: Sequence[Window], places: Sequence[Path], max_vertices: int
+        self,
+        windows: Sequence[Window],
+        places: Sequence[Path],
+        max_vertices: int,
+        *,
+        split: int | None = None,
     ) -> None:
         """Go through all cells once.
 
@@ -87,6 +98,7 @@ class Regions:
             windows: The cells, in reading order.
             places: Their files.
             max_vertices: Points up to which a region becomes one polygon.
+            split: Index of a class whose objects are told apart where they touch.
 
         Raises:
             OSError: If a file cannot be read.
@@ -102,19 +114,20 @@ class Regions:
         self._max_vertices = max_vertices
         gathered: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
         pairs = [np.empty((2, 0), np.int64)]
-        above: dict[int, Side] = {}
-        beside: Side = (np.empty(0), np.empty(0, np.int64))
+        above: dict[int, _Side] = {}
+        beside: Any = None
         for window, place in zip(windows, places, strict=True):
             cell = Cell.load(place)
             frame = cell.frame
             member = np.zeros(len(cell.pixels), np.int64)
             member[frame] = np.arange(self._starts[-1], self._starts[-1] + len(frame))
+            sides = (cell.top, cell.bottom, cell.left, cell.right)
             top, bottom, left, right = (
-                (cell.classes[side], member[side])
-                for side in (cell.top, cell.bottom, cell.left, cell.right)
+                _Side(cell.classes[side], member[side], goes_on)
+                for side, goes_on in zip(sides, cell.goes_on_by_side, strict=True)
             )
-            pairs += [_touching(beside, left)] if window.col_off else []
-            pairs += [_touching(above[window.col_off], top)] if window.row_off else []
+            pairs += [_touching(beside, left, split)] if window.col_off else []
+            pairs += [_touching(above[window.col_off], top, split)] if window.row_off else []
             above[window.col_off], beside = bottom, right
             for name in (*_TOTALS, "points"):
                 gathered[name].append(getattr(cell, name)[..., frame])
@@ -229,10 +242,27 @@ def _joined(*features: Features) -> Features:
     return Features(*parts)
 
 
-def _touching(one: Side, other: Side) -> NDArray[np.int64]:
-    """(2, pairs) regions of one class that share a side of a pixel across a line of the lattice."""
-    same = one[0] == other[0]
-    return np.unique(np.stack([one[1][same], other[1][same]]), axis=1)
+def _touching(one: _Side, other: _Side, split: int | None) -> NDArray[np.int64]:
+    """(2, pairs) regions of one class that share a side of a pixel across a line of the lattice.
+
+    Of a class whose objects are told apart, only those that both cells see as one, along more than
+    half of what the smaller one shares with the class: what ends elsewhere, seen from the other
+    side, touches a neighbour for a few pixels.
+    """
+    same = one.classes == other.classes
+    members = np.stack([one.members[same], other.members[same]])
+    pairs, first, where = np.unique(members, axis=1, return_index=True, return_inverse=True)
+    if split is None:
+        return pairs
+    seen = np.bincount(where, weights=(one.goes_on & other.goes_on)[same], minlength=len(first))
+    shared = np.minimum(_counts(members[0]), _counts(members[1]))[first]
+    return pairs[:, (2 * seen > shared) | (one.classes[same][first] != split)]
+
+
+def _counts(values: Counts) -> Counts:
+    """(n,) how often each of the values is there."""
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray(counts[where])
 
 
 def _united(pieces: list[Any]) -> Any:

@@ -120,6 +120,7 @@ def vectorize(
         GeosegError: If a file cannot be read, does not fit the map, or cannot be written.
     """
     _wanted(legend, options)
+    _index_of(options.split_touching, "--split-touching", legend)
     with RasterReader(path, palette_index=True) as reader:
         grid = reader.grid
     job = _Job(output, grid, legend, _tags(path, legend, options), options)
@@ -144,6 +145,7 @@ def vectorize(
             aoi=options.aoi,
             scores=options.scores,
             confidence=options.confidence,
+            split=_index_of(options.split_touching, "--split-touching", legend),
             tolerance=_tolerance(options, grid),
             smooth=options.smooth,
         ) as cells:
@@ -185,6 +187,7 @@ def join(parts: Sequence[Path], output: Path, *, overwrite: bool = False) -> Vec
     options = VectorizeOptions(
         classes=tuple(about["classes"]),
         max_vertices=about["max_vertices"],
+        split_touching=about["split_touching"],
         scores=Path() if about["scores"] else None,
         confidence=Path() if about["confidence"] else None,
     )
@@ -249,7 +252,12 @@ class _Job:
             OutputError: If the file cannot be written.
         """
         wanted = _wanted(self.legend, self.options)
-        regions = Regions(cell_windows(self.grid), places, self.options.max_vertices)
+        regions = Regions(
+            cell_windows(self.grid),
+            places,
+            self.options.max_vertices,
+            split=_index_of(self.options.split_touching, "--split-touching", self.legend),
+        )
         report = self._report(regions, wanted, notes)
         if not regions.pixels[wanted].any():
             raise EmptyError(f"{self.output}: no pixel of the map is of a class that is wanted")
@@ -382,13 +390,25 @@ def _wanted(legend: Legend, options: VectorizeOptions) -> NDArray[np.bool_]:
         LegendError: If a class is not in the legend.
     """
     wanted = np.zeros(IGNORE + 1, np.bool_)
-    if unknown := [name for name in options.classes if name not in legend.names]:
-        raise LegendError(
-            f"--classes {unknown[0]}: is not in the map's legend; it has {short_list(legend.names)}"
-        )
-    for index, name in enumerate(legend.names):
-        wanted[index] = not options.classes or name in options.classes
+    chosen = {_index_of(name, "--classes", legend) for name in options.classes}
+    for index in range(len(legend.names)):
+        wanted[index] = not chosen or index in chosen
     return wanted
+
+
+def _index_of(name: str | None, option: str, legend: Legend) -> int | None:
+    """Index of the class that an option names.
+
+    Raises:
+        LegendError: If it is not in the legend.
+    """
+    if name is None:
+        return None
+    if name not in legend.names:
+        raise LegendError(
+            f"{option} {name}: is not in the map's legend; it has {short_list(legend.names)}"
+        )
+    return legend.names.index(name)
 
 
 def _sieved(path: Path, legend: Legend, options: VectorizeOptions, folder: Path) -> Path:
@@ -433,6 +453,7 @@ def _about(path: Path, grid: Grid, legend: Legend, options: VectorizeOptions) ->
         "part": options.part,
         "classes": list(options.classes),
         "max_vertices": options.max_vertices,
+        "split_touching": options.split_touching,
     }
 
 
@@ -450,6 +471,7 @@ def _tags(path: Path, legend: Legend, options: VectorizeOptions) -> dict[str, An
         "smooth": options.smooth,
         "classes": list(options.classes),
         "max_vertices": options.max_vertices,
+        "split_touching": options.split_touching,
         "scores": options.scores and options.scores.name,
         "confidence": options.confidence and options.confidence.name,
     }

@@ -26,6 +26,7 @@ from geoseg.postprocess.options import ClassArea
 from geoseg.raster.grid import Length
 from geoseg.vectorize import cells
 from geoseg.vectorize.options import VectorizeOptions
+from geoseg.vectorize.split import split
 from geoseg.vectorize.vectorize import join, vectorize
 
 LEGEND = Legend(
@@ -198,6 +199,70 @@ def test_areas_are_those_of_the_ground(polygons_of, crs):
     assert frame.area_m2.tolist() == pytest.approx(expected, rel=1e-6)
 
 
+def houses_in_rows(draw):
+    """Rows of houses of 5 to 9 px that touch along necks, in roads and trees."""
+    values = np.full((64, 80), 3)
+    values[:, 38:42] = 2
+    for row in range(2, 58, draw.integers(9, 14)):
+        column = 1
+        while column < 70:
+            height, width = draw.integers(6, 11, 2)
+            values[row : row + height, column : column + width] = 1
+            values[row + 3 : row + 5, column + width : column + width + 2] = 1
+            column += width + draw.integers(1, 4)
+    return values
+
+
+@pytest.mark.parametrize("cell", [9, 16])
+@pytest.mark.parametrize("seed", range(2))
+def test_houses_that_touch_are_told_apart_as_if_there_were_no_cells(polygons_of, seed, cell):
+    values = houses_in_rows(np.random.default_rng(seed))
+    options = {"split_touching": "house", "classes": ("house",)}
+    found = polygons_of(values, cell=cell, **options).sort_values("region")
+    expected = polygons_of(values, **options)
+
+    assert len(expected) == split(values == 1).max() > 1.5 * ndimage.label(values == 1)[1]
+    assert found.pixels.tolist() == expected.pixels.tolist()
+    assert found.region.tolist() == expected.region.tolist()
+    assert all(a.equals(b) for a, b in zip(found.geometry, expected.geometry, strict=True))
+
+
+@pytest.mark.parametrize("halo", [1, 2, 5, 128])
+@pytest.mark.parametrize("seed", range(2))
+def test_objects_seen_differently_from_two_cells_leave_no_gap(polygons_of, monkeypatch, seed, halo):
+    monkeypatch.setattr(cells, "HALO_PX", halo)
+    draw = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(draw.random((50, 60)), draw.choice([0.8, 1.5, 3]))
+    noise = np.digitize(noise, np.quantile(noise, [0.3, 0.8])) % 3
+    for values in (houses_in_rows(draw), noise):
+        for simplify in (None, Length.parse("2px")):
+            frame = polygons_of(
+                values, cell=int(draw.integers(5, 14)), split_touching="house", simplify=simplify
+            )
+
+            assert (frame.geom_type == "Polygon").all()
+            assert shapely.is_valid(frame.geometry.to_numpy()).all()
+            assert shapely.coverage_is_valid(frame.geometry.to_numpy())
+            assert frame.pixels.sum() == values.size
+            assert frame.area.sum() == pytest.approx(values.size / 4)
+            if simplify is None:
+                assert np.allclose(frame.area * 4, frame.pixels)
+            for name, index in (("other", 0), ("road", 2), ("tree", 3)):
+                assert (frame.name == name).sum() == ndimage.label(values == index)[1]
+
+
+def test_scores_divide_what_has_no_neck(polygons_of, write_raster):
+    values = np.zeros((20, 60))
+    values[4:16, 4:56] = 1
+    scores = np.full((4, 20, 60), 0.01, np.float32)
+    scores[1] = 0.97
+    scores[1, :, [20, 21, 38, 39]] = 0.5
+    options = {"cell": 16, "split_touching": "house", "classes": ("house",)}
+
+    assert len(polygons_of(values, **options)) == 1
+    assert len(polygons_of(values, scores=write_raster("s.tif", scores), **options)) == 3
+
+
 def test_areas_of_a_map_without_a_crs_are_in_pixels(polygons_of):
     frame = polygons_of(WIND, profile={"crs": None, "transform": None})
 
@@ -264,7 +329,7 @@ def test_one_file_whatever_workers_and_parts(write_raster, tmp_path, monkeypatch
     monkeypatch.setattr(cells, "CELL_PX", 5)
     draw = np.random.default_rng(4)
     path = write_raster("map.tif", draw.integers(0, 3, (23, 17)).astype(np.uint8))
-    options = {"simplify": Length.parse("2px"), "smooth": True}
+    options = {"simplify": Length.parse("2px"), "smooth": True, "split_touching": "house"}
     contents = []
     for workers in (1, 2, 7):
         output = tmp_path / f"{workers}" / "map.gpkg"
@@ -371,6 +436,7 @@ def test_what_is_done_is_not_done_again(write_raster, tmp_path):
         (np.full((3, 3), 255), {}, EmptyError, "no pixel of the map is of a class"),
         ([[1, 1]], {"classes": ("road",)}, EmptyError, "no pixel of the map is of a class"),
         ([[1, 1]], {"classes": ("car",)}, LegendError, "car: is not in the map's legend"),
+        ([[1, 1]], {"split_touching": "car"}, LegendError, "--split-touching car: is not in"),
         ([[1, 9]], {}, LegendError, "9"),
     ],
 )
