@@ -20,7 +20,7 @@ from geoseg.labels.legend import Legend
 from geoseg.options import build, options_of
 from geoseg.raster.folders import EVALUATION, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
-from geoseg.raster.paths import find_rasters, find_references
+from geoseg.raster.paths import find_maps, find_rasters, find_references
 from geoseg.raster.reader import Pixels, reflected
 from geoseg.raster.window import Window
 
@@ -296,10 +296,11 @@ def evaluate(
     from geoseg.evaluation.report import write_report
 
     how = _options(EvaluateOptions, options, given)
-    maps, truths = find_rasters(_paths(class_maps)), find_references(_paths(references))
+    maps, truths = find_maps(_paths(class_maps)), find_references(_paths(references))
     written = [] if output is None else [Output(Path(output), EVALUATION)]
     regions = how.measures.by and how.measures.by.path
-    more = (how.aoi, how.patches, how.reference.labelled_areas, regions, legend)
+    areas = how.reference.labelled_areas
+    more = (how.aoi, how.patches, how.map.grid, areas, regions, legend)
     _guard(written, [*maps, *truths, *more], overwrite=overwrite)
     classes = _legend_of(legend, maps[0])
     measures, reading = how.measures, how.reading()

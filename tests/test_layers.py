@@ -287,7 +287,7 @@ def test_benchmarks_import_what_there_is(path):
                 )
 
 
-CLOSURES = {"prediction.predict": 28, "evaluation.compare": 24}
+CLOSURES = {"prediction.predict": 28, "evaluation.compare": 25}
 """Modules of the package that are imported with these, themselves included, at most."""
 
 

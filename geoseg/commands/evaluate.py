@@ -21,6 +21,7 @@ from geoseg.commands.predict_batch import Batch
 from geoseg.errors import NoPolygonError
 from geoseg.evaluation.evaluation import EvaluateOptions
 from geoseg.raster.paths import TIFF_SUFFIXES
+from geoseg.raster.vector import is_vector
 from geoseg.text import subject
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 @with_options
 def evaluate(
     ctx: typer.Context,
-    maps: Annotated[list[Path], typer.Argument(help="Class maps: files, folders or quoted globs.")],
+    maps: Annotated[
+        list[Path],
+        typer.Argument(help="Class maps: rasters or polygons; files, folders or quoted globs."),
+    ],
     reference: Annotated[
         list[Path] | None,
         typer.Option(
@@ -77,17 +81,22 @@ def evaluate(
     from geoseg.evaluation.compare import pair_maps
     from geoseg.raster.folders import EVALUATION
     from geoseg.raster.guard import Output
-    from geoseg.raster.paths import find_rasters, find_references
+    from geoseg.raster.paths import find_maps, find_rasters, find_references
 
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
-    paths = find_rasters(maps)
+    paths = find_maps(maps)
+    if options.map.are_given and not any(map(is_vector, paths)):
+        raise typer.BadParameter(
+            "are for maps of polygons", param_hint="--grid, --map-attribute, --map-layer"
+        )
     classes = legend_of(legend, paths[0])
     console = Console(quiet=quiet, verbose=verbose)
     outputs = [] if output is None else [Output(output, EVALUATION)]
     areas = options.reference.labelled_areas
     named = [
         *(paths, legend, legend_map, reference_legend, options.aoi, areas, options.patches, sample),
+        options.map.grid,
     ]
     if sample is not None:
         _refuse_for_sample(options, paths, score_map)
@@ -154,6 +163,7 @@ def _evaluate_sample(
         column=options.reference.attribute,
         layer=options.reference.layer,
         aoi=options.aoi,
+        drawn_map=options.map,
         watch=console.progress(path.name),
     )
     if output is not None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, InputError, LegendError, VectorError
+from geoseg.evaluation.class_map import ClassMap, MapOptions
 from geoseg.evaluation.compare import Watch
-from geoseg.evaluation.comparison import ClassMap
 from geoseg.evaluation.metrics import merged_classes, share_of
 from geoseg.evaluation.report import matrix_rows, merged_rows, write_record, write_tables
 from geoseg.evaluation.sampling import MAP_VALUE, REFERENCE, look_up, majorities
@@ -239,6 +239,7 @@ def evaluate_sample(
     column: str | None = None,
     layer: str | None = None,
     aoi: Path | None = None,
+    drawn_map: MapOptions | None = None,
     watch: Watch = lambda blocks, _: blocks,
 ) -> SampleEvaluation:
     """Estimate a map's accuracy and its classes' true area from a sample drawn within its classes.
@@ -256,6 +257,7 @@ def evaluate_sample(
             are left out.
         layer: Of the sample; not needed if there is only one.
         aoi: Polygons within which the sample was drawn.
+        drawn_map: How a map of polygons is read; None: they are refused.
         watch: Shows progress over the blocks.
 
     Raises:
@@ -266,7 +268,7 @@ def evaluate_sample(
         EmptyError: If no unit has a reference.
     """
     own, class_of = legend.of_map, legend.indices_of_map.astype(np.int64)
-    with ClassMap(path, own, aoi=aoi) as class_map:
+    with ClassMap(path, own, aoi=aoi, drawn=drawn_map) as class_map:
         drawn = read_sample(sample, class_map.grid, layer=layer)
         truth = _truth(drawn.columns, column or REFERENCE, legend, sample)
         trained = TrainedGround.of_map(path, class_map.grid)

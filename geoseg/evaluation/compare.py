@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, InputError
+from geoseg.evaluation.class_map import BLOCK_COLUMNS, BLOCK_ROWS, ClassMap
 from geoseg.evaluation.comparison import (
-    BLOCK_COLUMNS,
-    BLOCK_ROWS,
     Block,
-    ClassMap,
     Counter,
     EvaluationCounts,
     Measures,
@@ -37,6 +36,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.reference import References
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import match_by_name, match_by_order, unique_names
+from geoseg.raster.polygons import NumberedPolygons, on_grid
 from geoseg.raster.storage import block_cache
 from geoseg.raster.threads import map_in_order, reading_pool
 from geoseg.raster.window import Window, blocks
@@ -44,6 +44,7 @@ from geoseg.raster.window import Window, blocks
 if TYPE_CHECKING:
     from geoseg.evaluation.calibration import ScoreMap
     from geoseg.evaluation.matching import Matches
+    from geoseg.labels.polygon_classes import PolygonClasses
 
 STRIP_PIXELS = 1 << 20
 """Pixels of a strip, as wide as the map, in which objects are labelled at a time."""
@@ -94,7 +95,14 @@ class OpenPair(ClassMap):
 
     def __init__(self, pair: Pair, legend: Legend, reading: Reading | None = None) -> None:
         how = reading or Reading()
-        super().__init__(pair.class_map, legend, aoi=how.aoi, ground=how.ground)
+        super().__init__(
+            pair.class_map,
+            legend,
+            aoi=how.aoi,
+            ground=how.ground,
+            drawn=how.map,
+            references=pair.references,
+        )
         with ExitStack() as stack:
             stack.callback(super().close)
             self.references = References(
@@ -244,6 +252,7 @@ def match_objects(
 
     Objects of the map are connected pixels, those of the reference too, or polygons. Only pixels
     that both know belong to objects: unlabelled ground, nodata and the edge of an area cut them.
+    If both are polygons their areas are matched, and ground without one is not unknown.
 
     Args:
         opened: The map and its reference.
@@ -257,10 +266,23 @@ def match_objects(
     """
     from geoseg.evaluation.matching import ObjectMatcher
 
+    own = opened.polygons
     drawn = measures.reference_objects == "polygons"
+    by_area = measures.reference_objects != "components" and opened.references.are_polygons
+    if own is not None and by_area:
+        return {index: _match_areas(opened, own, index) for index in classes}
     polygons = {index: opened.references.polygons_of(index) for index in classes if drawn}
+    mapped_polygons = (
+        {}
+        if own is None
+        else {
+            index: NumberedPolygons(own.objects_of(index).shapes, opened.grid) for index in classes
+        }
+    )
     matchers = {
-        index: ObjectMatcher(numbered=drawn, connectivity=measures.connectivity)
+        index: ObjectMatcher(
+            numbered=drawn, map_numbered=own is not None, connectivity=measures.connectivity
+        )
         for index in classes
     }
     height, width = opened.grid.height, opened.grid.width
@@ -270,19 +292,43 @@ def match_objects(
         known = (mapped != IGNORE) & (reference != IGNORE)
         for strip in blocks(slab.height, width, rows=max(STRIP_PIXELS // width, 1), cols=width):
             rows = strip.slices
+            place = strip.moved(slab.row_off, 0)
             for index, matcher in matchers.items():
                 truth: Any = known[rows] & (reference[rows] == index)
+                found_there: Any = known[rows] & (mapped[rows] == index)
                 if drawn:
-                    truth = polygons[index].read(strip.moved(slab.row_off, 0))
+                    truth = polygons[index].read(place)
                     truth.local[~known[rows]] = 0
-                own = scored[index][rows] if scores else None
-                matcher.add(truth, known[rows] & (mapped[rows] == index), own)
+                if own is not None:
+                    found_there = mapped_polygons[index].read(place)
+                    found_there.local[~known[rows]] = 0
+                matcher.add(truth, found_there, scored[index][rows] if scores else None)
     found = {index: matcher.matches() for index, matcher in matchers.items()}
     for index, each in polygons.items():
         counts = found[index].counts
         counts = replace(counts, left_out=each.on_grid - counts.reference)
         found[index] = found[index]._replace(counts=counts)
     return found
+
+
+def _match_areas(opened: OpenPair, own: "PolygonClasses", index: int) -> "Matches":
+    """Match polygons of the map with those of the reference."""
+    from geoseg.evaluation.polygon_matching import CountedGround, match_polygons
+
+    references, grid = opened.references, opened.grid
+    objects = own.objects_of(index)
+    shapes, parts = shapely.get_parts(
+        np.asarray(on_grid(objects.shapes, grid, opened.path).values), return_index=True
+    )
+    unlabelled = np.asarray(on_grid(own.objects_of(IGNORE).shapes, grid, opened.path).values)
+    areas = [*opened.areas, *([references.labelled] if references.labelled else [])]
+    ground = CountedGround(
+        grid,
+        [each.shapes for each in areas],
+        np.concatenate([references.polygons_of(IGNORE).shapes, unlabelled]),
+    )
+    scores = None if objects.scores is None else objects.scores[parts]
+    return match_polygons(references.polygons_of(index).shapes, shapes, ground, scores)
 
 
 def _read_slab(

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from geoseg.errors import LegendError
 from geoseg.evaluation.boundary import BorderCounts
+from geoseg.evaluation.class_map import MapOptions
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.pixel_classes import Meaning, PixelClasses
-from geoseg.labels.reference import RasterReference, ReferenceOptions
+from geoseg.labels.pixel_classes import Meaning
+from geoseg.labels.reference import ReferenceOptions
 from geoseg.options import Connectivity, connectivity_option, option, seed_option
 from geoseg.raster.grid import Grid, Length
-from geoseg.raster.polygons import AreaOfInterest
-from geoseg.raster.reader import RasterReader
 from geoseg.raster.vector import is_vector
-from geoseg.raster.window import Window, blocks
+from geoseg.raster.window import Window
 from geoseg.text import short_list
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from geoseg.evaluation.matching import ObjectCounts
 
 Labels = NDArray[np.uint8]
-
-BLOCK_ROWS, BLOCK_COLUMNS = 512, 4096
-"""Size of the block that is read at a time, in pixels."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,7 +123,7 @@ class Pair:
     """Short, unique name."""
 
     class_map: Path
-    """Raster of the legend's map values, or of colours."""
+    """Raster of the legend's map values, or of colours; or polygons."""
 
     reference: Path
     further: tuple[Path, ...] = ()
@@ -196,9 +192,10 @@ class Measures:
         metavar="CLASS",
         help="Match this class's objects too; may be repeated.",
     )
-    reference_objects: Literal["components", "polygons"] = option(
-        "components",
+    reference_objects: Literal["components", "polygons"] | None = option(
+        None,
         group=METRICS,
+        shown="polygons if the map is of polygons too, else components",
         help="What an object of the reference is: connected pixels, or a polygon of its file, so "
         "that those that touch stay apart.",
     )
@@ -266,6 +263,9 @@ class Reading:
 
     options: ReferenceOptions = ReferenceOptions()  # noqa: RUF009 frozen
     """How references name classes."""
+
+    map: MapOptions = MapOptions()  # noqa: RUF009 frozen
+    """How maps of polygons do, and on which pixels they are compared."""
 
     aoi: Path | None = None
     """Polygons of the area that counts."""
@@ -367,57 +367,3 @@ def fields_of_pairs(pairs: NDArray[np.int64]) -> dict[str, Any]:
         "without_map": int(pairs[:-1, -1].sum()),
         "without_reference": int(pairs[-1, :-1].sum()),
     }
-
-
-class ClassMap:
-    """A class map open for reading in windows.
-
-    Raises:
-        GeosegError: If a file cannot be read or does not fit the legend.
-    """
-
-    def __init__(
-        self, path: Path, legend: Legend, *, aoi: Path | None = None, ground: Any = None
-    ) -> None:
-        self.path = path
-        with RasterReader(path, palette_index=True) as reader:
-            self.grid = reader.grid
-        self._areas = [AreaOfInterest.open(aoi, self.grid)] if aoi else []
-        self._areas += [AreaOfInterest(ground, self.grid)] if ground is not None else []
-        self._map = RasterReference(PixelClasses.of_map(path, legend), grid=self.grid)
-
-    @property
-    def notes(self) -> list[str]:
-        """Remarks for the user on what was read."""
-        return self._map.notes
-
-    def blocks(self) -> list[Window]:
-        """Windows that cover the map without overlap."""
-        return list(blocks(self.grid.height, self.grid.width, rows=BLOCK_ROWS, cols=BLOCK_COLUMNS))
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices, also outside the area that counts; 255 without data."""
-        return self._map.read(window)
-
-    def read_counted(self, window: Window) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 without data or outside the area that counts."""
-        indices = self._map.read(window)
-        if (outside := self.outside(window)) is not None:
-            indices[outside] = IGNORE
-        return indices
-
-    def outside(self, window: Window) -> NDArray[np.bool_] | None:
-        """(height, width) bool, True outside the area that counts; None: all of it counts."""
-        if not self._areas:
-            return None
-        return ~np.logical_and.reduce([area.read(window) for area in self._areas])
-
-    def close(self) -> None:
-        """Release files."""
-        self._map.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -11,6 +11,7 @@ import numpy as np
 
 from geoseg.errors import EmptyError, InputError
 from geoseg.evaluation.bootstrap import MIN_BLOCKS, Counts, intervals
+from geoseg.evaluation.class_map import MapOptions
 from geoseg.evaluation.comparison import (
     WINDOW_SIDE,
     ErrorWindow,
@@ -60,6 +61,7 @@ class EvaluateOptions:
         None, group=INPUT, help="Patch set: only the ground of one of its splits counts."
     )
     split: Split = option("val", group=INPUT, help="Which split of --patches.")
+    map: MapOptions = field(default_factory=MapOptions)
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
     measures: Measures = field(default_factory=Measures)
     error_map: Path | None = option(
@@ -106,7 +108,7 @@ class EvaluateOptions:
         ground = None
         if self.patches is not None:
             ground = PatchSet.open(self.patches).footprints(self.split)
-        return Reading(options=self.reference, aoi=self.aoi, ground=ground)
+        return Reading(options=self.reference, map=self.map, aoi=self.aoi, ground=ground)
 
     @property
     def record(self) -> dict[str, str | bool | float | None]:
@@ -115,9 +117,11 @@ class EvaluateOptions:
             "labelled_areas": self.reference.labelled_areas,
             "aoi": self.aoi,
             "patches": self.patches,
+            "grid": self.map.grid,
         }
         return (
             asdict(self.reference)
+            | asdict(self.map)
             | {name: str(path) if path else None for name, path in files.items()}
             | {"split": self.split if self.patches else None}
         )

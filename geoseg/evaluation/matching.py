@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.labels.confusion import Additive, Counts, Floats, divide
 from geoseg.options import CONNECTIVITY, Connectivity
-from geoseg.postprocess.components import Components, Mask
+from geoseg.postprocess.components import Components
 from geoseg.raster.polygons import Labels, Numbers
 
 AP_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -104,6 +104,9 @@ class ObjectCounts(Additive):
     left_out: int = 0
     """Polygons of the reference without a pixel that counts."""
 
+    by_area: int = 0
+    """Maps whose objects are polygons, matched with polygons by their areas."""
+
     detections: Detections = field(
         default_factory=lambda: Detections.of(np.empty(0)), compare=False, repr=False
     )
@@ -149,7 +152,7 @@ class Matches(NamedTuple):
 
     counts: ObjectCounts
     reference: Numbers
-    """(objects of the reference,) first pixel of each, by its number in reading order."""
+    """(objects of the reference,) pixel of each, the first, by its number in reading order."""
 
     mapped: Numbers
     """(objects of the map,) likewise; of a matched object, the first pixel of its partner."""
@@ -165,27 +168,32 @@ class ObjectMatcher:
     """
 
     def __init__(
-        self, *, numbered: bool = False, connectivity: Connectivity = CONNECTIVITY
+        self,
+        *,
+        numbered: bool = False,
+        map_numbered: bool = False,
+        connectivity: Connectivity = CONNECTIVITY,
     ) -> None:
         """Begin.
 
         Args:
             numbered: Whether objects of the reference come as `Labels`, numbered from the
                 beginning, such as polygons, rather than as connected pixels.
+            map_numbered: Whether those of the map do.
             connectivity: Which pixels are connected.
         """
         self._reference = _Side(None if numbered else Components(connectivity))
-        self._mapped = _Side(Components(connectivity))
+        self._mapped = _Side(None if map_numbered else Components(connectivity))
         self._pixels = 0
         self._overlaps = [(np.empty((0, 2), np.int64), np.empty(0))]
         self._scored = False
 
-    def add(self, reference: Any, mapped: Mask, scores: NDArray[Any] | None = None) -> None:
+    def add(self, reference: Any, mapped: Any, scores: NDArray[Any] | None = None) -> None:
         """The next rows of both.
 
         Args:
             reference: (height, width) bool, True where the reference has the class, or `Labels`.
-            mapped: (height, width) bool, True where the map has the class.
+            mapped: (height, width) bool, True where the map has the class, or `Labels`.
             scores: (height, width) scores of the class, if they are known; NaN counts as 0.
         """
         truth = self._reference.add(reference, self._pixels)
@@ -202,7 +210,7 @@ class ObjectMatcher:
     def matches(self) -> Matches:
         """Match the objects of all rows."""
         truth, found = self._reference.collect(), self._mapped.collect()
-        matched = _matched(*self._ious(truth, found))
+        matched = matched_pairs(*self._ious(truth, found))
         ious = np.zeros(len(found.pixels))
         for other, (one, iou) in matched.items():
             ious[other] = iou
@@ -287,10 +295,10 @@ def _tally(labels: NDArray[Any]) -> tuple[Numbers, NDArray[np.float64], Numbers]
     return values, pixels, starts[first]
 
 
-def _matched(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, tuple[int, float]]:
+def matched_pairs(pairs: Numbers, ious: NDArray[np.float64]) -> dict[int, tuple[int, float]]:
     """The map's objects that are one of the reference's, the best pairs first: which, and the IoU.
 
-    >>> _matched(np.array([[1, 1], [1, 2], [2, 2]]), np.array([0.5, 0.5, 0.2]))
+    >>> matched_pairs(np.array([[1, 1], [1, 2], [2, 2]]), np.array([0.5, 0.5, 0.2]))
     {1: (1, 0.5)}
     """
     taken: set[int] = set()

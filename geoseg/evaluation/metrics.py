@@ -182,7 +182,7 @@ def metrics_of(counts: EvaluationCounts, legend: Legend, measures: Measures) -> 
 def _object_metrics(name: str, counts: ObjectCounts, measures: Measures) -> dict[str, Any]:
     return {
         "name": name,
-        "connectivity": measures.connectivity,
+        "connectivity": None if counts.by_area else measures.connectivity,
         "reference": counts.reference,
         "map": counts.mapped,
         "matched": counts.matched,

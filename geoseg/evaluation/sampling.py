@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, InputError
+from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
-from geoseg.evaluation.comparison import ClassMap
 from geoseg.labels.confusion import Floats
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.style import Symbol, vector_qml

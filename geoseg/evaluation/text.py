@@ -144,7 +144,7 @@ def object_lines(row: Mapping[str, Any]) -> list[str]:
         average = f"AP at IoU 0.5 {known['ap50']}, averaged over 0.5 to 0.95 {known['ap']}{how}"
         lines = [f"objects of {name}: {told}" for told in (found, average)]
     if row["left_out"]:
-        lines.append(f"objects of {name}: {row['left_out']} polygons have no pixel that counts")
+        lines.append(f"objects of {name}: {row['left_out']} polygons have no ground that counts")
     return lines
 
 
@@ -152,6 +152,8 @@ def connectivity_line(objects: Sequence[Mapping[str, Any]]) -> list[str]:
     """What an object is, if there are any."""
     if not objects:
         return []
+    if objects[0]["connectivity"] is None:
+        return ["an object is a polygon, in the map and in the reference; IoU is of their areas"]
     if objects[0]["connectivity"] == 4:  # noqa: PLR2004
         return ["an object is pixels that touch along a side; at a corner too: --connectivity 8"]
     return ["an object is pixels that touch along a side or at a corner"]

@@ -9,10 +9,12 @@ polygons of geoseg's own it has the background class only if all other classes o
 written and it was not: otherwise it is ground without data, or of a class that was left out.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import LegendError, UnknownCodeError, VectorError
@@ -27,6 +29,20 @@ VALUE, NAME = "class", "name"
 
 SCORE = "score"
 """Column of the mean score of each polygon."""
+
+
+REGION = "region"
+"""Column of the region that a polygon is, or is a part of."""
+
+
+class ClassObjects(NamedTuple):
+    """Polygons of a class, each an object."""
+
+    shapes: Any
+    """GeoSeries of n."""
+
+    scores: NDArray[np.float64] | None
+    """(n,) score of each, NaN where it has none; None without such a column."""
 
 
 class _Own(NamedTuple):
@@ -46,7 +62,13 @@ class PolygonClasses:
     """
 
     def __init__(
-        self, path: Path, legend: Legend, *, attribute: str | None = None, layer: str | None = None
+        self,
+        path: Path,
+        legend: Legend,
+        *,
+        attribute: str | None = None,
+        layer: str | None = None,
+        is_map: bool = False,
     ) -> None:
         """Read the polygons.
 
@@ -55,15 +77,21 @@ class PolygonClasses:
             legend: Their classes.
             attribute: Column of the class; not needed for geoseg's own.
             layer: The layer, if there are several.
+            is_map: Whether they are a map rather than a reference.
         """
         self.path, self.legend = path, legend
+        self._is_map = is_map
         self._own = _own(path, layer) if attribute in (None, VALUE, NAME) else None
         by_value = attribute in (None, VALUE) and self._has_own_classes
         self.column = attribute or (self._own and (VALUE if by_value else NAME)) or None
-        polygons = read_polygons(path, layer=layer, attribute=self.column, also=(SCORE,))
+        advice = f"name one with {'--map-layer' if is_map else '--layer'}"
+        polygons = read_polygons(
+            path, layer=layer, attribute=self.column, also=(SCORE, REGION), advice=advice
+        )
         self.geometries = polygons.geometries
         self._attributes = polygons.attributes
         self._scores = polygons.more.get(SCORE)
+        self._regions = polygons.more.get(REGION) if self._own else None
         self.nulls = sum(map(is_null, polygons.attributes)) if self.column else 0
         self.indices = self._encode(by_value=by_value)
         self.uncovered = self._index_of_gaps()
@@ -86,12 +114,13 @@ class PolygonClasses:
             LegendError: If an attribute value has no class.
         """
         own = legend.of_map
-        classes = cls(path, own.of_maps(), attribute=attribute, layer=layer)
+        classes = cls(path, own.of_maps(), attribute=attribute, layer=layer, is_map=True)
         if legend.merge is not None:
             recode = np.full(IGNORE + 1, IGNORE, np.uint8)
             recode[: len(own)] = legend.indices_of_map
             classes.indices = recode[classes.indices]
             classes.uncovered = int(recode[classes.uncovered])
+            classes.legend = legend
         return classes
 
     @property
@@ -99,20 +128,41 @@ class PolygonClasses:
         """Whether geoseg wrote them."""
         return self._own is not None
 
-    @property
-    def scores(self) -> NDArray[np.float64] | None:
-        """(n,) score of each polygon, NaN where it has none; None without such a column.
+    def objects_of(self, index: int) -> ClassObjects:
+        """Polygons of a class; those of geoseg's own that are parts of one region are united.
 
         Raises:
-            VectorError: If the column holds no numbers.
+            VectorError: If a column of scores holds no numbers.
         """
-        if self._scores is None:
+        chosen = np.flatnonzero(self.indices == index)
+        shapes, scores = self.geometries.iloc[chosen], self._numbers(self._scores, chosen)
+        if self._regions is None:
+            return ClassObjects(shapes, scores)
+        parts: dict[str, list[int]] = {}
+        for place, each in enumerate(chosen.tolist()):
+            region = self._regions[each]
+            key = f"drawn by hand: {each}" if is_null(region) else as_text(region)
+            parts.setdefault(key, []).append(place)
+        if len(parts) == len(chosen):
+            return ClassObjects(shapes, scores)
+        first = [places[0] for places in parts.values()]
+        united = shapes.iloc[first].copy()
+        for number, places in enumerate(parts.values()):
+            if len(places) > 1:
+                united.iloc[number] = shapely.union_all(shapes.iloc[places].values)
+        return ClassObjects(united, None if scores is None else scores[first])
+
+    def _numbers(
+        self, column: Sequence[object] | None, chosen: NDArray[np.int64]
+    ) -> NDArray[np.float64] | None:
+        """(n,) scores of some polygons."""
+        if column is None:
             return None
+        few = [column[each] for each in chosen]
         try:
-            numbers = [np.nan if is_null(each) else float(as_text(each)) for each in self._scores]
+            return np.array([np.nan if is_null(each) else float(as_text(each)) for each in few])
         except ValueError as error:
             raise VectorError(f"{self.path}: column {SCORE!r} holds no numbers: {error}") from error
-        return np.array(numbers, np.float64)
 
     @property
     def meaning(self) -> Meaning:
@@ -121,7 +171,7 @@ class PolygonClasses:
         classes: dict[str, tuple[str, ...]] = dict.fromkeys(legend.names, ())
         texts: dict[str, int] = {}
         if column is None:
-            classes[legend.names[_only_class(self.path, legend)]] = ("every polygon",)
+            classes[legend.names[self._only_class()]] = ("every polygon",)
         else:
             pairs = zip(self._attributes, self.indices.tolist(), strict=True)
             texts = {as_text(value): index for value, index in pairs if not is_null(value)}
@@ -148,17 +198,17 @@ class PolygonClasses:
                 f"polygons"
             )
             notes.append(f"{self.path}: {what}: the ground that they cover is unlabelled")
-        if self._own is None or len(self._own.written) == len(self._own.legend):
-            return notes
         if self.uncovered == IGNORE:
             fate = "ground without a polygon is unknown, and does not count"
         else:
-            fate = (
-                f"ground without a polygon is {self.legend.names[self.uncovered]!r}, also where "
-                f"the map had no data"
-            )
-        names = quoted_list(self._own.written)
-        return [*notes, f"{self.path}: holds polygons of {names} alone: {fate}"]
+            fate = f"ground without a polygon is {self.legend.names[self.uncovered]!r}"
+            fate += ", also where the map had no data" if self._own else ""
+        if self._own is not None and len(self._own.written) < len(self._own.legend):
+            names = quoted_list(self._own.written)
+            notes.append(f"{self.path}: holds polygons of {names} alone: {fate}")
+        elif self._own is None and self._is_map:
+            notes.append(f"{self.path}: {fate}")
+        return notes
 
     @property
     def _has_own_classes(self) -> bool:
@@ -171,7 +221,7 @@ class PolygonClasses:
         """(n,) class index of each polygon; `IGNORE` for those without a class."""
         count, column = len(self.geometries), self.column
         if column is None:
-            return np.full(count, _only_class(self.path, self.legend), np.uint8)
+            return np.full(count, self._only_class(), np.uint8)
         if count and self.nulls == count:
             raise LegendError(
                 f"{self.path}: column {column!r} is empty: null for all {count} polygons"
@@ -192,6 +242,22 @@ class PolygonClasses:
             what = f"column {self.column!r} holds no values of classes: {error}"
             raise VectorError(f"{self.path}: {what}") from error
         return np.array(values, np.int64)
+
+    def _only_class(self) -> int:
+        """The only class besides the background, for polygons without an attribute."""
+        others = [name for name in self.legend.names if name != self.legend.background]
+        if len(others) == 1:
+            return self.legend.names.index(others[0])
+        told = f"name the column that holds them with {'--map-' if self._is_map else '--'}attribute"
+        if not self._is_map:
+            told += (
+                "; if all are of one class, tile with --legend binary:NAME, and evaluate with "
+                "--legend-map and --reference-legend binary:NAME"
+            )
+        raise VectorError(
+            f"{self.path}: the legend has several classes, and the polygons do not say of which "
+            f"they are: {told}"
+        )
 
     def _index_of_gaps(self) -> int:
         """Index of ground without a polygon."""
@@ -215,16 +281,3 @@ def _own(path: Path, layer: str | None) -> _Own | None:
     written = done.get("classes") if isinstance(done, dict) else None
     named = written if isinstance(written, list) else []
     return _Own(legend, tuple(name for name in legend.names if not named or name in named))
-
-
-def _only_class(path: Path, legend: Legend) -> int:
-    """The only class besides the background, for polygons without an attribute."""
-    others = [name for name in legend.names if name != legend.background]
-    if len(others) != 1:
-        raise VectorError(
-            f"{path}: the legend has several classes, and the polygons do not say of which they "
-            f"are: name the column that holds them with --attribute; if all are of one class, "
-            f"tile with --legend binary:NAME, and evaluate with --legend-map and "
-            f"--reference-legend binary:NAME"
-        )
-    return legend.names.index(others[0])

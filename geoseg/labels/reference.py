@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,10 +257,6 @@ class VectorReference(Reference):
         """Remarks for the user on what was read."""
         return self.classes.notes
 
-    def polygons_of(self, index: int) -> Any:
-        """Polygons of a class, as a GeoSeries."""
-        return self.classes.geometries[self.classes.indices == index]
-
     @property
     def is_elsewhere(self) -> bool:
         """Whether no polygon lies on the grid."""
@@ -391,8 +387,19 @@ class References:
                     f"{part.path}: a raster has no polygons that could be objects; connected "
                     f"pixels can be (--reference-objects components)"
                 )
-            drawn.append(np.asarray(on_grid(part.polygons_of(index), self._grid, part.path).values))
+            shapes = part.classes.objects_of(index).shapes
+            drawn.append(np.asarray(on_grid(shapes, self._grid, part.path).values))
         return NumberedPolygons(gpd.GeoSeries(np.concatenate(drawn)), self._grid)
+
+    @property
+    def are_polygons(self) -> bool:
+        """Whether all files hold polygons."""
+        return all(isinstance(part, VectorReference) for part in self._parts)
+
+    @property
+    def labelled(self) -> AreaOfInterest | None:
+        """Labelled area; None: everywhere."""
+        return self._labelled
 
     def _touching(self, window: Window) -> list[Reference]:
         return [part for part in self._parts if part.extent.intersection(window)]

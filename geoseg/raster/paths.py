@@ -135,6 +135,20 @@ def find_rasters(named: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(_expand(named, RASTER_SUFFIXES)))
 
 
+def find_maps(named: Sequence[Path]) -> list[Path]:
+    """Class maps, rasters or polygons, as in `find_rasters`; of a folder its rasters, if any.
+
+    Raises:
+        InputError: If a path names nothing, or a name is not UTF-8.
+    """
+    found: list[Path] = []
+    for path in named:
+        inside = {each.suffix.lower() for each in path.iterdir()} if path.is_dir() else set()
+        others = () if inside & {*RASTER_SUFFIXES} else VECTOR_SUFFIXES
+        found += _expand([path], (*RASTER_SUFFIXES, *others))
+    return list(dict.fromkeys(found))
+
+
 def find_references(named: Sequence[Path]) -> list[Path]:
     """References, rasters or polygons, as in `find_rasters`, with repetitions.
 

@@ -57,6 +57,11 @@ class NumberedPolygons:
         self._grid = grid
 
     @property
+    def shapes(self) -> NDArray[Any]:
+        """(n,) the polygons in the grid's CRS, the largest first."""
+        return self._shapes
+
+    @property
     def on_grid(self) -> int:
         """Number of polygons on the raster."""
         return len(self._touching(self._grid))
@@ -157,6 +162,11 @@ class BurntPolygons:
         return burnt
 
     @property
+    def shapes(self) -> NDArray[Any]:
+        """(n,) the polygons in the grid's CRS, those of the lowest index first."""
+        return self._shapes
+
+    @property
     def touches_grid(self) -> bool:
         """Whether any polygon lies on the raster."""
         return bool(len(self._tree.query(shapely.box(*self._grid.bounds))))
@@ -227,6 +237,11 @@ class AreaOfInterest:
         """
         polygons = read_polygons(path, advice="an area is a file of one layer").geometries
         return cls(polygons, grid, path=path, may_be_elsewhere=may_be_elsewhere)
+
+    @property
+    def shapes(self) -> NDArray[Any]:
+        """(n,) its polygons in the grid's CRS."""
+        return self._burnt.shapes
 
     @property
     def is_elsewhere(self) -> bool:

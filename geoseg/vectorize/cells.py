@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from geoseg.errors import GridMismatchError, InputError
 from geoseg.evaluation.calibration import ScoreMap
-from geoseg.evaluation.comparison import ClassMap
+from geoseg.evaluation.class_map import ClassMap
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.postprocess.components import label
 from geoseg.prediction.scores import decode_scores, refuse_non_scores

@@ -498,3 +498,78 @@ def test_nodata_that_means_a_class_is_told(masks):
     assert (
         "its nodata is 0" in json.loads(masks([0, 1], [0, 1], "--json", nodata=0).out)["notes"][0]
     )
+
+
+@pytest.fixture
+def drawn(geoseg, world, write_raster):
+    """Polygons of a map of the world, and the map."""
+    values = np.kron([[5, 9], [9, 5]], np.ones((48, 56))).astype(np.uint8)
+    path = write_raster("drawn.tif", values)
+    geoseg("vectorize", path, "-o", world / "drawn.gpkg", "-l", world / "legend.toml")
+    return world / "drawn.gpkg", path
+
+
+def test_polygons_are_evaluated_as_the_map_that_they_were_made_of(geoseg, world, drawn):
+    polygons, raster = drawn
+    more = ["-r", world / "reference.tif", "--boundary", "2px", "--json", "-o", world / "report",
+            "--error-map", world / "errors.tif", "--worst", 2, "--overwrite"]  # fmt: skip
+
+    outcome = geoseg("evaluate", polygons, *more)
+    other = geoseg("evaluate", raster, "-l", world / "legend.toml", *more)
+
+    assert outcome.code == other.code == 0
+    found, expected = json.loads(outcome.out), json.loads(other.out)
+    for name in ("classes", "confusion", "boundary", "pixels"):
+        assert found[name] == expected[name]
+
+
+def test_what_an_object_of_polygons_is_is_said(geoseg, world, drawn):
+    polygons, raster = drawn
+    words = ["evaluate", polygons, "-r", polygons, "--objects", "dark"]
+
+    assert "name one with --grid" in geoseg(*words).err
+    outcome = geoseg(*words, "--grid", raster)
+    assert "objects of dark: 2 of 2 found, 2 mapped" in outcome.out
+    assert "an object is a polygon, in the map and in the reference" in outcome.out
+
+
+def test_a_folder_of_polygons_is_evaluated(geoseg, world, drawn):
+    (world / "folder").mkdir()
+    drawn[0].rename(world / "folder/drawn.gpkg")
+
+    outcome = geoseg("evaluate", world / "folder", "-r", world / "reference.tif")
+
+    assert outcome.code == 0
+
+
+def test_polygons_that_carry_no_legend_need_one(geoseg, world, write_polygons):
+    house = box(500_010, 5_699_980, 500_020, 5_699_990)
+    path = write_polygons("foreign.gpkg", [house], kind=["dark"])
+    words = ["evaluate", path, "-r", world / "reference.tif"]
+
+    assert "foreign.gpkg: carries no legend; pass --legend" in geoseg(*words).err
+    words += ["-l", world / "legend.toml"]
+    assert "name the column that holds them with --map-attribute" in geoseg(*words).err
+    outcome = geoseg(*words, "--map-attribute", "kind")
+    assert outcome.code == 0
+    assert "foreign.gpkg: ground without a polygon is unknown" in outcome.err
+
+
+def test_a_grid_is_for_polygons(geoseg, world, drawn):
+    outcome = geoseg("evaluate", drawn[1], "-r", world / "reference.tif", "--grid", drawn[1])
+
+    assert outcome.code == 2
+    assert "are for maps of polygons" in outcome.err
+
+
+def test_a_sample_of_polygons_needs_a_grid(geoseg, world, drawn):
+    polygons, raster = drawn
+    geoseg("sample-points", raster, "-o", world / "points.gpkg", "-l", world / "legend.toml",
+           "--points", 100)  # fmt: skip
+    frame = gpd.read_file(world / "points.gpkg")
+    frame["reference"] = frame["map_class"]
+    frame.to_file(world / "points.gpkg")
+    words = ["evaluate", polygons, "--sample", world / "points.gpkg"]
+
+    assert "name one with --grid" in geoseg(*words).err
+    assert geoseg(*words, "--grid", raster).code == 0

@@ -41,5 +41,5 @@ def test_a_class_without_objects_in_the_reference_is_said_to_be_absent(mapped):
 
 def test_polygons_that_are_left_out_are_told():
     assert object_lines(ROW | {"left_out": 7})[2] == (
-        "objects of car: 7 polygons have no pixel that counts"
+        "objects of car: 7 polygons have no ground that counts"
     )
