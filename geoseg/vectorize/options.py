@@ -53,8 +53,8 @@ class VectorizeOptions:
         metavar="1px|0.3m|0",
         parse=Length.parse,
         none="0",
-        help="Leave out points of borders: side of the largest square whose area may change at a "
-        "point (0: none). Neighbours keep a common border.",
+        help="Leave out points of borders: steps of stairs up to this high, and corners up to the "
+        "square of it (0: none). Neighbours keep a common border.",
     )
     smooth: bool = option(False, group=GEOMETRY, help="Round the corners that are left.")
     split_touching: str | None = option(

@@ -2,8 +2,9 @@
 
 Visvalingam and Whyatt (1993), "Line generalisation by repeated elimination of points": the point
 whose triangle with its two neighbours is smallest goes first, until all triangles are larger than
-the tolerance squared. A point may only go if no other point lies in its triangle, edges included:
-then no other arc passes through it, and what was a valid coverage stays one. Nodes stay.
+the tolerance squared. Before, the steps of stairs go, of which slopes in rasters are made. A point
+may only go if no other point lies in its triangle, edges included: then no other arc passes through
+it, and what was a valid coverage stays one. Nodes stay.
 
 Points are taken in rounds: in each all go whose triangle is smaller than those of their neighbours.
 Such triangles have no side in common, so it does not matter which goes first, and a round is a few
@@ -50,7 +51,7 @@ def simplify(arcs: Arcs, tolerance: float, shape: tuple[int, int]) -> Arcs:
     """
     if not tolerance or not len(arcs.xy):
         return arcs
-    thinning = _Thinning(arcs, 2 * tolerance**2, shape)
+    thinning = _Thinning(arcs, tolerance, shape)
     waiting = thinning.inner
     while len(waiting):
         waiting = thinning.round(waiting)
@@ -60,10 +61,10 @@ def simplify(arcs: Arcs, tolerance: float, shape: tuple[int, int]) -> Arcs:
 class _Thinning:
     """Arcs as linked lists, from which points are taken."""
 
-    def __init__(self, arcs: Arcs, limit: float, shape: tuple[int, int]) -> None:
+    def __init__(self, arcs: Arcs, tolerance: float, shape: tuple[int, int]) -> None:
         count = len(arcs.xy)
         self._x, self._y = (axis.astype(np.int64) for axis in arcs.xy.T)
-        self._limit = limit
+        self._tolerance, self._limit = tolerance, 2 * tolerance**2
         self._before = np.arange(-1, count - 1)
         self._after = np.arange(1, count + 1)
         self.there = np.ones(count, np.bool_)
@@ -82,6 +83,7 @@ class _Thinning:
         self._order = self._shuffled.copy()
         self._left_first = (self._shuffled[arcs.offsets[:-1]] & np.uint64(1)).astype(np.bool_)
         self._weight = np.full(count, np.inf)
+        self._double_area = np.zeros(count, np.int64)  # 0 at nodes, positive where it turns right
         self._is_inner = ~is_end
 
     def round(self, changed: Ints) -> Ints:
@@ -93,9 +95,10 @@ class _Thinning:
         Returns:
             Points whose triangles have changed by it, and the small ones that still wait.
         """
-        areas = self._double_areas(changed)
-        self._weight[changed] = np.abs(areas)
-        later = ((areas > 0) == self._left_first[self._arc[changed]]).astype(np.uint64)
+        self._double_area[changed] = self._double_areas(changed)
+        self._weight[changed] = self._weights(changed)
+        turns_right = self._double_area[changed] > 0
+        later = (turns_right == self._left_first[self._arc[changed]]).astype(np.uint64)
         self._order[changed] = self._shuffled[changed] | (later << LATER)
         small = changed[self._weight[changed] <= self._limit]
         small = small[self._spare[self._arc[small]] > 0]
@@ -109,8 +112,26 @@ class _Thinning:
         before, after = self._before[taken], self._after[taken]
         self._after[before], self._before[after] = after, before
         np.subtract.at(self._spare, self._arc[taken], 1)
-        beside = np.unique(np.concatenate([before, after, waiting]))
+        # The neighbours' neighbours may be steps now, or none any more.
+        further = self._before[before], np.minimum(self._after[after], len(self.there) - 1)
+        beside = np.unique(np.concatenate([before, after, *further, waiting]))
         return beside[self._is_inner[beside] & self.there[beside]] if len(taken) else beside[:0]
+
+    def _weights(self, points: Ints) -> NDArray[np.float64]:
+        """Twice the areas of points' triangles; 0 for steps of stairs that are low enough.
+
+        A slope of one pixel in ten is stairs of steps whose triangles have five pixels: they grow
+        with the length of the steps, though the border moves by less than a pixel. So where an arc
+        turns the other way before and after a point, the height of its triangle decides. All steps
+        are equal, so that those of one side go first: if the small ones of both sides did, a
+        zigzag would be left. At the end of a strip an arc turns the same way twice: that stays.
+        """
+        before, after = self._before[points], self._after[points]
+        own, earlier, later = (self._double_area[each] for each in (points, before, after))
+        weights = np.abs(own).astype(np.float64)
+        width = np.hypot(self._x[after] - self._x[before], self._y[after] - self._y[before])
+        is_step = (own * earlier <= 0) & (own * later <= 0) & (weights <= self._tolerance * width)
+        return np.where(is_step, 0, weights)
 
     def _double_areas(self, points: Ints) -> Ints:
         """Twice the areas of points' triangles; positive where the arc turns right."""
@@ -139,7 +160,7 @@ class _Thinning:
     def _is_free(self, points: Ints) -> Bools:
         """Whether no other point lies in a point's triangle or on its edges."""
         free = np.ones(len(points), np.bool_)
-        large = np.flatnonzero(self._weight[points] > EMPTY_BELOW)
+        large = np.flatnonzero(np.abs(self._double_area[points]) > EMPTY_BELOW)
         few = points[large]
         corners = np.stack([few, self._before[few], self._after[few]])
         free[large] = are_free(self._x[corners], self._y[corners], self._standing)
