@@ -259,7 +259,8 @@ def vectorize(
         given: Fields of `VectorizeOptions`.
     """
     from geoseg.vectorize.options import VectorizeOptions
-    from geoseg.vectorize.vectorize import PART, outputs_of, vectorize
+    from geoseg.vectorize.parts import PART
+    from geoseg.vectorize.vectorize import outputs_of, vectorize
 
     how, path = _options(VectorizeOptions, options, given), Path(output)
     named = [class_map, legend, how.aoi, how.scores, how.confidence]

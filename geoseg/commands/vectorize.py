@@ -50,7 +50,8 @@ def vectorize(
     """Turn class maps into polygons that share their borders."""
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters
-    from geoseg.vectorize.vectorize import PART, is_part, join, outputs_of, vectorize
+    from geoseg.vectorize.parts import PART, is_part
+    from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 
     console = Console(quiet=quiet)
     if all(map(is_part, inputs)):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import geoseg
-from geoseg.errors import EmptyError, InputError, LegendError
+from geoseg.errors import EmptyError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.tags import read_tags
 from geoseg.postprocess.options import PostprocessOptions
@@ -23,13 +23,10 @@ from geoseg.raster.atomic import (
     refuse_existing,
     resume_dir,
     scratch,
-    staged,
     writing,
 )
-from geoseg.raster.folders import FolderKind
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.records import read_record
 from geoseg.raster.storage import block_cache
 from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window
@@ -37,17 +34,8 @@ from geoseg.text import short_list
 from geoseg.vectorize.cells import CELL_PX, CellSource, cell_windows
 from geoseg.vectorize.layers import PolygonLayer, style_file, write_polygons, write_style
 from geoseg.vectorize.options import VectorizeOptions
+from geoseg.vectorize.parts import PART, piece, read_parts, write_part
 from geoseg.vectorize.stitch import Regions
-
-RECORD = "part.json"
-
-PART = FolderKind(
-    name="part of polygons",
-    record=RECORD,
-    entries=("piece_*.safetensors",),
-    proof=frozenset({"map", "part", "cells"}),
-)
-"""Folder that ``geoseg vectorize --part`` writes."""
 
 SIEVED = "sieved.tif"
 
@@ -152,9 +140,10 @@ def vectorize(
             _trace(cells, windows, numbers, folder, workers=options.workers, watch=watch)
             notes = tuple(cells.notes)
         if options.part is not None:
-            _finish_part(job, about, numbers, folder, overwrite=overwrite)
+            record = {"tags": job.tags, "grid": grid.to_dict(), "about": about}
+            write_part(output, folder, record, numbers, overwrite=overwrite)
             return None
-        places = [_piece(folder, number) for number in range(len(windows))]
+        places = [piece(folder, number) for number in range(len(windows))]
         return job.write(places, folder, notes, overwrite=overwrite)
 
 
@@ -170,18 +159,7 @@ def join(parts: Sequence[Path], output: Path, *, overwrite: bool = False) -> Vec
         InputError: If a part is missing, there twice, or of another map.
         GeosegError: If one cannot be read, or the output cannot be written.
     """
-    records = {folder: _read_record(folder) for folder in parts}
-    first = records[parts[0]]
-    for folder, record in records.items():
-        if record["about"] != first["about"] or record["part"][1] != first["part"][1]:
-            raise InputError(f"{folder}: is a part of another map, or made with other options")
-    found = sorted(record["part"][0] for record in records.values())
-    count = first["part"][1]
-    if missing := sorted({*range(1, count + 1)} - {*found}):
-        raise InputError(f"of {count} parts, {missing} are missing")
-    if len(found) > count:
-        twice = next(each for each in found if found.count(each) > 1)
-        raise InputError(f"part {twice} of {count} is there more than once")
+    first, places = read_parts(parts)
     grid = Grid.from_dict(first["grid"])
     about = first["about"]
     options = VectorizeOptions(
@@ -194,18 +172,8 @@ def join(parts: Sequence[Path], output: Path, *, overwrite: bool = False) -> Vec
     legend = Legend.from_dict(about["legend"])
     job = _Job(output, grid, legend, first["tags"], options)
     refuse_existing(*outputs_of(output, options), overwrite=overwrite)
-    places = [
-        _piece(folder, number)
-        for folder, record in sorted(records.items(), key=lambda each: each[1]["part"])
-        for number in range(*record["cells"])
-    ]
     with scratch(output) as folder:
         return job.write(places, folder, (), overwrite=overwrite)
-
-
-def is_part(path: Path) -> bool:
-    """Whether a folder is a part of polygons."""
-    return path.is_dir() and PART.is_kind_of(path)
 
 
 @dataclass(frozen=True)
@@ -301,47 +269,6 @@ class _Job:
         )
 
 
-def _finish_part(
-    job: _Job, about: dict[str, Any], numbers: range, folder: Path, *, overwrite: bool
-) -> None:
-    """Make the working folder a part."""
-    record = {
-        "kind": PART.name,
-        "part": job.options.part,
-        "cells": [numbers.start, numbers.stop],
-        "about": {name: value for name, value in about.items() if name != "part"},
-        "tags": job.tags,
-        "grid": job.grid.to_dict(),
-    }
-    with staged(job.output, overwrite=overwrite, kind=PART) as partial, writing(job.output):
-        partial.mkdir()
-        for number in numbers:
-            _piece(folder, number).rename(_piece(partial, number))
-        (partial / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    """The record of a part.
-
-    Raises:
-        InputError: If it is damaged, or a cell is missing.
-    """
-    record = read_record(folder / RECORD)
-    try:
-        for number in range(*record["cells"]):
-            if not _piece(folder, number).is_file():
-                raise InputError(f"{folder}: {_piece(folder, number).name} is missing")
-        _ = (
-            record["about"]["legend"],
-            record["part"][1],
-            record["tags"]["provenance"],
-            record["grid"],
-        )
-    except (LookupError, TypeError) as error:
-        raise InputError(f"{folder / RECORD}: is damaged: {error}") from error
-    return record
-
-
 def _trace(
     cells: CellSource,
     windows: list[Window],
@@ -352,11 +279,11 @@ def _trace(
     watch: Watch,
 ) -> None:
     """Trace the cells that are not there yet, each into a file."""
-    missing = [number for number in numbers if not _piece(folder, number).exists()]
+    missing = [number for number in numbers if not piece(folder, number).exists()]
     cache = block_cache(2 * CELL_PX * cells.grid.width)  # cells read beyond their frame
 
     def make(number: int) -> None:
-        place = _piece(folder, number)
+        place = piece(folder, number)
         partial = place.with_suffix(".tmp")
         cell = cells.cell(windows[number])
         with writing(place):
@@ -371,10 +298,6 @@ def _trace(
 def _tolerance(options: VectorizeOptions, grid: Grid) -> float:
     """Of simplification, in pixels; 0: none."""
     return options.simplify.in_pixels(grid) if options.simplify else 0.0
-
-
-def _piece(folder: Path, number: int) -> Path:
-    return folder / f"piece_{number}.safetensors"
 
 
 def _share(count: int, part: tuple[int, int] | None) -> range:
