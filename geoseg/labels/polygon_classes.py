@@ -21,7 +21,7 @@ from geoseg.errors import LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import UNCOVERED, Meaning
 from geoseg.labels.tags import POLYGONS, read_tags
-from geoseg.raster.vector import read_polygons
+from geoseg.raster.vector import drawn_layers, read_polygons
 from geoseg.text import as_text, is_null, quoted_list
 
 VALUE, NAME = "class", "name"
@@ -30,6 +30,9 @@ VALUE, NAME = "class", "name"
 SCORE = "score"
 """Column of the mean score of each polygon."""
 
+
+REGULARISED = "regularised"
+"""Column by which a layer of polygons with right angles is known."""
 
 REGION = "region"
 """Column of the region that a polygon is, or is a part of."""
@@ -50,7 +53,14 @@ class _Own(NamedTuple):
 
     legend: Legend
     written: tuple[str, ...]
-    """Names of the classes that the file holds."""
+    """Names of the classes that the layer holds."""
+
+    def of(self, attributes: Sequence[object]) -> "_Own":
+        """The same, of a layer of the classes that its polygons have."""
+        found = {as_text(each) for each in attributes}
+        classes = self.legend.classes
+        held = (each.name for each in classes if {each.name, str(each.value)} & found)
+        return self._replace(written=tuple(held))
 
 
 class PolygonClasses:
@@ -82,16 +92,23 @@ class PolygonClasses:
         self.path, self.legend = path, legend
         self._is_map = is_map
         self._own = _own(path, layer) if attribute in (None, VALUE, NAME) else None
+        self._layers = drawn_layers(path) if self._own and layer is None else []
         by_value = attribute in (None, VALUE) and self._has_own_classes
         self.column = attribute or (self._own and (VALUE if by_value else NAME)) or None
         advice = f"name one with {'--map-layer' if is_map else '--layer'}"
         polygons = read_polygons(
-            path, layer=layer, attribute=self.column, also=(SCORE, REGION), advice=advice
+            path,
+            layer=layer or (self._layers[0] if self._layers else None),
+            attribute=self.column,
+            also=(SCORE, REGION, REGULARISED),
+            advice=advice,
         )
         self.geometries = polygons.geometries
         self._attributes = polygons.attributes
         self._scores = polygons.more.get(SCORE)
         self._regions = polygons.more.get(REGION) if self._own else None
+        if self._own and REGULARISED in polygons.more:
+            self._own = self._own.of(polygons.attributes)
         self.nulls = sum(map(is_null, polygons.attributes)) if self.column else 0
         self.indices = self._encode(by_value=by_value)
         self.uncovered = self._index_of_gaps()
@@ -198,6 +215,10 @@ class PolygonClasses:
                 f"polygons"
             )
             notes.append(f"{self.path}: {what}: the ground that they cover is unlabelled")
+        if len(self._layers) > 1:
+            option = "--map-layer" if self._is_map else "--layer"
+            first, *others = self._layers
+            notes.append(f"{self.path}: layer {first!r} is read; {option} reads {others}")
         if self.uncovered == IGNORE:
             fate = "ground without a polygon is unknown, and does not count"
         else:

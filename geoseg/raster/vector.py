@@ -170,6 +170,20 @@ def read_layer(path: Path, layer: str | None = None, advice: str = NAME_LAYER) -
     return frame
 
 
+def drawn_layers(path: Path) -> list[str]:
+    """Names of the layers that have geometries.
+
+    Raises:
+        VectorError: If the file cannot be read.
+    """
+    import pyogrio
+
+    if is_geoparquet(path):
+        return [path.stem]
+    with reading_layer(path):
+        return [str(each) for each, kind in pyogrio.list_layers(path) if kind is not None]
+
+
 def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | None:
     """A tag of a layer of a vector file: its own, or the file's description.
 
@@ -191,9 +205,8 @@ def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | Non
 
         with reading_layer(path):
             return read_tag(path, name)
+    layers = drawn_layers(path) if layer is None else [_layer(path, layer, NAME_LAYER)]
     with reading_layer(path):
-        found = [each for each, kind in pyogrio.list_layers(path) if kind is not None]
-        layers = found if layer is None else [_layer(path, layer, NAME_LAYER)]
         about = pyogrio.read_info(path, layer=layers[0]) if layers else {}
     tags = {**(about.get("dataset_metadata") or {}), **(about.get("layer_metadata") or {})}
     text = tags.get(name, tags.get("DESCRIPTION"))

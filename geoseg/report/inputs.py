@@ -1,12 +1,13 @@
 """Inputs of a page: maps, images, evaluations and trainings, sorted and matched."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
+from geoseg.evaluation.class_map import MapOptions
 from geoseg.labels.legend import Legend
 from geoseg.labels.legend_map import legend_from_dict
 from geoseg.labels.reference import ReferenceOptions
@@ -77,6 +78,9 @@ class SceneFiles:
     name: str = ""
     class_map: Path | None = None
 
+    raster: Path | None = None
+    """Raster on whose pixels a map of polygons is shown; None: the map is one."""
+
     references: tuple[Path, ...] = ()
     """References, if known; each fills what those before it leave unlabelled."""
 
@@ -93,7 +97,9 @@ class SceneFiles:
     @property
     def header(self) -> Header:
         """Header of the first file."""
-        return self.headers[self.first]
+        if self.raster is None:
+            return self.headers[self.first]
+        return Header(self.headers[self.raster].grid, 1, read_tags(self.first))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,30 +180,44 @@ def read_evaluated(folder: Path, *, references: bool = True) -> tuple[list[Scene
         return None
 
     with understanding(folder / EVALUATION):
-        files = []
+        scenes = []
+        how = record.get("reading") or {}
         every = record.get("inputs") or {}
         if isinstance(every.get("map"), str):  # that of a sample has no name
             every = {"": every}
         for name, inputs in every.items():
-            class_map = found(inputs.get("map"))
+            if (class_map := found(inputs.get("map"))) is None:
+                continue
             named = [inputs.get("reference"), *inputs.get("further_references", [])]
             paths = tuple(path for each in named if references and (path := found(each)))
-            if class_map is not None:
-                files.append((name, class_map, paths))
-        how = record.get("reading") or {}
-        grounds = []
-        if references:
-            whole = ": the reference is shown on all ground"
-            areas = (found(how.get(name), whole) for name in ("aoi", "labelled_areas"))
-            grounds += [Ground(path) for path in areas if path]
-            if patches := found(how.get("patches"), whole):
-                grounds.append(Ground(patches, how.get("split")))
+            raster = None
+            if is_vector(class_map):
+                rasters = (path for each in (how.get("grid"), *named) if (path := found(each)))
+                raster = next((each for each in rasters if not is_vector(each)), None)
+            scenes.append(
+                SceneFiles(name=name, class_map=class_map, raster=raster, references=paths)
+            )
+        grounds = _grounds(how, found) if references else []
         reading = _reading(record, grounds)
-    scenes = [
-        SceneFiles(name=name, class_map=path, references=own, reading=reading)
-        for name, path, own in files
+    kept = [each for each in scenes if each.raster or not is_vector(each.first)]
+    missing += [
+        f"{each.first} is of polygons, and no raster gives it its pixels"
+        for each in scenes
+        if each not in kept
     ]
-    return scenes, missing
+    return [replace(each, reading=reading) for each in kept], list(dict.fromkeys(missing))
+
+
+def _grounds(
+    how: Mapping[str, Any], found: Callable[[str | None, str], Path | None]
+) -> list[Ground]:
+    """Ground that has counted in an evaluation."""
+    whole = ": the reference is shown on all ground"
+    areas = (found(how.get(name), whole) for name in ("aoi", "labelled_areas"))
+    grounds = [Ground(path) for path in areas if path]
+    if patches := found(how.get("patches"), whole):
+        grounds.append(Ground(patches, how.get("split")))
+    return grounds
 
 
 def _reading(record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
@@ -207,6 +227,7 @@ def _reading(record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
     return Reading(
         legend=None if legend is None else legend_from_dict(legend),
         reference=ReferenceOptions(**{name: how[name] for name in known if name in how}),
+        map=MapOptions(map_attribute=how.get("map_attribute"), map_layer=how.get("map_layer")),
         grounds=tuple(grounds),
         by_map_values=True,
     )

@@ -9,10 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, GridMismatchError, LegendError, NoPolygonError
+from geoseg.evaluation.class_map import MapOptions
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_map import LegendMap
 from geoseg.labels.pixel_classes import PixelClasses
-from geoseg.labels.reference import RasterReference, Reference, ReferenceOptions, References
+from geoseg.labels.polygon_classes import PolygonClasses
+from geoseg.labels.reference import (
+    RasterReference,
+    Reference,
+    ReferenceOptions,
+    References,
+    VectorReference,
+)
 from geoseg.labels.style import BandOptions, averaged, painter_of, with_alpha
 from geoseg.labels.tags import read_tags
 from geoseg.patches.patch_set import PatchSet
@@ -21,7 +29,7 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.tolerant import AlignedRaster, share_ground
-from geoseg.raster.vector import read_polygons
+from geoseg.raster.vector import is_vector, read_polygons
 from geoseg.raster.window import Window, blocks
 
 OVERSAMPLING = (4, 2, 1)
@@ -61,6 +69,9 @@ class Reading:
     """Classes of map and reference that mean the same, where the legends differ."""
 
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
+
+    map: MapOptions = field(default_factory=MapOptions)
+    """How maps of polygons are read."""
 
     grounds: tuple[Ground, ...] = ()
     """References are shown within all of these."""
@@ -202,6 +213,13 @@ def open_map(
     Raises:
         GeosegError: What is wrong with the file.
     """
+    if is_vector(path):
+        how = reading.map
+        drawn = PolygonClasses.of_map(
+            path, legend, attribute=how.map_attribute, layer=how.map_layer
+        )
+        polygons = VectorReference(drawn, grid=grid, may_be_elsewhere=True)
+        return ClassLayer(path.name, polygons, exact=exact)
     by_map_values = reading.by_map_values or legend.merge is not None
     classes = PixelClasses.of_map if by_map_values else PixelClasses
     source = RasterReference(classes(path, legend), grid=grid, resample=True)

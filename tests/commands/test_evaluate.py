@@ -11,6 +11,8 @@ from shapely import box
 
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.training_ground import TrainingGround
+from geoseg.report.inputs import read_evaluated
+from geoseg.report.scenes import opened_scenes
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 """Of the rasters that tests write."""
@@ -573,3 +575,18 @@ def test_a_sample_of_polygons_needs_a_grid(geoseg, world, drawn):
 
     assert "name one with --grid" in geoseg(*words).err
     assert geoseg(*words, "--grid", raster).code == 0
+
+
+def test_the_page_of_an_evaluation_shows_polygons_on_the_pixels_that_were_compared(
+    geoseg, world, drawn
+):
+    polygons, raster = drawn
+    geoseg("evaluate", polygons, "-r", polygons, "--grid", raster, "-o", world / "report")
+
+    with opened_scenes(read_evaluated(world / "report")[0]) as [scene]:
+        found, truth = (scene.layers[role] for role in ("map", "reference"))
+        window = scene.frame.grid.window
+        expected = np.kron([[0, 1], [1, 0]], np.ones((48, 56)))
+        assert (found.read(window, 1) == expected).all()
+        assert (truth.read(window, 1) == expected).all()
+    assert geoseg("report", world / "report", "-o", world / "page.html").code == 0

@@ -1,10 +1,12 @@
 """Polygons that say themselves of which class they are, and those that do not."""
 
+import json
 import sqlite3
 from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 
 from geoseg.errors import LegendError, UnknownCodeError, VectorError
@@ -15,7 +17,8 @@ from geoseg.labels.polygon_classes import PolygonClasses
 from geoseg.labels.reference import References, open_reference
 from geoseg.labels.tags import carried_legend, read_tags
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.vector import read_layer
+from geoseg.raster.records import PROVENANCE
+from geoseg.raster.vector import FIXED_DATE, gdal_options, read_layer
 from geoseg.vectorize.options import VectorizeOptions
 from geoseg.vectorize.vectorize import vectorize
 
@@ -134,6 +137,26 @@ def test_the_style_of_a_geopackage_is_no_layer(polygons):
     assert len(read_layer(path)) == 4
     with pytest.raises(VectorError, match=r"no layer 'layer_styles'; .*: \['town'\]"):
         read_layer(path, "layer_styles")
+
+
+def test_of_several_layers_of_geoseg_the_first_is_read_which_is_said(polygons, town, tmp_path):
+    path, other = polygons(), polygons("b.gpkg")
+    roofs = read_layer(other)
+    roofs = roofs[roofs["name"] == "roof"].assign(regularised=True)
+    with gdal_options(FIXED_DATE):
+        pyogrio.write_dataframe(
+            roofs, path, layer="town regularised", append=True,
+            layer_metadata={PROVENANCE: json.dumps(read_tags(other))},
+        )  # fmt: skip
+
+    both = PolygonClasses(path, LEGEND)
+    assert sorted(both.indices) == [0, 0, 1, 2]
+    assert both.notes == [
+        f"{path}: layer 'town' is read; --layer reads ['town regularised']",
+    ]
+    regular = PolygonClasses(path, LEGEND, layer="town regularised")
+    assert regular.indices.tolist() == [1]
+    assert "holds polygons of 'roof' alone" in regular.notes[0]
 
 
 def test_a_value_that_is_no_class_is_refused_with_its_column(polygons, tmp_path):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from geoseg.errors import InputError
+from geoseg.evaluation.class_map import MapOptions
 from geoseg.labels.legend_files import preset
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.report.inputs import read_evaluated
@@ -65,3 +66,22 @@ def test_evaluations_of_earlier_versions_say_only_what_was_compared(evaluation, 
 def test_a_damaged_legend_is_named_with_its_file(evaluation, legend):
     with pytest.raises(InputError, match=r"evaluation\.json: is damaged"):
         read_evaluated(evaluation(legend=legend))
+
+
+def test_a_map_of_polygons_is_shown_on_the_pixels_of_a_raster(evaluation, tmp_path):
+    drawn = {"map": {"map": "map.gpkg", "reference": "truth.tif"}}
+    for name in ("map.gpkg", "grid.tif"):
+        (tmp_path / name).touch()
+
+    how = {"grid": "grid.tif", "map_attribute": "kind", "map_layer": None}
+    [scene], _ = read_evaluated(evaluation(inputs=drawn, reading=how))
+    assert scene.raster == tmp_path / "grid.tif"
+    assert scene.reading.map == MapOptions(map_attribute="kind")
+
+    nothing, missing = read_evaluated(evaluation(inputs=drawn))
+    assert nothing == []
+    assert f"{tmp_path / 'map.gpkg'} is of polygons, and no raster gives it its pixels" in missing
+
+    (tmp_path / "truth.tif").touch()
+    [scene], missing = read_evaluated(evaluation(inputs=drawn))
+    assert (scene.raster, missing) == (tmp_path / "truth.tif", [])
