@@ -18,9 +18,17 @@ from geoseg.labels.reference import RasterReference
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.options import Connectivity
 from geoseg.postprocess.components import RegionSurvey, sieve
-from geoseg.postprocess.nearest import fill_nearest
 from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, Rule
-from geoseg.postprocess.strips import Change, Indices, MapStrips, Stored, Tell, store, strip_rows
+from geoseg.postprocess.strips import (
+    Change,
+    Indices,
+    MapStrips,
+    Stored,
+    Tell,
+    fill_nearest,
+    store,
+    strip_rows,
+)
 from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter
 from geoseg.raster.atomic import scratch
 from geoseg.raster.grid import AreaSize, Grid, Length

@@ -3,7 +3,7 @@ import pytest
 from maps import applied, blotches, picture
 from scipy import ndimage
 
-from geoseg.postprocess.nearest import fill_nearest
+from geoseg.postprocess.strips import fill_nearest
 
 
 def expected_fill(indices, filled, reach=np.inf):
