@@ -138,6 +138,8 @@ def _tell(reports: Sequence[Any], *, json: bool) -> None:
             for name, count in each.regions.items()
         ]
         echo(columns(rows, indent=2))
+        if each.regularised is not None:
+            echo(f"  {each.regularised} with right angles, {each.kept} stay simplified")
         if each.divided:
             echo(
                 f"  {each.divided} of them have too many points for one polygon and stay divided "

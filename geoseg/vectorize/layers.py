@@ -16,7 +16,7 @@ from affine import Affine
 from geoseg.errors import GeosegError, OutputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.style import Symbol, vector_qml
-from geoseg.raster.atomic import write_text
+from geoseg.raster.atomic import writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.records import PROVENANCE
 from geoseg.raster.vector import FIXED_DATE, gdal_options, writing_layer
@@ -40,7 +40,7 @@ FEATURES_PER_BATCH = 20_000
 FILL_OPACITY = 0.6
 
 STYLE_TABLE = """
-CREATE TABLE layer_styles (
+CREATE TABLE IF NOT EXISTS layer_styles (
   id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), f_table_schema TEXT(256),
   f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT,
   styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
@@ -63,6 +63,9 @@ class PolygonLayer:
     tags: Mapping[str, Any]
     """Legend and provenance, as in maps."""
 
+    regularised: bool = False
+    """Whether a column says which polygons were given right angles."""
+
     @property
     def area_column(self) -> str:
         """Name of the column of areas."""
@@ -82,34 +85,39 @@ class PolygonLayer:
                 ("pixels", pa.int64()),
                 *((name, pa.float64()) for name in self.rasters),
                 ("touches_edge", pa.bool_()),
+                *([("regularised", pa.bool_())] if self.regularised else []),
                 ("geometry", pa.binary()),
             ]
         )
 
-    def batches(self, features: Features) -> Iterator[Any]:
+    def batches(self, features: Iterable[Features]) -> Iterator[Any]:
         """Arrow batches of features, in coordinates of the map's CRS."""
+        for each in features:
+            for start in range(0, len(each.polygons), FEATURES_PER_BATCH):
+                yield self._batch(each.taken(slice(start, start + FEATURES_PER_BATCH)))
+
+    def _batch(self, features: Features) -> Any:
         import pyarrow as pa
 
         names = np.array(self.legend.names, object)
         values = np.array([each.value for each in self.legend.classes])
-        for start in range(0, len(features.polygons), FEATURES_PER_BATCH):
-            few = features.taken(slice(start, start + FEATURES_PER_BATCH))
-            shapes = shapely.transform(few.polygons, lambda xy: placed(xy, self.grid.transform))
-            columns = [
-                values[few.classes],
-                names[few.classes],
-                few.regions,
-                few.areas,
-                few.pixels,
-                *few.means,
-                few.at_edge,
-                shapely.to_wkb(shapes, byte_order=1),
-            ]
-            arrays = [
-                pa.array(column, type=field.type, from_pandas=True)
-                for column, field in zip(columns, self.schema, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        shapes = shapely.transform(features.polygons, lambda xy: placed(xy, self.grid.transform))
+        columns = [
+            values[features.classes],
+            names[features.classes],
+            features.regions,
+            features.areas,
+            features.pixels,
+            *features.means,
+            features.at_edge,
+            *([features.regularised] if self.regularised else []),
+            shapely.to_wkb(shapes, byte_order=1),
+        ]
+        arrays = [
+            pa.array(column, type=field.type, from_pandas=True)
+            for column, field in zip(columns, self.schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 def placed(xy: Any, transform: Affine) -> Any:
@@ -119,32 +127,56 @@ def placed(xy: Any, transform: Affine) -> Any:
     return np.stack([a * column + b * row + c, d * column + e * row + f], axis=1)
 
 
-def write_polygons(path: Path, layer: PolygonLayer, features: Iterable[Features]) -> None:
-    """Write a file of polygons.
+def store_batches(path: Path, layer: PolygonLayer, batches: Iterable[Any]) -> None:
+    """Put Arrow batches aside, into a file that `stored_batches` reads.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    import pyarrow as pa
+
+    with (
+        writing(path),
+        pa.OSFile(str(path), "wb") as file,
+        pa.ipc.new_stream(file, layer.schema) as stream,
+    ):
+        for batch in batches:
+            stream.write_batch(batch)
+
+
+def stored_batches(path: Path) -> Iterator[Any]:
+    """The Arrow batches of a file of `store_batches`."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
+        yield from stream
+
+
+def write_polygons(path: Path, layer: PolygonLayer, batches: Iterable[Any]) -> None:
+    """Write a layer of polygons, in a GeoPackage beside others that are there.
 
     Args:
         path: The file; its ending decides the format.
         layer: What the file says of itself.
-        features: In the order in which they are written.
+        batches: Of the layer, in the order in which they are written.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     failures: list[BaseException] = []
 
-    def batches() -> Iterator[Any]:
+    def watched() -> Iterator[Any]:
         try:
-            for few in features:
-                yield from layer.batches(few)
+            yield from batches
         except BaseException as error:  # the reader of the stream would make an OSError of it
             failures.append(error)
             raise
 
     try:
         if path.suffix.lower() == PARQUET:
-            _write_parquet(path, layer, batches())
+            _write_parquet(path, layer, watched())
         else:
-            _write_by_gdal(path, layer, batches())
+            _write_by_gdal(path, layer, watched())
     except (GeosegError, OSError, RuntimeError, ValueError) as error:
         if failures:
             raise failures[0] from error
@@ -226,14 +258,14 @@ def style_of(legend: Legend) -> str:
     return vector_qml(symbols, points=False)
 
 
-def write_style(path: Path, legend: Legend) -> None:
-    """Write the style beside a file that cannot hold it."""
-    write_text(style_file(path), style_of(legend))
-
-
 def style_file(path: Path) -> Path:
     """The style beside a file of polygons."""
     return path.with_suffix(".qml")
+
+
+def regularised_file(path: Path) -> Path:
+    """The file of polygons with right angles: a GeoPackage itself, of others one beside."""
+    return path if path.suffix == ".gpkg" else path.with_stem(f"{path.stem}_regularised")
 
 
 def _store_style(path: Path, layer: PolygonLayer) -> None:
@@ -241,7 +273,7 @@ def _store_style(path: Path, layer: PolygonLayer) -> None:
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as file:
         file.execute(STYLE_TABLE)
         file.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change) "
+            "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, last_change) "
             "VALUES ('layer_styles', 'attributes', 'layer_styles', ?)",
             [FIXED_DATE["OGR_CURRENT_DATE"]],
         )

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.options import CALL, aoi_option, option, parse_part
 from geoseg.postprocess.options import ClassArea
@@ -14,6 +15,15 @@ GEOMETRY, CONTENT = "Geometry", "Content"
 
 MAX_VERTICES = 250_000
 """Points up to which a region becomes one polygon."""
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names, divided by commas.
+
+    >>> parse_names("building, road")
+    ('building', 'road')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +44,7 @@ class VectorizeOptions:
         (),
         group=CONTENT,
         metavar="NAME,NAME",
-        parse=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
+        parse=parse_names,
         shown="all",
         help="Write these classes only; the others still shape the borders.",
     )
@@ -57,6 +67,15 @@ class VectorizeOptions:
         "square of it (0: none). Neighbours keep a common border.",
     )
     smooth: bool = option(False, group=GEOMETRY, help="Round the corners that are left.")
+    regularize: tuple[str, ...] = option(
+        (),
+        group=GEOMETRY,
+        metavar="NAME,NAME",
+        parse=parse_names,
+        shown="none",
+        help="Give these classes, such as building, right angles, in a layer of their own "
+        "(GeoPackage), or a file whose name ends in _regularised.",
+    )
     split_touching: str | None = option(
         None,
         group=GEOMETRY,
@@ -84,3 +103,15 @@ class VectorizeOptions:
     resume: bool = option(
         False, group=CALL, help="Continue an interrupted run; skip maps that are done."
     )
+
+    def to_record(self) -> dict[str, Any]:
+        """What decides the polygons, besides the files that are read."""
+        return {
+            "min_area": [str(each) for each in self.min_area],
+            "simplify": str(self.simplify or 0),
+            "smooth": self.smooth,
+            "classes": list(self.classes),
+            "regularize": list(self.regularize),
+            "split_touching": self.split_touching,
+            "max_vertices": self.max_vertices,
+        }

@@ -33,6 +33,9 @@ class Features(NamedTuple):
     means: Floats
     """(rasters, features) mean score, mean confidence; NaN without one."""
 
+    regularised: NDArray[np.bool_]
+    """Whether the polygon was given right angles."""
+
     def taken(self, places: Any) -> Self:
         """Some of the features.
 
@@ -51,6 +54,7 @@ NO_FEATURES = Features(
     np.empty(0),
     np.empty(0, np.bool_),
     np.empty((0, 0)),
+    np.empty(0, np.bool_),
 )
 
 
@@ -183,6 +187,28 @@ class Regions:
         """
         return int(np.count_nonzero(self._divided & wanted[self._totals.classes]))
 
+    @property
+    def cells(self) -> int:
+        """How many cells the map has."""
+        return len(self._places)
+
+    @property
+    def divided_regions(self) -> Counts:
+        """Numbers of the regions that stay divided."""
+        return self._totals.first[self._divided]
+
+    def complete(self, wanted: NDArray[np.bool_]) -> Counts:
+        """(cells,) number of the cell with which the regions of each are complete, unless divided.
+
+        Args:
+            wanted: (256,) by class index; others do not count.
+        """
+        found = np.arange(len(self._places))
+        counts = wanted[self._totals.classes] & ~self._divided
+        last = np.where(counts, self._last, 0)[self._region]
+        np.maximum.at(found, np.repeat(found, np.diff(self._starts)), last)
+        return found
+
     def features(self, number: int, wanted: NDArray[np.bool_]) -> Features:
         """What is complete with a cell; cells are asked for in reading order.
 
@@ -209,7 +235,7 @@ class Regions:
         united = np.empty(len(ended), object)
         for place, each in enumerate(ended):
             united[place] = _united(self._held.pop(int(each)))
-        found = _joined(
+        found = join_features(
             _features(polygons[: len(whole)], _totals(cell, whole)),
             _features(united, _totals(self._totals, ended)),
             _features(pieces[divided], _totals(self._totals, region[divided])),
@@ -233,12 +259,21 @@ def _features(polygons: NDArray[Any], totals: _Totals) -> Features:
     with np.errstate(invalid="ignore"):
         means = totals.sums / totals.scored
     return Features(
-        polygons, totals.first, totals.classes, totals.pixels, totals.areas, totals.at_edge, means
+        polygons,
+        totals.first,
+        totals.classes,
+        totals.pixels,
+        totals.areas,
+        totals.at_edge,
+        means,
+        np.zeros(len(polygons), np.bool_),
     )
 
 
-def _joined(*features: Features) -> Features:
-    parts: Any = (np.concatenate(each, axis=-1) for each in zip(*features, strict=True))
+def join_features(*features: Features) -> Features:
+    """All features of several tables."""
+    some = [each for each in features if len(each.polygons)] or [NO_FEATURES]
+    parts: Any = (np.concatenate(each, axis=-1) for each in zip(*some, strict=True))
     return Features(*parts)
 
 

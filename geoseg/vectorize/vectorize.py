@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from geoseg.raster.atomic import (
     refuse_existing,
     resume_dir,
     scratch,
+    write_text,
     writing,
 )
 from geoseg.raster.grid import Grid
@@ -32,12 +34,24 @@ from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window
 from geoseg.text import short_list
 from geoseg.vectorize.cells import CELL_PX, CellSource, cell_windows
-from geoseg.vectorize.layers import PolygonLayer, style_file, write_polygons, write_style
+from geoseg.vectorize.layers import (
+    PolygonLayer,
+    regularised_file,
+    store_batches,
+    stored_batches,
+    style_file,
+    style_of,
+    write_polygons,
+)
 from geoseg.vectorize.options import VectorizeOptions
 from geoseg.vectorize.parts import PART, piece, read_parts, write_part
-from geoseg.vectorize.stitch import Regions
+from geoseg.vectorize.regularize import regularized_features
+from geoseg.vectorize.stitch import Features, Regions
 
 SIEVED = "sieved.tif"
+
+ASIDE = "regularised.arrows"
+"""Polygons that wait for being written."""
 
 RASTERS = {"scores": "score", "confidence": "confidence"}
 """Column of the means, by option."""
@@ -70,6 +84,12 @@ class VectorizeReport:
     area_unit: str
     """``m2``, or ``px`` for a map without a CRS."""
 
+    regularised: int | None = None
+    """Polygons that were given right angles; None: not asked for."""
+
+    kept: int | None = None
+    """Polygons of the same layer that stay simplified."""
+
     notes: tuple[str, ...] = ()
     """Remarks on what was read."""
 
@@ -78,7 +98,8 @@ def outputs_of(path: Path, options: VectorizeOptions) -> list[Path]:
     """The files that `vectorize` writes, the main one last."""
     if options.part is not None or path.suffix.lower() == ".gpkg":
         return [path]
-    return [style_file(path), path]
+    other = [regularised_file(path)] if options.regularize else []
+    return [file for each in (*other, path) for file in (style_file(each), each)]
 
 
 def vectorize(
@@ -107,14 +128,15 @@ def vectorize(
         EmptyError: If no pixel is of a class that is wanted.
         GeosegError: If a file cannot be read, does not fit the map, or cannot be written.
     """
-    _wanted(legend, options)
+    _wanted(legend, options.classes, "--classes")
+    _wanted(legend, options.regularize, "--regularize")
     _index_of(options.split_touching, "--split-touching", legend)
     with RasterReader(path, palette_index=True) as reader:
         grid = reader.grid
     job = _Job(output, grid, legend, _tags(path, legend, options), options)
     if options.resume and (done := job.found([path, *_inputs(options)])):
         return done
-    about = _about(path, grid, legend, options)
+    about = _about(path, legend, options)
     files = outputs_of(output, options)
     if options.part is not None:
         refuse_existing(output, overwrite=overwrite, kind=PART)
@@ -166,6 +188,7 @@ def join(parts: Sequence[Path], output: Path, *, overwrite: bool = False) -> Vec
         classes=tuple(about["classes"]),
         max_vertices=about["max_vertices"],
         split_touching=about["split_touching"],
+        regularize=tuple(about["regularize"]),
         scores=Path() if about["scores"] else None,
         confidence=Path() if about["confidence"] else None,
     )
@@ -193,7 +216,8 @@ class _Job:
             made_from: Files that must not be newer.
         """
         path = self.output
-        if self.options.part is not None or not path.is_file():
+        files = outputs_of(path, self.options)
+        if self.options.part is not None or not all(each.is_file() for each in files):
             return None
         if any(each.stat().st_mtime > path.stat().st_mtime for each in made_from if each.exists()):
             return None
@@ -219,7 +243,7 @@ class _Job:
             EmptyError: If no pixel is of a class that is wanted.
             OutputError: If the file cannot be written.
         """
-        wanted = _wanted(self.legend, self.options)
+        wanted = _wanted(self.legend, self.options.classes, "--classes")
         regions = Regions(
             cell_windows(self.grid),
             places,
@@ -229,27 +253,55 @@ class _Job:
         report = self._report(regions, wanted, notes)
         if not regions.pixels[wanted].any():
             raise EmptyError(f"{self.output}: no pixel of the map is of a class that is wanted")
-        content = asdict(report) | {"path": None}
-        layer = PolygonLayer(
-            name=self.legend.name or self.output.stem,
+        files = {each: folder / each.name for each in outputs_of(self.output, self.options)}
+        for made in files.values():
+            for leftover in folder.glob(f"{escape(made.name)}*"):
+                leftover.unlink()
+        aside = folder / ASIDE
+        if self.options.regularize:
+            report = self._regularise(regions, aside, report)
+        layer = self._layer(report)
+        features = (regions.features(number, wanted) for number in range(regions.cells))
+        write_polygons(files[self.output], layer, layer.batches(features))
+        if self.options.regularize:
+            other = self._layer(report, regularised=True)
+            write_polygons(files[regularised_file(self.output)], other, stored_batches(aside))
+        for each, made in files.items():
+            if each.suffix == ".qml":
+                write_text(made, style_of(self.legend))
+        put_in_place(files, folder, overwrite=overwrite)
+        return report
+
+    def _layer(self, report: VectorizeReport, *, regularised: bool = False) -> PolygonLayer:
+        """The layer of all polygons, or of those with right angles."""
+        content = {k: v for k, v in asdict(report).items() if k != "path" and v is not None}
+        name = self.legend.name or self.output.stem
+        return PolygonLayer(
+            name=f"{name} regularised" if regularised else name,
             grid=self.grid,
             legend=self.legend,
             rasters=tuple(
                 column for name, column in RASTERS.items() if getattr(self.options, name)
             ),
-            tags=self.tags | {"report": {k: v for k, v in content.items() if v is not None}},
+            tags=self.tags | {"report": content},
+            regularised=regularised,
         )
-        made = folder / self.output.name
-        for leftover in folder.glob(f"{made.name}*"):
-            leftover.unlink()
-        features = (regions.features(number, wanted) for number in range(len(places)))
-        write_polygons(made, layer, features)
-        files = {self.output: made}
-        if len(outputs_of(self.output, self.options)) > 1:
-            write_style(made, self.legend)
-            files = {style_file(self.output): style_file(made)} | files
-        put_in_place(files, folder, overwrite=overwrite)
-        return report
+
+    def _regularise(
+        self, regions: Regions, aside: Path, report: VectorizeReport
+    ) -> VectorizeReport:
+        """Put polygons with right angles aside, and count them in the report."""
+        counts = np.zeros(2, np.int64)
+
+        def counted() -> Iterator[Features]:
+            wanted = _wanted(self.legend, self.options.regularize, "--regularize")
+            for features in regularized_features(regions, self.grid, wanted):
+                counts[:] += np.bincount(features.regularised, minlength=2)
+                yield features
+
+        layer = self._layer(report, regularised=True)
+        store_batches(aside, layer, layer.batches(counted()))
+        return replace(report, regularised=int(counts[1]), kept=int(counts[0]))
 
     def _report(
         self, regions: Regions, wanted: NDArray[np.bool_], notes: tuple[str, ...]
@@ -306,16 +358,15 @@ def _share(count: int, part: tuple[int, int] | None) -> range:
     return range(count * (index - 1) // parts, count * index // parts)
 
 
-def _wanted(legend: Legend, options: VectorizeOptions) -> NDArray[np.bool_]:
-    """(256,) which class indices are written.
+def _wanted(legend: Legend, names: Sequence[str], option: str) -> NDArray[np.bool_]:
+    """(256,) which class indices an option names; all if none.
 
     Raises:
         LegendError: If a class is not in the legend.
     """
     wanted = np.zeros(IGNORE + 1, np.bool_)
-    chosen = {_index_of(name, "--classes", legend) for name in options.classes}
-    for index in range(len(legend.names)):
-        wanted[index] = not chosen or index in chosen
+    for name in names or legend.names:
+        wanted[_index_of(name, option, legend)] = True
     return wanted
 
 
@@ -361,7 +412,7 @@ def _state_of(path: Path | None) -> list[Any] | None:
     return [str(path.absolute()), state.st_size, state.st_mtime_ns]
 
 
-def _about(path: Path, grid: Grid, legend: Legend, options: VectorizeOptions) -> dict[str, Any]:
+def _about(path: Path, legend: Legend, options: VectorizeOptions) -> dict[str, Any]:
     """All that decides the polygons of a map."""
     return {
         "geoseg": geoseg.__version__,
@@ -370,13 +421,8 @@ def _about(path: Path, grid: Grid, legend: Legend, options: VectorizeOptions) ->
         "aoi": _state_of(options.aoi),
         "scores": _state_of(options.scores),
         "confidence": _state_of(options.confidence),
-        "min_area": [str(each) for each in options.min_area],
-        "simplify": _tolerance(options, grid),
-        "smooth": options.smooth,
         "part": options.part,
-        "classes": list(options.classes),
-        "max_vertices": options.max_vertices,
-        "split_touching": options.split_touching,
+        **options.to_record(),
     }
 
 
@@ -389,13 +435,8 @@ def _tags(path: Path, legend: Legend, options: VectorizeOptions) -> dict[str, An
         "geoseg": geoseg.__version__,
         "map": path.name,
         "aoi": options.aoi and options.aoi.name,
-        "min_area": [str(each) for each in options.min_area],
-        "simplify": str(options.simplify or 0),
-        "smooth": options.smooth,
-        "classes": list(options.classes),
-        "max_vertices": options.max_vertices,
-        "split_touching": options.split_touching,
         "scores": options.scores and options.scores.name,
         "confidence": options.confidence and options.confidence.name,
+        **options.to_record(),
     }
     return tags | {"kind": "polygons", "provenance": provenance, "legend": legend.to_dict()}

@@ -27,6 +27,14 @@ def test_what_was_written_is_said(geoseg, world, scene):
     ]
 
 
+def test_how_many_have_right_angles_is_said(geoseg, world, scene):
+    outcome = geoseg("vectorize", scene, "-o", world / "map.gpkg", "-l", world / "legend.toml",
+                     "--regularize", "dark", "--split-touching", "dark")  # fmt: skip
+
+    assert outcome.out.splitlines()[-1] == "  1 with right angles, 0 stay simplified"
+    assert len(gpd.read_file(world / "map.gpkg", layer=1)) == 1
+
+
 def test_all_of_it_as_json(geoseg, world, scene):
     outcome = geoseg("vectorize", scene, "-o", world / "map.fgb", "-l", world / "legend.toml",
                      "--json", "--classes", "dark", "--simplify", "0")  # fmt: skip
@@ -81,6 +89,7 @@ def test_parts_are_joined(geoseg, world, scene):
         (["map.tif", "-o", "a.gpkg", "--simplify", "x"], 2, "is not a distance"),
         (["map.tif", "-o", "a.gpkg", "--part", "3/2"], 2, "3/2"),
         (["map.tif", "-o", "a.gpkg", "--classes", "car"], 1, "car: is not in the map's legend"),
+        (["map.tif", "-o", "a.gpkg", "--regularize", "car"], 1, "--regularize car: is not in"),
         (["map.tif", "-o", "map.tif"], 2, "polygons are written as"),
         (["no.tif", "-o", "a.gpkg"], 1, "no such file"),
         (["floats.tif", "-o", "a.gpkg"], 1, "floats.tif"),

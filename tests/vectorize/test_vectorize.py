@@ -264,6 +264,78 @@ def test_scores_divide_what_has_no_neck(polygons_of, write_raster):
     assert len(polygons_of(values, scores=write_raster("s.tif", scores), **options)) == 3
 
 
+def turned_houses(draw):
+    """Houses of 12 to 30 px at any angle, some of which touch, in roads."""
+    rows, columns = np.indices((150, 170))
+    values = np.full(rows.shape, 2)
+    for row, column in draw.integers(0, 150, (40, 2)):
+        cos, sin = np.cos(angle := draw.uniform(0, np.pi)), np.sin(angle)
+        along = (columns - column) * cos + (rows - row) * sin
+        across = (rows - row) * cos - (columns - column) * sin
+        width, height = draw.integers(6, 15, 2)
+        values[(np.abs(along) < width) & (np.abs(across) < height)] = 1
+    return values
+
+
+REGULARISED = {
+    "split_touching": "house",
+    "regularize": ("house",),
+    "simplify": Length.parse("1px"),
+}
+
+
+@pytest.mark.parametrize("cell", [40, 64, 1024])
+@pytest.mark.parametrize("seed", range(2))
+def test_houses_with_right_angles_are_a_layer_in_which_nothing_overlaps(
+    polygons_of, tmp_path, seed, cell
+):
+    values = turned_houses(np.random.default_rng(seed))
+    main = polygons_of(values, cell=cell, **REGULARISED)
+    plain = polygons_of(values, cell=cell, **(REGULARISED | {"regularize": ()}), name="b.gpkg")
+    found = gpd.read_file(tmp_path / "map.gpkg", layer="land regularised")
+    report = read_tags(tmp_path / "map.gpkg")["report"]
+
+    assert main.equals(plain)
+    source = main[main.name == "house"].set_index("region")
+    assert sorted(found.region) == sorted(source.index)
+    source = source.loc[found.region]
+    shapes, sources = found.geometry.to_numpy(), source.geometry.to_numpy()
+    assert report["regularised"] == found.regularised.sum() > len(found) / 3
+    assert report["kept"] == (~found.regularised).sum()
+    assert shapely.is_valid(shapes).all()
+    common = shapely.area(shapely.intersection(shapes, sources))
+    assert (common >= 0.8 * shapely.area(shapely.union(shapes, sources)) - 1e-9).all()
+    assert (shapes == sources)[~found.regularised].all()
+    assert shapely.area(shapely.union_all(shapes)) == pytest.approx(shapely.area(shapes).sum())
+    assert found.pixels.tolist() == source.pixels.tolist()
+
+
+def test_a_region_that_stays_divided_is_not_given_right_angles(polygons_of, tmp_path):
+    values = np.zeros((60, 60))
+    values[5:55, 5:55] = 1
+    values[10:20, 22:28] = 2
+    options = {"cell": 20, "max_vertices": 12, "regularize": ("house", "road")}
+    polygons_of(values, **options)
+    found = gpd.read_file(tmp_path / "map.gpkg", layer="land regularised")
+
+    assert not found.regularised[found.name == "house"].any()
+    assert found.regularised[found.name == "road"].all()
+    assert (found.name == "house").sum() > 1
+    assert found.area.sum() == 50 * 50 / 4
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.fgb", "a.geojson"])
+def test_other_formats_have_right_angles_in_a_file_beside(polygons_of, tmp_path, name):
+    polygons_of(turned_houses(np.random.default_rng(0)), name=name, **REGULARISED)
+
+    suffix = name[1:]
+    names = {f"a{suffix}", "a.qml", f"a_regularised{suffix}", "a_regularised.qml", "map.tif"}
+    assert {each.name for each in tmp_path.iterdir()} == names
+    tags = read_tags(tmp_path / f"a_regularised{suffix}")
+    assert tags["report"] == read_tags(tmp_path / name)["report"]
+    assert tags["report"]["regularised"] > 5
+
+
 def test_areas_of_a_map_without_a_crs_are_in_pixels(polygons_of):
     frame = polygons_of(WIND, profile={"crs": None, "transform": None})
 
@@ -302,12 +374,12 @@ def test_the_legend_is_in_the_file(polygons_of, tmp_path, name):
 
 
 def test_a_geopackage_holds_its_style_and_others_have_it_beside(polygons_of, tmp_path):
-    polygons_of(WIND)
+    polygons_of(WIND, regularize=("house",))
     polygons_of(WIND, name="b.fgb")
 
     styles = pyogrio.read_dataframe(tmp_path / "map.gpkg", layer="layer_styles")
-    assert styles.f_table_name.tolist() == ["land"]
-    assert styles.useAsDefault.tolist() == [True]
+    assert styles.f_table_name.tolist() == ["land", "land regularised"]
+    assert styles.useAsDefault.tolist() == [True, True]
     assert '"class" = 1' in styles.styleQML[0].replace("&quot;", '"')
     assert (tmp_path / "b.qml").read_text() == styles.styleQML[0]
     assert not (tmp_path / "map.qml").exists()
@@ -331,6 +403,7 @@ def test_one_file_whatever_workers_and_parts(write_raster, tmp_path, monkeypatch
     draw = np.random.default_rng(4)
     path = write_raster("map.tif", draw.integers(0, 3, (23, 17)).astype(np.uint8))
     options = {"simplify": Length.parse("2px"), "smooth": True, "split_touching": "house"}
+    options |= {"regularize": ("house", "other")}
     contents = []
     for workers in (1, 2, 3, 6, 7):
         output = tmp_path / f"{workers}" / "map.gpkg"
@@ -438,6 +511,7 @@ def test_what_is_done_is_not_done_again(write_raster, tmp_path):
         (np.full((3, 3), 255), {}, EmptyError, "no pixel of the map is of a class"),
         ([[1, 1]], {"classes": ("road",)}, EmptyError, "no pixel of the map is of a class"),
         ([[1, 1]], {"classes": ("car",)}, LegendError, "car: is not in the map's legend"),
+        ([[1, 1]], {"regularize": ("car",)}, LegendError, "--regularize car: is not in"),
         ([[1, 1]], {"split_touching": "car"}, LegendError, "--split-touching car: is not in"),
         ([[1, 9]], {}, LegendError, "9"),
     ],
