@@ -48,6 +48,9 @@ PARALLEL = 0.1
 REACH_PX = 16.0
 """Pixels that a polygon may reach beyond the box of its source."""
 
+WALL_STEPS = 2.0
+"""Steps by which the line along which buildings touch may differ from a straight wall."""
+
 WALL_SHARE = 0.1
 """Of its perimeter that a building shares with another at least, for a wall."""
 
@@ -64,7 +67,7 @@ Counts = NDArray[np.int64]
 
 NONE: Polygons = np.empty(0, object)
 
-POLYGON = shapely.GeometryType.POLYGON
+LINE, POLYGON = shapely.GeometryType.LINESTRING, shapely.GeometryType.POLYGON
 
 
 def regularized_features(regions: Regions, grid: Grid, wanted: Bools) -> Iterator[Features]:
@@ -292,13 +295,13 @@ def main_direction(polygons: Polygons) -> float:
 
 
 def _with_right_angles(polygon: Any, angle: float, step: float) -> Any:
-    """A polygon with right angles, or None; holes that vanish are filled."""
-    rings = [
-        _ring(shapely.get_coordinates(each), angle, step) for each in shapely.get_rings(polygon)
-    ]
-    if rings[0] is None:
+    """A polygon with right angles, or None; holes narrower than a step are filled."""
+    outer, *holes = shapely.get_rings(polygon)
+    wide = [each for each in holes if not shapely.Polygon(each).buffer(-step / 2).is_empty]
+    rings = [_ring(shapely.get_coordinates(each), angle, step) for each in (outer, *wide)]
+    if any(ring is None for ring in rings):
         return None
-    made = shapely.Polygon(rings[0], [ring for ring in rings[1:] if ring is not None])
+    made = shapely.Polygon(rings[0], rings[1:])
     return made if made.is_valid else None
 
 
@@ -433,13 +436,11 @@ def _divided(outlines: Polygons, polygons: Polygons, angle: float, step: float) 
         outlines: Of groups of buildings, with right angles.
         polygons: (buildings,) the buildings.
         angle: Main direction, in radians.
-        step: How far walls are drawn out, to meet the outlines.
+        step: Longest step that vanishes.
     """
     one, other, _ = _contacts(polygons)
-    touching = shapely.get_parts(shapely.intersection(polygons[one], polygons[other]))
-    lines = touching[shapely.get_type_id(touching) == shapely.GeometryType.LINESTRING]
-    merged = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(lines)))
-    walls = [_wall(line, angle, 2 * step) for line in merged]
+    contacts = shapely.intersection(polygons[one], polygons[other])
+    walls = [_wall(contact, angle, step) for contact in contacts]
     lines = shapely.union_all([*shapely.boundary(outlines), *walls])
     faces = shapely.get_parts(shapely.polygonize([lines]))
     tree = shapely.STRtree(polygons)
@@ -464,15 +465,15 @@ def _contacts(polygons: Polygons) -> tuple[NDArray[np.int64], NDArray[np.int64],
     return one[lengths > 0], other[lengths > 0], lengths[lengths > 0]
 
 
-def _wall(line: Any, angle: float, beyond: float) -> Any:
-    """A straight wall in place of a line, drawn out at both ends."""
-    xy = shapely.get_coordinates(line)
-    middle = shapely.get_coordinates(shapely.centroid(line))[0]
-    chord = xy[-1] - xy[0]
-    length = float(np.hypot(*chord))
-    own = np.arctan2(chord[1], chord[0])
-    turned = angle + np.round((own - angle) / (np.pi / 2)) * np.pi / 2
-    if abs(np.sin(own - turned)) > np.sin(np.radians(ASLANT_DEGREES)):
-        turned = own
-    along = np.array([np.cos(turned), np.sin(turned)]) * (length / 2 + beyond)
-    return shapely.linestrings([middle - along, middle + along])
+def _wall(contact: Any, angle: float, step: float) -> Any:
+    """A straight wall where two buildings touch, drawn out at both ends; else what there is."""
+    parts = shapely.get_parts(contact)
+    lines = shapely.multilinestrings(parts[shapely.get_type_id(parts) == LINE])
+    across = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    xy = shapely.get_coordinates(lines) @ across
+    along = int(np.argmax(np.ptp(xy, axis=0)))
+    if np.ptp(xy[:, 1 - along]) > WALL_STEPS * step:
+        return lines
+    ends = np.tile(shapely.get_coordinates(shapely.centroid(lines)) @ across, (2, 1))
+    ends[:, along] = xy[:, along].min() - 2 * step, xy[:, along].max() + 2 * step
+    return shapely.linestrings(ends @ across.T)

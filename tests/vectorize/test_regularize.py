@@ -71,9 +71,15 @@ def test_a_courtyard_stays_and_a_hole_of_a_pixel_goes():
     assert [round(shapely.Polygon(ring).area) for ring in found[0].interiors] == [400]
 
 
+@pytest.mark.parametrize("gap", [0, 1.5])
 @pytest.mark.parametrize("angle", ANGLES)
-def test_a_terrace_keeps_its_walls_in_common(angle):
-    terrace = [shapely.box(20 + 20 * k, 50 + k % 2, 40 + 20 * k, 90) for k in range(5)]
+def test_a_terrace_keeps_its_walls_in_common(angle, gap):
+    terrace = [
+        shapely.box(20 + 20 * k, 50 + k % 2, 40 + 20 * k, 90).difference(
+            shapely.box(40 + 20 * k - gap, 62, 40 + 20 * k, 68)
+        )
+        for k in range(5)
+    ]
     polygons = drawn(terrace, angle, rough=5)
     found, flags = regularized(polygons)
 
