@@ -185,7 +185,7 @@ def drawn_layers(path: Path) -> list[str]:
 
 
 def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | None:
-    """A tag of a layer of a vector file: its own, or the file's description.
+    """A tag of a layer of a vector file: its own, or the file's description; None without it.
 
     Args:
         path: The file.
@@ -193,7 +193,7 @@ def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | Non
         layer: The layer; None: the first that has geometries.
 
     Raises:
-        VectorError: If the file cannot be read, or has no such layer.
+        VectorError: If the file cannot be read.
     """
     import pyogrio
 
@@ -205,7 +205,7 @@ def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | Non
 
         with reading_layer(path):
             return read_tag(path, name)
-    layers = drawn_layers(path) if layer is None else [_layer(path, layer, NAME_LAYER)]
+    layers = [each for each in drawn_layers(path) if layer in (None, each)]
     with reading_layer(path):
         about = pyogrio.read_info(path, layer=layers[0]) if layers else {}
     tags = {**(about.get("dataset_metadata") or {}), **(about.get("layer_metadata") or {})}

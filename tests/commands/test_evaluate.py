@@ -557,6 +557,12 @@ def test_polygons_that_carry_no_legend_need_one(geoseg, world, write_polygons):
     assert "foreign.gpkg: ground without a polygon is unknown" in outcome.err
 
 
+def test_a_layer_of_the_map_that_is_not_there_is_refused_with_its_option(geoseg, world, drawn):
+    words = ["evaluate", drawn[0], "-r", world / "reference.tif", "--map-layer", "roofs"]
+
+    assert "has no layer 'roofs'; name one with --map-layer: ['two']" in geoseg(*words).err
+
+
 def test_a_grid_is_for_polygons(geoseg, world, drawn):
     outcome = geoseg("evaluate", drawn[1], "-r", world / "reference.tif", "--grid", drawn[1])
 
