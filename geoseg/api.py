@@ -283,7 +283,7 @@ def evaluate(
     """Compute metrics of class maps against reference maps.
 
     Args:
-        class_maps: The maps.
+        class_maps: The maps, rasters or polygons.
         references: One for each, in their order; a single map has them all.
         output: Folder of the report; None: nothing is written.
         legend: Their classes, if the maps do not carry them.

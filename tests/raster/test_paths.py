@@ -6,7 +6,7 @@ import pytest
 from shapely import box
 
 from geoseg.errors import InputError
-from geoseg.raster.paths import find_rasters, find_references, lasting_name, unique_names
+from geoseg.raster.paths import find_maps, find_rasters, find_references, lasting_name, unique_names
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.vector import is_vector
 
@@ -25,6 +25,13 @@ def names(paths):
 
 def test_a_folder_gives_its_rasters_by_name(folder):
     assert names(find_rasters([folder])) == ["a.TIF", "b.tif", "c.png"]
+
+
+def test_a_folder_of_maps_gives_polygons_if_it_has_no_raster(folder):
+    assert names(find_maps([folder])) == ["a.TIF", "b.tif", "c.png"]
+    for path in find_rasters([folder]):
+        path.unlink()
+    assert names(find_maps([folder])) == ["roofs.gpkg"]
 
 
 def test_a_folder_of_references_gives_polygons_too(folder):
