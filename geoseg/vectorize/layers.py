@@ -37,6 +37,9 @@ FORMATS = (*DRIVERS, PARQUET)
 FEATURES_PER_BATCH = 20_000
 """Features that are handed to the format's driver at a time."""
 
+RTREE_MEMORY = {"OGR_GPKG_MAX_RAM_USAGE_RTREE": str(64 << 20)}
+"""Bytes of the spatial index that GDAL keeps until it is written; else it keeps all of it."""
+
 FILL_OPACITY = 0.6
 
 STYLE_TABLE = """
@@ -198,7 +201,7 @@ def _write_by_gdal(path: Path, layer: PolygonLayer, batches: Iterator[Any]) -> N
         "GeoJSON": {"layer_options": {"DESCRIPTION": json.dumps(layer.tags)}},
         "GeoJSONSeq": {},
     }[driver]
-    with gdal_options(FIXED_DATE), writing_layer(path), warnings.catch_warnings():
+    with gdal_options(FIXED_DATE | RTREE_MEMORY), writing_layer(path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         write_arrow(
             pa.RecordBatchReader.from_batches(layer.schema, batches),

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,6 +14,7 @@ from geoseg.labels.legend import IGNORE
 from geoseg.postprocess.components import joined
 from geoseg.raster.window import Window
 from geoseg.vectorize.cells import Cell, Counts, Floats
+from geoseg.vectorize.trace import Coverage
 
 
 class Features(NamedTuple):
@@ -226,7 +228,8 @@ class Regions:
         inner = wanted[cell.classes]
         inner[self._frames[number]] = False
         whole = np.flatnonzero(inner)
-        polygons = self._placed(cell.coverage.polygons(np.concatenate([whole, frame])), number)
+        coverage = self._placed(cell.coverage, number)
+        polygons = coverage.polygons(np.concatenate([whole, frame]))
         pieces = polygons[len(whole) :]
         divided = self._divided[region]
         for each, piece in zip(region[~divided], pieces[~divided], strict=True):
@@ -243,11 +246,11 @@ class Regions:
         order = np.argsort(found.regions, kind="stable")
         return found.taken(order)
 
-    def _placed(self, polygons: NDArray[Any], number: int) -> NDArray[Any]:
-        """Polygons of a cell, in corners of the map's pixels."""
-        window = self._windows[number]
+    def _placed(self, coverage: Coverage, number: int) -> Coverage:
+        """Outlines of a cell, in corners of the map's pixels."""
+        window, arcs = self._windows[number], coverage.arcs
         corner = np.array([window.col_off, window.row_off], np.float64)
-        return np.asarray(shapely.transform(polygons, lambda xy: xy + corner))
+        return replace(coverage, arcs=replace(arcs, xy=arcs.xy + corner))
 
 
 def _totals(known: Any, regions: NDArray[np.integer]) -> _Totals:
