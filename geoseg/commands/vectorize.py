@@ -137,7 +137,7 @@ def _tell(reports: Sequence[Any], *, json: bool) -> None:
             (name, str(count), f"{each.areas[name]:.1f} {unit}")
             for name, count in each.regions.items()
         ]
-        echo(columns(rows, indent=2))
+        echo(columns(rows, indent=2).rstrip())
         if each.regularised is not None:
             echo(f"  {each.regularised} with right angles, {each.kept} stay simplified")
         if each.divided:
