@@ -310,6 +310,28 @@ def test_houses_with_right_angles_are_a_layer_in_which_nothing_overlaps(
     assert found.pixels.tolist() == source.pixels.tolist()
 
 
+def test_a_house_is_not_given_the_ground_of_one_that_is_decided_later(polygons_of, tmp_path):
+    rows, columns = np.indices((256, 64)) + 0.5
+    values = np.zeros(rows.shape)
+    values[150:230, 10:20] = 1  # ends in the last cell
+    for angle in np.radians([0, 30, 60, 90, 120, 150]):  # a star that stays, and waits for it
+        across = (columns - 31) * np.cos(angle) + (rows - 64) * np.sin(angle)
+        along = (rows - 64) * np.cos(angle) - (columns - 31) * np.sin(angle)
+        values[(np.abs(across) < 1.1) & (np.abs(along) < 37)] = 1
+    house = (rows > 6) & (rows < 32) & (columns > 16) & (columns < 46)
+    values[house & ((np.abs(columns - 31) > 1.1) | (rows < 24))] = 2  # an arm of the star in it
+    polygons_of(values, cell=64, regularize=("house", "road"))
+    found = gpd.read_file(tmp_path / "map.gpkg", layer="land regularised")
+
+    assert sorted(zip(found.name, found.regularised, strict=True)) == [
+        ("house", False),
+        ("house", True),
+        ("road", True),
+    ]
+    shapes = found.geometry.to_numpy()
+    assert shapely.area(shapely.union_all(shapes)) == pytest.approx(shapely.area(shapes).sum())
+
+
 def test_a_region_that_stays_divided_is_not_given_right_angles(polygons_of, tmp_path):
     values = np.zeros((60, 60))
     values[5:55, 5:55] = 1
