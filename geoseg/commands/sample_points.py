@@ -28,7 +28,7 @@ def sample_points(
     """Draw a random sample within each class of a map, for `evaluate --sample`."""
     from geoseg.evaluation.sampling import sample_points
     from geoseg.raster.guard import Output
-    from geoseg.raster.vector import layer_files
+    from geoseg.raster.polygons import layer_files
 
     shared.check(
         map(Output, layer_files(output)), [class_map, legend, options.aoi], overwrite=overwrite

@@ -60,21 +60,16 @@ def vectorize(
             ctx, every - {*FOR_JOINS}, "is not for parts, which are joined as they are"
         )
         target = _targets([Path("map")], output, options, file_format)[0]
-        own = [Output(path) for path in outputs_of(target, options)]
-        shared.reserve(ctx, own, inputs, overwrite=overwrite)
+        shared.reserve(ctx, [Output(target)], inputs, overwrite=overwrite)
         _tell([join(inputs, target, overwrite=overwrite)], json=json)
         return
     maps = find_rasters(inputs)
     targets = _targets(maps, output, options, file_format)
     kind = PART if options.part else None
-    own = [Output(path, kind) for target in targets for path in outputs_of(target, options)]
+    own = [Output(file, kind) for target in targets for file in outputs_of(target, options)]
     read = [maps, inputs, legend, options.aoi, options.scores, options.confidence]
     shared.check(own, read, overwrite=overwrite or options.resume)
-    batch = Batch(
-        console,
-        record=None if len(maps) == 1 else output / FAILURES,
-        resume=options.resume,
-    )
+    batch = Batch(console, record=None if len(maps) == 1 else output / FAILURES)
 
     def work(job: tuple[Path, Path]) -> Any:
         path, target = job

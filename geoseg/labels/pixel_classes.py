@@ -21,10 +21,10 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import ADD_TO_LEGEND, MAX_CODES, LegendError, UnknownCodeError
+from geoseg.errors import ADD_TO_LEGEND, MAX_CODES, InputError, LegendError, UnknownCodeError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import parse_color, to_hex
-from geoseg.labels.tags import CLASS_MAP, read_tags
+from geoseg.labels.tags import CLASS_MAP, CONFIDENCE, SCORES, read_tags
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import has_transparent_255, lossy_compression, opened, reading
 from geoseg.raster.window import blocks
@@ -44,6 +44,8 @@ MAX_LOSSY_STEP = 60
 SIMILAR_COLOR_DISTANCE = 40
 """RGB distance within which an unknown colour looks like a damaged known one."""
 
+
+NO_CLASSES = "Values with a fraction are no classes: name the raster that holds classes"
 
 UNCOVERED = "ground without a polygon"
 """Code of what no polygon of a reference covers."""
@@ -151,8 +153,13 @@ class PixelClasses:
         """Classes of a class map of geoseg, or of another program with the legend's map values.
 
         Raises:
-            RasterError: If the raster cannot be read.
+            InputError: If the raster is something else of geoseg's own, such as scores.
+            RasterError: If it cannot be read.
         """
+        if (kind := read_tags(path).get("kind")) in (SCORES, CONFIDENCE):
+            raise InputError(
+                f"{path}: holds {kind}, not classes; name the class map that was made with it"
+            )
         with RasterReader(path, palette_index=True) as reader:
             in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
         own = legend.of_map
@@ -343,7 +350,9 @@ class PixelClasses:
                 counts += self._unknown(image[:, valid][:, None])
         counts = counts or Counter(error.counts)
         most = [code for code, _ in counts.most_common()]
-        return UnknownCodeError(f"{self.path}: {error.kind}", counts, self._advice(most))
+        is_measured = self.coding == "values" and any(float(code) % 1 for code in most)
+        advice = NO_CLASSES if is_measured and not self._lossy else self._advice(most)
+        return UnknownCodeError(f"{self.path}: {error.kind}", counts, advice)
 
     def _unknown(self, pixels: NDArray[Any]) -> Counter[str]:
         if pixels.size and self._is_own and self.coding != "colors":

@@ -16,6 +16,9 @@ from geoseg.raster.storage import opened, reading
 CLASS_MAP = "class map"
 """Kind in the tag of geoseg's class maps."""
 
+SCORES, CONFIDENCE = "scores", "confidence"
+"""Kinds in the tags of the rasters that go with them."""
+
 POLYGONS = "polygons"
 """Kind in the tag of geoseg's polygons."""
 

@@ -25,12 +25,13 @@ from geoseg.labels.legend import Legend
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Source, patch_name
+from geoseg.raster.atomic import write_vector_style
 from geoseg.raster.folders import KIND, PATCH_SET
 from geoseg.raster.grid import Grid, missing_transform
 from geoseg.raster.paths import absolute_name, check_component, is_gdal_name, lasting_name
 from geoseg.raster.reader import ReadOptions
 from geoseg.raster.records import check_types, read_record
-from geoseg.raster.vector import reading_layer, write_vector_style, writing_layer
+from geoseg.raster.vector import reading_layer, refuse_incomplete, writing_layer
 
 RECORD = PATCH_SET.record
 
@@ -117,6 +118,7 @@ def _write(folder: Path, record: PatchSetRecord, table: Any) -> None:
             driver="GPKG",
             dataset_options={"VERSION": "1.2"},  # what older readers know
         )
+    refuse_incomplete(folder / FOOTPRINTS, LAYER, int(table.geometry.notna().sum()))
     write_vector_style(folder / FOOTPRINTS, vector_qml(SYMBOLS, points=False))
 
 

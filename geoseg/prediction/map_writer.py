@@ -19,7 +19,7 @@ from geoseg.labels.style import (
     sidecars,
     write_sidecars,
 )
-from geoseg.labels.tags import CLASS_MAP
+from geoseg.labels.tags import CLASS_MAP, CONFIDENCE, SCORES
 from geoseg.options import option
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.scores import (
@@ -148,10 +148,6 @@ def partly_read(path: Path, pixels: int, reason: str | None = None) -> PartlyRea
     lost = f"{pixels} px could not be read and have no data in it"
     return PartlyReadError(f"{path}: written, but {lost}{f': {reason}' if reason else ''}")
 
-
-SCORES = "scores"
-
-CONFIDENCE = "confidence"
 
 REGION = "region"
 """In the provenance: ``[row_off, col_off, height, width]`` of the map on the orthophoto's pixels,

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import PixelClasses
-from geoseg.labels.tags import CLASS_MAP, read_tags
+from geoseg.labels.tags import CLASS_MAP, CONFIDENCE, SCORES, read_tags
 from geoseg.options import CALL, option
 from geoseg.patches.training_ground import TAG, merged_records, record_of
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import (
-    CONFIDENCE,
-    SCORES,
     MapOutputs,
     MapReport,
     layer_formats,

@@ -26,6 +26,11 @@ MIN_FREE_BYTES = 1_000_000
 OWN_STYLE = 'version="3.22" styleCategories="Symbology"'
 """Mark of QGIS styles written by geoseg; QGIS itself writes its full version."""
 
+OWN_VECTOR_STYLE = 'version="3.22" styleCategories="Symbology|Labeling"'
+"""Mark of QGIS styles of vectors written by geoseg; QGIS itself writes its full version."""
+
+GEOMETRY_OF_STYLE = re.compile(r"<layerGeometryType>\d</layerGeometryType>")
+
 NO_SPACE = "no space left on the disk; make room, or name an output on another one"
 
 MAX_REASON_LENGTH = 200
@@ -264,13 +269,37 @@ def writing(path: Path) -> Iterator[None]:
             yield
     except (OSError, RasterioError, CPLE_BaseError, SystemError) as error:
         reason = reason_of(error, path)
-        raise OutputError(f"{_final(path)}: cannot be written: {reason}") from error
+        raise OutputError(f"{final(path)}: cannot be written: {reason}") from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file atomically, replacing an existing one."""
     with staged(path, overwrite=True) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_vector_style(path: Path, qml: str) -> bool:
+    """Write a QGIS style beside a vector file; one of another kind stays.
+
+    That may belong to a map of the same name, or be edited by the user. Inside a GeoPackage a style
+    would be a second layer, and other programs would ask which one is meant.
+
+    Returns:
+        Whether the file has the style.
+    """
+    style = path.with_suffix(".qml")
+    if style.exists():
+        old = style.read_text("utf-8", errors="replace") if style.is_file() else ""
+        if OWN_VECTOR_STYLE not in old or _geometry_of(old) != _geometry_of(qml):
+            return False
+    with writing(style):
+        write_text(style, qml)
+    return True
+
+
+def _geometry_of(qml: str) -> str | None:
+    found = GEOMETRY_OF_STYLE.search(qml)
+    return found and found[0]
 
 
 def reason_of(error: Exception, path: Path) -> str:
@@ -285,8 +314,8 @@ def reason_of(error: Exception, path: Path) -> str:
     return said
 
 
-def _final(path: Path) -> Path:
-    """The target of a file in a hidden folder."""
+def final(path: Path) -> Path:
+    """The target of a file in a hidden folder; another path as it is."""
     for place in (path, *path.parents):
         if found := HIDDEN_FOLDER.fullmatch(place.name):
             return place.with_name(found[1])

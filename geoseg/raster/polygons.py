@@ -18,9 +18,23 @@ from shapely import Polygon
 from shapely.errors import GEOSException
 
 from geoseg.errors import EmptyError, NoPolygonError, OutputError, VectorError
+from geoseg.raster.atomic import (
+    put_in_place,
+    refuse_existing,
+    scratch,
+    write_vector_style,
+    writing,
+)
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import WRITABLE_VECTORS
-from geoseg.raster.vector import read_layer, read_polygons, write_layer
+from geoseg.raster.vector import (
+    FIXED_DATE,
+    gdal_options,
+    read_layer,
+    read_polygons,
+    refuse_incomplete,
+    writing_layer,
+)
 from geoseg.raster.window import Window
 
 Numbers = NDArray[np.int64]
@@ -340,6 +354,36 @@ class Points(NamedTuple):
 
     columns: Mapping[str, Sequence[Any]]
     """Values of each attribute, None where missing."""
+
+
+def write_layer(
+    path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
+) -> None:
+    """Write a GeoDataFrame as the only layer of a file, with reproducible bytes.
+
+    Raises:
+        OutputExistsError: If a file is in the way.
+        OutputError: If the file cannot be written.
+    """
+    refuse_existing(*layer_files(path), overwrite=overwrite)
+    old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
+    known = old if path.suffix.lower() == ".gpkg" else {}
+    with scratch(path) as folder:
+        with gdal_options(FIXED_DATE), writing_layer(path):
+            frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)
+        refuse_incomplete(folder / path.name, layer, len(frame))
+        made = {path.with_name(each.name): each for each in sorted(folder.iterdir())}
+        whole = made.pop(path)
+        put_in_place(made | {path: whole}, folder, overwrite=overwrite)
+    if style is not None:
+        with writing(path):
+            write_vector_style(path, style)
+
+
+def layer_files(path: Path) -> list[Path]:
+    """The files of a layer, the main one last."""
+    more = {".shp": (".shx", ".dbf", ".prj", ".cpg"), ".gml": (".xsd",)}
+    return [*(path.with_suffix(each) for each in more.get(path.suffix.lower(), ())), path]
 
 
 def write_points(

@@ -16,14 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import GeosegWarning, OutputError, VectorError
-from geoseg.raster.atomic import (
-    put_in_place,
-    reason_of,
-    refuse_existing,
-    scratch,
-    write_text,
-    writing,
-)
+from geoseg.raster.atomic import final, reason_of, writing
 from geoseg.raster.paths import (
     RASTER_SUFFIXES,
     VECTOR_SUFFIXES,
@@ -32,18 +25,6 @@ from geoseg.raster.paths import (
     refuse_special_file,
 )
 from geoseg.text import short_list
-
-
-def write_vector_style(path: Path, qml: str) -> None:
-    """Write a QGIS style beside a vector file; an existing one stays.
-
-    That may belong to a map of the same name, or be edited by the user. Inside a GeoPackage a style
-    would be a second layer, and other programs would ask which one is meant.
-    """
-    style = path.with_suffix(".qml")
-    if not style.exists():
-        write_text(style, qml)
-
 
 FIXED_DATE = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """Date in GeoPackages, so that the same features give the same bytes."""
@@ -213,33 +194,48 @@ def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | Non
     return str(text) if text and (name in tags or str(text).startswith("{")) else None
 
 
-def write_layer(
-    path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
-) -> None:
-    """Write a GeoDataFrame as the only layer of a file, with reproducible bytes.
+def refuse_incomplete(path: Path, layer: str, rows: int) -> None:
+    """Refuse a layer that was just written and lacks its end.
+
+    GDAL writes the last of a file, and the index of a GeoPackage, as it closes the file, and keeps
+    silent if the disk is full.
+
+    Args:
+        path: The file.
+        layer: Name of the layer.
+        rows: Features that were written.
 
     Raises:
-        OutputExistsError: If a file is in the way.
-        OutputError: If the file cannot be written.
+        OutputError: If there are others in it.
     """
-    refuse_existing(*layer_files(path), overwrite=overwrite)
-    old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
-    known = old if path.suffix.lower() == ".gpkg" else {}
-    with scratch(path) as folder:
-        with gdal_options(FIXED_DATE), writing_layer(path):
-            frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)
-        made = {path.with_name(each.name): each for each in sorted(folder.iterdir())}
-        whole = made.pop(path)
-        put_in_place(made | {path: whole}, folder, overwrite=overwrite)
-    if style is not None:
-        with writing(path):
-            write_vector_style(path, style)
+    from pyogrio.raw import open_arrow
+
+    found = 0
+    try:
+        with writing_layer(path):
+            if path.suffix.lower() == ".gpkg":
+                found = _indexed(path, layer) if rows else 0
+            else:
+                with open_arrow(path, columns=[], use_pyarrow=True) as (_, batches):
+                    found = sum(each.num_rows for each in batches)
+    except (OutputError, RuntimeError, ValueError):
+        found = 0
+    if found != rows:
+        reason = reason_of(OSError("its end is missing, as if the disk were full"), path)
+        raise OutputError(f"{final(path)}: cannot be written: {reason}")
 
 
-def layer_files(path: Path) -> list[Path]:
-    """The files of a layer, the main one last."""
-    more = {".shp": (".shx", ".dbf", ".prj", ".cpg"), ".gml": (".xsd",)}
-    return [*(path.with_suffix(each) for each in more.get(path.suffix.lower(), ())), path]
+def _indexed(path: Path, layer: str) -> int:
+    """Features in the spatial index of a layer of a GeoPackage."""
+    try:
+        with closing(sqlite3.connect(path)) as file:
+            columns = "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?"
+            (column,) = file.execute(columns, [layer]).fetchone()
+            name = f"rtree_{layer}_{column}_rowid".replace('"', '""')
+            (count,) = file.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608
+    except (sqlite3.Error, TypeError):  # there is no such layer
+        return -1
+    return int(count)
 
 
 @contextmanager
@@ -251,7 +247,7 @@ def writing_layer(path: Path) -> Iterator[None]:
         with writing(path):
             yield
     except (DataSourceError, DataLayerError, FeatureError, GeometryError) as error:
-        raise OutputError(f"{path}: cannot be written: {reason_of(error, path)}") from error
+        raise OutputError(f"{final(path)}: cannot be written: {reason_of(error, path)}") from error
 
 
 @contextmanager

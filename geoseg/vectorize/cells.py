@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from geoseg.errors import GridMismatchError, InputError
 from geoseg.evaluation.calibration import ScoreMap
@@ -178,7 +178,7 @@ class Cell:
         coverage = own.pop("coverage")
         own |= {name: getattr(coverage, name) for name in ("steps", "rings", "regions")}
         own |= {"xy": coverage.arcs.xy, "offsets": coverage.arcs.offsets}
-        save_file({name: np.ascontiguousarray(array) for name, array in own.items()}, path)
+        path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in own.items()}))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,6 +1,7 @@
 """Files of polygons, written as a stream: GeoPackage, GeoParquet, FlatGeobuf, GeoJSON."""
 
 import json
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,17 +14,19 @@ import numpy as np
 import shapely
 from affine import Affine
 
-from geoseg.errors import GeosegError, OutputError
+from geoseg.errors import GeosegError, GeosegWarning, OutputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.style import Symbol, vector_qml
-from geoseg.raster.atomic import writing
+from geoseg.raster.atomic import final, write_vector_style, writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.records import PROVENANCE
-from geoseg.raster.vector import FIXED_DATE, gdal_options, writing_layer
+from geoseg.raster.vector import FIXED_DATE, gdal_options, refuse_incomplete, writing_layer
 from geoseg.vectorize.stitch import Features
 
+GEOPACKAGE = ".gpkg"
+
 DRIVERS = {
-    ".gpkg": "GPKG",
+    GEOPACKAGE: "GPKG",
     ".fgb": "FlatGeobuf",
     ".geojson": "GeoJSON",
     ".geojsonl": "GeoJSONSeq",
@@ -42,6 +45,12 @@ RTREE_MEMORY = {"OGR_GPKG_MAX_RAM_USAGE_RTREE": str(64 << 20)}
 
 FILL_OPACITY = 0.6
 
+NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\]+")
+"""Characters with which QGIS does not find the style of a layer."""
+
+RESERVED_NAME = re.compile(r"\W|gpkg|sqlite_|rtree_|layer_styles$|$", re.IGNORECASE)
+"""Beginning of names that a GeoPackage does not take."""
+
 STYLE_TABLE = """
 CREATE TABLE IF NOT EXISTS layer_styles (
   id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), f_table_schema TEXT(256),
@@ -50,6 +59,16 @@ CREATE TABLE IF NOT EXISTS layer_styles (
   update_time DATETIME DEFAULT '2000-01-01T00:00:00.000Z')
 """
 """Table in which QGIS keeps styles within a GeoPackage."""
+
+
+def layer_name(name: str) -> str:
+    """A name for a layer of polygons, as near to one that is wished as every format allows.
+
+    >>> layer_name("town"), layer_name("(2024) town"), layer_name("layer_styles")
+    ('town', 'polygons (2024) town', 'polygons layer_styles')
+    """
+    name = " ".join(NOT_IN_NAMES.sub(" ", name).split())
+    return f"polygons {name}".strip() if RESERVED_NAME.match(name) else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +186,14 @@ def write_polygons(path: Path, layer: PolygonLayer, batches: Iterable[Any]) -> N
         OutputError: If the file cannot be written.
     """
     failures: list[BaseException] = []
+    rows = 0
 
     def watched() -> Iterator[Any]:
+        nonlocal rows
         try:
-            yield from batches
+            for each in batches:
+                rows += each.num_rows
+                yield each
         except BaseException as error:  # the reader of the stream would make an OSError of it
             failures.append(error)
             raise
@@ -180,6 +203,9 @@ def write_polygons(path: Path, layer: PolygonLayer, batches: Iterable[Any]) -> N
             _write_parquet(path, layer, watched())
         else:
             _write_by_gdal(path, layer, watched())
+            refuse_incomplete(path, layer.name, rows)
+        if path.suffix.lower() == GEOPACKAGE:
+            _store_style(path, layer)
     except (GeosegError, OSError, RuntimeError, ValueError) as error:
         if failures:
             raise failures[0] from error
@@ -213,9 +239,6 @@ def _write_by_gdal(path: Path, layer: PolygonLayer, batches: Iterator[Any]) -> N
             crs=crs.to_wkt() if crs else None,
             **about,
         )
-    if driver == "GPKG":
-        with writing_layer(path):
-            _store_style(path, layer)
 
 
 def _write_parquet(path: Path, layer: PolygonLayer, batches: Iterator[Any]) -> None:
@@ -261,14 +284,21 @@ def style_of(legend: Legend) -> str:
     return vector_qml(symbols, points=False)
 
 
-def style_file(path: Path) -> Path:
-    """The style beside a file of polygons."""
-    return path.with_suffix(".qml")
+def write_style(path: Path, legend: Legend) -> None:
+    """Write the style beside a file that cannot hold it, unless another one is there."""
+    if path.suffix.lower() != GEOPACKAGE and not write_vector_style(path, style_of(legend)):
+        style = path.with_suffix(".qml")
+        warnings.warn(
+            f"{style}: is the style of something else, and stays; {path.name} has none, but "
+            f"would by another name",
+            GeosegWarning,
+            stacklevel=2,
+        )
 
 
 def regularised_file(path: Path) -> Path:
     """The file of polygons with right angles: a GeoPackage itself, of others one beside."""
-    return path if path.suffix == ".gpkg" else path.with_stem(f"{path.stem}_regularised")
+    return path if path.suffix.lower() == GEOPACKAGE else path.with_stem(f"{path.stem}_regularised")
 
 
 def _store_style(path: Path, layer: PolygonLayer) -> None:
@@ -288,4 +318,4 @@ def _store_style(path: Path, layer: PolygonLayer) -> None:
         )
         file.commit()
         return
-    raise OutputError(f"{path}: cannot be written: the style cannot be stored")
+    raise OutputError(f"{final(path)}: cannot be written: the style cannot be stored")

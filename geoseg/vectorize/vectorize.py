@@ -24,7 +24,6 @@ from geoseg.raster.atomic import (
     refuse_existing,
     resume_dir,
     scratch,
-    write_text,
     writing,
 )
 from geoseg.raster.grid import Grid
@@ -36,12 +35,12 @@ from geoseg.text import short_list
 from geoseg.vectorize.cells import CELL_PX, CellSource, cell_windows
 from geoseg.vectorize.layers import (
     PolygonLayer,
+    layer_name,
     regularised_file,
     store_batches,
     stored_batches,
-    style_file,
-    style_of,
     write_polygons,
+    write_style,
 )
 from geoseg.vectorize.options import VectorizeOptions
 from geoseg.vectorize.parts import PART, piece, read_parts, write_part
@@ -95,11 +94,9 @@ class VectorizeReport:
 
 
 def outputs_of(path: Path, options: VectorizeOptions) -> list[Path]:
-    """The files that `vectorize` writes, the main one last."""
-    if options.part is not None or path.suffix.lower() == ".gpkg":
-        return [path]
-    other = [regularised_file(path)] if options.regularize else []
-    return [file for each in (*other, path) for file in (style_file(each), each)]
+    """The files that `vectorize` writes, but for their styles; the main one last."""
+    other = options.regularize and options.part is None and regularised_file(path) != path
+    return [*([regularised_file(path)] if other else []), path]
 
 
 def vectorize(
@@ -252,7 +249,8 @@ class _Job:
         )
         report = self._report(regions, wanted, notes)
         if not regions.pixels[wanted].any():
-            raise EmptyError(f"{self.output}: no pixel of the map is of a class that is wanted")
+            seen = f"is {' or '.join(self.options.classes)}" if self.options.classes else "has data"
+            raise EmptyError(f"{self.output}: is not written, as no pixel of the map {seen}")
         files = {each: folder / each.name for each in outputs_of(self.output, self.options)}
         for made in files.values():
             for leftover in folder.glob(f"{escape(made.name)}*"):
@@ -266,9 +264,8 @@ class _Job:
         if self.options.regularize:
             other = self._layer(report, regularised=True)
             write_polygons(files[regularised_file(self.output)], other, stored_batches(aside))
-        for each, made in files.items():
-            if each.suffix == ".qml":
-                write_text(made, style_of(self.legend))
+        for each in files:
+            write_style(each, self.legend)
         put_in_place(files, folder, overwrite=overwrite)
         return report
 
@@ -277,7 +274,7 @@ class _Job:
         content = {k: v for k, v in asdict(report).items() if k != "path" and v is not None}
         name = self.legend.name or self.output.stem
         return PolygonLayer(
-            name=f"{name} regularised" if regularised else name,
+            name=layer_name(f"{name} regularised" if regularised else name),
             grid=self.grid,
             legend=self.legend,
             rasters=tuple(

@@ -42,6 +42,9 @@ COMMANDS = {
     "mosaic": "mosaic {0}/reference.tif -l {0}/legend.toml -o {0}/out/m.tif",
     "postprocess": "postprocess {0}/reference.tif -l {0}/legend.toml -o {0}/out/m.tif"
     " --majority 5px",
+    "vectorize": "vectorize {0}/reference.tif -l {0}/legend.toml -o {0}/out/p.gpkg",
+    "vectorize --part": "vectorize {0}/reference.tif -l {0}/legend.toml -o {0}/out/p.gpkg"
+    " --part 1/1",
     "evaluate": "evaluate {0}/reference.tif -r {0}/reference.tif -l {0}/legend.toml"
     " --error-map {0}/out/m.tif",
     "sample-points": "sample-points {0}/reference.tif -l {0}/legend.toml -o {0}/out/p.gpkg",

@@ -3,8 +3,9 @@
 import json
 import shutil
 import sys
+from importlib import import_module
+from inspect import signature
 from string import Formatter
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ COMMANDS = {
     "mosaic": "{map} -l {legend}",
     "mosaic --scores": "{scores}",
     "postprocess": "{map} -l {legend} --majority 3px",
+    "vectorize": "{map} -l {legend} --aoi {aoi} --scores {scores} --confidence {sure}",
+    "vectorize --part": "1/2 {map}",
     "evaluate": "{map} -r {reference} -l {legend} --patches {patches} --aoi {aoi} --by {towns} "
     "--score-map {scores}",
     "evaluate --legend-map": "{table} {map} -r {reference} --reference-legend {legend}",
@@ -80,6 +83,10 @@ READS = {
         "ortho",
         "rasters",
         "inputs",
+        "confidence",
+        "config",
+        "labelled_areas",
+        "references",
     ),
 }
 """Parameters that name something to be read."""
@@ -132,10 +139,12 @@ def whole(tmp_path_factory, write_bundle, write_legend):
     words = [root / "ortho.tif", "-r", root / "reference.tif", "-l", root / "legend.toml"]
     assert run("tile", *words, "--patch-size", 32, "--index-only", "-o", root / "patches") == 0
     made = root / "map.tif"
-    assert run("predict", root / "model", root / "ortho.tif", "-o", made, "--scores", "-q") == 0
+    layers = ["--scores", "--confidence", "margin", "-q"]
+    assert run("predict", root / "model", root / "ortho.tif", "-o", made, *layers) == 0
     assert run("evaluate", made, "-r", root / "reference.tif", "-o", root / "report", "-q") == 0
     assert run("sample-points", made, "--points", 99, "-o", root / "points.gpkg", "-q") == 0
     (root / "scores.tif").hardlink_to(root / "map_scores.tif")
+    (root / "sure.tif").hardlink_to(root / "map_confidence.tif")
     (root / "run").mkdir()
     (root / "run/run.json").write_text(json.dumps({"kind": "training", "options": {}}))
     shutil.copytree(root / "model", root / "run/model")
@@ -184,7 +193,9 @@ def test_an_output_that_is_an_input_costs_nothing(whole, capsys, head, words, op
         assert state(whole) == before, name
 
 
-INTO_FOLDERS = [call for call in calls() if call[0] in ("predict", "sweep")]
+INTO = ("predict", "sweep", "vectorize", "vectorize --part")
+
+INTO_FOLDERS = [call for call in calls() if call[0] in INTO]
 """Calls that put files into a folder, and replace none."""
 
 
@@ -218,9 +229,11 @@ def test_what_commands_write_into_their_folders_is_known(whole):
 
 
 def test_every_path_of_every_command_is_known_to_be_read_or_written():
-    for command in cli.app.registered_commands:
-        hints = get_type_hints(command.callback)
-        paths = {name for name, hint in hints.items() if "Path" in str(hint)}
-        assert paths <= READS | OUTPUTS.keys(), command.name
-        tried = {option for head, _, option in calls() if head.split()[0] == command.name}
-        assert {OUTPUTS[name] for name in paths & OUTPUTS.keys()} <= tried, command.name
+    for name in cli.COMMANDS:
+        module = name.replace("-", "_")
+        command = getattr(import_module(f"geoseg.commands.{module}"), module)
+        known = signature(command).parameters
+        paths = {each for each, about in known.items() if "Path" in str(about.annotation)}
+        assert paths <= READS | OUTPUTS.keys(), name
+        tried = {option for head, _, option in calls() if head.split()[0] == name}
+        assert {OUTPUTS[each] for each in paths & OUTPUTS.keys()} <= tried, name

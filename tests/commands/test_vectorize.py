@@ -67,6 +67,25 @@ def test_a_map_that_fails_does_not_stop_the_others(geoseg, world, scene, write_r
     assert not (world / "out/other.gpkg").exists()
 
 
+def test_what_failed_is_tried_again_with_resume(geoseg, world, scene, write_raster):
+    words = [world / "other.tif", scene, "-o", world / "out", "-l", world / "legend.toml"]
+    write_raster("other.tif", np.full((3, 3), 77, np.uint8))
+    assert geoseg("vectorize", *words).code == 1
+    write_raster("other.tif", np.full((3, 3), 5, np.uint8))
+
+    assert geoseg("vectorize", *words, "--resume").code == 0
+    assert sorted(each.name for each in (world / "out").iterdir()) == ["map.gpkg", "other.gpkg"]
+
+
+def test_polygons_may_have_the_name_of_their_map(geoseg, world, scene):
+    (world / "map.qml").write_text("the map's")
+    outcome = geoseg("vectorize", scene, "-o", world / "map.fgb", "-l", world / "legend.toml")
+
+    assert outcome.code == 0
+    assert "map.qml: is the style of something else, and stays" in outcome.err
+    assert (world / "map.qml").read_text() == "the map's"
+
+
 def test_parts_are_joined(geoseg, world, scene):
     for part in ("1/2", "2/2"):
         outcome = geoseg("vectorize", scene, "-o", world / "map.gpkg", "-l", world / "legend.toml",

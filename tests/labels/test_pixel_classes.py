@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from PIL import Image
 
-from geoseg.errors import LegendError
+from geoseg.errors import InputError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.legend_files import preset
 from geoseg.labels.pixel_classes import Meaning, PixelClasses, counted_meanings
@@ -312,3 +312,18 @@ def test_a_mask_of_0_and_1_that_was_saved_as_jpeg_is_lost(write_jpeg):
         read(path, PixelClasses(path, ROOF))
     assert "--color-tolerance" not in str(refusal.value)
     assert any("no pixel is near 255" in note for note in classes.notes)
+
+
+@pytest.mark.parametrize("kind", ["scores", "confidence"])
+def test_scores_and_confidence_are_no_class_map(write_mask, kind):
+    path = write_mask([0, 1])
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(GEOSEG=json.dumps({"kind": kind}))
+
+    with pytest.raises(InputError, match=f"holds {kind}, not classes; name the class map"):
+        indices(path, TOWN, as_map=True)
+
+
+def test_values_with_a_fraction_are_not_asked_to_become_classes(write_mask):
+    with pytest.raises(LegendError, match="Values with a fraction are no classes"):
+        indices(write_mask([0, 0.5], "float32"), TOWN, as_map=True)

@@ -25,8 +25,9 @@ from geoseg.labels.style import (
     write_sidecars,
 )
 from geoseg.raster.grid import Grid
+from geoseg.raster.polygons import write_layer
 from geoseg.raster.records import PROVENANCE
-from geoseg.raster.vector import read_layer, write_layer
+from geoseg.raster.vector import read_layer
 from geoseg.raster.writer import RasterFormat, copy_as_cog, create
 
 LEGEND = Legend.from_dict(

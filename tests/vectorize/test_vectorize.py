@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -20,7 +21,14 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from vectorize_maps import random_map
 
-from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
+from geoseg.errors import (
+    EmptyError,
+    GeosegWarning,
+    GridMismatchError,
+    InputError,
+    LegendError,
+    RasterError,
+)
 from geoseg.labels.legend import Legend, LegendClass
 from geoseg.labels.tags import read_tags
 from geoseg.postprocess.options import ClassArea
@@ -407,6 +415,50 @@ def test_a_geopackage_holds_its_style_and_others_have_it_beside(polygons_of, tmp
     assert not (tmp_path / "map.qml").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ('it\'s "my" town/2', 'it\'s "my" town/2'),
+        ("Straße 🏠", "Straße 🏠"),
+        ("x" * 200, "x" * 200),
+        ("a\\b\tc\n", "a b c"),
+        ("layer_styles", "polygons layer_styles"),
+        ("GPKG_contents", "polygons GPKG_contents"),
+        ("sqlite_1", "polygons sqlite_1"),
+        ("(2024)", "polygons (2024)"),
+        ("  ", "polygons"),
+    ],
+)
+def test_a_layer_is_called_as_the_legend_or_as_nearly_as_a_geopackage_can(
+    write_raster, tmp_path, name, expected
+):
+    path = write_raster("map.tif", np.asarray(WIND, np.uint8))
+    output = tmp_path / "map.gpkg"
+    vectorize(path, replace(LEGEND, name=name), output, VectorizeOptions())
+
+    assert pyogrio.list_layers(output)[:, 0].tolist() == [expected, "layer_styles"]
+    styles = pyogrio.read_dataframe(output, layer="layer_styles")
+    assert styles.f_table_name.tolist() == [expected]
+    assert len(gpd.read_file(output, layer=expected)) == 4
+
+
+def test_the_style_of_the_map_stays_where_polygons_have_its_name(polygons_of, tmp_path):
+    (tmp_path / "map.qml").write_text("<qgis of the map/>")
+    with pytest.warns(GeosegWarning, match=r"map\.qml: is the style of something else"):
+        frame = polygons_of(WIND, name="map.fgb")
+
+    assert len(frame) == 4
+    assert (tmp_path / "map.qml").read_text() == "<qgis of the map/>"
+
+
+def test_formats_of_one_name_share_a_style(polygons_of, tmp_path):
+    polygons_of(WIND, name="a.fgb")
+    (tmp_path / "a.qml").write_text((tmp_path / "a.qml").read_text().replace("road", "way"))
+    polygons_of(WIND, name="a.parquet")
+
+    assert "way" not in (tmp_path / "a.qml").read_text()
+
+
 def test_parquet_has_bounding_boxes_and_the_metadata_of_geoparquet(polygons_of, tmp_path):
     import pyarrow.parquet as pq
 
@@ -530,8 +582,8 @@ def test_what_is_done_is_not_done_again(write_raster, tmp_path):
 @pytest.mark.parametrize(
     ("values", "options", "error", "message"),
     [
-        (np.full((3, 3), 255), {}, EmptyError, "no pixel of the map is of a class"),
-        ([[1, 1]], {"classes": ("road",)}, EmptyError, "no pixel of the map is of a class"),
+        (np.full((3, 3), 255), {}, EmptyError, "no pixel of the map has data"),
+        ([[1, 1]], {"classes": ("road",)}, EmptyError, "no pixel of the map is road"),
         ([[1, 1]], {"classes": ("car",)}, LegendError, "car: is not in the map's legend"),
         ([[1, 1]], {"regularize": ("car",)}, LegendError, "--regularize car: is not in"),
         ([[1, 1]], {"split_touching": "car"}, LegendError, "--split-touching car: is not in"),
