@@ -258,8 +258,8 @@ def vectorize(
         overwrite: Whether to replace existing files.
         given: Fields of `VectorizeOptions`.
     """
+    from geoseg.raster.folders import PART
     from geoseg.vectorize.options import VectorizeOptions
-    from geoseg.vectorize.parts import PART
     from geoseg.vectorize.vectorize import outputs_of, vectorize
 
     how, path = _options(VectorizeOptions, options, given), Path(output)

@@ -48,13 +48,14 @@ def vectorize(
     quiet: shared.Quiet = False,
 ) -> None:
     """Turn class maps into polygons that share their borders."""
+    from geoseg.raster.folders import PART
     from geoseg.raster.guard import Output
     from geoseg.raster.paths import find_rasters
-    from geoseg.vectorize.parts import PART, is_part
+    from geoseg.vectorize.parts import is_part
     from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 
     console = Console(quiet=quiet)
-    if all(map(is_part, inputs)):
+    if any(map(is_part, inputs)):
         every = {each.name for each in ctx.command.params if each.name}
         shared.refuse_given(
             ctx, every - {*FOR_JOINS}, "is not for parts, which are joined as they are"

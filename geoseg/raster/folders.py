@@ -193,6 +193,14 @@ SWEEP = FolderKind(
     proof=frozenset({"patches", "runs"}),
 )
 
+PART = FolderKind(
+    name="part of polygons",
+    record="part.json",
+    entries=("piece_*.safetensors",),
+    proof=frozenset({"about", "part", "cells"}),
+)
+"""What ``geoseg vectorize --part`` writes."""
+
 WINDOWS = FolderKind(
     name="window scores",
     record="windows.json",

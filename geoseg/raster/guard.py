@@ -19,6 +19,7 @@ from geoseg.raster.folders import (
     CHECK,
     EVALUATION,
     MODEL,
+    PART,
     PATCH_SET,
     TRAINING,
     WINDOWS,
@@ -42,7 +43,7 @@ VRT_SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]+)<")
 MAX_VRT_BYTES = 50_000_000
 """Size, in bytes, up to which a VRT is searched for its sources."""
 
-INPUT_FOLDERS = (PATCH_SET, TRAINING, MODEL, EVALUATION, WINDOWS, CHECK)
+INPUT_FOLDERS = (PATCH_SET, TRAINING, MODEL, EVALUATION, WINDOWS, CHECK, PART)
 """Kinds of folders that are an input as a whole; no output may lie in them."""
 
 

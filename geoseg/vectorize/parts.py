@@ -7,18 +7,8 @@ from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.raster.atomic import staged, writing
-from geoseg.raster.folders import FolderKind
+from geoseg.raster.folders import PART
 from geoseg.raster.records import read_record
-
-RECORD = "part.json"
-
-PART = FolderKind(
-    name="part of polygons",
-    record=RECORD,
-    entries=("piece_*.safetensors",),
-    proof=frozenset({"map", "part", "cells"}),
-)
-"""Folder that ``geoseg vectorize --part`` writes."""
 
 FILES = ("map", "aoi", "scores", "confidence")
 """Entries of what decides the polygons that are files: path, size and time."""
@@ -27,6 +17,23 @@ FILES = ("map", "aoi", "scores", "confidence")
 def is_part(path: Path) -> bool:
     """Whether a folder is a part of polygons."""
     return path.is_dir() and PART.is_kind_of(path)
+
+
+def is_done(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether a folder is a whole part that the same decided.
+
+    Args:
+        folder: The folder.
+        about: What decides the polygons.
+    """
+    if not is_part(folder):
+        return False
+    try:
+        record = _read(folder)
+    except InputError:
+        return False
+    wanted = json.loads(json.dumps([_anywhere(about), about["part"]]))
+    return bool([record["about"], record["part"]] == wanted)
 
 
 def piece(folder: Path, number: int) -> Path:
@@ -61,7 +68,7 @@ def write_part(
         partial.mkdir()
         for number in numbers:
             piece(folder, number).rename(piece(partial, number))
-        (partial / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        (partial / PART.record).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_parts(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
@@ -73,6 +80,8 @@ def read_parts(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Path]]:
     Raises:
         InputError: If a part is missing, damaged, there twice, or of another map.
     """
+    if other := next((each for each in folders if not is_part(each)), None):
+        raise InputError(f"{other}: is no part of polygons; name the parts of one map alone")
     records = {folder: _read(folder) for folder in folders}
     first = records[folders[0]]
     count = first["part"][1]
@@ -104,12 +113,12 @@ def _read(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: If it is damaged, or a cell is missing.
     """
-    record = read_record(folder / RECORD)
+    record = read_record(folder / PART.record)
     try:
         missing = [n for n in range(*record["cells"]) if not piece(folder, n).is_file()]
         _ = record["about"]["legend"], record["part"][1], record["tags"], record["grid"]
     except (LookupError, TypeError) as error:
-        raise InputError(f"{folder / RECORD}: is damaged: {error}") from error
+        raise InputError(f"{folder / PART.record}: is damaged: {error}") from error
     if missing:
         raise InputError(f"{folder}: {piece(folder, missing[0]).name} is missing")
     return record

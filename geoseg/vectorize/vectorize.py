@@ -26,6 +26,7 @@ from geoseg.raster.atomic import (
     scratch,
     writing,
 )
+from geoseg.raster.folders import PART
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
@@ -43,7 +44,7 @@ from geoseg.vectorize.layers import (
     write_style,
 )
 from geoseg.vectorize.options import VectorizeOptions
-from geoseg.vectorize.parts import PART, piece, read_parts, write_part
+from geoseg.vectorize.parts import is_done, piece, read_parts, write_part
 from geoseg.vectorize.regularize import regularized_features
 from geoseg.vectorize.stitch import Features, Regions
 
@@ -136,6 +137,8 @@ def vectorize(
     about = _about(path, legend, options)
     files = outputs_of(output, options)
     if options.part is not None:
+        if options.resume and is_done(output, about) and not _is_older(output, path, options):
+            return None
         refuse_existing(output, overwrite=overwrite, kind=PART)
     with resume_dir(
         output,
@@ -392,6 +395,13 @@ def _sieved(path: Path, legend: Legend, options: VectorizeOptions, folder: Path)
         sieve = PostprocessOptions(min_area=options.min_area)
         postprocess_map(path, legend, outputs, options=sieve)
     return sieved
+
+
+def _is_older(output: Path, path: Path, options: VectorizeOptions) -> bool:
+    """Whether an output is older than what it is made of."""
+    made = output.stat().st_mtime
+    read = [each for each in (path, *_inputs(options)) if each.exists()]
+    return any(each.stat().st_mtime > made for each in read)
 
 
 def _inputs(options: VectorizeOptions) -> list[Path]:

@@ -100,6 +100,41 @@ def test_parts_are_joined(geoseg, world, scene):
     assert len(gpd.read_file(world / "map.gpkg", layer=0)) == 2
 
 
+@pytest.fixture
+def parts(geoseg, world, scene):
+    """Both parts of the scene."""
+    for part in ("1/2", "2/2"):
+        words = [scene, "-o", world / "map.gpkg", "-l", world / "legend.toml", "--part", part]
+        assert geoseg("vectorize", *words).code == 0
+    return [world / f"map_part-{index}-of-2" for index in (1, 2)]
+
+
+def test_a_part_that_is_done_is_skipped_with_resume(geoseg, world, scene, parts):
+    words = [scene, "-o", world / "map.gpkg", "-l", world / "legend.toml", "--part", "1/2"]
+    before = (parts[0] / "part.json").stat()
+
+    assert geoseg("vectorize", *words, "--resume").code == 0
+    assert (parts[0] / "part.json").stat() == before
+    assert geoseg("vectorize", *words, "--resume", "--smooth").code == 1
+    assert geoseg("vectorize", *words).code == 1
+
+
+def test_no_output_lies_in_a_part(geoseg, parts):
+    outcome = geoseg("vectorize", *parts, "-o", parts[0] / "map.gpkg")
+
+    assert outcome.code == 2
+    assert "lies in an input" in outcome.err
+
+
+def test_what_is_no_part_cannot_be_joined(geoseg, world, scene, parts):
+    (parts[1] / "part.json").write_text("{")
+    for other in (parts[1], scene):
+        outcome = geoseg("vectorize", parts[0], other, "-o", world / "map.gpkg")
+
+        assert outcome.code == 1
+        assert f"{other}: is no part of polygons" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
