@@ -23,5 +23,6 @@ cmp "$out/map.tif" "$out/mosaic.tif" && echo "(the mosaic of the windows is the 
 run geoseg evaluate "$out/map.tif" --reference sample_data/reference.tif \
     --legend sample_data/legend.toml --patches "$out/patches" --split val -o "$out/report" \
     --overwrite
+run geoseg vectorize "$out/map.tif" --classes building -o "$out/buildings.gpkg" --overwrite
 run geoseg preview sample_data/ortho.tif sample_data/reference.tif "$out/map.tif" \
     -o "$out/preview.png" --overwrite
