@@ -84,15 +84,17 @@ def vectorize(
         )
         for note in report.notes if report else ():
             console.info(note)
-        return report
+        return target if options.part else report
 
     jobs = list(zip(maps, targets, strict=True))
     reports = batch.run(jobs, work, name=lambda job: str(job[0]))
-    if options.part is not None:
-        for target in targets:
-            echo(f"{target}: part {options.part[0]} of {options.part[1]}")
-    else:
+    if options.part is None:
         _tell(reports, json=json)
+    elif json:
+        print_json([{"path": str(made), "part": options.part} for made in reports])
+    else:
+        for made in reports:
+            echo(f"{made}: part {options.part[0]} of {options.part[1]}")
     batch.finish()
 
 

@@ -23,7 +23,10 @@ def parse_names(text: str) -> tuple[str, ...]:
     >>> parse_names("building, road")
     ('building', 'road')
     """
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError(f"{text!r} names no class")
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,16 @@ def test_a_part_that_is_done_is_skipped_with_resume(geoseg, world, scene, parts)
     assert geoseg("vectorize", *words).code == 1
 
 
+def test_parts_are_told_if_they_were_made(geoseg, world, scene, write_raster):
+    write_raster("other.tif", np.full((3, 3), 77, np.uint8))
+    outcome = geoseg("vectorize", scene, world / "other.tif", "-o", world / "out", "-l",
+                     world / "legend.toml", "--part", "2/2", "--json")  # fmt: skip
+
+    assert outcome.code == 1
+    made = world / "out" / "map_part-2-of-2"
+    assert json.loads(outcome.out) == [{"path": str(made), "part": [2, 2]}]
+
+
 def test_no_output_lies_in_a_part(geoseg, parts):
     outcome = geoseg("vectorize", *parts, "-o", parts[0] / "map.gpkg")
 
@@ -142,6 +152,7 @@ def test_what_is_no_part_cannot_be_joined(geoseg, world, scene, parts):
         (["map.tif", "floats.tif", "-o", "a.gpkg"], 2, "name a folder for 2 maps"),
         (["map.tif", "-o", "a.gpkg", "--simplify", "x"], 2, "is not a distance"),
         (["map.tif", "-o", "a.gpkg", "--part", "3/2"], 2, "3/2"),
+        (["map.tif", "-o", "a.gpkg", "--classes", ","], 2, "names no class"),
         (["map.tif", "-o", "a.gpkg", "--classes", "car"], 1, "car: is not in the map's legend"),
         (["map.tif", "-o", "a.gpkg", "--regularize", "car"], 1, "--regularize car: is not in"),
         (["map.tif", "-o", "map.tif"], 2, "polygons are written as"),
