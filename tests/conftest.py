@@ -1,5 +1,6 @@
 """Small rasters and polygons on disk: what most tests of files begin with."""
 
+import gc
 import os
 
 import geopandas as gpd
@@ -19,6 +20,17 @@ def pytest_configure(config):
     configure()
     ignored = "ignore::rasterio.errors.NotGeoreferencedWarning"
     config.addinivalue_line("filterwarnings", ignored)
+
+
+def pytest_collection_finish():
+    """Leave what all tests have imported out of later garbage collections: a million objects."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """Let libraries release at the end what they have been asked for."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

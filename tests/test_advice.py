@@ -13,6 +13,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OTHERS = {
     *("--calc",),  # of gdal_calc.py
     *("--no-",),  # begins the second name of a switch
+    *("--map-",),  # begins --map-attribute and --map-layer
 }
 
 

@@ -129,7 +129,8 @@ def _tell(reports: Sequence[Any], *, json: bool) -> None:
         print_json([asdict(each) | {"path": str(each.path)} for each in reports])
         return
     for each in reports:
-        echo(f"{each.path}: {sum(each.regions.values())} regions")
+        count = sum(each.regions.values())
+        echo(f"{each.path}: {count} region{'' if count == 1 else 's'}")
         unit = {"m2": "m²", "px": "px"}[each.area_unit]
         rows = [
             (name, str(count), f"{each.areas[name]:.1f} {unit}")
@@ -140,6 +141,6 @@ def _tell(reports: Sequence[Any], *, json: bool) -> None:
             echo(f"  {each.regularised} with right angles, {each.kept} stay simplified")
         if each.divided:
             echo(
-                f"  {each.divided} of them have too many points for one polygon and stay divided "
-                f"(--max-vertices); parts have one `region`"
+                f"  divided, as they have more points than --max-vertices: {each.divided}; the "
+                f"parts of each have the same `region`"
             )
