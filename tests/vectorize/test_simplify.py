@@ -72,7 +72,7 @@ def test_a_region_between_two_nodes_does_not_collapse():
 @pytest.mark.parametrize("tolerance", [0.5, 1, 2, 5, 20])
 def test_no_border_crosses_another(tolerance, rounded):
     draw = np.random.default_rng(round(10 * tolerance))
-    for _ in range(40):
+    for _ in range(25):
         values = random_map(draw, side=30)
         polygons = simplified(values, tolerance, rounded=rounded)
 
