@@ -259,6 +259,16 @@ def parse_part(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def part_mark(part: tuple[int, int]) -> str:
+    """What the name of a part ends in; names sort as the parts do.
+
+    >>> part_mark((2, 12))
+    'part-02-of-12'
+    """
+    index, count = part
+    return f"part-{index:0{len(str(count))}}-of-{count}"
+
+
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 

@@ -54,7 +54,6 @@ ONLY_IN = {
         "patches.index",
         "patches.patch_set",
         "patches.training_ground",
-        "prediction.window_scores",
     },
     "pyogrio": {"raster", "patches.index", "vectorize.layers"},
     "typer": {"cli", "commands"},

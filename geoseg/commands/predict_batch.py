@@ -15,6 +15,7 @@ import typer
 from geoseg.commands.arguments import check
 from geoseg.commands.console import Console, echo, print_json
 from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
+from geoseg.options import part_mark
 from geoseg.raster.atomic import refuse_unfinished, write_text
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
@@ -397,8 +398,7 @@ def _targets(paths: Sequence[Path], output: Path, part: tuple[int, int] | None) 
         targets = [output]
     if part is None:
         return targets
-    index, count = part
-    mark = f"part-{index:0{len(str(count))}}-of-{count}"
+    mark = part_mark(part)
     return [each.with_name(f"{each.stem}_{mark}.tif") for each in targets]
 
 

@@ -12,6 +12,7 @@ from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Console, columns, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.commands.predict_batch import FAILURES, Batch
+from geoseg.options import part_mark
 from geoseg.vectorize.options import VectorizeOptions
 
 FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "config")
@@ -119,8 +120,7 @@ def _targets(
         targets = [output]
     if options.part is None:
         return targets
-    index, count = options.part
-    mark = f"part-{index:0{len(str(count))}}-of-{count}"
+    mark = part_mark(options.part)
     return [each.with_name(f"{each.stem}_{mark}") for each in targets]
 
 

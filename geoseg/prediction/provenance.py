@@ -25,6 +25,7 @@ from geoseg.prediction.map_writer import (
 from geoseg.prediction.plan import PredictOptions, PredictPlan
 from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid
+from geoseg.raster.paths import file_state, is_older
 from geoseg.raster.window import Window
 
 BLENDS = {
@@ -102,23 +103,15 @@ def fingerprint(
     """Hash of all that decides the bytes of a map, by which an interrupted one is known."""
     about = {
         "provenance": provenance,
-        "source": _state_of(source),
-        "stacked": [_state_of(path) for path in options.read.stacked],
-        "aoi": options.aoi and _state_of(options.aoi),
+        "source": file_state(source),
+        "stacked": [file_state(path) for path in options.read.stacked],
+        "aoi": options.aoi and file_state(options.aoi),
         "region": str(plan.region),
         "on_error": options.on_error,
         "scores": outputs.scores and outputs.score_type,
         "confidence": outputs.confidence and outputs.confidence_kind,
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def _state_of(path: Path) -> list[Any]:
-    """Path, size and time of a file; of what is no file (a URL) the name alone."""
-    if not path.exists():
-        return [str(path)]
-    state = path.stat()
-    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
 
 
 def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +140,7 @@ def find_existing_map(
     path = outputs.class_map
     if not all(each.exists() for each in outputs.paths):
         return None
-    if any(each.exists() and each.stat().st_mtime > path.stat().st_mtime for each in made_from):
+    if is_older(path, made_from):
         return None
     tags = read_tags(path)
     if tags.get("provenance") != provenance:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
-from affine import Affine
-from rasterio.crs import CRS
 
 from geoseg.errors import InputError
 from geoseg.labels.legend import Legend
@@ -76,9 +74,9 @@ class WindowLayout:
             raise ValueError(f"lattice {record['lattice']} is none")
         if window_grid.taper not in get_args(Taper):
             raise ValueError(f"{window_grid.taper!r} is no taper")
-        crs = CRS.from_wkt(record["crs"]) if record["crs"] else None
+        shape = {"height": window_grid.height, "width": window_grid.width}
         return cls(
-            grid=Grid(crs, Affine(*record["transform"]), window_grid.height, window_grid.width),
+            grid=Grid.from_dict({**record, **shape}),
             window_grid=window_grid,
             legend=Legend.from_dict(record["legend"]),
             provenance=record["provenance"],

@@ -1,7 +1,7 @@
 """The georeference of a raster as a value: CRS, transform and size; lengths and areas on it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -64,7 +64,7 @@ class Grid:
         return place | {"height": self.height, "width": self.width}
 
     @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Self:
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The grid that `to_dict` gave."""
         crs = record["crs"] and CRS.from_wkt(record["crs"])
         return cls(crs or None, Affine(*record["transform"]), record["height"], record["width"])

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
@@ -182,6 +182,20 @@ def _as_file(path: Path) -> Path:
     if not is_gdal_name(path):
         return path
     return Path(re.sub(r"[^\w-]+", "_", path.as_posix()).strip("_"))
+
+
+def file_state(path: Path) -> list[Any]:
+    """Path, size and time of a file, by which a change is seen; the name alone if there is none."""
+    if not path.exists():
+        return [str(path)]
+    state = path.stat()
+    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
+
+
+def is_older(output: Path, inputs: Iterable[Path]) -> bool:
+    """Whether an existing output is older than one of the files that it is made of."""
+    made = output.stat().st_mtime
+    return any(each.exists() and each.stat().st_mtime > made for each in inputs)
 
 
 def check_name(path: Path) -> None:

@@ -52,7 +52,7 @@ def simplify(arcs: Arcs, tolerance: float, shape: tuple[int, int]) -> Arcs:
     if not tolerance or not len(arcs.xy):
         return arcs
     thinning = _Thinning(arcs, tolerance, shape)
-    waiting = thinning.inner
+    waiting = np.flatnonzero(thinning.is_inner)
     while len(waiting):
         waiting = thinning.round(waiting)
     return arcs.kept(thinning.there)
@@ -72,7 +72,6 @@ class _Thinning:
         self._standing[self._y, self._x] = True
         is_end = np.zeros(count, np.bool_)
         is_end[arcs.offsets[:-1]] = is_end[arcs.offsets[1:] - 1] = True
-        self.inner = np.flatnonzero(~is_end)
         self._arc = np.repeat(np.arange(len(arcs.lengths)), arcs.lengths)
         self._spare = arcs.lengths - 2 - _least_inner(arcs)
         # Of equal triangles the one first in this order goes first. A line at 45 degrees has
@@ -84,7 +83,7 @@ class _Thinning:
         self._left_first = (self._shuffled[arcs.offsets[:-1]] & np.uint64(1)).astype(np.bool_)
         self._weight = np.full(count, np.inf)
         self._double_area = np.zeros(count, np.int64)  # 0 at nodes, positive where it turns right
-        self._is_inner = ~is_end
+        self.is_inner = ~is_end
 
     def round(self, changed: Ints) -> Ints:
         """Take all points that may go now.
@@ -115,7 +114,7 @@ class _Thinning:
         # The neighbours' neighbours may be steps now, or none any more.
         further = self._before[before], np.minimum(self._after[after], len(self.there) - 1)
         beside = np.unique(np.concatenate([before, after, *further, waiting]))
-        return beside[self._is_inner[beside] & self.there[beside]] if len(taken) else beside[:0]
+        return beside[self.is_inner[beside] & self.there[beside]] if len(taken) else beside[:0]
 
     def _weights(self, points: Ints) -> NDArray[np.float64]:
         """Twice the areas of points' triangles; 0 for steps of stairs that are low enough.

@@ -107,7 +107,7 @@ class Regions:
             split: Index of a class whose objects are told apart where they touch.
 
         Raises:
-            OSError: If a file cannot be read.
+            InputError: If a file is damaged.
         """
         self._windows, self._places = windows, places
         self._frames: list[NDArray[np.int32]] = []
@@ -117,7 +117,6 @@ class Regions:
         self.counts = np.zeros(IGNORE + 1, np.int64)
         self.pixels = np.zeros(IGNORE + 1, np.int64)
         self.areas = np.zeros(IGNORE + 1)
-        self._max_vertices = max_vertices
         gathered: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
         pairs = [np.empty((2, 0), np.int64)]
         above: dict[int, _Side] = {}
@@ -146,9 +145,11 @@ class Regions:
             self._starts.append(self._starts[-1] + len(frame))
         one, other = np.concatenate(pairs, axis=1)
         count, self._region = joined(one, other, self._starts[-1])
-        self._total(
-            {name: np.concatenate(parts, axis=-1) for name, parts in gathered.items()}, count
-        )
+        members = {name: np.concatenate(parts, axis=-1) for name, parts in gathered.items()}
+        self._total(members, count)
+        several = np.bincount(self._region, minlength=count) > 1
+        points = np.bincount(self._region, weights=members["points"], minlength=count)
+        self._divided = (points > max_vertices) & several
 
     def _count(self, classes: NDArray[np.uint8], pixels: Counts, areas: Floats) -> None:
         """Add regions to the totals of their classes."""
@@ -178,8 +179,6 @@ class Regions:
         self._count(classes, pixels, areas)
         self._last = np.zeros(count, np.int64)
         np.maximum.at(self._last, region, members["cell"])
-        several = np.bincount(region, minlength=count) > 1
-        self._divided = (summed(members["points"]) > self._max_vertices) & several
 
     def divided(self, wanted: NDArray[np.bool_]) -> int:
         """Regions that stay divided.

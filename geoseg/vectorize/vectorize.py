@@ -17,7 +17,7 @@ from geoseg.errors import EmptyError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.tags import read_tags
 from geoseg.postprocess.options import PostprocessOptions
-from geoseg.postprocess.postprocess import postprocess_map
+from geoseg.postprocess.postprocess import KEPT_TAGS, postprocess_map
 from geoseg.prediction.map_writer import MapOutputs
 from geoseg.raster.atomic import (
     put_in_place,
@@ -28,6 +28,7 @@ from geoseg.raster.atomic import (
 )
 from geoseg.raster.folders import PART
 from geoseg.raster.grid import Grid
+from geoseg.raster.paths import file_state, is_older
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
 from geoseg.raster.threads import map_in_order
@@ -55,9 +56,6 @@ ASIDE = "regularised.arrows"
 
 RASTERS = {"scores": "score", "confidence": "confidence"}
 """Column of the means, by option."""
-
-KEPT_TAGS = ("provenance", "unreadable_pixels")
-"""What the polygons say as the map does."""
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 """Shows progress: passes items on and knows how many there are."""
@@ -132,12 +130,13 @@ def vectorize(
     with RasterReader(path, palette_index=True) as reader:
         grid = reader.grid
     job = _Job(output, grid, legend, _tags(path, legend, options), options)
-    if options.resume and (done := job.found([path, *_inputs(options)])):
+    inputs = [path, *_inputs(options)]
+    if options.resume and (done := job.found(inputs)):
         return done
     about = _about(path, legend, options)
     files = outputs_of(output, options)
     if options.part is not None:
-        if options.resume and is_done(output, about) and not _is_older(output, path, options):
+        if options.resume and is_done(output, about) and not is_older(output, inputs):
             return None
         refuse_existing(output, overwrite=overwrite, kind=PART)
     with resume_dir(
@@ -219,7 +218,7 @@ class _Job:
         files = outputs_of(path, self.options)
         if self.options.part is not None or not all(each.is_file() for each in files):
             return None
-        if any(each.stat().st_mtime > path.stat().st_mtime for each in made_from if each.exists()):
+        if is_older(path, made_from):
             return None
         tags = read_tags(path)
         if tags.get("provenance") != self.tags["provenance"] or "report" not in tags:
@@ -397,37 +396,20 @@ def _sieved(path: Path, legend: Legend, options: VectorizeOptions, folder: Path)
     return sieved
 
 
-def _is_older(output: Path, path: Path, options: VectorizeOptions) -> bool:
-    """Whether an output is older than what it is made of."""
-    made = output.stat().st_mtime
-    read = [each for each in (path, *_inputs(options)) if each.exists()]
-    return any(each.stat().st_mtime > made for each in read)
-
-
 def _inputs(options: VectorizeOptions) -> list[Path]:
     """The files that are read besides the map."""
     return [each for each in (options.aoi, options.scores, options.confidence) if each]
-
-
-def _state_of(path: Path | None) -> list[Any] | None:
-    """Path, size and time of a file."""
-    if path is None:
-        return None
-    if not path.exists():
-        return [str(path)]
-    state = path.stat()
-    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
 
 
 def _about(path: Path, legend: Legend, options: VectorizeOptions) -> dict[str, Any]:
     """All that decides the polygons of a map."""
     return {
         "geoseg": geoseg.__version__,
-        "map": _state_of(path),
+        "map": file_state(path),
         "legend": legend.to_dict(),
-        "aoi": _state_of(options.aoi),
-        "scores": _state_of(options.scores),
-        "confidence": _state_of(options.confidence),
+        "aoi": options.aoi and file_state(options.aoi),
+        "scores": options.scores and file_state(options.scores),
+        "confidence": options.confidence and file_state(options.confidence),
         "part": options.part,
         **options.to_record(),
     }
