@@ -31,6 +31,7 @@ ORDER = (  # a module imports from its own folder and from those before it
     "vectorize",
     "report",
     "training",
+    "cluster",
     "api",
     "commands",
     "cli",
@@ -65,7 +66,7 @@ DISTRIBUTIONS = {"PIL": "pillow"}
 LINES = range(60, 481)
 """Of a module that is neither a command nor a face."""
 
-MOST_MODULES = 150
+MOST_MODULES = 170
 """In the package, faces included."""
 
 STEPS = 6
