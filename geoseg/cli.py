@@ -16,8 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from geoseg import __version__
-from geoseg.commands.console import complain, echo
+from geoseg.commands.console import echo
 from geoseg.errors import GeosegError, GeosegWarning, InputError
+from geoseg.progress import say, set_style, tells_events
 from geoseg.raster import configure
 from geoseg.raster.threads import keep_freed_memory
 
@@ -26,6 +27,12 @@ COMMANDS = (
     *("vectorize", "evaluate", "sample-points", "legend", "info", "preview", "report", "view"),
 )
 """The subcommands, in the order of the work; each is a function of a module of its name."""
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""The error of wrong usage, of which typer exports but one kind."""
+
+USAGE = 2
+"""Exit code of wrong usage, as typer has it."""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -46,6 +53,16 @@ class Commands(TyperGroup):
         one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         one.command(cmd_name, context_settings=SETTINGS)(run)
         return typer.main.get_command(one)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call one; where a program reads stderr, wrong usage is an event, too."""
+        try:
+            return super().invoke(ctx)
+        except USAGE_ERROR as error:
+            if not tells_events():
+                raise
+            _tell_usage(error.format_message())
+            raise typer.Exit(USAGE) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 likewise
         """List them with their summaries."""
@@ -105,9 +122,6 @@ ENOUGH_FILES, LEAST_FILES = 1024, 64
 PROGRAM = Path(__file__).parent
 """Where the program's own files are."""
 
-USAGE = 2
-"""Exit code of wrong usage, as typer has it."""
-
 MAY_BE_EMPTY = "--title"
 """The option whose value is for people alone."""
 
@@ -132,6 +146,7 @@ def main() -> None:
     _make_streams_usable()
     try:
         try:
+            set_style("json" if _asks_for_events(sys.argv) else "auto")
             _refuse_empty_words(sys.argv[1:])
             _allow_open_files()
             with _warnings_told():
@@ -149,20 +164,31 @@ def main() -> None:
         _fail(refusal)
 
 
+def _asks_for_events(words: Sequence[str]) -> bool:
+    """Whether `--progress json` stands among the words, with which parsing them may yet fail."""
+    return "--progress=json" in words or ("--progress", "json") in pairwise(words)
+
+
 def _refuse_empty_words(words: Sequence[str]) -> None:
     """Take an empty word for wrong usage: as a path it would be the folder that one works in."""
     for before, word in pairwise(["geoseg", *words]):
         option = word[:-1] if word.startswith("--") and word.endswith("=") else None
         if (not word or option) and MAY_BE_EMPTY not in (before, option):
-            complain(
-                f"Error: what follows {option or before} is empty, as where a variable of the "
+            _tell_usage(
+                f"what follows {option or before} is empty, as where a variable of the "
                 f"shell is not set; give it a value, or leave it out"
             )
             sys.exit(USAGE)
 
 
+def _tell_usage(message: str) -> None:
+    """Say that usage is wrong, in typer's way or as an event."""
+    event = tells_events()
+    say(message if event else f"Error: {message}", "error" if event else "message", exit_code=USAGE)
+
+
 def _fail(message: str) -> NoReturn:
-    complain(f"geoseg: {message}")
+    say(message, "error", exit_code=1)
     _forget_stdout()
     sys.exit(1)
 
@@ -198,7 +224,7 @@ def _warnings_told() -> Iterator[None]:
                     others(message, category, *place, **more)
             elif str(message) not in told:
                 told.add(str(message))
-                complain(f"warning: {message}")
+                say(str(message), "warning")
 
         warnings.simplefilter("always", GeosegWarning)
         warnings.showwarning = show

@@ -1,9 +1,9 @@
-"""Text for people: name lists, tables, progress lines and attribute values."""
+"""Text for people: what is safe to print, name lists, tables and attribute values."""
 
 import math
+import re
 import textwrap
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -15,6 +15,19 @@ REMARKS_TITLE = ""
 
 MAX_NAMES, MAX_NAME_LENGTH = 12, 40
 """Number and length of the names in a message: a camera has 200 bands, a file long names."""
+
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdd3]")
+"""What a terminal obeys rather than shows, what turns text around, and halves of characters."""
+
+
+def clean(text: str) -> str:
+    r"""Text from files on one line, with what a terminal would obey made visible.
+
+    >>> clean("road\x1b[2J")
+    'road\\x1b[2J'
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def short_list(names: Sequence[str]) -> str:
@@ -133,33 +146,6 @@ def in_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-
-LINE_INTERVAL_S = 60.0
-"""Seconds between lines, and before the first."""
-
-
-class ProgressLines:
-    """Progress as one line a minute."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        """Start the clock.
-
-        Args:
-            write: Called with each line.
-        """
-        self._write = write
-        self._start = self._last = time.monotonic()
-
-    def tell(self, label: str, done: int, total: int) -> None:
-        """Report that `done` of `total` are finished; written if the last line is a minute old."""
-        now = time.monotonic()
-        if now - self._last < LINE_INTERVAL_S:
-            return
-        self._last = now
-        share = f" ({done / total:.0%})" if total else ""
-        minutes = (now - self._start) / 60
-        self._write(f"{label}: {done:,} of {total:,}{share} after {minutes:.0f} min")
 
 
 NULLS = ("", "nan", "<na>", "nat")

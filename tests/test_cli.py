@@ -142,6 +142,16 @@ def test_what_is_no_terminal_gets_no_bar(folder, tmp_path, quiet):
     assert run(*words, *quiet).stderr == ""
 
 
+def test_programs_read_stderr_as_json(folder, tmp_path):
+    words = ["mosaic", folder / "map.tif", "-l", "binary:house", "-o", tmp_path / "m.tif"]
+
+    lines = run(*words, "--progress", "json").stderr.splitlines()
+
+    first, last = map(json.loads, lines)
+    assert (first["event"], first["step"], first["share"]) == ("progress", "mosaic", 0.0)
+    assert (last["event"], last["step"], last["share"]) == ("progress", "mosaic", 1.0)
+
+
 @pytest.mark.parametrize(
     "words",
     [

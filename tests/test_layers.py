@@ -20,6 +20,7 @@ README = PACKAGE.parent / "README.md"
 ORDER = (  # a module imports from its own folder and from those before it
     "errors",
     "text",
+    "progress",
     "options",
     "raster",
     "labels",

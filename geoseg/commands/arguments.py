@@ -14,6 +14,7 @@ import typer
 
 from geoseg.errors import InputError, OutputConflictError, OutputError
 from geoseg.options import Declaration, OptionField, as_word, build, options_of
+from geoseg.progress import Style, set_style
 from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
 from geoseg.raster.paths import refuse_non_tiff
@@ -21,10 +22,13 @@ from geoseg.raster.paths import refuse_non_tiff
 CONFIG = "config"
 """Name of the option that every command with options has."""
 
+PROGRESS = "progress"
+"""Name of the option that every command has that may be quiet."""
+
 UNSET = ("auto", "none")
 """Words in a file for the default of an option that is worked out."""
 
-NOT_IN_A_FILE = {CONFIG, "help", "output", "overwrite", "resume", "dry_run"}
+NOT_IN_A_FILE = {CONFIG, PROGRESS, "help", "output", "overwrite", "resume", "dry_run"}
 """Parameters that a file of options does not set: what one call does, not how."""
 
 
@@ -32,7 +36,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function annotated for typer, some of whose keywords are dataclasses.
 
     Each of these becomes an option of the command line per field, and a ``--config FILE`` sets
-    them. All other parameters stay as they are.
+    them. A command that may be quiet has ``--progress``. All other parameters stay as they are.
     """
     hints = get_type_hints(function, include_extras=True)
     classes = {name: hint for name, hint in hints.items() if isinstance(hint, type)}
@@ -41,7 +45,8 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def command(**given: Any) -> None:
-        given.pop(CONFIG)
+        given.pop(CONFIG, None)
+        set_style(given.pop(PROGRESS, "auto"))
         for name, step in steps.items():
             values = {each: _unset(field, given.pop(each)) for each, field in step.items()}
             given[name] = build(classes[name], values)
@@ -53,7 +58,10 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
             parameters += map(_parameter, steps[name].values())
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
-    parameters.append(_config_parameter(declared))
+    if "quiet" in hints:
+        parameters.append(_PROGRESS)
+    if declared:
+        parameters.append(_config_parameter(declared))
     _sign(command, parameters)
     return command
 
@@ -297,6 +305,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
+
+
+_PROGRESS = inspect.Parameter(
+    PROGRESS,
+    inspect.Parameter.KEYWORD_ONLY,
+    default="auto",
+    annotation=Annotated[
+        Style,
+        typer.Option(
+            "--progress",
+            help="On stderr: a bar on a terminal and a line a minute elsewhere, always a bar, "
+            "JSON lines for programs, or none.",
+        ),
+    ],
+)
+"""Declared once, for all commands that may be quiet."""
 
 
 def refuse_given(ctx: typer.Context, names: Iterable[str], why: str) -> None:

@@ -3,19 +3,15 @@
 import errno
 import json
 import os
-import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from geoseg.errors import OutputError
-from geoseg.text import ProgressLines, format_table
-
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdd3]")
-"""What a terminal obeys rather than shows, what turns text around, and halves of characters."""
+from geoseg.progress import Steps, say
+from geoseg.text import CONTROL, clean, format_table
 
 STYLES = {
     "bold": ("\ufdd0", "\x1b[1m"),
@@ -26,15 +22,6 @@ STYLES = {
 
 PLAIN = ("\ufdd3", "\x1b[0m")
 """The end of a style. Marks are noncharacters of Unicode, which texts do not hold."""
-
-
-def clean(text: str) -> str:
-    r"""Text from files on one line, with what a terminal would obey made visible.
-
-    >>> clean("road\x1b[2J")
-    'road\\x1b[2J'
-    """
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def echo(text: str, *, end: str = "\n") -> None:
@@ -72,13 +59,6 @@ def _marked(text: str) -> str:
     return CONTROL.sub(lambda found: found[0] if found[0] in MARKS else clean(found[0]), text)
 
 
-def complain(text: str) -> None:
-    """Print a message on stderr, on one line; if nobody can hear it, work goes on."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(clean(text) + "\n")
-        sys.stderr.flush()
-
-
 class Console:
     """What a command says besides its result."""
 
@@ -89,56 +69,24 @@ class Console:
     def info(self, message: str) -> None:
         """A message, unless the user wants quiet."""
         if not self.quiet:
-            complain(message)
+            say(message)
 
     def debug(self, message: str) -> None:
         """A message for those who want to know more."""
         if self.verbose:
-            complain(message)
+            say(message)
 
     def warn(self, message: str) -> None:
         """Something that may spoil the result; said even if the user wants quiet."""
-        complain(f"warning: {message}")
+        say(message, "warning")
 
     def progress(self, label: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
-        """A function that gives items on, with a bar on a terminal, elsewhere a line a minute."""
-        from tqdm import tqdm
+        """A function that gives items on, of which there are so many, and shows progress."""
+        return lambda items, total: self.steps().over(label, items, total)
 
-        def given_on(items: Iterable[Any], total: int) -> Iterable[Any]:
-            if self._no_bar:
-                return self._in_lines(items, label, total)
-            return tqdm(items, total=total, desc=clean(label), leave=False)
-
-        return given_on
-
-    def _in_lines(self, items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
-        lines = ProgressLines(self.info)
-        for done, item in enumerate(items, start=1):
-            yield item
-            lines.tell(label, done, total)
-
-    @contextmanager
-    def steps(self) -> Iterator[Callable[[str, int, int], None]]:
-        """A function to be told of progress: what is done, how many of how many."""
-        from tqdm import tqdm
-
-        lines = ProgressLines(self.info)
-        with tqdm(disable=self._no_bar, leave=False) as bar:
-
-            def tell(label: str, done: int, total: int) -> None:
-                if self._no_bar:
-                    lines.tell(label, done, total)
-                    return
-                if done == 1:
-                    bar.reset(total)
-                bar.set_description(clean(label), refresh=False)
-                bar.update(done - bar.n)
-
-            yield tell
-
-    @property
-    def _no_bar(self) -> bool:
-        return self.quiet or not sys.stderr.isatty()
+    def steps(self) -> Steps:
+        """What is to be told of progress: step, what is done, how many of how many."""
+        return Steps(quiet=self.quiet)
 
 
 def styled(text: str, style: Literal["bold", "red", "yellow"]) -> str:

@@ -36,9 +36,9 @@ def postprocess(
     outputs = MapOutputs(class_map=output, overwrite=overwrite)
     own = [Output(path) for path in outputs.files[::-1]]
     shared.reserve(ctx, own, [class_map, legend], overwrite=overwrite)
-    with Console(quiet=quiet).steps() as tell:
+    with Console(quiet=quiet).steps() as steps:
         report = postprocess_map(
-            class_map, legend_of(legend, class_map), outputs, options=options, tell=tell
+            class_map, legend_of(legend, class_map), outputs, options=options, tell=steps.tell
         )
     if json:
         print_json(

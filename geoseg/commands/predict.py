@@ -15,7 +15,8 @@ from geoseg.prediction.plan import PredictOptions
 
 FOR_PATCH_SETS = (
     *("model", "orthos", "output", "test_time_augmentation", "batch_size", "runtime"),
-    *("precision", "device", "split", "overwrite", "json", "quiet", "verbose", "config"),
+    *("precision", "device", "split", "overwrite"),
+    *("json", "quiet", "verbose", "progress", "config"),
 )
 """Parameters that mean something where the input is a patch set."""
 

@@ -32,14 +32,14 @@ def quantize(
 
     console = Console(quiet=quiet, verbose=verbose)
     ctx.with_resource(locked_once(model / INT8))
-    with console.steps() as tell:
+    with console.steps() as steps:
         report = quantize(
             model,
             patches,
             options=replace(options, overwrite=overwrite),
             sizes=window_sizes,
             measure=stitched_comparison,
-            progress=tell,
+            progress=steps.tell,
         )
     proof = report.proof
     if proof.forced:

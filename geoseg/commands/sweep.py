@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geoseg.commands import arguments as options
-from geoseg.commands.arguments import Choices
+from geoseg.commands.arguments import Choices, with_options
 from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.errors import BatchError, GeosegError
 from geoseg.options import build
@@ -25,6 +25,7 @@ WRITTEN = ("sweep.json", "table.csv")
 """Files that lie in the folder of a sweep, besides its runs."""
 
 
+@with_options
 def sweep(
     patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
     grid: Annotated[

@@ -86,14 +86,14 @@ def tile(
         _tell_plan(sources, classes, options, json=json)
         return
     shared.reserve(ctx, outputs, named, overwrite=overwrite)
-    with console.steps() as progress:
+    with console.steps() as steps:
         report = tile(
             sources,
             classes,
             output,
             options=options,
             overwrite=overwrite,
-            progress=progress,
+            progress=steps.tell,
         )
     _tell_report(report, output, console, json=json)
 

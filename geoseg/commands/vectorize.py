@@ -15,7 +15,7 @@ from geoseg.commands.predict_batch import FAILURES, Batch
 from geoseg.options import part_mark
 from geoseg.vectorize.options import VectorizeOptions
 
-FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "config")
+FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "progress", "config")
 """Parameters that mean something where parts are joined."""
 
 

@@ -4,8 +4,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +21,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geoseg.errors import TrainingError
+from geoseg.progress import ProgressEvents, ProgressLines, say, shown_as, write_event
 from geoseg.raster.atomic import staged
-from geoseg.text import ProgressLines
 from geoseg.training.options import UNLIMITED, TrainOptions
 from geoseg.training.run_folder import Row, write_table
-from geoseg.training.task import SegmentationTask
+from geoseg.training.task import SegmentationTask, TimeLimit
 
 
 class Record(Callback):
@@ -176,29 +176,34 @@ class EarlyStopping(Callback):
 
 
 class Progress(Callback):
-    """Progress of the first process on stderr: a bar on a terminal, else lines.
+    """Progress of the first process on stderr: a bar, lines or events.
 
-    A line comes after every epoch, and every minute in long ones.
+    A line, or event, comes after every epoch, too.
     """
 
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        """Set the name of the training."""
-        self._name = name
+    def __init__(self, name: str, limit: TimeLimit | None, *, quiet: bool) -> None:
+        """Set the name of the training, and its limit of time."""
+        self._name, self._limit = name, limit
         self._quiet = quiet
+        self._shown = "nothing"
         self._bar: tqdm[Any] | None = None
-        self._lines: ProgressLines | None = None
+        self._lines = ProgressLines(say)
+        self._events = ProgressEvents()
+        self._steps: int | None = None
         self._started = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Open the bar at the current step."""
-        if self._quiet or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
-        if not sys.stderr.isatty():
-            self._lines = ProgressLines(_write)
-            return
+        self._shown = shown_as(quiet=self._quiet)
         timed = trainer.max_epochs == UNLIMITED
-        total = None if timed else int(trainer.estimated_stepping_batches)
-        self._bar = tqdm(total=total, initial=trainer.global_step, file=sys.stderr, desc="train")
+        self._steps = None if timed else int(trainer.estimated_stepping_batches)
+        self._lines = ProgressLines(say)
+        if self._shown == "bar":
+            self._bar = tqdm(
+                total=self._steps, initial=trainer.global_step, file=sys.stderr, desc="train"
+            )
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
@@ -211,21 +216,29 @@ class Progress(Callback):
         if self._bar is not None:
             loss = float(outputs["loss"])
             metrics = {"epoch": str(trainer.current_epoch + 1), "loss": f"{loss:.3f}"}
-            metrics |= _metrics(trainer, "val_loss", "val_miou")
+            metrics |= _in_text(_metrics(trainer, "val_loss", "val_miou"))
             self._bar.set_postfix(metrics, refresh=False)
             self._bar.update(trainer.global_step - self._bar.n)
-        if self._lines is not None:
+        elif self._shown == "lines":
             steps = int(trainer.num_training_batches)
             self._lines.tell(f"{self._name}, {_epoch(trainer)}, steps", number + 1, steps)
+        elif self._shown == "events":
+            done = trainer.global_step
+            shares = [done / self._steps] if self._steps else []
+            shares += [] if self._limit is None else [self._limit.share]
+            share = max(shares, default=None)
+            self._events.tell(self._name, done, self._steps, share=share, **_epochs(trainer))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Write a line if there is no bar."""
-        if self._lines is None:
-            return
+        """Tell what came of it, if there is no bar."""
         metrics = _metrics(trainer, "train_loss", "val_loss", "val_miou")
-        told = [f"{name} {value}" for name, value in metrics.items()]
         seconds = time.monotonic() - self._started
-        _write(f"{self._name}, {_epoch(trainer)}: {', '.join((*told, f'{seconds:.0f} s'))}")
+        if self._shown == "lines":
+            told = [f"{name} {value}" for name, value in _in_text(metrics).items()]
+            say(f"{self._name}, {_epoch(trainer)}: {', '.join((*told, f'{seconds:.0f} s'))}")
+        elif self._shown == "events":
+            facts = {**_epochs(trainer), **metrics, "seconds": round(seconds, 1)}
+            write_event("epoch", step=self._name, **facts)
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
@@ -237,21 +250,24 @@ class Progress(Callback):
         self.on_train_end()
 
 
-def _metrics(trainer: lightning.Trainer, *names: str) -> dict[str, str]:
+def _metrics(trainer: lightning.Trainer, *names: str) -> dict[str, float]:
     metrics = trainer.callback_metrics
-    return {name: f"{float(metrics[name]):.3f}" for name in names if name in metrics}
+    return {name: float(metrics[name]) for name in names if name in metrics}
+
+
+def _in_text(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:.3f}" for name, value in metrics.items()}
+
+
+def _epochs(trainer: lightning.Trainer) -> dict[str, int | None]:
+    """The current epoch, and how many there will be at most."""
+    timed = trainer.max_epochs == UNLIMITED
+    return {"epoch": trainer.current_epoch + 1, "epochs": None if timed else trainer.max_epochs}
 
 
 def _epoch(trainer: lightning.Trainer) -> str:
-    of = "" if trainer.max_epochs == UNLIMITED else f" of {trainer.max_epochs}"
-    return f"epoch {trainer.current_epoch + 1}{of}"
-
-
-def _write(line: str) -> None:
-    """Write a line; a full or closed log does not end a training."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+    epoch, epochs = _epochs(trainer).values()
+    return f"epoch {epoch}" if epochs is None else f"epoch {epoch} of {epochs}"
 
 
 EMA_DECAY = 0.999

@@ -290,7 +290,7 @@ class Training:
         self.averaging = MovingAverage() if self.options.average == "ema" else None
         monitor = self.record.monitor if self.val_patches else None
         callbacks = [
-            Progress(self.run.name, quiet=quiet),
+            Progress(self.run.name, self.limit, quiet=quiet),
             *schedule_callbacks(self.options, self.network, self.limit, monitor=monitor),
             *([] if self.averaging is None else [self.averaging]),
             *(self.record, self.early_stopping),

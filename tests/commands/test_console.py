@@ -1,8 +1,10 @@
+import json
+import os
 import sys
 
 import pytest
 
-from geoseg import text as progress
+from geoseg import progress
 from geoseg.commands import console
 
 
@@ -87,14 +89,21 @@ def test_columns_that_do_not_fit_stand_below(terminal):
     ]
 
 
-def test_bars_fit_narrow_terminals(terminal, capsys):
-    terminal(40)
-    with console.Console().steps() as tell:
-        for done in range(1, 4):
-            tell("a label that is much longer than the terminal is wide", done, 3)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of Unix")
+def test_bars_fit_narrow_terminals(monkeypatch):
+    import termios
 
-    frames = capsys.readouterr().err.replace("\x1b[A", "").split("\r")
-    assert max(len(frame.rstrip("\n")) for frame in frames) <= 40
+    shown, other_end = os.openpty()
+    termios.tcsetwinsize(other_end, (24, 40))
+    with open(other_end, "w") as narrow, monkeypatch.context() as during:  # noqa: PTH123
+        during.setattr(sys, "stderr", narrow)
+        with console.Console().steps() as steps:
+            steps.tell("a label that is much longer than the terminal is wide", 1, 3)
+        frames = os.read(shown, 1000).decode().split("\r")
+    os.close(shown)
+
+    assert any(frame.startswith("a label") for frame in frames)
+    assert max(map(len, frames)) <= 40
 
 
 @pytest.mark.parametrize("quiet", [False, True])
@@ -102,8 +111,8 @@ def test_there_are_no_bars_where_nobody_looks(quiet, capsys):
     speaker = console.Console(quiet=quiet)
 
     assert list(speaker.progress("label")([1, 2], 2)) == [1, 2]
-    with speaker.steps() as tell:
-        tell("label", 1, 1)
+    with speaker.steps() as steps:
+        steps.tell("label", 1, 1)
 
     assert capsys.readouterr().err == ""
 
@@ -114,10 +123,11 @@ def test_a_log_has_plain_lines_instead_of_bars(quiet, capsys, monkeypatch):
     speaker = console.Console(quiet=quiet)
 
     assert list(speaker.progress("map.tif")("ab", 2)) == ["a", "b"]
-    with speaker.steps() as tell:
-        tell("tile", 30, 4000)
+    with speaker.steps() as steps:
+        steps.tell("tile", 30, 4000)
 
     lines = [] if quiet else [
+        "map.tif: 0 of 2 (0%) after 0 min",
         "map.tif: 1 of 2 (50%) after 0 min",
         "map.tif: 2 of 2 (100%) after 0 min",
         "tile: 30 of 4,000 (1%) after 0 min",
@@ -131,3 +141,22 @@ def test_a_quiet_terminal_has_no_bars(terminal, capsys):
     assert list(console.Console(quiet=True).progress("label")([1, 2], 2)) == [1, 2]
 
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["mosaic", "no.tif", "-o", "m.tif"], 1, "no.tif: no such file"),
+        (["mosaic", "no.tif", "-o", "m.tif", "--nonsense"], 2, "No such option: --nonsense"),
+        (["mosaic", "no.tif", "-o", "m.tif", "--method", "best"], 2, "Invalid value"),
+        (["mosaic", "no.tif", "-o", ""], 2, "what follows -o is empty"),
+        (["mosaic"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_programs_read_failures_as_json(geoseg, words, code, reason):
+    ended = geoseg(*words, "--progress", "json")
+
+    told = json.loads(ended.err)  # of one line, too
+    assert (told["event"], told["exit_code"], ended.code) == ("error", code, code)
+    assert told["text"].startswith(reason)

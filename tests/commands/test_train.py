@@ -39,13 +39,18 @@ def test_the_record_of_a_training_is_a_file_of_options(geoseg, world, patches):
     assert (ours["arch"], ours["max_time"], ours["loggers"]) == ("pspnet", 600.0, ["csv"])
 
 
-def test_it_says_where_the_model_is_and_how_good(geoseg, world, patches):
-    outcome = geoseg("train", patches, "-o", world / "run", "--epochs", 1, "--workers", 0, "--json")
+def test_it_says_where_the_model_is_and_how_good_and_how_far_it_has_come(geoseg, world, patches):
+    words = ["--epochs", 1, "--workers", 0, "--json", "--progress", "json"]
+    outcome = geoseg("train", patches, "-o", world / "run", *words)
 
     assert outcome.code == 0, outcome.err
     report = json.loads(outcome.out)
     assert report["model"] == str(world / "run" / "model")
     assert report["best"]["epoch"] == 1
+    told = [json.loads(line) for line in outcome.err.splitlines()]
+    steps, [epoch] = ([e for e in told if e["event"] == name] for name in ("progress", "epoch"))
+    assert (steps[0]["done"], steps[-1]["share"], steps[-1]["epochs"]) == (1, 1.0, 1)
+    assert epoch["val_miou"] == report["best"]["val_miou"]
 
 
 @pytest.mark.parametrize(
