@@ -27,6 +27,7 @@ from geoseg.raster.window import Window
 if TYPE_CHECKING:
     from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation
     from geoseg.model.bundle import ModelBundle
+    from geoseg.model.export import ExportOptions, ExportReport
     from geoseg.patches.findings import CheckReport
     from geoseg.patches.record import TileOptions
     from geoseg.patches.tile import TileReport
@@ -139,6 +140,39 @@ def train(
         quiet=True,
         warn=_warn,
     )
+
+
+def export(
+    model: PathLike,
+    output: PathLike,
+    *,
+    options: "ExportOptions | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "ExportReport":
+    """Write a model as one ONNX file for Deepness (QGIS) and GeoDeep, and prove it.
+
+    Args:
+        model: Model bundle or run.
+        output: File to write (``.onnx``).
+        options: How; or as keywords, such as ``patch_size=512``.
+        overwrite: Whether to replace an existing file.
+        given: Fields of `ExportOptions`.
+    """
+    from geoseg.model.export import ExportOptions, export, one_bundle
+    from geoseg.prediction.patches import stitched_comparison
+
+    how, path = _options(ExportOptions, options, given), Path(output)
+    _guard([Output(path)], [model, how.patches], overwrite=overwrite)
+    report = export(
+        one_bundle(Path(model)),
+        path,
+        options=how,
+        overwrite=overwrite,
+        measure=stitched_comparison,
+    )
+    _warn(*report.notes)
+    return report
 
 
 def predict(

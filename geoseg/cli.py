@@ -23,8 +23,9 @@ from geoseg.raster import configure
 from geoseg.raster.threads import keep_freed_memory
 
 COMMANDS = (
-    *("tile", "check", "train", "compare", "sweep", "quantize", "predict", "mosaic", "postprocess"),
-    *("vectorize", "evaluate", "sample-points", "legend", "info", "preview", "report", "view"),
+    *("tile", "check", "train", "compare", "sweep", "quantize", "export", "predict", "mosaic"),
+    *("postprocess", "vectorize", "evaluate", "sample-points", "legend", "info", "preview"),
+    *("report", "view"),
 )
 """The subcommands, in the order of the work; each is a function of a module of its name."""
 

@@ -8,18 +8,18 @@ from contextlib import redirect_stdout
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.openvino import OpenVinoRuntime, import_nncf, import_openvino, openvino_core
-from geoseg.model.segmenter import IR, InputShape, fixed_batches
-from geoseg.model.torch_runtime import Normalise, Preprocess, load_pipeline, to_scores
+from geoseg.model.segmenter import IR, PIXEL_DIVISOR, InputShape, fixed_batches
+from geoseg.model.torch_runtime import Normalise, Pipeline, Preprocess, load_pipeline, to_scores
 
 LOGIT_TOLERANCE = 1e-3
 """Tolerated difference of logits of equal networks, relative to the largest logit."""
@@ -211,7 +211,7 @@ class OnnxRuntime:
     streams = 1
 
     def __init__(self, path: Path) -> None:
-        """Load an ONNX file with a fixed input shape."""
+        """Load an ONNX file of one input, whose shape is fixed but for the batch."""
         self.notes: list[str] = []
         self.versions: Mapping[str, str] = {"onnxruntime": version("onnxruntime")}
         self._session = import_onnxruntime().InferenceSession(
@@ -219,7 +219,7 @@ class OnnxRuntime:
         )
         (only,) = self._session.get_inputs()
         self._input: str = only.name
-        self.batch_size = int(only.shape[0])
+        self.batch_size = only.shape[0] if isinstance(only.shape[0], int) else 1
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Scores of a batch of any length."""
@@ -237,12 +237,67 @@ def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:
         BundleError: If it cannot be exported, or the network does not take that size.
     """
     module = load_pipeline(bundle, shape.network_side)
+    to_onnx(module, shape.images(bundle), bundle).save(path, external_data=False)
+
+
+OPSET, IR_VERSION = 18, 8
+"""Versions of ONNX's operators and file format of exchanged files: Deepness comes with ONNX Runtime
+1.12 to 1.17, which reads no format later than 9."""
+
+TILES, SCORES, BATCH = "input", "scores", "batch"
+"""Names of the tensors of exchanged files, and of their open axis."""
+
+
+class Exchange(nn.Module):
+    """A pipeline for pixels that were divided by `PIXEL_DIVISOR`."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self.pipeline = pipeline
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, bands, size, size) to (n, classes, size, size) scores."""
+        scores: Tensor = self.pipeline(images * PIXEL_DIVISOR)
+        return scores
+
+
+def exchange_program(bundle: ModelBundle, size: int) -> tuple[torch.onnx.ONNXProgram, str | None]:
+    """The ONNX program for other programs, with tiles of a size in pixels.
+
+    Returns:
+        The program, and a note if it takes no more than one tile at a time.
+
+    Raises:
+        BundleError: If it cannot be exported, or the network does not take that size.
+    """
+    module = Exchange(load_pipeline(bundle, size)).eval()
+    how: dict[str, Any] = {"input_names": [TILES], "output_names": [SCORES], "opset_version": OPSET}
+    tile, note = (bundle.bands, size, size), None
+    try:
+        program = to_onnx(module, (2, *tile), bundle, dynamic_shapes=({0: BATCH},), **how)
+    except BundleError:
+        program = to_onnx(module, (1, *tile), bundle, **how)
+        note = f"{bundle.arch} with {bundle.encoder} takes one tile at a time in ONNX"
+    model = program.model
+    model.ir_version = IR_VERSION
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces with paths of this machine
+    return program, note
+
+
+def to_onnx(
+    module: nn.Module, shape: tuple[int, ...], bundle: ModelBundle, **options: Any
+) -> torch.onnx.ONNXProgram:
+    """An ONNX program of a module of one tensor of a shape; options are those of torch's exporter.
+
+    Raises:
+        BundleError: If it cannot be exported; names the bundle.
+    """
     try:
         importlib.import_module("onnxscript")
     except ImportError as error:
         raise BundleError(
-            "--runtime onnxruntime: onnxscript is not installed: "
-            "`pip install 'geoseg[onnxruntime]'`"
+            "onnxscript is not installed: `pip install 'geoseg[onnxruntime]'`"
         ) from error
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -250,15 +305,15 @@ def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.inference_mode():
             warnings.simplefilter("ignore")
-            images = torch.zeros(shape.images(bundle))
-            torch.onnx.export(
-                module, (images,), path, dynamo=True, external_data=False, verbose=False
+            program = torch.onnx.export(
+                module, (torch.zeros(shape),), dynamo=True, verbose=False, **options
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BundleError(
-            f"{bundle.folder}: {bundle.arch} with {bundle.encoder} cannot be exported for "
-            f"onnxruntime, use --runtime torch ({reason})"
+            f"{bundle.folder}: {bundle.arch} with {bundle.encoder} cannot be exported as ONNX "
+            f"({reason})"
         ) from error
     finally:
         logger.setLevel(level)
+    return cast("torch.onnx.ONNXProgram", program)

@@ -100,7 +100,7 @@ def quantize(
     bundle, patch_set = ModelBundle.load(model), PatchSet.open(patches)
     folder = model / INT8
     _refuse_earlier(model, overwrite=options.overwrite)
-    _check(bundle, patch_set)
+    check_fit(bundle, patch_set)
     samples = PatchImages(patch_set, choose_samples(patch_set, options), progress)
     from geoseg.model.conversion import Quantisation
 
@@ -333,8 +333,12 @@ class PatchImages(Sequence[NDArray[np.float32]]):
         return image
 
 
-def _check(bundle: ModelBundle, patch_set: PatchSet) -> None:
-    """Check that patches fit the model, classes included."""
+def check_fit(bundle: ModelBundle, patch_set: PatchSet) -> None:
+    """Check that patches fit a model, classes included.
+
+    Raises:
+        BundleError: If they do not.
+    """
     check_patches(patch_set, bundle)
     record, where = patch_set.record, patch_set.folder
     if record.legend.names != bundle.legend.names:

@@ -99,6 +99,9 @@ IR = "model.xml"
 ONNX = "model.onnx"
 """ONNX file of a network, weights included."""
 
+PIXEL_DIVISOR = 255.0
+"""What Deepness and GeoDeep divide pixels by before a network gets them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputShape:
