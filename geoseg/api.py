@@ -20,7 +20,8 @@ from geoseg.labels.legend import Legend
 from geoseg.options import build, options_of
 from geoseg.raster.folders import EVALUATION, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
-from geoseg.raster.paths import find_maps, find_rasters, find_references
+from geoseg.raster.lists import find_maps, find_rasters, find_references
+from geoseg.raster.paths import parse_name
 from geoseg.raster.reader import Pixels, reflected
 from geoseg.raster.window import Window
 
@@ -208,7 +209,7 @@ def predict(
     written += [Output(folder, WINDOWS)] if folder else []
     read = [ortho, how.aoi, *how.read.stacked, *loaded.folders]
     _guard(written, read, overwrite=overwrite or how.resume)
-    return predict_map(Path(ortho), loaded, outputs, options=how, windows=folder)
+    return predict_map(parse_name(ortho), loaded, outputs, options=how, windows=folder)
 
 
 def mosaic(
@@ -265,7 +266,7 @@ def postprocess(
     named = [class_map, legend]
     _guard([Output(file) for file in outputs.files[::-1]], named, overwrite=overwrite)
     return postprocess_map(
-        Path(class_map),
+        parse_name(class_map),
         _legend_of(legend, class_map),
         outputs,
         options=_options(PostprocessOptions, options, given),
@@ -301,7 +302,9 @@ def vectorize(
     kind = PART if how.part else None
     own = [Output(file, kind) for file in outputs_of(path, how)]
     _guard(own, named, overwrite=overwrite or how.resume)
-    return vectorize(Path(class_map), _legend_of(legend, class_map), path, how, overwrite=overwrite)
+    return vectorize(
+        parse_name(class_map), _legend_of(legend, class_map), path, how, overwrite=overwrite
+    )
 
 
 def evaluate(
@@ -326,8 +329,14 @@ def evaluate(
         overwrite: Whether to replace an earlier report.
         given: Fields of `EvaluateOptions`.
     """
-    from geoseg.evaluation.compare import compare, pair_maps
-    from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation, hints_of, warnings_of
+    from geoseg.evaluation.compare import compare
+    from geoseg.evaluation.evaluation import (
+        EvaluateOptions,
+        Evaluation,
+        hints_of,
+        pair_maps,
+        warnings_of,
+    )
     from geoseg.evaluation.report import write_report
 
     how = _options(EvaluateOptions, options, given)
@@ -448,12 +457,12 @@ def _several(classes: Sequence[type], given: Mapping[str, Any]) -> tuple[Any, ..
 
 def _paths(named: Paths) -> list[Path]:
     several = [named] if isinstance(named, str | os.PathLike) else named
-    return [Path(each) for each in several]
+    return [parse_name(each) for each in several]
 
 
 def _guard(outputs: list[Output], inputs: Iterable[Any], *, overwrite: bool) -> None:
     """See that no output is, holds or lies in an input; a legend in memory and None are none."""
-    named = [Path(each) for each in inputs if isinstance(each, str | os.PathLike)]
+    named = [parse_name(each) for each in inputs if isinstance(each, str | os.PathLike)]
     check_outputs(outputs, named, overwrite=overwrite)
 
 
@@ -466,4 +475,4 @@ def _warn(*messages: str) -> None:
 def _legend_of(legend: PathLike | Legend | None, *paths: PathLike) -> Legend:
     from geoseg.labels.tags import carried_legend
 
-    return carried_legend(*map(Path, paths)) if legend is None else open_legend(legend)
+    return carried_legend(*map(parse_name, paths)) if legend is None else open_legend(legend)

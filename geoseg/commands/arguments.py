@@ -17,7 +17,7 @@ from geoseg.options import Declaration, OptionField, as_word, build, options_of
 from geoseg.progress import Style, set_style
 from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
-from geoseg.raster.paths import refuse_non_tiff
+from geoseg.raster.paths import parse_name, refuse_non_tiff
 
 CONFIG = "config"
 """Name of the option that every command with options has."""
@@ -57,13 +57,22 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
         if name in steps:
             parameters += map(_parameter, steps[name].values())
         else:
-            parameters.append(parameter.replace(annotation=hints[name]))
+            parameters.append(parameter.replace(annotation=_with_names(hints[name])))
     if "quiet" in hints:
         parameters.append(_PROGRESS)
     if declared:
         parameters.append(_config_parameter(declared))
     _sign(command, parameters)
     return command
+
+
+def _with_names(hint: Any) -> Any:
+    """An annotation for typer; what is a path in it is made by `parse_name`."""
+    if get_origin(hint) is Annotated:
+        kind, info = _without_none(get_args(hint)[0]), get_args(hint)[1]
+        if kind is Path or get_args(kind) == (Path,):
+            info.parser = parse_name
+    return hint
 
 
 def _sign(command: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> None:
@@ -115,7 +124,7 @@ def _parameter(each: OptionField) -> inspect.Parameter:
         each.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, info],
+        annotation=_with_names(Annotated[kind, info]),
     )
 
 
@@ -392,6 +401,6 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 def _paths(named: Iterable[Named]) -> Iterator[Path]:
     for each in named:
         if isinstance(each, Path | str):
-            yield Path(each)
+            yield parse_name(each)
         elif each is not None:
             yield from each

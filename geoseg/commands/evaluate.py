@@ -78,10 +78,10 @@ def evaluate(
     verbose: shared.Verbose = False,
 ) -> None:
     """Compute metrics of class maps against reference maps, or a sample of points."""
-    from geoseg.evaluation.compare import pair_maps
+    from geoseg.evaluation.evaluation import pair_maps
     from geoseg.raster.folders import EVALUATION
     from geoseg.raster.guard import Output
-    from geoseg.raster.paths import find_maps, find_rasters, find_references
+    from geoseg.raster.lists import find_maps, find_rasters, find_references
 
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
@@ -178,7 +178,7 @@ def _match_orthos(
     pairs: Sequence["Pair"], named: Sequence[Path], *, by_name: bool
 ) -> dict["Pair", Path]:
     """The orthophoto of each map, of those that the user names; one serves all."""
-    from geoseg.raster.paths import find_rasters, match_by_name, match_by_order
+    from geoseg.raster.lists import find_rasters, match_by_name, match_by_order
 
     paths = find_rasters(named)
     if not paths:

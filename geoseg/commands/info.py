@@ -10,6 +10,7 @@ from geoseg.commands import arguments as options
 from geoseg.commands.console import columns, echo, print_json, styled, wrapped
 
 
+@options.with_options
 def info(
     path: Annotated[
         Path,

@@ -49,7 +49,7 @@ def mosaic(
     from geoseg.labels.legend_files import load_legend
     from geoseg.prediction.mosaic import join_parts, mosaic
     from geoseg.raster.guard import Output
-    from geoseg.raster.paths import find_rasters
+    from geoseg.raster.lists import find_rasters
 
     outputs = layers.outputs(output, overwrite=overwrite)
     paths = find_rasters(inputs)

@@ -62,7 +62,7 @@ def predict(
     """Predict class maps of orthophotos, or of the patches of a patch set."""
     from geoseg.model.ensemble import LoadedModels
     from geoseg.patches.patch_set import PatchSet, is_patch_set
-    from geoseg.raster.paths import find_rasters
+    from geoseg.raster.lists import find_rasters
 
     _refuse_contradictions(options, windows, retry_failed=retry_failed)
     bundles, orthos = find_models(model, orthos)

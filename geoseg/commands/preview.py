@@ -35,7 +35,7 @@ def preview(
     """Draw rasters side by side as PNG, class maps and masks in their colours."""
     from geoseg.labels.legend_files import load_legend
     from geoseg.raster.guard import Output
-    from geoseg.raster.paths import find_rasters
+    from geoseg.raster.lists import find_rasters
     from geoseg.report.preview import draw_preview
 
     if output.suffix.lower() != ".png":

@@ -45,7 +45,7 @@ def show_options(
         GeosegError: If a legend or path is wrong.
     """
     from geoseg.labels.legend_files import load_legend
-    from geoseg.raster.paths import find_rasters, find_references
+    from geoseg.raster.lists import find_rasters, find_references
     from geoseg.report.inputs import ShowOptions
     from geoseg.report.layers import Ground, Reading
 

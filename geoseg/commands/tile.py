@@ -102,7 +102,7 @@ def _sources(
     orthos: list[Path] | None, references: list[Path] | None, pairs: Path | None, pair: str
 ) -> "list[Source]":
     from geoseg.patches.tile import pair_by_name, pair_by_order, pairs_from_csv
-    from geoseg.raster.paths import find_rasters, find_references
+    from geoseg.raster.lists import find_rasters, find_references
 
     if pairs is not None:
         if orthos or references:

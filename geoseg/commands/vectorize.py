@@ -51,7 +51,7 @@ def vectorize(
     """Turn class maps into polygons that share their borders."""
     from geoseg.raster.folders import PART
     from geoseg.raster.guard import Output
-    from geoseg.raster.paths import find_rasters
+    from geoseg.raster.lists import find_rasters
     from geoseg.vectorize.parts import is_part
     from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, InputError
+from geoseg.errors import EmptyError
 from geoseg.evaluation.class_map import BLOCK_COLUMNS, BLOCK_ROWS, ClassMap
 from geoseg.evaluation.comparison import (
     Block,
@@ -35,7 +34,6 @@ from geoseg.evaluation.counters import (
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.reference import References
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import match_by_name, match_by_order, unique_names
 from geoseg.raster.polygons import NumberedPolygons, on_grid
 from geoseg.raster.storage import block_cache
 from geoseg.raster.threads import map_in_order, reading_pool
@@ -51,39 +49,6 @@ STRIP_PIXELS = 1 << 20
 
 Watch = Callable[[Iterable[Window], int], Iterable[Window]]
 """Shows progress: passes the blocks on and knows how many there are."""
-
-
-def pair_maps(
-    maps: Sequence[Path],
-    references: Sequence[Path],
-    *,
-    by: Literal["order", "name", "all"],
-    scores: Sequence[Path] = (),
-) -> list[Pair]:
-    """Class maps with their references.
-
-    Args:
-        maps: Class maps.
-        references: Rasters or polygons. A single map has them all.
-        by: ``order``: the first of the first, and so on. ``name``: that with its name.
-            ``all``: each map has all of them.
-        scores: Of each map, in the same order, if they are to be judged.
-
-    Raises:
-        InputError: If they do not match.
-    """
-    if scores and len(scores) != len(maps):
-        raise InputError(f"{len(maps)} maps and {len(scores)} rasters of scores: give one for each")
-    if by == "all" or (by == "order" and len(maps) == 1):
-        found = [references] * len(maps)
-    else:
-        match = match_by_name if by == "name" else match_by_order
-        found = [[each] for each in match(maps, references)]
-    judged: Sequence[Path | None] = scores or [None] * len(maps)
-    return [
-        Pair(name, path, own[0], further=tuple(own[1:]), scores=raster)
-        for name, path, own, raster in zip(unique_names(maps), maps, found, judged, strict=True)
-    ]
 
 
 class OpenPair(ClassMap):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +38,8 @@ from geoseg.options import CALL, aoi_option, option
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import LOW_SHARE, Split, hint_at_few_polygons
 from geoseg.raster.folders import EVALUATION, KIND
+from geoseg.raster.lists import match_by_name, match_by_order
+from geoseg.raster.paths import unique_names
 from geoseg.raster.reader import INPUT
 from geoseg.text import quoted_list
 
@@ -250,6 +252,39 @@ class Evaluation:
                 for pair in self.counts
             },
         }
+
+
+def pair_maps(
+    maps: Sequence[Path],
+    references: Sequence[Path],
+    *,
+    by: Literal["order", "name", "all"],
+    scores: Sequence[Path] = (),
+) -> list[Pair]:
+    """Class maps with their references.
+
+    Args:
+        maps: Class maps.
+        references: Rasters or polygons. A single map has them all.
+        by: ``order``: the first of the first, and so on. ``name``: that with its name.
+            ``all``: each map has all of them.
+        scores: Of each map, in the same order, if they are to be judged.
+
+    Raises:
+        InputError: If they do not match.
+    """
+    if scores and len(scores) != len(maps):
+        raise InputError(f"{len(maps)} maps and {len(scores)} rasters of scores: give one for each")
+    if by == "all" or (by == "order" and len(maps) == 1):
+        found = [references] * len(maps)
+    else:
+        match = match_by_name if by == "name" else match_by_order
+        found = [[each] for each in match(maps, references)]
+    judged: Sequence[Path | None] = scores or [None] * len(maps)
+    return [
+        Pair(name, path, own[0], further=tuple(own[1:]), scores=raster)
+        for name, path, own, raster in zip(unique_names(maps), maps, found, judged, strict=True)
+    ]
 
 
 def _all_values(counts: EvaluationCounts) -> dict[tuple[str, str], Any]:

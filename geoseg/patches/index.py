@@ -28,7 +28,7 @@ from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Sou
 from geoseg.raster.atomic import write_vector_style
 from geoseg.raster.folders import KIND, PATCH_SET
 from geoseg.raster.grid import Grid, missing_transform
-from geoseg.raster.paths import absolute_name, check_component, is_gdal_name, lasting_name
+from geoseg.raster.paths import GdalName, absolute_name, check_component, lasting_name, parse_name
 from geoseg.raster.reader import ReadOptions
 from geoseg.raster.records import check_types, read_record
 from geoseg.raster.vector import reading_layer, refuse_incomplete, writing_layer
@@ -334,7 +334,7 @@ def _relative(path: Path, folder: Path) -> str:
     A name that only GDAL knows keeps its form, with the file in it absolute. Links before the name
     are followed, for what lies above a linked folder is not what lies above the link.
     """
-    if is_gdal_name(path):
+    if isinstance(parse_name(path), GdalName):
         return lasting_name(path)
     real = path.parent.resolve() / path.name
     try:

@@ -52,7 +52,8 @@ from geoseg.patches.training_ground import content_of
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.raster.doubts import doubts_of
 from geoseg.raster.folders import PATCH_SET
-from geoseg.raster.paths import match_by_name, match_by_order, unique_names
+from geoseg.raster.lists import match_by_name, match_by_order
+from geoseg.raster.paths import unique_names
 from geoseg.raster.threads import reading_pool
 from geoseg.text import subject
 

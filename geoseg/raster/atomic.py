@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 
 from geoseg.errors import EmptyError, GeosegError, OutputError, OutputExistsError
 from geoseg.raster.folders import FolderKind, list_entries, locked, locked_once
-from geoseg.raster.paths import check_name
+from geoseg.raster.paths import GdalName, check_name
 from geoseg.raster.records import parse_json
 from geoseg.raster.threads import logged
 
@@ -61,6 +61,8 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
     """
     for path in paths:
         check_name(path)
+        if isinstance(path, GdalName):
+            raise OutputError(f"{path}: outputs are files and folders of this machine")
         if LINE_BREAK.search(str(path.absolute())):
             raise OutputError(
                 f"{path}: the path holds a tab or line break, which GeoPackages do not support; "

@@ -10,14 +10,13 @@ import pyogrio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 
-from geoseg.errors import VectorError
 from geoseg.raster.doubts import SAMPLE_WINDOW_PX, band_doubts, sample_windows
 from geoseg.raster.geoparquet import geometry_type
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import is_geoparquet, refuse_special_file
+from geoseg.raster.paths import gdal_name, is_geoparquet
 from geoseg.raster.reader import Pixels, RasterReader, ReadOptions
 from geoseg.raster.storage import grid_of, missing_place, opened, palette, reading
-from geoseg.raster.vector import ALL_ROWS, read_layer, reading_layer
+from geoseg.raster.vector import ALL_ROWS, read_layer, reading_layer, refuse_missing
 from geoseg.text import as_text, is_null
 
 OVERVIEW_SIDE_PX = 1024
@@ -227,20 +226,19 @@ def vector_facts(path: Path) -> list[LayerFacts]:
     Raises:
         VectorError: If it is missing or cannot be read.
     """
-    if not path.exists():
-        raise VectorError(f"{path}: no such file")
-    refuse_special_file(path)
+    refuse_missing(path)
     if is_geoparquet(path):
         return [_frame_facts(path)]
     with reading_layer(path):
-        layers = pyogrio.list_layers(path)
+        layers = pyogrio.list_layers(gdal_name(path))
         return [_layer(path, name) for name, kind in layers if kind is not None]
 
 
 def _layer(path: Path, name: str) -> LayerFacts:
-    about = pyogrio.read_info(path, layer=name, force_feature_count=True, force_total_bounds=True)
+    file = gdal_name(path)
+    about = pyogrio.read_info(file, layer=name, force_feature_count=True, force_total_bounds=True)
     table = pyogrio.read_dataframe(
-        path, layer=name, read_geometry=False, max_features=MAX_ROWS, where=ALL_ROWS
+        file, layer=name, read_geometry=False, max_features=MAX_ROWS, where=ALL_ROWS
     )
     bounds = about["total_bounds"]
     return LayerFacts(

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import OutputError, OutputExistsError
+from geoseg.errors import InputError, OutputError, OutputExistsError
 from geoseg.raster.records import parse_json
 
 KIND = "kind"
@@ -260,6 +260,18 @@ def locked_once(path: Path) -> Iterator[bool]:
         return
     with locked(path) as alone:
         yield alone
+
+
+def refuse_links_out(path: Path) -> None:
+    """Refuse a file that links out of its folder, before its content is passed on.
+
+    Raises:
+        InputError: If it does.
+    """
+    if path.resolve().parent != path.parent.resolve():
+        raise InputError(
+            f"{path}: links to a file outside of its folder, which is not served; remove the link"
+        )
 
 
 def refuse_locked(path: Path) -> None:

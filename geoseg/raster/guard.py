@@ -26,7 +26,7 @@ from geoseg.raster.folders import (
     FolderKind,
     refuse_locked,
 )
-from geoseg.raster.paths import absolute_name, files_in
+from geoseg.raster.paths import GdalName, absolute_name, files_in
 from geoseg.raster.records import parse_json
 
 APPENDED_SUFFIXES = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
@@ -129,8 +129,9 @@ class _Inputs:
 
     def _add(self, path: Path) -> None:
         self._files |= dict.fromkeys(_identities(path), path)
-        whole = _real(path)
-        self._stems[whole.parent / whole.stem] = path
+        if not isinstance(path, GdalName):
+            whole = _real(path)
+            self._stems[whole.parent / whole.stem] = path
         if any((path / kind.record).is_file() for kind in INPUT_FOLDERS):
             self._folders |= dict.fromkeys(_identities(path), path)
         for identity in _around(path):
@@ -161,9 +162,9 @@ class _Inputs:
 
     def _beside(self, path: Path) -> Path | None:
         """The input of which an existing file is a sidecar."""
-        whole = _real(path)
-        if not whole.is_file():
+        if not path.is_file():
             return None
+        whole = _real(path)
         for suffix in APPENDED_SUFFIXES:
             if whole.name.lower().endswith(suffix):
                 owner = self._files.get(whole.with_name(whole.name[: -len(suffix)]))
@@ -209,7 +210,9 @@ def _real(path: Path) -> Path:
 
 
 def _identities(path: Path) -> frozenset[object]:
-    """Identities of a path: its resolved name, and its device and inode."""
+    """Identities of a path: its resolved name, and its device and inode; of a URL itself."""
+    if isinstance(path, GdalName):
+        return frozenset({path})
     with suppress(OSError, ValueError):
         about = path.stat()
         if about.st_ino:
@@ -219,6 +222,8 @@ def _identities(path: Path) -> frozenset[object]:
 
 def _around(path: Path) -> frozenset[object]:
     """Identities of the parent folders of a path, as named and resolved."""
+    if isinstance(path, GdalName):
+        return frozenset(path.parents)
     named = Path(os.path.abspath(path))  # noqa: PTH100 it follows no links
     return _folders_around(_real(path).parent) | _folders_around(named.parent)
 

@@ -1,20 +1,18 @@
-"""Paths: globs, GDAL names, pairing by name, and files that must not be opened."""
+"""Names of inputs: paths, URLs and other names of GDAL; and what must not be opened."""
 
+import errno
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from glob import glob
-from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree as ET
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
+from urllib.request import url2pathname
 
-import rasterio
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
-
-from geoseg.errors import InputError, OutputError, RasterError
+from geoseg.errors import InputError, OutputError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img")
 
@@ -34,41 +32,249 @@ VECTOR_SUFFIXES = (
 
 ZIPPED_VECTORS = (".gdb.zip", ".shp.zip")
 
-GDAL_NAME = re.compile(r"(/vsi\w+/|[a-zA-Z][\w+]+:)")
+GDAL_NAME = re.compile(r"(/vsi\w+[/?]|[a-zA-Z][\w+]+:)")
 """Prefixes of GDAL names: subdatasets, archives and servers. C: is a drive."""
 
-COLLAPSED_URL = re.compile(r"\b(https?|ftp|s3|gs|az|oss|swift|hdfs|webhdfs):/(?!/)")
+SCHEMES = {
+    **dict.fromkeys(("http", "https", "ftp"), "/vsicurl/"),
+    **{name: f"/vsi{name}/" for name in ("s3", "gs", "az", "oss", "swift", "hdfs", "webhdfs")},
+}
+"""GDAL's prefix for the scheme of a URL."""
+
+URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
+
+REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]|https?://")
+"""Parts of GDAL names that lie on a server."""
+
+COLLAPSED = re.compile(rf"\b({'|'.join(SCHEMES)}|zip|tar|gzip|vrt|file)(\+\w+)?:/(?!/)")
 """URL prefixes that have lost a slash to pathlib."""
 
-URL_START = re.compile(r"\w://")
+IN_ARCHIVE = re.compile(r"(zip|tar|gzip)(?:\+(\w+))?://(.+?)!/?(.+)")
+"""URL of a file in an archive: kind, scheme of the archive, archive, member."""
+
+REDACTED = "REDACTED"
+"""What stands for a secret in messages and records."""
+
+PARAMETER = re.compile(r"([?&;])([^?&;=\s]+)=([^&;\s\"']+)")
+
+SECRET = re.compile(
+    r"x-(amz|goog)-|sig|token|key|secret|passw|pwd|auth|credential|policy|session|expires|^sk?[et]$",
+    re.IGNORECASE,
+)
+"""Parameters of a URL that sign it, or name who asks."""
+
+USER_INFO = re.compile(r"((?:https?|ftp)(?:://|%3a%2f%2f))[^/@\s]+?(@|%40)", re.IGNORECASE)
 
 
-def is_gdal_name(path: Path) -> bool:
-    """Whether a path is a GDAL name instead of a local file."""
-    return bool(GDAL_NAME.match(path.as_posix())) and not path.exists()
+def redact(text: str) -> str:
+    """A text without the secrets of its URLs: signatures, tokens, user names and passwords.
+
+    >>> redact("https://me:pw@host/a.tif?band=1&X-Amz-Signature=0af3: HTTP error 403")
+    'https://REDACTED@host/a.tif?band=1&X-Amz-Signature=REDACTED HTTP error 403'
+    """
+
+    def hidden(found: re.Match[str]) -> str:
+        mark, name, _ = found.groups()
+        return f"{mark}{name}={REDACTED}" if SECRET.search(name) else found[0]
+
+    return PARAMETER.sub(hidden, USER_INFO.sub(rf"\1{REDACTED}\2", text))
+
+
+if TYPE_CHECKING:
+    _Path = Path
+else:
+    _Path = type(Path())
+
+
+class GdalName(_Path):
+    """Name of what GDAL opens and is no file of this machine: a URL, or a part of a file.
+
+    It stands where a path stands, and keeps its double slashes. As text it has no secrets; `gdal`
+    has. Whoever takes it for a file gets an `InputError`.
+    """
+
+    gdal: str
+    """By which GDAL opens it, with secrets."""
+
+    def __new__(cls, text: str) -> Self:
+        """Only the text without secrets goes to pathlib."""
+        return super().__new__(cls, redact(text))
+
+    def __init__(self, text: str) -> None:
+        """Take a name as it is written: ``s3://bucket/a.tif``, ``/vsizip/a.zip/b.tif``."""
+        if sys.version_info >= (3, 12):
+            super().__init__(redact(text))
+        self._text = text
+        self.gdal = _for_gdal(text)
+
+    def __str__(self) -> str:
+        return redact(self._text)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __fspath__(self) -> str:
+        raise InputError(f"{self}: is no file of this machine; here one is needed: fetch it first")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._text,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GdalName) and self.gdal == other.gdal
+
+    def __hash__(self) -> int:
+        return hash(self.gdal)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a URL, or lies in what a URL names."""
+        return bool(REMOTE.search(self.gdal))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Scheme and host or bucket, folders and name, without parameters."""
+        text = re.split(r"[?#]", self._text)[0] if self.is_remote else self._text
+        head, mark, rest = text.rpartition("://")
+        first, *others = re.split("[/!]", rest)
+        return (redact(f"{head}{mark}{first}"), *map(unquote, filter(None, others)))
+
+    @property
+    def name(self) -> str:
+        """Last part."""
+        return self.parts[-1]
+
+    @property
+    def stem(self) -> str:
+        """Name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the name."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> Self:
+        """Folder, without parameters."""
+        head, _, last = re.split(r"[?#]", self._text)[0].rstrip("/").rpartition("/")
+        return self if not head or not last or head.endswith("/") else type(self)(head)
+
+    @property
+    def parents(self) -> Sequence[Self]:
+        """Folders, the innermost first."""
+        found = [self.parent] if self.parent != self else []
+        while found and (above := found[-1].parent) != found[-1]:
+            found.append(above)
+        return found
+
+    def __truediv__(self, key: str | os.PathLike[str]) -> Self:
+        head = re.split(r"[?#]", self._text)[0].rstrip("/")
+        return type(self)(f"{head}/{key}")
+
+    def with_name(self, name: str) -> Self:
+        """Another name in the same folder."""
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> Self:
+        """Another suffix of the name."""
+        return self.with_name(f"{self.stem}{suffix}")
+
+    def as_posix(self) -> str:
+        """As text."""
+        return str(self)
+
+    def is_absolute(self) -> bool:
+        """Of a working folder nothing depends, but for parts of local files."""
+        return True
+
+    def absolute(self) -> Self:
+        """Itself."""
+        return self
+
+    def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002 pathlib's signature
+        """Itself."""
+        return self
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 likewise
+        """Whether it is on this machine: no."""
+        return False
+
+    is_file = is_dir = exists
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 likewise
+        """Refused, as for a file that is missing."""
+        raise FileNotFoundError(errno.ENOENT, "is no file of this machine", str(self))
+
+
+def parse_name(name: str | os.PathLike[str]) -> Path:
+    """The path of a file, or the `GdalName` of anything else that GDAL opens.
+
+    A path that pathlib has made of a URL is repaired.
+
+    >>> parse_name("https://host//a.tif"), parse_name(Path("s3://bucket/a.tif")).name
+    (GdalName('https://host//a.tif'), 'a.tif')
+    >>> parse_name("a.tif") == parse_name(Path("a.tif")) == Path("a.tif")
+    True
+    """
+    if isinstance(name, GdalName):
+        return name
+    text = name if isinstance(name, str) else os.fspath(name)
+    if text.lower().startswith("file://"):
+        return Path(url2pathname(unquote(text[len("file://") :].removeprefix("localhost"))))
+    if not GDAL_NAME.match(text):
+        return Path(name)
+    if not isinstance(name, str):
+        text = _uncollapsed(Path(text).as_posix())
+    return GdalName(text) if URL.match(text) or not os.path.lexists(text) else Path(name)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether it lies on a server."""
+    name = parse_name(path)
+    return isinstance(name, GdalName) and name.is_remote
 
 
 def gdal_name(path: Path) -> str:
     """The name by which GDAL opens a path.
 
-    pathlib collapses the double slashes of URLs, of absolute paths in archives and of HDF5 groups.
-
-    >>> gdal_name(Path("http://host//a.tif")), gdal_name(Path("/vsicurl/https://host/a.tif"))
-    ('http://host/a.tif', '/vsicurl/https://host/a.tif')
+    >>> gdal_name(parse_name("http://host/a.tif")), gdal_name(Path("/vsicurl/https://host/a.tif"))
+    ('/vsicurl/http://host/a.tif', '/vsicurl/https://host/a.tif')
     >>> gdal_name(Path('HDF5:"a.h5"://group/data')), gdal_name(Path("zip://a.zip!b.tif"))
     ('HDF5:"a.h5"://group/data', '/vsizip/a.zip/b.tif')
     """
-    if not is_gdal_name(path):
-        return str(path)
-    text = COLLAPSED_URL.sub(r"\1://", path.as_posix())
-    if text.startswith("HDF5:"):
-        return re.sub(r'(":|\.\w+:)/(?!/)', r"\1//", text)
-    text = re.sub(r"^(zip|tar|gzip):/+(?=.*!)", r"/vsi\1/", text).replace("!", "/")
-    return _with_archive(text.replace("//", "/")) if not URL_START.search(text) else text
+    path = parse_name(path)
+    return path.gdal if isinstance(path, GdalName) else str(path)
+
+
+def _uncollapsed(text: str) -> str:
+    """A name with the double slashes that pathlib has taken from it."""
+    text = COLLAPSED.sub(r"\1\2://", text)
+    return re.sub(r'(":|\.\w+:)/(?!/)', r"\1//", text) if text.startswith("HDF5:") else text
+
+
+def reason_for(said: str, path: Path) -> str:
+    """What a library has said of a path: on one line, without the path in front or secrets."""
+    said = redact(said).replace(redact(gdal_name(path)), str(path))
+    return " ".join(said.removeprefix(f"{path}: ").split())
+
+
+def _for_gdal(text: str) -> str:
+    """A name in GDAL's own terms."""
+    if found := IN_ARCHIVE.fullmatch(text):
+        kind, scheme, archive, member = found.groups()
+        return _with_archive(
+            f"/vsi{kind}/{_for_gdal(f'{scheme}://{archive}') if scheme else archive}/{member}"
+        )
+    if found := URL.match(text):
+        prefix = SCHEMES[found[1].lower()]
+        return prefix + (text if prefix == "/vsicurl/" else text[found.end() :])
+    return _with_archive(text)
 
 
 def lasting_name(path: Path) -> str:
-    """A GDAL name with an absolute file, which holds in any working folder."""
+    """A GDAL name with an absolute file, which holds in any working folder; without secrets."""
+    if not files_in(path):
+        return str(parse_name(path))
     return "".join(
         part
         if file is None or part.startswith(("/", "\\"))
@@ -78,8 +284,11 @@ def lasting_name(path: Path) -> str:
 
 
 def files_in(path: Path) -> list[Path]:
-    """Local files that a GDAL name reads from; none for plain paths."""
-    return [file for _, file in _parts(path) if file is not None] if is_gdal_name(path) else []
+    """Local files that a GDAL name reads from; none for plain paths and URLs."""
+    path = parse_name(path)
+    if not isinstance(path, GdalName) or path.is_remote:
+        return []
+    return [file for _, file in _parts(path) if file is not None]
 
 
 def _parts(path: Path) -> Iterator[tuple[str, Path | None]]:
@@ -97,8 +306,9 @@ def absolute_name(name: str, folder: Path) -> Path:
     """
     if not isinstance(name, str) or "\0" in name:
         raise TypeError(f"{name!r:.60} is not a path")
-    if is_gdal_name(Path(name)) and not (folder / name).exists():
-        return Path(name)
+    found = parse_name(name)
+    if isinstance(found, GdalName) and (found.is_remote or not (folder / name).exists()):
+        return found
     return Path(os.path.normpath(folder / name))
 
 
@@ -123,41 +333,6 @@ def refuse_non_tiff(*paths: Path | None) -> None:
             raise OutputError(f"{path}: rasters are written as GeoTIFF; end the name in .tif")
 
 
-def find_rasters(named: Sequence[Path]) -> list[Path]:
-    """Rasters of paths, folders and globs, in the order named and without repetitions.
-
-    A folder gives its rasters sorted by name; a pattern with ``*``, ``?`` or ``[`` its matches
-    (``**`` descends into folders).
-
-    Raises:
-        InputError: If a path names nothing, or a name is not UTF-8.
-    """
-    return list(dict.fromkeys(_expand(named, RASTER_SUFFIXES)))
-
-
-def find_maps(named: Sequence[Path]) -> list[Path]:
-    """Class maps, rasters or polygons, as in `find_rasters`; of a folder its rasters, if any.
-
-    Raises:
-        InputError: If a path names nothing, or a name is not UTF-8.
-    """
-    found: list[Path] = []
-    for path in named:
-        inside = {each.suffix.lower() for each in path.iterdir()} if path.is_dir() else set()
-        others = () if inside & {*RASTER_SUFFIXES} else VECTOR_SUFFIXES
-        found += _expand([path], (*RASTER_SUFFIXES, *others))
-    return list(dict.fromkeys(found))
-
-
-def find_references(named: Sequence[Path]) -> list[Path]:
-    """References, rasters or polygons, as in `find_rasters`, with repetitions.
-
-    Raises:
-        InputError: If a path names nothing, or a name is not UTF-8.
-    """
-    return _expand(named, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES))
-
-
 def is_geoparquet(path: Path) -> bool:
     """Whether a file is GeoParquet, by its suffix."""
     return path.suffix.lower() in PARQUET
@@ -169,7 +344,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     >>> unique_names([Path("a/x.tif"), Path("b/x.tif"), Path("b/y.tif")])
     ['a_x', 'b_x', 'b_y']
     """
-    parts = [(*path.parent.parts, path.stem) for path in map(_as_file, paths)]
+    parts = [*map(_named_parts, paths)]
     for depth in range(1, max(map(len, parts), default=1) + 1):
         names = ["_".join(part[-depth:]).replace(os.sep, "") for part in parts]
         if len(set(names)) == len(names):
@@ -177,17 +352,20 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return [f"{part[-1]}_{number}" for number, part in enumerate(parts, 1)]
 
 
-def _as_file(path: Path) -> Path:
-    """A path from which file names can be made."""
-    if not is_gdal_name(path):
-        return path
-    return Path(re.sub(r"[^\w-]+", "_", path.as_posix()).strip("_"))
+def _named_parts(path: Path) -> tuple[str, ...]:
+    """Folders and stem of a path, of which file names can be made."""
+    path = parse_name(path)
+    if not isinstance(path, GdalName):
+        return (*path.parent.parts, path.stem)
+    if path.is_remote or path.gdal.startswith("/vsi"):
+        return tuple(re.sub(r"[^\w.-]+", "_", each) for each in (*path.parts[:-1], path.stem))
+    return (re.sub(r"[^\w-]+", "_", path.as_posix()).strip("_"),)
 
 
 def file_state(path: Path) -> list[Any]:
     """Path, size and time of a file, by which a change is seen; the name alone if there is none."""
     if not path.exists():
-        return [str(path)]
+        return [str(parse_name(path))]
     state = path.stat()
     return [str(path.absolute()), state.st_size, state.st_mtime_ns]
 
@@ -226,122 +404,11 @@ def check_component(name: object, where: Path) -> str:
     )
 
 
-def refuse_links_out(path: Path) -> None:
-    """Refuse a file that links out of its folder, before its content is passed on.
-
-    Raises:
-        InputError: If it does.
-    """
-    if path.resolve().parent != path.parent.resolve():
-        raise InputError(
-            f"{path}: links to a file outside of its folder, which is not served; remove the link"
-        )
-
-
-def _expand(named: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    files = [file for path in named for file in _expand_one(path, suffixes)]
-    for file in files:
-        check_name(file)
-    return files
-
-
-def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    if is_gdal_name(path):
-        return [path]
-    if path.is_dir() and path.suffix.lower() not in VECTOR_SUFFIXES:
-        files = [each for each in path.iterdir() if each.suffix.lower() in suffixes]
-        if not files:
-            raise InputError(f"{path}: the folder holds none of {', '.join(suffixes)}")
-        return sorted(files)
-    text = str(path)
-    if path.exists() or not any(mark in text for mark in "*?["):
-        return [path]
-    if not (matches := sorted(glob(text, recursive=True))):  # noqa: PTH207 absolute patterns too
-        raise InputError(f"{text}: matches no file")
-    return [Path(match) for match in matches]
-
-
-def match_by_order(
-    rasters: Sequence[Path], references: Sequence[Path], *, kind: str = "reference"
-) -> list[Path]:
-    """Pair references with rasters by order; a single reference serves all.
-
-    Raises:
-        InputError: If the numbers differ.
-    """
-    if len(references) == 1:
-        return [*references] * len(rasters)
-    if len(rasters) != len(references):
-        raise InputError(
-            f"{len(rasters)} rasters and {len(references)} {kind}s: give one {kind} for "
-            f"each, one for all, or join them by name with --pair name"
-        )
-    return [*references]
-
-
-def match_by_name(
-    rasters: Sequence[Path], references: Sequence[Path], *, kind: str = "reference"
-) -> list[Path]:
-    """Pair references with rasters by name: equal names, or one a prefix or suffix of the other.
-
-    Of several with that name, the one with most parent folders in common counts.
-
-    Raises:
-        InputError: If a raster has no reference, or several that fit equally.
-    """
-    return [_best_match(raster, references, kind) for raster in rasters]
-
-
-def _best_match(raster: Path, references: Sequence[Path], kind: str) -> Path:
-    fitting = [each for each in references if _fits(each.stem, raster.stem)]
-    if not fitting:
-        raise InputError(f"{raster}: no {kind} has its name")
-    exact = [each for each in fitting if each.stem == raster.stem] or fitting
-    kinship = [_common_folders(each, raster) for each in exact]
-    best = [each for each, common in zip(exact, kinship, strict=True) if common == max(kinship)]
-    if len(best) > 1:
-        raise InputError(f"{raster}: several {kind}s fit: {', '.join(map(str, best))}")
-    return best[0]
-
-
-def _fits(reference: str, raster: str) -> bool:
-    """Whether one name is a prefix or suffix of the other.
-
-    Numbers stay whole: ``tile_1`` is no prefix of ``tile_10_mask``.
-    """
-    long, short = sorted((reference, raster), key=len, reverse=True)
-    edge = r"(?!(?<=\d)\d)"
-    return bool(
-        re.match(re.escape(short) + edge, long) or re.search(edge + re.escape(short) + "$", long)
-    )
-
-
-def _common_folders(one: Path, other: Path) -> int:
-    count = 0
-    for mine, yours in zip(one.resolve().parts, other.resolve().parts, strict=False):
-        if mine != yours:
-            break
-        count += 1
-    return count
-
-
 SELF_CONTAINED = {
     *("GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG", "WEBP", "GIF", "BMP", "HFA", "GPKG", "netCDF"),
     *("HDF5", "HDF5Image", "GRIB", "AAIGrid", "MEM", "SNAP_TIFF", "USGSDEM", "SRTMHGT", "DTED"),
 }
 """GDAL formats that hold their own pixels and refer to no other files."""
-
-SERVICE_HEAD = re.compile(rb"<(GDAL_WMS|GDAL_WMTS|WCS_GDAL|OGRWFSDataSource|OGRVRTDataSource)")
-"""First elements of descriptions of network services."""
-
-INLINE_VRT_PREFIXES = ("<", "vrt:")
-"""Prefixes of names that are virtual rasters themselves: XML, or a view of a raster."""
-
-HEAD_BYTES = 1024
-"""Bytes of the header by which GDAL identifies a format."""
-
-MAX_VRT_DEPTH = 16
-"""Nesting depth of virtual rasters."""
 
 
 def refuse_special_file(path: Path) -> None:
@@ -354,95 +421,3 @@ def refuse_special_file(path: Path) -> None:
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{path}: is a pipe, socket or device, not a file")
-
-
-def service_of(path: Path) -> str | None:
-    """The network service that a file describes, or None."""
-    found = SERVICE_HEAD.search(_head(path))
-    return found[1].decode() if found else None
-
-
-def refuse_foreign_pixels(dataset: Any, path: Path, *, depth: int = 0) -> None:
-    """Refuse a raster whose raw bytes lie outside its own folder.
-
-    GDAL reads raw bands of virtual rasters, and pixels of formats with a text header, from any file
-    that they name; a map would disclose its content. Virtual rasters may refer to other rasters
-    anywhere, as these hold nothing but images.
-
-    Raises:
-        RasterError: If the bytes lie elsewhere.
-        InputError: If a source is a pipe or device.
-    """
-    if dataset.driver in SELF_CONTAINED:
-        return
-    if depth > MAX_VRT_DEPTH:
-        raise RasterError(f"{path}: more than {MAX_VRT_DEPTH} virtual rasters are nested")
-    is_text = dataset.name.lstrip().startswith(INLINE_VRT_PREFIXES)
-    own = path if is_text or not dataset.files else Path(dataset.files[0])
-    others = dataset.files if is_text else dataset.files[1:]
-    record = dataset.tags(ns="xml:VRT").get("xml:VRT", "") if dataset.driver == "VRT" else ""
-    if dataset.driver == "MRF":
-        others += _of_mrf(path)
-    if dataset.driver != "VRT" or "VRTRawRasterBand" in record:
-        _refuse_outside(own, others, path)
-        return
-    for name in [*others, *_named_in(record)]:
-        refuse_special_file(Path(name))
-        if _may_lead_on(name):
-            with suppress(RasterioError, CPLE_BaseError), rasterio.open(name) as source:
-                refuse_foreign_pixels(source, path, depth=depth + 1)
-
-
-def _refuse_outside(own: Path, others: list[str], path: Path) -> None:
-    folder = os.path.realpath(own.parent)
-    for name in others:
-        place = os.path.realpath(name)
-        if os.path.commonpath([folder, place]) != folder:
-            raise RasterError(
-                f"{path}: its pixels are the bytes of {name}, outside of its folder; if this is "
-                f"intended, put both into one folder"
-            )
-
-
-def _may_lead_on(name: str) -> bool:
-    """Whether a source of a virtual raster may be one itself, or have a text header."""
-    return name.lstrip().startswith(INLINE_VRT_PREFIXES) or b"\0" not in (
-        _head(Path(name)) or b"\0"
-    )
-
-
-def _named_in(record: str) -> list[str]:
-    """Sources of a virtual raster that are virtual rasters in XML, or named by its algorithms."""
-    with suppress(ET.ParseError):
-        elements = ET.fromstring(record).iter()  # noqa: S314 written by GDAL itself
-        return [
-            each.text.strip()
-            for each in elements
-            if each.text
-            and (
-                each.text.lstrip().startswith(INLINE_VRT_PREFIXES)
-                or "dataset_filename" in each.get("name", "")
-            )
-        ]
-    return []
-
-
-def _head(path: Path) -> bytes:
-    with suppress(OSError, ValueError):
-        if path.is_file():
-            with path.open("rb") as file:
-                return file.read(HEAD_BYTES)
-    return b""
-
-
-def _of_mrf(path: Path) -> list[str]:
-    """Files named by an MRF header, which GDAL does not list."""
-    try:
-        elements: Iterator[Any] = ET.parse(path).iter()  # noqa: S314 no network, limited
-        return [
-            str(path.parent / each.text.strip())
-            for each in elements
-            if each.text and each.tag.lower() in {"datafile", "indexfile", "source"}
-        ]
-    except (ET.ParseError, OSError) as error:
-        raise RasterError(f"{path}: its record cannot be read: {error}") from error

@@ -30,12 +30,13 @@ from geoseg.errors import RasterError
 from geoseg.raster import GDAL_DEFAULTS
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import (
-    VECTOR_SUFFIXES,
+    REDACTED,
+    SELF_CONTAINED,
+    GdalName,
     gdal_name,
-    is_gdal_name,
-    refuse_foreign_pixels,
+    parse_name,
+    reason_for,
     refuse_special_file,
-    service_of,
 )
 from geoseg.raster.threads import logged
 from geoseg.raster.window import Window
@@ -72,31 +73,31 @@ def opened(path: Path) -> Any:
     Raises:
         RasterError: If the file is missing or is no raster.
     """
-    if not path.exists() and not is_gdal_name(path):
-        raise RasterError(f"{path}: no such file")
-    refuse_special_file(path)
+    path = parse_name(path)
+    if not isinstance(path, GdalName):
+        refuse_special_file(path)
+        if not path.exists():
+            raise RasterError(f"{path}: no such file")
+    elif REDACTED in path.gdal:
+        raise RasterError(f"{path}: signatures and passwords are not recorded; name it anew")
     try:
         with reading(path):
             dataset = rasterio.open(gdal_name(path))
     except RasterError as error:
-        if path.is_dir():
-            raise RasterError(f"{path}: is a folder, not a raster; name a file in it") from error
-        if path.suffix.lower() in VECTOR_SUFFIXES:
-            raise RasterError(
-                f"{path}: cannot be read as a raster: {path.suffix} files hold polygons"
-            ) from error
-        if (service := service_of(path)) is not None:
-            raise RasterError(
-                f"{path}: describes a service on the network ({service}); geoseg reads files: "
-                f"fetch it first, for example with gdal_translate"
-            ) from error
+        from geoseg.raster.foreign import kind_of
+
+        if (fault := kind_of(path)) is not None:
+            raise RasterError(f"{path}: {fault}") from error
         raise
-    try:
-        with reading(path):
-            refuse_foreign_pixels(dataset, path)
-    except RasterError:
-        dataset.close()
-        raise
+    if dataset.driver not in SELF_CONTAINED:
+        from geoseg.raster.foreign import refuse_foreign_pixels  # few rasters name other files
+
+        try:
+            with reading(path):
+                refuse_foreign_pixels(dataset, path)
+        except RasterError:
+            dataset.close()
+            raise
     if dataset.count == 0:
         raise RasterError(
             f"{path}: holds several subdatasets; name one of them: "
@@ -194,7 +195,7 @@ def reading(path: Path, window: Window | None = None) -> Iterator[None]:
 def _reason(path: Path, window: Window | None, said: str) -> str:
     """The failure, on one line."""
     where = "" if window is None else f" in {window}"
-    reason = " ".join(said.removeprefix(f"{path}: ").split()) or "GDAL gives no reason"
+    reason = reason_for(said, path) or "GDAL gives no reason"
     return f"{path}: cannot be read{where}: {reason[:MAX_REASON_LENGTH]}"
 
 

@@ -21,7 +21,12 @@ from geoseg.raster.paths import (
     RASTER_SUFFIXES,
     VECTOR_SUFFIXES,
     ZIPPED_VECTORS,
+    GdalName,
+    gdal_name,
     is_geoparquet,
+    is_remote,
+    parse_name,
+    reason_for,
     refuse_special_file,
 )
 from geoseg.text import short_list
@@ -74,6 +79,14 @@ def is_vector(path: Path) -> bool:
     if not name.endswith((*VECTOR_SUFFIXES, *ZIPPED_VECTORS)):
         return False
     return path.suffix.lower() != ".gpkg" or not _holds_only_rasters(path)
+
+
+def refuse_missing(path: Path) -> None:
+    """Refuse a file that is not there, or is a pipe or device; names of GDAL pass."""
+    if not isinstance(parse_name(path), GdalName):
+        if not path.exists():
+            raise VectorError(f"{path}: no such file")
+        refuse_special_file(path)
 
 
 def _holds_only_rasters(path: Path) -> bool:
@@ -162,7 +175,7 @@ def drawn_layers(path: Path) -> list[str]:
     if is_geoparquet(path):
         return [path.stem]
     with reading_layer(path):
-        return [str(each) for each, kind in pyogrio.list_layers(path) if kind is not None]
+        return [str(n) for n, kind in pyogrio.list_layers(gdal_name(path)) if kind is not None]
 
 
 def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | None:
@@ -178,9 +191,7 @@ def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | Non
     """
     import pyogrio
 
-    if not path.exists():
-        raise VectorError(f"{path}: no such file")
-    refuse_special_file(path)
+    refuse_missing(path)
     if is_geoparquet(path):
         from geoseg.raster.geoparquet import read_tag
 
@@ -188,7 +199,7 @@ def read_layer_tag(path: Path, name: str, layer: str | None = None) -> str | Non
             return read_tag(path, name)
     layers = [each for each in drawn_layers(path) if layer in (None, each)]
     with reading_layer(path):
-        about = pyogrio.read_info(path, layer=layers[0]) if layers else {}
+        about = pyogrio.read_info(gdal_name(path), layer=layers[0]) if layers else {}
     tags = {**(about.get("dataset_metadata") or {}), **(about.get("layer_metadata") or {})}
     text = tags.get(name, tags.get("DESCRIPTION"))
     return str(text) if text and (name in tags or str(text).startswith("{")) else None
@@ -252,7 +263,7 @@ def writing_layer(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading_layer(path: Path) -> Iterator[None]:
-    """Read a vector file offline; failures become a `VectorError` on one line.
+    """Read a vector file offline, unless it is on a server; failures become a `VectorError`.
 
     GeoJSON may refer to a CRS on a server. Warnings of libraries are dropped.
 
@@ -269,7 +280,7 @@ def reading_layer(path: Path) -> Iterator[None]:
         UnboundLocalError,  # pyogrio's, of a CRS
     )
     try:
-        with warnings.catch_warnings(), gdal_options(OFFLINE):
+        with warnings.catch_warnings(), gdal_options({} if is_remote(path) else OFFLINE):
             warnings.simplefilter("ignore")
             yield
     except faults as error:
@@ -287,8 +298,7 @@ def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, pyogrio.errors.DataSourceError) and (path.is_dir() or is_raster):
         other = f"{path.suffix} files hold no polygons"
         return "it is a folder, not a file of polygons" if path.is_dir() else other
-    said = " ".join(str(error).removeprefix(f"{path}: ").partition("; It might help")[0].split())
-    said = said[:MAX_REASON_LENGTH]
+    said = reason_for(str(error).partition("; It might help")[0], path)[:MAX_REASON_LENGTH]
     if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
         return "its CRS is damaged; set it in a GIS"
     index = f"{path.stem}.shx"
@@ -313,11 +323,9 @@ def gdal_options(wanted: Mapping[str, str]) -> Iterator[None]:
 def _layer(path: Path, wanted: str | None, advice: str) -> str:
     import pyogrio
 
-    if not path.exists():
-        raise VectorError(f"{path}: no such file")
-    refuse_special_file(path)
+    refuse_missing(path)
     with reading_layer(path):
-        listed = [(path.stem, "")] if is_geoparquet(path) else pyogrio.list_layers(path)
+        listed = [(path.stem, "")] if is_geoparquet(path) else pyogrio.list_layers(gdal_name(path))
         found = [(str(name), kind) for name, kind in listed]
     layers = [name for name, kind in found if kind is not None] or [name for name, _ in found]
     if wanted is None and len(layers) == 1:
@@ -338,7 +346,7 @@ def _read(path: Path, layer: str) -> Any:
 
                 frame = read_frame(path)
             else:
-                frame = gpd.read_file(path, layer=layer, force_2d=True, where=ALL_ROWS)
+                frame = gpd.read_file(gdal_name(path), layer=layer, force_2d=True, where=ALL_ROWS)
         except shapely.errors.GEOSException:
             frame = _read_apart(path, layer)
         if not isinstance(frame, gpd.GeoDataFrame):
@@ -364,11 +372,12 @@ def _read_apart(path: Path, layer: str) -> Any:
         from geoseg.raster.geoparquet import read_stored
 
         _from_wkb(read_stored(path), path)
+    file = gdal_name(path)
     about, _, stored, _ = pyogrio.raw.read(
-        path, layer=layer, columns=[], force_2d=True, where=ALL_ROWS
+        file, layer=layer, columns=[], force_2d=True, where=ALL_ROWS
     )
     shapes = _from_wkb([_without_surfaces(each) for each in stored], path)
-    table = pyogrio.read_dataframe(path, layer=layer, read_geometry=False, where=ALL_ROWS)
+    table = pyogrio.read_dataframe(file, layer=layer, read_geometry=False, where=ALL_ROWS)
     table = table.reindex(range(len(shapes)))  # without columns it has no rows
     return gpd.GeoDataFrame(table, geometry=shapes, crs=about["crs"])
 

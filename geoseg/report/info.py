@@ -17,7 +17,7 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import SPLITS, ClassShares
 from geoseg.raster.facts import LayerFacts, vector_facts
 from geoseg.raster.folders import CHECK, PATCH_SET, WINDOWS
-from geoseg.raster.paths import RASTER_SUFFIXES, is_gdal_name
+from geoseg.raster.paths import RASTER_SUFFIXES, GdalName
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.vector import is_vector
 from geoseg.report.info_raster import (
@@ -47,7 +47,9 @@ def about_patch_set(path: Path) -> About:
     is_index = record.storage == "index"
     storage = "an index: pixels stay in the orthophotos" if is_index else f"{record.storage} files"
     orthos = [source.ortho for source in record.sources]
-    missing = [each for each in orthos if is_index and not (each.exists() or is_gdal_name(each))]
+    missing = [
+        each for each in orthos if is_index and not (each.exists() or isinstance(each, GdalName))
+    ]
     return About(
         path=path,
         kind="patch set",

@@ -14,7 +14,8 @@ from geoseg.labels.reference import ReferenceOptions
 from geoseg.labels.style import BandOptions
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import find_rasters, unique_names
+from geoseg.raster.lists import find_rasters
+from geoseg.raster.paths import unique_names
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import read_record, understanding
 from geoseg.raster.tolerant import share_ground

@@ -16,7 +16,8 @@ from geoseg.evaluation.metrics import TITLES as METRIC_TITLES
 from geoseg.evaluation.metrics import titles
 from geoseg.raster import folders
 from geoseg.raster.atomic import without_nan
-from geoseg.raster.paths import check_component, refuse_links_out
+from geoseg.raster.folders import refuse_links_out
+from geoseg.raster.paths import check_component
 from geoseg.raster.records import read_record, understanding
 from geoseg.text import format_table
 

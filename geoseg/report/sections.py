@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from geoseg.errors import InputError
 from geoseg.evaluation.metrics import TITLES, titles
-from geoseg.raster.paths import refuse_links_out
+from geoseg.raster.folders import refuse_links_out
 from geoseg.raster.records import read_record, understanding
 from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, read_csv
 

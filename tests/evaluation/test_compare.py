@@ -9,7 +9,7 @@ from shapely import box
 from sklearn.metrics import confusion_matrix
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, RasterError
-from geoseg.evaluation.compare import OpenPair, compare, pair_maps, run_counters
+from geoseg.evaluation.compare import OpenPair, compare, run_counters
 from geoseg.evaluation.comparison import (
     EvaluationCounts,
     Measures,
@@ -17,7 +17,7 @@ from geoseg.evaluation.comparison import (
     Reading,
     RegionSource,
 )
-from geoseg.evaluation.evaluation import Evaluation
+from geoseg.evaluation.evaluation import Evaluation, pair_maps
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.raster.grid import Length
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.evaluation.compare import compare, pair_maps
+from geoseg.evaluation.compare import compare
 from geoseg.evaluation.comparison import Measures, Pair
-from geoseg.evaluation.evaluation import Evaluation
+from geoseg.evaluation.evaluation import Evaluation, pair_maps
 from geoseg.evaluation.text import table_of
 from geoseg.labels.legend_map import Correspondence, merge_legends
 

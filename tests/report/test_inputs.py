@@ -7,7 +7,7 @@ from affine import Affine
 
 from geoseg.errors import InputError
 from geoseg.labels.legend_files import preset
-from geoseg.raster.paths import find_rasters
+from geoseg.raster.lists import find_rasters
 from geoseg.report.inputs import ShowOptions, sort_inputs
 from geoseg.report.layers import Ground, Reading
 

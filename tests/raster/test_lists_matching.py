@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.raster.paths import match_by_name, match_by_order
+from geoseg.raster.lists import match_by_name, match_by_order
 
 
 def paths(*names):
