@@ -41,7 +41,7 @@ def test_what_is_missing_exits_1(geoseg, world):
 def test_nothing_heavy_is_loaded(world):
     code = (
         "import sys; from geoseg.commands import info; "
-        f"info.info(__import__('pathlib').Path({str(world / 'ortho.tif')!r})); "
+        f"info.info(path=__import__('pathlib').Path({str(world / 'ortho.tif')!r}), json=False); "
         "sys.exit('torch' in sys.modules)"
     )
 
