@@ -6,7 +6,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check qgis-plugin clean
 
 install: $(VENV)/installed
 
@@ -25,6 +25,9 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+qgis-plugin:
+	$(PYTHON) qgis/pack.py dist/geoseg_processing.zip
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache
