@@ -4,6 +4,7 @@
   - InputError             an input is missing, or is not what the step needs
     - RasterError          a raster cannot be read, or not understood
       + PartlyReadError    blocks of it cannot; the output is there, with nodata in their place
+      + ChangedError       it has changed on its server while it was read
     - VectorError          polygons cannot be read, or not understood
     - PatchSetError        a patch set is incomplete or damaged
   - GridMismatchError      two rasters that must share a grid do not
@@ -53,6 +54,10 @@ class RasterError(InputError):
 
 class PartlyReadError(RasterError):
     """Some blocks of a raster cannot be read; the output has nodata in their place."""
+
+
+class ChangedError(RasterError):
+    """A raster has changed on its server while it was read."""
 
 
 class VectorError(InputError):

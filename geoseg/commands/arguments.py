@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from geoseg.commands.console import requests_told
 from geoseg.errors import InputError, OutputConflictError, OutputError
 from geoseg.options import Declaration, OptionField, as_word, build, options_of
 from geoseg.progress import Style, set_style
@@ -50,7 +51,8 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
         for name, step in steps.items():
             values = {each: _unset(field, given.pop(each)) for each, field in step.items()}
             given[name] = build(classes[name], values)
-        function(**given)
+        with requests_told(quiet=given.get("quiet", False), verbose=given.get("verbose", False)):
+            function(**given)
 
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():

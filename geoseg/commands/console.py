@@ -2,11 +2,13 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from geoseg.errors import OutputError
@@ -87,6 +89,45 @@ class Console:
     def steps(self) -> Steps:
         """What is to be told of progress: step, what is done, how many of how many."""
         return Steps(quiet=self.quiet)
+
+
+class _NetworkMessages(logging.Handler):
+    """Log handler that counts requests to servers that are repeated, and passes messages on."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.repeated = 0
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count a repeated request, which is at the level of debugging, and say it."""
+        repeated = record.levelno == logging.DEBUG
+        self.repeated += repeated
+        tell = self._console.debug if repeated else self._console.info
+        tell(record.getMessage())
+
+
+@contextmanager
+def requests_told(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
+    """Say what is copied from servers, and at the end how many requests were repeated.
+
+    Args:
+        quiet: Say nothing.
+        verbose: Say each repeated request.
+    """
+    console = Console(quiet=quiet, verbose=verbose)
+    log, handler = logging.getLogger("geoseg.remote"), _NetworkMessages(console)
+    log.setLevel(logging.DEBUG)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        if (count := handler.repeated) > 0:
+            told = (
+                "1 request to a server was" if count == 1 else f"{count} requests to servers were"
+            )
+            console.info(f"{told} repeated")
 
 
 def styled(text: str, style: Literal["bold", "red", "yellow"]) -> str:

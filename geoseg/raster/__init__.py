@@ -14,6 +14,13 @@ GDAL_DEFAULTS = {
     "GDAL_VRT_WARP_USE_DATASET_RASTERIO": "NO",  # a pixel would depend on its window
     "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
     "GML_DOWNLOAD_SCHEMA": "NO",
+    # Of servers; `remote` adds what must not hold for files of this machine.
+    "GDAL_HTTP_MAX_RETRY": "5",
+    "GDAL_HTTP_RETRY_DELAY": "1",  # seconds, and longer each time
+    "GDAL_HTTP_CONNECTTIMEOUT": "30",  # seconds
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",  # seconds after which a connection is given up that is slower
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # than so many bytes per second
+    "GDAL_HTTP_VERSION": "2TLS",  # HTTP/2 where a server offers it; parallel ranges share a line
     "CPL_LOG": os.devnull,  # errors that are not caught stay off the terminal
     # Formats by which a local file has GDAL ask a server, run a program or open any source.
     "GDAL_SKIP": (

@@ -14,7 +14,13 @@ from typing import Any
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from geoseg.errors import EmptyError, GeosegError, OutputError, OutputExistsError
+from geoseg.errors import (
+    ChangedError,
+    EmptyError,
+    GeosegError,
+    OutputError,
+    OutputExistsError,
+)
 from geoseg.raster.folders import FolderKind, list_entries, locked, locked_once
 from geoseg.raster.paths import GdalName, check_name
 from geoseg.raster.records import parse_json
@@ -207,6 +213,7 @@ def staged(path: Path, *, overwrite: bool, kind: FolderKind | None = None) -> It
     Raises:
         OutputExistsError: As `refuse_existing`, or if another process is writing it.
         OutputError: If the output cannot be written (no space, no permission).
+        ChangedError: If an input has changed on its server meanwhile.
     """
     refuse_existing(path, overwrite=overwrite, kind=kind)
     with scratch(path) as folder, writing(path):
@@ -252,6 +259,9 @@ def put_in_place(made: Mapping[Path, Path], folder: Path, *, overwrite: bool) ->
         OutputExistsError: If one exists and is not to be replaced.
         OutputError: If they cannot be moved.
     """
+    from geoseg.raster.remote import refuse_changed  # few inputs are on a server
+
+    refuse_changed()
     marker = folder / FINISHING_MARKER
     targets = [path for path, file in made.items() if file != path]
     refuse_existing(*targets, overwrite=overwrite or marker.exists())
@@ -337,7 +347,10 @@ def _old_folder(path: Path) -> Path:
 
 
 def _replace(partial: Path, path: Path) -> None:
-    """Rename a finished file or folder to its target."""
+    """Rename a finished file or folder to its target, if no input has changed meanwhile."""
+    from geoseg.raster.remote import refuse_changed
+
+    refuse_changed()
     place = path.resolve()
     if not place.is_dir():
         partial.replace(place)
@@ -401,7 +414,7 @@ def resume_dir(
         try:
             yield folder
         except BaseException as error:
-            if isinstance(error, EmptyError) or not _has_chunks(folder):
+            if isinstance(error, EmptyError | ChangedError) or not _has_chunks(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             elif isinstance(error, GeosegError):
                 error.add_note(note)

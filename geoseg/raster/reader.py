@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -27,7 +28,6 @@ from geoseg.raster.storage import (
     grid_of,
     is_possible_nodata,
     mask_source,
-    masked_view,
     missing_place,
     nodata_rules,
     opened,
@@ -35,6 +35,7 @@ from geoseg.raster.storage import (
     rasterio_window,
     read_mask,
     reading,
+    sources_of,
     vrt_failures,
 )
 from geoseg.raster.threads import Handles
@@ -134,6 +135,7 @@ class RasterFile:
             self.band_names = band_names(dataset, self.numbers)
             self.colors = tuple(dataset.colorinterp[band - 1].name for band in self.numbers)
             self.block_shape = block_shape(dataset, self.numbers[0])
+            self._sources = sources_of(getattr(dataset, "src_dataset", dataset))
 
     @property
     def bands(self) -> int:
@@ -151,6 +153,11 @@ class RasterFile:
         Raises:
             RasterError: If the file cannot be read there.
         """
+        if self._sources is None:
+            return self._read(window, shape)
+        return self._sources.read(partial(self._read, window, shape), again=self._handles.drop)
+
+    def _read(self, window: Window, shape: tuple[int, int] | None) -> Pixels:
         where: dict[str, Any] = {"window": rasterio_window(window)}
         if shape not in (None, (window.height, window.width)):
             where["out_shape"] = shape
@@ -180,6 +187,8 @@ class RasterFile:
     def close(self) -> None:
         """Close the handles of all threads."""
         self._handles.close()
+        if self._sources is not None:
+            self._sources.close()
 
     def _open(self, stack: ExitStack) -> Any:
         dataset = opened(self.path)
@@ -196,6 +205,8 @@ class RasterFile:
         mixable = palette(dataset) is None  # indices cannot be interpolated
         with reading(self.path):
             if mixable and self._needs_view(dataset):
+                from geoseg.raster.masked_view import masked_view
+
                 dataset = rasterio.open(masked_view(dataset, self._options.nodata))
                 stack.callback(dataset.close)
                 nodata = None
@@ -440,9 +451,14 @@ class RasterReader:
         return Pixels(image, np.logical_and.reduce(valid))
 
     def close(self) -> None:
-        """Close the handles of all threads."""
-        for layer in self._layers:
-            layer.close()
+        """Close the handles of all threads.
+
+        Raises:
+            ChangedError: If a file has changed on its server meanwhile.
+        """
+        with ExitStack() as stack:
+            for layer in self._layers:
+                stack.callback(layer.close)
 
     def __enter__(self) -> Self:
         return self

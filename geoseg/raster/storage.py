@@ -7,10 +7,10 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, cast
-from xml.etree.ElementTree import Element, SubElement, tostring
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import rasterio
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path as parse_path
 from rasterio._path import _vsi_path as vsi_path
-from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError, RasterioIOError
@@ -31,6 +30,7 @@ from geoseg.raster import GDAL_DEFAULTS
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import (
     REDACTED,
+    REMOTE,
     SELF_CONTAINED,
     GdalName,
     gdal_name,
@@ -40,6 +40,9 @@ from geoseg.raster.paths import (
 )
 from geoseg.raster.threads import logged
 from geoseg.raster.window import Window
+
+if TYPE_CHECKING:
+    from geoseg.raster.remote import Sources
 
 Color = tuple[int, int, int]
 
@@ -81,8 +84,7 @@ def opened(path: Path) -> Any:
     elif REDACTED in path.gdal:
         raise RasterError(f"{path}: signatures and passwords are not recorded; name it anew")
     try:
-        with reading(path):
-            dataset = rasterio.open(gdal_name(path))
+        dataset = _open(path)
     except RasterError as error:
         from geoseg.raster.foreign import kind_of
 
@@ -104,6 +106,27 @@ def opened(path: Path) -> Any:
             f"{', '.join(map(repr, dataset.subdatasets[:3]))}"
         )
     return dataset
+
+
+def _open(path: Path) -> Any:
+    """Open a raster; on a server, every error that GDAL logs meanwhile counts."""
+    name = vsi_path(parse_path(gdal_name(path)))
+    if not REMOTE.search(name):
+        with reading(path):
+            return rasterio.open(name)
+    from geoseg.raster.remote import opened_from_server
+
+    return opened_from_server(name, partial(reading, path, strict=True))
+
+
+def sources_of(dataset: Any) -> "Sources | None":
+    """What of a raster lies on servers; None: nothing."""
+    files = [dataset.name, *(dataset.files if dataset.driver == "VRT" else ())]
+    if not any(map(REMOTE.search, files)):
+        return None
+    from geoseg.raster.remote import Sources, remote_names
+
+    return Sources(remote_names(vsi_path(parse_path(each)) for each in files))
 
 
 READ_ERRORS = (
@@ -177,16 +200,16 @@ _silence_libtiff()
 
 
 @contextmanager
-def reading(path: Path, window: Window | None = None) -> Iterator[None]:
+def reading(path: Path, window: Window | None = None, *, strict: bool = False) -> Iterator[None]:
     """Turn failures of GDAL and the system into a `RasterError` with path and window.
 
-    While a window is read, every error that GDAL logs counts as a failure, even if it goes on:
-    the pixels are then invented.
+    While a window is read, or if `strict`, every error that GDAL logs counts as a failure, even
+    if it goes on: the pixels are then invented.
     """
     try:
         with logged(), _gdal_messages.apart() as failures:
             yield
-            if window is not None and failures:
+            if failures and (strict or window is not None):
                 raise RasterError(_reason(path, window, failures[0]))
     except READ_ERRORS as error:
         raise RasterError(_reason(path, window, str(error.__cause__ or error))) from error
@@ -410,60 +433,3 @@ def _masked(dataset: Any, source: MaskSource, bands: Bands) -> Bands:
     if source == "mask":
         return next((band,) for band, each in flags.items() if MaskFlags.per_dataset in each)
     return tuple(band for band, each in flags.items() if not each or MaskFlags.per_dataset in each)
-
-
-def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
-    """A VRT of a raster's bands with one mask, valid where all bands have data.
-
-    GDAL resamples with one nodata value or mask for all bands; NaN beside a nodata value would be
-    mixed into its neighbours.
-
-    Args:
-        dataset: The raster, without alpha.
-        nodata: Value given by the user, as in `ReadOptions`.
-    """
-    name = vsi_path(parse_path(dataset.name))
-    root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
-    if dataset.crs:
-        SubElement(root, "SRS").text = dataset.crs.to_wkt()
-    SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
-    for band, dtype in zip(dataset.indexes, dataset.dtypes, strict=True):
-        target = SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
-        SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
-        color = dataset.colorinterp[band - 1].name
-        SubElement(target, "ColorInterp").text = color.capitalize()
-        _add_source(target, "SimpleSource", name, str(band))
-    product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
-    mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", product)
-    SubElement(mask, "PixelFunctionType").text = "mul"
-    SubElement(mask, "SourceTransferType").text = "Float32"
-    for band in dataset.indexes:
-        _add_known(mask, name, str(band), "nan")
-        if nodata is None:
-            _add_source(mask, "SimpleSource", name, f"mask,{band}")
-        else:
-            value = "nan" if nodata == "none" else repr(float(nodata))
-            _add_known(mask, name, str(band), value)
-    return tostring(root, encoding="unicode")
-
-
-def _add_known(target: Element, file: str, band: str, nodata: str) -> None:
-    """Add a source that is 1 where a band has data.
-
-    It is 0 x value + 1: NaN, stored as 0, where the value is NaN or infinite; nodata leaves 0.
-    (Without a nodata value GDAL would not look at the pixels.)
-    """
-    source = _add_source(target, "ComplexSource", file, band)
-    for name, value in (("ScaleOffset", "1"), ("ScaleRatio", "0"), ("NODATA", nodata)):
-        SubElement(source, name).text = value
-
-
-def _add_source(target: Element, kind: str, file: str, band: str) -> Element:
-    source = SubElement(target, kind)
-    SubElement(source, "SourceFilename", relativeToVRT="0").text = file
-    SubElement(source, "SourceBand").text = band
-    return source
-
-
-def _gdal_type(dtype: str) -> str:
-    return str(typename_fwd[dtype_rev[dtype]])
