@@ -305,6 +305,27 @@ LegendName = Annotated[
     ),
 ]
 
+Asset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel="Input",
+        help="Of STAC items and stac-geoparquet, or the column of a CSV [default: the only one "
+        "with data].",
+        show_default=False,
+    ),
+]
+
+ReferenceAsset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel="Input",
+        help="The same of references [default: as --asset].",
+        show_default=False,
+    ),
+]
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 DryRun = Annotated[

@@ -35,7 +35,9 @@ def evaluate(
     ctx: typer.Context,
     maps: Annotated[
         list[Path],
-        typer.Argument(help="Class maps: rasters or polygons; files, folders or quoted globs."),
+        typer.Argument(
+            help="Class maps: rasters or polygons; files, URLs, folders, quoted globs or @lists."
+        ),
     ],
     reference: Annotated[
         list[Path] | None,
@@ -72,6 +74,8 @@ def evaluate(
     legend_map: LegendMapFile = None,
     reference_legend: ReferenceLegend = None,
     options: EvaluateOptions,
+    asset: shared.Asset = None,
+    reference_asset: shared.ReferenceAsset = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -85,7 +89,7 @@ def evaluate(
 
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
-    paths = find_maps(maps)
+    paths = find_maps(maps, asset)
     if options.map.are_given and not any(map(is_vector, paths)):
         raise typer.BadParameter(
             "are for maps of polygons", param_hint="--grid, --map-attribute, --map-layer"
@@ -107,8 +111,8 @@ def evaluate(
         return
     if options.measures.block is not None and options.measures.intervals is None:
         raise typer.BadParameter("is for --intervals", param_hint="--block")
-    references = find_references(reference or [])
-    rasters = find_rasters(score_map or [])
+    references = find_references(reference or [], reference_asset or asset)
+    rasters = find_rasters(score_map or [], asset)
     pairs = pair_maps(paths, references, by=pair, scores=rasters)
     coding = options.reference.coding
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)

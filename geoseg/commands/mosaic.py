@@ -23,7 +23,7 @@ def mosaic(
         list[Path],
         typer.Argument(
             help="Windows of `predict --windows`, score rasters, or class maps of scenes: files, "
-            "folders or quoted globs."
+            "URLs, folders, quoted globs or @lists."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Class map to write (GeoTIFF).")],
@@ -38,6 +38,7 @@ def mosaic(
         bool,
         typer.Option("--parts", help="Join the parts that `predict --part` has written."),
     ] = False,
+    asset: shared.Asset = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -52,7 +53,7 @@ def mosaic(
     from geoseg.raster.lists import find_rasters
 
     outputs = layers.outputs(output, overwrite=overwrite)
-    paths = find_rasters(inputs)
+    paths = find_rasters(inputs, asset)
     own = [Output(path) for path in outputs.files[::-1]]
     shared.reserve(ctx, own, [paths, inputs, legend], overwrite=overwrite)
     if parts:

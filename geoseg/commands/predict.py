@@ -28,8 +28,8 @@ def predict(
     orthos: Annotated[
         list[Path],
         typer.Argument(
-            help="Orthophotos (files, folders, quoted globs), or one patch set. Models that "
-            "come first are averaged with MODEL."
+            help="Orthophotos (files, URLs, folders, quoted globs, @lists), or one patch set. "
+            "Models that come first are averaged with MODEL."
         ),
     ],
     output: Annotated[
@@ -53,6 +53,7 @@ def predict(
     split: Annotated[
         Literal["train", "val", "test"] | None, typer.Option(help="Of a patch set, only these.")
     ] = None,
+    asset: shared.Asset = None,
     overwrite: shared.Overwrite = False,
     dry_run: shared.DryRun = False,
     json: shared.Json = False,
@@ -85,7 +86,7 @@ def predict(
         )
         return
     batch = PredictBatch(
-        find_rasters(orthos),
+        find_rasters(orthos, asset),
         models,
         options,
         layers,

@@ -30,6 +30,7 @@ def preview(
     ] = None,
     options: PreviewOptions,
     bands: BandOptions,
+    asset: shared.Asset = None,
     overwrite: shared.Overwrite = False,
 ) -> None:
     """Draw rasters side by side as PNG, class maps and masks in their colours."""
@@ -42,7 +43,7 @@ def preview(
         raise typer.BadParameter(
             f"{output}: pictures are written as PNG; end the name in .png", param_hint="--output"
         )
-    paths = find_rasters(rasters)
+    paths = find_rasters(rasters, asset)
     shared.check([Output(output)], [paths, legend], overwrite=overwrite)
     draw_preview(
         paths,

@@ -24,7 +24,9 @@ def tile(
     ctx: typer.Context,
     orthos: Annotated[
         list[Path] | None,
-        typer.Argument(help="Orthophotos: files, folders or quoted globs.", show_default=False),
+        typer.Argument(
+            help="Orthophotos: files, URLs, folders, quoted globs or @lists.", show_default=False
+        ),
     ] = None,
     reference: Annotated[
         list[Path] | None,
@@ -52,6 +54,8 @@ def tile(
             "--index-only", help="Write no pixels: training reads them from the orthophotos."
         ),
     ] = False,
+    asset: shared.Asset = None,
+    reference_asset: shared.ReferenceAsset = None,
     overwrite: shared.Overwrite = False,
     dry_run: shared.DryRun = False,
     json: shared.Json = False,
@@ -70,7 +74,9 @@ def tile(
     if index_only:
         options = replace(options, storage="index")
     console = Console(quiet=quiet, verbose=verbose)
-    sources = _sources(orthos, reference, pairs, pair)
+    if pairs is not None:
+        shared.refuse_given(ctx, ("asset", "reference_asset"), "is not for --pairs")
+    sources = _sources(orthos, reference, pairs, pair, (asset, reference_asset or asset))
     classes = legend_of(legend, *(each.reference for each in sources))
     named = [
         pairs,
@@ -99,7 +105,11 @@ def tile(
 
 
 def _sources(
-    orthos: list[Path] | None, references: list[Path] | None, pairs: Path | None, pair: str
+    orthos: list[Path] | None,
+    references: list[Path] | None,
+    pairs: Path | None,
+    pair: str,
+    assets: tuple[str | None, str | None],
 ) -> "list[Source]":
     from geoseg.patches.tile import pair_by_name, pair_by_order, pairs_from_csv
     from geoseg.raster.lists import find_rasters, find_references
@@ -113,7 +123,7 @@ def _sources(
     if not orthos or not references:
         raise typer.BadParameter("ORTHOS and --reference are needed, or --pairs")
     join = pair_by_name if pair == "name" else pair_by_order
-    return join(find_rasters(orthos), find_references(references))
+    return join(find_rasters(orthos, assets[0]), find_references(references, assets[1]))
 
 
 def _tell_plan(

@@ -26,7 +26,8 @@ def vectorize(
         list[Path],
         typer.Argument(
             metavar="MAP...",
-            help="Class maps (files, folders, quoted globs), or all folders of --part to join.",
+            help="Class maps (files, URLs, folders, quoted globs, @lists), or all folders of "
+            "--part to join.",
         ),
     ],
     output: Annotated[
@@ -44,6 +45,7 @@ def vectorize(
         Literal["gpkg", "parquet", "fgb", "geojson", "geojsonl"],
         typer.Option("--format", help="Of the files in a folder."),
     ] = "gpkg",
+    asset: shared.Asset = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -65,7 +67,7 @@ def vectorize(
         shared.reserve(ctx, [Output(target)], inputs, overwrite=overwrite)
         _tell([join(inputs, target, overwrite=overwrite)], json=json)
         return
-    maps = find_rasters(inputs)
+    maps = find_rasters(inputs, asset)
     targets = _targets(maps, output, options, file_format)
     kind = PART if options.part else None
     own = [Output(file, kind) for target in targets for file in outputs_of(target, options)]

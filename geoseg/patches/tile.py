@@ -52,8 +52,8 @@ from geoseg.patches.training_ground import content_of
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.raster.doubts import doubts_of
 from geoseg.raster.folders import PATCH_SET
-from geoseg.raster.lists import match_by_name, match_by_order
-from geoseg.raster.paths import unique_names
+from geoseg.raster.lists import beside, match_by_name, match_by_order
+from geoseg.raster.paths import GdalName, unique_names
 from geoseg.raster.threads import reading_pool
 from geoseg.text import subject
 
@@ -91,6 +91,7 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
         EmptyError: If there is no window, or they cannot be divided into splits even if no one
             is left out and all classes are everywhere.
     """
+    _refuse_signed(sources, options)
     failures: dict[str, str] = {}
     widest = 0
 
@@ -126,6 +127,19 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
     pixel = bands * np.dtype(dtype).itemsize + 1
     memory = widest * options.patch_size * (pixel + 10) * _worker_count(options)
     return TilePlan(len(found), windows, windows * options.patch_size**2 * pixel, memory, failures)
+
+
+def _refuse_signed(sources: Sequence[Source], options: TileOptions) -> None:
+    """Refuse an index of what cannot be opened by the names that it would hold."""
+    if options.storage != "index":
+        return
+    named = [path for each in sources for path in (each.ortho, each.reference)]
+    for path in (*named, *options.read.stacked):
+        if isinstance(path, GdalName) and path.has_secrets:
+            raise InputError(
+                f"{path}: is signed, and an index keeps no signatures; use credentials (as "
+                f"AWS_ACCESS_KEY_ID), or write pixels, without --index-only"
+            )
 
 
 def _worker_count(options: TileOptions) -> int:
@@ -192,6 +206,7 @@ def tile(
         OutputError: If the folder cannot be written.
     """
     refuse_existing(output, overwrite=overwrite, kind=PATCH_SET)
+    _refuse_signed(sources, options)
     report = TileReport()
     with reading_pool(_worker_count(options)) as pool:
         tiling = _Tiling(legend, options, report, pool, progress)
@@ -429,12 +444,12 @@ def pairs_from_csv(path: Path) -> list[Source]:
     splits = [(row.get("split") or "").strip() or None for row in rows]
     if wrong := sorted({split for split in splits if split and split not in SPLITS}):
         raise InputError(f"{path}: split is train, val or test, not {wrong}")
-    orthos = [path.parent / row["ortho"].strip() for row in rows]
+    orthos = [beside(row["ortho"].strip(), path.parent) for row in rows]
     return [
         Source(
             name=name,
             ortho=ortho,
-            reference=path.parent / (row["reference"] or "").strip(),
+            reference=beside((row["reference"] or "").strip(), path.parent),
             split=split,  # type: ignore[arg-type]  # checked above
         )
         for name, ortho, row, split in zip(unique_names(orthos), orthos, rows, splits, strict=True)

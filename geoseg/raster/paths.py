@@ -93,6 +93,9 @@ class GdalName(_Path):
     has. Whoever takes it for a file gets an `InputError`.
     """
 
+    written: str
+    """As the user has written it, with secrets."""
+
     gdal: str
     """By which GDAL opens it, with secrets."""
 
@@ -104,11 +107,11 @@ class GdalName(_Path):
         """Take a name as it is written: ``s3://bucket/a.tif``, ``/vsizip/a.zip/b.tif``."""
         if sys.version_info >= (3, 12):
             super().__init__(redact(text))
-        self._text = text
+        self.written = text
         self.gdal = _for_gdal(text)
 
     def __str__(self) -> str:
-        return redact(self._text)
+        return redact(self.written)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -117,13 +120,18 @@ class GdalName(_Path):
         raise InputError(f"{self}: is no file of this machine; here one is needed: fetch it first")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._text,)
+        return type(self), (self.written,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GdalName) and self.gdal == other.gdal
 
     def __hash__(self) -> int:
         return hash(self.gdal)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether it can be opened only as long as it is not redacted."""
+        return str(self) != self.written
 
     @property
     def is_remote(self) -> bool:
@@ -133,10 +141,10 @@ class GdalName(_Path):
     @property
     def parts(self) -> tuple[str, ...]:
         """Scheme and host or bucket, folders and name, without parameters."""
-        text = re.split(r"[?#]", self._text)[0] if self.is_remote else self._text
+        text = re.split(r"[?#]", self.written)[0] if self.is_remote else self.written
         head, mark, rest = text.rpartition("://")
         first, *others = re.split("[/!]", rest)
-        return (redact(f"{head}{mark}{first}"), *map(unquote, filter(None, others)))
+        return (f"{head}{mark}{first.rpartition('@')[2]}", *map(unquote, filter(None, others)))
 
     @property
     def name(self) -> str:
@@ -156,7 +164,7 @@ class GdalName(_Path):
     @property
     def parent(self) -> Self:
         """Folder, without parameters."""
-        head, _, last = re.split(r"[?#]", self._text)[0].rstrip("/").rpartition("/")
+        head, _, last = re.split(r"[?#]", self.written)[0].rstrip("/").rpartition("/")
         return self if not head or not last or head.endswith("/") else type(self)(head)
 
     @property
@@ -168,8 +176,13 @@ class GdalName(_Path):
         return found
 
     def __truediv__(self, key: str | os.PathLike[str]) -> Self:
-        head = re.split(r"[?#]", self._text)[0].rstrip("/")
-        return type(self)(f"{head}/{key}")
+        head = re.split(r"[?#]", self.written)[0].rstrip("/")
+        for part in str(key).split("/"):
+            if part == "..":
+                head = head.rpartition("/")[0]
+            elif part != ".":
+                head += f"/{part}"
+        return type(self)(head)
 
     def with_name(self, name: str) -> Self:
         """Another name in the same folder."""
@@ -221,11 +234,12 @@ def parse_name(name: str | os.PathLike[str]) -> Path:
     text = name if isinstance(name, str) else os.fspath(name)
     if text.lower().startswith("file://"):
         return Path(url2pathname(unquote(text[len("file://") :].removeprefix("localhost"))))
-    if not GDAL_NAME.match(text):
+    if not GDAL_NAME.match(text.removeprefix("@")):
         return Path(name)
     if not isinstance(name, str):
         text = _uncollapsed(Path(text).as_posix())
-    return GdalName(text) if URL.match(text) or not os.path.lexists(text) else Path(name)
+    is_url = URL.match(text.removeprefix("@"))
+    return GdalName(text) if is_url or not os.path.lexists(text) else Path(name)
 
 
 def is_remote(path: Path) -> bool:

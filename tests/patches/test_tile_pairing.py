@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.patches.tile import pair_by_name, pair_by_order, pairs_from_csv
+from geoseg.labels.legend import Legend
+from geoseg.patches.record import TileOptions
+from geoseg.patches.tile import pair_by_name, pair_by_order, pairs_from_csv, plan, tile
+from geoseg.raster.paths import parse_name
 
 
 def paths(*names):
@@ -73,3 +76,28 @@ def test_another_split_is_refused(write_table):
 def test_a_missing_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         pairs_from_csv(tmp_path / "pairs.csv")
+
+
+def test_urls_are_paired_like_files(write_table):
+    orthos = [parse_name(name) for name in ("s3://b/x/a.tif", "https://h/y/a.tif?sig=1")]
+    truths = [parse_name(name) for name in ("https://h/y/a_mask.tif", "s3://b/x/a_mask.tif")]
+
+    assert references(pair_by_name(orthos, truths)) == [str(truths[1]), str(truths[0])]
+    [one] = pairs_from_csv(write_table("ortho,reference\ns3://b//a.tif,a.gpkg\n"))
+    assert str(one.ortho) == "s3://b//a.tif"
+
+
+@pytest.mark.parametrize("url", ["https://host/a.tif?sig=x", "https://me:pw@host/a.tif"])
+def test_an_index_of_signed_urls_is_refused(tmp_path, url):
+    options = TileOptions(storage="index")
+    legend = Legend.from_dict(
+        {"name": "n", "class": [{"name": "a", "value": 1, "color": "#ff0000"}]}
+    )
+    sources = pair_by_order([parse_name(url)], paths("a.tif"))
+
+    for run in (
+        lambda: plan(sources, legend, options),
+        lambda: tile(sources, legend, tmp_path / "set", options=options),
+    ):
+        with pytest.raises(InputError, match=r"REDACTED.*: is signed, and an index keeps no sign"):
+            run()

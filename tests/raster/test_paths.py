@@ -8,7 +8,7 @@ import pytest
 from shapely import box
 
 from geoseg.errors import InputError, RasterError
-from geoseg.raster.lists import find_maps, find_rasters, find_references
+from geoseg.raster.lists import find_rasters
 from geoseg.raster.paths import (
     file_state,
     gdal_name,
@@ -20,72 +20,6 @@ from geoseg.raster.paths import (
 )
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.vector import is_vector
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ("b.tif", "a.TIF", "c.png", "notes.txt", "roofs.gpkg", "deep/d.tif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    return tmp_path
-
-
-def names(paths):
-    return [path.name for path in paths]
-
-
-def test_a_folder_gives_its_rasters_by_name(folder):
-    assert names(find_rasters([folder])) == ["a.TIF", "b.tif", "c.png"]
-
-
-def test_a_folder_of_maps_gives_polygons_if_it_has_no_raster(folder):
-    assert names(find_maps([folder])) == ["a.TIF", "b.tif", "c.png"]
-    for path in find_rasters([folder]):
-        path.unlink()
-    assert names(find_maps([folder])) == ["roofs.gpkg"]
-
-
-def test_a_folder_of_references_gives_polygons_too(folder):
-    assert names(find_references([folder])) == ["a.TIF", "b.tif", "c.png", "roofs.gpkg"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [("*.tif", ["b.tif"]), ("[bc].*", ["b.tif", "c.png"]), ("**/*.tif", ["b.tif", "d.tif"])],
-)
-def test_a_pattern_gives_what_matches(folder, pattern, found):
-    assert names(find_rasters([folder / pattern])) == found
-
-
-def test_files_come_in_the_order_named(folder):
-    named = [folder / "c.png", folder / "b.tif"]
-
-    assert find_rasters(named) == named
-
-
-def test_an_orthophoto_named_twice_counts_once(folder):
-    assert names(find_rasters([folder / "b.tif", folder / "*.tif"])) == ["b.tif"]
-
-
-def test_a_reference_named_twice_counts_twice(folder):
-    assert names(find_references([folder / "b.tif"] * 2)) == ["b.tif", "b.tif"]
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_a_file(folder):
-    (folder / "tile[1].tif").touch()
-
-    assert find_rasters([folder / "tile[1].tif"]) == [folder / "tile[1].tif"]
-
-
-@pytest.mark.parametrize("pattern", ["*.jp2", "x?.tif"])
-def test_a_pattern_that_matches_nothing_is_refused(folder, pattern):
-    with pytest.raises(InputError, match="matches no file"):
-        find_rasters([folder / pattern])
-
-
-def test_a_folder_without_rasters_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"holds none of \.tif"):
-        find_rasters([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -102,11 +36,6 @@ def test_a_folder_without_rasters_is_refused(tmp_path):
 )
 def test_names_are_short_and_unique(paths, expected):
     assert unique_names([Path(path) for path in paths]) == expected
-
-
-def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
-    with pytest.raises(InputError, match="the name is not UTF-8; rename it"):
-        find_rasters([tmp_path / "o\udcff.tif"])
 
 
 def test_names_of_archives_and_servers_are_no_globs_and_no_missing_files(tmp_path, write_raster):
@@ -240,7 +169,7 @@ def test_names_go_to_other_processes_with_their_secrets_and_compare_by_them():
     [
         (["https://host/d/a.tif?sig=x"], ["a"]),
         (["s3://b/one/TCI.tif", "s3://b/two/TCI.tif"], ["one_TCI", "two_TCI"]),
-        (["s3://b/TCI.tif", "https://c/TCI.tif"], ["s3_b_TCI", "https_c_TCI"]),
+        (["s3://b/TCI.tif", "https://me:pw@c/TCI.tif"], ["s3_b_TCI", "https_c_TCI"]),
         (["https://host/a%2Fb.tif"], ["b"]),
     ],
 )
