@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import LegendError
-from geoseg.evaluation.boundary import BorderCounts
 from geoseg.evaluation.class_map import MapOptions
+from geoseg.labels.boundary import BorderCounts
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Meaning

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError
-from geoseg.evaluation.boundary import BorderCounts, border_labels, near_border
 from geoseg.evaluation.comparison import (
     Block,
     EvaluationCounts,
     RegionSource,
     fields_of_pairs,
 )
+from geoseg.labels.boundary import BorderCounts, border_labels, near_border
 from geoseg.labels.confusion import ConfusionMatrix, count_pairs
 from geoseg.labels.legend import IGNORE
 from geoseg.labels.reference import References

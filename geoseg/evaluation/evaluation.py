@@ -122,7 +122,7 @@ class EvaluateOptions:
             "grid": self.map.grid,
         }
         return (
-            asdict(self.reference)
+            self.reference.to_record()
             | asdict(self.map)
             | {name: str(path) if path else None for name, path in files.items()}
             | {"split": self.split if self.patches else None}

@@ -156,7 +156,7 @@ def _tables_of_attribute(
             f"{path}: name the column that holds the class with --attribute; its columns are "
             f"{columns}"
         )
-    column = read_polygons(path, layer=layer, attribute=attribute).attributes
+    column = read_polygons(path, layer=layer, attribute=attribute, strokes=True).attributes
     if not column:
         raise EmptyError(f"{path}: the layer is empty: it holds no polygon")
     texts = {as_text(value) for value in column if not is_null(value)}

@@ -1,4 +1,4 @@
-"""Classes of polygons, in references and maps of any program.
+"""Classes of polygons, points and lines, in references and maps of any program.
 
 Polygons that ``geoseg vectorize`` wrote carry their legend: their class is the value in column
 ``class``, or, if they are read with another legend, the name in column ``name``. Others have it in
@@ -7,6 +7,8 @@ a column that the user names, or are all of the legend's only class.
 Ground without a polygon has the legend's background class, or is unlabelled if it has none. In
 polygons of geoseg's own it has the background class only if all other classes of the legend were
 written and it was not: otherwise it is ground without data, or of a class that was left out.
+
+Points and lines of a reference become discs and bands; ground around points is unlabelled.
 """
 
 from collections.abc import Sequence
@@ -15,12 +17,15 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import UNCOVERED, Meaning
 from geoseg.labels.tags import POLYGONS, read_tags
+from geoseg.raster.grid import Grid, Length
+from geoseg.raster.polygons import on_grid
 from geoseg.raster.vector import drawn_layers, read_polygons
 from geoseg.text import as_text, is_null, quoted_list
 
@@ -30,12 +35,17 @@ VALUE, NAME = "class", "name"
 SCORE = "score"
 """Column of the mean score of each polygon."""
 
-
 REGULARISED = "regularised"
 """Column by which a layer of polygons with right angles is known."""
 
 REGION = "region"
 """Column of the region that a polygon is, or is a part of."""
+
+PUNCTUAL, LINEAR = (0, 4), (1, 2, 5)
+"""GEOS geometry types of points and of lines."""
+
+LEAST_RADIUS_PX = 0.5**0.5
+"""Half the diagonal of a pixel: a point or line has at least the pixels that it passes."""
 
 
 class ClassObjects(NamedTuple):
@@ -102,8 +112,10 @@ class PolygonClasses:
             attribute=self.column,
             also=(SCORE, REGION, REGULARISED),
             advice=advice,
+            strokes=not is_map,
         )
         self.geometries = polygons.geometries
+        self._strokes: list[str] = []
         self._attributes = polygons.attributes
         self._scores = polygons.more.get(SCORE)
         self._regions = polygons.more.get(REGION) if self._own else None
@@ -139,6 +151,42 @@ class PolygonClasses:
             classes.uncovered = int(recode[classes.uncovered])
             classes.legend = legend
         return classes
+
+    def widen(self, grid: Grid, *, radius: Length | None, width: Length | None) -> bool:
+        """Make discs of points and bands of lines.
+
+        Args:
+            grid: Grid of the raster that they label.
+            radius: Of a disc; None: points are refused.
+            width: Of a band, from edge to edge; None: lines are refused.
+
+        Returns:
+            Whether there are points, around which nothing is known.
+
+        Raises:
+            VectorError: If there are points without a radius, or lines without a width.
+            InputError: If a length is in metres, and the raster has no CRS.
+        """
+        kinds = shapely.get_type_id(self.geometries.values)
+        found = {
+            "points": (np.isin(kinds, PUNCTUAL), "radius", radius, 1.0),
+            "lines": (np.isin(kinds, LINEAR), "width", width, 0.5),
+        }
+        for name, (chosen, what, length, share) in found.items():
+            places = np.flatnonzero(chosen)
+            if not len(places):
+                continue
+            if length is None:
+                raise VectorError(
+                    f"{self.path}: {len(places)} of {len(kinds)} rows are {name}, the first of "
+                    f"them feature {self.geometries.index[places[0]] + 1}; say how much ground "
+                    f"they label with --{name[:-1]}-{what}, such as --{name[:-1]}-{what} 1m"
+                )
+            shapes = on_grid(self.geometries, grid, self.path).copy()
+            shapes.iloc[places] = _around(shapes.values[places], grid, length, share)
+            self.geometries = shapes
+            self._strokes.append(f"{name} of {what} {length}")
+        return bool(found["points"][0].any())
 
     @property
     def is_own(self) -> bool:
@@ -201,9 +249,10 @@ class PolygonClasses:
             gaps = ()
         nulls = ("null",) if self.nulls else ()
         ignored = (text for text, index in texts.items() if index == IGNORE)
-        return Meaning(
-            f"column {column!r}" if column else "polygons", classes, (*nulls, *ignored, *gaps)
-        )
+        source = f"column {column!r}" if column else "polygons"
+        if self._strokes:
+            source += f" ({', '.join(self._strokes)})"
+        return Meaning(source, classes, (*nulls, *ignored, *gaps))
 
     @property
     def notes(self) -> list[str]:
@@ -290,6 +339,22 @@ class PolygonClasses:
         is_complete = left_out & {*told.names} <= {told.background}
         is_other = told.background is not None and told.background not in self._own.written
         return self.legend.background_index if is_complete and is_other else IGNORE
+
+
+def _around(shapes: Any, grid: Grid, length: Length, share: float) -> Any:
+    """(n,) ground around points or lines, as far as a share of a length, in the grid's CRS.
+
+    As elsewhere metres are pixels of the mean ground sampling distance, the same in rows and
+    columns.
+    """
+    reach = max(share * length.in_pixels(grid, least=0), LEAST_RADIUS_PX)
+    wide = shapely.buffer(_moved(shapes, ~grid.transform), reach)
+    return _moved(wide, grid.transform)
+
+
+def _moved(shapes: Any, transform: Affine) -> Any:
+    """(n,) geometries under an affine transform."""
+    return shapely.transform(shapes, lambda x, y: transform @ (x, y), interleaved=False)
 
 
 def _own(path: Path, layer: str | None) -> _Own | None:

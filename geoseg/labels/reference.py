@@ -1,11 +1,12 @@
 """Reference maps on an orthophoto's grid: values, colours or polygons, one or several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from geoseg.errors import (
     NoPolygonError,
     VectorError,
 )
+from geoseg.labels.boundary import near_border
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.options import option
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.polygons import AreaOfInterest, BurntPolygons, NumberedPolygons, on_grid
 from geoseg.raster.tolerant import AlignedRaster
 from geoseg.raster.vector import is_vector
@@ -33,6 +35,10 @@ REFERENCE = "Reference"
 
 ONLY_POLYGONS = Path("polygons")
 """Value of `labelled_areas`: only the polygons of a reference are labelled."""
+
+
+LENGTHS = ("point_radius", "line_width")
+"""Options that are lengths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,20 @@ class ReferenceOptions(PolygonOptions):
         help="Boxes or other polygons: outside of them nothing is labelled, inside what no polygon "
         "of the reference covers is background. `polygons`: only they are labelled, whatever "
         "the legend's background.",
+    )
+    point_radius: Length | None = option(
+        None,
+        group=REFERENCE,
+        metavar="1m|3px",
+        parse=Length.parse,
+        help="A point of a vector reference labels the ground this near; the rest is unlabelled.",
+    )
+    line_width: Length | None = option(
+        None,
+        group=REFERENCE,
+        metavar="2m|4px",
+        parse=Length.parse,
+        help="A line of a vector reference labels a band of this width, from edge to edge.",
     )
     only_polygons: bool = False
     """Whether ground without a polygon is unlabelled; set by `ONLY_POLYGONS`."""
@@ -83,6 +103,23 @@ class ReferenceOptions(PolygonOptions):
         if self.labelled_areas == ONLY_POLYGONS:
             object.__setattr__(self, "labelled_areas", None)
             object.__setattr__(self, "only_polygons", True)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Options as `to_record` has given them, or a part of them.
+
+        Raises:
+            ValueError: If a length is none.
+        """
+        lengths = {
+            name: Length.parse(record[name]) for name in LENGTHS if record.get(name) is not None
+        }
+        return cls(**{**record, **lengths})
+
+    def to_record(self) -> dict[str, Any]:
+        """Options for JSON."""
+        lengths = {name: getattr(self, name) for name in LENGTHS}
+        return asdict(self) | {name: length and str(length) for name, length in lengths.items()}
 
     def blank_ground(self, legend: Legend) -> str:
         """Message on a raster without any polygon."""
@@ -117,7 +154,8 @@ def open_reference(
         NoPolygonError: If polygons do not, which may mean that there is no object.
         LegendError: If an attribute value has no class.
         RasterError: If a raster cannot be read.
-        VectorError: If polygons cannot be read.
+        VectorError: If polygons cannot be read, or are points or lines without a radius or width.
+        InputError: If a length is shorter than a pixel, or in metres for a raster without a CRS.
     """
     options = options or ReferenceOptions()
     areas = options.labelled_areas
@@ -129,7 +167,8 @@ def open_reference(
         from geoseg.labels.polygon_classes import PolygonClasses
 
         own = PolygonClasses(path, legend, attribute=options.attribute, layer=options.layer)
-        if options.only_polygons:
+        has_points = own.widen(grid, radius=options.point_radius, width=options.line_width)
+        if options.only_polygons or (has_points and areas is None):
             own.uncovered = IGNORE
         reference = VectorReference(
             own, grid=grid, background=background, may_be_elsewhere=may_be_elsewhere
@@ -145,6 +184,9 @@ def open_reference(
 class Reference(ABC):
     """Class indices on the grid of an orthophoto; unlabelled outside of labelled areas."""
 
+    has_edges = False
+    """Whether labels have a border with unlabelled ground, as drawn polygons have."""
+
     path: Path
     extent: Window
     """Window of the grid that it covers, with a margin."""
@@ -152,17 +194,27 @@ class Reference(ABC):
     labelled: AreaOfInterest | None = None
     """Labelled area; None: everywhere."""
 
+    border_px: float = 0.0
+    """Distance to a border within which nothing is labelled, in pixels."""
+
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
         """(height, width) class indices; 255 where unlabelled.
 
         Args:
             window: Window of the grid.
-            step: Pixels of the grid per class index, along each axis.
+            step: Pixels of the grid per class index, along each axis; borders count at 1 alone.
 
         Raises:
             LegendError: If a value or colour has no class in the legend.
         """
-        labels = self._labels(window, step)
+        if self.border_px and step == 1:
+            margin = ceil(self.border_px)
+            around = window.grown(margin)
+            labels = self._labels(around, step)
+            labels[near_border(labels, self.border_px, unlabelled=self.has_edges)] = IGNORE
+            labels = labels[window.relative_to(around).slices].copy()
+        else:
+            labels = self._labels(window, step)
         if self.labelled is not None:
             labels[~self.labelled.read(window, step)] = IGNORE
         return labels
@@ -227,6 +279,8 @@ class VectorReference(Reference):
         NoPolygonError: If they do and may not.
         VectorError: If there is no transformation to the CRS of the grid.
     """
+
+    has_edges = True
 
     def __init__(
         self,

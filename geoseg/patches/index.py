@@ -27,7 +27,7 @@ from geoseg.labels.style import Symbol, vector_qml
 from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Source, patch_name
 from geoseg.raster.atomic import write_vector_style
 from geoseg.raster.folders import KIND, PATCH_SET
-from geoseg.raster.grid import Grid, missing_transform
+from geoseg.raster.grid import Grid, Length, missing_transform
 from geoseg.raster.paths import GdalName, absolute_name, check_component, lasting_name, parse_name
 from geoseg.raster.reader import ReadOptions
 from geoseg.raster.records import check_types, read_record
@@ -234,6 +234,8 @@ def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
     content["read"]["stacked"] = [_relative(path, folder) for path in record.read.stacked]
     content["sources"] = [_source_to_dict(source, folder) for source in record.sources]
     content["aoi"] = record.aoi and _relative(record.aoi, folder)
+    content["reference"] = record.reference.to_record()
+    content["ignore_border"] = record.ignore_border and str(record.ignore_border)
     if areas := record.reference.labelled_areas:
         content["reference"]["labelled_areas"] = _relative(areas, folder)
     if record.pixels:
@@ -287,7 +289,10 @@ def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
     stacked = tuple(absolute_name(each, folder) for each in read.get("stacked", ()))  # none in 0.1
     read |= {"bands": bands and tuple(bands), "stacked": stacked}
     reference |= {"labelled_areas": areas and absolute_name(areas, folder)}
-    content["read"], content["reference"] = ReadOptions(**read), ReferenceOptions(**reference)
+    content["read"] = ReadOptions(**read)
+    content["reference"] = ReferenceOptions.from_record(reference)
+    if border := content.get("ignore_border"):  # sets of 0.1 have none
+        content["ignore_border"] = Length.parse(border)
     content["aoi"] = content["aoi"] and absolute_name(content["aoi"], folder)
     if pixels := content.get("pixels"):  # sets of 0.1 have none
         content["pixels"] = absolute_name(pixels, folder)

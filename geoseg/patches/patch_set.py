@@ -106,6 +106,8 @@ class OpenSource:
             may_be_elsewhere=may_be_elsewhere,
         )
         try:
+            if how.ignore_border is not None:
+                reference.border_px = how.ignore_border.in_pixels(ortho.grid)
             area = how.aoi and AreaOfInterest.open(
                 how.aoi, ortho.grid, may_be_elsewhere=may_be_elsewhere
             )

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.labels.legend import Legend
-from geoseg.labels.reference import ReferenceOptions
+from geoseg.labels.reference import REFERENCE, ReferenceOptions
 from geoseg.options import CALL, aoi_option, option, seed_option, threads_option
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.reader import INPUT, ReadOptions
 from geoseg.raster.window import Window
 from geoseg.text import quoted_list
@@ -122,6 +122,14 @@ class TileOptions:
     read: ReadOptions = field(default_factory=ReadOptions)
     aoi: Path | None = aoi_option(INPUT)
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
+    ignore_border: Length | None = option(
+        None,
+        group=REFERENCE,
+        metavar="0.5m|2px",
+        parse=Length.parse,
+        help="Pixels this near to a border between classes, or to the edge of a polygon, are "
+        "unlabelled: for references whose borders are not exact.",
+    )
     workers: int | None = threads_option(CALL)
 
     @property
@@ -147,6 +155,9 @@ class PatchSetRecord:
 
     aoi: Path | None = None
     """Ground outside these polygons is unlabelled."""
+
+    ignore_border: Length | None = None
+    """Pixels this near to a border are unlabelled."""
 
     pixels: Path | None = None
     """Another set, whose files hold the pixels; None: the set's own do, or there are none."""

@@ -366,6 +366,7 @@ class _Tiling:
             read=self.options.read,
             reference=self.options.reference,
             aoi=self.options.aoi,
+            ignore_border=self.options.ignore_border,
             bands=bands,
             band_names=band_names,
             dtype=dtype,

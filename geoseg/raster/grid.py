@@ -423,15 +423,15 @@ class Length:
             raise ValueError(f"{text!r} is not a distance such as 2px or 1.5m")
         return cls(float(found[1]), "m" if found[2] == "m" else "px")
 
-    def in_pixels(self, grid: Grid) -> float:
+    def in_pixels(self, grid: Grid, *, least: float = 1) -> float:
         """Convert to pixels of a raster.
 
         Raises:
-            InputError: If the raster has no CRS, or the length is less than a pixel.
+            InputError: If the raster has no CRS, or the length is less than `least` pixels.
         """
         pixels = _in_pixels(self, grid.gsd)
-        if pixels < 1:
-            raise InputError(f"{self} is {pixels:.2f} px, and a distance is at least 1 px")
+        if pixels < least:
+            raise InputError(f"{self} is {pixels:.2f} px, and a distance is at least {least} px")
         return pixels
 
 

@@ -49,8 +49,6 @@ WKB_HEADER_BYTES = 9
 ALL_ROWS = "1 = 1"
 """A filter that passes all rows; without one the count stored in a GeoPackage is trusted."""
 
-MAX_REASON_LENGTH = 200
-
 NAME_LAYER = "name one with --layer"
 """Remedy for a reference file with several layers."""
 
@@ -108,6 +106,7 @@ def read_polygons(
     attribute: str | None = None,
     also: Sequence[str] = (),
     advice: str = NAME_LAYER,
+    strokes: bool = False,
 ) -> Polygons:
     """All polygons of a layer; rows without a geometry are skipped.
 
@@ -119,6 +118,7 @@ def read_polygons(
         attribute: Column to read.
         also: Columns to read if they exist.
         advice: Remedy for a file with several layers, for the message.
+        strokes: Whether points and lines are read too.
 
     Raises:
         VectorError: If the file cannot be read, holds other geometries or broken ones, lacks
@@ -135,8 +135,8 @@ def read_polygons(
             f"{path}: has no column {attribute!r}; its columns are {short_list(columns)}"
         )
     shapes = np.asarray(frame.geometry.values, object)
-    kinds = shapely.get_type_id(shapes)
-    others = np.flatnonzero(~np.isin(kinds, [*POLYGONAL, MISSING]) & ~shapely.is_empty(shapes))
+    own = [*range(MISSING, COLLECTION)] if strokes else [*POLYGONAL, MISSING]
+    others = np.flatnonzero(~np.isin(shapely.get_type_id(shapes), own) & ~shapely.is_empty(shapes))
     if len(others):
         found = sorted({shapes[each].geom_type for each in others})
         raise VectorError(
@@ -298,7 +298,7 @@ def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, pyogrio.errors.DataSourceError) and (path.is_dir() or is_raster):
         other = f"{path.suffix} files hold no polygons"
         return "it is a folder, not a file of polygons" if path.is_dir() else other
-    said = reason_for(str(error).partition("; It might help")[0], path)[:MAX_REASON_LENGTH]
+    said = reason_for(str(error).partition("; It might help")[0], path)[:200]
     if isinstance(error, pyogrio.errors.CRSError | UnboundLocalError):
         return "its CRS is damaged; set it in a GIS"
     index = f"{path.stem}.shx"

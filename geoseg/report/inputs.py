@@ -227,7 +227,7 @@ def _reading(record: Mapping[str, Any], grounds: Sequence[Ground]) -> Reading:
     known = {each.name for each in fields(ReferenceOptions)} - {"labelled_areas"}
     return Reading(
         legend=None if legend is None else legend_from_dict(legend),
-        reference=ReferenceOptions(**{name: how[name] for name in known if name in how}),
+        reference=ReferenceOptions.from_record({n: how[n] for n in known if n in how}),
         map=MapOptions(map_attribute=how.get("map_attribute"), map_layer=how.get("map_layer")),
         grounds=tuple(grounds),
         by_map_values=True,

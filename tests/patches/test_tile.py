@@ -10,11 +10,12 @@ from rasterio.warp import calculate_default_transform
 from shapely import Polygon, box
 
 from geoseg.errors import EmptyError, InputError, OutputExistsError
+from geoseg.labels.boundary import near_border
 from geoseg.labels.legend import Legend
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import plan, tile
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.reader import ReadOptions
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
@@ -484,3 +485,22 @@ def test_an_area_of_several_layers_is_refused_with_what_cures(
             legend=BINARY,
             reference=ReferenceOptions(labelled_areas=areas),
         )
+
+
+@pytest.mark.parametrize("storage", ["tif", "index"])
+def test_borders_that_are_not_exact_are_unlabelled_in_the_patches(
+    write_source, tmp_path, storage, run_tile
+):
+    source = write_source()
+    how = {"storage": storage, "split": "none"}
+    _, exact = run_tile([source], tmp_path / "a", **how)
+    _, patches = run_tile([source], tmp_path / "b", **how, ignore_border=Length(1, "px"))
+
+    assert patches.record.ignore_border == Length(1, "px")
+    known = {(each.window.row_off, each.window.col_off): each for each in exact.patches}
+    for patch in patches.patches:
+        mask = patches.read(patch).mask
+        whole = exact.read(known[patch.window.row_off, patch.window.col_off]).mask
+        assert (mask == np.where(mask == 255, 255, whole)).all()
+        assert (mask[near_border(whole, 1)] == 255).all()
+    assert sum(patches.record.class_pixels) < sum(exact.record.class_pixels)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geoseg.evaluation.boundary import fold_disk
+from geoseg.labels.boundary import fold_disk
 
 
 def test_a_disk_of_radius_2_around_one_pixel():

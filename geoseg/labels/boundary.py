@@ -58,16 +58,17 @@ Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
 
-def near_border(labels: Labels, distance: float) -> NDArray[np.bool_]:
+def near_border(labels: Labels, distance: float, *, unlabelled: bool = False) -> NDArray[np.bool_]:
     """Pixels that have one of another class within a distance.
 
-    Pixels that are unlabelled or without data have no class: they make no border and are near
-    none. The map's edge makes none either.
+    Pixels that are unlabelled or without data have no class: they make no border, unless they
+    are said to, and are near none. The map's edge makes none either.
 
     Args:
         labels: (height, width) class indices; `IGNORE` where there is none.
         distance: Between the centres of pixels, in pixels; 1 gives the pixels that share a
             side with one of another class.
+        unlabelled: Whether a class also has a border with what is unlabelled.
 
     Returns:
         (height, width) bool.
@@ -77,7 +78,8 @@ def near_border(labels: Labels, distance: float) -> NDArray[np.bool_]:
     """
     known = labels != IGNORE
     smallest = fold_disk(labels, distance, np.minimum)  # IGNORE is larger than any class
-    largest = fold_disk(np.where(known, labels, np.uint8(0)), distance, np.maximum)
+    others = labels if unlabelled else np.where(known, labels, np.uint8(0))
+    largest = fold_disk(others, distance, np.maximum)
     return known & (smallest != largest)
 
 

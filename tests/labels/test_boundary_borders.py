@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from geoseg.evaluation.boundary import BorderCounts, border_labels, near_border
+from geoseg.labels.boundary import BorderCounts, border_labels, near_border
 from geoseg.labels.legend import IGNORE
 
 
