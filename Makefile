@@ -1,4 +1,4 @@
-# Everything from a fresh clone: `make demo`, `make test`, `make check`.
+# Everything from a fresh clone: `make demo`, `make test`, `make check`, `make docs`.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test check qgis-plugin clean
+.PHONY: install demo test check docs qgis-plugin clean
 
 install: $(VENV)/installed
 
@@ -29,5 +29,9 @@ check: install
 qgis-plugin:
 	$(PYTHON) qgis/pack.py dist/geoseg_processing.zip
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) site .mypy_cache .pytest_cache .ruff_cache
