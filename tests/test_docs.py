@@ -1,5 +1,6 @@
 """README and docs/ show commands that parse, options that exist and links that lead somewhere."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -77,3 +78,21 @@ def test_the_readme_names_every_command_and_stays_short():
 
     assert len(text.splitlines()) <= MAX_README_LINES
     assert all(f"| `geoseg {name}` |" in text for name in CALLED)
+
+
+def test_the_site_says_of_every_command_what_its_help_says():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+
+    for name in CALLED:
+        page = "\n".join(reference.page_of(name))
+        assert options_of(name) <= set(re.findall(r"--?[a-z][a-z-]*", page)), name
+    tile = "\n".join(reference.page_of("tile"))
+    assert "## Windows\n\n`--patch-size <int range>`\n:   Side of a patch, in pixels." in tile
+    assert "*Default: half a patch; 1<=x<=100000*" in tile
+    assert not reference.OUTSIDE.search(
+        '<a href="https://a.b"><img src="a.png"><link href="a.css">'
+    )
+    assert reference.OUTSIDE.search('<link rel="stylesheet" href="https://fonts.b/css">')
+    assert reference.OUTSIDE.search('<script defer src="//a.b/c.js"></script>')

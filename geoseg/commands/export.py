@@ -32,14 +32,14 @@ def export(
     console = Console(quiet=quiet, verbose=verbose)
     bundle = one_bundle(model)
     shared.reserve(ctx, [Output(output)], [model, options.patches], overwrite=overwrite)
-    with console.steps() as tell:
+    with console.steps() as steps:
         report = export(
             bundle,
             output,
             options=options,
             overwrite=overwrite,
             measure=stitched_comparison,
-            progress=tell,
+            progress=steps.tell,
         )
     for note in report.notes:
         console.warn(note)
