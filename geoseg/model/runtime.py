@@ -236,7 +236,7 @@ def _choose(precision: Literal["auto", Precision], device: str) -> RuntimeName:
         return "openvino"
     if precision == "fp16" or device not in CPU_NAMES:
         return "torch"
-    if device == "auto" and _may_have_gpu():
+    if device == "auto" and may_have_gpu():
         from geoseg.model.torch_runtime import choose_device
 
         if choose_device(device).type != "cpu":
@@ -258,7 +258,7 @@ def _check(runtime: RuntimeName, precision: Literal["auto", Precision], device: 
         )
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
     """Whether a GPU is possible; asking torch takes seconds to import it."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"

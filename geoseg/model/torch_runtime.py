@@ -20,6 +20,7 @@ from geoseg.model.network import (
     size_divisor,
 )
 from geoseg.model.segmenter import Precision
+from geoseg.text import in_bytes
 
 
 class Normalise(nn.Module):
@@ -181,10 +182,31 @@ def choose_precision(wanted: Literal["auto", Precision], device: torch.device) -
     return "bf16" if device.type == "cpu" and _has_fast_bf16() else "fp32"
 
 
+BF16_CHECKS = {"AVX-512 BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
+"""Instructions for bfloat16, and functions of torch.cpu that know whether a CPU has them."""
+
+
+def _bf16_instructions() -> list[str]:
+    return [
+        name for name, check in BF16_CHECKS.items() if getattr(torch.cpu, check, lambda: False)()
+    ]
+
+
 def _has_fast_bf16() -> bool:
     """Whether this CPU has bfloat16 arithmetic; emulated, it is slower than float32."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    return bool(_bf16_instructions())
+
+
+def describe_devices() -> dict[str, str]:
+    """Devices that torch computes on, and what they have."""
+    cpu = [torch.backends.cpu.get_cpu_capability(), *_bf16_instructions()]
+    found = {"cpu": f"{', '.join(cpu)}; {torch.get_num_threads()} threads"}
+    for number in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(number)
+        found[f"cuda:{number}"] = f"{about.name}, {in_bytes(about.total_memory)}"
+    if torch.backends.mps.is_available():
+        found["mps"] = "Metal"
+    return found
 
 
 class TorchSegmenter:

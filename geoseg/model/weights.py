@@ -33,16 +33,24 @@ def check_hub(encoder: str) -> None:
     Raises:
         TrainingError: If the weights are not available.
     """
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import constants
 
-    if not constants.HF_HUB_OFFLINE:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
-        except Exception:  # noqa: BLE001 of requests or httpx, which change with its versions
-            constants.HF_HUB_OFFLINE = True
+    if not constants.HF_HUB_OFFLINE and hub_silence():
+        constants.HF_HUB_OFFLINE = True
     cached = Path(constants.HF_HUB_CACHE).glob(f"models--*{encoder.removeprefix('tu-')}*")
     if constants.HF_HUB_OFFLINE and not any(cached):
         raise _unavailable(encoder, "no network")
+
+
+def hub_silence() -> str | None:
+    """Why the hub does not answer; None: it does."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001 of requests or httpx, which change with its versions
+        return type(error).__name__
+    return None
 
 
 def _unavailable(encoder: str, reason: str) -> TrainingError:
