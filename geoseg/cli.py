@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from geoseg import __version__
 from geoseg.commands.console import echo
@@ -41,6 +41,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 class Commands(TyperGroup):
     """Subcommands that are imported when they are called, so that the list of them is fast."""
 
+    _by_name = False
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 typer's signature
         """Their names, in the order of the work."""
         return list(COMMANDS)
@@ -49,11 +51,18 @@ class Commands(TyperGroup):
         """One of them, with its options in panels; None if there is none of the name."""
         if cmd_name not in COMMANDS:
             return None
+        if self._by_name:
+            return TyperCommand(cmd_name, help=_summary(cmd_name))
         name = _module_of(cmd_name)
         run = getattr(import_module(f"geoseg.commands.{name}"), name)
         one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         one.command(cmd_name, context_settings=SETTINGS)(run)
         return typer.main.get_command(one)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete the name of a subcommand, for which none is imported."""
+        self._by_name = True
+        return super().shell_complete(ctx, incomplete)
 
     def invoke(self, ctx: Any) -> Any:
         """Call one; where a program reads stderr, wrong usage is an event, too."""

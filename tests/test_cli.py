@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,32 @@ def test_shells_complete_words(shell, asked):
     code = "import sys; sys.argv = ['geoseg']; from geoseg.cli import main; main()"
 
     assert "--intervals" in run(code=code, env=calls).stdout
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_installed_completion_completes_names_at_once(tmp_path):
+    program = tmp_path / "geoseg"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path[:0] = [{str(Path(__file__).parents[1])!r}]\n"
+        f"from geoseg.cli import main\ntry:\n    main()\nfinally:\n"
+        f"    print(sorted({{*sys.modules}} & {{'numpy', 'rasterio'}}), file=sys.stderr)\n"
+    )
+    program.chmod(0o755)
+    own = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    calls = os.environ | own | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+
+    def shell(script):
+        command = ["bash", "-c", script]
+        return subprocess.run(command, env=calls, capture_output=True, text=True, check=True)
+
+    shell("geoseg --install-completion bash")
+    done = shell(
+        "source ~/.bashrc; COMP_WORDS=(geoseg pre); COMP_CWORD=1; _geoseg_completion geoseg; "
+        'echo "${COMPREPLY[@]}"'
+    )
+
+    assert done.stdout == "predict preview\n"
+    assert done.stderr == "[]\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
