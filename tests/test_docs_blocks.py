@@ -103,7 +103,7 @@ def _halves(folder, name):
 
 
 def _write_polygons(bounds, classes):
-    """Write areas of several kinds: boxes, towns with names, sparse labels."""
+    """Write areas of several kinds: boxes, towns with names, sparse labels, points."""
     left, bottom, right, top = bounds
     middle = (left + right) / 2
     halves = [box(left, bottom, middle, top), box(middle, bottom, right, top)]
@@ -115,7 +115,9 @@ def _write_polygons(bounds, classes):
     rng = range(0, int(right - left) - 20, 24)
     drawn = [box(left + x, bottom + y, left + x + 8, bottom + y + 8) for x in rng for y in rng]
     names = [classes[i * 7 % len(classes)] for i in range(len(drawn))]
-    gpd.GeoDataFrame({"class": names}, geometry=drawn, crs=32633).to_file("areas.gpkg")
+    areas = gpd.GeoDataFrame({"class": names}, geometry=drawn, crs=32633)
+    areas.to_file("areas.gpkg")
+    areas.set_geometry(areas.centroid).to_file("clicks.gpkg")
 
 
 def _write_model_with_dsm(folder):
