@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import chain, takewhile
@@ -209,8 +210,8 @@ class PredictBatch:
         """
         self._check_outputs()
         batch = Batch(self._console)
-        jobs = zip(self._paths, self._outputs, strict=True)
-        plans = dict(batch.run(jobs, self._plan, name=lambda job: str(job[0])))
+        found = dict(batch.run(self._jobs(), self._plan, name=lambda job: str(job[0])))
+        plans = {path: found[path] for path in self._paths if path in found}
         if json:
             print_json({str(path): plan.summary for path, plan in plans.items()})
         else:
@@ -228,6 +229,20 @@ class PredictBatch:
         if not (self._options.resume or outputs.overwrite):
             refuse_unfinished(outputs.class_map)
         return path, plan
+
+    def _jobs(self) -> "list[tuple[Path, MapOutputs]]":
+        """Orthophotos and outputs, by the size of their windows: a network is opened for each."""
+        jobs = list(zip(self._paths, self._outputs, strict=True))
+        return sorted(jobs, key=lambda job: self._window_size(job[0])) if self._several else jobs
+
+    def _window_size(self, path: Path) -> int:
+        """Side of the windows in the network; 0 if there is an error, to be told in its turn."""
+        from geoseg.prediction.plan import scale_and_size
+        from geoseg.raster.reader import RasterReader
+
+        with suppress(GeosegError), RasterReader(path, self._options.read) as ortho:
+            return scale_and_size(ortho, self._models.bundle, self._options)[1]
+        return 0
 
     def _check_outputs(self) -> None:
         """See that the outputs may be written."""
@@ -251,7 +266,6 @@ class PredictBatch:
             resume=self._options.resume,
             retry_failed=self._retry_failed,
         )
-        jobs = zip(self._paths, self._outputs, strict=True)
         outside: list[str] = []
 
         def pass_over(job: "tuple[Path, MapOutputs]", error: NoPolygonError, others: Any) -> None:
@@ -261,9 +275,11 @@ class PredictBatch:
             outside.append(job[0].name)
 
         found: list[MapReport | None] = batch.run(
-            jobs, self._predict, name=lambda job: str(job[0]), once_more=pass_over
+            self._jobs(), self._predict, name=lambda job: str(job[0]), once_more=pass_over
         )
+        places = {each.class_map: place for place, each in enumerate(self._outputs)}
         reports = [report for report in found if report is not None]
+        reports.sort(key=lambda report: places[report.path])
         if outside:
             self._console.info(
                 f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made"

@@ -166,7 +166,7 @@ def error_map(
         whole.parent.mkdir()
         with create(raw, grid, kind, compress="zstd", zstd_level=1) as dataset:
             yield ErrorMapWriter(dataset, errors)
-        copy_as_cog(raw, whole, kind)
+        copy_as_cog(raw, whole, kind, grid)
         write_sidecars(whole, errors.legend, errors.pixels(confusion))
         made = dict(zip(sidecars(path), sidecars(whole), strict=True)) | {path: whole}
         put_in_place(made, folder, overwrite=overwrite)

@@ -14,7 +14,7 @@ raster with both is refused as ambiguous.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -133,10 +133,16 @@ class PixelClasses:
     """
 
     def __init__(
-        self, path: Path, legend: Legend, coding: Coding = "auto", *, tolerance: float = 0
+        self,
+        path: Path,
+        legend: Legend,
+        coding: Coding = "auto",
+        *,
+        tolerance: float = 0,
+        tags: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.legend = path, legend
-        self._own = _own_classes(path)
+        self._own = _own_classes(read_tags(path) if tags is None else tags)
         with opened(path) as dataset, reading(path):
             self._lossy = lossy_compression(dataset)
             self._is_own = self._own is not None or has_transparent_255(dataset)
@@ -156,17 +162,19 @@ class PixelClasses:
             InputError: If the raster is something else of geoseg's own, such as scores.
             RasterError: If it cannot be read.
         """
-        if (kind := read_tags(path).get("kind")) in (SCORES, CONFIDENCE):
+        tags = read_tags(path)
+        if (kind := tags.get("kind")) in (SCORES, CONFIDENCE):
             raise InputError(
                 f"{path}: holds {kind}, not classes; name the class map that was made with it"
             )
         with RasterReader(path, palette_index=True) as reader:
             in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
         own = legend.of_map
-        if not in_colors and _own_classes(path) is not None:
-            classes = cls(path, own, "map")
+        if not in_colors and _own_classes(tags) is not None:
+            classes = cls(path, own, "map", tags=tags)
         else:
-            classes = cls(path, own.of_maps(), "colors" if in_colors else "values")
+            coding: Coding = "colors" if in_colors else "values"
+            classes = cls(path, own.of_maps(), coding, tags=tags)
         if legend.merge is not None:
             classes._recode = np.full(IGNORE + 1, IGNORE, np.uint8)
             classes._recode[: len(own)] = legend.indices_of_map
@@ -413,9 +421,8 @@ def _farness(found: Sequence[Sequence[float]], known: Sequence[Sequence[float]])
     return np.sqrt((steps**2).sum(axis=2)).min(axis=1)
 
 
-def _own_classes(path: Path) -> dict[int, str] | None:
-    """Class names by value of a class map of geoseg; None for other rasters."""
-    tags = read_tags(path)
+def _own_classes(tags: Mapping[str, Any]) -> dict[int, str] | None:
+    """Class names by value of a class map of geoseg with such tags; None for other rasters."""
     if tags.get("kind") != CLASS_MAP:
         return None
     try:

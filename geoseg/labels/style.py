@@ -46,8 +46,13 @@ def colormap(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
 
 def write_sidecars(path: Path, legend: Legend, pixels: NDArray[np.int64]) -> None:
     """Write ``<map>.aux.xml`` and ``<map>.qml`` beside a class map of (classes,) pixels."""
-    write_text(path.with_name(f"{path.name}.aux.xml"), _aux_xml(legend, pixels))
-    write_text(path.with_suffix(".qml"), _qml(legend))
+    for file, text in sidecar_texts(path, legend, pixels).items():
+        write_text(file, text)
+
+
+def sidecar_texts(path: Path, legend: Legend, pixels: NDArray[np.int64]) -> dict[Path, str]:
+    """What `write_sidecars` writes, by file."""
+    return dict(zip(sidecars(path), (_aux_xml(legend, pixels), _qml(legend)), strict=True))
 
 
 def sidecars(path: Path) -> list[Path]:

@@ -16,8 +16,8 @@ from geoseg.labels.style import (
     colormap,
     confidence_qml,
     score_qml,
+    sidecar_texts,
     sidecars,
-    write_sidecars,
 )
 from geoseg.labels.tags import CLASS_MAP, CONFIDENCE, SCORES
 from geoseg.options import option
@@ -30,7 +30,7 @@ from geoseg.prediction.scores import (
     confidence,
     encode_scores,
 )
-from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, write_text, writing
+from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import refuse_non_tiff
 from geoseg.raster.window import Window, blocks
@@ -390,12 +390,12 @@ def place_outputs(folder: Path, outputs: MapOutputs, legend: Legend, pixels: lis
     paths = {outputs.scores: SCORES, outputs.confidence: CONFIDENCE, target: CLASS_MAP}
     made = {path: folder / f"{layer}.tif" for path, layer in paths.items() if path}
     if outputs.sidecars:
-        own = folder / target.name
-        write_sidecars(own, legend, np.array(pixels))
-        for number, (path, style) in enumerate(raster_styles(legend, outputs).items()):
-            file = folder / f"style{number}.qml"
-            write_text(file, style)
-            made = {path: file} | made
-        made |= dict(zip(sidecars(target), sidecars(own), strict=True))
+        styles = raster_styles(legend, outputs)
+        texts = styles | sidecar_texts(target, legend, np.array(pixels))
+        files = {path: folder / f"text{number}" for number, path in enumerate(texts)}
+        made = {path: files[path] for path in styles} | made | files
         made[target] = made.pop(target)  # last: when it is there, all are
+        for path, text in texts.items():
+            with writing(path):  # nobody else has the folder
+                files[path].write_text(text, encoding="utf-8", newline="\n")
     put_in_place(made, folder, overwrite=outputs.overwrite)

@@ -1,7 +1,6 @@
 """Windows, neighbouring scenes, class maps or parts of a map become one map."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,9 +9,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError
-from geoseg.labels.legend import IGNORE, Legend
-from geoseg.labels.pixel_classes import PixelClasses
+from geoseg.errors import EmptyError, InputError, LegendError
+from geoseg.labels.legend import Legend
 from geoseg.labels.tags import CLASS_MAP, CONFIDENCE, SCORES, read_tags
 from geoseg.options import CALL, option
 from geoseg.patches.training_ground import TAG, merged_records, record_of
@@ -25,89 +23,39 @@ from geoseg.prediction.map_writer import (
     place_outputs,
     write_map,
 )
-from geoseg.prediction.scores import decode_scores, refuse_non_scores
+from geoseg.prediction.scenes import Layer, open_scenes
 from geoseg.prediction.window_scores import WindowLayout, read_windows, window_layout
 from geoseg.raster.atomic import scratch, writing
-from geoseg.raster.grid import Grid, cover, union
-from geoseg.raster.reader import RasterReader, ReadOptions
-from geoseg.raster.window import Window, blocks
+from geoseg.raster.grid import Grid
+from geoseg.raster.reader import RasterReader
+from geoseg.raster.window import Window
 from geoseg.raster.writer import join
 
 Method = Literal["blend", "max", "first", "last", "majority"]
 
 
-class Layer(NamedTuple):
-    """What one scene says of a part of a block."""
+Combine = Callable[[Window, Iterable[Layer], int], WindowScores]
+"""Block, layers in the order of the scenes, and number of classes in; finished scores out.
 
-    part: Window
-    """Counted from the block's corner."""
-
-    scores: NDArray[np.float32]
-    """(classes, height, width); for a class map 1 or 0."""
-
-    valid: NDArray[np.bool_]
-    distance: NDArray[np.float32]
-    """(height, width) to the scene's edge, in pixels."""
+Layers are taken one by one: of very many that overlap, one is in memory."""
 
 
-Combine = Callable[[Window, Sequence[Layer], int], WindowScores]
-"""Block, layers in the order of the scenes, and number of classes in; finished scores out."""
-
-
-def blend_layers(block: Window, layers: Sequence[Layer], classes: int) -> WindowScores:
+def blend_layers(block: Window, layers: Iterable[Layer], classes: int) -> WindowScores:
     """Mean of the scores, weighted by the distance to each scene's edge."""
-    return _mean(block, layers, classes, [layer.distance for layer in layers])
+    return _mean(block, ((layer, layer.distance) for layer in layers), classes)
 
 
-def majority(block: Window, layers: Sequence[Layer], classes: int) -> WindowScores:
+def majority(block: Window, layers: Iterable[Layer], classes: int) -> WindowScores:
     """Share of the scenes that say each class; of equals the class of lower index wins."""
-    return _mean(block, layers, classes, [np.ones_like(layer.distance) for layer in layers])
-
-
-def last(block: Window, layers: Sequence[Layer], classes: int) -> WindowScores:
-    """What the last scene with data says."""
-    scores = np.zeros((classes, block.height, block.width), np.float32)
-    valid = np.zeros((block.height, block.width), np.bool_)
-    for layer in layers:
-        rows, cols = layer.part.slices
-        np.copyto(scores[:, rows, cols], layer.scores, where=layer.valid)
-        valid[rows, cols] |= layer.valid
-    return WindowScores(block, scores, valid)
-
-
-def first(block: Window, layers: Sequence[Layer], classes: int) -> WindowScores:
-    """What the first scene with data says."""
-    return last(block, layers[::-1], classes)
-
-
-def most_certain(block: Window, layers: Sequence[Layer], classes: int) -> WindowScores:
-    """What the scene with the highest top score says; of equals the first."""
-    top = np.full((block.height, block.width), -1, np.float32)
-    ranked = []
-    for layer in layers:
-        rows, cols = layer.part.slices
-        own = np.where(layer.valid, layer.scores.max(axis=0), np.float32(-1))
-        better = own > top[rows, cols]
-        ranked.append(layer._replace(valid=better))
-        np.maximum(top[rows, cols], own, out=top[rows, cols])
-    return last(block, ranked, classes)
-
-
-METHODS: dict[Method, Combine] = {
-    "blend": blend_layers,
-    "max": most_certain,
-    "first": first,
-    "last": last,
-    "majority": majority,
-}
+    return _mean(block, ((layer, np.ones_like(layer.distance)) for layer in layers), classes)
 
 
 def _mean(
-    block: Window, layers: Sequence[Layer], classes: int, weights: Sequence[NDArray[np.float32]]
+    block: Window, layers: Iterable[tuple[Layer, NDArray[np.float32]]], classes: int
 ) -> WindowScores:
-    total = np.zeros((classes, block.height, block.width), np.float32)
+    total, _ = _blank(block, classes)
     weight = np.zeros((block.height, block.width), np.float32)
-    for layer, own in zip(layers, weights, strict=True):
+    for layer, own in layers:
         rows, cols = layer.part.slices
         counted = np.where(layer.valid, own, np.float32(0))
         total[:, rows, cols] += layer.scores * counted
@@ -117,128 +65,57 @@ def _mean(
     return WindowScores(block, total / weight, valid)
 
 
-ROWS, COLUMNS = 512, 4096
-"""The block of a mosaic that is computed at a time, in pixels."""
+def last(block: Window, layers: Iterable[Layer], classes: int) -> WindowScores:
+    """What the last scene with data says."""
+    scores, valid = _blank(block, classes)
+    for layer in layers:
+        _paint(scores, valid, layer, layer.valid)
+    return WindowScores(block, scores, valid)
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A score raster or class map, placed on the grid of the mosaic."""
-
-    reader: RasterReader
-    window: Window
-    legend: Legend
-    classes: PixelClasses | None
-    """What its pixels mean; None: they are scores."""
-
-    def read(self, block: Window) -> Layer | None:
-        """What the scene says of a block of the mosaic, or None if it does not reach there."""
-        part = self.window.intersection(block)
-        if part is None:
-            return None
-        image, valid = self.reader.read(part.relative_to(self.window))
-        if self.classes is not None:
-            scores, valid = self._one_hot(self.classes.encode(image, valid))
-        else:
-            stored = np.where(valid, image, 0)
-            is_bytes = self.reader.dtype == np.uint8
-            scores = decode_scores(stored) if is_bytes else stored.astype(np.float32)
-            refuse_non_scores(scores, self.reader.path)
-        return Layer(part.relative_to(block), scores, valid, self._distance(part))
-
-    def _one_hot(self, indices: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        classes = np.arange(len(self.legend))[:, None, None]
-        return (indices == classes).astype(np.float32), indices != IGNORE
-
-    def _distance(self, part: Window) -> NDArray[np.float32]:
-        """(height, width) distance of pixel centres to the scene's nearest edge, in pixels."""
-        own = part.relative_to(self.window)
-        rows = np.arange(own.row_off, own.row_stop) + 0.5
-        cols = np.arange(own.col_off, own.col_stop) + 0.5
-        rows = np.minimum(rows, self.window.height - rows)
-        cols = np.minimum(cols, self.window.width - cols)
-        return np.minimum(rows[:, None], cols[None]).astype(np.float32)
+def first(block: Window, layers: Iterable[Layer], classes: int) -> WindowScores:
+    """What the first scene with data says."""
+    scores, valid = _blank(block, classes)
+    for layer in layers:
+        _paint(scores, valid, layer, layer.valid & ~valid[layer.part.slices])
+    return WindowScores(block, scores, valid)
 
 
-@dataclass(frozen=True)
-class Scenes:
-    """All scenes of a mosaic."""
-
-    scenes: list[Scene]
-    grid: Grid
-
-    @property
-    def block_count(self) -> int:
-        """How many blocks `layers` gives."""
-        return -(-self.grid.height // ROWS) * -(-self.grid.width // COLUMNS)
-
-    def layers(self) -> Iterator[tuple[Window, list[Layer]]]:
-        """The blocks of the mosaic in reading order, and what all scenes say of each."""
-        for block in blocks(self.grid.height, self.grid.width, rows=ROWS, cols=COLUMNS):
-            layers = (scene.read(block) for scene in self.scenes)
-            yield block, [layer for layer in layers if layer is not None]
+def most_certain(block: Window, layers: Iterable[Layer], classes: int) -> WindowScores:
+    """What the scene with the highest top score says; of equals the first."""
+    scores, valid = _blank(block, classes)
+    top = np.full((block.height, block.width), -1, np.float32)
+    for layer in layers:
+        own = np.where(layer.valid, layer.scores.max(axis=0), np.float32(-1))
+        best = top[layer.part.slices]
+        better = own > best
+        _paint(scores, valid, layer, better)
+        np.maximum(best, own, out=best)
+    return WindowScores(block, scores, valid)
 
 
-@contextmanager
-def open_scenes(
-    paths: Sequence[Path],
-    legend: Legend,
-    *,
-    class_maps: bool,
-    resample: bool,
-    whole: Grid | None = None,
-) -> Iterator[Scenes]:
-    """Open scenes and place them on a grid, or on the smallest one that holds all.
-
-    Raises:
-        GridMismatchError: If their grids differ and they are not to be resampled.
-        LegendError: If score rasters have not a band per class.
-    """
-    with ExitStack() as stack:
-        readers = [stack.enter_context(RasterReader(path, palette_index=True)) for path in paths]
-        if resample:
-            readers = [
-                stack.enter_context(_on_grid(reader, readers[0].grid, smooth=not class_maps))
-                for reader in readers
-            ]
-        grid = whole or _union(readers)
-        for reader in readers:
-            if not class_maps and reader.bands != len(legend):
-                raise LegendError(
-                    f"{reader.path}: has {reader.bands} bands of scores, the legend "
-                    f"{len(legend)} classes"
-                )
-        yield Scenes(
-            [_scene(each, grid, legend, class_maps=class_maps) for each in readers],
-            grid,
-        )
+def _blank(block: Window, classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scores and validity of a block of which nothing is known yet."""
+    shape = (block.height, block.width)
+    return np.zeros((classes, *shape), np.float32), np.zeros(shape, np.bool_)
 
 
-def _scene(reader: RasterReader, grid: Grid, legend: Legend, *, class_maps: bool) -> Scene:
-    classes = PixelClasses.of_map(reader.path, legend) if class_maps else None
-    return Scene(reader, grid.window_of(reader.grid), legend, classes)
+def _paint(
+    scores: NDArray[np.float32], valid: NDArray[np.bool_], layer: Layer, where: NDArray[np.bool_]
+) -> None:
+    """Take over a layer's scores in some of its pixels."""
+    rows, cols = layer.part.slices
+    np.copyto(scores[:, rows, cols], layer.scores, where=where)
+    valid[rows, cols] |= where
 
 
-def _union(readers: Sequence[RasterReader]) -> Grid:
-    first = readers[0]
-    for reader in readers[1:]:
-        try:
-            first.grid.window_of(reader.grid)
-        except GridMismatchError as error:
-            raise GridMismatchError(
-                f"{reader.path}: not on the grid of {first.path}: {error}; resample with --resample"
-            ) from error
-    return union([reader.grid for reader in readers])
-
-
-def _on_grid(reader: RasterReader, grid: Grid, *, smooth: bool) -> RasterReader:
-    """The same scene on the pixels of another grid."""
-    try:
-        on = cover(reader.grid, grid)
-    except GridMismatchError as error:
-        raise GridMismatchError(f"{reader.path}: {error}") from error
-    options = ReadOptions(on=on, resampling="bilinear" if smooth else "nearest")
-    return RasterReader(reader.path, options, palette_index=True)
+METHODS: dict[Method, Combine] = {
+    "blend": blend_layers,
+    "max": most_certain,
+    "first": first,
+    "last": last,
+    "majority": majority,
+}
 
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -292,7 +169,7 @@ def mosaic(
     layout, method = window_layout(paths), options.method
     if layout is not None and method in (None, "blend"):
         return _blend_windows(paths, layout, outputs, watch)
-    tags = [read_tags(path) for path in paths]
+    tags = _shared_tags(paths)
     class_maps = _are_class_maps(paths, tags)
     legend = legend or _common_legend(paths, tags)
     method = method or ("majority" if class_maps else "blend")
@@ -323,6 +200,17 @@ def _blend_windows(
     )
     grid = layout.grid.part(region)
     return write_map(parts, grid, layout.legend, outputs, provenance=layout.provenance)
+
+
+def _shared_tags(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The tags of some maps; a legend that all have is in memory once."""
+    every: list[dict[str, Any]] = []
+    for path in paths:
+        tags = read_tags(path)
+        if every and tags.get("legend") == every[0].get("legend", {}):
+            tags["legend"] = every[0]["legend"]
+        every.append(tags)
+    return every
 
 
 def _are_class_maps(paths: Sequence[Path], tags: Sequence[dict[str, Any]]) -> bool:

@@ -324,10 +324,8 @@ def make_plan(
         EmptyError: If bounds and AOI leave nothing.
         InputError: If the map cannot be divided into as many parts.
     """
-    scale = scale_of(ortho, bundle) if options.resample else 1.0
     grid = ortho.grid
-    seen = (max(round(length / scale), 1) for length in (grid.height, grid.width))
-    size = options.size(bundle, *seen)
+    scale, size = scale_and_size(ortho, bundle, options)
     window_grid = options.window_grid(grid.height, grid.width, size, scale=scale)
     whole = _whole(ortho, options.bounds, area)
     region = _part(whole, options.part) if options.part else whole
@@ -354,6 +352,19 @@ def make_plan(
         memory=fixed + column * min(width, region.width),
         batch_size=batch_size,
     )
+
+
+def scale_and_size(
+    ortho: RasterReader, bundle: ModelBundle, options: PredictOptions
+) -> tuple[float, int]:
+    """Pixels of the orthophoto in one of the network's, and side of the network's windows.
+
+    Raises:
+        BundleError: As `make_plan`.
+    """
+    scale = scale_of(ortho, bundle) if options.resample else 1.0
+    seen = (max(round(length / scale), 1) for length in (ortho.grid.height, ortho.grid.width))
+    return scale, options.size(bundle, *seen)
 
 
 def scale_of(ortho: RasterReader, bundle: ModelBundle) -> float:

@@ -3,8 +3,8 @@
 import json
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from geoseg.prediction.provenance import (
     provenance_of_map,
 )
 from geoseg.prediction.score import Ortho, score
-from geoseg.raster.atomic import RESUME_HINT, resume_dir, write_text
+from geoseg.raster.atomic import RESUME_HINT, resume_dir, writing
 from geoseg.raster.doubts import doubts_of
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
@@ -101,8 +101,8 @@ def predict_map(
     """
     if not options.resume:
         outputs.refuse_existing()
-    options = with_named_bands(path, models.bundle, options)
-    with RasterReader(path, options.read) as ortho:
+    with open_ortho(path, models.bundle, options) as ortho:
+        options = replace(options, read=ortho.options)
         area = open_area(options, ortho.grid)
         layer_bytes = _layer_bytes(models.bundle, outputs)
         planned = partial(
@@ -146,8 +146,8 @@ def plan_map(
         BundleError: If the orthophoto is not what the model was made for.
         RasterError: If it cannot be read.
     """
-    options = with_named_bands(path, bundle, options)
-    with RasterReader(path, options.read) as ortho:
+    with open_ortho(path, bundle, options) as ortho:
+        options = replace(options, read=ortho.options)
         check_input(ortho, bundle, options=options)
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
         if outputs is not None:
@@ -156,44 +156,54 @@ def plan_map(
         return planned(load=Load(planned().batch_size or 1, streams))
 
 
-def with_named_bands(path: Path, bundle: ModelBundle, options: PredictOptions) -> PredictOptions:
-    """Choose the bands of an orthophoto by the names of the model's, and say so.
-
-    Where the user has named none, and the file has them in another order, or others besides.
+@contextmanager
+def open_ortho(path: Path, bundle: ModelBundle, options: PredictOptions) -> Iterator[RasterReader]:
+    """An orthophoto; unless the user has named bands, with the model's chosen by name.
 
     Raises:
         BundleError: If some of the model's bands are in other places, and not all are found.
         RasterError: If the orthophoto cannot be read.
     """
-    if options.read.bands is not None:
-        return options
-    with RasterReader(path, options.read) as ortho:
-        own = len(ortho.band_numbers)
-        stacked = ortho.band_names[own:]
-        wanted = bundle.band_names[: bundle.bands - len(stacked)]
-        if ortho.palette or not wanted or stacked != bundle.band_names[len(wanted) :]:
-            return options
-        named = (ortho.band_names[:own], ortho.band_colors)
-        found = next((each for names in named if (each := find_bands(names, wanted))), None)
-        if found is None:
-            if misplaced := misplaced_bands(ortho.band_names[:own], wanted):
-                raise BundleError(
-                    f"{path}: its bands are {short_list(ortho.band_names)}, the model takes "
-                    f"{short_list(bundle.band_names)}: {short_list(misplaced)} in other places; "
-                    f"name them in the model's order with --bands"
-                )
-            return options
-        bands = tuple(ortho.band_numbers[place] for place in found)
-        if bands == tuple(ortho.band_numbers):
-            return options
+    with ExitStack() as stack:
+        ortho = stack.enter_context(RasterReader(path, options.read))
+        if options.read.bands is None and (bands := _named_bands(ortho, bundle)):
+            stack.close()
+            read = replace(options.read, bands=bands)
+            ortho = stack.enter_context(RasterReader(path, read))
+        yield ortho
+
+
+def _named_bands(ortho: RasterReader, bundle: ModelBundle) -> tuple[int, ...] | None:
+    """Bands of an orthophoto by the names of the model's, with a warning.
+
+    Where the file has them in another order, or others besides; else None.
+    """
+    own = len(ortho.band_numbers)
+    stacked = ortho.band_names[own:]
+    wanted = bundle.band_names[: bundle.bands - len(stacked)]
+    if ortho.palette or not wanted or stacked != bundle.band_names[len(wanted) :]:
+        return None
+    named = (ortho.band_names[:own], ortho.band_colors)
+    found = next((each for names in named if (each := find_bands(names, wanted))), None)
+    if found is None:
+        if misplaced := misplaced_bands(ortho.band_names[:own], wanted):
+            raise BundleError(
+                f"{ortho.path}: its bands are {short_list(ortho.band_names)}, the model takes "
+                f"{short_list(bundle.band_names)}: {short_list(misplaced)} in other places; "
+                f"name them in the model's order with --bands"
+            )
+        return None
+    bands = tuple(ortho.band_numbers[place] for place in found)
+    if bands == tuple(ortho.band_numbers):
+        return None
     numbers = ",".join(map(str, bands))
     warnings.warn(
-        f"{path}: bands {numbers} are taken, which are the model's {', '.join(wanted)} by name; "
-        f"--bands chooses others",
+        f"{ortho.path}: bands {numbers} are taken, which are the model's {', '.join(wanted)} by "
+        f"name; --bands chooses others",
         GeosegWarning,
         stacklevel=2,
     )
-    return replace(options, read=replace(options.read, bands=bands))
+    return bands
 
 
 def check_input(
@@ -340,7 +350,10 @@ def _band_width(plan: PredictPlan, folder: Path) -> int:
     """As it was when the prediction began: memory may have been freed or taken since."""
     record = folder / COLUMN_BANDS_FILE
     if not record.exists():
-        write_text(record, json.dumps(plan.band_width))
+        partial = record.with_suffix(".partial")
+        with writing(record):  # nobody else has the folder
+            partial.write_text(json.dumps(plan.band_width), encoding="utf-8")
+            partial.replace(record)
     return int(json.loads(record.read_text(encoding="utf-8")))
 
 

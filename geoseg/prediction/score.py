@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from geoseg.errors import BundleError
 from geoseg.model.segmenter import Segmenter
 from geoseg.prediction.blend import WindowScores
 from geoseg.raster.reader import Pixels
-from geoseg.raster.threads import map_in_order, reading_pool
+from geoseg.raster.threads import logged, map_in_order, reading_pool
 from geoseg.raster.window import Window
 
 BATCHES_AHEAD = 2
@@ -51,9 +51,9 @@ def score(
 ) -> Generator[WindowScores]:
     """Score windows of an orthophoto that have any data, in the order given.
 
-    One thread reads ahead, others call the segmenter: close the generator before the
-    orthophoto. All batches have the same shape (the last is filled up with its last
-    window), so that a window's scores do not depend on where the windows begin.
+    One thread reads ahead, others call the segmenter, unless all windows are one batch: close
+    the generator before the orthophoto. All batches have the same shape (the last is filled up
+    with its last window), so that a window's scores do not depend on where the windows begin.
 
     Args:
         ortho: The orthophoto.
@@ -88,6 +88,14 @@ def score(
         check_scores(scores, stacked, chosen)
         return map(WindowScores, chosen, scores, valid)
 
+    windows = iter(windows)
+    first = list(islice(windows, batch_size + 1))
+    if len(first) <= batch_size:  # one batch: nothing to read ahead
+        with logged():
+            few = [each for each in map(read, first) if each is not None]
+        yield from work(few) if few else ()
+        return
+    windows = chain(first, windows)
     with (
         reading_pool(1) as reader,
         ThreadPoolExecutor(streams, thread_name_prefix="segmenter") as pool,

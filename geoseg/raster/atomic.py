@@ -3,11 +3,11 @@
 import errno
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -372,7 +372,6 @@ def _tidy(path: Path) -> None:
 
 
 UNFINISHED_SUFFIX = ".unfinished"
-
 RESUME_HINT = "finished parts are kept; continue with --resume"
 """Note on a failure that can be resumed."""
 
@@ -436,19 +435,19 @@ def _clear(path: Path, folder: Path, *, resume: bool, overwrite: bool) -> None:
                 f"start over with --overwrite"
             )
         if not resume:
-            refuse_unfinished(path)
+            refuse_unfinished(path, existing)
     for each in existing:
         if each != folder or not resume:
             shutil.rmtree(each, ignore_errors=True)
 
 
-def refuse_unfinished(path: Path) -> None:
-    """Refuse an output that could be resumed.
+def refuse_unfinished(path: Path, folders: Sequence[Path] | None = None) -> None:
+    """Refuse an output that could be resumed, from its resume folders if they are known.
 
     Raises:
         OutputExistsError: If it could.
     """
-    if any(map(_has_chunks, resume_dirs(path))):
+    if any(map(_has_chunks, resume_dirs(path) if folders is None else folders)):
         raise OutputExistsError(
             f"{path}: is unfinished; continue with --resume, or start over with --overwrite"
         )
@@ -460,9 +459,10 @@ def _has_chunks(folder: Path) -> bool:
 
 def resume_dirs(path: Path) -> list[Path]:
     """The resume folders of an output."""
-    if not path.parent.is_dir():
-        return []
-    return sorted(path.parent.glob(f".{escape(path.name)}.*{UNFINISHED_SUFFIX}"))
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path.parent) as entries:
+        names = [each.name for each in entries if each.name.startswith(f".{path.name}.")]
+        return sorted(path.with_name(name) for name in names if name.endswith(UNFINISHED_SUFFIX))
+    return []
 
 
 def without_nan(content: Any) -> Any:

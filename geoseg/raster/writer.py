@@ -117,10 +117,11 @@ def create(path: Path, grid: Grid, kind: RasterFormat, **options: Any) -> Any:
     return dataset
 
 
-def copy_as_cog(source: Path, target: Path, kind: RasterFormat) -> None:
-    """Turn a raster into a cloud-optimised GeoTIFF with overviews."""
-    block = _block_size(source)
-    with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", VRT_NUM_THREADS="ALL_CPUS"):  # files of our own
+def copy_as_cog(source: Path, target: Path, kind: RasterFormat, grid: Grid) -> None:
+    """Turn a raster on a grid into a cloud-optimised GeoTIFF with overviews."""
+    block = _block_size(grid)
+    threads = "1" if max(grid.height, grid.width) <= block else "ALL_CPUS"  # of one tile: no pool
+    with rasterio.Env(GDAL_NUM_THREADS=threads, VRT_NUM_THREADS=threads):  # files of our own
         rasterio.shutil.copy(
             source,
             target,
@@ -130,18 +131,17 @@ def copy_as_cog(source: Path, target: Path, kind: RasterFormat) -> None:
             blocksize=block,
             overview_resampling=kind.overviews,
             bigtiff="IF_SAFER",
-            num_threads="ALL_CPUS",
+            num_threads=threads,
         )
     kind.embed_table(target)
 
 
-def _block_size(source: Path) -> int:
+def _block_size(grid: Grid) -> int:
     """Side of the tiles, such that no overview is one tile wide and several high.
 
     COG validators take such an overview for one that is not tiled.
     """
-    with rasterio.open(source) as dataset:
-        height, width = dataset.shape
+    height, width = grid.height, grid.width
     for block in (BLOCK_PX, BLOCK_PX // 2, BLOCK_PX // 4):
         levels = range(max(height, width).bit_length())
         sides = [(-(-height // 2**level), -(-width // 2**level)) for level in levels]
@@ -234,7 +234,7 @@ def join(sources: Mapping[Path, Window], grid: Grid, kind: RasterFormat, target:
     """Put files that lie side by side together as one cloud-optimised GeoTIFF."""
     vrt = target.with_suffix(".vrt")
     vrt.write_bytes(tostring(mosaic_vrt(grid, kind, sources)))
-    copy_as_cog(vrt, target, kind)
+    copy_as_cog(vrt, target, kind, grid)
     vrt.unlink()
 
 
@@ -294,7 +294,8 @@ def _band(root: Element, kind: RasterFormat, number: int) -> Element:
     if kind.colormap:
         SubElement(band, "ColorInterp").text = "Palette"
         table = SubElement(band, "ColorTable")
-        for value in range(256):
+        used = [value for value, color in kind.colormap.items() if any(color)]
+        for value in range(max(used, default=0) + 1):  # a TIFF has 0 for the rest
             color = kind.colormap.get(value, (0, 0, 0, 0))
             SubElement(table, "Entry", {f"c{n}": str(part) for n, part in enumerate(color, 1)})
     else:

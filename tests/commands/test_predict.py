@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -225,6 +226,19 @@ def test_parts_are_joined_to_the_map_to_the_byte(geoseg, world, model, write_ras
     assert (world / "parts/tall_part-2-of-2_scores.tif").exists()
     for ours, theirs in [("map.tif", "joined.tif"), ("map_scores.tif", "joined_scores.tif")]:
         assert (world / ours).read_bytes() == (world / theirs).read_bytes()
+
+
+def test_orthophotos_with_windows_of_a_size_come_together(geoseg, world, model, write_raster):
+    sides = {"a": 40, "b": 90, "c": 40, "d": 90}
+    for name, side in sides.items():
+        write_raster(f"in/{name}.tif", np.full((3, side, side), 99, np.uint8))
+
+    outcome = geoseg("predict", model, world / "in", "-o", world / "out", "-v")
+
+    opened = re.findall(r"(\w)\.tif: 1 windows of (\d+) px", outcome.err)
+    told = re.findall(r"(\w)\.tif: \d+ px,", outcome.out)
+    assert opened == [("a", "64"), ("c", "64"), ("b", "128"), ("d", "128")]
+    assert told == ["a", "b", "c", "d"]
 
 
 def test_several_models_are_averaged(geoseg, world, model):

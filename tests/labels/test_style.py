@@ -122,7 +122,7 @@ def test_a_map_sent_alone_has_the_names_of_its_classes_inside(tmp_path):
     )
     with create(tmp_path / "raw.tif", grid, kind) as file:
         file.write(np.array([[[1, 4], [4, 255]]], np.uint8))
-    copy_as_cog(tmp_path / "raw.tif", tmp_path / "map.tif", kind)
+    copy_as_cog(tmp_path / "raw.tif", tmp_path / "map.tif", kind, grid)
 
     with Image.open(tmp_path / "map.tif") as file:
         text = file.tag_v2[GDAL_METADATA].encode("latin-1")  # as Pillow takes all text
