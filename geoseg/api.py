@@ -86,7 +86,7 @@ def tile(
 
     how = _options(TileOptions, options, given)
     images, maps = find_rasters(_paths(orthos)), find_references(_paths(references))
-    more = (*how.read.stacked, how.aoi, how.reference.labelled_areas, legend)
+    more = (*how.read.stacked, how.aoi, how.corrections, how.reference.labelled_areas, legend)
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     report = tile(
         pair_by_order(images, maps),

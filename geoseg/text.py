@@ -173,3 +173,12 @@ def is_null(value: object) -> bool:
     if _is_float(value) and not math.isfinite(value):
         return True
     return value is None or as_text(value).lower() in NULLS
+
+
+def is_true(value: object) -> bool:
+    """Whether a cell says yes: neither null, nor 0, false or no.
+
+    >>> [is_true(each) for each in (True, 1, "yes", False, 0.0, "No", None)]
+    [True, True, True, False, False, False, False]
+    """
+    return not is_null(value) and as_text(value).lower() not in {"0", "false", "no"}

@@ -82,6 +82,7 @@ def tile(
         pairs,
         legend,
         options.aoi,
+        options.corrections,
         options.reference.labelled_areas,
         options.read.stacked,
         *([each.ortho, each.reference] for each in sources),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geoseg.errors import (
     EmptyError,
     GeosegError,
+    LegendError,
     NoPolygonError,
     VectorError,
 )
@@ -60,8 +61,8 @@ class ReferenceOptions(PolygonOptions):
         group=REFERENCE,
         metavar="FILE|polygons",
         help="Boxes or other polygons: outside of them nothing is labelled, inside what no polygon "
-        "of the reference covers is background. `polygons`: only they are labelled, whatever "
-        "the legend's background.",
+        "of the reference covers is background; with a column `done` those that are. `polygons`: "
+        "only they are labelled, whatever the legend's background.",
     )
     point_radius: Length | None = option(
         None,
@@ -160,7 +161,7 @@ def open_reference(
     options = options or ReferenceOptions()
     areas = options.labelled_areas
     labelled = (
-        AreaOfInterest.open(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
+        AreaOfInterest.of_boxes(areas, grid, may_be_elsewhere=may_be_elsewhere) if areas else None
     )
     reference: Reference
     if is_vector(path):
@@ -170,6 +171,11 @@ def open_reference(
         has_points = own.widen(grid, radius=options.point_radius, width=options.line_width)
         if options.only_polygons or (has_points and areas is None):
             own.uncovered = IGNORE
+        elif areas and own.uncovered == IGNORE and not own.is_own:
+            raise LegendError(
+                f"{areas}: inside of labelled areas ground without a polygon is background, and "
+                f"the legend has none; name it there (background = ...), or give the areas as --aoi"
+            )
         reference = VectorReference(
             own, grid=grid, background=background, may_be_elsewhere=may_be_elsewhere
         )
@@ -208,8 +214,7 @@ class Reference(ABC):
             LegendError: If a value or colour has no class in the legend.
         """
         if self.border_px and step == 1:
-            margin = ceil(self.border_px)
-            around = window.grown(margin)
+            around = window.grown(ceil(self.border_px))
             labels = self._labels(around, step)
             labels[near_border(labels, self.border_px, unlabelled=self.has_edges)] = IGNORE
             labels = labels[window.relative_to(around).slices].copy()

@@ -238,6 +238,7 @@ def _record_to_json(record: PatchSetRecord, folder: Path) -> str:
     content["ignore_border"] = record.ignore_border and str(record.ignore_border)
     if areas := record.reference.labelled_areas:
         content["reference"]["labelled_areas"] = _relative(areas, folder)
+    content["corrections"] = record.corrections and _relative(record.corrections, folder)
     if record.pixels:
         content["pixels"] = _relative(record.pixels, folder)
     else:
@@ -294,8 +295,9 @@ def _record_from_json(content: dict[str, Any], folder: Path) -> PatchSetRecord:
     if border := content.get("ignore_border"):  # sets of 0.1 have none
         content["ignore_border"] = Length.parse(border)
     content["aoi"] = content["aoi"] and absolute_name(content["aoi"], folder)
-    if pixels := content.get("pixels"):  # sets of 0.1 have none
-        content["pixels"] = absolute_name(pixels, folder)
+    for name in ("pixels", "corrections"):  # sets of 0.1 have none
+        if content.get(name):
+            content[name] = absolute_name(content[name], folder)
     content["band_names"] = tuple(content["band_names"])
     content["class_pixels"] = tuple(content["class_pixels"])
     return PatchSetRecord(**content)

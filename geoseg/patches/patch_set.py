@@ -23,6 +23,7 @@ from geoseg.errors import EmptyError, GeosegError, GridMismatchError, InputError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.reference import Reference, open_reference
 from geoseg.labels.style import colormap
+from geoseg.patches.corrections import CorrectedReference
 from geoseg.patches.index import FOOTPRINTS, LAYER, RECORD, read_index
 from geoseg.patches.record import (
     SPLITS,
@@ -106,6 +107,14 @@ class OpenSource:
             may_be_elsewhere=may_be_elsewhere,
         )
         try:
+            if how.corrections is not None:
+                reference = CorrectedReference.open(
+                    reference,
+                    how.corrections,
+                    legend=legend,
+                    grid=ortho.grid,
+                    options=how.reference,
+                )
             if how.ignore_border is not None:
                 reference.border_px = how.ignore_border.in_pixels(ortho.grid)
             area = how.aoi and AreaOfInterest.open(

@@ -122,6 +122,13 @@ class TileOptions:
     read: ReadOptions = field(default_factory=ReadOptions)
     aoi: Path | None = aoi_option(INPUT)
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
+    corrections: Path | None = option(
+        None,
+        group=REFERENCE,
+        metavar="FILE",
+        help="Polygons that override the reference; in boxes of the same file, if it has a layer "
+        "`boxes`, they are all there is, as with --labelled-areas.",
+    )
     ignore_border: Length | None = option(
         None,
         group=REFERENCE,
@@ -155,6 +162,9 @@ class PatchSetRecord:
 
     aoi: Path | None = None
     """Ground outside these polygons is unlabelled."""
+
+    corrections: Path | None = None
+    """Polygons that override the reference."""
 
     ignore_border: Length | None = None
     """Pixels this near to a border are unlabelled."""

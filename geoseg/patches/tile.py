@@ -19,6 +19,7 @@ from geoseg.labels.pixel_classes import (
     hints_at_other_coding,
 )
 from geoseg.labels.reference import VectorReference
+from geoseg.patches.corrections import CorrectedReference, is_corrected
 from geoseg.patches.extract import (
     SOURCE_FAILURES,
     Fate,
@@ -231,6 +232,9 @@ class _Tiling:
     progress: Progress
     meanings: list[Meaning] = field(default_factory=list)
 
+    corrected: list[bool] = field(default_factory=list)
+    """Of each source that was looked at: whether corrections lie on it."""
+
     def survey_all(self, sources: Sequence[Source]) -> list[SourceSurvey]:
         """Look at all sources; those with a fault are reported and left out."""
         surveyed = judge_all(
@@ -242,6 +246,11 @@ class _Tiling:
         )
         if not any(each.windows for each in surveyed):
             self._raise_empty()
+        if self.options.corrections is not None and not any(self.corrected):
+            raise EmptyError(
+                f"{self.options.corrections}: no correction lies on the orthophotos; are the CRS "
+                f"right?"
+            )
         self._warn_of_sources(surveyed)
         self._tell_of_codings()
         return surveyed
@@ -258,6 +267,7 @@ class _Tiling:
             shares = survey(opened, todo, len(self.legend), self.pool)
             reference = opened.reference  # read to its end
             self.meanings.append(reference.meaning)
+            self.corrected.append(is_corrected(reference))
             report.warnings += [each for each in reference.notes if each not in report.warnings]
             fate = _fate_of(opened)
         kept = has_enough(shares, options)
@@ -366,6 +376,7 @@ class _Tiling:
             read=self.options.read,
             reference=self.options.reference,
             aoi=self.options.aoi,
+            corrections=self.options.corrections,
             ignore_border=self.options.ignore_border,
             bands=bands,
             band_names=band_names,
@@ -382,6 +393,10 @@ class _Tiling:
 
 def _fate_of(opened: OpenSource) -> Fate:
     reference = opened.reference
+    if is_corrected(reference):
+        return None
+    if isinstance(reference, CorrectedReference):
+        reference = reference.base
     if any(area and area.is_elsewhere for area in (opened.area, reference.labelled)):
         return "outside"
     if not (isinstance(reference, VectorReference) and reference.is_elsewhere):

@@ -200,7 +200,8 @@ def _sources(patch_set: Path) -> Iterator[Path]:
     folder = patch_set.resolve()
     names = [each[key] for each in record["sources"] for key in ("ortho", "reference")]
     areas = record.get("reference", {}).get("labelled_areas")
-    more = [record.get("aoi"), areas, record.get("pixels"), *record["read"].get("stacked", ())]
+    own = [record.get(name) for name in ("aoi", "corrections", "pixels")]
+    more = [*own, areas, *record["read"].get("stacked", ())]
     for name in chain(names, filter(None, more)):
         yield absolute_name(name, folder)
 

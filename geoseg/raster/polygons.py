@@ -29,6 +29,7 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.paths import WRITABLE_VECTORS
 from geoseg.raster.vector import (
     FIXED_DATE,
+    drawn_layers,
     gdal_options,
     read_layer,
     read_polygons,
@@ -36,6 +37,7 @@ from geoseg.raster.vector import (
     writing_layer,
 )
 from geoseg.raster.window import Window
+from geoseg.text import is_true
 
 Numbers = NDArray[np.int64]
 
@@ -252,6 +254,29 @@ class AreaOfInterest:
         polygons = read_polygons(path, advice="an area is a file of one layer").geometries
         return cls(polygons, grid, path=path, may_be_elsewhere=may_be_elsewhere)
 
+    @classmethod
+    def of_boxes(cls, path: Path, grid: Grid, *, may_be_elsewhere: bool = False) -> Self:
+        """Open the boxes of a file that someone has labelled, as an area of interest.
+
+        Of several layers it is the one of this name. Where a column says which boxes are done,
+        only those count.
+
+        Raises:
+            NoPolygonError: If they lie elsewhere and may not.
+            VectorError: If they cannot be read.
+            EmptyError: If there are boxes, but none is done.
+        """
+        layer = BOXES_LAYER if path.exists() and BOXES_LAYER in drawn_layers(path) else None
+        advice = "an area is a file of one layer"
+        polygons = read_polygons(path, layer=layer, also=(DONE,), advice=advice)
+        done = [is_true(each) for each in polygons.more.get(DONE, ())]
+        if done and not any(done):
+            raise EmptyError(
+                f"{path}: none of its {len(done)} boxes is done; say so in column {DONE!r}"
+            )
+        shapes = polygons.geometries[done] if done else polygons.geometries
+        return cls(shapes, grid, path=path, may_be_elsewhere=may_be_elsewhere)
+
     @property
     def shapes(self) -> NDArray[Any]:
         """(n,) its polygons in the grid's CRS."""
@@ -268,6 +293,9 @@ class AreaOfInterest:
 
 
 WINDOWS_LAYER = "windows"
+
+BOXES_LAYER, DONE = "boxes", "done"
+"""Layer of boxes to be labelled, and the column that says which of them are."""
 
 
 def write_outlines(

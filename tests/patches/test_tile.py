@@ -504,3 +504,22 @@ def test_borders_that_are_not_exact_are_unlabelled_in_the_patches(
         assert (mask == np.where(mask == 255, 255, whole)).all()
         assert (mask[near_border(whole, 1)] == 255).all()
     assert sum(patches.record.class_pixels) < sum(exact.record.class_pixels)
+
+
+def test_corrections_are_in_the_patches_and_must_lie_somewhere(
+    write_source, write_polygons, tmp_path, run_tile
+):
+    source = write_source(transform=NORTH_UP, crs="EPSG:32632")
+    patch = box(*(NORTH_UP @ (0, 12)), *(NORTH_UP @ (12, 0)))
+    drawn = write_polygons("drawn.gpkg", [patch], kind=["7"])
+    how = {"reference": ReferenceOptions(attribute="kind"), "split": "none"}
+
+    _, patches = run_tile([source], tmp_path / "a", corrections=drawn, **how)
+    again = type(patches).open(tmp_path / "a")
+
+    assert again.record.corrections == drawn
+    first = next(each for each in again.patches if each.window.row_off == each.window.col_off == 0)
+    assert (again.read(first).mask[:12, :12] == again.record.legend.names.index("7")).all()
+    away = write_polygons("away.gpkg", [box(0, 0, 1, 1)], kind=["7"])
+    with pytest.raises(EmptyError, match=r"away\.gpkg: no correction lies on the orthophotos"):
+        run_tile([source], tmp_path / "b", corrections=away, **how)
