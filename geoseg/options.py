@@ -4,6 +4,7 @@ The command line, ``--config`` and the grids of a sweep are made of these declar
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -248,15 +249,138 @@ def parse_bounds(text: str) -> tuple[float, float, float, float]:
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """One of several parts, from 1.
+    """One of several parts, from 1; ``auto``, or ``auto/N``: that of this task of an array job.
 
     >>> parse_part("2/8")
     (2, 8)
     """
+    if found := re.fullmatch(r"auto(?:/([1-9]\d*))?", text.strip().lower()):
+        return array_part(os.environ, found[1] and int(found[1]))
     found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise ValueError(f"{text!r} is no part such as 2/8")
+        raise ValueError(f"{text!r} is no part such as 2/8, nor auto or auto/8")
     return int(found[1]), int(found[2])
+
+
+class ArrayPart(tuple[int, int]):  # noqa: SLOT001 slots of tuples are empty
+    """The part of a task of an array job, from 1, and the number of parts."""
+
+    source = ""
+    """Variables that say so, and from which base they count."""
+
+
+@dataclass(frozen=True)
+class _Array:
+    """Environment variables by which a scheduler numbers the tasks of an array job."""
+
+    index: str
+    count: str | None = None
+    """Number of tasks."""
+
+    first: str | int = 1
+    """Lowest index; a number where the scheduler always begins, or the user has to."""
+
+    last: str | None = None
+    step: str | None = None
+
+
+SCHEDULERS = {
+    "SLURM": _Array(
+        index="SLURM_ARRAY_TASK_ID",
+        count="SLURM_ARRAY_TASK_COUNT",
+        first="SLURM_ARRAY_TASK_MIN",
+        last="SLURM_ARRAY_TASK_MAX",
+        step="SLURM_ARRAY_TASK_STEP",
+    ),
+    "AWS Batch": _Array("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE", first=0),
+    "Kubernetes": _Array("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", first=0),
+    "Grid Engine": _Array(
+        index="SGE_TASK_ID",
+        first="SGE_TASK_FIRST",
+        last="SGE_TASK_LAST",
+        step="SGE_TASK_STEPSIZE",
+    ),
+    "PBS": _Array("PBS_ARRAY_INDEX"),
+    "Torque": _Array("PBS_ARRAYID"),
+}
+"""Kubernetes has no variable for the count: `JOB_COMPLETIONS` is set in the manifest.
+
+Source: the schedulers' manuals, such as https://slurm.schedmd.com/job_array.html.
+"""
+
+
+def array_part(environment: Mapping[str, str], count: int | None = None) -> ArrayPart:
+    """The part that falls to this task of an array job.
+
+    Args:
+        environment: Of the process.
+        count: Number of parts; None: as the environment says.
+
+    Raises:
+        ValueError: If no scheduler is known by its variables, they contradict each other or the
+            count, or the count is in none of them.
+
+    >>> array_part({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "8"})
+    (1, 8)
+    """
+    known = [each for each in SCHEDULERS.values() if _is_number(environment.get(each.index))]
+    if not known:
+        names = ", ".join(each.index for each in SCHEDULERS.values())
+        raise ValueError(f"auto: this is no task of an array job: none of {names} is set")
+    parts = [_part_of(each, environment, count) for each in known]
+    for part, each in zip(parts, known, strict=True):
+        if part != parts[0]:
+            raise ValueError(
+                f"auto: {known[0].index} says part {parts[0][0]} of {parts[0][1]}, {each.index} "
+                f"part {part[0]} of {part[1]}; write the part as I/N"
+            )
+    return parts[0]
+
+
+def _part_of(array: _Array, environment: Mapping[str, str], count: int | None) -> ArrayPart:
+    """The part of a task by the variables of one scheduler."""
+
+    def number(name: str | None, default: int | None = None) -> int | None:
+        text = environment.get(name or "")
+        return int(text) if text is not None and _is_number(text) else default
+
+    task, step = number(array.index) or 0, number(array.step, 1) or 1
+    base = array.first if isinstance(array.first, int) else number(array.first, 1)
+    first, last = base or 0, number(array.last)
+    told = number(array.count)
+    spanned = None if last is None else (last - first) // step + 1
+    if told is not None and spanned is not None and told != spanned:
+        raise ValueError(
+            f"auto: the array has {told} tasks from {first} to {last}, and some are left out; "
+            f"submit all, with --resume what is done is skipped, or write the part as I/N"
+        )
+    told = told or spanned
+    if told and count and told != count:
+        raise ValueError(
+            f"auto/{count}: the array has {told} tasks ({array.count or array.last}); submit "
+            f"{count}, with --resume what is done is skipped, or write the part as I/N"
+        )
+    total = told or count
+    if total is None:
+        where = f" or set {array.count}" if array.index == "JOB_COMPLETION_INDEX" else ""
+        raise ValueError(
+            f"auto: {array.index} is {task}, but how many tasks there are is not said; write "
+            f"auto/N with their number{where}"
+        )
+    place, rest = divmod(task - first, step)
+    if rest or not 0 <= place < total:
+        raise ValueError(
+            f"auto: {array.index} is {task}, which is none of {total} tasks counted from {first}"
+            f"{f' in steps of {step}' if step > 1 else ''}; submit the array from {first}, or "
+            f"write the part as I/N"
+        )
+    part = ArrayPart((place + 1, total))
+    part.source = f"{array.index} = {task}, counted from {first}"
+    return part
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and text.strip().isdecimal()
 
 
 def part_mark(part: tuple[int, int]) -> str:

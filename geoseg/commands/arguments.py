@@ -12,9 +12,9 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from geoseg.commands.console import requests_told
+from geoseg.commands.console import Console, requests_told
 from geoseg.errors import InputError, OutputConflictError, OutputError
-from geoseg.options import Declaration, OptionField, as_word, build, options_of
+from geoseg.options import ArrayPart, Declaration, OptionField, as_word, build, options_of
 from geoseg.progress import Style, set_style
 from geoseg.raster.folders import locked_once
 from geoseg.raster.guard import Output, check_outputs
@@ -378,6 +378,12 @@ def refuse_wide_stride(stride: int | None, size: int | None) -> None:
             f"{stride} is more than the patch size {size} and would leave gaps",
             param_hint="--stride",
         )
+
+
+def tell_part(console: Console, part: tuple[int, int] | None) -> None:
+    """Say which task of an array job this is, if that decides the part."""
+    if isinstance(part, ArrayPart):
+        console.info(f"part {part[0]} of {part[1]}: {part.source}")
 
 
 Named = Path | str | None | Sequence[Path]

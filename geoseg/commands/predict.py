@@ -72,6 +72,7 @@ def predict(
     ignored = every - {*FOR_PATCH_SETS} if of_a_set else {"split"}
     shared.refuse_given(ctx, ignored, f"is not for {'patch sets' if of_a_set else 'orthophotos'}")
     console = Console(quiet=quiet, verbose=verbose)
+    shared.tell_part(console, options.part)
     models = LoadedModels(bundles, running)
     if of_a_set:
         predict_set(

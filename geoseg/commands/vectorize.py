@@ -58,6 +58,7 @@ def vectorize(
     from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 
     console = Console(quiet=quiet)
+    shared.tell_part(console, options.part)
     if any(map(is_part, inputs)):
         every = {each.name for each in ctx.command.params if each.name}
         shared.refuse_given(

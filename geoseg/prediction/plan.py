@@ -101,9 +101,10 @@ class PredictOptions:
     part: tuple[int, int] | None = option(
         None,
         group=INPUT,
-        metavar="I/N",
+        metavar="I/N|auto",
         parse=parse_part,
-        help="Only the I-th of N parts of each map, for `geoseg mosaic --parts`.",
+        help="Only the I-th of N parts of each map, for `geoseg mosaic --parts`; auto: as the "
+        "array job says (auto/N where it does not say how many).",
     )
     on_error: Literal["stop", "nodata"] = option(
         "stop",

@@ -98,10 +98,10 @@ class VectorizeOptions:
     part: tuple[int, int] | None = option(
         None,
         group=CALL,
-        metavar="I/N",
+        metavar="I/N|auto",
         parse=parse_part,
         help="Only the I-th of N parts, into a folder; give all folders to `geoseg vectorize` to "
-        "join them.",
+        "join them; auto: as the array job says (auto/N where it does not say how many).",
     )
     resume: bool = option(
         False, group=CALL, help="Continue an interrupted run; skip maps that are done."

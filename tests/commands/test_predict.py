@@ -212,13 +212,16 @@ def test_an_interrupted_batch_goes_on_file_by_file_and_tells_failures_again(geos
     assert not (world / "maps/failed.json").exists()
 
 
-def test_parts_are_joined_to_the_map_to_the_byte(geoseg, world, model, write_raster):
+def test_parts_are_joined_to_the_map_to_the_byte(geoseg, world, model, write_raster, monkeypatch):
     image = np.random.default_rng(0).integers(1, 255, (3, 1100, 40)).astype(np.uint8)
     tall = write_raster("tall.tif", image)
     words = ["predict", model, tall, "--patch-size", 64, "--scores"]
     geoseg(*words, "-o", world / "map.tif")
-    for index in (1, 2):
-        assert geoseg(*words, "-o", world / "parts", "--part", f"{index}/2").code == 0
+    assert geoseg(*words, "-o", world / "parts", "--part", "1/2").code == 0
+    monkeypatch.setenv("PBS_ARRAY_INDEX", "2")
+    by_array = geoseg(*words, "-o", world / "parts", "--part", "auto/2")
+    assert by_array.code == 0
+    assert "part 2 of 2: PBS_ARRAY_INDEX = 2, counted from 1\n" in by_array.err
 
     joined = geoseg("mosaic", "--parts", world / "parts", "-o", world / "joined.tif", "--scores")
 
