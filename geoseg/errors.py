@@ -18,6 +18,7 @@
     - OutputExistsError    an output is already there and --overwrite was not given
     - OutputConflictError  an output is, holds or lies in an input or another output
   - BatchError             some of several inputs failed; the others are done
+  - ClusterError           a cluster cannot be reached, or its workers cannot do their work
 
 Anything else that escapes is a bug and keeps its traceback.
 """
@@ -146,6 +147,10 @@ class OutputConflictError(OutputError):
 
 class BatchError(GeosegError):
     """Some of several inputs failed; the others are done."""
+
+
+class ClusterError(GeosegError):
+    """A cluster cannot be reached, or its workers cannot do their work."""
 
 
 class GeosegWarning(UserWarning):

@@ -43,6 +43,16 @@ def _own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session")
+def cluster():
+    """Two worker processes, for all tests of clusters."""
+    from geoseg.cluster.connect import connected
+
+    with connected("local:2") as found:
+        found.wait_for_workers(lambda _: None)
+        yield found
+
+
 @pytest.fixture
 def write_raster(tmp_path):
     """A function that writes an array, (height, width) or (bands, height, width), to a file.

@@ -14,7 +14,10 @@ from geoseg.cli import COMMANDS, app
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *pages.PAGES]
 MAX_README_LINES = 200
-OTHERS = {"--constraint", "--help", "--version"}  # of pip, and of geoseg itself
+OTHERS = {
+    *("--constraint", "--help", "--version"),  # of pip, and of geoseg itself
+    *("--lifetime", "--lifetime-stagger", "--nthreads", "--nworkers", "--scheduler-file"),  # Dask's
+}
 
 GENERATED = {ROOT / "docs/commands" / f"{name}.md" for name in ("index", *COMMANDS)}
 """Pages of the site that a hook makes."""

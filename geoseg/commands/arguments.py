@@ -326,6 +326,28 @@ ReferenceAsset = Annotated[
     ),
 ]
 
+
+def _cluster_name(text: str) -> str:
+    from geoseg.cluster.connect import ClusterName
+
+    try:
+        ClusterName.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local:N|tcp://HOST:PORT|slurm|FILE.json",
+        parser=_cluster_name,
+        help="Workers of Dask that do it: processes of this machine, those of a scheduler, or jobs "
+        "of slurm, pbs, lsf or sge (slurm:20); see docs/cluster.md.",
+    ),
+]
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 DryRun = Annotated[

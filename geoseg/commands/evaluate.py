@@ -9,6 +9,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
+from geoseg.commands.batch import Batch
 from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.commands.legend import (
     LegendMapFile,
@@ -17,7 +18,6 @@ from geoseg.commands.legend import (
     legend_of,
     merged_legend,
 )
-from geoseg.commands.predict_batch import Batch
 from geoseg.errors import NoPolygonError
 from geoseg.evaluation.evaluation import EvaluateOptions
 from geoseg.raster.paths import TIFF_SUFFIXES

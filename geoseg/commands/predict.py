@@ -54,6 +54,7 @@ def predict(
         Literal["train", "val", "test"] | None, typer.Option(help="Of a patch set, only these.")
     ] = None,
     asset: shared.Asset = None,
+    cluster: shared.Cluster = None,
     overwrite: shared.Overwrite = False,
     dry_run: shared.DryRun = False,
     json: shared.Json = False,
@@ -66,6 +67,8 @@ def predict(
     from geoseg.raster.lists import find_rasters
 
     _refuse_contradictions(options, windows, retry_failed=retry_failed)
+    if cluster and (windows is not None or options.part is not None):
+        raise typer.BadParameter("--cluster goes with neither --windows nor --part")
     bundles, orthos = find_models(model, orthos)
     of_a_set = len(orthos) == 1 and is_patch_set(orthos[0])
     every = {each.name for each in ctx.command.params if each.name}
@@ -96,6 +99,7 @@ def predict(
         overwrite=overwrite,
         retry_failed=retry_failed,
         console=console,
+        cluster=cluster,
     )
     if dry_run:
         batch.tell_plans(json=json)

@@ -1,27 +1,25 @@
 """The maps that one call of ``geoseg predict`` makes: where they go, and what is said of them."""
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from itertools import chain, takewhile
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from geoseg.commands.arguments import check
+from geoseg.commands.batch import FAILURES, Batch
 from geoseg.commands.console import Console, echo, print_json
-from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
+from geoseg.errors import GeosegError, NoPolygonError
 from geoseg.options import part_mark
-from geoseg.raster.atomic import refuse_unfinished, write_text
+from geoseg.raster.atomic import refuse_unfinished
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
 from geoseg.raster.paths import RASTER_SUFFIXES, TIFF_SUFFIXES, VECTOR_SUFFIXES
-from geoseg.raster.records import parse_json
 from geoseg.text import in_bytes, subject
 
 if TYPE_CHECKING:
@@ -36,141 +34,6 @@ if TYPE_CHECKING:
 
 FILE_SUFFIX = re.compile(r"\.[a-z]{2,4}")
 """Suffixes such as .txt and .json; that of maps.v2 or maps.2024 is part of a folder's name."""
-
-MOST_REASONS = 3
-"""Failures that are told once more at the end."""
-
-T = TypeVar("T")
-
-R = TypeVar("R")
-
-
-class Batch:
-    """Results and failures of a row of inputs.
-
-    With a record, failures outlive the process: a batch that is resumed names them again
-    without trying, unless it is told to. A failure is forgotten when its input goes well,
-    and not before.
-    """
-
-    def __init__(
-        self,
-        console: Console,
-        *,
-        record: Path | None = None,
-        resume: bool = False,
-        retry_failed: bool = False,
-    ) -> None:
-        self.failures: dict[str, str] = {}
-        self._console = console
-        self._record = record
-        self._skip = _read(record) if record and resume and not retry_failed else {}
-        self._count = 0
-
-    def run(
-        self,
-        items: Iterable[T],
-        work: Callable[[T], R],
-        *,
-        name: Callable[[T], str] = str,
-        once_more: Callable[[T, NoPolygonError, Sequence[R]], R] | None = None,
-    ) -> list[R]:
-        """Results of the items that went well, in order.
-
-        Args:
-            items: The inputs.
-            work: What is done with each.
-            name: By which failures are known.
-            once_more: Judges what no polygon lies on when the results of the others are known.
-
-        Raises:
-            GeosegError: If there is only one item, and it fails.
-            OutputError: If there is no way to write: the others would fail as well.
-        """
-        todo = list(items)
-        self._count = len(todo)
-        results: dict[int, R] = {}
-        absent: dict[int, NoPolygonError] = {}
-
-        def attempt(number: int, job: Callable[[], R]) -> None:
-            try:
-                results[number] = job()
-            except GeosegError as error:
-                if isinstance(error, NoPolygonError) and number not in absent:
-                    absent[number] = error
-                else:
-                    self._fail(name(todo[number]), error)
-            else:
-                self._keep(name(todo[number]), None)
-
-        for number, item in enumerate(todo):
-            if (known := self._skip.get(name(item))) is not None:
-                self._note(name(item), f"{known} (not tried again; --retry-failed does)")
-            else:
-                attempt(number, partial(work, item))
-        others = list(results.values())
-        for number, reason in absent.items():
-            attempt(number, partial(once_more or _raised, todo[number], reason, others))
-        return [results[number] for number in sorted(results)]
-
-    def finish(self) -> None:
-        """Name the failures.
-
-        Raises:
-            BatchError: If there are any.
-        """
-        if self.failures:
-            reasons = list(self.failures.values())
-            told = "; ".join(reasons[:MOST_REASONS])
-            if (more := len(reasons) - MOST_REASONS) > 0:
-                kept = f" and {self._record}" if self._record else ""
-                told += f"; and {more} more, each in a warning above{kept}"
-            raise BatchError(f"{len(reasons)} of {self._count} inputs failed: {told}")
-
-    def _fail(self, name: str, error: GeosegError) -> None:
-        """Note why an input failed; if it is the only one, or there is no way to write: raise."""
-        in_the_way = isinstance(error, OutputExistsError)
-        if self._count == 1 or (isinstance(error, OutputError) and not in_the_way):
-            raise error
-        self._note(name, str(error))
-        if not in_the_way:  # that is no fault of the input
-            self._keep(name, str(error))
-
-    def _note(self, name: str, reason: str) -> None:
-        self.failures[name] = reason
-        self._console.warn(reason)
-
-    def _keep(self, name: str, reason: str | None) -> None:
-        """Write down why an input failed, or that it did not."""
-        if self._record is None:
-            return
-        known = _read(self._record)
-        wanted = {each: why for each, why in known.items() if each != name or reason is not None}
-        if reason is not None:
-            wanted[name] = reason
-        if wanted == known:
-            return
-        if wanted:
-            write_text(self._record, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
-        else:
-            self._record.unlink(missing_ok=True)
-
-
-def _raised(_: object, reason: GeosegError, __: object) -> Any:
-    raise reason
-
-
-def _read(record: Path) -> dict[str, str]:
-    """What failed in an earlier run."""
-    try:
-        content = parse_json(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-FAILURES = "failed.json"
-"""In a folder of maps: the orthophotos of which there is none, and why."""
 
 
 class PredictBatch:
@@ -188,8 +51,10 @@ class PredictBatch:
         overwrite: bool,
         retry_failed: bool,
         console: Console,
+        cluster: str | None = None,
     ) -> None:
         self._paths = paths
+        self._cluster = cluster
         self._models = models
         self._options = options
         self._windows = windows
@@ -233,7 +98,9 @@ class PredictBatch:
     def _jobs(self) -> "list[tuple[Path, MapOutputs]]":
         """Orthophotos and outputs, by the size of their windows: a network is opened for each."""
         jobs = list(zip(self._paths, self._outputs, strict=True))
-        return sorted(jobs, key=lambda job: self._window_size(job[0])) if self._several else jobs
+        if not self._several or self._cluster:  # workers open networks of their own
+            return jobs
+        return sorted(jobs, key=lambda job: self._window_size(job[0]))
 
     def _window_size(self, path: Path) -> int:
         """Side of the windows in the network; 0 if there is an error, to be told in its turn."""
@@ -275,7 +142,11 @@ class PredictBatch:
             outside.append(job[0].name)
 
         found: list[MapReport | None] = batch.run(
-            self._jobs(), self._predict, name=lambda job: str(job[0]), once_more=pass_over
+            self._jobs(),
+            self._predict,
+            name=lambda job: str(job[0]),
+            once_more=pass_over,
+            together=self._predict_on_cluster if self._cluster else None,
         )
         places = {each.class_map: place for place, each in enumerate(self._outputs)}
         reports = [report for report in found if report is not None]
@@ -326,6 +197,31 @@ class PredictBatch:
         seconds = perf_counter() - started
         self._console.debug(f"{path}: {scored} windows with data scored in {seconds:.1f} s")
         return report
+
+    def _predict_on_cluster(
+        self, jobs: "Mapping[int, tuple[Path, MapOutputs]]"
+    ) -> "Iterator[tuple[int, MapReport | GeosegError]]":
+        from geoseg.cluster.connect import connected
+        from geoseg.cluster.predict import ClusterPrediction
+
+        console = self._console
+        with connected(self._cluster or "") as cluster, console.steps() as steps:
+            prediction = ClusterPrediction(
+                cluster,
+                self._models,
+                self._options,
+                warn=console.warn,
+                info=console.info,
+                progress=steps.tell,
+            )
+            for done, (number, found) in enumerate(prediction.run(jobs), start=1):
+                if isinstance(found, GeosegError):
+                    yield number, found
+                else:
+                    self._runtimes[found.report.path] = found.runtime
+                    yield number, found.report
+                if len(jobs) > 1:
+                    steps.tell("predict", done, len(jobs))
 
     @property
     def _several(self) -> bool:

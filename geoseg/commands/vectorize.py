@@ -9,9 +9,9 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
+from geoseg.commands.batch import FAILURES, Batch
 from geoseg.commands.console import Console, columns, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
-from geoseg.commands.predict_batch import FAILURES, Batch
 from geoseg.options import part_mark
 from geoseg.vectorize.options import VectorizeOptions
 

@@ -118,8 +118,8 @@ class LoadedModels:
         """
         self.bundle = bundles[0]
         self._bundles = bundles
-        self._options = options or RuntimeOptions()
-        self._augmentation = self._options.test_time_augmentation
+        self.options = options or RuntimeOptions()
+        self._augmentation = self.options.test_time_augmentation
         self._open_one = open_one
         self._open: dict[tuple[int, int, int | None], Runtime] = {}
         for other in bundles[1:]:
@@ -145,7 +145,7 @@ class LoadedModels:
             name: values if several else values[0] for name, values in lists.items()
         }
         int8 = [each.quantized for each in self._bundles if each.quantized]
-        if int8 and self._options.precision in ("auto", "int8"):
+        if int8 and self.options.precision in ("auto", "int8"):
             record["int8_sha256"] = [dict(each.sha256) for each in int8]
         if self._augmentation:
             record["test_time_augmentation"] = self._augmentation
@@ -190,9 +190,9 @@ class LoadedModels:
                 window_size=window_size,
                 network_size=self._own_size(each, window_size, network_size),
                 batch_size=batch_size,
-                runtime=self._options.runtime,
-                precision=self._options.precision,
-                device=self._options.device,
+                runtime=self.options.runtime,
+                precision=self.options.precision,
+                device=self.options.device,
             )
             for each in self._bundles
         ]

@@ -241,6 +241,9 @@ def _common_legend(paths: Sequence[Path], tags: Sequence[dict[str, Any]]) -> Leg
 PART_TAGS = ("part", "pixels", "class_pixels", "unreadable_pixels", "unreadable_blocks")
 """What parts of one map may say differently."""
 
+OF_ONE_PART = ("index", "row_off", "rows")
+"""And of what they say of themselves as parts."""
+
 
 class MapPart(NamedTuple):
     """A file that `predict --part` has written."""
@@ -337,7 +340,7 @@ def _check_whole(kind: str, parts: list[MapPart], paths: Sequence[Path]) -> None
 def _shared(tags: Mapping[str, Any]) -> dict[str, Any]:
     """What all parts of a map say alike."""
     shared = {name: value for name, value in tags.items() if name not in PART_TAGS}
-    part = {name: value for name, value in tags["part"].items() if name not in ("index", "row_off")}
+    part = {name: value for name, value in tags["part"].items() if name not in OF_ONE_PART}
     return shared | {"part": part}
 
 

@@ -1,6 +1,6 @@
 """What predicting an orthophoto takes: where its windows lie, and in which order they come."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -51,6 +51,20 @@ OVERHANG_PX = 8
 
 OVERHANG_DIVISOR = 8
 """Small windows reach beyond by this part of their side at most."""
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """Rows of a part that is not one of equal ones."""
+
+    first: int
+    """Counted from the map's top."""
+
+    stop: int
+    """The row after the last."""
+
+    computes: str
+    """What tells how its scores are computed: the parts of a map are computed alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +120,9 @@ class PredictOptions:
         help="Only the I-th of N parts of each map, for `geoseg mosaic --parts`; auto: as the "
         "array job says (auto/N where it does not say how many).",
     )
+    part_rows: PartRows | None = None
+    """Of `part`, where the parts are not equally high."""
+
     on_error: Literal["stop", "nodata"] = option(
         "stop",
         group=INPUT,
@@ -329,7 +346,7 @@ def make_plan(
     scale, size = scale_and_size(ortho, bundle, options)
     window_grid = options.window_grid(grid.height, grid.width, size, scale=scale)
     whole = _whole(ortho, options.bounds, area)
-    region = _part(whole, options.part) if options.part else whole
+    region = _part(whole, options.part, options.part_rows) if options.part else whole
     sums = (len(bundle.legend) + 1) * 4 * window_grid.most_shared_rows
     source = (window_grid.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
     column = sums + CHUNKS_IN_MEMORY * BLOCK_PX * layer_bytes + source
@@ -408,9 +425,11 @@ def _whole(ortho: RasterReader, bounds: Bounds | None, area: "AreaOfInterest | N
     return whole
 
 
-def _part(whole: Window, part: tuple[int, int]) -> Window:
+def _part(whole: Window, part: tuple[int, int], rows: PartRows | None) -> Window:
     """The rows of one part: whole storage blocks, as many as in the others or one less."""
     index, count = part
+    if rows is not None:
+        return replace(whole, row_off=whole.row_off + rows.first, height=rows.stop - rows.first)
     blocks = ceil(whole.height / BLOCK_PX)
     if count > blocks:
         raise InputError(

@@ -254,7 +254,8 @@ class _Job:
         """
         aoi = [self.options.aoi] if self.options.aoi else []
         inputs = [self.path, *self.options.read.stacked, *aoi]
-        return find_existing_map(outputs, self.provenance, inputs, self.models.bundle.legend)
+        made_of = {"provenance": self.provenance, **self._part_tags()}
+        return find_existing_map(outputs, made_of, inputs, self.models.bundle.legend)
 
     def run(
         self, folder: Path, outputs: MapOutputs, keep: Keep | None, watch: Watch[WindowScores]
@@ -335,6 +336,7 @@ class _Job:
             return {}
         index, count = self.options.part
         whole = self.ortho.grid.part(self.plan.whole)
+        rows = self.options.part_rows
         return {
             "part": {
                 "index": index,
@@ -342,6 +344,7 @@ class _Job:
                 "row_off": self.plan.region.row_off - self.plan.whole.row_off,
                 "height": whole.height,
                 "transform": list(whole.transform[:6]),
+                **({"rows": rows.stop - rows.first, "computes": rows.computes} if rows else {}),
             }
         }
 

@@ -107,6 +107,7 @@ def fingerprint(
         "stacked": [file_state(path) for path in options.read.stacked],
         "aoi": options.aoi and file_state(options.aoi),
         "region": str(plan.region),
+        **({"computes": options.part_rows.computes} if options.part_rows else {}),
         "on_error": options.on_error,
         "scores": outputs.scores and outputs.score_type,
         "confidence": outputs.confidence and outputs.confidence_kind,
@@ -121,7 +122,7 @@ def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_existing_map(
-    outputs: MapOutputs, provenance: Mapping[str, Any], made_from: Sequence[Path], legend: Legend
+    outputs: MapOutputs, made_of: Mapping[str, Any], made_from: Sequence[Path], legend: Legend
 ) -> MapReport | None:
     """The report of a map that is there already and was made of the same.
 
@@ -129,7 +130,7 @@ def find_existing_map(
 
     Args:
         outputs: The files that are wanted.
-        provenance: What the map would be made of.
+        made_of: What the map would be made of, and the part that it is, as its tags say.
         made_from: Files that must not be newer.
         legend: The model's.
 
@@ -143,7 +144,7 @@ def find_existing_map(
     if is_older(path, made_from):
         return None
     tags = read_tags(path)
-    if tags.get("provenance") != provenance:
+    if any(tags.get(name) != value for name, value in made_of.items()):
         return None
     counts = {name: tags["class_pixels"][name] for name in legend.names}
     if outputs.sidecars and not all(each.exists() for each in sidecars(path)):

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from geoseg.commands.batch import Batch
 from geoseg.commands.console import Console
-from geoseg.commands.predict_batch import Batch
 from geoseg.errors import BatchError, OutputExistsError, RasterError
 
 

@@ -1,0 +1,1 @@
+"""Steps divided into jobs that the workers of a Dask cluster do."""
