@@ -6,7 +6,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test check docs qgis-plugin clean
+.PHONY: install demo test check docs dist check-dist qgis-plugin clean
 
 install: $(VENV)/installed
 
@@ -26,6 +26,13 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+dist: install
+	rm -rf dist/geoseg-*
+	$(BIN)/python -m build --outdir dist
+
+check-dist: dist
+	release/check.sh $(VENV)
+
 qgis-plugin:
 	$(PYTHON) qgis/pack.py dist/geoseg_processing.zip
 
@@ -34,4 +41,4 @@ docs: install
 	@echo "open site/index.html"
 
 clean:
-	rm -rf $(VENV) $(DEMO) site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) dist site .mypy_cache .pytest_cache .ruff_cache

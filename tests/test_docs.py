@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *pages.PAGES]
 MAX_README_LINES = 200
 OTHERS = {
-    *("--constraint", "--help", "--version"),  # of pip, and of geoseg itself
+    *("--constraint", "--help"),  # of pip, and of every command
     *("--lifetime", "--lifetime-stagger", "--nthreads", "--nworkers", "--scheduler-file"),  # Dask's
 }
 
@@ -24,6 +24,7 @@ GENERATED = {ROOT / "docs/commands" / f"{name}.md" for name in ("index", *COMMAN
 
 GROUP = typer.main.get_command(app)
 CALLED = {name: GROUP.get_command(None, name) for name in COMMANDS}
+OWN = {word for each in GROUP.params for word in each.opts}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
@@ -53,7 +54,7 @@ def test_commands_have_the_options_that_the_pages_give_them(page):
 
 @by_page
 def test_options_that_the_pages_name_exist(page):
-    known = set().union(*(options_of(name) for name in CALLED)) | OTHERS
+    known = set().union(*(options_of(name) for name in CALLED)) | OWN | OTHERS
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w/-])--[a-z][a-z-]+", text))
     scripts = re.findall(r"`python benchmarks/[^`]+`", text)
