@@ -13,8 +13,9 @@ work=$(mktemp -d)
 root=$work/debian
 
 clean_up() {
-    mountpoint -q "$root/deps" && umount "$root/deps"
-    mountpoint -q "$root/proc" && umount "$root/proc"
+    for each in deps proc sys; do
+        if mountpoint -q "$root/$each"; then umount "$root/$each"; fi
+    done
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
@@ -45,6 +46,7 @@ mkdir -p "$root/deps" "$root/src" "$root/data"
 cp -r release sample_data constraints.txt "$wheel" "$root/src/"
 cp /etc/resolv.conf "$root/etc/"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 mount --bind "$deps" "$root/deps"
 mount -o remount,ro,bind "$root/deps"
 chroot "$root" sh /src/release/install.sh "/src/$(basename "$wheel")" --no-deps --no-index
