@@ -519,7 +519,8 @@ def test_corrections_are_in_the_patches_and_must_lie_somewhere(
 
     assert again.record.corrections == drawn
     first = next(each for each in again.patches if each.window.row_off == each.window.col_off == 0)
-    assert (again.read(first).mask[:12, :12] == again.record.legend.names.index("7")).all()
+    mask = again.read(first).mask[:12, :12]
+    assert (mask == again.record.legend.encode_attributes(["7"])[0]).all()
     away = write_polygons("away.gpkg", [box(0, 0, 1, 1)], kind=["7"])
     with pytest.raises(EmptyError, match=r"away\.gpkg: no correction lies on the orthophotos"):
         run_tile([source], tmp_path / "b", corrections=away, **how)
