@@ -107,7 +107,7 @@ def check(patches: PathLike) -> "CheckReport":
 
 
 def train(
-    patches: PathLike,
+    patches: Paths,
     output: PathLike,
     *,
     options: "TrainOptions | None" = None,
@@ -115,25 +115,27 @@ def train(
     overwrite: bool = False,
     **given: Any,
 ) -> "TrainReport":
-    """Train a network on a patch set.
+    """Train a network on a patch set, or on several.
 
     Args:
-        patches: Folder of the patch set.
+        patches: Folder of the patch set, or of each.
         output: Run folder to write; the model bundle is ``output/model``.
         options: How; or as keywords, such as ``epochs=20``.
         resume: Go on after the last complete epoch.
         overwrite: Whether to replace an earlier training.
         given: Fields of `TrainOptions`.
     """
+    from geoseg.patches.joined import JoinedPatchSet
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import train
 
+    folders = _paths(patches)
     chosen = _options(TrainOptions, options, given)
     written = [Output(Path(output), TRAINING)]
-    named = [patches, chosen.init_from, chosen.encoder_weights]
+    named = [*folders, chosen.init_from, chosen.encoder_weights]
     _guard(written, named, overwrite=overwrite or resume)
     return train(
-        Path(patches),
+        JoinedPatchSet.open_all(folders),
         Path(output),
         options=chosen,
         resume=resume,

@@ -17,6 +17,7 @@ from geoseg.text import in_bytes
 from geoseg.training.options import DATA, RECORDS, TrainOptions
 
 if TYPE_CHECKING:
+    from geoseg.patches.patch_set import PatchSet
     from geoseg.training.cross_validation import FoldsReport
     from geoseg.training.dry_run import TrainPlan
     from geoseg.training.train import TrainReport
@@ -35,7 +36,10 @@ METRICS = {
 
 @with_options
 def train(
-    patches: Annotated[Path, typer.Argument(help="Patch set of `geoseg tile`.")],
+    patches: Annotated[
+        list[Path],
+        typer.Argument(help="Patch set of `geoseg tile`; several are trained on together."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Run folder to write.", show_default=False),
@@ -76,8 +80,9 @@ def train(
 ) -> None:
     """Train a segmentation network on a patch set."""
     _refuse_contradictions(output, preview, resume=resume, overwrite=overwrite, dry_run=dry_run)
-    refuse_other_folder(patches)
+    _refuse_other_folders(patches, folds)
     _check_weights(options)
+    from geoseg.patches.joined import JoinedPatchSet
     from geoseg.training.cross_validation import train_folds
     from geoseg.training.distributed import is_first
     from geoseg.training.run_folder import draw_samples
@@ -91,14 +96,15 @@ def train(
     if is_first():  # of several processes; a run that is resumed is added to
         written = [] if output is None or goes_on else [Output(output, TRAINING)]
         written += [] if preview is None else [Output(preview)]
-        named = [patches, options.init_from, options.encoder_weights]
+        named = [*patches, options.init_from, options.encoder_weights]
         check(written, named, overwrite=overwrite or resume)
+    patch_set = JoinedPatchSet.open_all(patches)
     how: dict[str, Any] = {"options": options, "resume": goes_on, "overwrite": overwrite}
     if dry_run:
-        _print_plan(_plan(patches, output, folds, **how), console, json=json)
+        _print_plan(_plan(patch_set, output, folds, **how), console, json=json)
         return
     if preview is not None and is_first():
-        draw_samples(patches, preview, options=options, overwrite=overwrite or resume)
+        draw_samples(patch_set, preview, options=options, overwrite=overwrite or resume)
         if output is None:
             echo(str(preview))
         else:
@@ -106,8 +112,8 @@ def train(
     if output is None:
         return
     how |= {"quiet": quiet, "warn": console.warn}
-    together = train_folds(patches, output, folds=folds, **how) if folds else None
-    reports = together.runs if together else [train(patches, output, **how)]
+    together = train_folds(patches[0], output, folds=folds, **how) if folds else None
+    reports = together.runs if together else [train(patch_set, output, **how)]
     if not is_first():
         return  # the first of several processes speaks for all
     for note in (note for report in reports for note in report.notes):
@@ -139,6 +145,13 @@ def _origin(path: Path) -> Path:
     return found[0]
 
 
+def _refuse_other_folders(patches: Sequence[Path], folds: int | None) -> None:
+    for each in patches:
+        refuse_other_folder(each)
+    if folds and len(patches) > 1:
+        raise typer.BadParameter("divides one patch set", param_hint="--folds")
+
+
 def _refuse_contradictions(
     output: Path | None, preview: Path | None, *, resume: bool, overwrite: bool, dry_run: bool
 ) -> None:
@@ -162,14 +175,14 @@ def _has_begun(run: Path | None, console: Console) -> bool:
     return False
 
 
-def _plan(patches: Path, run: Path | None, folds: int | None, **start: Any) -> "TrainPlan":
+def _plan(patches: "PatchSet", run: Path | None, folds: int | None, **start: Any) -> "TrainPlan":
     """Estimate of a training, or of one per fold."""
     from geoseg.training.cross_validation import check_folds
     from geoseg.training.dry_run import estimate_training
 
     if not folds:
         return estimate_training(patches, run, **start)
-    first, *_ = check_folds(patches, run, folds=folds, **start)
+    first, *_ = check_folds(patches.folder, run, folds=folds, **start)
     return estimate_training(first, None, options=start["options"], trainings=folds)
 
 

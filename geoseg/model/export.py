@@ -218,6 +218,8 @@ def _prove(
 
     named = options.patches or bundle.training.get("patches")
     advice = "--patches names a patch set to prove it on"
+    if isinstance(named, list):  # of a training on several
+        named = named[0]
     if named is None:
         return None, f"not proved: the model does not say what it was trained on; {advice}"
     try:

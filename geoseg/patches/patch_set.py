@@ -165,6 +165,9 @@ class PatchSet:
     Processes may share it: each opens the files for itself.
     """
 
+    members: "tuple[PatchSet, ...]" = ()
+    """Sets that are joined in this one."""
+
     def __init__(self, folder: Path, record: PatchSetRecord, patches: Sequence[Patch]) -> None:
         self.folder = folder
         self.record = record
@@ -172,6 +175,23 @@ class PatchSet:
         self._open: OpenSources = OrderedDict()
         self._process = os.getpid()
         self._inherited: list[OpenSources] = []
+
+    notes: tuple[str, ...] = ()
+    """What the user should know before a training."""
+
+    @property
+    def parts(self) -> "tuple[PatchSet, ...]":
+        """The sets that are joined in this one, or itself."""
+        return self.members or (self,)
+
+    @property
+    def folders(self) -> list[str]:
+        """Folders of all parts."""
+        return [str(each.folder) for each in self.parts]
+
+    def member_of(self, patches: PatchTable) -> NDArray[np.int64]:
+        """(n,) number of the part that each patch comes from."""
+        return np.zeros(len(patches), np.int64)
 
     @classmethod
     def open(cls, folder: Path) -> Self:

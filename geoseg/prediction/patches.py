@@ -1,7 +1,7 @@
 """A patch set is predicted: a map of each patch, or metrics on the blended ground of a split."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptyError
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
-from geoseg.labels.reference import open_reference
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.quantize import Comparison
 from geoseg.model.segmenter import Models, Segmenter, check_patches
-from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.patch_set import OpenSource, PatchSet
 from geoseg.patches.record import Patch, Source, Split
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, write_map
@@ -134,7 +133,8 @@ def stitched_confusion(
     """
     classes = len(patch_set.record.legend)
     total = ConfusionMatrix.zeros(classes)
-    for cell, truth in _cells(segmenter, bundle, patch_set, PredictOptions(), split):
+    parts = (_cells(segmenter, bundle, each, PredictOptions(), split) for each in patch_set.parts)
+    for cell, truth in chain.from_iterable(parts):
         predicted = cell.scores.argmax(axis=0).astype(np.uint8)
         labelled = cell.valid & (truth != IGNORE)
         total += ConfusionMatrix.count(truth, predicted, valid=labelled, classes=classes)
@@ -209,27 +209,20 @@ def _of_source(
     record = patch_set.record
     with patch_set.open_ortho(source) as ortho:
         grid = ortho.grid
-        area = AreaOfInterest.open(record.aoi, grid) if record.aoi else None
-        ground = _Ground(windows, area)
+        opened = OpenSource.open(ortho, source, record.legend, record, may_be_elsewhere=True)
+        ground = _Ground(windows, opened.area)
         size = options.size(bundle, grid.height, grid.width)
         window_grid = options.window_grid(grid.height, grid.width, size)
         region = ground.region
         parts = score(
             ortho, segmenter, window_grid.windows(region), batch_size=BATCH_SIZE, ground=ground
         )
-        reference = open_reference(
-            source.reference,
-            legend=record.legend,
-            grid=grid,
-            options=record.reference,
-            may_be_elsewhere=True,
-        )
         try:
             for cell in blend(parts, window_grid, region):
-                yield cell, reference.read(cell.window)
+                yield cell, opened.reference.read(cell.window)
         finally:
             parts.close()
-            reference.close()
+            opened.reference.close()
 
 
 class _Ground:

@@ -221,7 +221,7 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
     return Entry(
         name=name,
         kind="training",
-        options=options | {"patches": record["patches"]},
+        options=options | {"patches": _named(record["patches"])},
         metrics={title: to_float(best[key]) for key, title in names.items() if key in best},
         classes={each: {"iou": iou, "f1": 2 * iou / (1 + iou)} for each, iou in ious.items()},
         epochs_done=len(rows),
@@ -230,6 +230,11 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         parameters=None if (count := record.get("parameters")) is None else operator.index(count),
         unfinished=_unfinished(record.get("ended"), options, rows),
     )
+
+
+def _named(folders: Any) -> str:
+    """The patch sets of a training: one, or several."""
+    return ", ".join(map(str, folders)) if isinstance(folders, list) else str(folders)
 
 
 def _unfinished(ended: str | None, options: Mapping[str, Any], rows: Sequence[Row]) -> str:

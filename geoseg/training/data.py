@@ -75,6 +75,25 @@ def draw_probabilities(
     return weights / weights.sum()
 
 
+def shared_out(
+    likely: Probabilities | None, members: NDArray[np.int64], weights: Sequence[float]
+) -> Probabilities:
+    """Probabilities of which each patch set has its share.
+
+    Args:
+        likely: Probability of each patch; None: uniform.
+        members: (n,) number of the set of each patch.
+        weights: Share of each set.
+
+    >>> shared_out(None, np.array([0, 0, 0, 1]), [0.4, 0.6]).round(2).tolist()
+    [0.13, 0.13, 0.13, 0.6]
+    """
+    each = np.ones(len(members)) if likely is None else likely
+    sums = np.bincount(members, each, minlength=len(weights))
+    shared: Probabilities = each * np.asarray(weights)[members] / sums[members]
+    return shared / shared.sum()
+
+
 def _capped(weights: NDArray[np.float64]) -> Probabilities:
     """Probabilities by weight, each at most `MAX_OVERSAMPLING_FACTOR` times the mean."""
     found = weights / weights.sum()
@@ -344,6 +363,9 @@ class TrainingSamples:
         if options.oversample is not None:
             shares = PatchTable.of(patches, size=patch_set.record.size).class_shares
             likely = draw_probabilities(options.oversample, patch_set.record.legend.names, shares)
+        if options.weights is not None:
+            table = PatchTable.of(patches, size=patch_set.record.size)
+            likely = shared_out(likely, patch_set.member_of(table), options.weights)
         self._sampling: dict[str, Any] = {
             "samples": options.samples_per_epoch,
             "likely": likely,

@@ -1,5 +1,6 @@
 """What a user decides about training: the only place of its defaults."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -52,6 +53,21 @@ def parse_loggers(text: str) -> tuple[Logger, ...]:
     if unknown := [name for name in names if name not in LOGGERS]:
         raise ValueError(f"{unknown[0]!r} is unknown; known are {', '.join(LOGGERS)}")
     return cast(tuple[Logger, ...], names)
+
+
+def parse_weights(text: str) -> tuple[float, ...]:
+    """Shares of patch sets, brought to a sum of 1.
+
+    >>> parse_weights("3,1")
+    (0.75, 0.25)
+    """
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        weights = []
+    if not weights or not all(0 < each < math.inf for each in weights):
+        raise ValueError(f"{text!r} is no list of numbers above 0 such as 0.7,0.3")
+    return tuple(each / sum(weights) for each in weights)
 
 
 def parse_augmentation(text: str) -> str:
@@ -191,6 +207,14 @@ class TrainOptions:
         group=DATA,
         metavar="rare|CLASS=FACTOR[,...]",
         help="Take patches with rare classes, or with these, more often.",
+    )
+    weights: tuple[float, ...] | None = option(
+        None,
+        group=DATA,
+        metavar="0.7,0.3",
+        parse=parse_weights,
+        shown="by their patches",
+        help="Shares of several patch sets in what is trained on, in their order.",
     )
     samples_per_epoch: int | None = option(
         None, min=1, group=DATA, metavar="N", shown="all, once each", help="Patches of an epoch."

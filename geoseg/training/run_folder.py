@@ -67,7 +67,7 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
     record = patch_set.record
     return {
         KIND: TRAINING.name,
-        "patches": str(patch_set.folder),
+        "patches": named_folders(patch_set),
         "options": asdict(options),
         "parameters": parameters,
         "patch_set": _identity(patch_set),
@@ -131,7 +131,7 @@ def check_resumable(
     before = earlier["options"] | {"folds": earlier.get("folds")}
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
-        for name, value in (asdict(options) | {"folds": folds}).items()
+        for name, value in json.loads(json.dumps(asdict(options) | {"folds": folds})).items()
         if name not in CHANGEABLE_OPTIONS and before.get(name) != value
     ]
     if changed:
@@ -166,9 +166,17 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and isinstance(row.get("epoch"), int) and "train_loss" in row
 
 
+def named_folders(patch_set: PatchSet) -> str | list[str]:
+    """The folder of a patch set, or those of several."""
+    return patch_set.folders if patch_set.members else str(patch_set.folder)
+
+
 def _identity(patch_set: PatchSet) -> str:
     """Hash of what a training sees of a patch set, independent of its folder."""
     record = patch_set.record
+    if patch_set.members:
+        parts = "".join(map(_identity, patch_set.members))
+        return hashlib.sha256(parts.encode()).hexdigest()
     seen = {
         "size": record.size,
         "stride": record.stride,
@@ -296,7 +304,7 @@ DPI, TITLE_INCHES = 100, 0.3
 
 
 def draw_samples(
-    patches: Path, output: Path, *, options: TrainOptions, overwrite: bool = False
+    patches: Path | PatchSet, output: Path, *, options: TrainOptions, overwrite: bool = False
 ) -> None:
     """Draw samples and their classes as PNG: as they were tiled, then as four epochs see them.
 
@@ -306,7 +314,7 @@ def draw_samples(
         OutputError: If the PNG cannot be written.
     """
     refuse_existing(output, overwrite=overwrite)
-    patch_set = PatchSet.open(patches)
+    patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     training = patch_set.in_split("train")
     if not training:
         raise TrainingError(f"{patch_set.folder}: no patch is in the training split")

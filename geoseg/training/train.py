@@ -47,6 +47,7 @@ from geoseg.training.run_folder import (
     check_resumable,
     draw_curves,
     draw_validation,
+    named_folders,
     run_record,
     start_folder,
     update_record,
@@ -175,6 +176,11 @@ class Training:
         self.run = run
         self.options = options
         self._build_network()
+        sets = len(patch_set.parts)
+        if options.weights is not None and len(options.weights) != sets:
+            raise TrainingError(
+                f"--weights has {len(options.weights)} shares, and there are {sets} patch sets"
+            )
         self.train_patches = patch_set.in_split("train")
         self.val_patches = patch_set.in_split("val")
         if not self.train_patches:
@@ -226,7 +232,7 @@ class Training:
     def _check_data(self, counted: list[bool]) -> list[str]:
         """Warnings about splits, rare or unlabelled classes with a weight, and a frozen encoder."""
         options, legend = self.options, self.patch_set.record.legend
-        warnings = []
+        warnings = [*self.patch_set.notes]
         if not self.val_patches:
             warnings.append(
                 "the patch set has no validation split; the model of the last epoch is kept"
@@ -348,7 +354,7 @@ class Training:
     def _save_model(self, row: Row) -> None:
         """Write the network as it is now into the bundle."""
         summary = {
-            "patches": str(self.patch_set.folder),
+            "patches": named_folders(self.patch_set),
             "training_patches": len(self.train_patches),
             "validation_patches": len(self.val_patches),
             "options": asdict(self.options),

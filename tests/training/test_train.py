@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from geoseg.errors import BundleError, OutputExistsError, PatchSetError, RasterError, TrainingError
 from geoseg.model.bundle import WEIGHTS, ModelBundle
 from geoseg.model.torch_runtime import TorchSegmenter
+from geoseg.patches.joined import JoinedPatchSet
 from geoseg.patches.patch_set import PatchSet
 from geoseg.training import task as pacing
 from geoseg.training.callbacks import Progress, Record
@@ -592,3 +593,24 @@ def test_what_spoils_a_training_is_told_before_it_begins(patches, quick, tmp_pat
     with pytest.raises(ToldError, match="no pixel of 'bright' in any split"):
         train(one_class, tmp_path / "run", options=quick, warn=warn)
     assert not (tmp_path / "run").exists()
+
+
+def test_several_patch_sets_are_known_to_record_bundle_and_resume(
+    patches, make_patches, tmp_path, quick
+):
+    other = make_patches(split="none")
+    both, run = JoinedPatchSet.open_all([patches, other]), tmp_path / "run"
+    options = replace(quick, weights=(0.25, 0.75), epochs=1)
+
+    report = train(both, run, options=options, quiet=True)
+
+    bundle, record = ModelBundle.load(report.model), json.loads((run / "run.json").read_text())
+    assert record["patches"] == bundle.training["patches"] == [str(patches), str(other)]
+    assert len(bundle.training_ground.sources) == 2
+    assert any("lie on training ground of another set" in each for each in report.warnings)
+    train(both, run, options=replace(options, epochs=2), resume=True, quiet=True)
+    assert len(rows(run)) == 2
+    with pytest.raises(TrainingError, match="other patches"):
+        train(patches, run, options=replace(options, epochs=3), resume=True, quiet=True)
+    with pytest.raises(TrainingError, match="--weights has 2 shares, and there are 1 patch sets"):
+        train(patches, tmp_path / "new", options=options, quiet=True)
