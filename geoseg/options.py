@@ -255,7 +255,7 @@ def parse_part(text: str) -> tuple[int, int]:
     (2, 8)
     """
     if found := re.fullmatch(r"auto(?:/([1-9]\d*))?", text.strip().lower()):
-        return array_part(os.environ, found[1] and int(found[1]))
+        return array_part(os.environ, int(found[1]) if found[1] else None)
     found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f"{text!r} is no part such as 2/8, nor auto or auto/8")

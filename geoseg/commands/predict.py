@@ -47,6 +47,15 @@ def predict(
             rich_help_panel=LAYERS,
         ),
     ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NAME.gti.gpkg|NAME.json",
+            help="Index of all maps: a tile index, which GDAL reads as one raster, or a STAC "
+            "collection.",
+            rich_help_panel=LAYERS,
+        ),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: try again what had failed.")
     ] = False,
@@ -66,7 +75,7 @@ def predict(
     from geoseg.patches.patch_set import PatchSet, is_patch_set
     from geoseg.raster.lists import find_rasters
 
-    _refuse_contradictions(options, windows, retry_failed=retry_failed)
+    _refuse_contradictions(options, windows, index, retry_failed=retry_failed)
     if cluster and (windows is not None or options.part is not None):
         raise typer.BadParameter("--cluster goes with neither --windows nor --part")
     bundles, orthos = find_models(model, orthos)
@@ -100,6 +109,7 @@ def predict(
         retry_failed=retry_failed,
         console=console,
         cluster=cluster,
+        index=index,
     )
     if dry_run:
         batch.tell_plans(json=json)
@@ -108,7 +118,7 @@ def predict(
 
 
 def _refuse_contradictions(
-    options: PredictOptions, windows: Path | None, *, retry_failed: bool
+    options: PredictOptions, windows: Path | None, index: Path | None, *, retry_failed: bool
 ) -> None:
     size, stride, overlap = options.patch_size, options.stride, options.overlap
     shared.refuse_wide_stride(stride, size)
@@ -118,6 +128,8 @@ def _refuse_contradictions(
         raise typer.BadParameter(f"--overlap {overlap} is not less than the window, {size}")
     if windows is not None and (options.resume or options.part is not None):
         raise typer.BadParameter("--windows goes with neither --resume nor --part")
+    if index is not None and options.part is not None:
+        raise typer.BadParameter("--index is of whole maps; join the parts first")
     if retry_failed and not options.resume:
         raise typer.BadParameter("--retry-failed goes with --resume")
     if options.aoi_layer is not None and options.aoi is None:

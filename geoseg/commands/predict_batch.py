@@ -14,7 +14,7 @@ import typer
 from geoseg.commands.arguments import check
 from geoseg.commands.batch import FAILURES, Batch
 from geoseg.commands.console import Console, echo, print_json
-from geoseg.errors import GeosegError, NoPolygonError
+from geoseg.errors import GeosegError, NoPolygonError, OutputError
 from geoseg.options import part_mark
 from geoseg.raster.atomic import refuse_unfinished
 from geoseg.raster.folders import WINDOWS
@@ -52,12 +52,14 @@ class PredictBatch:
         retry_failed: bool,
         console: Console,
         cluster: str | None = None,
+        index: Path | None = None,
     ) -> None:
         self._paths = paths
         self._cluster = cluster
         self._models = models
         self._options = options
         self._windows = windows
+        self._index = index
         self._overwrite = overwrite
         self._console = console
         targets = _targets(paths, output, options.part)
@@ -117,6 +119,7 @@ class PredictBatch:
         if self._windows is not None:
             names = [each.class_map.stem for each in self._outputs] if self._several else ["."]
             outputs += [Output(self._windows / name, WINDOWS) for name in names]
+        outputs += map(Output, self._index_files())
         read = [self._paths, self._options.read.stacked, self._options.aoi, self._models.folders]
         check(outputs, read, overwrite=self._overwrite or self._options.resume)
 
@@ -151,6 +154,8 @@ class PredictBatch:
         places = {each.class_map: place for place, each in enumerate(self._outputs)}
         reports = [report for report in found if report is not None]
         reports.sort(key=lambda report: places[report.path])
+        if self._index is not None and reports:
+            self._write_index([each.path for each in reports])
         if outside:
             self._console.info(
                 f"{subject(outside, 'orthophotos')} outside of the AOI: no map is made"
@@ -162,6 +167,26 @@ class PredictBatch:
         for each in () if json else reports:
             echo(f"{each.path}: {each.pixels} px, {each.valid_share:.1%} valid; {each.shares}")
         batch.finish()
+
+    def _index_files(self) -> list[Path]:
+        """The files of the index that is wanted, if any."""
+        if self._index is None:
+            return []
+        from geoseg.prediction.map_index import index_files
+
+        try:
+            return index_files(self._index, [each.class_map for each in self._outputs])
+        except OutputError as error:
+            raise typer.BadParameter(str(error), param_hint="--index") from None
+
+    def _write_index(self, maps: Sequence[Path]) -> None:
+        from geoseg.prediction.map_index import write_index
+
+        overwrite = self._overwrite or self._options.resume
+        legend = self._models.bundle.legend
+        if left_out := write_index(self._index or Path(), maps, legend, overwrite=overwrite):
+            missing = subject([each.name for each in left_out], "maps")
+            self._console.warn(f"{missing} without a CRS and not in {self._index}")
 
     def _predict(self, job: "tuple[Path, MapOutputs]") -> "MapReport":
         from geoseg.prediction.predict import predict_map

@@ -52,7 +52,7 @@ def write_sidecars(path: Path, legend: Legend, pixels: NDArray[np.int64]) -> Non
 
 def sidecar_texts(path: Path, legend: Legend, pixels: NDArray[np.int64]) -> dict[Path, str]:
     """What `write_sidecars` writes, by file."""
-    return dict(zip(sidecars(path), (_aux_xml(legend, pixels), _qml(legend)), strict=True))
+    return dict(zip(sidecars(path), (_aux_xml(legend, pixels), class_map_qml(legend)), strict=True))
 
 
 def sidecars(path: Path) -> list[Path]:
@@ -94,7 +94,7 @@ def _attribute_table(legend: Legend, pixels: NDArray[np.int64] | None = None) ->
     return table
 
 
-def _qml(legend: Legend) -> str:
+def class_map_qml(legend: Legend) -> str:
     """A paletted renderer, which QGIS loads with the map."""
     renderer = Element("rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1")
     palette = SubElement(renderer, "colorPalette")

@@ -385,9 +385,17 @@ class Points(NamedTuple):
 
 
 def write_layer(
-    path: Path, frame: Any, layer: str, *, overwrite: bool, style: str | None = None
+    path: Path,
+    frame: Any,
+    layer: str,
+    *,
+    overwrite: bool,
+    style: str | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a GeoDataFrame as the only layer of a file, with reproducible bytes.
+
+    The metadata are the layer's.
 
     Raises:
         OutputExistsError: If a file is in the way.
@@ -395,7 +403,8 @@ def write_layer(
     """
     refuse_existing(*layer_files(path), overwrite=overwrite)
     old = {"dataset_options": {"VERSION": "1.2"}}  # what older readers know
-    known = old if path.suffix.lower() == ".gpkg" else {}
+    known: dict[str, Any] = old if path.suffix.lower() == ".gpkg" else {}
+    known |= {"layer_metadata": dict(metadata)} if metadata else {}
     with scratch(path) as folder:
         with gdal_options(FIXED_DATE), writing_layer(path):
             frame.to_file(folder / path.name, engine="pyogrio", layer=layer, **known)

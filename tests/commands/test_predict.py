@@ -244,6 +244,19 @@ def test_orthophotos_with_windows_of_a_size_come_together(geoseg, world, model, 
     assert told == ["a", "b", "c", "d"]
 
 
+def test_an_index_names_the_maps_that_are_there(geoseg, world, model):
+    (world / "broken.tif").write_bytes(b"II*\0")
+    words = ["predict", model, world / "ortho.tif", world / "broken.tif", "-o", world / "out"]
+
+    outcome = geoseg(*words, "--index", world / "all.json")
+
+    links = json.loads((world / "all.json").read_text())["links"]
+    assert outcome.code == 1
+    assert [each["href"] for each in links if each["rel"] == "item"] == ["out/ortho.stac.json"]
+    assert geoseg(*words, "--index", world / "all.gti").code == 2
+    assert geoseg(*words, "--index", world / "all.json", "--part", "1/2").code == 2
+
+
 def test_several_models_are_averaged(geoseg, world, model):
     copy = world / "run" / "model"
     shutil.copytree(model, copy)
