@@ -16,6 +16,7 @@ __all__ = [
     "check",
     "evaluate",
     "export",
+    "import_model",
     "load_model",
     "mosaic",
     "open_legend",

@@ -8,32 +8,27 @@ of is a `geoseg.errors.GeosegWarning`.
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.errors import GeosegWarning
 from geoseg.labels.legend import Legend
 from geoseg.options import build, options_of
-from geoseg.raster.folders import EVALUATION, PATCH_SET, TRAINING, WINDOWS
+from geoseg.raster.folders import EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
 from geoseg.raster.lists import find_maps, find_rasters, find_references
 from geoseg.raster.paths import parse_name
-from geoseg.raster.reader import Pixels, reflected
-from geoseg.raster.window import Window
 
 if TYPE_CHECKING:
     from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation
-    from geoseg.model.bundle import ModelBundle
     from geoseg.model.export import ExportOptions, ExportReport
+    from geoseg.model.foreign import ImportOptions, ImportReport
     from geoseg.patches.findings import CheckReport
     from geoseg.patches.record import TileOptions
     from geoseg.patches.tile import TileReport
     from geoseg.postprocess.options import PostprocessOptions
     from geoseg.postprocess.postprocess import PostprocessReport
+    from geoseg.prediction.array_model import Model
     from geoseg.prediction.map_writer import MapReport
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import TrainReport
@@ -174,6 +169,41 @@ def export(
         overwrite=overwrite,
         measure=stitched_comparison,
     )
+    _warn(*report.notes)
+    return report
+
+
+def import_model(
+    source: PathLike,
+    output: PathLike,
+    *,
+    smp: bool = False,
+    legend: PathLike | Legend | None = None,
+    options: "ImportOptions | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "ImportReport":
+    """Make a model bundle of an ONNX file, or of weights of segmentation-models-pytorch.
+
+    Args:
+        source: ONNX file, such as those of Deepness and GeoDeep.
+        output: Model bundle to write.
+        smp: Whether the source is smp's instead: a folder of save_pretrained or a state dict.
+        legend: The classes; None: as options or the file say.
+        options: What the source does not say; or as keywords, such as ``gsd=0.25``.
+        overwrite: Whether to replace an existing bundle.
+        given: Fields of `ImportOptions`.
+    """
+    from geoseg.model.foreign import ImportOptions
+    from geoseg.model.foreign_onnx import import_onnx
+
+    how, path, folder = _options(ImportOptions, options, given), Path(source), Path(output)
+    _guard([Output(folder, MODEL)], [path, legend], overwrite=overwrite)
+    classes = None if legend is None else open_legend(legend)
+    step = import_onnx
+    if smp:
+        from geoseg.model.foreign_smp import import_smp as step
+    report = step(path, folder, options=how, legend=classes, overwrite=overwrite)
     _warn(*report.notes)
     return report
 
@@ -361,44 +391,7 @@ def evaluate(
     return evaluation
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model that scores arrays."""
-
-    bundle: "ModelBundle"
-    _loaded: Any
-
-    def predict(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Score an image, with windows that overlap and are blended as in maps.
-
-        Args:
-            image: (bands, height, width) in the units of the training's files; NaN without data.
-
-        Returns:
-            (classes, height, width) float32 scores, 0..1; NaN where no band has data.
-
-        Raises:
-            BundleError: If the bands are not those of the model.
-        """
-        from geoseg.prediction.blend import blend
-        from geoseg.prediction.plan import PredictOptions
-        from geoseg.prediction.score import score
-
-        array = _ArrayOrtho(np.asarray(image, np.float32))
-        _, height, width = array.image.shape
-        self.bundle.check_bands(len(array.image), Path("the image"), "choose the model's bands")
-        options = PredictOptions()
-        size = options.size(self.bundle, height, width)
-        grid = options.window_grid(height, width, size)
-        segmenter = self._loaded.open(size, size)
-        found = np.full((len(self.bundle.legend), height, width), np.nan, np.float32)
-        parts = score(array, segmenter, grid.windows(grid.whole), batch_size=segmenter.batch_size)
-        for window, scores, valid in blend(parts, grid):
-            np.copyto(found[:, *window.slices], scores, where=valid)
-        return found
-
-
-def load_model(models: Paths, **given: Any) -> Model:
+def load_model(models: Paths, **given: Any) -> "Model":
     """Open a model bundle or run, or several of which scores are averaged.
 
     Args:
@@ -410,26 +403,10 @@ def load_model(models: Paths, **given: Any) -> Model:
         BundleError: If one is damaged, or they do not go together.
     """
     from geoseg.model.ensemble import RuntimeOptions
+    from geoseg.prediction.array_model import Model
 
     loaded = _load(models, *_several((RuntimeOptions,), given))
     return Model(loaded.bundle, loaded)
-
-
-@dataclass(frozen=True)
-class _ArrayOrtho:
-    """An image in memory, read as an orthophoto is."""
-
-    image: NDArray[np.float32]
-
-    def read_floats(self, window: Window) -> Pixels:
-        """Pixels of a window; what hangs over the edge is reflected and not valid."""
-        _, height, width = self.image.shape
-        inside = window.clip(height, width)
-        if inside is None:
-            raise ValueError(f"{window} lies outside of an image of {height} x {width} px")
-        image = self.image[:, *inside.slices]
-        valid = np.asarray(~np.isnan(image).all(axis=0))
-        return reflected(Pixels(image, valid), inside, window)
 
 
 def _load(models: Paths, options: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import pairwise
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,9 +24,9 @@ from geoseg.raster import configure
 from geoseg.raster.threads import keep_freed_memory
 
 COMMANDS = (
-    *("tile", "check", "train", "compare", "sweep", "quantize", "export", "predict", "mosaic"),
-    *("postprocess", "vectorize", "evaluate", "sample-points", "legend", "info", "preview"),
-    *("report", "view", "doctor"),
+    *("tile", "check", "train", "compare", "sweep", "quantize", "export", "import"),
+    *("predict", "mosaic", "postprocess", "vectorize", "evaluate", "sample-points", "legend"),
+    *("info", "preview", "report", "view", "doctor"),
 )
 """The subcommands, in the order of the work; each is a function of a module of its name."""
 
@@ -81,7 +82,8 @@ class Commands(TyperGroup):
 
 
 def _module_of(command: str) -> str:
-    return command.replace("-", "_")
+    name = command.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
 
 
 def _summary(command: str) -> str:

@@ -6,8 +6,11 @@ model/
   model.safetensors   the weights
   geoseg.json         bands, normalisation, GSD, patch size, legend, training summary
   ground.json         training ground: windows of every source, by split
+  mlm.json            STAC item of the model, for catalogues
   int8/               the quantised network, after `geoseg quantize`
 ```
+
+A bundle that was imported from an ONNX file has ``model.onnx`` in place of the first two.
 """
 
 import hashlib
@@ -18,10 +21,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from geoseg.errors import BundleError, LegendError
@@ -30,10 +32,15 @@ from geoseg.patches.training_ground import TrainingGround
 from geoseg.raster.atomic import write_text
 from geoseg.raster.paths import check_component
 from geoseg.raster.records import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
-from geoseg.text import short_list
 
 FORMAT, RECORD, CONFIG, WEIGHTS = 1, "geoseg.json", "config.json", "model.safetensors"
 """Version of the record, and files of a bundle."""
+
+ONNX = "model.onnx"
+"""ONNX file of a network, weights included."""
+
+Activation = Literal["none", "softmax", "sigmoid"]
+"""Function that makes scores of a network's outputs."""
 
 INT8, INT8_FILES = "int8", ("model.xml", "model.bin")
 
@@ -195,6 +202,9 @@ class ModelBundle:
     """Sides of windows that the network takes, in pixels; empty: every multiple of
     `SIZE_MULTIPLE_PX` from the patch size on; None: unknown, as in older bundles."""
 
+    onnx: Activation | None = None
+    """Of an imported ONNX network; None: the network is smp's, whose outputs are logits."""
+
     training: Mapping[str, Any] = field(default_factory=dict)
     """Options and metrics of the training."""
 
@@ -213,10 +223,10 @@ class ModelBundle:
         """
         if not folder.is_dir():
             raise BundleError(f"{folder}: no such folder; a model is RUN/model of `geoseg train`")
-        if missing := [n for n in (RECORD, CONFIG, WEIGHTS) if not (folder / n).is_file()]:
-            raise BundleError(f"{folder}: no complete model bundle, {', '.join(missing)} missing")
+        _require(folder, RECORD)
         try:
             content = read_object(folder / RECORD)
+            _require(folder, *((ONNX,) if content.get("onnx") else (CONFIG, WEIGHTS)))
             if (found := content.get("format")) != FORMAT or isinstance(found, bool):
                 raise BundleError(f"{folder}: format {found!r}, this geoseg reads {FORMAT}")
             bundle = cls(**_checked(content), folder=folder)
@@ -225,18 +235,20 @@ class ModelBundle:
             raise BundleError(f"{folder}: {RECORD} is damaged: {error}") from error
         try:
             if bundle.weights_sha256 != expected:
-                raise BundleError(f"{folder}: {WEIGHTS} is damaged or of another model")
+                name = bundle.weights_name
+                raise BundleError(f"{folder}: {name} is damaged or of another model")
         except OSError as error:
-            raise BundleError(f"{folder}: {WEIGHTS} cannot be read: {error.strerror}") from error
-        _check_config(folder, classes=len(bundle.legend), bands=bundle.bands)
-        _check_weights(folder, classes=len(bundle.legend))
+            raise BundleError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        if bundle.onnx is None:
+            _check_config(folder, classes=len(bundle.legend), bands=bundle.bands)
+            _check_weights(folder, classes=len(bundle.legend))
         _ = bundle.training_ground
         return bundle
 
     def write_record(self, folder: Path) -> None:
         """Write ``geoseg.json`` beside the weights."""
         content = self._content()
-        content["weights_sha256"] = file_sha256(folder / WEIGHTS)
+        content["weights_sha256"] = file_sha256(folder / self.weights_name)
         write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
     def check_record(self) -> None:
@@ -249,7 +261,7 @@ class ModelBundle:
     def _content(self) -> dict[str, Any]:
         """Content of ``geoseg.json``, without the hash of the weights."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
-        absent = {name for name in ("quantized", "sizes") if content[name] is None}
+        absent = {name for name in ("quantized", "sizes", "onnx") if content[name] is None}
         return {name: value for name, value in content.items() if name not in {"folder", *absent}}
 
     @cached_property
@@ -262,7 +274,20 @@ class ModelBundle:
         """Content hash of the weights."""
         if self.folder is None:
             raise ValueError("a bundle that was not loaded has no weights")
-        return file_sha256(self.folder / WEIGHTS)
+        return file_sha256(self.folder / self.weights_name)
+
+    @property
+    def weights_name(self) -> str:
+        """Name of the file with the weights."""
+        return WEIGHTS if self.onnx is None else ONNX
+
+    def require_torch(self, otherwise: str) -> None:
+        """Refuse, by BundleError, an imported ONNX network where torch's is needed."""
+        if self.onnx is not None:
+            raise BundleError(
+                f"{self.folder}: was imported from an ONNX file and has no network of torch: "
+                f"{otherwise}"
+            )
 
     def accepts_size(self, size: int) -> bool:
         """Whether the network certainly takes windows of a size, in pixels."""
@@ -307,55 +332,6 @@ class ModelBundle:
             )
         return folder
 
-    def check_bands(
-        self, bands: int, where: Path, advice: str = "choose them with --bands"
-    ) -> None:
-        """Check the number of bands of an input at a path.
-
-        Raises:
-            BundleError: If the model takes another number; with the advice.
-        """
-        if bands != self.bands:
-            raise BundleError(
-                f"{where}: has {bands} bands, the model takes {self.bands} "
-                f"({short_list(self.band_names)}); {advice}"
-            )
-
-    def check_gsd(
-        self,
-        gsd: float | None,
-        where: Path,
-        advice: str = "resample to the model's GSD with --resample",
-    ) -> None:
-        """Check that the GSD of an input, in metres, is near the model's; unknown ones pass.
-
-        Raises:
-            BundleError: If they differ by more than `GSD_TOLERANCE`; with the advice.
-        """
-        if gsd and self.gsd and abs(gsd / self.gsd - 1) > GSD_TOLERANCE:
-            raise BundleError(
-                f"{where}: GSD is {gsd:.3g} m/px, the model was trained at {self.gsd:.3g} m/px; "
-                f"{advice}"
-            )
-
-    def check_values(self, sample: NDArray[Any], where: Path) -> None:
-        """Check that (n,) valid values of another pixel type lie in the range of the training's.
-
-        Raises:
-            BundleError: If most are far outside, or fill only a fraction of the range.
-        """
-        if sample.dtype.name == self.dtype or not sample.size:
-            return
-        low, high = self.value_range
-        reach = float(np.percentile(sample, 98)) - low
-        span = max(high - low, 1e-9)
-        if not 0.1 < reach / span < 4:  # noqa: PLR2004 allows darker and brighter scenes
-            raise BundleError(
-                f"{where}: values of {sample.dtype.name} reach {low + reach:.4g}, the model was "
-                f"trained on {self.dtype} from {low:.4g} to {high:.4g}; rescale the orthophoto, "
-                f"for example with `gdal_translate -scale`"
-            )
-
 
 def _checked(content: dict[str, Any]) -> dict[str, Any]:
     """Entries of a record by the names of a bundle's fields, or one of `RECORD_ERRORS`."""
@@ -384,9 +360,21 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
         "patch_size": own.whole("patch_size", 1, MAX_SIZE_PX),
         "gsd": own.number("gsd", MIN_GSD_M, FLOAT32_MAX) if own.has("gsd") else None,
         "sizes": _sizes(own) if own.has("sizes") else None,
+        "onnx": _activation(own.text("onnx")) if own.has("onnx") else None,
         "training": own.table("training") if own.has("training") else {},
         "quantized": Int8Record.parse(own.value("quantized")) if own.has("quantized") else None,
     }
+
+
+def _activation(name: str) -> str:
+    if name not in get_args(Activation):
+        raise ValueError(f"onnx is one of {', '.join(get_args(Activation))}, got {name[:40]!r}")
+    return name
+
+
+def _require(folder: Path, *names: str) -> None:
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise BundleError(f"{folder}: no complete model bundle, {', '.join(missing)} missing")
 
 
 def _sizes(own: Fields) -> tuple[int, ...]:

@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import ModelBundle
+from geoseg.model.bundle import ONNX, ModelBundle
 from geoseg.model.openvino import OpenVinoRuntime, import_nncf, import_openvino, openvino_core
 from geoseg.model.segmenter import IR, PIXEL_DIVISOR, InputShape, fixed_batches
-from geoseg.model.torch_runtime import Normalise, Pipeline, Preprocess, load_pipeline, to_scores
+from geoseg.model.torch_runtime import (
+    Normalise,
+    Pipeline,
+    Preprocess,
+    load_pipeline,
+    scores_of_outputs,
+    to_scores,
+)
 
 LOGIT_TOLERANCE = 1e-3
 """Tolerated difference of logits of equal networks, relative to the largest logit."""
@@ -54,8 +61,28 @@ def convert_int8_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
     return with_pipeline(model, bundle, shape)
 
 
+def convert_onnx_pipeline(bundle: ModelBundle, shape: InputShape) -> Any:
+    """The whole pipeline from pixels to scores around the ONNX network of an imported bundle.
+
+    Raises:
+        BundleError: If OpenVINO cannot run it, or it does not take that size.
+    """
+    try:
+        model = openvino_core().read_model(_onnx_path(bundle))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(f"{bundle.folder}: OpenVINO cannot read {ONNX} ({reason})") from error
+    return with_pipeline(model, bundle, shape)
+
+
+def _onnx_path(bundle: ModelBundle) -> Path:
+    if bundle.folder is None:
+        raise ValueError("the bundle was not loaded from a folder")
+    return bundle.folder / ONNX
+
+
 def with_pipeline(model: Any, bundle: ModelBundle, shape: InputShape) -> Any:
-    """A pipeline around OpenVINO's network, which is modified, from normalised pixels to logits.
+    """A pipeline around OpenVINO's network, which is modified, from normalised pixels to outputs.
 
     Raises:
         BundleError: If the network does not take that size.
@@ -65,14 +92,19 @@ def with_pipeline(model: Any, bundle: ModelBundle, shape: InputShape) -> Any:
         model.reshape([shape.batch_size, bundle.bands, taken, taken])
     except RuntimeError as error:
         raise BundleError(
-            f"{bundle.folder}: the quantised network does not take windows of {taken} px; use "
-            f"--patch-size {bundle.patch_size} or --precision fp32"
+            f"{bundle.folder}: the {'quantised' if bundle.onnx is None else 'ONNX'} network does "
+            f"not take windows of {taken} px; use --patch-size {bundle.patch_size}"
+            + (" or --precision fp32" if bundle.onnx is None else "")
         ) from error
     entry = Preprocess(bundle.normalisation, shape.network_size).eval()
     first = convert(entry, shape.images(bundle), bundle)
-    last = convert(
-        lambda logits: to_scores(logits, shape.window_size), tuple(model.output(0).shape), bundle
-    )
+
+    def scored(outputs: Tensor) -> Tensor:
+        if bundle.onnx is None:
+            return to_scores(outputs, shape.window_size)
+        return scores_of_outputs(outputs, shape.window_size, bundle.onnx)
+
+    last = convert(scored, tuple(model.output(0).shape), bundle)
     return _join(_join(first, model), last)
 
 
@@ -101,7 +133,7 @@ def convert(module: Callable[[Tensor], Tensor], shape: tuple[int, ...], bundle: 
         reason = " ".join(str(error).split())[:300]
         raise BundleError(
             f"{bundle.folder}: OpenVINO cannot run {bundle.arch} with {bundle.encoder}, use "
-            f"--runtime torch ({reason})"
+            f"--runtime {'torch' if bundle.onnx is None else 'onnxruntime'} ({reason})"
         ) from error
     return model
 
@@ -228,6 +260,36 @@ class OnnxRuntime:
             for _, batch in fixed_batches(images, self.batch_size)
         ]
         return np.concatenate(scores)[: len(images)]
+
+
+class ImportedOnnx(OnnxRuntime):
+    """The ONNX network of an imported bundle, between the steps of torch's pipeline."""
+
+    def __init__(self, bundle: ModelBundle, shape: InputShape) -> None:
+        """Load the network of a bundle.
+
+        Raises:
+            BundleError: If ONNX Runtime cannot load it.
+        """
+        try:
+            super().__init__(_onnx_path(bundle))
+        except Exception as error:  # ONNX Runtime's own, of many classes
+            if isinstance(error, BundleError):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise BundleError(
+                f"{bundle.folder}: ONNX Runtime cannot run {ONNX} ({reason})"
+            ) from error
+        self._entry = Preprocess(bundle.normalisation, shape.network_size).eval()
+        self._size, self._activation = shape.window_size, bundle.onnx or "none"
+
+    def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Scores of a batch of any length."""
+        with torch.inference_mode():
+            outputs = super().__call__(self._entry(torch.from_numpy(images)).numpy())
+            scores = scores_of_outputs(torch.from_numpy(outputs), self._size, self._activation)
+            result: NDArray[np.float32] = scores.contiguous().numpy()
+        return result
 
 
 def export(bundle: ModelBundle, shape: InputShape, path: Path) -> None:

@@ -225,7 +225,8 @@ def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:
 
 def _settings_sha256(bundle: ModelBundle) -> str:
     """Hash of the settings besides the weights that scores depend on."""
-    settings = {
+    imported = {} if bundle.onnx is None else {"onnx": bundle.onnx}
+    settings = imported | {
         "bands": bundle.bands,
         "normalisation": asdict(bundle.normalisation),
         "gsd": bundle.gsd,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError, GeosegError, InputError
 from geoseg.model.bundle import ModelBundle, bundle_folders
+from geoseg.model.onnx_file import INPUT_KEY, LEGEND_KEY, PROOF_KEY, SEGMENTOR
 from geoseg.model.quantize import Measure, Progress, check_fit, compare
 from geoseg.model.segmenter import PIXEL_DIVISOR, Segmenter
 from geoseg.options import CALL, option
@@ -25,10 +26,6 @@ TILES_OVERLAP_PERCENT = 12
 
 MIN_AGREEMENT = 0.99
 """Share of the validation pixels that must keep their class."""
-
-LEGEND_KEY, INPUT_KEY, PROOF_KEY = "geoseg_legend", "geoseg_input", "geoseg_proof"
-"""geoseg's own entries of the file's metadata, JSON as all others: the legend; bands, their names
-and pixel type; the proof and the weights' hash."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +117,7 @@ def export(
     from geoseg.model.conversion import exchange_program, import_onnxruntime
 
     import_onnxruntime()
+    bundle.require_torch(f"that file is {bundle.folder}/{bundle.weights_name}")
     notes = _doubts(bundle)
     if notes and not options.force:
         raise BundleError(f"{bundle.folder}: {'; '.join(notes)}; --force exports it all the same")
@@ -164,7 +162,7 @@ def _doubts(bundle: ModelBundle) -> list[str]:
 def _metadata(bundle: ModelBundle, size: int) -> dict[str, Any]:
     """What Deepness and GeoDeep read, and geoseg's own entries."""
     metadata: dict[str, Any] = {
-        "model_type": "Segmentor",
+        "model_type": SEGMENTOR,
         "class_names": {str(index): name for index, name in enumerate(bundle.legend.names)},
         "tile_size": size,
         "tiles_overlap": TILES_OVERLAP_PERCENT,

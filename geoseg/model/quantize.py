@@ -98,6 +98,7 @@ def quantize(
         OutputExistsError: If the bundle already has an int8 network.
     """
     bundle, patch_set = ModelBundle.load(model), PatchSet.open(patches)
+    bundle.require_torch("it cannot be quantised")
     folder = model / INT8
     _refuse_earlier(model, overwrite=options.overwrite)
     check_fit(bundle, patch_set)

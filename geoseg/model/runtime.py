@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import BundleError, InputError, OutputError
-from geoseg.model.bundle import CONFIG, ModelBundle, file_sha256, has_files
+from geoseg.model.bundle import CONFIG, ONNX, ModelBundle, file_sha256, has_files
 from geoseg.model.openvino import OpenVinoRuntime, has_fast_bf16, openvino_core
-from geoseg.model.segmenter import IR, ONNX, InputShape, Precision, Runtime, RuntimeName
+from geoseg.model.segmenter import IR, InputShape, Precision, Runtime, RuntimeName
 from geoseg.raster.atomic import staged
 from geoseg.raster.records import parse_json
 
 if TYPE_CHECKING:
+    from geoseg.model.conversion import OnnxRuntime
     from geoseg.model.torch_runtime import TorchSegmenter
 
 
@@ -55,6 +56,8 @@ def converted_ir(bundle: ModelBundle, shape: InputShape, *, int8: bool = False) 
 
         if int8:
             model = conversion.convert_int8_pipeline(bundle, shape)
+        elif bundle.onnx is not None:
+            model = conversion.convert_onnx_pipeline(bundle, shape)
         else:
             pipeline = load_pipeline(bundle, shape.network_side)
             model = conversion.convert(pipeline, shape.images(bundle), bundle)
@@ -71,10 +74,13 @@ def _facts(bundle: ModelBundle, shape: InputShape, target: str) -> dict[str, Any
     """Everything a conversion depends on."""
     if bundle.folder is None:
         raise ValueError("the bundle was not loaded from a folder")
-    return {
+    if bundle.onnx is None:
+        network = {"config": hashlib.sha256((bundle.folder / CONFIG).read_bytes()).hexdigest()}
+    else:
+        network = {"activation": bundle.onnx}
+    return network | {
         "converter": CONVERTER_VERSION,
         "weights": bundle.weights_sha256,
-        "config": hashlib.sha256((bundle.folder / CONFIG).read_bytes()).hexdigest(),
         "normalisation": asdict(bundle.normalisation),
         "shape": asdict(shape),
         "versions": {
@@ -218,15 +224,20 @@ def open_runtime(
         ),
         batch_size=batch_size,
     )
-    chosen = runtime if runtime != "auto" else _choose(precision, device)
+    fallback: Callable[[ModelBundle, _RuntimeRequest], TorchSegmenter | OnnxRuntime]
+    if bundle.onnx is None:
+        chosen, fallback = _choose(precision, device), _open_torch
+    else:
+        chosen, fallback = _choose_for_onnx(), _open_onnxruntime
+    chosen = chosen if runtime == "auto" else runtime
     _check(chosen, precision, device)
     try:
         return _OPEN[chosen](bundle, request)
     except BundleError as error:
-        if runtime != "auto" or precision == "int8" or chosen == "torch":
+        if runtime != "auto" or precision == "int8" or _OPEN[chosen] is fallback:
             raise
-        opened = _open_torch(bundle, request)
-        opened.notes.append(f"torch is used instead of {chosen}: {error}")
+        opened = fallback(bundle, request)
+        opened.notes.append(f"{opened.runtime} is used instead of {chosen}: {error}")
         return opened
 
 
@@ -242,6 +253,11 @@ def _choose(precision: Literal["auto", Precision], device: str) -> RuntimeName:
         if choose_device(device).type != "cpu":
             return "torch"
     return "openvino" if find_spec("openvino") else "torch"
+
+
+def _choose_for_onnx() -> RuntimeName:
+    """The runtime for ``auto`` of an imported ONNX network."""
+    return "openvino" if find_spec("openvino") else "onnxruntime"
 
 
 def _check(runtime: RuntimeName, precision: Literal["auto", Precision], device: str) -> None:
@@ -315,14 +331,16 @@ def _compile(bundle: ModelBundle, shape: InputShape, precision: Precision) -> Op
             reason = " ".join(str(error).split())[:300]
             raise BundleError(
                 f"{bundle.folder}: openvino cannot run {bundle.arch} with {bundle.encoder}; use "
-                f"--runtime torch ({reason})"
+                f"--runtime {'torch' if bundle.onnx is None else 'onnxruntime'} ({reason})"
             ) from error
 
 
-def _open_onnxruntime(bundle: ModelBundle, request: _RuntimeRequest) -> Runtime:
-    from geoseg.model.conversion import OnnxRuntime, export, import_onnxruntime
+def _open_onnxruntime(bundle: ModelBundle, request: _RuntimeRequest) -> "OnnxRuntime":
+    from geoseg.model.conversion import ImportedOnnx, OnnxRuntime, export, import_onnxruntime
 
     import_onnxruntime()
+    if bundle.onnx is not None:
+        return ImportedOnnx(bundle, request.shape)
     facts = _facts(bundle, request.shape, "onnxruntime")
     with cached(facts, lambda folder: export(bundle, request.shape, folder / ONNX)) as folder:
         return OnnxRuntime(folder / ONNX)

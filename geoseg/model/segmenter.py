@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError
 from geoseg.labels.lookup import misplaced_bands
-from geoseg.model.bundle import ModelBundle
+from geoseg.model.bundle import GSD_TOLERANCE, ModelBundle
 from geoseg.patches.training_ground import TrainingGround
 from geoseg.text import short_list
 
@@ -96,9 +97,6 @@ class Models(Protocol):
 IR = "model.xml"
 """OpenVINO's file of a network; the weights are in ``model.bin`` beside it."""
 
-ONNX = "model.onnx"
-"""ONNX file of a network, weights included."""
-
 PIXEL_DIVISOR = 255.0
 """What Deepness and GeoDeep divide pixels by before a network gets them."""
 
@@ -149,6 +147,58 @@ def fixed_batches(
         yield place, part
 
 
+def check_bands(
+    bundle: ModelBundle, bands: int, where: Path, advice: str = "choose them with --bands"
+) -> None:
+    """Check the number of bands of an input at a path against a model.
+
+    Raises:
+        BundleError: If the model takes another number; with the advice.
+    """
+    if bands != bundle.bands:
+        raise BundleError(
+            f"{where}: has {bands} bands, the model takes {bundle.bands} "
+            f"({short_list(bundle.band_names)}); {advice}"
+        )
+
+
+def check_gsd(
+    bundle: ModelBundle,
+    gsd: float | None,
+    where: Path,
+    advice: str = "resample to the model's GSD with --resample",
+) -> None:
+    """Check that the GSD of an input, in metres, is near the model's; unknown ones pass.
+
+    Raises:
+        BundleError: If they differ by more than `GSD_TOLERANCE`; with the advice.
+    """
+    if gsd and bundle.gsd and abs(gsd / bundle.gsd - 1) > GSD_TOLERANCE:
+        raise BundleError(
+            f"{where}: GSD is {gsd:.3g} m/px, the model was trained at {bundle.gsd:.3g} m/px; "
+            f"{advice}"
+        )
+
+
+def check_values(bundle: ModelBundle, sample: NDArray[Any], where: Path) -> None:
+    """Check that (n,) valid values of another pixel type lie in the range of the training's.
+
+    Raises:
+        BundleError: If most are far outside, or fill only a fraction of the range.
+    """
+    if sample.dtype.name == bundle.dtype or not sample.size:
+        return
+    low, high = bundle.value_range
+    reach = float(np.percentile(sample, 98)) - low
+    span = max(high - low, 1e-9)
+    if not 0.1 < reach / span < 4:  # noqa: PLR2004 allows darker and brighter scenes
+        raise BundleError(
+            f"{where}: values of {sample.dtype.name} reach {low + reach:.4g}, the model was "
+            f"trained on {bundle.dtype} from {low:.4g} to {high:.4g}; rescale the orthophoto, "
+            f"for example with `gdal_translate -scale`"
+        )
+
+
 VALUE_CHECK_PATCHES = 16
 """Number of patches whose values are checked."""
 
@@ -160,15 +210,15 @@ def check_patches(patch_set: "PatchSet", bundle: ModelBundle) -> None:
         BundleError: If bands, their order, GSD or the range of values differ.
     """
     record, where = patch_set.record, patch_set.folder
-    bundle.check_bands(record.bands, where, "tile again with --bands")
+    check_bands(bundle, record.bands, where, "tile again with --bands")
     if misplaced := misplaced_bands(record.band_names, bundle.band_names):
         raise BundleError(
             f"{where}: its bands are {short_list(record.band_names)}, the model takes "
             f"{short_list(bundle.band_names)}: {short_list(misplaced)} in other places; tile again "
             f"with --bands"
         )
-    bundle.check_gsd(record.gsd, where, "resample the orthophotos (gdalwarp -tr), and tile again")
+    check_gsd(bundle, record.gsd, where, "resample the orthophotos (gdalwarp -tr), and tile again")
     if record.dtype != bundle.dtype:
         few = [patch_set.read(patch).image for patch in patch_set.patches[:VALUE_CHECK_PATCHES]]
         values = np.concatenate([image[np.isfinite(image)] for image in few])
-        bundle.check_values(values.astype(record.dtype), where)
+        check_values(bundle, values.astype(record.dtype), where)

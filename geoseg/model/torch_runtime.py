@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import ModelBundle, Normalisation
+from geoseg.model.bundle import Activation, ModelBundle, Normalisation
 from geoseg.model.network import (
     load_network,
     nearest_sizes,
@@ -94,6 +94,28 @@ def to_scores(logits: Tensor, size: int) -> Tensor:
     return logits.softmax(dim=1)
 
 
+LEAST_SHARE = 1e-6
+"""Below any score that matters: of outputs that are all 0 the scores are equal."""
+
+
+def scores_of_outputs(outputs: Tensor, size: int, activation: Activation) -> Tensor:
+    """Scores of the (n, channels, height, width) outputs of an ONNX network, as `to_scores`.
+
+    Of a single channel it is the second of two classes that has these scores.
+    """
+    if activation == "softmax":
+        return to_scores(outputs, size)
+    shares = outputs.float()
+    if activation == "sigmoid":
+        shares = shares.sigmoid()
+    if tuple(map(int, shares.shape[-2:])) != (size, size):
+        shares = functional.interpolate(shares, (size, size), mode="bilinear", align_corners=False)
+    if shares.shape[1] == 1:
+        shares = torch.cat([1 - shares, shares], dim=1)
+    shares = shares.clamp(LEAST_SHARE, 1)
+    return shares / shares.sum(dim=1, keepdim=True)
+
+
 class Pipeline(nn.Module):
     """Normalise, resample, network, resample back, softmax."""
 
@@ -115,6 +137,7 @@ def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipel
     """
     if bundle.folder is None:
         raise ValueError("the bundle was not loaded from a folder")
+    bundle.require_torch("choose --runtime openvino or onnxruntime")
     network = load_network(bundle.folder)
     if network_size is not None and not bundle.accepts_size(network_size):
         _check_size(network, bundle, network_size)

@@ -194,24 +194,47 @@ def _from_file(path: Path) -> State:
         raise TrainingError(
             f"--encoder-weights {path}: no such file; use none, imagenet, package:lite0 or a file"
         )
+    state = read_state(path, "--encoder-weights")
+    own = {
+        key.removeprefix(ENCODER_PREFIX): value
+        for key, value in state.items()
+        if key.startswith(ENCODER_PREFIX)
+    }
+    return own or state
+
+
+STATE_KEYS = ("state_dict", "model_state_dict", "model")
+"""Entries of checkpoints that hold the state dict."""
+
+
+def read_state(path: Path, option: str) -> State:
+    """The tensors of a state dict or checkpoint; no code of the file is run.
+
+    Raises:
+        TrainingError: If it cannot be read, or has none; names the option.
+    """
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("state_dict", state)
-        own = {
-            key.removeprefix(ENCODER_PREFIX): value
+            state = next(
+                (state[key] for key in STATE_KEYS if isinstance(state.get(key), dict)), state
+            )
+        tensors = {
+            key: value
             for key, value in state.items()
-            if key.startswith(ENCODER_PREFIX)
+            if isinstance(value, Tensor) and isinstance(key, str)
         }
     except pickle.UnpicklingError as error:
         raise TrainingError(
-            f"--encoder-weights {path}: cannot be read: it is no state dict of plain tensors"
+            f"{option} {path}: cannot be read: it is no state dict of plain tensors"
         ) from error
     except LOAD_ERRORS as error:
-        raise TrainingError(f"--encoder-weights {path}: cannot be read: {error}") from error
-    return own or state
+        raise TrainingError(f"{option} {path}: cannot be read: {error}") from error
+    if not tensors:
+        raise TrainingError(f"{option} {path}: cannot be read: it holds no tensors")
+    return tensors
 
 
 def _from_hub(encoder: str) -> tuple[State, Normalisation]:

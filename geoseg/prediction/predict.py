@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.segmenter import Models, Runtime
+from geoseg.model.segmenter import Models, Runtime, check_bands, check_gsd, check_values
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read
 from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan
@@ -220,11 +220,11 @@ def check_input(
             f"({short_list(ortho.band_names)}), the model takes {bundle.bands} "
             f"({short_list(bundle.band_names)}); choose the orthophoto's own with --bands"
         )
-    bundle.check_bands(ortho.bands, ortho.path)
+    check_bands(bundle, ortho.bands, ortho.path)
     if not options.resample:
-        bundle.check_gsd(ortho.grid.gsd, ortho.path)
+        check_gsd(bundle, ortho.grid.gsd, ortho.path)
     if ortho.dtype.name != bundle.dtype:
-        bundle.check_values(sample_values(ortho), ortho.path)
+        check_values(bundle, sample_values(ortho), ortho.path)
 
 
 @dataclass(frozen=True)

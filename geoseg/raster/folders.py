@@ -156,7 +156,10 @@ PATCH_SET = FolderKind(
 MODEL = FolderKind(
     name="model bundle",
     record="geoseg.json",
-    entries=("config.json", "model.safetensors", "ground.json", "int8/*.xml", "int8/*.bin"),
+    entries=(
+        *("config.json", "model.safetensors", "model.onnx", "ground.json", "mlm.json"),
+        *("int8/*.xml", "int8/*.bin"),
+    ),
     proof=frozenset({"format", "arch", "encoder", "legend", "weights_sha256"}),
 )
 

@@ -86,7 +86,7 @@ def about_bundle(path: Path) -> About:
     int8, training = bundle.quantized, bundle.training
     trained_on = "{training_patches} patches of {patches}, judged on {validation_patches}"
     known = {"patches": None, "validation_patches": None} | dict(training)
-    weights = (path / "model.safetensors").stat().st_size
+    weights = (path / bundle.weights_name).stat().st_size
     lines = {
         "network": f"{bundle.arch} on {bundle.encoder}",
         "classes": short_list(bundle.legend.names),
@@ -94,9 +94,10 @@ def about_bundle(path: Path) -> About:
         f"({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
         "GSD": f"{number(bundle.gsd)} m" if bundle.gsd else "unknown: any is taken",
         "patch size": f"{bundle.patch_size} px",
+        "imported from": str(training.get("imported_from", "")),
         "trained on": trained_on.format(**known) if "training_patches" in training else "",
         "best epoch": _metrics(training.get("best_epoch")),
-        "int8": _int8(int8),
+        "int8": _int8(int8) if bundle.onnx is None else "",
         "weights": f"{weights / 1e6:.3g} MB, SHA-256 {bundle.weights_sha256[:12]}…",
     }
     facts = {

@@ -179,7 +179,9 @@ def resolve(options: TrainOptions) -> TrainOptions:
     if options.init_from is not None:
         if weights != "none":
             raise TrainingError("--init-from and --encoder-weights exclude each other")
-        encoder = encoder or ModelBundle.load(Path(options.init_from)).encoder
+        origin = ModelBundle.load(Path(options.init_from))
+        origin.require_torch("--init-from cannot start from it")
+        encoder = encoder or origin.encoder
     patience = options.early_stopping
     if patience is None:
         patience = PATIENCE if options.max_time is None else 0

@@ -115,3 +115,16 @@ def test_an_export_is_not_replaced_unasked(geoseg, exported):
 
     assert again.code == 1
     assert again.err == f"geoseg: {exported.path} exists; use --overwrite to replace it\n"
+
+
+def test_an_exported_model_comes_back_with_the_same_map(exported):
+    folder = exported.path.parent
+    api.import_model(exported.path, folder / "back")
+    how = {"patch_size": 32, "precision": "fp32"}
+    maps = [folder / "own.tif", folder / "back.tif"]
+    for model, path in zip((exported.model, folder / "back"), maps, strict=True):
+        api.predict(model, folder / "ortho.tif", path, **how)
+    own, back = (rasterio.open(path).read(1) for path in maps)
+
+    assert sorted(np.unique(back)) == sorted(np.unique(own))
+    assert (own == back).mean() > 0.999

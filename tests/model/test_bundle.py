@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from geoseg.model.bundle import (
     file_sha256,
 )
 from geoseg.patches.training_ground import GROUND
-
-HERE = Path("ortho.tif")
 
 
 def test_a_bundle_comes_back_as_it_was_written(bundle):
@@ -214,34 +211,6 @@ def test_weights_of_another_model_are_refused(bundle):
 
     with pytest.raises(BundleError, match="damaged or of another model"):
         ModelBundle.load(bundle.folder)
-
-
-def test_another_number_of_bands_is_refused_with_both_numbers(bundle):
-    bundle.check_bands(3, HERE)
-
-    with pytest.raises(BundleError, match="has 4 bands, the model takes 3"):
-        bundle.check_bands(4, HERE)
-
-
-@pytest.mark.parametrize("gsd", [0.5, 0.41, 0.59, None])
-def test_a_gsd_near_the_models_or_unknown_passes(bundle, gsd):
-    bundle.check_gsd(gsd, HERE)
-
-
-@pytest.mark.parametrize("gsd", [0.39, 0.61, 5])
-def test_a_gsd_off_by_more_than_a_fifth_is_refused(bundle, gsd):
-    with pytest.raises(BundleError, match="--resample"):
-        bundle.check_gsd(gsd, HERE)
-
-
-def test_16_bit_files_with_8_bit_values_pass(bundle):
-    bundle.check_values(np.arange(256, dtype=np.uint16), HERE)
-
-
-@pytest.mark.parametrize("values", [np.arange(4000, dtype=np.uint16), np.linspace(0, 1, 9)])
-def test_values_on_another_scale_are_refused(bundle, values):
-    with pytest.raises(BundleError, match="rescale"):
-        bundle.check_values(values, HERE)
 
 
 def test_a_constant_band_is_not_divided_by_nothing():
