@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from geoseg.errors import GeosegWarning
 from geoseg.labels.legend import Legend
 from geoseg.options import build, options_of
+from geoseg.progress import in_notebook
 from geoseg.raster.folders import EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
 from geoseg.raster.lists import find_maps, find_rasters, find_references
@@ -135,7 +136,7 @@ def train(
         options=chosen,
         resume=resume,
         overwrite=overwrite,
-        quiet=True,
+        quiet=not in_notebook(),
         warn=_warn,
     )
 

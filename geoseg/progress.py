@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal, Self
 
 from geoseg.text import clean
@@ -77,6 +78,28 @@ def _write(line: str) -> None:
         sys.stderr.flush()
 
 
+def in_notebook() -> bool:
+    """Whether this process runs the cells of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def bar_class() -> Any:
+    """The bar of tqdm; in a notebook a widget, if there are widgets."""
+    if in_notebook() and find_spec("ipywidgets"):
+        from tqdm.auto import tqdm
+    else:
+        from tqdm import tqdm
+    return tqdm
+
+
+def notebook_progress(step: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    """A function that gives items on; in a notebook with a bar."""
+    if not in_notebook():
+        return lambda items, _: items
+    return lambda items, total: Steps().over(step, items, total)
+
+
 def shown_as(*, quiet: bool = False) -> Literal["bar", "lines", "events", "nothing"]:
     """How progress is to be shown now."""
     style = _STDERR.style
@@ -84,7 +107,8 @@ def shown_as(*, quiet: bool = False) -> Literal["bar", "lines", "events", "nothi
         return "nothing"
     if style == "json":
         return "events"
-    return "bar" if style == "bar" or sys.stderr.isatty() else "lines"
+    wanted = style == "bar" or sys.stderr.isatty() or in_notebook()
+    return "bar" if wanted else "lines"
 
 
 class ProgressLines:
@@ -170,9 +194,7 @@ class Steps:
 
     def _draw(self, step: str, done: int, total: int) -> None:
         if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc=clean(step), leave=False)
+            self._bar = bar_class()(total=total, desc=clean(step), leave=in_notebook())
         elif step != self._step or total != self._bar.total:
             self._bar.set_description(clean(step), refresh=False)
             self._bar.reset(total)

@@ -26,11 +26,14 @@ SMALL = {"arch": "pspnet", "encoder": "tu-test_resnet", "encoder_weights": "none
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
-    geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", folder / "patches",
-                legend=SAMPLE / "legend.toml", patch_size=128, storage="index")  # fmt: skip
+    tiled = geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", folder / "patches",
+                        legend=SAMPLE / "legend.toml", patch_size=128, storage="index")  # fmt: skip
+    assert "<td>" in tiled._repr_html_()
     report = geoseg.train(
         folder / "patches", folder / "run", epochs=1, samples_per_epoch=8, **SMALL
     )
+    assert "best of 1 epochs is 1" in report._repr_html_()
+    assert "data:image/png" in report._repr_html_()
     return report.model
 
 
@@ -113,3 +116,19 @@ def test_evaluate_warns_of_few_blocks_and_refuses_regions_that_lie_nowhere(write
         geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", intervals=95, block=Length(400, "px"))
     with pytest.raises(EmptyError, match=r"away\.gpkg: no region lies on a map"):
         geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", by=RegionSource(away, "town"))
+
+
+def test_results_show_themselves_in_notebooks(tmp_path, model):
+    report = geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif", patch_size=512)
+    with pytest.warns(GeosegWarning, match="of this ground trained the model"):
+        evaluation = geoseg.evaluate(
+            tmp_path / "map.tif", SAMPLE / "reference.tif", legend=SAMPLE / "legend.toml"
+        )
+    polygons = geoseg.vectorize(tmp_path / "map.tif", tmp_path / "map.gpkg")
+
+    shown = [each._repr_html_() for each in (report, evaluation, polygons)]
+
+    assert all("building" in html and "background:#d7301f" in html for html in shown)
+    assert ["data:image/png;base64," in html for html in shown] == [True, True, False]
+    assert f"mean IoU {100 * evaluation.pooled.confusion.mean_iou:.2f}" in shown[1]
+    assert "% of this ground trained the model" in shown[1]

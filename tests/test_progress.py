@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from geoseg import progress
-from geoseg.progress import ProgressEvents, ProgressLines, Steps
+from geoseg.progress import ProgressEvents, ProgressLines, Steps, notebook_progress
 
 
 @pytest.fixture
@@ -137,3 +137,28 @@ def test_a_closed_stream_does_not_end_the_work(monkeypatch):
     monkeypatch.setattr(sys, "stderr", closed)
 
     progress.say("unheard")
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """A function that lets this process seem to run in IPython, or in a notebook."""
+
+    def pretend(**shell):
+        ipython = SimpleNamespace(get_ipython=lambda: SimpleNamespace(**shell))
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+
+    return pretend
+
+
+def test_a_notebook_sees_a_bar(kernel, capsys):
+    kernel(kernel=object())
+
+    assert list(notebook_progress("ortho.tif")(iter("abc"), 3)) == ["a", "b", "c"]
+    assert "ortho.tif: 100%" in capsys.readouterr().err
+
+
+def test_a_script_sees_none(kernel, capsys):
+    kernel()
+
+    assert list(notebook_progress("ortho.tif")(iter("abc"), 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""

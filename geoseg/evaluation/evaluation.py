@@ -22,6 +22,7 @@ from geoseg.evaluation.comparison import (
 )
 from geoseg.evaluation.metrics import (
     dice_of_maps,
+    in_percent,
     merged_classes,
     metrics_of,
     region_metrics,
@@ -222,6 +223,27 @@ class Evaluation:
             for each in groups["objects"].values():
                 each[alone] = np.nan
         return groups
+
+    def _repr_html_(self) -> str:
+        """The table of classes and, of a single map, its picture, for notebooks."""
+        from geoseg.labels.cards import card, map_picture
+
+        confusion, maps = self.pooled.confusion, [pair.class_map for pair in self.counts]
+        summary = {"overall accuracy": confusion.overall_accuracy, "mean IoU": confusion.mean_iou}
+        columns = {"IoU": confusion.iou, "F1": confusion.f1, "precision": confusion.precision,
+                   "recall": confusion.recall}  # fmt: skip
+        rows = [
+            {"class": name} | {title: in_percent(each[i]) for title, each in columns.items()}
+            for i, name in enumerate(self.legend.names)
+        ]
+        facts = [", ".join(f"{name} {in_percent(value)}" for name, value in summary.items())]
+        return card(
+            " and ".join(path.name for path in maps) if len(maps) < 3 else f"{len(maps)} maps",  # noqa: PLR2004
+            [*facts, *_of_training(self.pooled), f"{confusion.total:,} px counted; in %"],
+            rows=rows,
+            legend=self.legend,
+            picture=map_picture(maps[0]) if len(maps) == 1 else "",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All metrics; what is undefined is NaN. Several maps also have each their own."""

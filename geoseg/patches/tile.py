@@ -174,6 +174,15 @@ class TileReport:
     meanings: dict[str, int] = field(default_factory=dict)
     """How references name classes, in words, and how many of them do."""
 
+    def _repr_html_(self) -> str:
+        """Shares of the classes by split, for notebooks."""
+        from geoseg.labels.cards import card
+
+        told = ", ".join(f"{count} {split}" for split, count in self.patches.items())
+        dropped = [f"{count} windows dropped: {why}" for why, count in self.dropped.items()]
+        rows = self.classes.rows() if self.classes else []
+        return card(f"{sum(self.patches.values())} patches", [told, *dropped], rows=rows)
+
     def drop(self, reason: str, count: int) -> None:
         """Count windows that are left out."""
         if count:

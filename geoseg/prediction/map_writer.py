@@ -136,6 +136,19 @@ class MapReport:
         total = max(sum(self.class_pixels.values()), 1)
         return ", ".join(f"{name} {n / total:.1%}" for name, n in self.class_pixels.items())
 
+    def _repr_html_(self) -> str:
+        """The map and its classes, for notebooks."""
+        from geoseg.labels.cards import card, map_legend, map_picture
+
+        total = max(sum(self.class_pixels.values()), 1)
+        return card(
+            self.path.name,
+            [f"{self.pixels:,} px, {self.valid_share:.1%} valid"],
+            rows=[{"class": k, "share": f"{n / total:.1%}"} for k, n in self.class_pixels.items()],
+            legend=map_legend(self.path),
+            picture=map_picture(self.path),
+        )
+
 
 def partly_read(path: Path, pixels: int, reason: str | None = None) -> PartlyReadError:
     """What is to be said of a map that lacks what could not be read.

@@ -24,6 +24,7 @@ from geoseg.prediction.provenance import (
     provenance_of_map,
 )
 from geoseg.prediction.score import Ortho, score
+from geoseg.progress import notebook_progress
 from geoseg.raster.atomic import RESUME_HINT, resume_dir, writing
 from geoseg.raster.doubts import doubts_of
 from geoseg.raster.grid import Grid
@@ -78,7 +79,7 @@ def predict_map(
     *,
     options: PredictOptions,
     windows: Path | None = None,
-    watch: Watch[WindowScores] = lambda items, _: items,
+    watch: Watch[WindowScores] | None = None,
     on_start: Callable[[PredictPlan, Runtime], None] = lambda _plan, _runtime: None,
 ) -> MapReport:
     """Predict an orthophoto.
@@ -89,7 +90,7 @@ def predict_map(
         outputs: Files to write.
         options: How.
         windows: Folder in which every window's scores are kept as well.
-        watch: Shows progress.
+        watch: Shows progress; None: a bar, in a notebook.
         on_start: Is told what will be done, before it is.
 
     Raises:
@@ -131,6 +132,7 @@ def predict_map(
             ) as folder,
             job.window_folder(windows, overwrite=outputs.overwrite) as keep,
         ):
+            watch = watch or notebook_progress(path.name)
             report, loss = job.run(folder, outputs, keep, watch)
         if loss:
             raise loss

@@ -18,10 +18,9 @@ from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
-from tqdm import tqdm
 
 from geoseg.errors import TrainingError
-from geoseg.progress import ProgressEvents, ProgressLines, say, shown_as, write_event
+from geoseg.progress import ProgressEvents, ProgressLines, bar_class, say, shown_as, write_event
 from geoseg.raster.atomic import staged
 from geoseg.training.options import UNLIMITED, TrainOptions
 from geoseg.training.run_folder import Row, write_table
@@ -186,7 +185,7 @@ class Progress(Callback):
         self._name, self._limit = name, limit
         self._quiet = quiet
         self._shown = "nothing"
-        self._bar: tqdm[Any] | None = None
+        self._bar: Any = None
         self._lines = ProgressLines(say)
         self._events = ProgressEvents()
         self._steps: int | None = None
@@ -201,7 +200,7 @@ class Progress(Callback):
         self._steps = None if timed else int(trainer.estimated_stepping_batches)
         self._lines = ProgressLines(say)
         if self._shown == "bar":
-            self._bar = tqdm(
+            self._bar = bar_class()(
                 total=self._steps, initial=trainer.global_step, file=sys.stderr, desc="train"
             )
 

@@ -81,6 +81,24 @@ class TrainReport:
     warnings: tuple[str, ...] = ()
     """What the user should know."""
 
+    def _repr_html_(self) -> str:
+        """Metrics of the best epoch, and pictures of validation, for notebooks."""
+        from geoseg.labels.cards import card, embedded
+        from geoseg.model.bundle import ModelBundle
+
+        best = {key: value for key, value in self.best.items() if value != ""}
+        ious = {key.removeprefix("iou_"): v for key, v in best.items() if key.startswith("iou_")}
+        names = ("train_loss", "val_loss", "val_miou")
+        told = ", ".join(f"{name} {best[name]:.3f}" for name in names if name in best)
+        pictures = self.model.parent / "validation.png"
+        return card(
+            str(self.model),
+            [f"best of {self.epochs} epochs is {best['epoch']}: {told}"],
+            rows=[{"class": name, "IoU": f"{100 * value:.2f}"} for name, value in ious.items()],
+            legend=ModelBundle.load(self.model).legend if self.model.is_dir() else None,
+            picture=embedded(pictures.read_bytes(), "validation") if pictures.is_file() else "",
+        )
+
 
 def train(
     patches: Path | PatchSet,

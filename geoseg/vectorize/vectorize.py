@@ -91,6 +91,17 @@ class VectorizeReport:
     notes: tuple[str, ...] = ()
     """Remarks on what was read."""
 
+    def _repr_html_(self) -> str:
+        """Regions and areas of the classes, for notebooks."""
+        from geoseg.labels.cards import card, map_legend
+
+        unit = {"m2": "m²"}.get(self.area_unit, self.area_unit)
+        rows = [
+            {"class": name, "regions": f"{count:,}", "area": f"{self.areas[name]:,.1f} {unit}"}
+            for name, count in self.regions.items()
+        ]
+        return card(self.path.name, rows=rows, legend=map_legend(self.path))
+
 
 def outputs_of(path: Path, options: VectorizeOptions) -> list[Path]:
     """The files that `vectorize` writes, but for their styles; the main one last."""
