@@ -310,6 +310,12 @@ class ClassShares:
         """The largest share of labelled ground that a split has."""
         return max((1 - shares[UNLABELLED] for shares in self.splits.values()), default=0.0)
 
+    def to_html(self) -> str:
+        """The table, for notebooks."""
+        from geoseg.labels.cards import card
+
+        return card("Shares of the classes", rows=self.rows())
+
     def rows(self) -> list[dict[str, str]]:
         """A row of a table for each class and for unlabelled ground, shares in %."""
         return [

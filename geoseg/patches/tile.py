@@ -170,18 +170,12 @@ class TileReport:
     hints: list[str] = field(default_factory=list)
     classes: ClassShares | None = None
     split_block: int | None = None
-
     meanings: dict[str, int] = field(default_factory=dict)
     """How references name classes, in words, and how many of them do."""
 
-    def _repr_html_(self) -> str:
-        """Shares of the classes by split, for notebooks."""
-        from geoseg.labels.cards import card
-
-        told = ", ".join(f"{count} {split}" for split, count in self.patches.items())
-        dropped = [f"{count} windows dropped: {why}" for why, count in self.dropped.items()]
-        rows = self.classes.rows() if self.classes else []
-        return card(f"{sum(self.patches.values())} patches", [told, *dropped], rows=rows)
+    def _repr_html_(self) -> str | None:
+        """Shares of the classes, for notebooks."""
+        return self.classes and self.classes.to_html()
 
     def drop(self, reason: str, count: int) -> None:
         """Count windows that are left out."""
