@@ -51,7 +51,7 @@ SMALL = {
 }
 """Options of a training of a second."""
 
-LANGUAGES = {"sh", "console", "python", "toml", "csv", "text"}
+LANGUAGES = {"sh", "console", "python", "toml", "yaml", "csv", "text"}
 
 
 def run(*words):

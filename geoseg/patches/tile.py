@@ -175,7 +175,7 @@ class TileReport:
 
     def _repr_html_(self) -> str | None:
         """Shares of the classes, for notebooks."""
-        return self.classes and self.classes.to_html()
+        return self.classes.to_html() if self.classes else None
 
     def drop(self, reason: str, count: int) -> None:
         """Count windows that are left out."""
