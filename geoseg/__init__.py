@@ -22,6 +22,7 @@ __all__ = [
     "open_legend",
     "postprocess",
     "predict",
+    "staging",
     "tile",
     "train",
     "vectorize",
@@ -34,6 +35,10 @@ def __getattr__(name: str) -> Any:
     from geoseg.raster import configure
 
     configure()
+    if name == "staging":
+        from geoseg.raster.staging import staging
+
+        return staging
     from geoseg import api
 
     return getattr(api, name)

@@ -20,9 +20,9 @@ from geoseg.prediction.map_writer import MapOutputs, MapReport
 from geoseg.prediction.plan import PartRows, PredictOptions, PredictPlan, make_plan
 from geoseg.prediction.predict import open_area
 from geoseg.raster.atomic import RESUME_HINT, resume_dirs, write_text, writing
-from geoseg.raster.paths import file_state
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import parse_json
+from geoseg.raster.storage import file_state
 from geoseg.raster.writer import BLOCK_PX
 
 JOBS = "geoseg.cluster.predict_jobs"

@@ -21,6 +21,7 @@ from geoseg.commands.legend import (
 from geoseg.errors import NoPolygonError
 from geoseg.evaluation.evaluation import EvaluateOptions
 from geoseg.raster.paths import TIFF_SUFFIXES
+from geoseg.raster.staging import StageOptions
 from geoseg.raster.vector import is_vector
 from geoseg.text import subject
 
@@ -76,6 +77,7 @@ def evaluate(
     options: EvaluateOptions,
     asset: shared.Asset = None,
     reference_asset: shared.ReferenceAsset = None,
+    copies: StageOptions,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -87,6 +89,7 @@ def evaluate(
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_maps, find_rasters, find_references
 
+    ctx.with_resource(copies.begin())
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
     paths = find_maps(maps, asset)

@@ -11,6 +11,7 @@ from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Console, echo, print_json
 from geoseg.prediction.map_writer import LayerOptions
 from geoseg.prediction.mosaic import MosaicOptions
+from geoseg.raster.staging import StageOptions
 
 NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
 """Parameters that mean nothing where parts are joined."""
@@ -39,11 +40,13 @@ def mosaic(
         typer.Option("--parts", help="Join the parts that `predict --part` has written."),
     ] = False,
     asset: shared.Asset = None,
+    copies: StageOptions,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:
     """Blend windows, score rasters or class maps into one georeferenced map."""
+    ctx.with_resource(copies.begin())
     shared.refuse_other_formats("--output", output)
     if parts:
         shared.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")

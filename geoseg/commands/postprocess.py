@@ -12,6 +12,7 @@ from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Console, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.postprocess.options import NEAREST, PostprocessOptions
+from geoseg.raster.staging import StageOptions
 
 
 @with_options
@@ -22,6 +23,7 @@ def postprocess(
     *,
     legend: OwnLegend = None,
     options: PostprocessOptions,
+    copies: StageOptions,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -31,6 +33,7 @@ def postprocess(
     from geoseg.prediction.map_writer import MapOutputs
     from geoseg.raster.guard import Output
 
+    ctx.with_resource(copies.begin())
     _refuse_contradictions(options)
     shared.refuse_other_formats("--output", output)
     outputs = MapOutputs(class_map=output, overwrite=overwrite)

@@ -12,6 +12,7 @@ from geoseg.commands.predict_batch import PredictBatch, find_models, predict_set
 from geoseg.model.ensemble import RuntimeOptions
 from geoseg.prediction.map_writer import LAYERS, LayerOptions
 from geoseg.prediction.plan import PredictOptions
+from geoseg.raster.staging import StageOptions
 
 FOR_PATCH_SETS = (
     *("model", "orthos", "output", "test_time_augmentation", "batch_size", "runtime"),
@@ -64,6 +65,7 @@ def predict(
     ] = None,
     asset: shared.Asset = None,
     cluster: shared.Cluster = None,
+    copies: StageOptions,
     overwrite: shared.Overwrite = False,
     dry_run: shared.DryRun = False,
     json: shared.Json = False,
@@ -75,9 +77,11 @@ def predict(
     from geoseg.patches.patch_set import PatchSet, is_patch_set
     from geoseg.raster.lists import find_rasters
 
+    if not dry_run:
+        ctx.with_resource(copies.begin())
     _refuse_contradictions(options, windows, index, retry_failed=retry_failed)
-    if cluster and (windows is not None or options.part is not None):
-        raise typer.BadParameter("--cluster goes with neither --windows nor --part")
+    if cluster and any(each is not None for each in (windows, options.part, copies.stage)):
+        raise typer.BadParameter("--cluster goes with none of --windows, --part and --stage")
     bundles, orthos = find_models(model, orthos)
     of_a_set = len(orthos) == 1 and is_patch_set(orthos[0])
     every = {each.name for each in ctx.command.params if each.name}

@@ -11,6 +11,7 @@ from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.patches.record import TileOptions
+from geoseg.raster.staging import StageOptions
 from geoseg.text import format_table, in_bytes
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def tile(
     ] = False,
     asset: shared.Asset = None,
     reference_asset: shared.ReferenceAsset = None,
+    copies: StageOptions,
     overwrite: shared.Overwrite = False,
     dry_run: shared.DryRun = False,
     json: shared.Json = False,
@@ -68,6 +70,8 @@ def tile(
     from geoseg.raster.folders import PATCH_SET
     from geoseg.raster.guard import Output
 
+    if not dry_run:
+        ctx.with_resource(copies.begin())
     shared.refuse_wide_stride(options.stride, options.patch_size)
     if options.val + options.test >= 1:
         raise typer.BadParameter("--val and --test together leave nothing for training")

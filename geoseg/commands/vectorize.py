@@ -13,6 +13,7 @@ from geoseg.commands.batch import FAILURES, Batch
 from geoseg.commands.console import Console, columns, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.options import part_mark
+from geoseg.raster.staging import StageOptions
 from geoseg.vectorize.options import VectorizeOptions
 
 FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "progress", "config")
@@ -46,6 +47,7 @@ def vectorize(
         typer.Option("--format", help="Of the files in a folder."),
     ] = "gpkg",
     asset: shared.Asset = None,
+    copies: StageOptions,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -57,6 +59,7 @@ def vectorize(
     from geoseg.vectorize.parts import is_part
     from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 
+    ctx.with_resource(copies.begin())
     console = Console(quiet=quiet)
     shared.tell_part(console, options.part)
     if any(map(is_part, inputs)):

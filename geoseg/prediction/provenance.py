@@ -25,7 +25,7 @@ from geoseg.prediction.map_writer import (
 from geoseg.prediction.plan import PredictOptions, PredictPlan
 from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import file_state, is_older
+from geoseg.raster.storage import file_state, is_older
 from geoseg.raster.window import Window
 
 BLENDS = {

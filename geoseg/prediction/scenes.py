@@ -15,8 +15,8 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.prediction.scores import decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid, cover, same_crs, union
-from geoseg.raster.paths import file_state
 from geoseg.raster.reader import RasterReader, ReadOptions
+from geoseg.raster.storage import file_state
 from geoseg.raster.window import Window, blocks
 
 MOST_OPEN = 64

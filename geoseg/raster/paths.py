@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -374,20 +374,6 @@ def _named_parts(path: Path) -> tuple[str, ...]:
     if path.is_remote or path.gdal.startswith("/vsi"):
         return tuple(re.sub(r"[^\w.-]+", "_", each) for each in (*path.parts[:-1], path.stem))
     return (re.sub(r"[^\w-]+", "_", path.as_posix()).strip("_"),)
-
-
-def file_state(path: Path) -> list[Any]:
-    """Path, size and time of a file, by which a change is seen; the name alone if there is none."""
-    if not path.exists():
-        return [str(parse_name(path))]
-    state = path.stat()
-    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
-
-
-def is_older(output: Path, inputs: Iterable[Path]) -> bool:
-    """Whether an existing output is older than one of the files that it is made of."""
-    made = output.stat().st_mtime
-    return any(each.exists() and each.stat().st_mtime > made for each in inputs)
 
 
 def check_name(path: Path) -> None:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from itertools import count, takewhile
@@ -44,7 +45,7 @@ RECENT_S = 1.0
 MAX_WATCHED = 100
 """Sources of a virtual raster for which changes are looked for."""
 
-REMOTE_PART = re.compile(rf"(/vsi\w+/)?(/vsi(?:{'|'.join(NETWORKS)})(?:_streaming)?[/?].*)")
+REMOTE_PART = re.compile(rf"(/vsi\w+/?)?(/vsi(?:{'|'.join(NETWORKS)})(?:_streaming)?[/?].*)")
 """A file on a server, as GDAL names it, and whether it is an archive."""
 
 ARCHIVE = re.compile(r".*?\.(?:zip|tar|tgz|gz|kmz|7z|rar)\b", re.IGNORECASE)
@@ -65,6 +66,7 @@ ADVICE = (
     (r"ertificate", "name the server's own certificate with CURL_CA_BUNDLE"),
     (r"Range downloading", "copy the file first, with --stage DIR"),
     (r"resolve host", "check the name of the server, and the connection"),
+    (r"^copying", "try again later; what is copied is kept"),
     (r"", "try again later, or copy the file first, with --stage DIR"),
 )
 """What to do, by the fault."""
@@ -146,7 +148,7 @@ def _fault_in(said: str) -> str | None:
 
 
 @cache
-def _gdal() -> Any:
+def gdal_library() -> Any:
     """GDAL's own library, in which rasterio's modules find it; None where it cannot be found."""
     folder = Path(rasterio.__file__).parents[1] / "rasterio.libs"
     for name in (rasterio._io.__file__, *folder.glob("gdal*.dll"), "gdal.dll"):  # noqa: SLF001
@@ -168,12 +170,12 @@ def _gdal() -> Any:
 
 
 @cache
-def _prepare() -> None:
+def prepare() -> None:
     """Set GDAL's options for files on a server, unless the user has set them.
 
     They hold for names that begin so, and leave the sidecars of local files alone.
     """
-    library = _gdal()
+    library = gdal_library()
     for name, value in NO_SIDECARS.items():
         if library is not None and name not in os.environ:
             for kind in NETWORKS:
@@ -197,7 +199,7 @@ def remote_names(names: Iterable[str]) -> list[str]:
 
 def forget(names: Iterable[str]) -> None:
     """Drop what GDAL remembers of files: bytes, sizes, and that they could not be opened."""
-    if (library := _gdal()) is not None:
+    if (library := gdal_library()) is not None:
         for name in names:
             library.VSICurlPartialClearCache(name.encode())
 
@@ -216,7 +218,7 @@ class Version(NamedTuple):
 
 def version_of(name: str) -> Version | None:
     """The version of a file on a server, asked anew; None: the server does not tell."""
-    library = _gdal()
+    library = gdal_library()
     if library is None:
         return None
     with logged():
@@ -231,6 +233,15 @@ def version_of(name: str) -> Version | None:
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
     etag = headers.get("etag", "").removeprefix("W/")
     return Version(etag, headers.get("last-modified", ""), size)
+
+
+def changed_at(name: str) -> float:
+    """When a file on a server was changed, in seconds since 1970; 0: the server does not tell."""
+    versions = map(version_of, remote_names([name]))
+    told = [each.modified for each in versions if each is not None and each.modified]
+    with suppress(ValueError, TypeError):
+        return max((parsedate_to_datetime(each).timestamp() for each in told), default=0)
+    return 0
 
 
 class _Watched(NamedTuple):
@@ -312,14 +323,14 @@ def refuse_changed(names: Iterable[str] | None = None, *, after: float = 0) -> N
         now = version_of(name)
         if now is None:
             warnings.warn(
-                f"{_shown(name)}: whether it has changed while it was read is not known: "
+                f"{shown_name(name)}: whether it has changed while it was read is not known: "
                 f"{_messages.fault or 'the server does not answer'}",
                 GeosegWarning,
                 stacklevel=2,
             )
         elif not known.version.fits(now):
             raise ChangedError(
-                f"{_shown(name)}: has changed on the server while it was read "
+                f"{shown_name(name)}: has changed on the server while it was read "
                 f"({_difference(known.version, now)}); start over once it stays as it is, or copy "
                 f"it first, with --stage DIR"
             )
@@ -329,7 +340,7 @@ def refuse_changed(names: Iterable[str] | None = None, *, after: float = 0) -> N
                     _watched[name] = known._replace(seen=time.monotonic())
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """A file as the user knows it, without secrets."""
     return redact(name).removeprefix("/vsicurl/")
 
@@ -359,7 +370,7 @@ def opened_from_server(name: str, reading: Callable[[], AbstractContextManager[N
         with reading():
             return rasterio.open(name)
 
-    _prepare()
+    prepare()
     return insist(attempt, remote_names([name]))
 
 
@@ -412,8 +423,9 @@ def _add_advice(error: RasterError, names: Iterable[str], fault: str, times: int
         warnings.simplefilter("ignore", GeosegWarning)
         refuse_changed(names)
     fault = fault or _messages.fault or ""
-    if fault and fault not in str(error):
+    if fault and not _fault_in(str(error)):
         error.add_note(fault)
     if times > 1:
         error.add_note(f"tried {times} times")
-    error.add_note(next(way for kind, way in ADVICE if re.search(kind, fault)))
+    what = f"copying {fault}" if "cannot be copied" in str(error) else fault
+    error.add_note(next(way for kind, way in ADVICE if re.search(kind, what)))

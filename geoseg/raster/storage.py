@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from math import ceil
@@ -34,6 +34,7 @@ from geoseg.raster.paths import (
     SELF_CONTAINED,
     GdalName,
     gdal_name,
+    is_remote,
     parse_name,
     reason_for,
     refuse_special_file,
@@ -111,12 +112,46 @@ def opened(path: Path) -> Any:
 def _open(path: Path) -> Any:
     """Open a raster; on a server, every error that GDAL logs meanwhile counts."""
     name = vsi_path(parse_path(gdal_name(path)))
-    if not REMOTE.search(name):
-        with reading(path):
-            return rasterio.open(name)
-    from geoseg.raster.remote import opened_from_server
+    if REMOTE.search(name):
+        from geoseg.raster.staging import staged_name
 
-    return opened_from_server(name, partial(reading, path, strict=True))
+        name = staged_name(name)
+    if REMOTE.search(name):
+        from geoseg.raster.remote import opened_from_server
+
+        return opened_from_server(name, partial(reading, path, strict=True))
+    with reading(path):
+        return rasterio.open(name)
+
+
+def file_state(path: Path) -> list[Any]:
+    """Path, size and time of a file, by which a change is seen; of one on a server its version.
+
+    The name alone if there is none.
+    """
+    if path.exists():
+        state = path.stat()
+        return [str(path.absolute()), state.st_size, state.st_mtime_ns]
+    if not is_remote(path):
+        return [str(parse_name(path))]
+    from geoseg.raster.remote import remote_names, version_of
+
+    return [str(parse_name(path)), *map(version_of, remote_names([gdal_name(path)]))]
+
+
+def is_older(output: Path, inputs: Iterable[Path]) -> bool:
+    """Whether an existing output is older than one of the files that it is made of."""
+    made = output.stat().st_mtime
+    return any(_changed_at(each) > made for each in inputs)
+
+
+def _changed_at(path: Path) -> float:
+    """When a file was changed, in seconds since 1970; 0: nobody knows."""
+    if not is_remote(path):
+        return path.stat().st_mtime if path.exists() else 0
+    from geoseg.raster.remote import changed_at
+
+    return changed_at(gdal_name(path))
 
 
 def sources_of(dataset: Any) -> "Sources | None":
@@ -219,7 +254,7 @@ def _reason(path: Path, window: Window | None, said: str) -> str:
     """The failure, on one line."""
     where = "" if window is None else f" in {window}"
     reason = reason_for(said, path) or "GDAL gives no reason"
-    return f"{path}: cannot be read{where}: {reason[:MAX_REASON_LENGTH]}"
+    return f"{path}: cannot be read{where}: {reason[:MAX_REASON_LENGTH].rstrip('.')}"
 
 
 def rasterio_window(window: Window) -> RasterioWindow:

@@ -28,9 +28,8 @@ from geoseg.raster.atomic import (
 )
 from geoseg.raster.folders import PART
 from geoseg.raster.grid import Grid
-from geoseg.raster.paths import file_state, is_older
 from geoseg.raster.reader import RasterReader
-from geoseg.raster.storage import block_cache
+from geoseg.raster.storage import block_cache, file_state, is_older
 from geoseg.raster.threads import map_in_order
 from geoseg.raster.window import Window
 from geoseg.text import short_list

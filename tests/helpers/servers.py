@@ -60,7 +60,7 @@ class Server:
                 multiple of ``every``; ``close`` such a connection after so many bytes; ``times``
                 that anything goes wrong; ``delay`` in seconds; ``etag``, or another ``etag2``
                 from GET ``after`` on; ``ranges`` false; ``password`` that a query must hold;
-                ``head`` for a status of each HEAD.
+                ``head`` for a status of each HEAD; ``date`` of the last change, in seconds.
         """
         self._shelves += 1
         shelf = Shelf(f"{self.url}/{self._shelves}")
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         etag = known.get("etag", '"one"')
         if "etag2" in known and number >= known.get("after", 0):
             etag = known["etag2"]
-        headers = {"Last-Modified": formatdate(DATE, usegmt=True)}
+        headers = {"Last-Modified": formatdate(known.get("date", DATE), usegmt=True)}
         headers |= {"ETag": etag} if etag else {}
         headers |= {"Accept-Ranges": "bytes"} if known.get("ranges", True) else {}
         headers |= {"Content-Range": f"bytes {first}-{stop - 1}/{size}"} if wanted else {}

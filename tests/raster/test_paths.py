@@ -10,7 +10,6 @@ from shapely import box
 from geoseg.errors import InputError, RasterError
 from geoseg.raster.lists import find_rasters
 from geoseg.raster.paths import (
-    file_state,
     gdal_name,
     is_remote,
     lasting_name,
@@ -179,7 +178,6 @@ def test_maps_of_urls_have_short_names(names, expected):
 
 def test_records_hold_no_secrets():
     assert lasting_name(parse_name(SIGNED)) == str(parse_name(SIGNED))
-    assert file_state(parse_name(SIGNED)) == [str(parse_name(SIGNED))]
     with pytest.raises(RasterError, match="are not recorded; name it anew"):
         RasterReader(parse_name(str(parse_name(SIGNED))))
 

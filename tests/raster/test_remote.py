@@ -11,8 +11,10 @@ from servers import serving
 from geoseg.errors import ChangedError, RasterError
 from geoseg.raster import configure, remote
 from geoseg.raster.atomic import write_text
+from geoseg.raster.paths import parse_name
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.remote import Version, remote_names, repeated_requests, version_of
+from geoseg.raster.storage import file_state, is_older
 from geoseg.raster.window import sliding_windows
 
 SIDE = 256
@@ -145,8 +147,8 @@ def test_behind_a_virtual_raster_pixels_are_right_or_refused(write_raster, serve
     ("faults", "said"),
     [
         ({"ranges": False}, "Range downloading not supported .*--stage DIR"),
-        ({"head": 403}, "answered 403 .*check the keys"),
-        ({"head": 503}, "answered 503 .*tried 4 times; try again later"),
+        ({"head": 403}, "code: 403; check the keys"),
+        ({"head": 503}, "code: 503; tried 4 times; try again later"),
     ],
 )
 def test_a_file_that_cannot_be_opened_is_told_with_the_way_out(write_raster, server, faults, said):
@@ -159,7 +161,7 @@ def test_a_file_that_cannot_be_opened_is_told_with_the_way_out(write_raster, ser
 def test_a_file_that_is_missing_is_asked_for_once(server, tmp_path):
     shelf = server.shelf(tmp_path)
 
-    with pytest.raises(RasterError, match=r"answered 404 .*check the name"):
+    with pytest.raises(RasterError, match="code: 404; check the name"):
         open_on(shelf)
 
     assert len(shelf.log()) == 1
@@ -265,6 +267,20 @@ def test_the_version_of_a_file_is_asked_anew(write_raster, server):
     assert first == Version('"one"', "Tue, 14 Nov 2023 22:13:20 GMT", size)
     assert version_of(shelf.name("a.tif")) == first._replace(etag='"two"')
     assert version_of(shelf.name("b.tif")) is None
+
+
+def test_an_output_is_made_anew_of_a_file_that_has_changed(write_raster, server, tmp_path):
+    output = tmp_path / "out.txt"
+    output.touch()
+    shelf = server.shelf(write_raster("a.tif", IMAGE).parent)
+    path = parse_name(f"{shelf.url}/a.tif?sig=abc123")
+    state = file_state(path)
+
+    assert not is_older(output, [path])
+    shelf.set(date=int(output.stat().st_mtime) + 100, etag='"two"')
+    assert is_older(output, [path])
+    assert file_state(path) != state
+    assert "abc123" not in str(state)
 
 
 def test_versions_fit_where_the_server_tells_less():
