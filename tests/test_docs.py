@@ -16,6 +16,8 @@ PAGES = [ROOT / "README.md", *pages.PAGES]
 MAX_README_LINES = 200
 OTHERS = {
     *("--constraint", "--help"),  # of pip, and of every command
+    *("--array", "--number"),  # of sbatch and split
+    *("--array-properties", "--cli-input-json", "--job-definition", "--job-name", "--job-queue"),
     *("--lifetime", "--lifetime-stagger", "--nthreads", "--nworkers", "--scheduler-file"),  # Dask's
 }
 

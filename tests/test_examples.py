@@ -1,4 +1,5 @@
 import math
+import re
 import runpy
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+import yaml
 from PIL import Image
 
 from geoseg.cli import app
@@ -240,3 +242,34 @@ def test_the_background_of_the_reference_does_not_count(module):
     counts = module("e_planet")["labelled"](report, "none")
 
     assert counts.mean_iou == pytest.approx(30 / 40)
+
+
+CLUSTER = sorted(path for path in (EXAMPLES / "cluster").iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize("path", CLUSTER, ids=lambda path: path.name)
+def test_calls_on_a_cluster_have_the_options_that_the_commands_have(path):
+    text = re.sub(r"[\[\],\"]", " ", path.read_text(encoding="utf-8").replace("\\\n", " "))
+    if path.suffix == ".json":
+        text = " ".join(text.split())
+    calls = re.findall(r"geoseg +(predict|mosaic|vectorize) (.*)", text)
+    group = typer.main.get_command(app)
+    assert calls or path.name == "README.md"
+    for name, words in calls:
+        command = group.get_command(typer.Context(group), name)
+        known = {word for each in command.params for word in each.opts}
+        assert set(re.findall(r"(?<= )-{1,2}[a-z][a-z-]*", f" {words}")) <= known
+
+
+@pytest.mark.parametrize("path", [each for each in CLUSTER if each.suffix == ".yaml"], ids=str)
+def test_a_manifest_says_as_many_completions_as_its_variable(path):
+    job = yaml.safe_load(path.read_text(encoding="utf-8"))
+    told = {each["name"]: each["value"] for each in _container(job).get("env", ())}
+
+    assert job["kind"] == "Job"
+    assert told.get("JOB_COMPLETIONS", "1") == str(job["spec"].get("completions", 1))
+
+
+def _container(job):
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    return container
