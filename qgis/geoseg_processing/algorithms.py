@@ -193,7 +193,7 @@ class Evaluate(Algorithm):
         Field("layer", "Reference", "--reference", optional=False, layer_option="--layer"),
         Field("text", "Column of the class in a reference of polygons", "--attribute"),
         LEGEND,
-        AOI,
+        Field("polygons", "Area of interest", "--aoi"),
         Field("folder", "Patch set: only its validation ground counts", "--patches"),
         OVERWRITE,
         Field("folder_out", "Folder of the evaluation", "--output", optional=False),

@@ -79,7 +79,10 @@ class Field:
         text = str(value(parameters, self.key, context)).strip()
         if not text or (self.choices and text == self.choices[0]):
             return []
-        values = shlex.split(text) if self.kind == "texts" else [text]
+        try:
+            values = shlex.split(text) if self.kind == "texts" else [text]
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from error
         return [
             word for each in values for word in ([self.option, each] if self.option else [each])
         ]

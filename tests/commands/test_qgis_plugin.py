@@ -1,5 +1,6 @@
 """The plugin of QGIS, without it and, where it is installed, in it."""
 
+import ast
 import os
 import shutil
 import stat
@@ -13,9 +14,11 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import typer
 from geoseg_processing import command
 
 import geoseg as package
+from geoseg import cli
 
 REPOSITORY = Path(package.__file__).parents[1]
 
@@ -189,9 +192,39 @@ def test_the_zip_holds_a_plugin_of_this_version(tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_the_plugin_imports_nothing_but_qgis_and_pythons_own():
-    import ast
+def options_of_the_plugin():
+    """Options that each algorithm names, by command; read without QGIS."""
+    source = REPOSITORY / "qgis" / "geoseg_processing" / "algorithms.py"
+    body = ast.parse(source.read_text(encoding="utf-8")).body
+    shared = _assigned(body)
+    for algorithm in (each for each in body if isinstance(each, ast.ClassDef)):
+        own = _assigned(algorithm.body)
+        fields = [
+            shared[each.id] if isinstance(each, ast.Name) else each
+            for each in getattr(own.get("FIELDS"), "elts", [])
+        ]
+        nodes = [node for field in fields for node in ast.walk(field)]
+        words = [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
+        if fields:
+            yield own["COMMAND"].value, {word for word in words if word.startswith("--")}
 
+
+def _assigned(body):
+    return {each.targets[0].id: each.value for each in body if isinstance(each, ast.Assign)}
+
+
+def test_all_algorithms_have_options():
+    assert len({name for name, options in options_of_the_plugin() if options}) == 7
+
+
+@pytest.mark.parametrize(("name", "options"), options_of_the_plugin())
+def test_options_of_the_plugin_are_the_commands(name, options):
+    found = typer.main.get_command(cli.app).get_command(None, name)
+
+    assert options <= {word for each in found.params for word in each.opts}
+
+
+def test_the_plugin_imports_nothing_but_qgis_and_pythons_own():
     folder = REPOSITORY / "qgis" / "geoseg_processing"
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
