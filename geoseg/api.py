@@ -19,6 +19,7 @@ from geoseg.raster.folders import EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOW
 from geoseg.raster.guard import Output, check_outputs
 from geoseg.raster.lists import find_maps, find_rasters, find_references
 from geoseg.raster.paths import parse_name
+from geoseg.raster.upload import to_buckets
 
 if TYPE_CHECKING:
     from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from geoseg.training.train import TrainReport
     from geoseg.vectorize.options import VectorizeOptions
     from geoseg.vectorize.vectorize import VectorizeReport
-
 
 PathLike = str | os.PathLike[str]
 
@@ -56,6 +56,7 @@ def open_legend(name: PathLike | Legend) -> Legend:
     return name if isinstance(name, Legend) else load_legend(os.fspath(name))
 
 
+@to_buckets
 def tile(
     orthos: Paths,
     references: Paths,
@@ -209,6 +210,7 @@ def import_model(
     return report
 
 
+@to_buckets
 def predict(
     models: Paths,
     ortho: PathLike,
@@ -245,6 +247,7 @@ def predict(
     return predict_map(parse_name(ortho), loaded, outputs, options=how, windows=folder)
 
 
+@to_buckets
 def mosaic(
     inputs: Paths,
     output: PathLike,
@@ -272,6 +275,7 @@ def mosaic(
     return mosaic(paths, outputs, how, legend=None if legend is None else open_legend(legend))
 
 
+@to_buckets
 def postprocess(
     class_map: PathLike,
     output: PathLike,
@@ -296,8 +300,7 @@ def postprocess(
     from geoseg.prediction.map_writer import MapOutputs
 
     outputs = MapOutputs(class_map=Path(output), overwrite=overwrite)
-    named = [class_map, legend]
-    _guard([Output(file) for file in outputs.files[::-1]], named, overwrite=overwrite)
+    _guard([Output(file) for file in outputs.files[::-1]], [class_map, legend], overwrite=overwrite)
     return postprocess_map(
         parse_name(class_map),
         _legend_of(legend, class_map),
@@ -306,6 +309,7 @@ def postprocess(
     )
 
 
+@to_buckets
 def vectorize(
     class_map: PathLike,
     output: PathLike,
@@ -330,16 +334,15 @@ def vectorize(
     from geoseg.vectorize.options import VectorizeOptions
     from geoseg.vectorize.vectorize import outputs_of, vectorize
 
-    how, path = _options(VectorizeOptions, options, given), Path(output)
+    how = _options(VectorizeOptions, options, given)
+    source, path = parse_name(class_map), Path(output)
     named = [class_map, legend, how.aoi, how.scores, how.confidence]
-    kind = PART if how.part else None
-    own = [Output(file, kind) for file in outputs_of(path, how)]
+    own = [Output(file, PART if how.part else None) for file in outputs_of(path, how)]
     _guard(own, named, overwrite=overwrite or how.resume)
-    return vectorize(
-        parse_name(class_map), _legend_of(legend, class_map), path, how, overwrite=overwrite
-    )
+    return vectorize(source, _legend_of(legend, class_map), path, how, overwrite=overwrite)
 
 
+@to_buckets
 def evaluate(
     class_maps: Paths,
     references: Paths,

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 
 import geopandas as gpd
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.raster import configure
+from geoseg.raster import configure, translate_endpoint
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 """Half-metre pixels in UTM 32 north."""
@@ -51,6 +52,34 @@ def cluster():
     with connected("local:2") as found:
         found.wait_for_workers(lambda _: None)
         yield found
+
+
+@pytest.fixture(scope="session")
+def _s3():
+    """A server that speaks S3, for all tests of a process."""
+    from buckets import serving_s3  # few tests need it
+
+    with serving_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(_s3, monkeypatch, tmp_path, request):
+    """An empty bucket, with keys for it in the environment; outputs are written below tmp_path."""
+    from buckets import Bucket
+
+    known = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    for name in (*known, "AWS_REGION", "AWS_S3_ENDPOINT", "AWS_HTTPS", "AWS_VIRTUAL_HOSTING"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (known | {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": _s3}).items():
+        monkeypatch.setenv(name, value)
+    translated = dict(os.environ)
+    translate_endpoint(translated)
+    for name in translated.keys() - os.environ.keys():
+        monkeypatch.setenv(name, translated[name])
+    (tmp_path / "staging").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "staging"))
+    return Bucket(_s3, re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-"))
 
 
 @pytest.fixture

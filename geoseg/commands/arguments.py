@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from geoseg.commands.console import Console, requests_told
+from geoseg.commands.console import Console, call, requests_told
 from geoseg.errors import InputError, OutputConflictError, OutputError
 from geoseg.options import ArrayPart, Declaration, OptionField, as_word, build, options_of
 from geoseg.progress import Style, set_style
@@ -52,7 +52,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
             values = {each: _unset(field, given.pop(each)) for each, field in step.items()}
             given[name] = build(classes[name], values)
         with requests_told(quiet=given.get("quiet", False), verbose=given.get("verbose", False)):
-            function(**given)
+            call(function, given)
 
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():

@@ -9,6 +9,7 @@ from geoseg.commands import arguments as options
 from geoseg.commands.console import echo, width_of_terminal
 
 
+@options.with_options
 def compare(
     runs: Annotated[
         list[Path],

@@ -1,6 +1,7 @@
 """How commands talk: results on stdout; progress, messages and warnings on stderr."""
 
 import errno
+import io
 import json
 import logging
 import os
@@ -8,11 +9,15 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, Literal
 
-from geoseg.errors import OutputError
+import typer
+
+from geoseg.errors import GeosegError, OutputError
 from geoseg.progress import Steps, say
+from geoseg.raster.paths import GdalName
+from geoseg.raster.upload import sending, told
 from geoseg.text import CONTROL, clean, format_table
 
 STYLES = {
@@ -128,6 +133,36 @@ def requests_told(*, quiet: bool = False, verbose: bool = False) -> Iterator[Non
                 "1 request to a server was" if count == 1 else f"{count} requests to servers were"
             )
             console.info(f"{told} repeated")
+
+
+NOT_SENT = {"train", "sweep"}
+"""Commands whose outputs go to disks alone: they write, and read again, for days."""
+
+
+def call(function: Callable[..., None], given: dict[str, Any]) -> None:
+    """Call a command; an output in a bucket is written here and sent, then results are printed."""
+    output = given.get("output")
+    if not isinstance(output, GdalName) or function.__name__ in NOT_SENT:
+        function(**given)
+        return
+    if given.get("cluster"):
+        raise typer.BadParameter(
+            f"{output}: --cluster writes to a folder that all workers see, and a bucket is none",
+            param_hint="--output",
+        )
+    failure: GeosegError | typer.Exit | None = None
+    results = io.StringIO()
+    resume = any(getattr(each, "resume", False) for each in given.values())
+    with sending(output, overwrite=given.get("overwrite", False), resume=resume) as local:
+        try:
+            with redirect_stdout(results):
+                function(**given | {"output": local})
+        except (GeosegError, typer.Exit) as error:
+            failure = error
+        said = told(results.getvalue())
+    echo(said, end="")
+    if failure is not None:
+        raise failure
 
 
 def styled(text: str, style: Literal["bold", "red", "yellow"]) -> str:

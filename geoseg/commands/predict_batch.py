@@ -20,6 +20,7 @@ from geoseg.raster.atomic import refuse_unfinished
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
 from geoseg.raster.paths import RASTER_SUFFIXES, TIFF_SUFFIXES, VECTOR_SUFFIXES
+from geoseg.raster.upload import send
 from geoseg.text import in_bytes, subject
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ class PredictBatch:
             watch=watch,
             on_start=begun,
         )
+        send(outputs.files)
         self._runtimes[report.path] = _name_of(self._models.running)
         seconds = perf_counter() - started
         self._console.debug(f"{path}: {scored} windows with data scored in {seconds:.1f} s")

@@ -69,6 +69,7 @@ def tile(
     from geoseg.patches.tile import tile
     from geoseg.raster.folders import PATCH_SET
     from geoseg.raster.guard import Output
+    from geoseg.raster.upload import object_of
 
     if not dry_run:
         ctx.with_resource(copies.begin())
@@ -91,6 +92,11 @@ def tile(
         options.read.stacked,
         *([each.ortho, each.reference] for each in sources),
     ]
+    if index_only and object_of(output) is not None:
+        raise typer.BadParameter(
+            "an index names orthophotos by their place from its folder, which is on this machine",
+            param_hint="--index-only",
+        )
     outputs = [Output(output, PATCH_SET)]
     if dry_run:
         shared.check(outputs, named, overwrite=overwrite)

@@ -56,6 +56,7 @@ def vectorize(
     from geoseg.raster.folders import PART
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_rasters
+    from geoseg.raster.upload import send
     from geoseg.vectorize.parts import is_part
     from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 
@@ -91,6 +92,8 @@ def vectorize(
         )
         for note in report.notes if report else ():
             console.info(note)
+        if options.part is None:
+            send(outputs_of(target, options))
         return target if options.part else report
 
     jobs = list(zip(maps, targets, strict=True))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,17 @@ def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
     return read_back
 
 
+def _existing(outputs: MapOutputs) -> Path | None:
+    """The class map, here or in the bucket that it goes to, if all that is wanted is there."""
+    if all(each.exists() for each in outputs.paths):
+        return outputs.class_map
+    from geoseg.raster.bucket import is_there  # of what is resumed alone
+    from geoseg.raster.upload import object_of
+
+    url = object_of(outputs.class_map)
+    return url if url is not None and is_there(url) else None
+
+
 def find_existing_map(
     outputs: MapOutputs, made_of: Mapping[str, Any], made_from: Sequence[Path], legend: Legend
 ) -> MapReport | None:
@@ -138,15 +150,15 @@ def find_existing_map(
         PartlyReadError: If blocks could not be read when it was made.
         RasterError: If what is there is no raster.
     """
-    path = outputs.class_map
-    if not all(each.exists() for each in outputs.paths):
-        return None
-    if is_older(path, made_from):
+    path = _existing(outputs)
+    if path is None:
         return None
     tags = read_tags(path)
-    if any(tags.get(name) != value for name, value in made_of.items()):
+    if any(tags.get(name) != value for name, value in made_of.items()) or is_older(path, made_from):
         return None
     counts = {name: tags["class_pixels"][name] for name in legend.names}
+    if path != outputs.class_map:  # in a bucket, where it was sent after all others
+        outputs = replace(outputs, sidecars=False)
     if outputs.sidecars and not all(each.exists() for each in sidecars(path)):
         write_sidecars(path, legend, np.array(list(counts.values())))
     if outputs.sidecars:
@@ -155,4 +167,4 @@ def find_existing_map(
                 write_text(style, text)
     if lost := tags.get("unreadable_pixels"):
         raise partly_read(path, lost, "found in an earlier run")
-    return MapReport(path, tags["pixels"], counts)
+    return MapReport(outputs.class_map, tags["pixels"], counts)

@@ -6,6 +6,7 @@ Every read returns values and where they are valid. Importing it changes nothing
 
 import os
 import warnings
+from collections.abc import MutableMapping
 
 GDAL_DEFAULTS = {
     "GDAL_CACHEMAX": "256",  # megabytes of decoded blocks; GDAL's own default is 5 % of memory
@@ -36,6 +37,26 @@ and give zeros instead. rasterio sets options for all threads at once, so that a
 read would take them from the reads of other threads where it ends."""
 
 
+def translate_endpoint(environ: MutableMapping[str, str]) -> None:
+    """Name a server that speaks S3 for GDAL and for obstore, which call it differently.
+
+    >>> translate_endpoint(known := {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000/"})
+    >>> known["AWS_S3_ENDPOINT"], known["AWS_HTTPS"], known["AWS_VIRTUAL_HOSTING"]
+    ('127.0.0.1:9000', 'NO', 'FALSE')
+    """
+    url = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+    host = environ.get("AWS_S3_ENDPOINT")
+    if url:
+        environ.setdefault("AWS_ENDPOINT_URL", url)
+        scheme, _, rest = url.rpartition("://")
+        environ.setdefault("AWS_S3_ENDPOINT", rest.rstrip("/"))
+        environ.setdefault("AWS_HTTPS", "NO" if scheme == "http" else "YES")
+        environ.setdefault("AWS_VIRTUAL_HOSTING", "FALSE")
+    elif host:
+        scheme = "http" if environ.get("AWS_HTTPS", "").upper() in {"NO", "FALSE"} else "https"
+        environ["AWS_ENDPOINT_URL"] = host if "://" in host else f"{scheme}://{host}"
+
+
 def configure() -> None:
     """Set GDAL up for the whole process, before it is first used.
 
@@ -45,5 +66,6 @@ def configure() -> None:
     for name, value in GDAL_DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.update(SINGLE_THREADED)
+    translate_endpoint(os.environ)
     # images without a place are welcome; rasterio's category would have to be imported for this
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")

@@ -68,7 +68,7 @@ def refuse_existing(*paths: Path, overwrite: bool, kind: FolderKind | None = Non
     for path in paths:
         check_name(path)
         if isinstance(path, GdalName):
-            raise OutputError(f"{path}: outputs are files and folders of this machine")
+            raise OutputError(f"{path}: is written to disks alone; name a path of this machine")
         if LINE_BREAK.search(str(path.absolute())):
             raise OutputError(
                 f"{path}: the path holds a tab or line break, which GeoPackages do not support; "

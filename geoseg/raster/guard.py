@@ -28,6 +28,7 @@ from geoseg.raster.folders import (
 )
 from geoseg.raster.paths import GdalName, absolute_name, files_in
 from geoseg.raster.records import parse_json
+from geoseg.raster.upload import object_of, refuse_existing_object
 
 APPENDED_SUFFIXES = (".aux.xml", ".ovr", ".msk", ".msk.ovr", ".vat.dbf")
 """Suffixes of sidecars that follow the whole name of a raster."""
@@ -73,6 +74,8 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, overwrit
     """
     outputs = list(outputs)
     refuse_conflicts(outputs, inputs)
+    for each in outputs:
+        refuse_existing_object(each.path, overwrite=overwrite, kind=each.kind)
     files = [each.path for each in outputs if each.kind is None]
     refuse_existing(*files, overwrite=overwrite)
     for each in outputs:
@@ -143,7 +146,7 @@ class _Inputs:
         Raises:
             OutputConflictError: If it does.
         """
-        path = output.path
+        path = object_of(output.path) or output.path
         if (same := _first(self._files, own)) is not None:
             also = "" if same == path else f", {same}"
             raise OutputConflictError(f"{path}: is an input{also}; name another output")
@@ -153,11 +156,11 @@ class _Inputs:
                 f"{path}: holds an input, {held}, and would be replaced as a whole; name another "
                 f"folder"
             )
-        if (folder := _first(self._folders, _around(path))) is not None:
+        if (folder := _first(self._folders, _around(output.path))) is not None:
             raise OutputConflictError(
                 f"{path}: lies in an input, {folder}; name a path outside of it"
             )
-        if (owner := self._beside(path)) is not None:
+        if (owner := self._beside(output.path)) is not None:
             raise OutputConflictError(f"{path}: belongs to an input, {owner}; name another output")
 
     def _beside(self, path: Path) -> Path | None:
@@ -214,11 +217,13 @@ def _identities(path: Path) -> frozenset[object]:
     """Identities of a path: its resolved name, and its device and inode; of a URL itself."""
     if isinstance(path, GdalName):
         return frozenset({path})
+    url = object_of(path)
+    others: set[object] = {url} if url else set()
     with suppress(OSError, ValueError):
         about = path.stat()
         if about.st_ino:
-            return frozenset({_real(path), (about.st_dev, about.st_ino)})
-    return frozenset({_real(path)})
+            return frozenset({_real(path), (about.st_dev, about.st_ino), *others})
+    return frozenset({_real(path), *others})
 
 
 def _around(path: Path) -> frozenset[object]:

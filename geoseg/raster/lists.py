@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError
+from geoseg.raster.bucket import read_object
 from geoseg.raster.paths import (
     PARQUET,
     RASTER_SUFFIXES,
@@ -153,6 +154,8 @@ def _listed(source: Path, asset: str | None) -> list[Path]:
 def _text_of(source: Path) -> str:
     refuse_special_file(source)
     try:
+        if isinstance(source, GdalName):
+            return read_object(source).decode("utf-8-sig")
         return source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: is not UTF-8; save the list as such") from error
@@ -202,11 +205,13 @@ def _is_stac_geoparquet(path: Path) -> bool:
 
 def _rows_of_parquet(source: Path, asset: str | None) -> list[Mapping[str, Any]]:
     """Items of stac-geoparquet, with the asset alone if it is known."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
     try:
-        table = pq.read_table(source, columns=["id", "assets"], partitioning=None)
+        file = pa.BufferReader(read_object(source)) if isinstance(source, GdalName) else source
+        table = pq.read_table(file, columns=["id", "assets"], partitioning=None)
     except (ArrowException, OSError, KeyError) as error:
         raise InputError(f"{source}: cannot be read as stac-geoparquet: {error}") from error
     with understanding(source):

@@ -141,7 +141,7 @@ def file_state(path: Path) -> list[Any]:
 
 def is_older(output: Path, inputs: Iterable[Path]) -> bool:
     """Whether an existing output is older than one of the files that it is made of."""
-    made = output.stat().st_mtime
+    made = _changed_at(output)
     return any(_changed_at(each) > made for each in inputs)
 
 
