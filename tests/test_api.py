@@ -130,5 +130,9 @@ def test_results_show_themselves_in_notebooks(tmp_path, model):
 
     assert all("building" in html and "background:#d7301f" in html for html in shown)
     assert ["data:image/png;base64," in html for html in shown] == [True, True, False]
+    bundle = geoseg.load_model(model).bundle._repr_html_()
+    assert "pspnet on tu-test_resnet" in bundle
+    assert "3 bands: red, green, blue" in bundle
+    assert "patches of 128 px of 0.25 m" in bundle
     assert f"mean IoU {100 * evaluation.pooled.confusion.mean_iou:.2f}" in shown[1]
     assert "% of this ground trained the model" in shown[1]

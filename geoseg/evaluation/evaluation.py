@@ -226,7 +226,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """The table of classes and, of a single map, its picture, for notebooks."""
-        from geoseg.labels.cards import card, map_picture
+        from geoseg.labels.style import card, map_picture
 
         confusion, maps = self.pooled.confusion, [pair.class_map for pair in self.counts]
         summary = {"overall accuracy": confusion.overall_accuracy, "mean IoU": confusion.mean_iou}

@@ -1,7 +1,10 @@
-"""Styles: `.aux.xml` for GDAL, QML for QGIS."""
+"""Styles: `.aux.xml` for GDAL, QML for QGIS, cards for notebooks."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -9,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import RasterError
+from geoseg.errors import GeosegError, RasterError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import ValueColors, shown_bands, to_hex
 from geoseg.options import option, parse_bands
@@ -363,3 +366,94 @@ def averaged(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     mean = (squares[..., :3] * shown).sum(axis=(1, 3), dtype=np.uint32) / count
     alpha = shown.any(axis=(1, 3)) * np.uint8(255)
     return np.concatenate([np.rint(mean).astype(np.uint8), alpha], axis=2)
+
+
+PICTURE_SIDE_PX = 360
+"""Longest side of a picture."""
+
+BOX = "display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start"
+SWATCH = "display:inline-block;width:.8em;height:.8em;border:1px solid #888;margin-right:.5em"
+
+Cells = Mapping[str, str]
+"""A row of a table by column title; the first cell names the row, as in `text.format_table`."""
+
+
+def card(
+    title: str,
+    facts: Sequence[str] = (),
+    *,
+    rows: Sequence[Cells] = (),
+    legend: Legend | None = None,
+    picture: str = "",
+) -> str:
+    """A result as HTML that needs nothing else.
+
+    Args:
+        title: What it is.
+        facts: Lines below the title.
+        rows: A table; rows that are called like a class of the legend have its colour.
+        legend: The classes.
+        picture: HTML that stands beside it.
+    """
+    lines = "".join(f"<div>{escape(fact)}</div>" for fact in facts)
+    text = f"<b>{escape(title)}</b>{lines}{_table(rows, legend) if rows else ''}"
+    return f'<div style="{BOX}">{picture}<div>{text}</div></div>'
+
+
+def _table(rows: Sequence[Cells], legend: Legend | None) -> str:
+    colors = {each.name: to_hex(each.color) for each in legend.classes} if legend else {}
+
+    def named(name: str) -> str:
+        color = colors.get(name)
+        swatch = f'<span style="{SWATCH};background:{color}"></span>' if color else ""
+        return f'<td style="text-align:left">{swatch}{escape(name)}</td>'
+
+    head = "".join(f"<th>{escape(title)}</th>" for title in rows[0])
+    body = ""
+    for row in rows:
+        name, *cells = row.values()
+        body += f"<tr>{named(name)}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def iou_rows(metrics: Mapping[str, Any]) -> list[Cells]:
+    """A table of the IoU of classes from the metrics of an epoch: ``iou_NAME``, "" if undefined."""
+    found = {key[4:]: value for key, value in metrics.items() if key.startswith("iou_")}
+    return [
+        {"class": name, "validation IoU": f"{100 * value:.2f}" if value != "" else "-"}
+        for name, value in found.items()
+    ]
+
+
+def map_legend(path: Path) -> Legend | None:
+    """The legend that a map carries; None if it carries none, or is not there any more."""
+    from geoseg.labels.tags import carried_legend
+
+    try:
+        return carried_legend(path)
+    except GeosegError:
+        return None
+
+
+def map_picture(path: Path) -> str:
+    """A raster in its colours, as a PNG in HTML; empty if it cannot be read."""
+    from geoseg.labels.tags import read_tags
+
+    try:
+        with RasterReader(path, BandOptions().options_for(path)) as reader:
+            image, valid = reader.read_overview(PICTURE_SIDE_PX)
+            colors = painter_of(reader, read_tags(path))(image)
+    except GeosegError:
+        return ""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(with_alpha(colors, valid)).save(file, "png")
+    return embedded(file.getvalue(), path.name)
+
+
+def embedded(png: bytes, title: str) -> str:
+    """A PNG in HTML."""
+    source = f"data:image/png;base64,{b64encode(png).decode()}"
+    side = f"max-width:{PICTURE_SIDE_PX}px;max-height:{PICTURE_SIDE_PX}px"
+    return f'<img style="{side}" alt="{escape(title)}" src="{source}">'

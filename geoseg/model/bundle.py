@@ -258,6 +258,17 @@ class ModelBundle:
         except RECORD_ERRORS as error:
             raise BundleError(f"such a model cannot be loaded: {error}") from error
 
+    def _repr_html_(self) -> str:
+        """Network, input and classes, for notebooks."""
+        from geoseg.labels.style import card, iou_rows
+
+        side = f"patches of {self.patch_size} px" + (f" of {self.gsd:.3g} m" if self.gsd else "")
+        facts = [f"{self.bands} bands: {', '.join(self.band_names[:8])}", side]
+        rows = iou_rows(self.training.get("best_epoch") or {}) or [
+            {"class": name} for name in self.legend.names
+        ]
+        return card(f"{self.arch} on {self.encoder}", facts, rows=rows, legend=self.legend)
+
     def _content(self) -> dict[str, Any]:
         """Content of ``geoseg.json``, without the hash of the weights."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}

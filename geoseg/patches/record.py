@@ -312,7 +312,7 @@ class ClassShares:
 
     def to_html(self) -> str:
         """The table, for notebooks."""
-        from geoseg.labels.cards import card
+        from geoseg.labels.style import card
 
         return card("Shares of the classes", rows=self.rows())
 

@@ -13,8 +13,11 @@ from geoseg.errors import EmptyError, PartlyReadError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.style import (
     attribute_table,
+    card,
     colormap,
     confidence_qml,
+    map_legend,
+    map_picture,
     score_qml,
     sidecar_texts,
     sidecars,
@@ -138,8 +141,6 @@ class MapReport:
 
     def _repr_html_(self) -> str:
         """The map and its classes, for notebooks."""
-        from geoseg.labels.cards import card, map_legend, map_picture
-
         total = max(sum(self.class_pixels.values()), 1)
         return card(
             self.path.name,

@@ -83,18 +83,16 @@ class TrainReport:
 
     def _repr_html_(self) -> str:
         """Metrics of the best epoch, and pictures of validation, for notebooks."""
-        from geoseg.labels.cards import card, embedded
+        from geoseg.labels.style import card, embedded, iou_rows
         from geoseg.model.bundle import ModelBundle
 
-        best = {key: value for key, value in self.best.items() if value != ""}
-        ious = {key.removeprefix("iou_"): v for key, v in best.items() if key.startswith("iou_")}
         names = ("train_loss", "val_loss", "val_miou")
-        told = ", ".join(f"{name} {best[name]:.3f}" for name in names if name in best)
+        told = ", ".join(f"{name} {self.best[name]:.3f}" for name in names if name in self.best)
         pictures = self.model.parent / "validation.png"
         return card(
             str(self.model),
-            [f"best of {self.epochs} epochs is {best['epoch']}: {told}"],
-            rows=[{"class": name, "IoU": f"{100 * value:.2f}"} for name, value in ious.items()],
+            [f"best of {self.epochs} epochs is {self.best['epoch']}: {told}"],
+            rows=iou_rows(self.best),
             legend=ModelBundle.load(self.model).legend if self.model.is_dir() else None,
             picture=embedded(pictures.read_bytes(), "validation") if pictures.is_file() else "",
         )

@@ -92,7 +92,7 @@ class VectorizeReport:
 
     def _repr_html_(self) -> str:
         """Regions and areas of the classes, for notebooks."""
-        from geoseg.labels.cards import card, map_legend
+        from geoseg.labels.style import card, map_legend
 
         unit = {"m2": "m²"}.get(self.area_unit, self.area_unit)
         rows = [

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoseg.labels.cards import card, embedded, map_legend, map_picture
 from geoseg.labels.legend import Legend
+from geoseg.labels.style import card, embedded, map_legend, map_picture
 
 LEGEND = Legend.from_dict(
     {
