@@ -14,8 +14,8 @@ root=$work/debian
 
 clean_up() {
     for each in deps proc sys; do
-        if mountpoint -q "$root/$each"; then umount "$root/$each"; fi
-    done
+        if mountpoint -q "$root/$each"; then umount "$root/$each" || return 0; fi
+    done # nothing is removed while the dependencies are still mounted in it
     rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
@@ -45,10 +45,11 @@ fi
 mkdir -p "$root/deps" "$root/src" "$root/data"
 cp -r release sample_data constraints.txt "$wheel" "$root/src/"
 cp /etc/resolv.conf "$root/etc/"
-mount -t proc proc "$root/proc"
-mount -t sysfs -o ro sysfs "$root/sys"
-mount --bind "$deps" "$root/deps"
-mount -o remount,ro,bind "$root/deps"
+if ! { mount --bind "$deps" "$root/deps" && mount -o remount,ro,bind "$root/deps" &&
+    mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys"; }; then
+    echo "left out: folders may not be mounted here"
+    exit
+fi
 chroot "$root" sh /src/release/install.sh "/src/$(basename "$wheel")" --no-deps --no-index
 echo /deps >"$root/opt/geoseg/lib/python3.11/site-packages/dependencies.pth"
 chroot "$root" env -i PATH=/opt/geoseg/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/root \
