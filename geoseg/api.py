@@ -146,6 +146,7 @@ def export(
     model: PathLike,
     output: PathLike,
     *,
+    mlm: PathLike | None = None,
     options: "ExportOptions | None" = None,
     overwrite: bool = False,
     **given: Any,
@@ -155,22 +156,28 @@ def export(
     Args:
         model: Model bundle or run.
         output: File to write (``.onnx``).
+        mlm: STAC item to write too (``.json``).
         options: How; or as keywords, such as ``patch_size=512``.
         overwrite: Whether to replace an existing file.
         given: Fields of `ExportOptions`.
     """
     from geoseg.model.export import ExportOptions, export, one_bundle
+    from geoseg.model.mlm import write_onnx_item
     from geoseg.prediction.patches import stitched_comparison
 
     how, path = _options(ExportOptions, options, given), Path(output)
-    _guard([Output(path)], [model, how.patches], overwrite=overwrite)
+    written = [Output(path), *([] if mlm is None else [Output(Path(mlm))])]
+    _guard(written, [model, how.patches], overwrite=overwrite)
+    bundle = one_bundle(Path(model))
     report = export(
-        one_bundle(Path(model)),
+        bundle,
         path,
         options=how,
         overwrite=overwrite,
         measure=stitched_comparison,
     )
+    if mlm is not None:
+        write_onnx_item(bundle, Path(mlm), path, size=report.tile_size)
     _warn(*report.notes)
     return report
 

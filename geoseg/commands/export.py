@@ -19,6 +19,9 @@ def export(
     model: Annotated[Path, typer.Argument(help="Model bundle, or the run of `geoseg train`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
     *,
+    mlm: Annotated[
+        Path | None, typer.Option(help="Write a STAC item of it too (MLM 1.5), for catalogues.")
+    ] = None,
     options: ExportOptions,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
@@ -27,11 +30,13 @@ def export(
 ) -> None:
     """Write a model as one ONNX file for Deepness (QGIS) and GeoDeep, and prove it."""
     from geoseg.model.export import export, one_bundle
+    from geoseg.model.mlm import write_onnx_item
     from geoseg.prediction.patches import stitched_comparison
 
     console = Console(quiet=quiet, verbose=verbose)
     bundle = one_bundle(model)
-    shared.reserve(ctx, [Output(output)], [model, options.patches], overwrite=overwrite)
+    written = [Output(output), *([Output(mlm)] if mlm else [])]
+    shared.reserve(ctx, written, [model, options.patches], overwrite=overwrite)
     with console.steps() as steps:
         report = export(
             bundle,
@@ -41,6 +46,8 @@ def export(
             measure=stitched_comparison,
             progress=steps.tell,
         )
+    if mlm is not None:
+        write_onnx_item(bundle, mlm, output, size=report.tile_size)
     for note in report.notes:
         console.warn(note)
     proof = report.proof

@@ -1,7 +1,7 @@
 """What imports of models of other programs have in common: options, legend, the bundle."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from geoseg.model.bundle import (
     ModelBundle,
     Normalisation,
 )
+from geoseg.model.mlm import write_bundle_item
 from geoseg.model.segmenter import PIXEL_DIVISOR
 from geoseg.options import option
 from geoseg.raster.atomic import staged
@@ -218,5 +219,6 @@ def write_bundle(
         partial.mkdir()
         write(partial)
         bundle.write_record(partial)
+        write_bundle_item(replace(bundle, folder=partial))
         ModelBundle.load(partial)
     return ModelBundle.load(folder)

@@ -17,6 +17,7 @@ from geoseg.errors import BundleError, EmptyError, InputError, OutputExistsError
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
 from geoseg.model.bundle import INT8, Int8Record, ModelBundle, SizeRecord, file_sha256
+from geoseg.model.mlm import write_bundle_item
 from geoseg.model.segmenter import Segmenter, check_patches
 from geoseg.options import CALL, option, seed_option
 from geoseg.patches.patch_set import PatchSet
@@ -134,7 +135,9 @@ def quantize(
         versions={name: version(name) for name in ("nncf", "openvino")},
         measured=measured,
     )
-    replace(bundle, quantized=record).write_record(model)
+    quantized = replace(bundle, quantized=record)
+    quantized.write_record(model)
+    write_bundle_item(quantized)
     return QuantizeReport(folder, record, found[size].speed, notes)
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from geoseg.errors import BundleError, GeosegError, TrainingError
 from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.model.mlm import write_bundle_item
 from geoseg.model.network import load_network, parameter_count, save_network
 from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device, choose_precision
@@ -382,7 +383,9 @@ class Training:
             with self.averaging.applied(self.task) if self.averaging else nullcontext():
                 save_network(self.network, folder)
             self.ground.write(folder)
-            replace(self.bundle, training=summary).write_record(folder)
+            bundle = replace(self.bundle, training=summary, folder=folder)
+            bundle.write_record(folder)
+            write_bundle_item(bundle)
 
     @property
     def end(self) -> str:

@@ -125,8 +125,9 @@ def test_two_trainings_with_one_seed_say_and_write_the_same(geoseg, world, patch
         outcome = geoseg("train", patches, "-o", world / name, *SMALL, "--epochs", 2, "--seed", 7)
         assert outcome.code == 0
 
-    ours, theirs = (world / name / "model" / "model.safetensors" for name in ("a", "b"))
-    assert ours.read_bytes() == theirs.read_bytes()
+    for file in ("model.safetensors", "mlm.json"):
+        ours, theirs = (world / name / "model" / file for name in ("a", "b"))
+        assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_a_model_of_other_classes_is_gone_on_with_in_the_time_that_there_is(
