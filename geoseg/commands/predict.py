@@ -76,12 +76,16 @@ def predict(
     from geoseg.model.ensemble import LoadedModels
     from geoseg.patches.patch_set import PatchSet, is_patch_set
     from geoseg.raster.lists import find_rasters
+    from geoseg.raster.paths import GdalName
+    from geoseg.raster.upload import object_of
 
     if not dry_run:
         ctx.with_resource(copies.begin())
     _refuse_contradictions(options, windows, index, retry_failed=retry_failed)
     if cluster and any(each is not None for each in (windows, options.part, copies.stage)):
         raise typer.BadParameter("--cluster goes with none of --windows, --part and --stage")
+    if index is not None and (isinstance(index, GdalName) or object_of(output)):
+        raise typer.BadParameter("--index is of maps on disk, and lies there, not in a bucket")
     bundles, orthos = find_models(model, orthos)
     of_a_set = len(orthos) == 1 and is_patch_set(orthos[0])
     every = {each.name for each in ctx.command.params if each.name}

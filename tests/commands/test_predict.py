@@ -255,6 +255,7 @@ def test_an_index_names_the_maps_that_are_there(geoseg, world, model):
     assert [each["href"] for each in links if each["rel"] == "item"] == ["out/ortho.stac.json"]
     assert geoseg(*words, "--index", world / "all.gti").code == 2
     assert geoseg(*words, "--index", world / "all.json", "--part", "1/2").code == 2
+    assert geoseg(*words, "--index", "s3://bucket/all.json").code == 2
 
 
 def test_several_models_are_averaged(geoseg, world, model):
