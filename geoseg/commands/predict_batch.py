@@ -20,7 +20,7 @@ from geoseg.raster.atomic import refuse_unfinished
 from geoseg.raster.folders import WINDOWS
 from geoseg.raster.guard import Output
 from geoseg.raster.paths import RASTER_SUFFIXES, TIFF_SUFFIXES, VECTOR_SUFFIXES
-from geoseg.raster.upload import send
+from geoseg.raster.upload import object_of, send
 from geoseg.text import in_bytes, subject
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ class PredictBatch:
             return []
         from geoseg.prediction.map_index import index_files
 
+        if any(object_of(each.class_map) for each in self._outputs):
+            raise typer.BadParameter("is of maps on disks, not in buckets", param_hint="--index")
         try:
             return index_files(self._index, [each.class_map for each in self._outputs])
         except OutputError as error:

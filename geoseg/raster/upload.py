@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import logging
 import mimetypes
 import os
 import re
@@ -27,6 +28,13 @@ from geoseg.raster.bucket import (
 )
 from geoseg.raster.folders import FolderKind, list_entries, locked_once
 from geoseg.raster.paths import GdalName, parse_name
+from geoseg.text import in_bytes
+
+LOG = logging.getLogger("geoseg.remote")
+"""Tells of what is sent (info)."""
+
+TOLD_BYTES = 100_000_000
+"""Size from which sending takes so long that it is told."""
 
 FAILURES = "failed.json"
 """Record of a batch, which stays on this machine."""
@@ -259,6 +267,8 @@ def _send(this: _Sending, files: Sequence[Path]) -> None:
     for path in files:
         key, url = this.key_of(path) or "", object_of(path) or this.url
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if (size := path.stat().st_size) >= TOLD_BYTES:
+            LOG.info("sending %s, %s", url, in_bytes(size))
         try:
             with talking(url):
                 obstore.put(

@@ -127,15 +127,20 @@ def test_a_map_is_mended_from_bucket_to_bucket(geoseg, world, bucket):
     assert (same.code, "is an input; name another output" in same.err) == (2, True)
 
 
-def test_outputs_that_stay_on_disks_are_refused(geoseg, world, patches, bucket):
+def test_outputs_that_stay_on_disks_are_refused(geoseg, world, model, bucket):
     url = f"s3://{bucket.name}/run"
     tiled = ("tile", world / "ortho.tif", "-r", world / "reference.tif", "--index-only")
 
-    to_train = geoseg("train", patches, "-o", url)
+    kept = ("-o", world / "map.tif", "--windows", url)
+    windows = geoseg("predict", model, world / "ortho.tif", *kept, *WORK)
     index = geoseg(*tiled, "-l", world / "legend.toml", "-o", url)
 
-    assert (to_train.code, f"{url}: is written to disks alone" in to_train.err) == (1, True)
+    assert (windows.code, f"{url}: is written to disks alone" in windows.err) == (1, True)
     assert (index.code, "an index names orthophotos by their" in index.err) == (2, True)
+    maps = ("predict", model, world / "ortho.tif", "-o", f"s3://{bucket.name}/maps/", *WORK)
+    for words in (("--index", world / "all.gti.gpkg"), ("--cluster", "local:1")):
+        refused = geoseg(*maps, *words)
+        assert (refused.code, "bucket" in refused.err) == (2, True)
     assert bucket.keys == []
 
 
