@@ -224,6 +224,7 @@ def predict(
     output: PathLike,
     *,
     windows: PathLike | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     **given: Any,
 ) -> "MapReport":
@@ -234,6 +235,8 @@ def predict(
         ortho: The orthophoto.
         output: Class map to write (``.tif``).
         windows: Folder in which every window's scores are kept, for `mosaic`.
+        cluster: Workers of Dask that predict it in parts, such as ``local:4``; a script that names
+            ``local`` needs ``if __name__ == "__main__":``. Not with ``windows`` or ``part``.
         overwrite: Whether to replace existing files.
         given: Fields of `PredictOptions`, `RuntimeOptions` and `LayerOptions`, such as
             ``overlap=64``, ``precision="fp32"``, ``scores=True``.
@@ -251,6 +254,12 @@ def predict(
     written += [Output(folder, WINDOWS)] if folder else []
     read = [ortho, how.aoi, *how.read.stacked, *loaded.folders]
     _guard(written, read, overwrite=overwrite or how.resume)
+    if cluster is not None:
+        from geoseg.cluster.predict import predict_one
+
+        if folder or how.part:
+            raise ValueError("a cluster goes with neither windows nor a part")
+        return predict_one(cluster, parse_name(ortho), loaded, outputs, how, warn=_warn)
     return predict_map(parse_name(ortho), loaded, outputs, options=how, windows=folder)
 
 

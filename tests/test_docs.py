@@ -19,6 +19,7 @@ OTHERS = {
     *("--array", "--number"),  # of sbatch and split
     *("--array-properties", "--cli-input-json", "--job-definition", "--job-name", "--job-queue"),
     *("--lifetime", "--lifetime-stagger", "--nthreads", "--nworkers", "--scheduler-file"),  # Dask's
+    "--name",
 }
 
 GENERATED = {ROOT / "docs/commands" / f"{name}.md" for name in ("index", *COMMANDS)}

@@ -71,8 +71,14 @@ class Cluster:
 
     @property
     def workers(self) -> dict[str, Any]:
-        """Workers that it has now, by address."""
-        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+        """Workers that it has now, by address.
+
+        Raises:
+            ClusterError: If the scheduler is lost.
+        """
+        found: dict[str, Any] | None = self.client.scheduler_info(n_workers=-1).get("workers")
+        if found is None:
+            raise self._lost
         return found
 
     def wait_for_workers(self, info: Callable[[str], None]) -> int:
@@ -99,10 +105,14 @@ class Cluster:
             ClusterError: If it is not.
         """
         if self.client.status not in ("running", "connecting"):
-            raise ClusterError(
-                f"{self.name}: the connection to the scheduler is lost; what is done stays, go on "
-                f"with --resume"
-            )
+            raise self._lost
+
+    @property
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"{self.name}: the connection to the scheduler is lost; what is done stays, go on with "
+            f"--resume"
+        )
 
 
 @contextmanager
@@ -124,8 +134,8 @@ def connected(text: str) -> Iterator[Cluster]:
         raise ClusterError(
             f"--cluster needs Dask, which is not installed ({error}): pip install 'geoseg[dask]'"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # failures are told by the pool
     with ExitStack() as stack:
+        stack.enter_context(_quiet())
         stack.enter_context(dask.config.set(SETTINGS))
         try:
             target, expected = _TARGETS.get(name.kind, _batch_system)(name, stack)
@@ -135,6 +145,21 @@ def connected(text: str) -> Iterator[Cluster]:
             raise ClusterError(f"--cluster {text}: cannot be reached: {said}") from error
         stack.callback(_close, client)
         yield Cluster(text, client, name.kind == "local", expected)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave what goes wrong to `pool`, which tells it in a line; Dask logs much of it besides."""
+    names = [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]
+    loggers = [logging.getLogger(each) for each in ("asyncio", "distributed", *names)]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 SETTINGS = {

@@ -34,8 +34,8 @@ STRIKES = 2
 TICK_S = 1.0
 """Time between two looks at what is waiting."""
 
-FETCH_S = 15.0
-"""Time in which the answers of tasks that have ended are fetched from their workers."""
+FETCH_S = 2.0
+"""Time in which the answer of a task that has ended is fetched from its worker."""
 
 GIVE_UP_S = 30.0
 """Time without any worker that may be used, though there are some."""
@@ -272,16 +272,11 @@ class Pool:
                 yield from self._lost(group, future)
 
     def _gathered(self, futures: Sequence[Any]) -> dict[Any, str]:
-        """What tasks gave; an answer whose worker is gone before it could be fetched is lost."""
-        client, found = self._cluster.client, {}
-        if futures:
-            with suppress(Exception):
-                wait = {"callback_timeout": FETCH_S}
-                answers = client.sync(client._gather, futures, errors="raise", **wait)  # noqa: SLF001
-                return dict(zip(futures, answers, strict=True))
+        """What tasks gave; an answer whose worker ends before it is fetched is missing."""
+        found = {}
         for future in futures:
             with suppress(Exception):
-                found[future] = future.result(timeout=TICK_S)
+                found[future] = future.result(timeout=FETCH_S)
         return found
 
     def _taken(self, group: _Group, answer: Mapping[str, Any]) -> Iterator[Answer]:

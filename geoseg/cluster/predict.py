@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from geoseg.cluster.connect import Cluster
+from geoseg.cluster.connect import Cluster, connected
 from geoseg.cluster.division import divide, part_count
 from geoseg.cluster.jobs import Job, group_size
 from geoseg.cluster.pinned import ModelPlan, Sizes
@@ -251,6 +251,36 @@ class ClusterPrediction:
             "outputs": division.outputs,
         }
         return Job(f"{division.path}: joining its parts", f"{JOBS}:join", arguments, division.parts)
+
+
+def predict_one(
+    name: str,
+    path: Path,
+    models: LoadedModels,
+    outputs: MapOutputs,
+    options: PredictOptions,
+    *,
+    warn: Callable[[str], None],
+) -> MapReport:
+    """Predict an orthophoto on a cluster.
+
+    Args:
+        name: The cluster.
+        path: The orthophoto.
+        models: What scores its windows.
+        outputs: Files to write.
+        options: How.
+        warn: Is told of what may spoil the result.
+
+    Raises:
+        GeosegError: If it fails.
+    """
+    with connected(name) as cluster:
+        prediction = ClusterPrediction(cluster, models, options, warn=warn, info=lambda _: None)
+        [(_, found)] = prediction.run({0: (path, outputs)})
+    if isinstance(found, GeosegError):
+        raise found
+    return found.report
 
 
 def _as_map(found: Any) -> PredictedMap | GeosegError:

@@ -348,6 +348,13 @@ Cluster = Annotated[
     ),
 ]
 
+
+def refuse_copies(cluster: str | None, stage: Path | None) -> None:
+    """Copies on this machine are of no use to the workers of a cluster."""
+    if cluster and stage is not None:
+        raise typer.BadParameter("--cluster does not go with --stage")
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 DryRun = Annotated[

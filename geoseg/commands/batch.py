@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.commands.console import Console
 from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
 from geoseg.raster.atomic import write_text
 from geoseg.raster.records import parse_json
+
+if TYPE_CHECKING:
+    from geoseg.cluster.jobs import Job
 
 FAILURES = "failed.json"
 """In a folder of outputs: the inputs of which there is none, and why."""
@@ -161,3 +164,36 @@ def _read(record: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def on_cluster(
+    name: str | None,
+    console: Console,
+    step: str,
+    job: Callable[[int, T], "Job"],
+    taken: Callable[[T, Any], R],
+) -> Together[T, R] | None:
+    """Do the work of a batch on a cluster, a job for each input; None without a cluster.
+
+    Args:
+        name: The cluster.
+        console: Shows progress and warnings.
+        step: What is being done.
+        job: Makes the job of an input.
+        taken: Makes a result of its answer.
+    """
+    if name is None:
+        return None
+
+    def together(items: Mapping[int, T]) -> Iterable[tuple[int, R | GeosegError]]:
+        from geoseg.cluster.files import each_file
+
+        with console.steps() as steps:
+            how: dict[str, Any] = {"warn": console.warn, "info": console.info}
+            for number, answer in each_file(
+                name, items, job, step=step, progress=steps.tell, **how
+            ):
+                failed = isinstance(answer, GeosegError)
+                yield number, answer if failed else taken(items[number], answer)
+
+    return together

@@ -9,7 +9,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.batch import Batch
+from geoseg.commands.batch import Batch, on_cluster
 from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.commands.legend import (
     LegendMapFile,
@@ -26,6 +26,7 @@ from geoseg.raster.vector import is_vector
 from geoseg.text import subject
 
 if TYPE_CHECKING:
+    from geoseg.cluster.jobs import Job
     from geoseg.evaluation.comparison import EvaluationCounts, Pair, Reading
     from geoseg.evaluation.evaluation import Evaluation
     from geoseg.labels.legend import Legend
@@ -78,6 +79,7 @@ def evaluate(
     asset: shared.Asset = None,
     reference_asset: shared.ReferenceAsset = None,
     copies: StageOptions,
+    cluster: shared.Cluster = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -89,6 +91,7 @@ def evaluate(
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_maps, find_rasters, find_references
 
+    shared.refuse_copies(cluster, copies.stage)
     ctx.with_resource(copies.begin())
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
@@ -128,7 +131,7 @@ def evaluate(
     named += [references, rasters, regions, [*orthos.values()]]
     outputs += map(Output, _files(error_maps))
     shared.reserve(ctx, outputs, named, overwrite=overwrite)
-    job = _Job(classes, options, console, output, orthos, error_maps, overwrite)
+    job = _Job(classes, options, console, output, orthos, error_maps, overwrite, cluster)
     job.run(pairs, json=json)
 
 
@@ -228,6 +231,7 @@ class _Job:
     orthos: Mapping["Pair", Path]
     error_maps: Mapping["Pair", Path]
     overwrite: bool
+    cluster: str | None = None
 
     def run(self, pairs: Sequence["Pair"], *, json: bool) -> None:
         """Compare all maps, and write and print what comes of it."""
@@ -294,7 +298,24 @@ class _Job:
             blank.append(pair.class_map.name)
             return found
 
-        found = batch.run(pairs, work, once_more=without_polygons)
+        def job(number: int, pair: "Pair") -> "Job":
+            from geoseg.cluster.files import windows_of
+            from geoseg.cluster.jobs import Job
+
+            arguments = {"pair": pair, "legend": self.legend, "reading": reading}
+            arguments |= {"measures": self.options.measures, "threads": self.options.threads}
+            windows = windows_of(pair.class_map)
+            return Job(
+                f"{number} {pair.name}", "geoseg.cluster.files:compare_pair", arguments, windows
+            )
+
+        def taken(pair: "Pair", answer: str) -> tuple["Pair", "EvaluationCounts"]:
+            from geoseg.cluster.files import unpacked
+
+            return pair, unpacked(answer)
+
+        together = on_cluster(self.cluster, console, "evaluate", job, taken)
+        found = batch.run(pairs, work, once_more=without_polygons, together=together)
         if blank:
             fate = reading.options.blank_ground(self.legend)
             console.warn(f"{subject(blank, 'maps')} without a polygon: {fate}")

@@ -1,61 +1,128 @@
 """``geoseg postprocess``: a class map without specks, holes and classes that are not wanted."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
+from geoseg.commands.batch import FAILURES, Batch, on_cluster
 from geoseg.commands.console import Console, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.postprocess.options import NEAREST, PostprocessOptions
+from geoseg.raster.paths import TIFF_SUFFIXES
 from geoseg.raster.staging import StageOptions
+
+if TYPE_CHECKING:
+    from geoseg.cluster.jobs import Job
+    from geoseg.postprocess.postprocess import PostprocessReport
+    from geoseg.prediction.map_writer import MapOutputs
 
 
 @with_options
 def postprocess(
     ctx: typer.Context,
-    class_map: Annotated[Path, typer.Argument(metavar="MAP", help="Class map.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Class map to write (GeoTIFF).")],
+    maps: Annotated[
+        list[Path],
+        typer.Argument(metavar="MAP...", help="Class maps: files, folders or quoted globs."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Class map to write (.tif), or a folder.")
+    ],
     *,
     legend: OwnLegend = None,
     options: PostprocessOptions,
     copies: StageOptions,
+    cluster: shared.Cluster = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Clean a class map: fill, majority, rules, holes, small regions, in this order."""
+    """Clean class maps: fill, majority, rules, holes, small regions, in this order."""
     from geoseg.postprocess.postprocess import postprocess_map
     from geoseg.prediction.map_writer import MapOutputs
     from geoseg.raster.guard import Output
+    from geoseg.raster.lists import find_rasters
 
+    shared.refuse_copies(cluster, copies.stage)
     ctx.with_resource(copies.begin())
     _refuse_contradictions(options)
-    shared.refuse_other_formats("--output", output)
-    outputs = MapOutputs(class_map=output, overwrite=overwrite)
-    own = [Output(path) for path in outputs.files[::-1]]
-    shared.reserve(ctx, own, [class_map, legend], overwrite=overwrite)
-    with Console(quiet=quiet).steps() as steps:
-        report = postprocess_map(
-            class_map, legend_of(legend, class_map), outputs, options=options, tell=steps.tell
-        )
+    paths, console = find_rasters(maps), Console(quiet=quiet)
+    wanted = [
+        (path, MapOutputs(class_map=target, overwrite=overwrite))
+        for path, target in zip(paths, _targets(paths, output), strict=True)
+    ]
+    own = [Output(path) for _, outputs in wanted for path in outputs.files[::-1]]
+    if len(paths) == 1 and not cluster:
+        shared.reserve(ctx, own, [paths, legend], overwrite=overwrite)
+    else:  # each is locked in its turn, by whoever writes it
+        shared.check(own, [paths, legend], overwrite=overwrite)
+    batch = Batch(console, record=None if len(paths) == 1 else output / FAILURES)
+
+    def work(job: "tuple[Path, MapOutputs]") -> "PostprocessReport":
+        path, outputs = job
+        with console.steps() as steps:
+            return postprocess_map(
+                path, legend_of(legend, path), outputs, options=options, tell=steps.tell
+            )
+
+    def job(number: int, wanted: "tuple[Path, MapOutputs]") -> "Job":
+        from geoseg.cluster.files import windows_of
+        from geoseg.cluster.jobs import Job
+
+        path, outputs = wanted
+        arguments = {"path": path, "legend": legend_of(legend, path), "outputs": outputs}
+        windows = windows_of(path)
+        key = f"{number} {path}"
+        return Job(key, "geoseg.cluster.files:clean_map", arguments | {"options": options}, windows)
+
+    def taken(_: object, answer: "Mapping[str, Any]") -> "PostprocessReport":
+        from geoseg.cluster.files import clean_report
+
+        return clean_report(answer)
+
+    together = on_cluster(cluster, console, "postprocess", job, taken)
+    reports = batch.run(wanted, work, name=lambda job: str(job[0]), together=together)
+    _tell(reports, several=len(paths) > 1, json=json)
+    batch.finish()
+
+
+def _targets(paths: Sequence[Path], output: Path) -> list[Path]:
+    """The map of each map; of several in a folder."""
+    from geoseg.raster.paths import unique_names
+
+    if len(paths) == 1 and not output.is_dir():
+        shared.refuse_other_formats("--output", output)
+        return [output]
+    if output.suffix.lower() in TIFF_SUFFIXES and not output.is_dir():
+        raise typer.BadParameter(f"--output {output}: name a folder for {len(paths)} maps")
+    return [output / f"{name}.tif" for name in unique_names(paths)]
+
+
+def _tell(reports: "Sequence[PostprocessReport]", *, several: bool, json: bool) -> None:
     if json:
-        print_json(
+        told = [
             {
                 "path": str(report.path),
                 "pixels": report.pixels,
                 "class_pixels": report.class_pixels,
                 "changed_pixels": report.changed,
             }
-        )
+            for report in reports
+        ]
+        print_json(told if several else told[0])
         return
-    for name, count in report.changed.items():
-        echo(f"{name}: {count} px changed")
-    echo(f"{output}: {report.pixels} px, {report.shares}")
+    for report in reports:
+        for name, count in report.changed.items():
+            echo(
+                f"{report.path.name}: {name}: {count} px changed"
+                if several
+                else f"{name}: {count} px changed"
+            )
+        echo(f"{report.path}: {report.pixels} px, {report.shares}")
 
 
 def _refuse_contradictions(options: PostprocessOptions) -> None:

@@ -248,6 +248,7 @@ class PredictBatch:
                     yield number, found
                 else:
                     self._runtimes[found.report.path] = found.runtime
+                    send(jobs[number][1].files)
                     yield number, found.report
                 if len(jobs) > 1:
                     steps.tell("predict", done, len(jobs))

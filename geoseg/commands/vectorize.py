@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
-from geoseg.commands.batch import FAILURES, Batch
+from geoseg.commands.batch import FAILURES, Batch, on_cluster
 from geoseg.commands.console import Console, columns, echo, print_json
 from geoseg.commands.legend import OwnLegend, legend_of
 from geoseg.options import part_mark
 from geoseg.raster.staging import StageOptions
 from geoseg.vectorize.options import VectorizeOptions
+
+if TYPE_CHECKING:
+    from geoseg.cluster.jobs import Job
 
 FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "progress", "config")
 """Parameters that mean something where parts are joined."""
@@ -48,6 +51,7 @@ def vectorize(
     ] = "gpkg",
     asset: shared.Asset = None,
     copies: StageOptions,
+    cluster: shared.Cluster = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -60,6 +64,7 @@ def vectorize(
     from geoseg.vectorize.parts import is_part
     from geoseg.vectorize.vectorize import join, outputs_of, vectorize
 
+    shared.refuse_copies(cluster, copies.stage)
     ctx.with_resource(copies.begin())
     console = Console(quiet=quiet)
     shared.tell_part(console, options.part)
@@ -90,22 +95,46 @@ def vectorize(
             overwrite=overwrite,
             watch=console.progress(path.name),
         )
+        return told(target, report)
+
+    def told(target: Path, report: Any) -> Any:
         for note in report.notes if report else ():
             console.info(note)
         if options.part is None:
             send(outputs_of(target, options))
         return target if options.part else report
 
+    def job(number: int, wanted: tuple[Path, Path]) -> "Job":
+        from geoseg.cluster.files import windows_of
+        from geoseg.cluster.jobs import Job
+
+        path, target = wanted
+        arguments = {"path": path, "legend": legend_of(legend, path), "output": target}
+        windows = windows_of(path)
+        key = f"{number} {path}"
+        return Job(key, "geoseg.cluster.files:trace_map", arguments | {"options": options}, windows)
+
+    def taken(wanted: tuple[Path, Path], answer: Any) -> Any:
+        from geoseg.cluster.files import trace_report
+
+        return told(wanted[1], trace_report(answer))
+
     jobs = list(zip(maps, targets, strict=True))
-    reports = batch.run(jobs, work, name=lambda job: str(job[0]))
+    together = on_cluster(cluster, console, "vectorize", job, taken)
+    reports = batch.run(jobs, work, name=lambda job: str(job[0]), together=together)
     if options.part is None:
         _tell(reports, json=json)
-    elif json:
-        print_json([{"path": str(made), "part": options.part} for made in reports])
     else:
-        for made in reports:
-            echo(f"{made}: part {options.part[0]} of {options.part[1]}")
+        _tell_parts(reports, options.part, json=json)
     batch.finish()
+
+
+def _tell_parts(folders: Sequence[Path], part: tuple[int, int], *, json: bool) -> None:
+    if json:
+        print_json([{"path": str(made), "part": part} for made in folders])
+        return
+    for made in folders:
+        echo(f"{made}: part {part[0]} of {part[1]}")
 
 
 def _targets(

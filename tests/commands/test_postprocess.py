@@ -61,7 +61,7 @@ def test_all_of_it_as_json_and_again_without_a_legend(geoseg, world, scene):
         ),
         (["--majority", "3px", "-o", "map.tif"], 2, "is an input"),
         (["--majority", "3px", "-o", "new.png"], 2, "end the name in .tif"),
-        (["--majority", "3px", "-o", "."], 2, "end the name in .tif"),
+        (["--majority", "3px", "-o", "."], 2, "is an input"),
         (["--majority", "3px"], 1, "pass --legend"),
         (["--fill", "rock", "-l", "legend.toml"], 1, "no class 'rock'"),
     ],
