@@ -18,6 +18,7 @@ from geoseg.labels.pixel_classes import Meaning
 from geoseg.labels.reference import ReferenceOptions
 from geoseg.options import Connectivity, connectivity_option, option, seed_option
 from geoseg.raster.grid import Grid, Length
+from geoseg.raster.paths import parse_name
 from geoseg.raster.vector import is_vector
 from geoseg.raster.window import Window
 from geoseg.text import short_list
@@ -165,7 +166,8 @@ class RegionSource:
         True
         """
         head, _, column = text.rpartition(":")
-        return cls(Path(head), column) if is_vector(Path(head)) else cls(Path(text))
+        file = parse_name(head)
+        return cls(file, column) if is_vector(file) else cls(parse_name(text))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,9 @@ class _Sending:
     folder: FolderKind | None = None
     """Kind of a folder that is replaced as a whole."""
 
+    there: set[str] | None = None
+    """Keys in the folder when it was looked at; None: it was not, or could not be."""
+
     sent: set[str] = field(default_factory=set)
     """Keys of what has been sent."""
 
@@ -174,13 +177,13 @@ def refuse_existing_object(path: Path, *, overwrite: bool, kind: FolderKind | No
         OutputError: If the bucket cannot be asked.
     """
     this, url = _sending_of(path), object_of(path)
-    if this is None or url is None:
+    if this is None or url is None or (overwrite and kind is None):
         return
     key = this.key_of(path) or ""
-    with talking(url):
-        if kind is None:
-            found = [key] if exists(store_of(url), key) else []
-        else:
+    if kind is None:
+        found = [key] if _is_there(this, path, key) else []
+    else:
+        with talking(url):
             found = keys_below(store_of(url), key)
     if not found:
         return
@@ -194,6 +197,18 @@ def refuse_existing_object(path: Path, *, overwrite: bool, kind: FolderKind | No
                 f"missing), and is not replaced: {list_entries(names)}; name another folder"
             )
         this.folder = kind
+
+
+def _is_there(this: _Sending, path: Path, key: str) -> bool:
+    """Whether there is an object; for the many of a folder the bucket is asked once."""
+    store = store_of(this.url)
+    if this.there is None and path != this.local and path.is_relative_to(this.local):
+        with suppress(OutputError), talking(this.url):  # whoever may write may be unable to list
+            this.there = set(keys_below(store, this.key_of(this.local) or ""))
+    if this.there is not None:
+        return key in this.there
+    with talking(this.url):
+        return exists(store, key)
 
 
 def send(files: Iterable[Path]) -> None:

@@ -11,7 +11,9 @@ from servers import DATE, serving
 
 import geoseg as api
 from geoseg.cli import COMMANDS, app
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, InputError
+from geoseg.evaluation.comparison import RegionSource
+from geoseg.raster.lists import find_rasters
 from geoseg.raster.paths import GdalName, parse_name
 from geoseg.raster.storage import file_state, is_older
 
@@ -91,6 +93,19 @@ def test_tile_and_evaluate_take_stac_items(geoseg, world, signed):
     assert (tiled.code, judged.code) == (0, 0), tiled.err + judged.err
     assert "hush" not in texts_below(out)
     assert json.loads(judged.out)["overall_accuracy"] == 1
+
+
+def test_lists_and_regions_are_taken_from_servers(world, signed, tmp_path):
+    shown = signed("").partition("?")[0]
+    (world / "list.txt").write_text("# all\n./ortho.tif?sig=hush\n")
+    (world / "bad.txt").write_bytes("stra\xdfe.tif".encode("latin1"))
+
+    assert find_rasters([parse_name(f"@{signed('list.txt')}")]) == [parse_name(signed("ortho.tif"))]
+    for name, reason in (("none.txt", "404"), ("bad.txt", "not UTF-8")):
+        with pytest.raises(InputError, match=f"^{shown}{name}\\?sig=REDACTED: .*{reason}"):
+            find_rasters([parse_name(f"@{signed(name)}")])
+    regions = RegionSource.parse("https://host//towns.gpkg:name")
+    assert regions == RegionSource(parse_name("https://host//towns.gpkg"), "name")
 
 
 def test_maps_go_to_a_bucket_and_are_found_there_to_resume(geoseg, world, model, bucket):
