@@ -117,6 +117,7 @@ def _write_polygons(bounds, classes):
     names = [classes[i * 7 % len(classes)] for i in range(len(drawn))]
     areas = gpd.GeoDataFrame({"class": names}, geometry=drawn, crs=32633)
     areas.to_file("areas.gpkg")
+    areas.to_file("drawn.gpkg")
     areas.set_geometry(areas.centroid).to_file("clicks.gpkg")
 
 
@@ -158,6 +159,9 @@ def _settle():
         _halves(folder, "reference.tif")
     run("tile", "ortho.tif", "-r", "reference.tif", "-l", "legend.toml",
         "-o", "patches", "--val", "0.2", "--test", "0.2", "-q")  # fmt: skip
+    for other in ("old", "new"):
+        shutil.copytree("patches", other)
+    shutil.copy("reference.tif", "old.tif")
     Reader().type("geoseg train patches -o run")
     for other in ("run1", "run2", "other"):
         shutil.copytree("run", other)
