@@ -25,8 +25,8 @@ from geoseg.raster.threads import keep_freed_memory
 
 COMMANDS = (
     *("tile", "check", "train", "compare", "sweep", "quantize", "export", "import"),
-    *("predict", "mosaic", "postprocess", "vectorize", "evaluate", "sample-points", "legend"),
-    *("info", "preview", "report", "view", "doctor"),
+    *("predict", "mosaic", "postprocess", "vectorize", "evaluate", "sample-points", "suggest"),
+    *("legend", "info", "preview", "report", "view", "doctor"),
 )
 """The subcommands, in the order of the work; each is a function of a module of its name."""
 

@@ -41,6 +41,9 @@ REGULARISED = "regularised"
 REGION = "region"
 """Column of the region that a polygon is, or is a part of."""
 
+LABELLING = "labelling"
+"""Entry of the provenance of polygons that are drawn by hand into a layer of geoseg's."""
+
 PUNCTUAL, LINEAR = (0, 4), (1, 2, 5)
 """GEOS geometry types of points and of lines."""
 
@@ -64,6 +67,9 @@ class _Own(NamedTuple):
     legend: Legend
     written: tuple[str, ...]
     """Names of the classes that the layer holds."""
+
+    is_drawn: bool = False
+    """Whether someone has drawn them by hand."""
 
     def of(self, attributes: Sequence[object]) -> "_Own":
         """The same, of a layer of the classes that its polygons have."""
@@ -264,6 +270,8 @@ class PolygonClasses:
                 f"polygons"
             )
             notes.append(f"{self.path}: {what}: the ground that they cover is unlabelled")
+        if self._own is not None and self._own.is_drawn:
+            return notes
         if len(self._layers) > 1:
             option = "--map-layer" if self._is_map else "--layer"
             first, *others = self._layers
@@ -363,7 +371,9 @@ def _own(path: Path, layer: str | None) -> _Own | None:
     if tags.get("kind") != POLYGONS or "legend" not in tags:
         return None
     legend = Legend.from_dict(tags["legend"])
-    done = tags.get("provenance", {}).get("vectorizing")
+    made = tags.get("provenance", {})
+    done = made.get("vectorizing", made.get(LABELLING))
     written = done.get("classes") if isinstance(done, dict) else None
     named = written if isinstance(written, list) else []
-    return _Own(legend, tuple(name for name in legend.names if not named or name in named))
+    names = tuple(name for name in legend.names if not named or name in named)
+    return _Own(legend, names, is_drawn=LABELLING in made)

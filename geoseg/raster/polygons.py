@@ -313,14 +313,19 @@ def write_outlines(
     """
     import geopandas as gpd
 
-    first = places[0][0]
+    frame = gpd.GeoDataFrame(dict(columns), geometry=outlines_of(places), crs=_wkt(places[0][0]))
+    write_layer(path, frame, WINDOWS_LAYER, overwrite=overwrite, style=style)
+
+
+def outlines_of(places: Sequence[tuple[Grid, Window]]) -> NDArray[Any]:
+    """(n,) windows as polygons, in the CRS of the first one's raster."""
+    import geopandas as gpd
+
     outlines = [
-        on_grid(gpd.GeoSeries([Polygon(grid.part(window).corners)], crs=_wkt(grid)), first)
+        on_grid(gpd.GeoSeries([Polygon(grid.part(window).corners)], crs=_wkt(grid)), places[0][0])
         for grid, window in places
     ]
-    shapes = np.concatenate([np.asarray(each.values) for each in outlines])
-    frame = gpd.GeoDataFrame(dict(columns), geometry=shapes, crs=_wkt(first))
-    write_layer(path, frame, WINDOWS_LAYER, overwrite=overwrite, style=style)
+    return np.concatenate([np.asarray(each.values) for each in outlines])
 
 
 def _wkt(grid: Grid) -> str | None:

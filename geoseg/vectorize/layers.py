@@ -205,7 +205,7 @@ def write_polygons(path: Path, layer: PolygonLayer, batches: Iterable[Any]) -> N
             _write_by_gdal(path, layer, watched())
             refuse_incomplete(path, layer.name, rows)
         if path.suffix.lower() == GEOPACKAGE:
-            _store_style(path, layer)
+            store_style(path, layer.name, style_of(layer.legend))
     except (GeosegError, OSError, RuntimeError, ValueError) as error:
         if failures:
             raise failures[0] from error
@@ -301,8 +301,12 @@ def regularised_file(path: Path) -> Path:
     return path if path.suffix.lower() == GEOPACKAGE else path.with_stem(f"{path.stem}_regularised")
 
 
-def _store_style(path: Path, layer: PolygonLayer) -> None:
-    """Store the style in a GeoPackage, where QGIS finds it by itself."""
+def store_style(path: Path, layer: str, style: str) -> None:
+    """Store the style of a layer in a GeoPackage, where QGIS finds it by itself.
+
+    Raises:
+        OutputError: If it cannot be stored.
+    """
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as file:
         file.execute(STYLE_TABLE)
         file.execute(
@@ -314,7 +318,7 @@ def _store_style(path: Path, layer: PolygonLayer) -> None:
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
             "f_geometry_column, styleName, styleQML, useAsDefault, description) "
             "VALUES ('', '', ?, 'geom', ?, ?, 1, 'geoseg')",
-            [layer.name, layer.name[:30], style_of(layer.legend)],
+            [layer, layer[:30], style],
         )
         file.commit()
         return

@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluate --worst": "2 {map} -r {reference} --ortho {ortho} -o new",
     "evaluate --sample": "{points} {map}",
     "sample-points": "{map} -l {legend} --aoi {aoi}",
+    "suggest": "{map} -l {legend} --confidence {sure} --ortho {ortho} --aoi {aoi}",
     "legend": "{reference}",
     "preview": "{ortho} {map}",
     "report": "{map} {report} {run} --ortho {ortho} --aoi {aoi} -l {legend} -r {reference}",
@@ -86,6 +87,7 @@ READS = {
         "confidence",
         "config",
         "labelled_areas",
+        "corrections",
         "references",
     ),
 }
