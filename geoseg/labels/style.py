@@ -193,28 +193,6 @@ def vector_qml(symbols: Sequence[Symbol], *, points: bool, label: str | None = N
     return DOCTYPE + _text(root)
 
 
-def with_widgets(qml: str, columns: Mapping[str, Mapping[str, int] | None]) -> str:
-    """A style with forms: columns that are a choice of values by name, or (None) a tick."""
-    fields = Element("fieldConfiguration")
-    for column, choices in columns.items():
-        widget = SubElement(
-            SubElement(fields, "field", name=column),
-            "editWidget",
-            type="CheckBox" if choices is None else "ValueMap",
-        )
-        config = SubElement(SubElement(widget, "config"), "Option", type="Map")
-        if choices is not None:
-            listed = SubElement(config, "Option", name="map", type="List")
-            for name, value in choices.items():
-                one = SubElement(listed, "Option", type="Map")
-                SubElement(one, "Option", name=name, value=str(value), type="QString")
-    whole = qml.replace(
-        'styleCategories="Symbology|Labeling"', 'styleCategories="AllStyleCategories"'
-    )
-    head, end = whole.rsplit("</qgis>", 1)
-    return f"{head}{_text(fields)}</qgis>{end}"
-
-
 def _drawn(symbol: Symbol, *, points: bool) -> dict[str, str]:
     """QGIS properties of a symbol."""
     red, green, blue = symbol.color

@@ -251,29 +251,24 @@ class AreaOfInterest:
             NoPolygonError: If they do and may not.
             VectorError: If they cannot be read.
         """
-        polygons = read_polygons(path, advice="an area is a file of one layer").geometries
+        polygons = read_polygons(path, advice=ONE_LAYER).geometries
         return cls(polygons, grid, path=path, may_be_elsewhere=may_be_elsewhere)
 
     @classmethod
     def of_boxes(cls, path: Path, grid: Grid, *, may_be_elsewhere: bool = False) -> Self:
         """Open the boxes of a file that someone has labelled, as an area of interest.
 
-        Of several layers it is the one of this name. Where a column says which boxes are done,
-        only those count.
+        Of several layers it is that of boxes; where a column says which are done, those count.
 
         Raises:
             NoPolygonError: If they lie elsewhere and may not.
             VectorError: If they cannot be read.
-            EmptyError: If there are boxes, but none is done.
+            EmptyError: If none of them is done.
         """
         layer = BOXES_LAYER if path.exists() and BOXES_LAYER in drawn_layers(path) else None
-        advice = "an area is a file of one layer"
-        polygons = read_polygons(path, layer=layer, also=(DONE,), advice=advice)
-        done = [is_true(each) for each in polygons.more.get(DONE, ())]
-        if done and not any(done):
-            raise EmptyError(
-                f"{path}: none of its {len(done)} boxes is done; say so in column {DONE!r}"
-            )
+        polygons = read_polygons(path, layer=layer, also=(DONE,), advice=ONE_LAYER)
+        if (done := [is_true(each) for each in polygons.more.get(DONE, ())]) and not any(done):
+            raise EmptyError(f"{path}: none of its {len(done)} boxes is done (column {DONE!r})")
         shapes = polygons.geometries[done] if done else polygons.geometries
         return cls(shapes, grid, path=path, may_be_elsewhere=may_be_elsewhere)
 
@@ -293,6 +288,8 @@ class AreaOfInterest:
 
 
 WINDOWS_LAYER = "windows"
+
+ONE_LAYER = "an area is a file of one layer"
 
 BOXES_LAYER, DONE = "boxes", "done"
 """Layer of boxes to be labelled, and the column that says which of them are."""

@@ -11,12 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from geoseg.errors import InputError
 from geoseg.evaluation.suggestion import Suggestion
 from geoseg.labels.legend import Legend
 from geoseg.labels.polygon_classes import LABELLING, VALUE
-from geoseg.labels.style import Symbol, vector_qml, with_widgets
+from geoseg.labels.style import Symbol, vector_qml
 from geoseg.labels.tags import POLYGONS
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.raster.grid import Grid
@@ -78,9 +79,9 @@ def write_labelling(
             )
             boxes.to_file(partial, layer=BOXES_LAYER, **about)
         choices = {each.name: each.value for each in legend.classes}
-        store_style(partial, LABELS_LAYER, with_widgets(style_of(legend), {VALUE: choices}))
+        store_style(partial, LABELS_LAYER, _with_widgets(style_of(legend), {VALUE: choices}))
         rank = vector_qml(BOX_SYMBOLS, points=False, label='"rank"')
-        store_style(partial, BOXES_LAYER, with_widgets(rank, {DONE: None}))
+        store_style(partial, BOXES_LAYER, _with_widgets(rank, {DONE: None}))
 
 
 def _columns(suggestions: Sequence[Suggestion]) -> Mapping[str, Sequence[Any]]:
@@ -99,3 +100,26 @@ def _tags(legend: Legend) -> dict[str, Any]:
     drawn = [name for name in legend.names if name != legend.background]
     made = {"kind": POLYGONS, "legend": legend.to_dict()}
     return made | {"provenance": {LABELLING: {"classes": drawn}}}
+
+
+def _with_widgets(qml: str, columns: Mapping[str, Mapping[str, int] | None]) -> str:
+    """A style with forms: columns that are a choice of values by name, or (None) a tick."""
+    fields = Element("fieldConfiguration")
+    for column, choices in columns.items():
+        widget = SubElement(
+            SubElement(fields, "field", name=column),
+            "editWidget",
+            type="CheckBox" if choices is None else "ValueMap",
+        )
+        config = SubElement(SubElement(widget, "config"), "Option", type="Map")
+        if choices is not None:
+            listed = SubElement(config, "Option", name="map", type="List")
+            for name, value in choices.items():
+                one = SubElement(listed, "Option", type="Map")
+                SubElement(one, "Option", name=name, value=str(value), type="QString")
+    whole = qml.replace(
+        'styleCategories="Symbology|Labeling"', 'styleCategories="AllStyleCategories"'
+    )
+    indent(fields)
+    head, end = whole.rsplit("</qgis>", 1)
+    return f"{head}{tostring(fields, encoding='unicode')}\n</qgis>{end}"

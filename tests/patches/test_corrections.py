@@ -98,7 +98,7 @@ def test_boxes_none_of_which_is_done_are_refused_also_as_labelled_areas(old, dra
         boxes=([box(0, 0, 1, 2)], {"done": [None]}),
     )
 
-    with pytest.raises(EmptyError, match=r"none of its 1 boxes is done; .*'done'"):
+    with pytest.raises(EmptyError, match=r"none of its 1 boxes is done \(column 'done'\)"):
         corrected(old, path)
     with pytest.raises(EmptyError, match="none of its 1 boxes is done"):
         corrected(old, path, labelled_areas=path)
