@@ -7,6 +7,8 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import reduce
+from operator import truediv
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
@@ -183,6 +185,10 @@ class GdalName(_Path):
             elif part != ".":
                 head += f"/{part}"
         return type(self)(head)
+
+    def joinpath(self, *others: str | os.PathLike[str]) -> Self:
+        """What lies below."""
+        return reduce(truediv, others, self)
 
     def with_name(self, name: str) -> Self:
         """Another name in the same folder."""

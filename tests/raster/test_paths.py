@@ -106,7 +106,8 @@ def test_a_url_is_shown_without_its_secrets_and_opened_with_them():
     assert repr(name) == f"GdalName({told!r})"
     assert gdal_name(name) == f"/vsicurl/{SIGNED}"
     assert (name.name, name.stem, name.suffix) == ("a b.tif", "a b", ".tif")
-    assert str(name.parent / "c.tif") == "https://REDACTED@host/d/c.tif"
+    for beside in (name.parent / "c.tif", name.with_name("c.tif"), name.parent.joinpath("c.tif")):
+        assert str(beside) == "https://REDACTED@host/d/c.tif"
 
 
 @pytest.mark.parametrize(
