@@ -187,7 +187,7 @@ def _local(name: ClusterName, stack: ExitStack) -> tuple[dict[str, Any], int]:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,  # each step limits its own
         silence_logs=logging.CRITICAL,
     )

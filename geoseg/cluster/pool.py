@@ -248,6 +248,7 @@ class Pool:
                 "folder": str(Path.cwd()),
                 "topic": self._topic,
                 "is_local": self._cluster.is_local,
+                "processes": self._cluster.expected,
             }
         )
 

@@ -13,6 +13,8 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
+import psutil
+
 from geoseg.cluster.jobs import as_failure, to_json
 from geoseg.errors import GeosegWarning
 from geoseg.raster import configure
@@ -41,6 +43,8 @@ def run_group(order: bytes) -> str:
         try:
             with _in_folder(content["folder"]):
                 _configure()
+                if content["is_local"]:
+                    _take_share(content["processes"])
                 return to_json({"jobs": [_done(job, content) for job in content["jobs"]]})
         except RefusedError as error:
             return to_json({"refused": str(error)})
@@ -105,6 +109,24 @@ def _configure() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     configure()
     keep_freed_memory()
+
+
+_shares: list[int] = []
+"""Into how many shares the processors have been divided for this process."""
+
+
+def _take_share(processes: int) -> None:
+    """Keep to a share of the processors, where the system can bind a process to some."""
+    from distributed import get_worker
+
+    if processes in _shares:
+        return
+    _shares.append(processes)
+    with suppress(AttributeError, OSError, ValueError):
+        process = psutil.Process()
+        every, number = process.cpu_affinity(), int(get_worker().name)
+        first, stop = (k * len(every) // processes for k in (number, number + 1))
+        process.cpu_affinity(every[first:stop] or [every[number % len(every)]])
 
 
 @contextmanager
