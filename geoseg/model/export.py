@@ -123,6 +123,7 @@ def export(
         raise BundleError(f"{bundle.folder}: {'; '.join(notes)}; --force exports it all the same")
     size = options.patch_size or bundle.patch_size
     bundle.check_size(size)
+    patch_set, unproved = _validation(bundle, options)
     program, note = exchange_program(bundle, size)
     notes += [note] if note else []
     if bundle.gsd is None:
@@ -130,8 +131,11 @@ def export(
     metadata = _metadata(bundle, size)
     with staged(path, overwrite=overwrite) as partial:
         _save(program, partial, metadata)
-        proof, note = _prove(bundle, partial, size, options, measure=measure, progress=progress)
-        notes += [note] if note else []
+        proof = None
+        if patch_set is not None:
+            how: dict[str, Any] = {"measure": measure, "progress": progress}
+            proof, unproved = _prove(bundle, partial, size, patch_set, **how)
+        notes += [unproved] if unproved else []
         if proof is not None:
             _check_agreement(proof, bundle, force=options.force)
         metadata[PROOF_KEY] = {
@@ -201,23 +205,10 @@ def as_other_programs(runtime: Segmenter) -> Segmenter:
     return scored
 
 
-def _prove(
-    bundle: ModelBundle,
-    path: Path,
-    size: int,
-    options: ExportOptions,
-    *,
-    measure: Measure | None,
-    progress: Progress,
-) -> tuple[ExportProof | None, str | None]:
-    """Compare an ONNX file with torch, or a note why that was not possible."""
-    from geoseg.model.conversion import OnnxRuntime
-    from geoseg.model.torch_runtime import TorchSegmenter
-
+def _validation(bundle: ModelBundle, options: ExportOptions) -> tuple[PatchSet | None, str | None]:
+    """The patch set to prove a file on, or a note why there is none."""
     named = options.patches or bundle.training.get("patches")
     advice = "--patches names a patch set to prove it on"
-    if isinstance(named, list):  # of a training on several
-        named = named[0]
     if named is None:
         return None, f"not proved: the model does not say what it was trained on; {advice}"
     try:
@@ -227,6 +218,22 @@ def _prove(
         if options.patches is not None:
             raise
         return None, f"not proved ({error}); {advice}"
+    return patch_set, None
+
+
+def _prove(
+    bundle: ModelBundle,
+    path: Path,
+    size: int,
+    patch_set: PatchSet,
+    *,
+    measure: Measure | None,
+    progress: Progress,
+) -> tuple[ExportProof | None, str | None]:
+    """Compare an ONNX file with torch, or a note why that was not possible."""
+    from geoseg.model.conversion import OnnxRuntime
+    from geoseg.model.torch_runtime import TorchSegmenter
+
     torch = TorchSegmenter(bundle, device="cpu", precision="fp32", network_size=size)
     onnx = as_other_programs(OnnxRuntime(path))
     if size == patch_set.record.size:

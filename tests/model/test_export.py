@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from geoseg.errors import BundleError
+from geoseg.errors import BundleError, GeosegError
 from geoseg.model.export import ExportOptions, export, one_bundle
 
 
@@ -34,3 +34,10 @@ def test_several_models_are_not_one_file(bundle, tmp_path):
 
     with pytest.raises(BundleError, match=r"holds 2 models.*one network: name one of them"):
         one_bundle(tmp_path)
+
+
+def test_patches_that_are_not_there_are_told_before_the_work(bundle, tmp_path):
+    with pytest.raises(GeosegError, match="nowhere"):
+        export(bundle, tmp_path / "a.onnx", options=ExportOptions(patches=tmp_path / "nowhere"))
+
+    assert not (tmp_path / "a.onnx").exists()
