@@ -37,7 +37,7 @@ from geoseg.patches.record import (
     patch_name,
 )
 from geoseg.raster.atomic import writing
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.polygons import AreaOfInterest
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.vector import read_polygons
@@ -116,7 +116,7 @@ class OpenSource:
                     options=how.reference,
                 )
             if how.ignore_border is not None:
-                reference.border_px = how.ignore_border.in_pixels(ortho.grid)
+                reference.border_px = _border_of(how.ignore_border, ortho.grid)
             area = how.aoi and AreaOfInterest.open(
                 how.aoi, ortho.grid, may_be_elsewhere=may_be_elsewhere
             )
@@ -153,6 +153,14 @@ class OpenSource:
         """Release files."""
         self.ortho.close()
         self.reference.close()
+
+
+def _border_of(border: Length, grid: Grid) -> float:
+    """What is ignored along borders, in pixels."""
+    try:
+        return border.in_pixels(grid)
+    except InputError as error:
+        raise InputError(f"--ignore-border: {error}") from None
 
 
 OpenSources = OrderedDict[int, OpenSource]
