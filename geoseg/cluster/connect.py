@@ -1,5 +1,6 @@
 """Clusters by name: processes of this machine, a Dask scheduler, or jobs of a batch system."""
 
+import gc
 import logging
 import os
 import re
@@ -158,6 +159,7 @@ def _quiet() -> Iterator[None]:
             each.setLevel(logging.CRITICAL + 1)
         yield
     finally:
+        gc.collect()  # a task of Dask that nobody waits for any more complains as it goes
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
 

@@ -1,12 +1,13 @@
 """Jobs are sent to the workers of a cluster, and again to others where that is needed."""
 
+import asyncio
 import itertools
 import pickle
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -30,6 +31,9 @@ TRIES = 3
 
 STRIKES = 2
 """Jobs that failed on a worker and went well on another, from which on it gets no more."""
+
+LEAST_WAITING = 128
+"""Tasks that the scheduler knows, besides four for each worker; short ones come by the dozen."""
 
 TICK_S = 1.0
 """Time between two looks at what is waiting."""
@@ -181,7 +185,7 @@ class Pool:
 
     def _fill(self, waiting: Iterator[Job]) -> bool:
         """Send as much as there is room for; whether nothing more waits."""
-        room = 4 * max(len(self._workers), 1) + 32 - len(self._flying)
+        room = 4 * max(len(self._workers), 1) + LEAST_WAITING - len(self._flying)
         groups: list[_Group] = []
         while self._urgent and len(groups) < room:
             groups.append(self._allowed([self._urgent.popleft()]))
@@ -218,18 +222,21 @@ class Pool:
         return _Group(jobs, chosen or None)
 
     def _send(self, groups: Sequence[_Group]) -> None:
-        client = self._cluster.client
+        """Send groups, those for the same workers in one message."""
+        alike: dict[frozenset[str] | None, list[_Group]] = {}
         for group in groups:
-            future = client.submit(
-                self._call,
-                geoseg.__version__,
-                self._packed(group.jobs),
-                key=f"{self._topic}-{next(self._numbers)}",
-                workers=None if group.workers is None else sorted(group.workers),
+            alike.setdefault(group.workers, []).append(group)
+        for workers, own in alike.items():
+            futures = self._cluster.client.map(
+                partial(self._call, geoseg.__version__),
+                [self._packed(group.jobs) for group in own],
+                key=[f"{self._topic}-{next(self._numbers)}" for _ in own],
+                workers=None if workers is None else sorted(workers),
                 pure=False,
             )
-            self._flying[future] = group
-            future.add_done_callback(self._landed.put)
+            for future, group in zip(futures, own, strict=True):
+                self._flying[future] = group
+                future.add_done_callback(self._landed.put)
 
     def _packed(self, jobs: Sequence[Job]) -> bytes:
         orders = [
@@ -274,11 +281,14 @@ class Pool:
 
     def _gathered(self, futures: Sequence[Any]) -> dict[Any, str]:
         """What tasks gave; an answer whose worker ends before it is fetched is missing."""
-        found = {}
-        for future in futures:
-            with suppress(Exception):
-                found[future] = future.result(timeout=FETCH_S)
-        return found
+
+        async def fetch() -> list[Any]:
+            waits = [asyncio.wait_for(each.result(), FETCH_S) for each in futures]
+            return await asyncio.gather(*waits, return_exceptions=True)
+
+        answers = self._cluster.client.sync(fetch) if futures else []
+        found = zip(futures, answers, strict=True)
+        return {each: answer for each, answer in found if isinstance(answer, str)}
 
     def _taken(self, group: _Group, answer: Mapping[str, Any]) -> Iterator[Answer]:
         worker = answer["worker"]
