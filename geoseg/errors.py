@@ -4,7 +4,8 @@
   - InputError             an input is missing, or is not what the step needs
     - RasterError          a raster cannot be read, or not understood
       + PartlyReadError    blocks of it cannot; the output is there, with nodata in their place
-      + ChangedError       it has changed on its server while it was read
+      + ServerError        the server that it is on fails
+        * ChangedError     it has changed on the server while it was read
     - VectorError          polygons cannot be read, or not understood
     - PatchSetError        a patch set is incomplete or damaged
   - GridMismatchError      two rasters that must share a grid do not
@@ -57,7 +58,11 @@ class PartlyReadError(RasterError):
     """Some blocks of a raster cannot be read; the output has nodata in their place."""
 
 
-class ChangedError(RasterError):
+class ServerError(RasterError):
+    """The server that a raster is on fails, which is no damage of the raster."""
+
+
+class ChangedError(ServerError):
     """A raster has changed on its server while it was read."""
 
 

@@ -21,6 +21,7 @@ GDAL_DEFAULTS = {
     "GDAL_HTTP_CONNECTTIMEOUT": "30",  # seconds
     "GDAL_HTTP_LOW_SPEED_TIME": "60",  # seconds after which a connection is given up that is slower
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # than so many bytes per second
+    "CPL_VSIL_CURL_CHUNK_SIZE": "4096",  # bytes; with more, GDAL reads ahead what it drops
     "GDAL_HTTP_VERSION": "2TLS",  # HTTP/2 where a server offers it; parallel ranges share a line
     "CPL_LOG": os.devnull,  # errors that are not caught stay off the terminal
     # Formats by which a local file has GDAL ask a server, run a program or open any source.

@@ -21,7 +21,7 @@ import rasterio
 import rasterio._io
 from rasterio.env import get_gdal_config
 
-from geoseg.errors import ChangedError, GeosegWarning, RasterError
+from geoseg.errors import ChangedError, GeosegWarning, RasterError, ServerError
 from geoseg.raster.paths import redact
 from geoseg.raster.threads import logged
 
@@ -38,6 +38,9 @@ NETWORKS = ("curl", "s3", "gs", "az", "adls", "oss", "swift", "hdfs", "webhdfs")
 
 NO_SIDECARS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 """Option for files on a server, where GDAL would list the folder, or ask for some forty names."""
+
+START_BYTES = 32768
+"""First bytes of a file, in which most headers end."""
 
 RECENT_S = 1.0
 """Seconds for which a version is taken for granted where a file is only closed."""
@@ -159,6 +162,16 @@ def gdal_library() -> Any:
                 *(ctypes.c_char_p, ctypes.c_char_p),
                 ctypes.c_void_p,
             )
+            size, file = ctypes.c_uint64, ctypes.c_void_p
+            library.VSIFOpenExL.restype = file
+            library.VSIFOpenExL.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
+            library.VSIFSeekL.argtypes = (file, size, ctypes.c_int)
+            library.VSIFTellL.restype = size
+            library.VSIFTellL.argtypes = (file,)
+            library.VSIFReadL.restype = ctypes.c_size_t
+            library.VSIFReadL.argtypes = (file, ctypes.c_size_t, ctypes.c_size_t, file)
+            library.VSIFCloseL.argtypes = (file,)
+            library.VSIGetLastErrorMsg.restype = ctypes.c_char_p
             library.CSLDestroy.argtypes = (ctypes.c_void_p,)
             library.CSLDestroy.restype = None
             library.VSISetPathSpecificOption.argtypes = (ctypes.c_char_p,) * 3
@@ -303,7 +316,9 @@ class Sources:
                         _watched[name] = known._replace(readers=known.readers - 1)
 
 
-def refuse_changed(names: Iterable[str] | None = None, *, after: float = 0) -> None:
+def refuse_changed(
+    names: Iterable[str] | None = None, *, after: float = 0, warn: bool = True
+) -> None:
     """See that files are what they were when they were opened.
 
     Called before an output takes its place.
@@ -311,6 +326,7 @@ def refuse_changed(names: Iterable[str] | None = None, *, after: float = 0) -> N
     Args:
         names: GDAL's names of the files; None: all that are being read.
         after: Seconds for which a server is not asked again.
+        warn: Whether to warn where a server does not tell.
 
     Raises:
         ChangedError: If one has changed.
@@ -322,12 +338,14 @@ def refuse_changed(names: Iterable[str] | None = None, *, after: float = 0) -> N
         _messages.fault = None
         now = version_of(name)
         if now is None:
-            warnings.warn(
-                f"{shown_name(name)}: whether it has changed while it was read is not known: "
-                f"{_messages.fault or 'the server does not answer'}",
-                GeosegWarning,
-                stacklevel=2,
-            )
+            fault = _messages.fault or "the server does not answer"
+            if warn:
+                warnings.warn(
+                    f"{shown_name(name)}: whether it has changed while it was read is not known: "
+                    f"{fault}",
+                    GeosegWarning,
+                    stacklevel=2,
+                )
         elif not known.version.fits(now):
             raise ChangedError(
                 f"{shown_name(name)}: has changed on the server while it was read "
@@ -367,11 +385,39 @@ def opened_from_server(name: str, reading: Callable[[], AbstractContextManager[N
     """
 
     def attempt() -> Any:
+        for part in remote_names([name]):
+            _refuse_torn_start(part)
         with reading():
             return rasterio.open(name)
 
     prepare()
     return insist(attempt, remote_names([name]))
+
+
+def _refuse_torn_start(name: str) -> None:
+    """See that the first bytes of a file have come, which GDAL keeps for opening it.
+
+    Where a connection breaks off in a TIFF's header, GDAL may take all blocks for empty: the
+    pixels would be blank, without an error.
+
+    Raises:
+        RasterError: If fewer have come than there are.
+    """
+    if (library := gdal_library()) is None:
+        return
+    with logged():
+        file = library.VSIFOpenExL(name.encode(), b"rb", 1)
+        if not file:
+            said = redact((library.VSIGetLastErrorMsg() or b"").decode(errors="replace"))
+            raise RasterError(f"{shown_name(name)}: cannot be read: {said or 'no such file'}")
+        library.VSIFSeekL(file, 0, 2)
+        wanted = min(int(library.VSIFTellL(file)), START_BYTES)
+        library.VSIFSeekL(file, 0, 0)
+        count = library.VSIFReadL(ctypes.create_string_buffer(START_BYTES), 1, wanted, file)
+        library.VSIFCloseL(file)
+    if count < wanted:
+        _messages.fault = _messages.fault or "the connection broke off"
+        raise RasterError(f"{shown_name(name)}: cannot be read: {count} bytes of {wanted} came")
 
 
 def insist(
@@ -385,8 +431,9 @@ def insist(
         again: Called before each repetition.
 
     Raises:
-        RasterError: If it fails each time, with the fault and what to do.
+        ServerError: If it fails each time, and the server is to blame; with what to do.
         ChangedError: Likewise, if a file has changed meanwhile.
+        RasterError: Likewise, if nothing tells whether the server or the file is damaged.
     """
     if _messages.is_repeating:
         return work()
@@ -404,8 +451,7 @@ def insist(
             fault = _messages.fault or _fault_in(str(error)) or ""
             hopeless = HOPELESS.search(f"{fault} {error}")
             if hopeless or not left:
-                _add_advice(first, names, fault, REPEATS + 1 - left)
-                raise first from error
+                raise _failure(first, names, fault, REPEATS + 1 - left) from error
             _messages.repeat(str(error))
         time.sleep(delay)
         delay *= 2
@@ -413,19 +459,19 @@ def insist(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _add_advice(error: RasterError, names: Iterable[str], fault: str, times: int) -> None:
-    """Add to a failure what is wrong with the network, and what to do.
+def _failure(error: RasterError, names: Iterable[str], fault: str, times: int) -> RasterError:
+    """A failure with what is wrong with the server, and what to do.
 
     Raises:
-        ChangedError: If a file has changed: nothing is wrong with the network.
+        ChangedError: If a file has changed: nothing is wrong with the server.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GeosegWarning)
-        refuse_changed(names)
+    refuse_changed(names, warn=False)
     fault = fault or _messages.fault or ""
+    failure = (ServerError if fault else RasterError)(str(error))
     if fault and not _fault_in(str(error)):
-        error.add_note(fault)
+        failure.add_note(fault)
     if times > 1:
-        error.add_note(f"tried {times} times")
+        failure.add_note(f"tried {times} times")
     what = f"copying {fault}" if "cannot be copied" in str(error) else fault
-    error.add_note(next(way for kind, way in ADVICE if re.search(kind, what)))
+    failure.add_note(next(way for kind, way in ADVICE if re.search(kind, what)))
+    return failure

@@ -257,16 +257,6 @@ def _file_calls() -> Any:
             "--stage: this installation of GDAL does not let its bytes be read; copy the files "
             "by other means"
         )
-    size, file = ctypes.c_uint64, ctypes.c_void_p
-    library.VSIFOpenExL.restype = file
-    library.VSIFOpenExL.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
-    library.VSIFSeekL.argtypes = (file, size, ctypes.c_int)
-    library.VSIFTellL.restype = size
-    library.VSIFTellL.argtypes = (file,)
-    library.VSIFReadL.restype = ctypes.c_size_t
-    library.VSIFReadL.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, file)
-    library.VSIFCloseL.argtypes = (file,)
-    library.VSIGetLastErrorMsg.restype = ctypes.c_char_p
     return library
 
 

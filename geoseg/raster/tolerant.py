@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, GridMismatchError, RasterError
+from geoseg.errors import EmptyError, GridMismatchError, RasterError, ServerError
 from geoseg.raster.atomic import write_text, writing
 from geoseg.raster.grid import Grid, cover, missing_transform, window_on
 from geoseg.raster.reader import Pixels, RasterFile, RasterReader, ReadOptions, reflected
@@ -88,6 +88,7 @@ class TolerantReader:
 
         Raises:
             RasterError: If the raster has no pixel there.
+            ServerError: If the server that it is on fails.
         """
         return self._read(window, self._reader.read, np.zeros(1, self.dtype))
 
@@ -96,6 +97,7 @@ class TolerantReader:
 
         Raises:
             RasterError: If the raster has no pixel there.
+            ServerError: If the server that it is on fails.
         """
         return self._read(window, self._reader.read_floats, np.full(1, np.nan, np.float32))
 
@@ -103,6 +105,8 @@ class TolerantReader:
         """Read a window, or what can be read of it."""
         try:
             return read(window)
+        except ServerError:  # no damage
+            raise
         except RasterError:
             inside = window.clip(self.grid.height, self.grid.width)
             if inside is None:
@@ -114,6 +118,8 @@ class TolerantReader:
             rows, cols = part.relative_to(inside).slices
             try:
                 image[:, rows, cols], valid[rows, cols] = read(part)
+            except ServerError:
+                raise
             except RasterError as error:
                 self._note(block, part, str(error))
         return reflected(Pixels(image, valid), inside, window)

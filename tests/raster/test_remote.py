@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from servers import serving
 
-from geoseg.errors import ChangedError, RasterError
+from geoseg.errors import ChangedError, RasterError, ServerError
 from geoseg.raster import configure, remote
 from geoseg.raster.atomic import write_text
 from geoseg.raster.paths import parse_name
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.remote import Version, remote_names, repeated_requests, version_of
 from geoseg.raster.storage import file_state, is_older
+from geoseg.raster.tolerant import TolerantReader
 from geoseg.raster.window import sliding_windows
 
 SIDE = 256
@@ -104,6 +105,17 @@ def test_what_goes_by_costs_no_byte(local, server, fault):
         assert (repeated_requests() > before) == ("status" in TRANSIENT[fault])
 
 
+@pytest.mark.parametrize("close", [300, 1000, 2000, 4000])
+def test_a_header_that_breaks_off_is_not_taken_for_an_empty_file(write_raster, server, close):
+    """GDAL took all strips for empty: blank pixels, and no error."""
+    image = np.tile(IMAGE, (1, 4, 1))
+    local = write_raster("a.tif", image, interleave="pixel", blockysize=1)
+    shelf = server.shelf(local.parent, close=close, times=1)
+
+    with open_on(shelf) as reader:
+        assert (reader.read(reader.grid.window).image == image).all()
+
+
 @pytest.mark.parametrize("fault", LASTING)
 def test_what_lasts_is_told_with_window_fault_and_way_out(local, server, fault):
     faults, said = LASTING[fault]
@@ -146,7 +158,6 @@ def test_behind_a_virtual_raster_pixels_are_right_or_refused(write_raster, serve
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
-        ({"ranges": False}, "Range downloading not supported .*--stage DIR"),
         ({"head": 403}, "code: 403; check the keys"),
         ({"head": 503}, "code: 503; tried 4 times; try again later"),
     ],
@@ -156,6 +167,17 @@ def test_a_file_that_cannot_be_opened_is_told_with_the_way_out(write_raster, ser
 
     with pytest.raises(RasterError, match=said):
         open_on(shelf)
+
+
+@pytest.mark.parametrize("side", [SIDE, 8 * SIDE])
+def test_without_ranges_small_files_are_read_and_large_ones_refused(write_raster, server, side):
+    image = np.tile(IMAGE, (1, side // SIDE, side // SIDE))
+    shelf = server.shelf(write_raster("a.tif", image, **TILED).parent, ranges=False)
+    try:
+        with open_on(shelf) as reader:
+            assert (reader.read(reader.grid.window).image == image).all()
+    except RasterError as error:
+        assert "--stage DIR" in str(error)  # noqa: PT017 GDAL decides which are large
 
 
 def test_a_file_that_is_missing_is_asked_for_once(server, tmp_path):
@@ -267,6 +289,27 @@ def test_the_version_of_a_file_is_asked_anew(write_raster, server):
     assert first == Version('"one"', "Tue, 14 Nov 2023 22:13:20 GMT", size)
     assert version_of(shelf.name("a.tif")) == first._replace(etag='"two"')
     assert version_of(shelf.name("b.tif")) is None
+
+
+def test_what_a_server_does_not_give_is_not_taken_for_damage(write_raster, server):
+    shelf = server.shelf(write_raster("a.tif", IMAGE, **TILED).parent, status=503, after=2)
+
+    with open_on(shelf) as reader, pytest.raises(ServerError, match="answered 503"):
+        [*map(TolerantReader(reader).read, windows())]
+
+
+def test_what_is_damaged_on_a_server_is_damage(write_raster, server):
+    local = write_raster("a.tif", IMAGE, **TILED, compress="deflate")
+    content = bytearray(local.read_bytes())
+    content[-14000:-10000] = bytes(4000)
+    local.write_bytes(content)
+
+    with open_on(server.shelf(local.parent)) as reader:
+        tolerant = TolerantReader(reader)
+        image = tolerant.read(reader.grid.window).image
+
+    assert 0 < len(tolerant.failed) < 3
+    assert (image[:, :128] == IMAGE[:, :128]).all()
 
 
 def test_an_output_is_made_anew_of_a_file_that_has_changed(write_raster, server, tmp_path):
