@@ -447,13 +447,24 @@ def map_picture(path: Path) -> str:
         return ""
     from PIL import Image
 
+    return _embedded(Image.fromarray(with_alpha(colors, valid)), path.name)
+
+
+def figure_picture(path: Path) -> str:
+    """A drawing, made smaller, as a PNG in HTML; empty if there is none."""
+    if not path.is_file():
+        return ""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.thumbnail((PICTURE_SIDE_PX, PICTURE_SIDE_PX))
+        return _embedded(image, path.name)
+
+
+def _embedded(image: Any, title: str) -> str:
+    """An image of PIL as a PNG in HTML."""
     file = BytesIO()
-    Image.fromarray(with_alpha(colors, valid)).save(file, "png")
-    return embedded(file.getvalue(), path.name)
-
-
-def embedded(png: bytes, title: str) -> str:
-    """A PNG in HTML."""
-    source = f"data:image/png;base64,{b64encode(png).decode()}"
+    image.save(file, "png")
+    source = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
     side = f"max-width:{PICTURE_SIDE_PX}px;max-height:{PICTURE_SIDE_PX}px"
     return f'<img style="{side}" alt="{escape(title)}" src="{source}">'

@@ -84,18 +84,17 @@ class TrainReport:
 
     def _repr_html_(self) -> str:
         """Metrics of the best epoch, and pictures of validation, for notebooks."""
-        from geoseg.labels.style import card, embedded, iou_rows
+        from geoseg.labels.style import card, figure_picture, iou_rows
         from geoseg.model.bundle import ModelBundle
 
         names = ("train_loss", "val_loss", "val_miou")
         told = ", ".join(f"{name} {self.best[name]:.3f}" for name in names if name in self.best)
-        pictures = self.model.parent / "validation.png"
         return card(
             str(self.model),
             [f"best of {self.epochs} epochs is {self.best['epoch']}: {told}"],
             rows=iou_rows(self.best),
             legend=ModelBundle.load(self.model).legend if self.model.is_dir() else None,
-            picture=embedded(pictures.read_bytes(), "validation") if pictures.is_file() else "",
+            picture=figure_picture(self.model.parent / "validation.png"),
         )
 
 

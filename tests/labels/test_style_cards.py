@@ -6,11 +6,10 @@ from base64 import b64decode
 from html.parser import HTMLParser
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from geoseg.labels.legend import Legend
-from geoseg.labels.style import card, embedded, map_legend, map_picture
+from geoseg.labels.style import card, figure_picture, map_legend, map_picture
 
 LEGEND = Legend.from_dict(
     {
@@ -92,7 +91,12 @@ def test_a_map_that_is_gone_has_neither_picture_nor_legend(tmp_path):
     assert map_legend(tmp_path / "gone.tif") is None
 
 
-@pytest.mark.parametrize("title", ['a "quoted" name', "<script>"])
-def test_a_title_is_text(title):
-    assert Cells(embedded(b"", title)).rows == []
-    assert "<script>" not in embedded(b"", title)
+def test_a_drawing_is_shown_small_and_its_name_is_text(tmp_path):
+    path = tmp_path / "a & b.png"
+    Image.new("RGB", (1200, 600)).save(path)
+
+    html = figure_picture(path)
+
+    assert picture(html).size == (360, 180)
+    assert "a &amp; b.png" in html
+    assert figure_picture(tmp_path / "none.png") == ""
