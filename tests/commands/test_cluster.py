@@ -15,7 +15,7 @@ def orthos(tmp_path, write_raster):
 def predict(geoseg, model, tmp_path):
     def run(*orthos, output, **options):
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        how = ("--runtime", "torch", "--patch-size", "64", "--precision", "fp32", "--json")
+        how = ("--runtime", "openvino", "--patch-size", "64", "--precision", "fp32", "--json")
         return geoseg(
             "predict", model, *orthos, "-o", tmp_path / output, *how, *filter(None, words)
         )
