@@ -172,6 +172,7 @@ def gdal_library() -> Any:
             library.VSIFReadL.argtypes = (file, ctypes.c_size_t, ctypes.c_size_t, file)
             library.VSIFCloseL.argtypes = (file,)
             library.VSIGetLastErrorMsg.restype = ctypes.c_char_p
+            library.CPLGetLastErrorMsg.restype = ctypes.c_char_p
             library.CSLDestroy.argtypes = (ctypes.c_void_p,)
             library.CSLDestroy.restype = None
             library.VSISetPathSpecificOption.argtypes = (ctypes.c_char_p,) * 3
@@ -413,10 +414,12 @@ def _refuse_torn_start(name: str) -> None:
         library.VSIFSeekL(file, 0, 2)
         wanted = min(int(library.VSIFTellL(file)), START_BYTES)
         library.VSIFSeekL(file, 0, 0)
+        library.CPLErrorReset()
         count = library.VSIFReadL(ctypes.create_string_buffer(START_BYTES), 1, wanted, file)
+        said = redact((library.CPLGetLastErrorMsg() or b"").decode(errors="replace"))
         library.VSIFCloseL(file)
     if count < wanted:
-        _messages.fault = _messages.fault or "the connection broke off"
+        _messages.fault = _messages.fault or _fault_in(said) or "the connection broke off"
         raise RasterError(f"{shown_name(name)}: cannot be read: {count} bytes of {wanted} came")
 
 
