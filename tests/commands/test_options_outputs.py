@@ -5,6 +5,7 @@ import shutil
 import sys
 from importlib import import_module
 from inspect import signature
+from keyword import iskeyword
 from string import Formatter
 
 import numpy as np
@@ -26,6 +27,8 @@ COMMANDS = {
     "sweep": "{patches} --grid {grid}",
     "predict": "{model} {ortho} --with {more} --aoi {aoi} --scores --confidence margin",
     "predict -o": "new.tif {run} {ortho}",
+    "export": "{model}",
+    "export -o": "new.onnx {model}",
     "mosaic": "{map} -l {legend}",
     "mosaic --scores": "{scores}",
     "postprocess": "{map} -l {legend} --majority 3px",
@@ -38,6 +41,7 @@ COMMANDS = {
     "evaluate --sample": "{points} {map}",
     "sample-points": "{map} -l {legend} --aoi {aoi}",
     "suggest": "{map} -l {legend} --confidence {sure} --ortho {ortho} --aoi {aoi}",
+    "import": "{network} --classes dark,bright --gsd 1",
     "legend": "{reference}",
     "preview": "{ortho} {map}",
     "report": "{map} {report} {run} --ortho {ortho} --aoi {aoi} -l {legend} -r {reference}",
@@ -50,12 +54,15 @@ OUTPUTS = {
     "windows": "--windows",
     "preview": "--preview",
     "error_map": "--error-map",
+    "mlm": "--mlm",
+    "index": "--index",
 }
 """Parameters that name something to be written."""
 
 TRIED = {
     "train -o": ["--preview"],
-    "predict -o": ["--windows"],
+    "predict -o": ["--windows", "--index"],
+    "export -o": ["--mlm"],
     "evaluate --worst": ["--error-map"],
 }
 """The outputs that a call is tried with, where these are others than ``-o``."""
@@ -89,6 +96,7 @@ READS = {
         "labelled_areas",
         "corrections",
         "references",
+        "from_smp",
     ),
 }
 """Parameters that name something to be read."""
@@ -138,6 +146,7 @@ def whole(tmp_path_factory, write_bundle, write_legend):
     (root / "table.csv").write_text("from,to\ndark,dark\nbright,bright\n")
     (root / "grid.toml").write_text("[grid]\nlr = [1e-3]\n")
     (root / "weights.pth").write_text("weights")
+    (root / "network.onnx").write_text("network")
     words = [root / "ortho.tif", "-r", root / "reference.tif", "-l", root / "legend.toml"]
     assert run("tile", *words, "--patch-size", 32, "--index-only", "-o", root / "patches") == 0
     made = root / "map.tif"
@@ -195,7 +204,7 @@ def test_an_output_that_is_an_input_costs_nothing(whole, capsys, head, words, op
         assert state(whole) == before, name
 
 
-INTO = ("predict", "sweep", "vectorize", "vectorize --part")
+INTO = ("predict", "postprocess", "sweep", "vectorize", "vectorize --part")
 
 INTO_FOLDERS = [call for call in calls() if call[0] in INTO]
 """Calls that put files into a folder, and replace none."""
@@ -236,7 +245,7 @@ COPIES = {"stage"}
 
 def test_every_path_of_every_command_is_known_to_be_read_or_written():
     for name in cli.COMMANDS:
-        module = name.replace("-", "_")
+        module = name.replace("-", "_") + "_" * iskeyword(name)
         command = getattr(import_module(f"geoseg.commands.{module}"), module)
         known = signature(command).parameters
         paths = {each for each, about in known.items() if "Path" in str(about.annotation)}
