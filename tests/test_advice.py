@@ -12,6 +12,7 @@ from geoseg.cli import COMMANDS, app
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OTHERS = {
     *("--calc",),  # of gdal_calc.py
+    *("--scheduler-file",),  # of dask scheduler
     *("--no-",),  # begins the second name of a switch
     *("--map-",),  # begins --map-attribute and --map-layer
 }
