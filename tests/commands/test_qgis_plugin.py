@@ -157,7 +157,7 @@ def test_a_command_is_watched_to_its_end(program, world):
         command.run(str(program), words, told.append, lambda: False)
 
 
-def test_what_is_cancelled_ends_and_leaves_at_most_what_resume_goes_on_with(program, world, write_raster):
+def test_what_is_cancelled_leaves_at_most_what_resume_goes_on_with(program, world, write_raster):
     coarse = np.random.default_rng(0).integers(0, 2, (256, 256), np.uint8) * 4 + 5
     noise = write_raster("noise.tif", np.kron(coarse, np.ones((16, 16), np.uint8)))
     told = []

@@ -6,7 +6,7 @@ import pytest
 WATCHED = """
 import sys
 seen = []
-silent = ("socket.__new__", "socket.bind")  # urllib3 tries, as it is imported, whether IPv6 is there
+silent = ("socket.__new__", "socket.bind")  # urllib3 looks for IPv6 by them
 def watch(event, _):
     if event.startswith("socket.") and event not in silent:
         seen.append(event)
