@@ -19,7 +19,7 @@ demo: install
 	PATH="$(abspath $(BIN)):$$PATH" sh sample_data/demo.sh $(DEMO)
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore tests/test_docs_blocks.py
 
 check: install
 	$(BIN)/ruff format --check .
@@ -38,6 +38,7 @@ qgis-plugin:
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_docs_blocks.py examples/town.ipynb
 	@echo "open site/index.html"
 
 clean:
