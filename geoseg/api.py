@@ -24,7 +24,7 @@ from geoseg.raster.upload import to_buckets
 if TYPE_CHECKING:
     from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation
     from geoseg.model.export import ExportOptions, ExportReport
-    from geoseg.model.foreign import ImportOptions, ImportReport
+    from geoseg.model.imports import ImportOptions, ImportReport
     from geoseg.patches.findings import CheckReport
     from geoseg.patches.record import TileOptions
     from geoseg.patches.tile import TileReport
@@ -203,15 +203,15 @@ def import_model(
         overwrite: Whether to replace an existing bundle.
         given: Fields of `ImportOptions`.
     """
-    from geoseg.model.foreign import ImportOptions
-    from geoseg.model.foreign_onnx import import_onnx
+    from geoseg.model.imports import ImportOptions
+    from geoseg.model.onnx_import import import_onnx
 
     how, path, folder = _options(ImportOptions, options, given), Path(source), Path(output)
     _guard([Output(folder, MODEL)], [path, legend], overwrite=overwrite)
     classes = None if legend is None else open_legend(legend)
     step = import_onnx
     if smp:
-        from geoseg.model.foreign_smp import import_smp as step
+        from geoseg.model.smp_import import import_smp as step
     report = step(path, folder, options=how, legend=classes, overwrite=overwrite)
     _warn(*report.notes)
     return report

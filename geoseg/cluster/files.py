@@ -5,13 +5,13 @@ import pickle
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
 from geoseg.cluster.connect import connected
-from geoseg.cluster.jobs import Job, group_size
+from geoseg.cluster.jobs import Job, group_size, report_record
 from geoseg.cluster.pool import Pool
 from geoseg.errors import GeosegError
 from geoseg.evaluation.comparison import EvaluationCounts, Measures, Pair, Reading
@@ -123,7 +123,7 @@ def clean_map(
 ) -> dict[str, Any]:
     """Postprocess a map. The command has seen that nothing is in the way."""
     own = replace(outputs, overwrite=True)
-    return _as_json(postprocess_map(path, legend, own, options=options))
+    return report_record(postprocess_map(path, legend, own, options=options))
 
 
 def clean_report(answer: Mapping[str, Any]) -> PostprocessReport:
@@ -141,7 +141,7 @@ def trace_map(
 ) -> dict[str, Any] | None:
     """Turn a map into polygons. The command has seen that nothing is in the way."""
     report = vectorize(path, legend, output, options, overwrite=True)
-    return None if report is None else _as_json(report)
+    return None if report is None else report_record(report)
 
 
 def trace_report(answer: Mapping[str, Any] | None) -> VectorizeReport | None:
@@ -150,7 +150,3 @@ def trace_report(answer: Mapping[str, Any] | None) -> VectorizeReport | None:
         return None
     known = {**answer, "path": Path(answer["path"]), "notes": tuple(answer["notes"])}
     return VectorizeReport(**known)
-
-
-def _as_json(report: PostprocessReport | VectorizeReport) -> dict[str, Any]:
-    return {**asdict(report), "path": str(report.path)}

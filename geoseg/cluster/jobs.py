@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,11 @@ def to_json(answer: Any) -> str:
 def from_json(text: str) -> Any:
     """What `to_json` was given; lists for tuples."""
     return json.loads(text)
+
+
+def report_record(report: Any) -> dict[str, Any]:
+    """A step's report, a dataclass with the path of an output, for JSON."""
+    return {**asdict(report), "path": str(report.path)}
 
 
 def group_size(jobs: int, workers: int) -> int:

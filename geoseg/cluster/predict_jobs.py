@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geoseg.cluster.division import windows_with_data
+from geoseg.cluster.jobs import report_record
 from geoseg.cluster.pinned import ModelPlan, PinnedModels, Sizes, loaded_models, pinned
 from geoseg.labels.tags import read_tags
 from geoseg.prediction.map_writer import MapOutputs, MapReport
@@ -95,7 +96,7 @@ def _predict(
     models = PinnedModels(loaded_models(plan), expected)
     report = predict_map(path, models, outputs, options=options, on_start=on_start)
     running = models.running
-    return _report(report) | {"runtime": running.name if running else ""}
+    return report_record(report) | {"runtime": running.name if running else ""}
 
 
 def join(
@@ -115,8 +116,4 @@ def join(
             outputs.refuse_existing()
         report = MapReport(outputs.class_map, tags["pixels"], tags["class_pixels"])
     shutil.rmtree(folder, ignore_errors=True)
-    return _report(report)
-
-
-def _report(report: MapReport) -> dict[str, Any]:
-    return {**asdict(report), "path": str(report.path)}
+    return report_record(report)

@@ -9,7 +9,7 @@ import typer
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
 from geoseg.commands.console import Console, echo, print_json
-from geoseg.model.foreign import ImportOptions
+from geoseg.model.imports import ImportOptions
 from geoseg.raster.folders import MODEL
 from geoseg.raster.guard import Output
 
@@ -40,7 +40,7 @@ def import_(
 ) -> None:
     """Make a model bundle of an ONNX file, or of weights of segmentation-models-pytorch."""
     from geoseg.labels.legend_files import load_legend
-    from geoseg.model.foreign_onnx import import_onnx
+    from geoseg.model.onnx_import import import_onnx
 
     if (model is None) == (from_smp is None):
         raise typer.BadParameter("name an ONNX file, or --from-smp, and not both")
@@ -52,7 +52,7 @@ def import_(
     if from_smp is None:
         report = import_onnx(Path(model or ""), output, **how)
     else:
-        from geoseg.model.foreign_smp import import_smp
+        from geoseg.model.smp_import import import_smp
 
         report = import_smp(from_smp, output, **how)
     for note in report.notes:

@@ -15,7 +15,7 @@ from torch import nn
 from geoseg.errors import BundleError, InputError, TrainingError
 from geoseg.labels.legend import Legend
 from geoseg.model.bundle import CONFIG, HEAD, RECORD, WEIGHTS, ModelBundle
-from geoseg.model.foreign import (
+from geoseg.model.imports import (
     NO_NORMALISATION,
     TILE_PX,
     ImportOptions,

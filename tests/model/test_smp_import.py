@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from geoseg.errors import BundleError
-from geoseg.model.foreign import ImportOptions
-from geoseg.model.foreign_smp import import_smp
+from geoseg.model.imports import ImportOptions
 from geoseg.model.runtime import open_runtime
+from geoseg.model.smp_import import import_smp
 
 ENCODER = "tu-test_resnet"
 OPTIONS = ImportOptions(

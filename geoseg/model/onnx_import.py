@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError, LegendError
 from geoseg.labels.legend import Legend
 from geoseg.model.bundle import ONNX, RECORD_ERRORS, Activation, ModelBundle, Normalisation
-from geoseg.model.foreign import (
+from geoseg.model.imports import (
     TILE_PX,
     ImportOptions,
     ImportReport,

@@ -9,8 +9,8 @@ from geoseg.errors import BundleError
 from geoseg.labels.legend import Legend
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.export import ExportOptions, export
-from geoseg.model.foreign import ImportOptions
-from geoseg.model.foreign_onnx import import_onnx
+from geoseg.model.imports import ImportOptions
+from geoseg.model.onnx_import import import_onnx
 from geoseg.model.runtime import open_runtime
 
 AUTO = ImportOptions()
