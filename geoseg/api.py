@@ -7,13 +7,13 @@ of is a `geoseg.errors.GeosegWarning`.
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegWarning
 from geoseg.labels.legend import Legend
-from geoseg.options import build, options_of
+from geoseg.options import build_each, options_from
 from geoseg.progress import in_notebook
 from geoseg.raster.folders import EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
@@ -42,8 +42,6 @@ PathLike = str | os.PathLike[str]
 Paths = PathLike | Sequence[PathLike]
 """One file, folder or glob, or several."""
 
-T = TypeVar("T")
-
 
 def open_legend(name: PathLike | Legend) -> Legend:
     """The legend of a preset or a TOML file.
@@ -63,6 +61,8 @@ def tile(
     output: PathLike,
     *,
     legend: PathLike | Legend | None = None,
+    asset: str | None = None,
+    reference_asset: str | None = None,
     options: "TileOptions | None" = None,
     overwrite: bool = False,
     **given: Any,
@@ -74,6 +74,8 @@ def tile(
         references: One for each, in their order, or one for all.
         output: Folder to write.
         legend: The classes; None: as class maps and polygons of geoseg say.
+        asset: Of STAC items, or the column of a CSV; None: the only one with data.
+        reference_asset: The same of references; None: as ``asset``.
         options: How; or as keywords, such as ``patch_size=256``.
         overwrite: Whether to replace an existing patch set.
         given: Fields of `TileOptions`.
@@ -81,8 +83,9 @@ def tile(
     from geoseg.patches.record import TileOptions
     from geoseg.patches.tile import pair_by_order, tile
 
-    how = _options(TileOptions, options, given)
-    images, maps = find_rasters(_paths(orthos)), find_references(_paths(references))
+    how = options_from(TileOptions, options, given)
+    images = find_rasters(_paths(orthos), asset)
+    maps = find_references(_paths(references), reference_asset or asset)
     more = (*how.read.stacked, how.aoi, how.corrections, how.reference.labelled_areas, legend)
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     report = tile(
@@ -127,7 +130,7 @@ def train(
     from geoseg.training.train import train
 
     folders = _paths(patches)
-    chosen = _options(TrainOptions, options, given)
+    chosen = options_from(TrainOptions, options, given)
     written = [Output(Path(output), TRAINING)]
     named = [*folders, chosen.init_from, chosen.encoder_weights]
     _guard(written, named, overwrite=overwrite or resume)
@@ -165,7 +168,7 @@ def export(
     from geoseg.model.mlm import write_onnx_item
     from geoseg.prediction.patches import stitched_comparison
 
-    how, path = _options(ExportOptions, options, given), Path(output)
+    how, path = options_from(ExportOptions, options, given), Path(output)
     written = [Output(path), *([] if mlm is None else [Output(Path(mlm))])]
     _guard(written, [model, how.patches], overwrite=overwrite)
     bundle = one_bundle(Path(model))
@@ -206,7 +209,7 @@ def import_model(
     from geoseg.model.imports import ImportOptions
     from geoseg.model.onnx_import import import_onnx
 
-    how, path, folder = _options(ImportOptions, options, given), Path(source), Path(output)
+    how, path, folder = options_from(ImportOptions, options, given), Path(source), Path(output)
     _guard([Output(folder, MODEL)], [path, legend], overwrite=overwrite)
     classes = None if legend is None else open_legend(legend)
     step = import_onnx
@@ -246,7 +249,7 @@ def predict(
     from geoseg.prediction.plan import PredictOptions
     from geoseg.prediction.predict import predict_map
 
-    how, run, layers = _several((PredictOptions, RuntimeOptions, LayerOptions), given)
+    how, run, layers = build_each((PredictOptions, RuntimeOptions, LayerOptions), given)
     loaded = _load(models, run)
     outputs = layers.outputs(Path(output), overwrite=overwrite)
     folder = None if windows is None else Path(windows)
@@ -269,6 +272,7 @@ def mosaic(
     output: PathLike,
     *,
     legend: PathLike | Legend | None = None,
+    asset: str | None = None,
     overwrite: bool = False,
     **given: Any,
 ) -> "MapReport":
@@ -278,14 +282,15 @@ def mosaic(
         inputs: Windows that `predict` has kept, score rasters, or class maps.
         output: Class map to write (``.tif``).
         legend: The classes, where the files do not name them.
+        asset: Of STAC items, or the column of a CSV; None: the only one with data.
         overwrite: Whether to replace existing files.
         given: Fields of `MosaicOptions` and `LayerOptions`, such as ``method="first"``.
     """
     from geoseg.prediction.map_writer import LayerOptions
     from geoseg.prediction.mosaic import MosaicOptions, mosaic
 
-    how, layers = _several((MosaicOptions, LayerOptions), given)
-    paths = find_rasters(_paths(inputs))
+    how, layers = build_each((MosaicOptions, LayerOptions), given)
+    paths = find_rasters(_paths(inputs), asset)
     outputs = layers.outputs(Path(output), overwrite=overwrite)
     _guard([Output(file) for file in outputs.files[::-1]], [*paths, legend], overwrite=overwrite)
     return mosaic(paths, outputs, how, legend=None if legend is None else open_legend(legend))
@@ -321,7 +326,7 @@ def postprocess(
         parse_name(class_map),
         _legend_of(legend, class_map),
         outputs,
-        options=_options(PostprocessOptions, options, given),
+        options=options_from(PostprocessOptions, options, given),
     )
 
 
@@ -350,7 +355,7 @@ def vectorize(
     from geoseg.vectorize.options import VectorizeOptions
     from geoseg.vectorize.vectorize import outputs_of, vectorize
 
-    how = _options(VectorizeOptions, options, given)
+    how = options_from(VectorizeOptions, options, given)
     source, path = parse_name(class_map), Path(output)
     named = [class_map, legend, how.aoi, how.scores, how.confidence]
     own = [Output(file, PART if how.part else None) for file in outputs_of(path, how)]
@@ -365,6 +370,8 @@ def evaluate(
     output: PathLike | None = None,
     *,
     legend: PathLike | Legend | None = None,
+    asset: str | None = None,
+    reference_asset: str | None = None,
     options: "EvaluateOptions | None" = None,
     overwrite: bool = False,
     **given: Any,
@@ -376,6 +383,8 @@ def evaluate(
         references: One for each, in their order; a single map has them all.
         output: Folder of the report; None: nothing is written.
         legend: Their classes, if the maps do not carry them.
+        asset: Of STAC items, or the column of a CSV; None: the only one with data.
+        reference_asset: The same of references; None: as ``asset``.
         options: How; or as keywords, such as ``boundary=Length(2, "px")``. Maps and windows of
             errors are the command's alone.
         overwrite: Whether to replace an earlier report.
@@ -391,8 +400,9 @@ def evaluate(
     )
     from geoseg.evaluation.report import write_report
 
-    how = _options(EvaluateOptions, options, given)
-    maps, truths = find_maps(_paths(class_maps)), find_references(_paths(references))
+    how = options_from(EvaluateOptions, options, given)
+    maps = find_maps(_paths(class_maps), asset)
+    truths = find_references(_paths(references), reference_asset or asset)
     written = [] if output is None else [Output(Path(output), EVALUATION)]
     regions = how.measures.by and how.measures.by.path
     areas = how.reference.labelled_areas
@@ -425,7 +435,7 @@ def load_model(models: Paths, **given: Any) -> "Model":
     from geoseg.model.ensemble import RuntimeOptions
     from geoseg.prediction.array_model import Model
 
-    loaded = _load(models, *_several((RuntimeOptions,), given))
+    loaded = _load(models, *build_each((RuntimeOptions,), given))
     return Model(loaded.bundle, loaded)
 
 
@@ -435,23 +445,6 @@ def _load(models: Paths, options: Any) -> Any:
 
     folders = [folder for path in _paths(models) for folder in bundle_folders(path)]
     return LoadedModels([ModelBundle.load(each) for each in folders], options)
-
-
-def _options(cls: type[T], options: T | None, given: Mapping[str, Any]) -> T:
-    """The options dataclass itself, or one made of keywords."""
-    if options is None:
-        return cast(T, _several((cls,), given)[0])
-    if given:
-        raise TypeError(f"options, or keywords ({', '.join(given)}), not both")
-    return options
-
-
-def _several(classes: Sequence[type], given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Options dataclasses made of keywords, each of those that it has."""
-    known = {name for cls in classes for name in options_of(cls)}
-    if unknown := sorted({*given} - known):
-        raise TypeError(f"no option is called {', '.join(unknown)}; known are {sorted(known)}")
-    return tuple(build(cls, given) for cls in classes)
 
 
 def _paths(named: Paths) -> list[Path]:

@@ -19,7 +19,7 @@ from geoseg.labels.legend import Legend
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REPORTS = sorted(EXAMPLES.glob("[a-e]_*.py"))
-SCRIPTS = [*REPORTS, EXAMPLES / "few_labels.py"]
+SCRIPTS = [*REPORTS, EXAMPLES / "few_labels.py", EXAMPLES / "labelling_loop.py"]
 
 
 @pytest.fixture

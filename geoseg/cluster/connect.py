@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,6 +11,7 @@ from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from geoseg.errors import ClusterError
+from geoseg.raster.threads import core_count
 
 BATCH_SYSTEMS = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF", "sge": "SGE"}
 """Batch systems by the names of users, and as dask-jobqueue has them."""
@@ -51,7 +51,7 @@ class ClusterName(NamedTuple):
             kind, number = found[1], found[2]
             if number is not None and int(number) < 1:
                 raise ValueError(f"{text!r}: at least one process is needed")
-            usual = JOBS if kind != "local" else os.cpu_count() or 1
+            usual = JOBS if kind != "local" else core_count()
             return cls(kind, int(number) if number else usual)
         if re.fullmatch(r"(tcp|tls|ws|wss|ucx|ucxx)://\S+", text):
             return cls("address", place=text)
@@ -177,7 +177,7 @@ def _local(name: ClusterName, stack: ExitStack) -> tuple[dict[str, Any], int]:
     import dask
     from distributed import LocalCluster
 
-    threads = str(max((os.cpu_count() or 1) // name.number, 1))
+    threads = str(max(core_count() // name.number, 1))
     own = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     stay = {
         "distributed.nanny.pre-spawn-environ": own,

@@ -35,12 +35,13 @@ def part_count(rows: int, windows: int, blocks: int, workers: float) -> int:
         blocks: Rows of storage blocks, which are not divided.
         workers: Workers for each map.
 
-    >>> part_count(18, 324, 24, 2), part_count(75, 5625, 98, 2), part_count(18, 324, 24, 0.1)
+    >>> part_count(22, 484, 24, 2), part_count(75, 5625, 98, 2), part_count(18, 324, 24, 0.1)
     (2, 6, 1)
     """
-    wanted = max(workers, min(PARTS_PER_WORKER * workers, rows / LEAST_ROWS))
-    wanted = max(wanted, windows / MOST_WINDOWS)
-    return max(1, min(ceil(wanted), blocks, rows))
+    alike = max(round(workers), 1)  # each has as many: one part more keeps the others waiting
+    gained = min(PARTS_PER_WORKER * workers, rows / LEAST_ROWS) / alike
+    rounds = max(round(gained), ceil(windows / (MOST_WINDOWS * alike)), 1)
+    return max(1, min(rounds * alike, blocks, rows))
 
 
 def divide(

@@ -45,7 +45,7 @@ class PinnedModels:
         self._loaded = loaded
         self.expected = expected
         self.bundle = loaded.bundle
-        self._checked: dict[int, str] = {}
+        self._checked: tuple[Runtime, str] | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -86,9 +86,9 @@ class PinnedModels:
 
     def computes(self, window_size: int, runtime: Runtime) -> str:
         """What `scores_sha256` gives, computed once for each runtime."""
-        if id(runtime) not in self._checked:
-            self._checked = {id(runtime): scores_sha256(self.bundle, window_size, runtime)}
-        return self._checked[id(runtime)]
+        if self._checked is None or self._checked[0] is not runtime:
+            self._checked = runtime, scores_sha256(self.bundle, window_size, runtime)
+        return self._checked[1]
 
 
 def scores_sha256(bundle: ModelBundle, window_size: int, runtime: Runtime) -> str:
@@ -104,12 +104,16 @@ def _versions(runtime: Runtime) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(runtime.versions.items()))
 
 
-_loaded: dict[str, LoadedModels] = {}
+_loaded: dict[str, PinnedModels] = {}
 """What this process has loaded last."""
 
 
-def loaded_models(plan: ModelPlan) -> LoadedModels:
-    """The models of a plan, loaded once in a process.
+def pinned_models(plan: ModelPlan, expected: Mapping[Sizes, str]) -> PinnedModels:
+    """The models of a plan, loaded and compared once in a process.
+
+    Args:
+        plan: What to load.
+        expected: As `PinnedModels` takes it.
 
     Raises:
         RefusedError: If those that this process sees are missing, damaged or others.
@@ -123,7 +127,8 @@ def loaded_models(plan: ModelPlan) -> LoadedModels:
             raise RefusedError(str(error)) from error
         if models.record != plan.record:
             raise RefusedError(f"the model there is another one: {plan.folders[0]}")
-        _loaded[key] = models
+        _loaded[key] = PinnedModels(models, expected)
+    _loaded[key].expected = expected
     return _loaded[key]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from geoseg.cluster.division import windows_with_data
 from geoseg.cluster.jobs import report_record
-from geoseg.cluster.pinned import ModelPlan, PinnedModels, Sizes, loaded_models, pinned
+from geoseg.cluster.pinned import ModelPlan, Sizes, pinned, pinned_models
 from geoseg.labels.tags import read_tags
 from geoseg.prediction.map_writer import MapOutputs, MapReport
 from geoseg.prediction.mosaic import join_parts
@@ -20,7 +20,7 @@ from geoseg.raster.reader import RasterReader
 
 def probe(plan: ModelPlan, *, sizes: Sizes) -> dict[str, Any]:
     """How a worker computes windows of a size, for the others to do the same."""
-    models = PinnedModels(loaded_models(plan), {})
+    models = pinned_models(plan, {})
     runtime = models.open(*sizes)
     return {
         "computes": models.computes(sizes[0], runtime),
@@ -47,7 +47,7 @@ def look(
     if options.resume and outputs.class_map.exists():
         with suppress(_NotThereError):
             return _predict(plan, path, outputs, options, expected, on_start=_stop)
-    bundle = loaded_models(plan).bundle
+    bundle = pinned_models(plan, expected).bundle
     with RasterReader(path, options.read) as ortho:
         area = open_area(options, ortho.grid)
         planned = make_plan(ortho, bundle, options, area=area)
@@ -93,7 +93,7 @@ def _predict(
     *,
     on_start: Callable[..., None] = lambda *_: None,
 ) -> dict[str, Any]:
-    models = PinnedModels(loaded_models(plan), expected)
+    models = pinned_models(plan, expected)
     report = predict_map(path, models, outputs, options=options, on_start=on_start)
     running = models.running
     return report_record(report) | {"runtime": running.name if running else ""}

@@ -123,7 +123,7 @@ def evaluate(
     coding = options.reference.coding
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)
     options.measures.object_classes(classes)  # refuses unknown classes before anything is read
-    orthos = _match_orthos(pairs, options.orthos, by_name=pair == "name")
+    orthos = _match_orthos(pairs, find_rasters(options.orthos, asset), by_name=pair == "name")
     if orthos and not (options.worst and output):
         raise typer.BadParameter("is for --worst with --output", param_hint="--ortho")
     error_maps = _error_maps(pairs, options.error_map)
@@ -185,12 +185,11 @@ def _evaluate_sample(
 
 
 def _match_orthos(
-    pairs: Sequence["Pair"], named: Sequence[Path], *, by_name: bool
+    pairs: Sequence["Pair"], paths: Sequence[Path], *, by_name: bool
 ) -> dict["Pair", Path]:
-    """The orthophoto of each map, of those that the user names; one serves all."""
-    from geoseg.raster.lists import find_rasters, match_by_name, match_by_order
+    """The orthophoto of each map; one serves all."""
+    from geoseg.raster.lists import match_by_name, match_by_order
 
-    paths = find_rasters(named)
     if not paths:
         return {}
     match = match_by_name if by_name and len(paths) > 1 else match_by_order

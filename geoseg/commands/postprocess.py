@@ -35,6 +35,7 @@ def postprocess(
     *,
     legend: OwnLegend = None,
     options: PostprocessOptions,
+    asset: shared.Asset = None,
     copies: StageOptions,
     cluster: shared.Cluster = None,
     overwrite: shared.Overwrite = False,
@@ -50,7 +51,7 @@ def postprocess(
     shared.refuse_copies(cluster, copies.stage)
     ctx.with_resource(copies.begin())
     _refuse_contradictions(options)
-    paths, console = find_rasters(maps), Console(quiet=quiet)
+    paths, console = find_rasters(maps, asset), Console(quiet=quiet)
     wanted = [
         (path, MapOutputs(class_map=target, overwrite=overwrite))
         for path, target in zip(paths, _targets(paths, output), strict=True)

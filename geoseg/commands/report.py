@@ -38,8 +38,16 @@ def show_options(
     legend: str | None,
     legend_map: Path | None,
     reference_legend: str | None,
+    assets: tuple[str | None, str | None],
 ) -> "ShowOptions":
     """What is to be shown besides the inputs.
+
+    Args:
+        options: As the user has them.
+        legend: The classes.
+        legend_map: File of what classes of maps and references mean the same.
+        reference_legend: The classes of references.
+        assets: Assets of STAC items that are rasters, and references.
 
     Raises:
         GeosegError: If a legend or path is wrong.
@@ -49,7 +57,8 @@ def show_options(
     from geoseg.report.inputs import ShowOptions
     from geoseg.report.layers import Ground, Reading
 
-    truth = find_references(options.references)
+    asset, reference_asset = assets
+    truth = find_references(options.references, reference_asset or asset)
     reference = options.reference
     carrier = truth[0] if truth else None
     reading = Reading(
@@ -59,11 +68,12 @@ def show_options(
         grounds=tuple(Ground(path) for path in (options.aoi, reference.labelled_areas) if path),
     )
     return ShowOptions(
-        orthos=tuple(find_rasters(options.orthos)),
+        orthos=tuple(find_rasters(options.orthos, asset)),
         references=tuple(truth),
         without_reference=options.without_reference,
         reading=reading,
         bands=checked(options.bands),
+        asset=asset,
     )
 
 
@@ -78,6 +88,8 @@ def report(
     reference_legend: ReferenceLegend = None,
     options: PageOptions,
     page: ReportOptions,
+    asset: shared.Asset = None,
+    reference_asset: shared.ReferenceAsset = None,
     overwrite: shared.Overwrite = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -89,7 +101,8 @@ def report(
     if output.suffix.lower() not in {".html", ".htm"}:
         raise typer.BadParameter("name a file that ends in .html", param_hint="--output")
     console = Console(quiet=quiet)
-    show = show_options(options, legend, legend_map, reference_legend)
+    assets = (asset, reference_asset)
+    show = show_options(options, legend, legend_map, reference_legend, assets)
     areas = (options.aoi, options.reference.labelled_areas)
     named = [inputs, show.orthos, show.references, legend, legend_map, reference_legend, *areas]
     shared.reserve(ctx, [Output(output)], named, overwrite=overwrite)

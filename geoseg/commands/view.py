@@ -21,6 +21,8 @@ def view(
     legend_map: LegendMapFile = None,
     reference_legend: ReferenceLegend = None,
     options: PageOptions,
+    asset: shared.Asset = None,
+    reference_asset: shared.ReferenceAsset = None,
     host: Annotated[
         str, typer.Option(help="Address to serve; other than 127.0.0.1: others can look, too.")
     ] = "127.0.0.1",
@@ -34,7 +36,8 @@ def view(
     from geoseg.report.report import serving
 
     console = Console(quiet=quiet)
-    show = show_options(options, legend, legend_map, reference_legend)
+    assets = (asset, reference_asset)
+    show = show_options(options, legend, legend_map, reference_legend, assets)
     with (
         serving(
             inputs, show, place=(host, port), threads=options.threads, warn=console.warn

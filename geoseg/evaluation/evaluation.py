@@ -1,6 +1,5 @@
 """An evaluation of one or several maps: options, metrics, intervals, reasons to doubt them."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -42,6 +41,7 @@ from geoseg.raster.folders import EVALUATION, KIND
 from geoseg.raster.lists import match_by_name, match_by_order
 from geoseg.raster.paths import unique_names
 from geoseg.raster.reader import INPUT
+from geoseg.raster.threads import core_count
 from geoseg.text import quoted_list
 
 FEW_BLOCKS = 30
@@ -100,7 +100,7 @@ class EvaluateOptions:
     @property
     def threads(self) -> int:
         """How many threads compare and rank."""
-        return self.workers or min(os.cpu_count() or 1, MOST_THREADS)
+        return self.workers or min(core_count(), MOST_THREADS)
 
     def reading(self) -> Reading:
         """How maps and references are read.

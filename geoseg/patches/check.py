@@ -1,7 +1,6 @@
 """`geoseg check`: scan every patch, compare them, and find what is wrong with a patch set."""
 
 import hashlib
-import os
 import pickle
 import threading
 from collections import Counter
@@ -39,7 +38,7 @@ from geoseg.patches.findings import (
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Patch, Split
 from geoseg.patches.splits import patch_footprints
-from geoseg.raster.threads import map_in_order, reading_pool
+from geoseg.raster.threads import core_count, map_in_order, reading_pool
 
 MAX_VALUE = 1e30
 """Larger values stand for no data: the lowest float32 (-3.4e38) is a common one."""
@@ -334,7 +333,7 @@ def check(folder: Path, *, workers: int | None = None, watch: Watch) -> CheckRep
         PatchSetError: If it is incomplete or damaged.
     """
     patch_set = PatchSet.open(folder)
-    threads = workers or os.cpu_count() or 1
+    threads = workers or core_count()
     scans, failures = scan(patch_set, workers=threads, watch=watch("scan"))
     pairs = near_copies(patch_set, scans, watch=watch("compare"))
     shares = class_shares(patch_set)

@@ -1,7 +1,6 @@
 """The step: survey the sources, divide the ground, extract the patches."""
 
 import csv
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -55,7 +54,7 @@ from geoseg.raster.doubts import doubts_of
 from geoseg.raster.folders import PATCH_SET
 from geoseg.raster.lists import beside, match_by_name, match_by_order
 from geoseg.raster.paths import GdalName, unique_names
-from geoseg.raster.threads import reading_pool
+from geoseg.raster.threads import core_count, reading_pool
 from geoseg.text import subject
 
 MAX_GSD_RATIO = 1.2
@@ -144,7 +143,7 @@ def _refuse_signed(sources: Sequence[Source], options: TileOptions) -> None:
 
 
 def _worker_count(options: TileOptions) -> int:
-    return options.workers or os.cpu_count() or 1
+    return options.workers or core_count()
 
 
 def _kind_of(done: Mapping[int, SourceSurvey]) -> Kind | None:

@@ -1,7 +1,6 @@
 """An orthophoto becomes a class map: ``write(blend(score(ortho)))``."""
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
@@ -30,6 +29,7 @@ from geoseg.raster.doubts import doubts_of
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
+from geoseg.raster.threads import core_count
 from geoseg.raster.tolerant import TolerantReader, sample_values
 from geoseg.raster.window import Window
 from geoseg.text import short_list
@@ -154,7 +154,7 @@ def plan_map(
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
         if outputs is not None:
             planned = partial(planned, layer_bytes=_layer_bytes(bundle, outputs))
-        streams = os.cpu_count() or 1
+        streams = core_count()
         return planned(load=Load(planned().batch_size or 1, streams))
 
 

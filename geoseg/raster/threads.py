@@ -1,18 +1,38 @@
 """Threads: results in order, GDAL's environment and one dataset per thread."""
 
 import ctypes
+import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 R = TypeVar("R")
 
 MAX_AHEAD = 32
 """Calls started before the result of the first is taken."""
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Processor time of a container on Linux: microseconds, or ``max``, and of how many."""
+
+
+def core_count() -> int:
+    """Cores that this process may use.
+
+    The machine may have more: a batch system or ``taskset`` binds processes to some of its cores,
+    and a container has a share of their time.
+    """
+    bound = getattr(os, "sched_getaffinity", None)  # Linux alone
+    cores = len(bound(0)) if bound else os.cpu_count() or 1
+    try:
+        quota, period = map(int, CPU_QUOTA.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no container, or no limit
+        return cores
+    return max(min(cores, quota // period), 1)
 
 
 def map_in_order(

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from geoseg import __version__
 from geoseg.raster.libraries import foreign_data, geo_libraries
+from geoseg.raster.threads import core_count
 from geoseg.text import in_bytes, short_list
 
 State = Literal["ok", "note", "broken"]
@@ -68,8 +69,8 @@ def about_program() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     machine = (
         f"{platform.system()} {platform.release()}, {platform.machine()}, "
-        f"{os.cpu_count()} processors, {in_bytes(memory.total)} of memory, "
-        f"{in_bytes(memory.available)} free"
+        f"{core_count()} of {os.cpu_count()} processors to use, {in_bytes(memory.total)} of "
+        f"memory, {in_bytes(memory.available)} free"
     )
     yield Finding("geoseg", f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding("Python", f"{platform.python_version()}, {sys.executable}")

@@ -71,6 +71,9 @@ class ShowOptions:
 
     bands: BandOptions = field(default_factory=BandOptions)
 
+    asset: str | None = None
+    """Asset of STAC items, or column of a CSV, that is meant by inputs; None: the only raster."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFiles:
@@ -129,7 +132,8 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
         for record in (EVALUATION, RUN, BUNDLE)
     }
     known = {path for group in folders.values() for path in group}
-    rasters, headers = _rasters([path for path in inputs if path not in known]), Headers()
+    rasters = _rasters([path for path in inputs if path not in known], options.asset)
+    headers = Headers()
     legend = options.reading.legend
     maps = [path for path in rasters if _is_map(headers[path], legend)]
     images = dict.fromkeys([*(path for path in rasters if path not in maps), *options.orthos])
@@ -250,13 +254,15 @@ def _idle(scenes: Sequence[SceneFiles], reading: Reading) -> list[str]:
     return [f"{path} is not used: no map is shown with a reference" for path in paths]
 
 
-def _rasters(paths: Sequence[Path]) -> list[Path]:
+def _rasters(paths: Sequence[Path], asset: str | None) -> list[Path]:
     for path in paths:
-        if is_vector(path):
-            raise InputError(f"{path}: polygons are references; name them with --reference")
         if (path / "patches.json").is_file():
             raise InputError(f"{path}: a patch set cannot be shown; `geoseg info` describes it")
-    return find_rasters(paths)
+    found = find_rasters(paths, asset)
+    for path in found:
+        if is_vector(path):
+            raise InputError(f"{path}: polygons are references; name them with --reference")
+    return found
 
 
 def _is_map(header: Header, legend: Legend | None) -> bool:

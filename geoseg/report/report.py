@@ -1,7 +1,6 @@
 """A page of maps and metrics: one HTML file that holds everything, or served to this computer."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from geoseg.labels.style import BandOptions
 from geoseg.options import CALL, nested, option, threads_option
 from geoseg.raster.atomic import refuse_existing, staged, without_nan
 from geoseg.raster.reader import INPUT
-from geoseg.raster.threads import reading_pool
+from geoseg.raster.threads import core_count, reading_pool
 from geoseg.report.inputs import Named, ShowOptions, sort_inputs
 from geoseg.report.scenes import Scene, count_classes, opened_scenes, pyramid, read_tile
 from geoseg.report.sections import (
@@ -141,7 +140,7 @@ class PageOptions:
     @property
     def threads(self) -> int:
         """How many threads read and encode."""
-        return self.workers or os.cpu_count() or 1
+        return self.workers or core_count()
 
 
 @dataclass(frozen=True, kw_only=True)

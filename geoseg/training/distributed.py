@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.overrides import TorchFunctionMode
 
 from geoseg.errors import TrainingError
+from geoseg.raster.threads import core_count
 
 
 def is_first() -> bool:
@@ -33,7 +34,7 @@ def share_machine(devices: int, device: torch.device) -> None:
     if devices > there:
         raise TrainingError(f"--devices {devices}: this machine has {there} of {device.type}")
     if devices > 1 and device.type == "cpu":
-        torch.set_num_threads(max((os.cpu_count() or 1) // devices, 1))
+        torch.set_num_threads(max(core_count() // devices, 1))
 
 
 def check_launched(devices: int) -> None:

@@ -1,6 +1,5 @@
 """The training step: a patch set in, a run folder with a model bundle out."""
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ from geoseg.patches.training_ground import TrainingGround
 from geoseg.prediction.patches import stitched_confusion
 from geoseg.raster.atomic import refuse_existing, staged, writing
 from geoseg.raster.folders import MODEL, TRAINING, locked_once
+from geoseg.raster.threads import core_count
 from geoseg.training.callbacks import (
     EarlyStopping,
     MovingAverage,
@@ -347,7 +347,7 @@ class Training:
         options = self.options
         workers = options.workers
         if workers is None:
-            workers = min((os.cpu_count() or 1) // 2, 4)
+            workers = min(core_count() // 2, 4)
         common: dict[str, Any] = {"batch_size": options.own_batch_size(), "workers": workers}
         training = self.samples.loader(first_epoch=first_epoch, **common)
         if not self.val_patches:

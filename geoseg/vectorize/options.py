@@ -1,6 +1,5 @@
 """What a user decides about polygons of class maps: the only place of the defaults."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from geoseg.options import CALL, aoi_option, option, parse_part
 from geoseg.postprocess.options import ClassArea
 from geoseg.raster.grid import Length
 from geoseg.raster.reader import INPUT
+from geoseg.raster.threads import core_count
 
 GEOMETRY, CONTENT = "Geometry", "Content"
 """Groups of the options."""
@@ -92,9 +92,7 @@ class VectorizeOptions:
         min=100,
         help="Regions with more points stay divided at lines of a lattice.",
     )
-    workers: int = option(
-        os.cpu_count() or 1, group=CALL, min=1, shown="all cores", help="Threads."
-    )
+    workers: int = option(core_count(), group=CALL, min=1, shown="all cores", help="Threads.")
     part: tuple[int, int] | None = option(
         None,
         group=CALL,

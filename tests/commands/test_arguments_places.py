@@ -79,11 +79,12 @@ def test_a_change_on_the_server_is_seen(world, server):
     assert is_older(world / "reference.tif", [name]) == (world.stat().st_mtime < DATE)
 
 
-def test_tile_and_evaluate_take_stac_items(geoseg, world, signed):
+def test_steps_take_stac_items(geoseg, world, signed):
     assets = {"image": {"href": signed("ortho.tif")}, "labels": {"href": "./reference.tif"}}
-    item = {"type": "Feature", "stac_version": "1.0.0", "id": "one", "assets": assets}
-    (world / "item.json").write_text(json.dumps(item))
-    both = (world / "item.json", "-r", world / "item.json", "--reference-asset", "labels")
+    content = {"type": "Feature", "stac_version": "1.0.0", "id": "one", "assets": assets}
+    item = world / "item.json"
+    item.write_text(json.dumps(content))
+    both = (item, "-r", item, "--reference-asset", "labels")
     legend = ("-l", world / "legend.toml")
     out = world / "patches"
 
@@ -93,6 +94,15 @@ def test_tile_and_evaluate_take_stac_items(geoseg, world, signed):
     assert (tiled.code, judged.code) == (0, 0), tiled.err + judged.err
     assert "hush" not in texts_below(out)
     assert json.loads(judged.out)["overall_accuracy"] == 1
+    found = api.evaluate(item, item, legend=legend[1], asset="labels")
+    assert found.pooled.confusion.overall_accuracy == 1
+    page = world / "page.html"
+    shown = geoseg("report", *both, "--asset", "image", *legend, "-o", page)
+    assert shown.code == 0, shown.err
+    assert "reference" in page.read_text(encoding="utf-8")
+    work = ("--majority", "3px", *legend, "-o", world / "clean.tif")
+    clean = geoseg("postprocess", item, "--asset", "labels", *work)
+    assert clean.code == 0, clean.err
 
 
 def test_lists_and_regions_are_taken_from_servers(world, signed, tmp_path):

@@ -1,8 +1,10 @@
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from geoseg.raster import threads
 from geoseg.raster.threads import map_in_order
 
 
@@ -45,3 +47,26 @@ def test_running_calls_are_waited_for_when_one_fails():
     count = len(done)
     time.sleep(0.1)
     assert len(done) == count < 8
+
+
+def test_cores_are_those_that_the_process_is_bound_to(monkeypatch, tmp_path):
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "none")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 5, 7}, raising=False)
+    assert threads.core_count() == 3
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("200000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("6400000 100000", 8)],
+)
+def test_cores_are_those_whose_time_a_container_has(monkeypatch, tmp_path, quota, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
+    threads.CPU_QUOTA.write_text(quota + "\n")
+    assert threads.core_count() == cores
+
+
+def test_cores_are_all_where_processes_are_not_bound(monkeypatch, tmp_path):
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "none")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert threads.core_count() == os.cpu_count()
