@@ -228,6 +228,45 @@ def parse_count(text: str) -> int:
     raise ValueError(f"{text!r} is no number from 1")
 
 
+WIDTHS = {"full": 1.0, "half": 0.5, "quarter": 0.25}
+"""Widths of a decoder, as shares of its architecture's own."""
+
+MAX_CHANNELS = 1024
+"""Most channels of a layer of a decoder."""
+
+
+def decoder_channels_option(group: str, *, shown: str, **declared: Any) -> Any:
+    """The width of a network's decoder."""
+    more = "or the channels of its layers, such as 64,32,16,16,16."
+    return option(
+        None,
+        group=group,
+        metavar="WIDTH|N[,N...]",
+        parse=parse_decoder_channels,
+        shown=shown,
+        help=f"Width of the decoder: {', '.join(WIDTHS)} (of smp's, at least 16), {more}",
+        **declared,
+    )
+
+
+def parse_decoder_channels(text: str) -> str:
+    """A width of a decoder, or the channels of its layers.
+
+    >>> parse_decoder_channels("half"), parse_decoder_channels("64, 32")
+    ('half', '64,32')
+    """
+    word = text.strip().lower()
+    if word in WIDTHS:
+        return word
+    numbers = [part.strip() for part in word.split(",")]
+    if all(part.isdecimal() and 1 <= int(part) <= MAX_CHANNELS for part in numbers):
+        return ",".join(str(int(part)) for part in numbers)
+    raise ValueError(
+        f"{text!r} is none of {', '.join(WIDTHS)}, and no list of channels (1 to {MAX_CHANNELS}) "
+        f"such as 64,32,16,16,16"
+    )
+
+
 def parse_rate(text: str) -> float:
     """A number above 0."""
     try:

@@ -19,7 +19,7 @@ from geoseg.model.bundle import (
 )
 from geoseg.model.mlm import write_bundle_item
 from geoseg.model.segmenter import PIXEL_DIVISOR
-from geoseg.options import option
+from geoseg.options import decoder_channels_option, option
 from geoseg.raster.atomic import staged
 from geoseg.raster.folders import MODEL
 from geoseg.raster.records import FLOAT32_MAX
@@ -99,6 +99,7 @@ class ImportOptions:
     encoder: str | None = option(
         None, group=NETWORK, help="Encoder of a state dict, smp's name: resnet34 ..."
     )
+    decoder_channels: str | None = decoder_channels_option(NETWORK, shown="full")
     activation: Literal["auto", "none", "softmax", "sigmoid"] = option(
         "auto", group=NETWORK, help="What makes probabilities of an ONNX file's outputs."
     )

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from inspect import Parameter, signature
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,10 +30,20 @@ from geoseg.model.bundle import (
     read_shapes,
 )
 from geoseg.model.weights import TIMM_PREFIX, load_encoder_weights
+from geoseg.options import MAX_CHANNELS, WIDTHS
 from geoseg.raster.records import Fields, read_object
 
 ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """Architectures, smp's names."""
+
+DECODER_PARAMETERS = (
+    *("decoder_channels", "decoder_pyramid_channels", "decoder_segmentation_channels"),
+    *("decoder_intermediate_channels", "decoder_fusion_channels", "psp_out_channels"),
+)
+"""Parameters of smp's architectures that are widths of the decoder."""
+
+LEAST_CHANNELS = 16
+"""Channels below which a narrower layer is no faster."""
 
 NAMED_PARAMETERS = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 """Kinds of parameters that ``config.json`` may set."""
@@ -48,7 +59,13 @@ CONSTRUCTOR_ERRORS = (
 
 
 def build_network(
-    arch: str, encoder: str, *, bands: int, classes: int, encoder_weights: str
+    arch: str,
+    encoder: str,
+    *,
+    bands: int,
+    classes: int,
+    encoder_weights: str,
+    decoder_channels: str = "full",
 ) -> tuple[nn.Module, Normalisation | None]:
     """A new network, by smp's names of architecture and encoder.
 
@@ -58,6 +75,7 @@ def build_network(
         bands: Bands of the input.
         classes: Number of classes.
         encoder_weights: ``none``, ``imagenet`` (from the hub), ``package:lite0`` or a file.
+        decoder_channels: ``full``, ``half``, ``quarter``, or numbers.
 
     Returns:
         The network, and the normalisation of its weights, of values 0..1, if they have one.
@@ -67,16 +85,80 @@ def build_network(
     """
     if arch not in ARCHITECTURES:
         raise TrainingError(f"--arch {arch}: unknown; known are {', '.join(ARCHITECTURES)}")
+    widths = _decoder_widths(arch, decoder_channels)
     try:
         refuse_foreign_encoder(encoder)
         network = smp.create_model(
-            arch, encoder, encoder_weights=None, in_channels=bands, classes=classes
+            arch, encoder, encoder_weights=None, in_channels=bands, classes=classes, **widths
         )
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error.args[0] if error.args else error).splitlines()[0]
-        raise TrainingError(f"--arch {arch} --encoder {encoder}: {reason[:300]}") from error
+        words = f" --decoder-channels {decoder_channels}" if widths else ""
+        raise TrainingError(f"--arch {arch} --encoder {encoder}{words}: {reason[:300]}") from error
     wanted = load_encoder_weights(network, encoder, encoder_weights, bands)
     return cast("nn.Module", network), wanted
+
+
+def _decoder_widths(arch: str, channels: str) -> dict[str, Any]:
+    """Arguments of an architecture's constructor that give its decoder a width.
+
+    Raises:
+        TrainingError: If the decoder has none, or another number of layers.
+    """
+    own = _own_widths(smp.MODEL_ARCHITECTURES_MAPPING[arch])
+    if channels == "full":
+        return {}
+    what = f"--decoder-channels {channels}"
+    if not own:
+        raise TrainingError(f"{what}: the decoder of {arch} has no width to choose")
+    plain = _numbers(own)
+    if channels in WIDTHS:
+        numbers = [max(int(WIDTHS[channels] * each), min(LEAST_CHANNELS, each)) for each in plain]
+    else:
+        numbers = [int(each) for each in channels.split(",")]
+    if len(numbers) != len(plain):
+        shown = ",".join(map(str, plain))
+        raise TrainingError(f"{what}: {arch} takes {len(plain)} numbers; its own are {shown}")
+    rest = iter(numbers)
+    return {
+        name: tuple(next(rest) for _ in value) if isinstance(value, tuple) else next(rest)
+        for name, value in own.items()
+    }
+
+
+def _own_widths(kind: type[nn.Module]) -> dict[str, int | tuple[int, ...]]:
+    """The widths of an architecture's decoder if no others are chosen, by parameter."""
+    found = signature(kind).parameters
+    return {name: found[name].default for name in DECODER_PARAMETERS if name in found}
+
+
+def _numbers(widths: Mapping[str, int | Sequence[int]]) -> list[int]:
+    values = ([value] if isinstance(value, int) else value for value in widths.values())
+    return list(chain.from_iterable(values))
+
+
+def decoder_channels_of(folder: Path) -> str:
+    """Width of the decoder of a bundle: ``full``, or numbers.
+
+    Raises:
+        BundleError: If its config is damaged.
+    """
+    try:
+        kind, choices = _read_config(folder)
+    except CONSTRUCTOR_ERRORS as error:
+        raise BundleError(f"{folder}: {CONFIG} is damaged: {error}") from error
+    return _chosen_channels(kind, choices)
+
+
+def _chosen_channels(kind: type[nn.Module], choices: Mapping[str, Any]) -> str:
+    own = _own_widths(kind)
+    numbers = _numbers(own | {name: choices[name] for name in own if name in choices})
+    return "full" if numbers == _numbers(own) else ",".join(map(str, numbers))
+
+
+def decoder_channels(network: nn.Module) -> str:
+    """Width of the decoder of a network: ``full``, or numbers."""
+    return _chosen_channels(type(network), cast("Any", network).config)
 
 
 def size_divisor(network: nn.Module) -> int:
@@ -223,8 +305,10 @@ def _refuse_other_defaults(kind: type[nn.Module], choices: dict[str, Any]) -> No
     """Refuse arguments that `build_network` does not set, for networks of unknown size."""
     for key, each in signature(kind).parameters.items():
         ours = each.default if each.default is not Parameter.empty else None
-        value = choices.get(key, ours)
+        value: Any = choices.get(key, ours)
         plain = list(ours) if isinstance(ours, tuple) else ours
+        if key in DECODER_PARAMETERS and max(_numbers({key: value})) <= MAX_CHANNELS:
+            continue
         if key not in {"encoder_name", "encoder_weights", "in_channels", "classes"} and (
             value != plain and each.kind in NAMED_PARAMETERS
         ):

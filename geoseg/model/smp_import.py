@@ -136,7 +136,7 @@ def _of_file(path: Path, options: ImportOptions) -> tuple[Config, State]:
     try:
         network, _ = build_network(
             options.arch.lower(), options.encoder, bands=bands, classes=rows or 1,
-            encoder_weights="none",
+            encoder_weights="none", decoder_channels=options.decoder_channels or "full",
         )  # fmt: skip
     except TrainingError as error:
         raise BundleError(str(error)) from error

@@ -88,7 +88,7 @@ def about_bundle(path: Path) -> About:
     known = {"patches": None, "validation_patches": None} | dict(training)
     weights = (path / bundle.weights_name).stat().st_size
     lines = {
-        "network": f"{bundle.arch} on {bundle.encoder}",
+        "network": f"{bundle.arch} on {bundle.encoder}{_decoder(bundle)}",
         "classes": short_list(bundle.legend.names),
         "bands": f"{short_list(bundle.band_names)} "
         f"({bundle.dtype}, mostly {low:.4g} to {high:.4g})",
@@ -117,6 +117,13 @@ def about_bundle(path: Path) -> About:
     if int8 and not (path / INT8).is_dir():
         hints.append("the int8 network is missing: `geoseg quantize --overwrite` makes it again")
     return About(path=path, kind="model bundle", lines=lines, facts=facts, hints=hints)
+
+
+def _decoder(bundle: ModelBundle) -> str:
+    """Width of the decoder, if the training's record names one."""
+    options = bundle.training.get("options")
+    width = options.get("decoder_channels") if isinstance(options, Mapping) else None
+    return f", decoder {width}" if width else ""
 
 
 def _int8(record: Int8Record | None) -> str:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from geoseg.errors import TrainingError
-from geoseg.options import device_option, option, parse_count, parse_duration, parse_rate
+from geoseg.options import (
+    decoder_channels_option,
+    device_option,
+    option,
+    parse_count,
+    parse_duration,
+    parse_rate,
+)
 
 Average = Literal["none", "ema"]
 
@@ -91,6 +98,9 @@ class TrainOptions:
         group=NETWORK,
         shown="that of the packaged weights, else resnet18",
         help="Encoder, smp's name.",
+    )
+    decoder_channels: str | None = decoder_channels_option(
+        NETWORK, shown="full, or that of --init-from"
     )
     encoder_weights: str = option(
         "auto",

@@ -128,7 +128,8 @@ def check_resumable(
         TrainingError: If there is none, its record is damaged, or options or patches differ.
     """
     earlier = read_run(run)
-    before = earlier["options"] | {"folds": earlier.get("folds")}
+    before = {"decoder_channels": "full"} | earlier["options"]  # records used to lack it
+    before |= {"folds": earlier.get("folds")}
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
         for name, value in json.loads(json.dumps(asdict(options) | {"folds": folds})).items()

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
 from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
-from geoseg.model.network import build_network, find_sizes, nearest_sizes, refusal, size_divisor
+from geoseg.model.network import (
+    build_network,
+    decoder_channels,
+    decoder_channels_of,
+    find_sizes,
+    nearest_sizes,
+    refusal,
+    size_divisor,
+)
 from geoseg.model.weights import DEFAULT_ENCODER, default_weights, packaged_encoder
 from geoseg.patches.record import PatchSetRecord
 from geoseg.training.options import PATIENCE, TrainOptions
@@ -165,7 +173,7 @@ class InitialState:
 
 
 def resolve(options: TrainOptions) -> TrainOptions:
-    """Options with encoder, weights and early stopping resolved.
+    """Options with encoder, its weights, width of the decoder and early stopping resolved.
 
     Raises:
         TrainingError: If the weights are unknown, or come from two places.
@@ -176,17 +184,25 @@ def resolve(options: TrainOptions) -> TrainOptions:
         free = options.encoder is None and options.init_from is None and options.arch != "dpt"
         weights = default_weights() if free else "none"
     encoder = options.encoder or packaged_encoder(weights)
+    width = options.decoder_channels
     if options.init_from is not None:
         if weights != "none":
             raise TrainingError("--init-from and --encoder-weights exclude each other")
         origin = ModelBundle.load(Path(options.init_from))
         origin.require_torch("--init-from cannot start from it")
         encoder = encoder or origin.encoder
+        width = width or decoder_channels_of(Path(options.init_from))
     patience = options.early_stopping
     if patience is None:
         patience = PATIENCE if options.max_time is None else 0
     encoder = encoder or DEFAULT_ENCODER
-    return replace(options, encoder=encoder, encoder_weights=weights, early_stopping=patience)
+    return replace(
+        options,
+        encoder=encoder,
+        encoder_weights=weights,
+        decoder_channels=width or "full",
+        early_stopping=patience,
+    )
 
 
 def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState:
@@ -205,14 +221,25 @@ def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState
             f"--init-from {options.init_from}: is a {origin.arch} with {origin.encoder}, not "
             f"{options.arch} with {encoder}; use --arch {origin.arch} --encoder {origin.encoder}"
         )
-    how = {"bands": record.bands, "classes": len(names)}
-    weights = options.encoder_weights
-    network, wanted = build_network(options.arch, encoder, encoder_weights=weights, **how)
+    network, wanted = build_network(
+        options.arch,
+        encoder,
+        bands=record.bands,
+        classes=len(names),
+        encoder_weights=options.encoder_weights,
+        decoder_channels=options.decoder_channels or "full",
+    )
     _check_size(network, record, options)
     sizes = find_sizes(network, record.bands, record.size)
     if origin is None:
         normalisation = _normalisation(record, wanted)
         return InitialState(network, _new_bundle(record, options, normalisation, sizes), ())
+    ours, theirs = decoder_channels(network), decoder_channels_of(Path(str(origin.folder)))
+    if ours != theirs:
+        raise TrainingError(
+            f"--init-from {origin.folder}: has a decoder of {theirs} channels, not of {ours}; "
+            f"leave --decoder-channels out"
+        )
     notes = transfer_weights(network, origin, band_names=record.band_names, names=names)
     normalisation = _normalisation(record, None)
     if origin.dtype == record.dtype:

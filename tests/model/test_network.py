@@ -10,6 +10,8 @@ from geoseg.model.bundle import CONFIG, WEIGHTS
 from geoseg.model.network import (
     ARCHITECTURES,
     build_network,
+    decoder_channels,
+    decoder_channels_of,
     load_network,
     parameter_count,
     save_network,
@@ -55,6 +57,44 @@ def test_every_architecture_is_built_for_any_number_of_bands(arch):
 def test_what_cannot_be_built_is_refused_in_one_line(arch, encoder, reason):
     with pytest.raises(TrainingError, match=reason) as caught:
         build_network(arch, encoder, **SMALL)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arch", "width", "channels"),
+    [
+        ("unet", "half", "128,64,32,16,16"),
+        ("unet", "full", "full"),
+        ("unet", "20,18,16,12,8", "20,18,16,12,8"),
+        ("fpn", "quarter", "64,32"),
+        ("deeplabv3plus", "48", "48"),
+    ],
+)
+def test_a_decoder_has_the_width_that_is_named_and_is_loaded_with_it(
+    arch, width, channels, tmp_path
+):
+    how = SMALL | {"decoder_channels": width}
+    network, _ = build_network(arch, "tu-test_resnet", **how)
+
+    save_network(network, tmp_path)
+
+    loaded = load_network(tmp_path).state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in network.state_dict().items())
+    assert decoder_channels(network) == decoder_channels_of(tmp_path) == channels
+
+
+@pytest.mark.parametrize(
+    ("arch", "width", "reason"),
+    [
+        ("linknet", "half", "the decoder of linknet has no width to choose"),
+        ("unet", "64,32", "unet takes 5 numbers; its own are 256,128,64,32,16"),
+        ("fpn", "128,40", r"--decoder-channels 128,40: num_channels \(40\) must be divisible"),
+    ],
+)
+def test_a_width_that_a_decoder_cannot_have_is_refused_in_one_line(arch, width, reason):
+    with pytest.raises(TrainingError, match=reason) as caught:
+        build_network(arch, "tu-test_resnet", **SMALL, decoder_channels=width)
 
     assert "\n" not in str(caught.value)
 

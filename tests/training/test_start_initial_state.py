@@ -70,8 +70,12 @@ def test_a_bundle_to_begin_with_says_which_network_it_is(installed, monkeypatch)
             pass
 
     monkeypatch.setattr(new_bundle, "ModelBundle", Origin)
+    monkeypatch.setattr(new_bundle, "decoder_channels_of", lambda _: "64,32,16,16,16")
 
     assert resolved(init_from="model") == ("resnet50", "none")
+    assert resolve(TrainOptions(init_from="model")).decoder_channels == "64,32,16,16,16"
+    wider = TrainOptions(init_from="model", decoder_channels="full")
+    assert resolve(wider).decoder_channels == "full"
 
 
 @pytest.mark.parametrize(

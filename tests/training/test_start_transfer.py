@@ -194,6 +194,7 @@ def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
         ({"arch": "fpn"}, TrainingError, "use --arch pspnet --encoder tu-test_resnet"),
         ({"encoder": "resnet18"}, TrainingError, "use --arch pspnet --encoder tu-test_resnet"),
         ({"encoder_weights": "imagenet"}, TrainingError, "exclude each other"),
+        ({"decoder_channels": "half"}, TrainingError, "a decoder of full channels, not of 256"),
         ({"init_from": "nowhere"}, BundleError, "no such folder"),
     ],
 )
