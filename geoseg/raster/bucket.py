@@ -175,7 +175,7 @@ def refuse_missing_bucket(url: GdalName) -> None:
 
 
 def read_object(name: GdalName) -> bytes:
-    """The content of a small file on a server, such as a list.
+    """The whole content of a file on a server, such as a list.
 
     Raises:
         InputError: If it cannot be read, or is neither a URL nor in a bucket.
@@ -191,7 +191,7 @@ def read_object(name: GdalName) -> bytes:
     found = HTTP.fullmatch(name.written)
     if found is None:
         raise InputError(
-            f"{name}: lists are files, https:// URLs, or in s3://, gs:// or az:// buckets"
+            f"{name}: can be read from https:// URLs and s3://, gs:// and az:// buckets alone"
         )
     scheme, user, password, rest = found.groups()
     known = HTTPPasswordMgrWithPriorAuth()

@@ -5,10 +5,14 @@ The wheels' GDAL has no driver for it, so pyarrow and geopandas read it. Failure
 """
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import shapely
+
+from geoseg.raster.bucket import read_object
+from geoseg.raster.paths import GdalName, parse_name
 
 GEO = b"geo"
 """Key of the schema's metadata under which a file describes its geometries."""
@@ -26,8 +30,9 @@ def read_frame(path: Path) -> Any:
     """
     import geopandas as gpd
 
-    _refuse_plain(path)
-    frame = gpd.read_parquet(path, partitioning=None)
+    source = _opened(path)
+    _refuse_plain(source)
+    frame = gpd.read_parquet(source, partitioning=None)
     frame = frame.reset_index(drop=frame.index.names == [None])
     return frame.set_geometry(frame.geometry.force_2d())
 
@@ -40,11 +45,12 @@ def read_stored(path: Path) -> list[bytes | None]:
     """
     import pyarrow.parquet as pq
 
-    about = _refuse_plain(path)
+    source = _opened(path)
+    about = _refuse_plain(source)
     column = str(about["primary_column"])
     if about["columns"][column]["encoding"] != "WKB":
         raise ValueError(f"column {column!r} holds broken geometries")
-    stored = pq.read_table(path, columns=[column], partitioning=None).column(column)
+    stored = pq.read_table(source, columns=[column], partitioning=None).column(column)
     return list(stored.to_pylist())
 
 
@@ -55,7 +61,7 @@ def read_tag(path: Path, name: str) -> str | None:
         ValueError: If the file is damaged.
         OSError: If it cannot be read.
     """
-    text = _schema_tags(path).get(name.encode())
+    text = _schema_tags(_opened(path)).get(name.encode())
     return None if text is None else text.decode()
 
 
@@ -70,17 +76,25 @@ def geometry_type(shapes: Any) -> str:
     return "Unknown" if len(names) != 1 else max(kinds, key=len)
 
 
-def _schema_tags(path: Path) -> dict[bytes, bytes]:
+def _opened(path: Path) -> Path | BytesIO:
+    """A file, or the content of one on a server: layers are read whole in any case."""
+    name = parse_name(path)
+    if isinstance(name, GdalName):
+        return BytesIO(read_object(name))
+    if name.is_dir():
+        raise ValueError("it is a folder, not a file of polygons")
+    return name
+
+
+def _schema_tags(source: Path | BytesIO) -> dict[bytes, bytes]:
     import pyarrow.parquet as pq
 
-    if path.is_dir():
-        raise ValueError("it is a folder, not a file of polygons")
-    return pq.read_schema(path).metadata or {}
+    return pq.read_schema(source).metadata or {}
 
 
-def _refuse_plain(path: Path) -> dict[str, Any]:
+def _refuse_plain(source: Path | BytesIO) -> dict[str, Any]:
     """What the file says of its geometries."""
-    about = _schema_tags(path).get(GEO)
+    about = _schema_tags(source).get(GEO)
     if about is None:
         raise ValueError("it is plain Parquet, without geometries")
     found = json.loads(about)

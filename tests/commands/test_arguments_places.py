@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import typer
 from servers import DATE, serving
+from shapely import box
 
 import geoseg as api
 from geoseg.cli import COMMANDS, app
@@ -16,6 +18,7 @@ from geoseg.evaluation.comparison import RegionSource
 from geoseg.raster.lists import find_rasters
 from geoseg.raster.paths import GdalName, parse_name
 from geoseg.raster.storage import file_state, is_older
+from geoseg.raster.vector import read_polygons
 
 WORK = ("--patch-size", 32, "--runtime", "torch", "--precision", "fp32", "--quiet")
 
@@ -103,6 +106,17 @@ def test_steps_take_stac_items(geoseg, world, signed):
     work = ("--majority", "3px", *legend, "-o", world / "clean.tif")
     clean = geoseg("postprocess", item, "--asset", "labels", *work)
     assert clean.code == 0, clean.err
+
+
+def test_polygons_of_geoparquet_are_taken_from_servers(world, signed):
+    drawn = gpd.GeoDataFrame({"kind": ["roof"]}, geometry=[box(0, 0, 1, 2)], crs=32632)
+    drawn.to_parquet(world / "roofs.parquet")
+
+    found = read_polygons(parse_name(signed("roofs.parquet")), attribute="kind")
+
+    assert (found.geometries.area.tolist(), found.attributes) == ([2], ["roof"])
+    with pytest.raises(GeosegError, match=r"none\.parquet\?sig=REDACTED: .*404"):
+        read_polygons(parse_name(signed("none.parquet")))
 
 
 def test_lists_and_regions_are_taken_from_servers(world, signed, tmp_path):
