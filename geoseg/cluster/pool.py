@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import pickle
 import uuid
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from geoseg.cluster.jobs import (
     delay_before,
     from_json,
 )
-from geoseg.errors import ClusterError, GeosegError
+from geoseg.errors import ClusterError, GeosegError, GeosegWarning
 
 TRIES = 3
 """Workers on which a job fails before it is given up."""
@@ -95,7 +96,8 @@ class Pool:
             group: Jobs that are sent at a time, at most; never more windows than
                 `MOST_IN_A_GROUP`.
             limits: Of time.
-            warn: Is told of workers that are not used any more, and what jobs warn of.
+            warn: Is told of workers that are not used any more; what jobs warn of is a
+                `GeosegWarning` here, too.
             info: Is told of what the user waits for.
         """
         self._cluster = cluster
@@ -297,8 +299,8 @@ class Pool:
             self._again += group.jobs
             return
         for job, own in zip(group.jobs, answer["jobs"], strict=True):
-            for warning in own["warnings"]:
-                self._warn(warning)
+            for said in own["warnings"]:
+                warnings.warn(said, GeosegWarning, stacklevel=2)
             state = self._states.get(job.key, _State())
             if "result" in own:
                 self._limits.learn(job, own["seconds"])

@@ -343,8 +343,9 @@ Cluster = Annotated[
         "--cluster",
         metavar="local:N|tcp://HOST:PORT|slurm|FILE.json",
         parser=_cluster_name,
-        help="Workers of Dask that do it: processes of this machine, those of a scheduler, or jobs "
-        "of slurm, pbs, lsf or sge (slurm:20); see docs/cluster.md.",
+        help="Workers of Dask that do it, an input or a part of a large one at a time: processes "
+        "of this machine, those of a scheduler, or jobs of slurm, pbs, lsf or sge (slurm:20); see "
+        "docs/cluster.md.",
     ),
 ]
 

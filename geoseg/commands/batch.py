@@ -1,8 +1,10 @@
 """Several inputs of a command: their results, and the failures that do not stop the others."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,9 +12,10 @@ from geoseg.commands.console import Console
 from geoseg.errors import BatchError, GeosegError, NoPolygonError, OutputError, OutputExistsError
 from geoseg.raster.atomic import write_text
 from geoseg.raster.records import parse_json
+from geoseg.raster.threads import Each, one_by_one
 
 if TYPE_CHECKING:
-    from geoseg.cluster.jobs import Job
+    from geoseg.cluster.maps import DividedMap
 
 FAILURES = "failed.json"
 """In a folder of outputs: the inputs of which there is none, and why."""
@@ -170,30 +173,70 @@ def on_cluster(
     name: str | None,
     console: Console,
     step: str,
-    job: Callable[[int, T], "Job"],
+    work: Callable[[T], Any],
+    raster: Callable[[T], Path],
     taken: Callable[[T, Any], R],
+    divided: "Callable[[T, DividedMap], Any] | None" = None,
 ) -> Together[T, R] | None:
     """Do the work of a batch on a cluster, a job for each input; None without a cluster.
+
+    A large map is divided instead, if there are fewer maps than workers.
 
     Args:
         name: The cluster.
         console: Shows progress and warnings.
         step: What is being done.
-        job: Makes the job of an input.
-        taken: Makes a result of its answer.
+        work: What workers do with an input; a function by its name, or a part of one.
+        raster: The raster of an input by which its work is measured.
+        taken: Makes a result of what they return.
+        divided: Does the work of a large map in parts; None: it is not divided.
     """
     if name is None:
         return None
 
     def together(items: Mapping[int, T]) -> Iterable[tuple[int, R | GeosegError]]:
-        from geoseg.cluster.files import each_file
+        from geoseg.cluster.calls import Load, calls_on
+        from geoseg.cluster.maps import DividedMap, is_large
 
-        with console.steps() as steps:
-            how: dict[str, Any] = {"warn": console.warn, "info": console.info}
-            for number, answer in each_file(
-                name, items, job, step=step, progress=steps.tell, **how
-            ):
+        def load(item: T) -> Load:
+            return Load.of_raster(raster(item))
+
+        def in_parts(item: T) -> Any:
+            return divided and divided(item, DividedMap(calls, raster(item), steps.tell))
+
+        told = {"warn": console.warn, "info": console.info}
+        with calls_on(name, **told) as calls, console.steps() as steps:
+            large = {
+                number: item
+                for number, item in items.items()
+                if divided and is_large(raster(item), len(items), calls)
+            }
+            small = {number: item for number, item in items.items() if number not in large}
+            found = chain(calls.each(work, small, load), one_by_one(in_parts, large))
+            for done, (number, answer) in enumerate(found, start=1):
                 failed = isinstance(answer, GeosegError)
                 yield number, answer if failed else taken(items[number], answer)
+                steps.tell(step, done, len(items))
 
     return together
+
+
+@contextmanager
+def each_on(name: str | None, console: Console, raster: Callable[[Any], Path]) -> Iterator[Each]:
+    """What calls a function with each of many inputs: on a cluster, or without one here.
+
+    Args:
+        name: The cluster.
+        console: Shows warnings.
+        raster: The raster of an input by which its work is measured.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached.
+    """
+    if name is None:
+        yield one_by_one
+        return
+    from geoseg.cluster.calls import Load, calls_on
+
+    with calls_on(name, warn=console.warn, info=console.info) as calls:
+        yield partial(calls.each, load=lambda item: Load.of_raster(raster(item)))

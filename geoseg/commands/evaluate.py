@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,7 +28,6 @@ from geoseg.raster.vector import is_vector
 from geoseg.text import subject
 
 if TYPE_CHECKING:
-    from geoseg.cluster.jobs import Job
     from geoseg.evaluation.comparison import EvaluationCounts, Pair, Reading
     from geoseg.evaluation.evaluation import Evaluation
     from geoseg.labels.legend import Legend
@@ -297,23 +298,15 @@ class _Job:
             blank.append(pair.class_map.name)
             return found
 
-        def job(number: int, pair: "Pair") -> "Job":
-            from geoseg.cluster.files import windows_of
-            from geoseg.cluster.jobs import Job
-
-            arguments = {"pair": pair, "legend": self.legend, "reading": reading}
-            arguments |= {"measures": self.options.measures, "threads": self.options.threads}
-            windows = windows_of(pair.class_map)
-            return Job(
-                f"{number} {pair.name}", "geoseg.cluster.files:compare_pair", arguments, windows
-            )
-
-        def taken(pair: "Pair", answer: str) -> tuple["Pair", "EvaluationCounts"]:
-            from geoseg.cluster.files import unpacked
-
-            return pair, unpacked(answer)
-
-        together = on_cluster(self.cluster, console, "evaluate", job, taken)
+        alone = partial(compare, legend=self.legend, reading=reading, **how)
+        together = on_cluster(
+            self.cluster,
+            console,
+            "evaluate",
+            alone,
+            raster=attrgetter("class_map"),
+            taken=lambda pair, counts: (pair, counts),
+        )
         found = batch.run(pairs, work, once_more=without_polygons, together=together)
         if blank:
             fate = reading.options.blank_ground(self.legend)

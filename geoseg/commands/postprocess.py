@@ -1,7 +1,9 @@
 """``geoseg postprocess``: a class map without specks, holes and classes that are not wanted."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +19,7 @@ from geoseg.raster.paths import TIFF_SUFFIXES
 from geoseg.raster.staging import StageOptions
 
 if TYPE_CHECKING:
-    from geoseg.cluster.jobs import Job
+    from geoseg.cluster.maps import DividedMap
     from geoseg.postprocess.postprocess import PostprocessReport
     from geoseg.prediction.map_writer import MapOutputs
 
@@ -43,7 +45,6 @@ def postprocess(
     quiet: shared.Quiet = False,
 ) -> None:
     """Clean class maps: fill, majority, rules, holes, small regions, in this order."""
-    from geoseg.postprocess.postprocess import postprocess_map
     from geoseg.prediction.map_writer import MapOutputs
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_rasters
@@ -64,31 +65,42 @@ def postprocess(
     batch = Batch(console, record=None if len(paths) == 1 else output / FAILURES)
 
     def work(job: "tuple[Path, MapOutputs]") -> "PostprocessReport":
-        path, outputs = job
         with console.steps() as steps:
-            return postprocess_map(
-                path, legend_of(legend, path), outputs, options=options, tell=steps.tell
-            )
+            return _clean(job, legend, options, tell=steps.tell)
 
-    def job(number: int, wanted: "tuple[Path, MapOutputs]") -> "Job":
-        from geoseg.cluster.files import windows_of
-        from geoseg.cluster.jobs import Job
+    def divided(job: "tuple[Path, MapOutputs]", parts: "DividedMap") -> "PostprocessReport":
+        with console.steps() as steps:
+            return _clean(job, legend, options, tell=steps.tell, dividing=parts.strips)
 
-        path, outputs = wanted
-        arguments = {"path": path, "legend": legend_of(legend, path), "outputs": outputs}
-        windows = windows_of(path)
-        key = f"{number} {path}"
-        return Job(key, "geoseg.cluster.files:clean_map", arguments | {"options": options}, windows)
-
-    def taken(_: object, answer: "Mapping[str, Any]") -> "PostprocessReport":
-        from geoseg.cluster.files import clean_report
-
-        return clean_report(answer)
-
-    together = on_cluster(cluster, console, "postprocess", job, taken)
+    together = on_cluster(
+        cluster,
+        console,
+        "postprocess",
+        partial(_clean_again, legend=legend, options=options),
+        raster=lambda job: job[0],
+        taken=lambda _, report: report,
+        divided=divided,
+    )
     reports = batch.run(wanted, work, name=lambda job: str(job[0]), together=together)
     _tell(reports, several=len(paths) > 1, json=json)
     batch.finish()
+
+
+def _clean(
+    job: "tuple[Path, MapOutputs]", legend: str | None, options: PostprocessOptions, **how: Any
+) -> "PostprocessReport":
+    from geoseg.postprocess.postprocess import postprocess_map
+
+    path, outputs = job
+    return postprocess_map(path, legend_of(legend, path), outputs, options=options, **how)
+
+
+def _clean_again(
+    job: "tuple[Path, MapOutputs]", legend: str | None, options: PostprocessOptions
+) -> "PostprocessReport":
+    """On a worker, as another one may have been lost before it could say that it was done."""
+    path, outputs = job
+    return _clean((path, replace(outputs, overwrite=True)), legend, options)
 
 
 def _targets(paths: Sequence[Path], output: Path) -> list[Path]:

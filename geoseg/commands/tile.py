@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +10,7 @@ import typer
 
 from geoseg.commands import arguments as shared
 from geoseg.commands.arguments import with_options
+from geoseg.commands.batch import each_on
 from geoseg.commands.console import Console, echo, print_json, width_of_terminal
 from geoseg.patches.record import TileOptions
 from geoseg.raster.staging import StageOptions
@@ -58,6 +60,7 @@ def tile(
     asset: shared.Asset = None,
     reference_asset: shared.ReferenceAsset = None,
     copies: StageOptions,
+    cluster: shared.Cluster = None,
     overwrite: shared.Overwrite = False,
     dry_run: shared.DryRun = False,
     json: shared.Json = False,
@@ -71,6 +74,7 @@ def tile(
     from geoseg.raster.guard import Output
     from geoseg.raster.upload import object_of
 
+    shared.refuse_copies(cluster, copies.stage)
     if not dry_run:
         ctx.with_resource(copies.begin())
     shared.refuse_wide_stride(options.stride, options.patch_size)
@@ -103,7 +107,7 @@ def tile(
         _tell_plan(sources, classes, options, json=json)
         return
     shared.reserve(ctx, outputs, named, overwrite=overwrite)
-    with console.steps() as steps:
+    with each_on(cluster, console, attrgetter("ortho")) as each, console.steps() as steps:
         report = tile(
             sources,
             classes,
@@ -111,6 +115,7 @@ def tile(
             options=options,
             overwrite=overwrite,
             progress=steps.tell,
+            each=each,
         )
     _tell_report(report, output, console, json=json)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +18,8 @@ from geoseg.raster.staging import StageOptions
 from geoseg.vectorize.options import VectorizeOptions
 
 if TYPE_CHECKING:
-    from geoseg.cluster.jobs import Job
+    from geoseg.cluster.maps import DividedMap
+    from geoseg.vectorize.vectorize import VectorizeReport
 
 FOR_JOINS = ("inputs", "output", "overwrite", "json", "quiet", "progress", "config")
 """Parameters that mean something where parts are joined."""
@@ -62,7 +64,7 @@ def vectorize(
     from geoseg.raster.lists import find_rasters
     from geoseg.raster.upload import send
     from geoseg.vectorize.parts import is_part
-    from geoseg.vectorize.vectorize import join, outputs_of, vectorize
+    from geoseg.vectorize.vectorize import join, outputs_of
 
     shared.refuse_copies(cluster, copies.stage)
     ctx.with_resource(copies.begin())
@@ -86,47 +88,46 @@ def vectorize(
     batch = Batch(console, record=None if len(maps) == 1 else output / FAILURES)
 
     def work(job: tuple[Path, Path]) -> Any:
-        path, target = job
-        report = vectorize(
-            path,
-            legend_of(legend, path),
-            target,
-            options,
-            overwrite=overwrite,
-            watch=console.progress(path.name),
-        )
-        return told(target, report)
+        watch = console.progress(job[0].name)
+        return told(job, _trace(job, legend, options, overwrite=overwrite, watch=watch))
 
-    def told(target: Path, report: Any) -> Any:
+    def told(job: tuple[Path, Path], report: Any) -> Any:
         for note in report.notes if report else ():
             console.info(note)
         if options.part is None:
-            send(outputs_of(target, options))
-        return target if options.part else report
-
-    def job(number: int, wanted: tuple[Path, Path]) -> "Job":
-        from geoseg.cluster.files import windows_of
-        from geoseg.cluster.jobs import Job
-
-        path, target = wanted
-        arguments = {"path": path, "legend": legend_of(legend, path), "output": target}
-        windows = windows_of(path)
-        key = f"{number} {path}"
-        return Job(key, "geoseg.cluster.files:trace_map", arguments | {"options": options}, windows)
-
-    def taken(wanted: tuple[Path, Path], answer: Any) -> Any:
-        from geoseg.cluster.files import trace_report
-
-        return told(wanted[1], trace_report(answer))
+            send(outputs_of(job[1], options))
+        return job[1] if options.part else report
 
     jobs = list(zip(maps, targets, strict=True))
-    together = on_cluster(cluster, console, "vectorize", job, taken)
+
+    def divided(job: tuple[Path, Path], parts: "DividedMap") -> "VectorizeReport | None":
+        how = {"trace": parts.trace, "dividing": parts.strips}
+        return _trace(job, legend, options, overwrite=overwrite, **how)
+
+    together = on_cluster(
+        cluster,
+        console,
+        "vectorize",
+        partial(_trace, legend=legend, options=options, overwrite=True),
+        raster=lambda job: job[0],
+        taken=told,
+        divided=divided,
+    )
     reports = batch.run(jobs, work, name=lambda job: str(job[0]), together=together)
     if options.part is None:
         _tell(reports, json=json)
     else:
         _tell_parts(reports, options.part, json=json)
     batch.finish()
+
+
+def _trace(
+    job: tuple[Path, Path], legend: str | None, options: VectorizeOptions, **how: Any
+) -> "VectorizeReport | None":
+    from geoseg.vectorize.vectorize import vectorize
+
+    path, target = job
+    return vectorize(path, legend_of(legend, path), target, options, **how)
 
 
 def _tell_parts(folders: Sequence[Path], part: tuple[int, int], *, json: bool) -> None:

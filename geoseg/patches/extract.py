@@ -1,37 +1,58 @@
 """One source of a patch set: its windows, what lies on them, and the patches cut from it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, Self, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, compress, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, GridMismatchError, InputError, LegendError, NoPolygonError
+from geoseg.errors import (
+    ClusterError,
+    EmptyError,
+    GeosegError,
+    GridMismatchError,
+    InputError,
+    LegendError,
+    NoPolygonError,
+)
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.lookup import misplaced_bands
+from geoseg.labels.pixel_classes import Meaning
+from geoseg.labels.reference import VectorReference
+from geoseg.patches.corrections import CorrectedReference, is_corrected
 from geoseg.patches.patch_set import OpenSource, PatchSet, padded, write_image, write_mask
-from geoseg.patches.record import Patch, Source, TileOptions
+from geoseg.patches.record import Patch, PatchSetRecord, PatchTable, Source, TileOptions
+from geoseg.patches.training_ground import content_of
+from geoseg.raster.atomic import writing
+from geoseg.raster.doubts import doubts_of
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.statistics import BandStatistics, histogram
-from geoseg.raster.threads import map_in_order
+from geoseg.raster.threads import Each, map_in_order, one_by_one, reading_pool
 from geoseg.raster.window import Window, offsets
 
-T = TypeVar("T")
-
-SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError)
-"""What is wrong with one source does not stop the others."""
+SOURCE_FAILURES = (InputError, GridMismatchError, LegendError, EmptyError, ClusterError)
+"""What is wrong with one source, or with all workers that had it, does not stop the others."""
 
 RUN_COLUMNS = 8192
 """Columns that are read at a time, so that memory does not grow with a raster's width."""
 
 SHARE_TOLERANCE = 1e-9
 """By which a share of pixels may fall short."""
+
+UNFINISHED = ".unfinished"
+"""Folder in that of a patch set; holds patches of sources that are being cut."""
+
+FILES = ("images", "masks")
+"""Folders of a patch set that hold the files of patches."""
 
 Kind = tuple[int, str, tuple[str, ...]]
 """Bands of an orthophoto, numpy's name of their type, and their names."""
@@ -66,6 +87,18 @@ class SourceSurvey:
     fate: Fate = None
     """Why nothing but background is labelled, if that is known."""
 
+    meaning: Meaning
+    """How the reference names classes."""
+
+    is_corrected: bool = False
+    """Whether corrections lie on it."""
+
+    left_out: int = 0
+    """Windows with too little on them."""
+
+    warnings: tuple[str, ...] = ()
+    """Doubts about the orthophoto, and remarks on the reference."""
+
 
 @contextmanager
 def open_source(
@@ -88,67 +121,88 @@ def open_source(
 
 def judge_all(
     sources: Sequence[Source],
-    judge: Callable[[Source, Mapping[int, T], bool], T],
+    judge: Callable[..., SourceSurvey],
     failures: dict[str, str],
     options: TileOptions,
+    *,
+    each: Each = one_by_one,
     progress: Callable[[int], None] = lambda _: None,
-) -> list[T]:
-    """Judge sources in order, but those on which no polygon lies when all others are known.
+) -> list[SourceSurvey]:
+    """Judge sources, and those on which no polygon lies once more when all others are known.
 
     Where there are polygons on another orthophoto, such a one may just be without an object.
 
     Args:
         sources: All.
-        judge: Given a source, what is known of others by number, and whether no polygon need lie
-            on the orthophoto, gives what is known of it or raises.
-        failures: Takes what is wrong with which source, by name.
+        judge: Given a source, says what is known of it or raises; with ``may_be_elsewhere`` no
+            polygon need lie on the orthophoto.
+        failures: Takes what is wrong with which source, by name, in order.
         options: How sources are read.
-        progress: Told how many have been opened.
+        each: Calls ``judge``.
+        progress: Told how many have been looked at.
 
     Returns:
         What is known of the sources without a fault, in order.
     """
-    done: dict[int, T] = {}
-    absent: dict[int, NoPolygonError] = {}
-    for number, source in enumerate(sources):
-        try:
-            done[number] = judge(source, done, False)
-        except NoPolygonError as error:
-            absent[number] = error
-        except SOURCE_FAILURES as error:
-            failures[source.name] = str(error)
-        progress(number + 1)
-    references = {sources[number].reference for number in done}
+    found: dict[int, SourceSurvey | GeosegError] = {}
+    for count, (number, answer) in enumerate(each(judge, dict(enumerate(sources))), start=1):
+        found[number] = answer
+        progress(count)
+    references = {
+        sources[n].reference for n, one in found.items() if not isinstance(one, GeosegError)
+    }
     known = {*references, options.aoi, options.reference.labelled_areas}
-    for number, reason in absent.items():
-        try:
-            if not references or not reason.may_be_right(known):
-                raise reason
-            done[number] = judge(sources[number], done, True)
-        except SOURCE_FAILURES as error:
-            failures[sources[number].name] = str(error)
-    return [done[number] for number in sorted(done)]
+    again = {
+        number: sources[number]
+        for number, reason in found.items()
+        if isinstance(reason, NoPolygonError) and references and reason.may_be_right(known)
+    }
+    found |= dict(each(partial(judge, may_be_elsewhere=True), again))
+    surveyed: list[SourceSurvey] = []
+    for number, source in enumerate(sources):
+        answer = found[number]
+        if isinstance(answer, GeosegError):
+            failures[source.name] = fault_of(answer)
+        elif other := _other_kind(answer, surveyed[:1]):
+            failures[source.name] = other
+        else:
+            surveyed.append(answer)
+    return surveyed
 
 
-def same_kind(opened: OpenSource, first: Kind | None) -> Kind:
-    """Bands and type of a source, which must be those of the first.
+def fault_of(failure: GeosegError) -> str:
+    """What is wrong with a source.
 
     Raises:
-        InputError: If they are not.
+        GeosegError: The failure, if it is not that of one source, such as a full disk.
     """
-    own = (opened.ortho.bands, opened.ortho.dtype.name, opened.ortho.band_names)
-    if first is not None and own[:2] != first[:2]:
-        raise InputError(
-            f"{opened.ortho.path}: has {own[0]} bands of {own[1]}, the first orthophoto "
-            f"{first[0]} of {first[1]}; choose bands with --bands, or tile them apart"
+    if not isinstance(failure, SOURCE_FAILURES):
+        raise failure
+    return str(failure)
+
+
+def _other_kind(own: SourceSurvey, first: Sequence[SourceSurvey]) -> str | None:
+    """How bands and type of a source differ from those of the first, if there is one."""
+    if not first:
+        return None
+    path, (bands, dtype, names), others = own.source.ortho, own.kind, first[0].kind
+    if (bands, dtype) != others[:2]:
+        return (
+            f"{path}: has {bands} bands of {dtype}, the first orthophoto {others[0]} of "
+            f"{others[1]}; choose bands with --bands, or tile them apart"
         )
-    if first is not None and (misplaced := misplaced_bands(own[2], first[2])):
-        raise InputError(
-            f"{opened.ortho.path}: its bands are {', '.join(own[2])}, those of the first "
-            f"orthophoto {', '.join(first[2])}: {', '.join(misplaced)} in other places; bring "
-            f"them into one order, for example with `gdal_translate -b 3 -b 2 -b 1`"
+    if misplaced := misplaced_bands(names, others[2]):
+        return (
+            f"{path}: its bands are {', '.join(names)}, those of the first orthophoto "
+            f"{', '.join(others[2])}: {', '.join(misplaced)} in other places; bring them into "
+            f"one order, for example with `gdal_translate -b 3 -b 2 -b 1`"
         )
-    return own
+    return None
+
+
+def kind_of(ortho: RasterReader) -> Kind:
+    """Bands and type of an orthophoto."""
+    return ortho.bands, ortho.dtype.name, ortho.band_names
 
 
 def runs(grid: Grid, options: TileOptions) -> list[Run]:
@@ -179,6 +233,60 @@ def region(run: Run, grid: Grid) -> Window:
     if inside is None:
         raise ValueError(f"{hull} lies outside the raster")
     return inside
+
+
+def survey_source(
+    source: Source, legend: Legend, options: TileOptions, *, may_be_elsewhere: bool = False
+) -> SourceSurvey:
+    """Look at a source before it is cut.
+
+    Args:
+        source: The orthophoto and its reference.
+        legend: The classes.
+        options: How it will be cut.
+        may_be_elsewhere: Whether no polygon need lie on the orthophoto.
+
+    Raises:
+        NoPolygonError: If one need, and none does.
+        GeosegError: What is wrong with the orthophoto, the reference or the AOI.
+    """
+    with (
+        reading_pool(options.threads) as pool,
+        open_source(source, legend, options, may_be_elsewhere=may_be_elsewhere) as opened,
+    ):
+        doubts = doubts_of(source.ortho, options.read)
+        content = pool.submit(content_of, source.ortho)
+        todo = runs(opened.grid, options)
+        shares = survey(opened, todo, len(legend), pool)
+        reference = opened.reference  # read to its end
+        kept = has_enough(shares, options)
+        return SourceSurvey(
+            source=replace(source, content=content.result()),
+            grid=opened.grid,
+            kind=kind_of(opened.ortho),
+            windows=list(compress(chain(*todo), kept)),
+            classes=shares[kept, 1:],
+            valid=shares[kept, 0],
+            totals=shares.sum(axis=0),
+            fate=_fate_of(opened),
+            meaning=reference.meaning,
+            is_corrected=is_corrected(reference),
+            left_out=int((~kept).sum()),
+            warnings=(*doubts, *reference.notes),
+        )
+
+
+def _fate_of(opened: OpenSource) -> Fate:
+    reference = opened.reference
+    if is_corrected(reference):
+        return None
+    if isinstance(reference, CorrectedReference):
+        reference = reference.base
+    if any(area and area.is_elsewhere for area in (opened.area, reference.labelled)):
+        return "outside"
+    if not (isinstance(reference, VectorReference) and reference.is_elsewhere):
+        return None
+    return "blank" if reference.meaning.fills_gaps or not reference.classes.is_own else "outside"
 
 
 def survey(
@@ -245,14 +353,58 @@ class WindowStatistics:
         return type(self)(self.bands + other.bands, self.classes + other.classes)
 
 
+class Cut(NamedTuple):
+    """What is to be cut from a source."""
+
+    source: Source
+    patches: PatchTable
+    """In which it is source 0."""
+
+    @property
+    def ortho(self) -> Path:
+        """The orthophoto."""
+        return self.source.ortho
+
+
+def cut_source(
+    cut: Cut, folder: Path, record: PatchSetRecord, options: TileOptions
+) -> WindowStatistics:
+    """Write the patches of a source, all or none, and measure its training ground.
+
+    Args:
+        cut: The source and its patches.
+        folder: Folder of the patch set.
+        record: What the patches of all sources share; which sources there are does not matter.
+        options: As the source was surveyed.
+
+    Raises:
+        GeosegError: What is wrong with the source.
+        OutputError: If a file cannot be written.
+    """
+    with (
+        reading_pool(options.threads) as pool,
+        open_source(cut.source, record.legend, options, may_be_elsewhere=True) as opened,
+        writing(folder),
+        TemporaryDirectory(dir=folder / UNFINISHED, ignore_cleanup_errors=True) as name,
+    ):
+        own = PatchSet(Path(name), replace(record, sources=(cut.source,)), cut.patches)
+        for files in FILES:
+            (own.folder / files).mkdir()
+        measured = PatchExtraction(opened, own).run_all(runs(opened.grid, options), pool)
+        for file in own.folder.glob("*/*"):
+            file.replace(folder / file.relative_to(own.folder))
+    return measured
+
+
 class PatchExtraction:
     """The work on one source: its patches are written, its training ground is measured."""
 
-    def __init__(self, source: OpenSource, patches: Sequence[Patch], patch_set: PatchSet) -> None:
+    def __init__(self, source: OpenSource, patch_set: PatchSet) -> None:
+        """Prepare for a source that is the only one of a patch set."""
         self._source = source
         self._patch_set = patch_set
         self._rows: defaultdict[int, list[Patch]] = defaultdict(list)
-        for patch in patches:
+        for patch in patch_set.patches:
             self._rows[patch.window.row_off].append(patch)
 
     def run_all(self, todo: Sequence[Run], pool: Executor) -> WindowStatistics:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -87,9 +88,11 @@ def write_index(
     record = replace(record, sources=tuple(replace(each, grid=grid) for each, grid in sources))
     shared = {grid.crs for grid in grids}
     parts = []
+    by_source: defaultdict[int, list[Patch]] = defaultdict(list)
+    for patch in patches:
+        by_source[patch.source].append(patch)
     for source, grid in enumerate(grids):
-        rows = [patch for patch in patches if patch.source == source]
-        if rows:
+        if rows := by_source[source]:
             frame = gpd.GeoDataFrame(
                 [_row(patch, record) for patch in rows],
                 geometry=[shapely.Polygon(grid.part(patch.window).corners) for patch in rows],

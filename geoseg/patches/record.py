@@ -1,7 +1,7 @@
 """The patches of a set as columns: a hundred thousand take a few megabytes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -13,6 +13,7 @@ from geoseg.labels.reference import REFERENCE, ReferenceOptions
 from geoseg.options import CALL, aoi_option, option, seed_option, threads_option
 from geoseg.raster.grid import Grid, Length
 from geoseg.raster.reader import INPUT, ReadOptions
+from geoseg.raster.threads import core_count
 from geoseg.raster.window import Window
 from geoseg.text import quoted_list
 
@@ -144,6 +145,11 @@ class TileOptions:
         """Step between patches, in pixels."""
         return self.stride or max(self.patch_size // 2, 1)
 
+    @property
+    def threads(self) -> int:
+        """How many threads read and write."""
+        return self.workers or core_count()
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatchSetRecord:
@@ -259,6 +265,10 @@ class PatchTable(Sequence[Patch]):
     def in_split(self, split: Split) -> Self:
         """The patches of a split, in order."""
         return self._part(self.split == SPLITS.index(split))
+
+    def of_source(self, number: int) -> Self:
+        """The same patches, all of one source."""
+        return replace(self, source=np.full_like(self.source, number))
 
     def _part(self, wanted: slice | NDArray[Any]) -> Self:
         return type(self)(

@@ -1,15 +1,16 @@
 """The step: survey the sources, divide the ground, extract the patches."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, compress
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 
-from geoseg.errors import EmptyError, InputError
+from geoseg.errors import EmptyError, GeosegError, InputError
 from geoseg.labels.legend import Legend
 from geoseg.labels.pixel_classes import (
     Meaning,
@@ -17,24 +18,22 @@ from geoseg.labels.pixel_classes import (
     doubts_of_codings,
     hints_at_other_coding,
 )
-from geoseg.labels.reference import VectorReference
-from geoseg.patches.corrections import CorrectedReference, is_corrected
 from geoseg.patches.extract import (
-    SOURCE_FAILURES,
-    Fate,
-    Kind,
-    PatchExtraction,
+    FILES,
+    UNFINISHED,
+    Cut,
     SourceSurvey,
     WindowStatistics,
-    has_enough,
+    cut_source,
+    fault_of,
     judge_all,
+    kind_of,
     open_source,
     runs,
-    same_kind,
-    survey,
+    survey_source,
 )
 from geoseg.patches.index import write_index
-from geoseg.patches.patch_set import OpenSource, PatchSet, refuse_unfit_for_png
+from geoseg.patches.patch_set import refuse_unfit_for_png
 from geoseg.patches.record import (
     SPLITS,
     ClassShares,
@@ -48,13 +47,11 @@ from geoseg.patches.record import (
     warn_of_few_labels,
 )
 from geoseg.patches.splits import divide
-from geoseg.patches.training_ground import content_of
 from geoseg.raster.atomic import refuse_existing, staged
-from geoseg.raster.doubts import doubts_of
 from geoseg.raster.folders import PATCH_SET
 from geoseg.raster.lists import beside, match_by_name, match_by_order
 from geoseg.raster.paths import GdalName, unique_names
-from geoseg.raster.threads import core_count, reading_pool
+from geoseg.raster.threads import Each, in_order, one_by_one
 from geoseg.text import subject
 
 MAX_GSD_RATIO = 1.2
@@ -95,12 +92,10 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
     failures: dict[str, str] = {}
     widest = 0
 
-    def look(
-        source: Source, done: Mapping[int, SourceSurvey], may_be_elsewhere: bool
-    ) -> SourceSurvey:
+    def look(source: Source, *, may_be_elsewhere: bool = False) -> SourceSurvey:
         nonlocal widest
         with open_source(source, legend, options, may_be_elsewhere=may_be_elsewhere) as opened:
-            kind, grid = same_kind(opened, _kind_of(done)), opened.grid
+            kind, grid, meaning = kind_of(opened.ortho), opened.grid, opened.reference.meaning
         todo = runs(grid, options)
         widest = max([widest, *(run[-1].col_stop - run[0].col_off for run in todo)])
         windows = list(chain(*todo))
@@ -112,6 +107,7 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
             classes=np.ones((len(windows), len(legend))) / len(legend),
             valid=np.ones(len(windows)),
             totals=np.zeros(1 + len(legend)),
+            meaning=meaning,
         )
 
     found = judge_all(sources, look, failures, options)
@@ -125,7 +121,7 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
         raise _no_patch_left({})
     divide(found, options)
     pixel = bands * np.dtype(dtype).itemsize + 1
-    memory = widest * options.patch_size * (pixel + 10) * _worker_count(options)
+    memory = widest * options.patch_size * (pixel + 10) * options.threads
     return TilePlan(len(found), windows, windows * options.patch_size**2 * pixel, memory, failures)
 
 
@@ -140,15 +136,6 @@ def _refuse_signed(sources: Sequence[Source], options: TileOptions) -> None:
                 f"{path}: is signed, and an index keeps no signatures; use credentials (as "
                 f"AWS_ACCESS_KEY_ID), or write pixels, without --index-only"
             )
-
-
-def _worker_count(options: TileOptions) -> int:
-    return options.workers or core_count()
-
-
-def _kind_of(done: Mapping[int, SourceSurvey]) -> Kind | None:
-    """Bands and type of the first orthophoto; None if none is known yet."""
-    return done[min(done)].kind if done else None
 
 
 def _no_patch_left(dropped: Mapping[str, int]) -> EmptyError:
@@ -190,6 +177,7 @@ def tile(
     options: TileOptions,
     overwrite: bool = False,
     progress: Progress = lambda *_: None,
+    each: Each = one_by_one,
 ) -> TileReport:
     """Cut orthophotos and their references into a patch set.
 
@@ -202,6 +190,7 @@ def tile(
         options: How.
         overwrite: Whether to replace an existing patch set.
         progress: Told after every source.
+        each: Looks at the sources, and cuts them.
 
     Raises:
         EmptyError: If no patch is left.
@@ -211,15 +200,14 @@ def tile(
     refuse_existing(output, overwrite=overwrite, kind=PATCH_SET)
     _refuse_signed(sources, options)
     report = TileReport()
-    with reading_pool(_worker_count(options)) as pool:
-        tiling = _Tiling(legend, options, report, pool, progress)
-        surveyed = tiling.survey_all(sources)
-        division = divide(surveyed, options)
-        report.drop("on the border between splits", division.dropped)
-        report.warnings += division.warnings
-        report.split_block = division.block
-        with staged(output, overwrite=overwrite, kind=PATCH_SET) as folder:
-            tiling.extract_all(surveyed, division.splits, folder)
+    tiling = _Tiling(legend, options, report, progress, each)
+    surveyed = tiling.survey_all(sources)
+    division = divide(surveyed, options)
+    report.drop("on the border between splits", division.dropped)
+    report.warnings += division.warnings
+    report.split_block = division.block
+    with staged(output, overwrite=overwrite, kind=PATCH_SET) as folder:
+        tiling.cut_all(surveyed, division.splits, folder)
     return report
 
 
@@ -230,60 +218,32 @@ class _Tiling:
     legend: Legend
     options: TileOptions
     report: TileReport
-    pool: Executor
     progress: Progress
-    meanings: list[Meaning] = field(default_factory=list)
-
-    corrected: list[bool] = field(default_factory=list)
-    """Of each source that was looked at: whether corrections lie on it."""
+    each: Each
 
     def survey_all(self, sources: Sequence[Source]) -> list[SourceSurvey]:
         """Look at all sources; those with a fault are reported and left out."""
+        report, options = self.report, self.options
         surveyed = judge_all(
             sources,
-            self._survey,
-            self.report.failures,
-            self.options,
-            lambda number: self.progress("survey", number, len(sources)),
+            partial(survey_source, legend=self.legend, options=options),
+            report.failures,
+            options,
+            each=self.each,
+            progress=lambda number: self.progress("survey", number, len(sources)),
         )
+        for each in surveyed:
+            report.warnings += [said for said in each.warnings if said not in report.warnings]
+            report.drop("too little data or labels", each.left_out)
         if not any(each.windows for each in surveyed):
             self._raise_empty()
-        if self.options.corrections is not None and not any(self.corrected):
+        if options.corrections is not None and not any(each.is_corrected for each in surveyed):
             raise EmptyError(
-                f"{self.options.corrections}: no correction lies on the orthophotos; are the CRS "
-                f"right?"
+                f"{options.corrections}: no correction lies on the orthophotos; are the CRS right?"
             )
         self._warn_of_sources(surveyed)
-        self._tell_of_codings()
+        self._tell_of_codings([each.meaning for each in surveyed])
         return surveyed
-
-    def _survey(
-        self, source: Source, done: Mapping[int, SourceSurvey], may_be_elsewhere: bool
-    ) -> SourceSurvey:
-        report, options = self.report, self.options
-        with open_source(source, self.legend, options, may_be_elsewhere=may_be_elsewhere) as opened:
-            kind, grid = same_kind(opened, _kind_of(done)), opened.grid
-            report.warnings += doubts_of(source.ortho, options.read)
-            content = self.pool.submit(content_of, source.ortho)
-            todo = runs(grid, options)
-            shares = survey(opened, todo, len(self.legend), self.pool)
-            reference = opened.reference  # read to its end
-            self.meanings.append(reference.meaning)
-            self.corrected.append(is_corrected(reference))
-            report.warnings += [each for each in reference.notes if each not in report.warnings]
-            fate = _fate_of(opened)
-        kept = has_enough(shares, options)
-        report.drop("too little data or labels", int((~kept).sum()))
-        return SourceSurvey(
-            source=replace(source, content=content.result()),
-            grid=grid,
-            kind=kind,
-            windows=list(compress(chain(*todo), kept)),
-            classes=shares[kept, 1:],
-            valid=shares[kept, 0],
-            totals=shares.sum(axis=0),
-            fate=fate,
-        )
 
     def _warn_of_sources(self, surveyed: Sequence[SourceSurvey]) -> None:
         """Warn of orthophotos on which no polygon lies, and of different GSD."""
@@ -299,54 +259,55 @@ class _Tiling:
                 f"the orthophotos' GSD differ: {min(known):.3g} to {max(known):.3g} m/px"
             )
 
-    def _tell_of_codings(self) -> None:
+    def _tell_of_codings(self, found: Sequence[Meaning]) -> None:
         """Say how references name classes, if they differ, and of the other ISPRS coding."""
         areas = [path for path in (self.options.reference.labelled_areas, self.options.aoi) if path]
         outside = "".join(f"; nothing is labelled outside of {path.name}" for path in areas)
-        meanings = counted_meanings(self.meanings)
+        meanings = counted_meanings(found)
         self.report.meanings = {f"{said}{outside}": count for said, count in meanings.items()}
-        self.report.warnings += doubts_of_codings(self.meanings, self.legend)
-        self.report.hints += hints_at_other_coding(self.meanings, self.legend)
+        self.report.warnings += doubts_of_codings(found, self.legend)
+        self.report.hints += hints_at_other_coding(found, self.legend)
 
-    def extract_all(
+    def cut_all(
         self,
         surveyed: Sequence[SourceSurvey],
         splits: Sequence[Sequence[Split | None]],
         folder: Path,
     ) -> None:
         """Write the patches, their footprints and what they share."""
-        patch_set = self._new_patch_set(surveyed, folder)
-        for name in ("images", "masks") if self.options.storage != "index" else ("",):
+        record = self._new_record(surveyed)
+        for name in (*FILES, UNFINISHED) if record.storage != "index" else (UNFINISHED,):
             (folder / name).mkdir(parents=True)
+        rows = zip(surveyed, splits, strict=True)
+        cuts = [Cut(each.source, _patches(each, own, record.size)) for each, own in rows]
         kept: list[Patch] = []
-        total = WindowStatistics.nothing(patch_set.record.bands, len(self.legend))
-        for number, (each, own) in enumerate(zip(surveyed, splits, strict=True)):
-            patches = _patches(each, own, number)
-            try:
-                total += self._extract(each, patches, patch_set)
-                kept += patches
-            except SOURCE_FAILURES as error:
-                self.report.failures[each.source.name] = str(error)
-                for patch in patches:
-                    patch_set.image_path(patch).unlink(missing_ok=True)
-                    patch_set.mask_path(patch).unlink(missing_ok=True)
-            self.progress("write", number + 1, len(surveyed))
+        total = WindowStatistics.nothing(record.bands, len(self.legend))
+        for number, found in enumerate(in_order(self._cut(cuts, record, folder))):
+            if isinstance(found, GeosegError):
+                self.report.failures[cuts[number].source.name] = fault_of(found)
+            else:
+                total += found
+                kept += cuts[number].patches.of_source(number)
+        rmtree(folder / UNFINISHED)
         if not kept:
             self._raise_empty()
-        self._tell_of_classes(surveyed, PatchTable.of(kept, size=patch_set.record.size))
+        self._tell_of_classes(surveyed, PatchTable.of(kept, size=record.size))
         record = replace(
-            patch_set.record,
+            record,
             statistics=total.bands.by_name,
             class_pixels=tuple(total.classes.tolist()),
         )
         write_index(folder, record, kept, [each.grid for each in surveyed])
 
-    def _extract(
-        self, each: SourceSurvey, patches: Sequence[Patch], patch_set: PatchSet
-    ) -> WindowStatistics:
-        with open_source(each.source, self.legend, self.options, may_be_elsewhere=True) as opened:
-            todo = runs(opened.grid, self.options)
-            return PatchExtraction(opened, patches, patch_set).run_all(todo, self.pool)
+    def _cut(
+        self, cuts: Sequence[Cut], record: PatchSetRecord, folder: Path
+    ) -> Iterator[tuple[int, WindowStatistics | GeosegError]]:
+        """Cut all sources; what each has shown of its training ground, or its fault."""
+        shared = replace(record, sources=())
+        work = partial(cut_source, folder=folder, record=shared, options=self.options)
+        for done, found in enumerate(self.each(work, dict(enumerate(cuts))), start=1):
+            yield found
+            self.progress("write", done, len(cuts))
 
     def _tell_of_classes(self, surveyed: Sequence[SourceSurvey], patches: PatchTable) -> None:
         """Say what each split holds, and if little of the ground is labelled."""
@@ -358,18 +319,18 @@ class _Tiling:
         valid, *classes = np.sum([each.totals for each in surveyed], axis=0).tolist()
         labelled, background = sum(classes), self.legend.background
         report.warnings += warn_of_few_labels(labelled / valid)
-        drawn = any(each.fills_gaps for each in self.meanings)
+        drawn = any(each.meaning.fills_gaps for each in surveyed)
         told = reference.labelled_areas is not None or reference.only_polygons
         if drawn and background is not None and not told:
             covered = labelled - classes[self.legend.background_index]
             report.hints += hint_at_few_polygons(covered / labelled, background)
 
-    def _new_patch_set(self, surveyed: Sequence[SourceSurvey], folder: Path) -> PatchSet:
+    def _new_record(self, surveyed: Sequence[SourceSurvey]) -> PatchSetRecord:
         known_gsd = [each.grid.gsd for each in surveyed if each.grid.gsd]
         bands, dtype, band_names = surveyed[0].kind
         if self.options.storage == "png":
             refuse_unfit_for_png(bands, dtype)
-        record = PatchSetRecord(
+        return PatchSetRecord(
             size=self.options.patch_size,
             stride=self.options.step,
             storage=self.options.storage,
@@ -385,7 +346,6 @@ class _Tiling:
             dtype=dtype,
             gsd=float(np.median(known_gsd)) if known_gsd else None,
         )
-        return PatchSet(folder, record, [])
 
     def _raise_empty(self) -> None:
         if self.report.failures:
@@ -393,32 +353,15 @@ class _Tiling:
         raise _no_patch_left(self.report.dropped)
 
 
-def _fate_of(opened: OpenSource) -> Fate:
-    reference = opened.reference
-    if is_corrected(reference):
-        return None
-    if isinstance(reference, CorrectedReference):
-        reference = reference.base
-    if any(area and area.is_elsewhere for area in (opened.area, reference.labelled)):
-        return "outside"
-    if not (isinstance(reference, VectorReference) and reference.is_elsewhere):
-        return None
-    return "blank" if reference.meaning.fills_gaps or not reference.classes.is_own else "outside"
-
-
-def _patches(each: SourceSurvey, splits: Sequence[Split | None], source: int) -> list[Patch]:
+def _patches(each: SourceSurvey, splits: Sequence[Split | None], size: int) -> PatchTable:
+    """The windows of a source that are in a split."""
     rows = zip(each.windows, splits, each.valid.tolist(), each.classes.tolist(), strict=True)
-    return [
-        Patch(
-            source=source,
-            window=window,
-            split=split,
-            valid_share=valid,
-            class_shares=tuple(classes),
-        )
+    patches = [
+        Patch(source=0, window=window, split=split, valid_share=valid, class_shares=tuple(classes))
         for window, split, valid, classes in rows
         if split is not None
     ]
+    return PatchTable.of(patches, size=size)
 
 
 def pair_by_order(orthos: Sequence[Path], references: Sequence[Path]) -> list[Source]:

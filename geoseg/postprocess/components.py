@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from scipy import ndimage, sparse
 
 from geoseg.labels.legend import IGNORE
 from geoseg.options import CONNECTIVITY, Connectivity
-from geoseg.postprocess.strips import Change, MapStrips
+from geoseg.postprocess.strips import Change, MapStrips, Strip
 from geoseg.raster.polygons import Labels
 
 Mask = NDArray[np.bool_]
@@ -146,12 +148,57 @@ def _touching_runs(
     return above, below
 
 
+class StripParts(NamedTuple):
+    """The regions of a strip on its own, without its pixels."""
+
+    values: Values
+    """(parts,)."""
+
+    areas: Numbers
+    """(parts,) pixels."""
+
+    marked: NDArray[np.bool_]
+    """(parts,) whether a pixel of it was marked."""
+
+    top: NDArray[np.int32]
+    """(width,) number of the part that each pixel of the first row is in."""
+
+    bottom: NDArray[np.int32]
+    """(width,) the same of the last row."""
+
+    @classmethod
+    def of(
+        cls, values: Values, connectivity: Connectivity, marks: NDArray[np.bool_] | None = None
+    ) -> Self:
+        """The parts of a strip.
+
+        Args:
+            values: (height, width).
+            connectivity: What is connected.
+            marks: (height, width) pixels whose regions are to be marked.
+        """
+        parts = label(values, connectivity)
+        marked = np.zeros(len(parts.values), np.bool_)
+        if marks is not None:
+            marked[parts.labels[marks]] = True
+        top, bottom = parts.labels[[0, -1]].copy()
+        return cls(parts.values, parts.areas, marked, top, bottom)
+
+
+def parts_of(strip: Strip, connectivity: Connectivity) -> StripParts:
+    """The regions of a strip."""
+    return StripParts.of(strip.read(), connectivity)
+
+
+def relabelled(strip: Strip, indices: Values, connectivity: Connectivity) -> NDArray[Any]:
+    """A strip whose pixels are what is known of their parts."""
+    found: NDArray[Any] = strip.known[label(indices, connectivity).labels]
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Regions:
     """All regions of a map."""
-
-    connectivity: Connectivity
-    """What is connected."""
 
     values: Values
     """(regions,)."""
@@ -166,22 +213,23 @@ class Regions:
     """(parts of all strips,) the region that each belongs to."""
 
     offsets: tuple[int, ...]
-    """(strips,) number of each strip's first part."""
+    """(strips + 1,) number of each strip's first part, and how many there are."""
 
-    def labels(self, number: int, values: Values) -> NDArray[np.int32]:
-        """(height, width) the region of each pixel of a strip.
+    seams: Numbers
+    """(3, pairs) parts above and below of each other where strips meet, and how many pixels wide
+    they touch there."""
+
+    def by_strip(self, values: NDArray[Any]) -> list[NDArray[Any]]:
+        """What is known of regions, for the parts of each strip.
 
         Args:
-            number: Of the strip, from 0.
-            values: (height, width) as it was surveyed.
+            values: (regions,).
         """
-        parts = label(values, self.connectivity)
-        start = self.offsets[number]
-        return self.members[start : start + len(parts.values)][parts.labels]
+        return [values[self.members[start:stop]] for start, stop in pairwise(self.offsets)]
 
 
 class RegionSurvey:
-    """Finds the regions of a map that comes in strips. Memory grows with their number only."""
+    """Joins the regions of strips. Memory grows with their number only."""
 
     def __init__(self, connectivity: Connectivity) -> None:
         self._connectivity = connectivity
@@ -190,26 +238,18 @@ class RegionSurvey:
         self._areas: list[Numbers] = []
         self._marked: list[NDArray[np.bool_]] = []
         self._joints: list[Numbers] = [np.empty((2, 0), np.int64)]
+        self._seams: list[Numbers] = [np.empty((3, 0), np.int64)]
         self._last: tuple[Values, Numbers] | None = None
 
-    def add(self, values: Values, marks: NDArray[np.bool_] | None = None) -> None:
-        """The next strip.
-
-        Args:
-            values: (height, width); the width never changes.
-            marks: (height, width) pixels whose regions are to be marked.
-        """
-        parts = label(values, self._connectivity)
+    def add(self, strip: StripParts) -> None:
+        """The next strip, as wide as those before."""
         start = self._offsets[-1]
-        self._join(values[0], parts.labels[0] + np.int64(start))
-        self._last = values[-1].copy(), parts.labels[-1] + np.int64(start)
-        marked = np.zeros(len(parts.values), np.bool_)
-        if marks is not None:
-            marked[parts.labels[marks]] = True
-        self._values.append(parts.values)
-        self._areas.append(parts.areas)
-        self._marked.append(marked)
-        self._offsets.append(start + len(parts.values))
+        self._join(strip.values[strip.top], strip.top + np.int64(start))
+        self._last = strip.values[strip.bottom], strip.bottom + np.int64(start)
+        self._values.append(strip.values)
+        self._areas.append(strip.areas)
+        self._marked.append(strip.marked)
+        self._offsets.append(start + len(strip.values))
 
     def result(self) -> Regions:
         """The regions of all strips."""
@@ -221,8 +261,8 @@ class RegionSurvey:
         marked[members[np.concatenate(self._marked)]] = True
         areas: Numbers = np.zeros(count, np.int64)
         np.add.at(areas, members, np.concatenate(self._areas))
-        offsets = tuple(self._offsets[:-1])
-        return Regions(self._connectivity, values, areas, marked, members, offsets)
+        seams = np.concatenate(self._seams, axis=1)
+        return Regions(values, areas, marked, members, tuple(self._offsets), seams)
 
     def _join(self, values: Values, labels: Numbers) -> None:
         """Note which parts of the last strip touch the first row of the next."""
@@ -236,6 +276,10 @@ class RegionSurvey:
             same = above_values[above] == values[below]
             pairs = np.stack([above_labels[above][same], labels[below][same]])
             self._joints.append(np.unique(pairs, axis=1))
+        apart = above_values != values
+        pairs = np.stack([above_labels[apart], labels[apart]])
+        pairs, widths = np.unique(pairs, axis=1, return_counts=True)
+        self._seams.append(np.concatenate([pairs, widths[None]]))
 
 
 VALUES = 256
@@ -274,42 +318,51 @@ def sieve(
         connectivity: What a region is.
     """
     survey = RegionSurvey(connectivity)
-    for _, _, indices in strips.read("regions"):
-        survey.add(indices)
+    for parts in strips.survey("regions", partial(parts_of, connectivity=connectivity)):
+        survey.add(parts)
     regions = survey.result()
     limit = np.zeros(VALUES)
     limit[list(limits)] = list(limits.values())
     small = regions.areas < limit[regions.values]
     numbers = np.flatnonzero(small)
     classes = regions.values.copy()
-    borders = measure_borders(strips, regions, small)
+    borders = measure_borders(strips, regions, small, connectivity)
     classes[numbers] = absorb(borders, regions.values[numbers], regions.areas[numbers])
-    for number, window, indices in strips.read("sieve"):
-        yield Change(window, indices, classes[regions.labels(number, indices)])
+    work = partial(relabelled, connectivity=connectivity)
+    yield from strips.change("sieve", work, regions.by_strip(classes))
 
 
-def measure_borders(strips: MapStrips, regions: Regions, small: NDArray[np.bool_]) -> Borders:
+def measure_borders(
+    strips: MapStrips, regions: Regions, small: NDArray[np.bool_], connectivity: Connectivity
+) -> Borders:
     """The borders of small regions with other classes.
 
     Args:
         strips: The map.
         regions: Its regions.
         small: (regions,) which of them are small.
+        connectivity: What a region is.
     """
     count = int(np.count_nonzero(small))
     codes = count + regions.values.astype(np.int64)
     codes[small] = np.arange(count)
-    found = [_counted(np.empty(0, np.int64))]
-    last: Numbers | None = None
-    for number, _, indices in strips.read("borders"):
-        image = codes[regions.labels(number, indices)]
-        found.append(_counted(_pairs(image, last, count)))
-        last = image[-1].copy()
-    keys = np.concatenate([keys for keys, _ in found])
-    keys, where = np.unique(keys, return_inverse=True)
-    lengths = np.concatenate([counts for _, counts in found])
-    total = np.bincount(where, weights=lengths, minlength=len(keys)).astype(np.int64)
-    return Borders(*np.divmod(keys, count + VALUES), total)
+    work = partial(_borders_in, count=count, connectivity=connectivity)
+    above, below, widths = regions.seams
+    one, other = codes[regions.members[above]], codes[regions.members[below]]
+    found = [_counted(*_keys(one, other, widths, count))]
+    found += strips.survey("borders", work, regions.by_strip(codes))
+    keys, lengths = _counted(*map(np.concatenate, zip(*found, strict=True)))
+    return Borders(*np.divmod(keys, count + VALUES), lengths)
+
+
+def _borders_in(strip: Strip, *, count: int, connectivity: Connectivity) -> tuple[Numbers, Numbers]:
+    """Borders within a strip, and their lengths; of its parts the codes are known."""
+    image = relabelled(strip, strip.read(), connectivity)
+    if image.min() >= count:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    sides = [(image[:, :-1], image[:, 1:]), (image[:-1], image[1:])]
+    keys = [_keys(one, other, np.ones(one.shape, np.int64), count) for one, other in sides]
+    return _counted(*map(np.concatenate, zip(*keys, strict=True)))
 
 
 def absorb(borders: Borders, classes: Values, areas: Numbers) -> Values:
@@ -343,26 +396,29 @@ def absorb(borders: Borders, classes: Values, areas: Numbers) -> Values:
         known = Borders(small[beside], decided[other[beside]].astype(np.int64), length[beside])
 
 
-def _pairs(image: Numbers, above: Numbers | None, count: int) -> Numbers:
-    """Each side of a pixel of a small region that is a border, as a number for the two sides."""
-    if image.min(initial=count) >= count and (above is None or above.min() >= count):
-        return np.empty(0, np.int64)
-    sides = [(image[:, :-1], image[:, 1:]), (image[:-1], image[1:])]
-    if above is not None:
-        sides.append((above, image[0]))
-    keys = []
-    for one, other in sides:
-        border = (one != other) & (np.minimum(one, other) < count)
-        first, second = one[border], other[border]
-        for mine, its in ((first, second), (second, first)):
-            counts = (mine < count) & (its != count + IGNORE)
-            keys.append(mine[counts] * (count + VALUES) + its[counts])
-    return np.concatenate(keys)
+def _keys(one: Numbers, other: Numbers, lengths: Numbers, count: int) -> tuple[Numbers, Numbers]:
+    """Borders of small regions among neighbours, as numbers for the two sides, and their lengths.
+
+    Args:
+        one: Codes of pixels, or of parts.
+        other: What lies beside each.
+        lengths: Sides of pixels that they share.
+        count: Small regions.
+    """
+    border = (one != other) & (np.minimum(one, other) < count)
+    first, second, shared = one[border], other[border], lengths[border]
+    keys, found = [], []
+    for mine, its in ((first, second), (second, first)):
+        counts = (mine < count) & (its != count + IGNORE)
+        keys.append(mine[counts] * (count + VALUES) + its[counts])
+        found.append(shared[counts])
+    return np.concatenate(keys), np.concatenate(found)
 
 
-def _counted(keys: Numbers) -> tuple[Numbers, Numbers]:
-    found, counts = np.unique(keys, return_counts=True)
-    return found, counts.astype(np.int64)
+def _counted(keys: Numbers, lengths: Numbers) -> tuple[Numbers, Numbers]:
+    """Each key once, with the sum of its lengths."""
+    found, where = np.unique(keys, return_inverse=True)
+    return found, np.bincount(where, weights=lengths, minlength=len(found)).astype(np.int64)
 
 
 def _longest(known: Borders) -> tuple[Numbers, Values]:

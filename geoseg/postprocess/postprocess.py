@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,21 @@ from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.labels.reference import RasterReference
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.options import Connectivity
-from geoseg.postprocess.components import RegionSurvey, sieve
+from geoseg.postprocess.components import (
+    RegionSurvey,
+    StripParts,
+    parts_of,
+    relabelled,
+    sieve,
+)
 from geoseg.postprocess.options import NEAREST, ClassArea, PostprocessOptions, Rule
 from geoseg.postprocess.strips import (
     Change,
+    EachStrip,
     Indices,
     MapStrips,
     Stored,
+    Strip,
     Tell,
     fill_nearest,
     store,
@@ -34,7 +43,6 @@ from geoseg.raster.atomic import scratch
 from geoseg.raster.grid import AreaSize, Grid, Length
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
-from geoseg.raster.window import Window
 from geoseg.raster.writer import BLOCK_PX
 from geoseg.text import quoted_list
 
@@ -49,13 +57,15 @@ def majority(strips: MapStrips, side: int) -> Iterator[Change]:
         strips: The map.
         side: Of the square, in pixels; odd.
     """
+    return strips.change("majority", partial(_smoothed, side=side))
+
+
+def _smoothed(strip: Strip, _: Indices, *, side: int) -> Indices:
     half = side // 2
-    for _, window, indices in strips.read("majority"):
-        wide, inner = strips.around(window, half)
-        above = half - inner.row_off
-        below = half - (len(wide) - inner.row_stop)
-        padded = np.pad(wide, ((above, below), (half, half)), constant_values=IGNORE)
-        yield Change(window, indices, commonest(padded, side))
+    wide, inner = strip.around(half)
+    above = half - inner.row_off
+    below = half - (len(wide) - inner.row_stop)
+    return commonest(np.pad(wide, ((above, below), (half, half)), constant_values=IGNORE), side)
 
 
 def commonest(indices: Indices, side: int) -> Indices:
@@ -110,16 +120,16 @@ def apply_rules(
     it was.
     """
     survey = RegionSurvey(connectivity)
-    for _, _, indices in strips.read("regions"):
-        survey.add(indices)
+    for parts in strips.survey("regions", partial(parts_of, connectivity=connectivity)):
+        survey.add(parts)
     regions = survey.result()
     classes = regions.values.copy()
     for rule in reversed(rules):
         larger, areas = rule.larger, regions.areas
         holds = areas > rule.pixels if larger else areas < rule.pixels
         classes[holds & (regions.values == rule.from_class)] = rule.to_class
-    for number, window, indices in strips.read("rules"):
-        yield Change(window, indices, classes[regions.labels(number, indices)])
+    work = partial(relabelled, connectivity=connectivity)
+    yield from strips.change("rules", work, regions.by_strip(classes))
 
 
 def fill_holes(
@@ -137,14 +147,26 @@ def fill_holes(
         connectivity: How pixels of the class are connected. Where that is at corners too, holes
             are not.
     """
-    survey = RegionSurvey(4 if connectivity == 8 else 8)  # noqa: PLR2004
-    for _, window, indices in strips.read("holes"):
-        survey.add(_picture(indices, around), _open(strips, window))
+    how: dict[str, Any] = {"around": around, "connectivity": 4 if connectivity == 8 else 8}  # noqa: PLR2004
+    survey = RegionSurvey(how["connectivity"])
+    for parts in strips.survey("holes", partial(_hole_parts, **how)):
+        survey.add(parts)
     regions = survey.result()
     closed = (regions.values == WITHIN) & ~regions.marked & (regions.areas < limit)
-    for number, window, indices in strips.read("fill holes"):
-        hole = closed[regions.labels(number, _picture(indices, around))]
-        yield Change(window, indices, np.where(hole, np.uint8(around), indices))
+    yield from strips.change("fill holes", partial(_without_holes, **how), regions.by_strip(closed))
+
+
+def _hole_parts(strip: Strip, *, around: int, connectivity: Connectivity) -> StripParts:
+    """What may be holes in a strip; what touches nodata or the map's edge is marked."""
+    return StripParts.of(_picture(strip.read(), around), connectivity, _open(strip))
+
+
+def _without_holes(
+    strip: Strip, indices: Indices, *, around: int, connectivity: Connectivity
+) -> Indices:
+    """A strip whose holes are filled; of its parts is known whether they are holes."""
+    hole = relabelled(strip, _picture(indices, around), connectivity)
+    return np.where(hole, np.uint8(around), indices)
 
 
 def _picture(indices: Indices, around: int) -> Indices:
@@ -153,11 +175,11 @@ def _picture(indices: Indices, around: int) -> Indices:
     return picture
 
 
-def _open(strips: MapStrips, window: Window) -> NDArray[np.bool_]:
+def _open(strip: Strip) -> NDArray[np.bool_]:
     """Pixels of a strip that lie at the map's edge or beside nodata, also at a corner."""
-    wide, _ = strips.around(window, 1)
-    above = int(window.row_off > 0)
-    below = int(window.row_stop < strips.grid.height)
+    wide, _ = strip.around(1)
+    above = int(strip.window.row_off > 0)
+    below = int(strip.window.row_stop < strip.grid.height)
     nodata = np.pad(wide == IGNORE, ((1 - above, 1 - below), (1, 1)), constant_values=True)
     along = nodata[:, :-2] | nodata[:, 1:-1] | nodata[:, 2:]
     beside: NDArray[np.bool_] = along[:-2] | along[1:-1] | along[2:]
@@ -232,7 +254,7 @@ def run_operations(
 def _counted(operation: Operation, strips: MapStrips, changed: dict[str, int]) -> Iterator[Change]:
     changed[operation.name] = 0
     for change in operation.run(strips):
-        changed[operation.name] += int(np.count_nonzero(change.before != change.after))
+        changed[operation.name] += change.pixels
         yield change
 
 
@@ -310,8 +332,11 @@ def _in_pixels(rule: Rule, legend: Legend, grid: Grid) -> PixelRule:
 
 
 def _looked_up(strips: MapStrips, table: Indices) -> Iterator[Change]:
-    for _, window, indices in strips.read("fill"):
-        yield Change(window, indices, table[indices])
+    return strips.change("fill", partial(_replaced, table=table))
+
+
+def _replaced(_: Strip, indices: Indices, *, table: Indices) -> Indices:
+    return table[indices]
 
 
 def _index(name: str, legend: Legend) -> int:
@@ -326,11 +351,26 @@ def _listed(items: Sequence[object]) -> str:
     return " ".join(map(str, items))
 
 
+class OpenMap(RasterReference):
+    """A class map that is read in strips."""
+
+    def __init__(self, path: Path, legend: Legend, grid: Grid) -> None:
+        super().__init__(PixelClasses.of_map(path, legend), grid=grid)
+        self._made_of = path, legend, grid
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, Legend, Grid]]:
+        return type(self), self._made_of
+
+
 CACHED_ROWS = 3 * BLOCK_PX
 """Rows of the map of which GDAL keeps the blocks, so that strips find them there."""
 
 KEPT_TAGS = ("provenance", "unreadable_pixels")
 """What the new map says as the old one did."""
+
+
+Dividing = Callable[[Path], EachStrip]
+"""Given a working folder, gives what calls a function with each strip."""
 
 
 @dataclass(frozen=True)
@@ -349,6 +389,7 @@ def postprocess_map(
     options: PostprocessOptions,
     tell: Tell = lambda *_: None,
     rows: int | None = None,
+    dividing: Dividing = lambda _: map,
 ) -> PostprocessReport:
     """Apply operations to a class map.
 
@@ -359,6 +400,7 @@ def postprocess_map(
         options: What is done.
         tell: Is told of progress.
         rows: Of a strip that is computed at a time; the result does not depend on it.
+        dividing: What does the strips.
 
     Raises:
         EmptyError: If the map has no pixel with a class.
@@ -371,11 +413,11 @@ def postprocess_map(
     with RasterReader(path, palette_index=True) as reader:
         grid = reader.grid
     operations = plan(options, legend, grid)
-    source = RasterReference(PixelClasses.of_map(path, legend), grid=grid)
+    source = OpenMap(path, legend, grid)
     changed: dict[str, int] = {}
     cache = block_cache(CACHED_ROWS * grid.width)
     with closing(source), scratch(outputs.class_map) as folder, cache:
-        strips = MapStrips(source, grid, rows or strip_rows(grid.width), tell)
+        strips = MapStrips(source, grid, rows or strip_rows(grid.width), tell, dividing(folder))
         changes = run_operations(strips, operations, folder, changed)
         tags = _tags(path, operations, options)
         whole = grid.window
@@ -383,7 +425,7 @@ def postprocess_map(
             folder, region=whole, grid=grid, legend=legend, outputs=outputs, tags=tags
         )
         with closing(changes):
-            writer.paint(((w, {CLASS_MAP: after[None]}) for w, _, after in changes), whole)
+            writer.paint(((w, {CLASS_MAP: after[None]}) for w, after, _ in changes), whole)
         report = writer.finish()
     return PostprocessReport(report.path, report.pixels, report.class_pixels, changed)
 

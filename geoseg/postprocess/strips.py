@@ -1,10 +1,11 @@
 """A map of class indices, read, written and filled by the nearest pixel in strips of rows."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,24 +30,69 @@ STORED_ROWS = 64
 Indices = NDArray[np.uint8]
 """(height, width) class indices; 255 without data."""
 
+Flags = NDArray[np.bool_]
+"""(256,) whether a class index is meant."""
+
+R = TypeVar("R")
+
 Tell = Callable[[str, int, int], None]
 """Is told of progress: what is done, how many strips of how many."""
 
 
 class Source(Protocol):
-    """Whatever gives class indices."""
+    """Whatever gives class indices. Where it is unpickled, it is opened again."""
 
     def read(self, window: Window) -> Indices:
         """(height, width) class indices; 255 without data."""
         ...
 
+    def close(self) -> None:
+        """Release files."""
+
 
 class Change(NamedTuple):
-    """A strip of the map before and after an operation."""
+    """A strip of the map after an operation."""
 
     window: Window
-    before: Indices
     after: Indices
+
+    pixels: int
+    """Those that have changed."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of a map: all that one pass needs to do its work there."""
+
+    source: Source
+    grid: Grid
+    window: Window
+
+    known: Any = None
+    """What an earlier pass has found out about it."""
+
+    def read(self) -> Indices:
+        """(height, width) class indices; 255 without data."""
+        return self.source.read(self.window)
+
+    def around(self, halo: int) -> tuple[Indices, Window]:
+        """The pixels with so many rows above and below as the map has, and the strip in them."""
+        grown = Window(
+            row_off=self.window.row_off - halo,
+            col_off=0,
+            height=self.window.height + 2 * halo,
+            width=self.window.width,
+        )
+        wide = grown.clip(self.grid.height, self.grid.width) or self.window
+        return self.source.read(wide), self.window.relative_to(wide)
+
+
+class EachStrip(Protocol):
+    """Calls a function with each strip of a map, as `map` does, or in other processes."""
+
+    def __call__(self, work: Callable[[Strip], R], strips: Sequence[Strip], /) -> Iterator[R]:
+        """What it returns, in order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,33 +105,40 @@ class MapStrips:
     """Of a strip; the last may have fewer."""
 
     tell: Tell = lambda *_: None
+    each: EachStrip = map
 
-    @property
-    def windows(self) -> list[Window]:
-        """The strips, from the top down."""
-        return list(blocks(self.grid.height, self.grid.width, rows=self.rows, cols=self.grid.width))
-
-    def read(self, label: str) -> Iterator[tuple[int, Window, Indices]]:
-        """Number, window and pixels of every strip: one pass over the map.
+    def survey(
+        self, label: str, work: Callable[[Strip], R], known: Sequence[Any] | None = None
+    ) -> Iterator[R]:
+        """What a function returns of each strip, from the top down: one pass over the map.
 
         Args:
             label: What is being done, for people.
+            work: The function. Strips do not see what becomes of each other.
+            known: What each strip is given along.
         """
-        windows = self.windows
-        for number, window in enumerate(windows):
-            yield number, window, self.source.read(window)
-            self.tell(label, number + 1, len(windows))
+        height, width = self.grid.height, self.grid.width
+        windows = list(blocks(height, width, rows=self.rows, cols=width))
+        given = known or [None] * len(windows)
+        strips = [Strip(self.source, self.grid, *each) for each in zip(windows, given, strict=True)]
+        for number, found in enumerate(self.each(work, strips), start=1):
+            yield found
+            self.tell(label, number, len(windows))
 
-    def around(self, window: Window, halo: int) -> tuple[Indices, Window]:
-        """A strip with so many rows above and below as the map has, and the strip within it."""
-        grown = Window(
-            row_off=window.row_off - halo,
-            col_off=0,
-            height=window.height + 2 * halo,
-            width=window.width,
-        )
-        wide = grown.clip(self.grid.height, self.grid.width) or window
-        return self.source.read(wide), window.relative_to(wide)
+    def change(
+        self,
+        label: str,
+        work: Callable[[Strip, Indices], Indices],
+        known: Sequence[Any] | None = None,
+    ) -> Iterator[Change]:
+        """The strips after a function was called with each and its pixels: one pass."""
+        return self.survey(label, partial(_changed, work), known)
+
+
+def _changed(work: Callable[[Strip, Indices], Indices], strip: Strip) -> Change:
+    before = strip.read()
+    after = work(strip, before)
+    return Change(strip.window, after, int(np.count_nonzero(before != after)))
 
 
 def strip_rows(width: int) -> int:
@@ -95,6 +148,9 @@ def strip_rows(width: int) -> int:
 
 class Stored:
     """A map between two operations, on disk."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self._path,)
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -109,9 +165,13 @@ class Stored:
         image: NDArray[Any] = self._reader.read(window).image
         return image[0]
 
+    def close(self) -> None:
+        """Release the file."""
+        self._reader.close()
+
     def remove(self) -> None:
         """Release the file and its space."""
-        self._reader.close()
+        self.close()
         self._path.unlink()
 
 
@@ -124,8 +184,8 @@ def store(strips: Iterable[Change], path: Path, grid: Grid) -> Stored:
     kind = RasterFormat(overviews="mode")
     options = {"tiled": False, "blockysize": STORED_ROWS, "compress": "zstd", "zstd_level": 1}
     with writing(path), create(path, grid, kind, **options) as dataset:
-        for window, _, after in strips:
-            dataset.write(after, 1, window=rasterio_window(window))
+        for each in strips:
+            dataset.write(each.after, 1, window=rasterio_window(each.window))
     return Stored(path)
 
 
@@ -149,9 +209,9 @@ def fill_nearest(
 ) -> Iterator[Change]:
     """Replace pixels of classes by the class of the nearest labelled pixel of any other.
 
-    Exact at any distance, in memory that does not grow with the map's height: of what lies
-    above and below a strip only the nearest pixel of each column can count. Of equally near
-    pixels the class of lowest index counts. Nodata stays, and is passed over.
+    Exact at any distance, in memory of a few bytes for each column of each strip: of what lies
+    above and below a strip only the nearest pixel of each column can count. Of equally near pixels
+    the class of lowest index counts. Nodata stays, and is passed over.
 
     Args:
         strips: The map.
@@ -165,27 +225,34 @@ def fill_nearest(
     known[[*classes, IGNORE]] = False
     filled = np.zeros(INDEX_FACTOR, np.bool_)
     filled[list(classes)] = True
-    below = _below(strips, known)
-    above = Edge.nothing(strips.grid.width)
-    for number, window, indices in strips.read("nearest"):
-        seeds, wanted = known[indices], filled[indices]
-        after = indices.copy()
-        codes = _along_columns(indices, seeds, window.row_off, above, below[number])
-        rows = np.flatnonzero(wanted.any(axis=1))
-        chunk = max(CHUNK_PX // window.width, 1)
-        for start in range(0, len(rows), chunk):
-            some = rows[start : start + chunk]
-            best = least_codes(codes[some])
-            near = wanted[some] & (best < UNREACHED) & (best // INDEX_FACTOR <= reach**2)
-            after[some] = np.where(near, best % INDEX_FACTOR, after[some])
-        above = above.replaced(Edge.of(indices[::-1], seeds[::-1], window.row_stop - 1, -1))
-        yield Change(window, indices, after)
+    edges = strips.survey("what is known", partial(_edges, known=known))
+    tops, bottoms = map(list, zip(*edges, strict=True))
+    above, below = _seen(bottoms), _seen(tops[::-1])[::-1]
+    work = partial(_filled, known=known, filled=filled, reach=reach)
+    yield from strips.change("nearest", work, list(zip(above, below, strict=True)))
+
+
+def _filled(
+    strip: Strip, indices: Indices, *, known: Flags, filled: Flags, reach: float
+) -> Indices:
+    """A strip with its pixels replaced; of it is known what is seen above and below."""
+    seeds, wanted = known[indices], filled[indices]
+    after = indices.copy()
+    codes = _along_columns(indices, seeds, strip.window.row_off, *strip.known)
+    rows = np.flatnonzero(wanted.any(axis=1))
+    chunk = max(CHUNK_PX // strip.window.width, 1)
+    for start in range(0, len(rows), chunk):
+        some = rows[start : start + chunk]
+        best = least_codes(codes[some])
+        near = wanted[some] & (best < UNREACHED) & (best // INDEX_FACTOR <= reach**2)
+        after[some] = np.where(near, best % INDEX_FACTOR, after[some])
+    return after
 
 
 class Edge(NamedTuple):
     """The first known pixel of each column, seen from somewhere above or below it."""
 
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int32]
     """(width,) row on the map; `NO_ROW` where the column has none."""
 
     classes: Indices
@@ -194,7 +261,7 @@ class Edge(NamedTuple):
     @classmethod
     def nothing(cls, width: int) -> Self:
         """No column has one."""
-        return cls(np.full(width, NO_ROW, np.int64), np.full(width, IGNORE, np.uint8))
+        return cls(np.full(width, NO_ROW, np.int32), np.full(width, IGNORE, np.uint8))
 
     @classmethod
     def of(cls, indices: Indices, seeds: NDArray[np.bool_], start: int, step: int) -> Self:
@@ -202,7 +269,8 @@ class Edge(NamedTuple):
         first = seeds.argmax(axis=0)
         found = seeds.any(axis=0)
         classes = indices[first, np.arange(len(first))]
-        return cls(np.where(found, start + step * first, NO_ROW), np.where(found, classes, IGNORE))
+        rows = np.where(found, start + step * first, NO_ROW).astype(np.int32)
+        return cls(rows, np.where(found, classes, IGNORE))
 
     def replaced(self, nearer: Self) -> Self:
         """What is seen with something nearer in between."""
@@ -212,16 +280,20 @@ class Edge(NamedTuple):
         )
 
 
-def _below(strips: MapStrips, known: NDArray[np.bool_]) -> list[Edge]:
-    """What is seen below each strip."""
-    edges = [
-        Edge.of(indices, known[indices], window.row_off, 1)
-        for _, window, indices in strips.read("what is known")
-    ]
-    seen = [Edge.nothing(strips.grid.width)]
-    for edge in edges[:0:-1]:
+def _edges(strip: Strip, *, known: Flags) -> tuple[Edge, Edge]:
+    """What is seen of a strip from above, and from below."""
+    indices, window = strip.read(), strip.window
+    seeds = known[indices]
+    top = Edge.of(indices, seeds, window.row_off, 1)
+    return top, Edge.of(indices[::-1], seeds[::-1], window.row_stop - 1, -1)
+
+
+def _seen(edges: Sequence[Edge]) -> list[Edge]:
+    """What each strip sees of all those that come before it."""
+    seen = [Edge.nothing(len(edges[0].rows))]
+    for edge in edges[:-1]:
         seen.append(seen[-1].replaced(edge))
-    return seen[::-1]
+    return seen
 
 
 def _along_columns(

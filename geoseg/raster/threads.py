@@ -5,13 +5,17 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from geoseg.errors import GeosegError
 
 R = TypeVar("R")
+
+T = TypeVar("T")
 
 MAX_AHEAD = 32
 """Calls started before the result of the first is taken."""
@@ -55,6 +59,44 @@ def map_in_order(
         for future in running:
             future.cancel()
         wait(running)
+
+
+class Each(Protocol):
+    """Calls a function with each of numbered items, here or in other processes."""
+
+    def __call__(
+        self, work: Callable[[T], R], items: Mapping[int, T], /
+    ) -> Iterable[tuple[int, R | GeosegError]]:
+        """What it returns of each, or the failure that it ends in, in any order."""
+        ...
+
+
+def one_by_one(
+    work: Callable[[T], R], items: Mapping[int, T]
+) -> Iterator[tuple[int, R | GeosegError]]:
+    """As `Each`: here, one item after the other."""
+    for number, item in items.items():
+        found: R | GeosegError
+        try:
+            found = work(item)
+        except GeosegError as error:
+            found = error
+        yield number, found
+
+
+def in_order(found: Iterable[tuple[int, R]]) -> Iterator[R]:
+    """Numbered things by their numbers, from 0 on; what comes early waits.
+
+    >>> list(in_order([(2, "c"), (0, "a"), (1, "b")]))
+    ['a', 'b', 'c']
+    """
+    early: dict[int, R] = {}
+    following = 0
+    for number, each in found:
+        early[number] = each
+        while following in early:
+            yield early.pop(following)
+            following += 1
 
 
 def logged() -> AbstractContextManager[Any]:

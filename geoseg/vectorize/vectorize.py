@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from geoseg.errors import EmptyError, LegendError
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.tags import read_tags
 from geoseg.postprocess.options import PostprocessOptions
-from geoseg.postprocess.postprocess import KEPT_TAGS, postprocess_map
+from geoseg.postprocess.postprocess import KEPT_TAGS, Dividing, postprocess_map
 from geoseg.prediction.map_writer import MapOutputs
 from geoseg.raster.atomic import (
     put_in_place,
@@ -31,7 +32,6 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache, file_state, is_older
 from geoseg.raster.threads import map_in_order
-from geoseg.raster.window import Window
 from geoseg.text import short_list
 from geoseg.vectorize.cells import CELL_PX, CellSource, cell_windows
 from geoseg.vectorize.layers import (
@@ -108,6 +108,58 @@ def outputs_of(path: Path, options: VectorizeOptions) -> list[Path]:
     return [*([regularised_file(path)] if other else []), path]
 
 
+@dataclass(frozen=True)
+class Tracing:
+    """The cells of a map, each of which becomes a file in a folder."""
+
+    path: Path
+    legend: Legend
+    options: VectorizeOptions
+    grid: Grid
+    folder: Path
+
+    def run(self, numbers: Iterable[int], watch: Watch = lambda items, _: items) -> tuple[str, ...]:
+        """Trace cells that are not there yet.
+
+        Args:
+            numbers: The cells.
+            watch: Shows progress.
+
+        Returns:
+            Remarks on what was read.
+        """
+        options, windows = self.options, cell_windows(self.grid)
+        missing = [each for each in numbers if not piece(self.folder, each).exists()]
+        cache = block_cache(2 * CELL_PX * self.grid.width)  # cells read beyond their frame
+        with (
+            CellSource(
+                self.path,
+                self.legend,
+                aoi=options.aoi,
+                scores=options.scores,
+                confidence=options.confidence,
+                split=_index_of(options.split_touching, "--split-touching", self.legend),
+                tolerance=options.simplify.in_pixels(self.grid) if options.simplify else 0.0,
+                smooth=options.smooth,
+            ) as cells,
+            cache,
+            ThreadPoolExecutor(options.workers) as pool,
+        ):
+
+            def make(number: int) -> None:
+                place = piece(self.folder, number)
+                partial = place.with_suffix(f".{uuid4().hex}")  # another process may make it, too
+                cell = cells.cell(windows[number])
+                with writing(place):
+                    cell.save(partial)
+                    partial.replace(place)
+
+            todo = watch(missing, len(missing))
+            for _ in map_in_order(pool, make, todo, ahead=options.workers + 1):
+                pass
+            return tuple(cells.notes)
+
+
 def vectorize(
     path: Path,
     legend: Legend,
@@ -116,6 +168,8 @@ def vectorize(
     *,
     overwrite: bool = False,
     watch: Watch = lambda items, _: items,
+    trace: Callable[[Tracing, range], tuple[str, ...]] | None = None,
+    dividing: Dividing = lambda _: map,
 ) -> VectorizeReport | None:
     """Turn a class map into polygons.
 
@@ -126,6 +180,8 @@ def vectorize(
         options: How.
         overwrite: Whether an existing output may be replaced.
         watch: Shows progress over the cells.
+        trace: Traces cells, instead of `Tracing.run`.
+        dividing: As `postprocess_map` takes it, for ``min_area``.
 
     Returns:
         The report; of a part None.
@@ -158,18 +214,9 @@ def vectorize(
     ) as folder:
         windows = cell_windows(grid)
         numbers = _share(len(windows), options.part)
-        with CellSource(
-            _sieved(path, legend, options, folder),
-            legend,
-            aoi=options.aoi,
-            scores=options.scores,
-            confidence=options.confidence,
-            split=_index_of(options.split_touching, "--split-touching", legend),
-            tolerance=_tolerance(options, grid),
-            smooth=options.smooth,
-        ) as cells:
-            _trace(cells, windows, numbers, folder, workers=options.workers, watch=watch)
-            notes = tuple(cells.notes)
+        sieved = _sieved(path, legend, options, folder, dividing)
+        tracing = Tracing(sieved, legend, options, grid, folder)
+        notes = trace(tracing, numbers) if trace else tracing.run(numbers, watch)
         if options.part is not None:
             record = {"tags": job.tags, "grid": grid.to_dict(), "about": about}
             write_part(output, folder, record, numbers, overwrite=overwrite)
@@ -330,37 +377,6 @@ class _Job:
         )
 
 
-def _trace(
-    cells: CellSource,
-    windows: list[Window],
-    numbers: Iterable[int],
-    folder: Path,
-    *,
-    workers: int,
-    watch: Watch,
-) -> None:
-    """Trace the cells that are not there yet, each into a file."""
-    missing = [number for number in numbers if not piece(folder, number).exists()]
-    cache = block_cache(2 * CELL_PX * cells.grid.width)  # cells read beyond their frame
-
-    def make(number: int) -> None:
-        place = piece(folder, number)
-        partial = place.with_suffix(".tmp")
-        cell = cells.cell(windows[number])
-        with writing(place):
-            cell.save(partial)
-            partial.replace(place)
-
-    with cache, ThreadPoolExecutor(workers) as pool:
-        for _ in map_in_order(pool, make, watch(missing, len(missing)), ahead=workers + 1):
-            pass
-
-
-def _tolerance(options: VectorizeOptions, grid: Grid) -> float:
-    """Of simplification, in pixels; 0: none."""
-    return options.simplify.in_pixels(grid) if options.simplify else 0.0
-
-
 def _share(count: int, part: tuple[int, int] | None) -> range:
     """Numbers of the cells of a part, as many as in the others or one less."""
     index, parts = part or (1, 1)
@@ -394,7 +410,9 @@ def _index_of(name: str | None, option: str, legend: Legend) -> int | None:
     return legend.names.index(name)
 
 
-def _sieved(path: Path, legend: Legend, options: VectorizeOptions, folder: Path) -> Path:
+def _sieved(
+    path: Path, legend: Legend, options: VectorizeOptions, folder: Path, dividing: Dividing
+) -> Path:
     """The map without small regions, in the working folder."""
     if not options.min_area:
         return path
@@ -402,7 +420,7 @@ def _sieved(path: Path, legend: Legend, options: VectorizeOptions, folder: Path)
     if not sieved.exists():
         outputs = MapOutputs(class_map=sieved, sidecars=False)
         sieve = PostprocessOptions(min_area=options.min_area)
-        postprocess_map(path, legend, outputs, options=sieve)
+        postprocess_map(path, legend, outputs, options=sieve, dividing=dividing)
     return sieved
 
 

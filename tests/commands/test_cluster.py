@@ -1,5 +1,10 @@
 import numpy as np
 import pytest
+from affine import Affine
+from shapely import box
+
+from geoseg.cluster import maps, pool
+from geoseg.postprocess import strips
 
 
 @pytest.fixture
@@ -32,6 +37,11 @@ def bytes_of(folder):
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 
+def contents(folder):
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    return {each.relative_to(folder): each.read_bytes() for each in files}
+
+
 def test_maps_of_a_cluster_are_those_of_one_machine(predict, orthos, address, tmp_path):
     here = predict(*orthos, output="here", scores=None)
     there = predict(*orthos, output="there", cluster=address, scores=None)
@@ -44,8 +54,8 @@ def test_maps_of_a_cluster_are_those_of_one_machine(predict, orthos, address, tm
 
 
 @pytest.fixture
-def maps(world, write_raster):
-    """Two maps of the world's legend, of which one is damaged in a copy."""
+def two_maps(world, write_raster):
+    """Two maps of the world's legend."""
     rng = np.random.default_rng(1)
     folder = world / "maps"
     folder.mkdir()
@@ -53,6 +63,37 @@ def maps(world, write_raster):
         values = np.kron(rng.integers(0, 2, (9, 10)), np.ones((4, 4))) * 4 + 5
         write_raster(f"maps/m{number}.tif", values.astype(np.uint8))
     return folder
+
+
+def test_patches_of_a_cluster_are_those_of_one_machine(
+    geoseg, world, write_raster, write_polygons, address, monkeypatch
+):
+    """One source of each kind: whole, without a polygon, torn, of another kind."""
+    monkeypatch.chdir(world)
+    rng = np.random.default_rng(1)
+    (world / "orthos").mkdir()
+    for name, bands, away in (("a", 3, 0), ("b", 3, 1000), ("c", 3, 0), ("d", 1, 0)):
+        at = Affine(0.5, 0, 500_000 + away, 0, -0.5, 5_700_000)
+        image = rng.integers(1, 200, (bands, 96, 96)).astype(np.uint8)
+        write_raster(f"orthos/{name}.tif", image, transform=at)
+    whole = (world / "orthos" / "c.tif").read_bytes()
+    (world / "orthos" / "c.tif").write_bytes(whole[:-9000])
+    west = box(500_000, 5_699_900, 500_020, 5_700_000)
+    write_polygons("truth.gpkg", [west, box(501_200, 0, 501_201, 1)], kind=["dark", "bright"])
+    (world / "names.toml").write_text(
+        'background = "bright"\n[[class]]\nname = "dark"\n[[class]]\nname = "bright"\n'
+    )
+    monkeypatch.setattr(pool, "delay_before", lambda _: 0.05)
+    words = ["tile", "orthos", "-r", "truth.gpkg", "-l", "names.toml", "--patch-size", 32]
+
+    here = geoseg(*words, "-o", "here")
+    there = geoseg(*words, "-o", "there", "--cluster", address)
+
+    assert (here.code, there.code, there.err) == (1, 1, here.err)
+    assert "without a polygon" in here.err
+    assert "2 of the orthophotos left out: orthos/d.tif" in here.err.replace("\\", "/")
+    assert there.out == here.out.replace("here:", "there:")
+    assert contents(world / "there") == contents(world / "here")
 
 
 @pytest.mark.parametrize(
@@ -64,8 +105,8 @@ def maps(world, write_raster):
     ],
     ids=lambda words: words[0],
 )
-def test_what_other_commands_write_is_the_same_too(geoseg, maps, address, monkeypatch, words):
-    monkeypatch.chdir(maps.parent)
+def test_what_other_commands_write_is_the_same_too(geoseg, two_maps, address, monkeypatch, words):
+    monkeypatch.chdir(two_maps.parent)
     command, *options = words
 
     here = geoseg(command, "maps", "-o", "here", *options)
@@ -73,15 +114,38 @@ def test_what_other_commands_write_is_the_same_too(geoseg, maps, address, monkey
 
     assert (here.code, there.code, there.err) == (0, 0, here.err)
     assert there.out == here.out.replace("here/", "there/")
-    assert bytes_of(maps.parent / "there") == bytes_of(maps.parent / "here")
+    assert bytes_of(two_maps.parent / "there") == bytes_of(two_maps.parent / "here")
+
+
+@pytest.mark.parametrize("words", [("vectorize", "--smooth"), ("postprocess",)])
+def test_what_is_made_of_a_large_map_in_parts_is_the_same(
+    geoseg, world, write_raster, address, monkeypatch, words
+):
+    rng = np.random.default_rng(1)
+    values = np.kron(rng.integers(0, 2, (9, 220)), np.ones((5, 5))) * 4 + 5
+    path = write_raster("large.tif", values.astype(np.uint8))  # two cells
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 0)
+    monkeypatch.setattr(strips, "MIN_STRIP_ROWS", 4)
+    monkeypatch.setattr(maps, "LEAST_WINDOWS", 0)
+    command, *more = words
+    made = "made.fgb" if command == "vectorize" else "made.tif"
+    options = ["-l", world / "legend.toml", "--min-area", "60px", *more]
+
+    here = geoseg(command, path, "-o", world / "here" / made, *options)
+    there = geoseg(command, path, "-o", world / "there" / made, *options, "--cluster", address)
+
+    assert (here.code, there.code, there.err) == (0, 0, here.err)
+    assert there.out == here.out.replace("here", "there")
+    assert bytes_of(world / "there") == bytes_of(world / "here")
 
 
 def test_a_map_that_fails_on_the_workers_is_named_and_the_others_go_on(
-    geoseg, maps, address, tmp_path
+    geoseg, two_maps, address, tmp_path
 ):
-    (maps / "torn.tif").write_bytes((maps / "m0.tif").read_bytes()[:200])
+    (two_maps / "torn.tif").write_bytes((two_maps / "m0.tif").read_bytes()[:200])
+    legend = two_maps.parent / "legend.toml"
 
-    outcome = geoseg("vectorize", maps, "-o", tmp_path / "v", "-l", maps.parent / "legend.toml",
+    outcome = geoseg("vectorize", two_maps, "-o", tmp_path / "v", "-l", legend,
                      "--cluster", address)  # fmt: skip
 
     assert outcome.code == 1

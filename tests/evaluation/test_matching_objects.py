@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from geoseg.evaluation.matching import ObjectCounts, ObjectMatcher
-from geoseg.postprocess.components import STRUCTURES, RegionSurvey
+from geoseg.postprocess.components import STRUCTURES, RegionSurvey, StripParts
 from geoseg.raster.polygons import Labels
 
 
@@ -48,7 +48,8 @@ def test_objects_are_the_regions_of_postprocessing(connectivity):
     mapped = np.random.default_rng(0).random((40, 30)) < 0.5
     survey = RegionSurvey(connectivity)
     for start in range(0, 40, 7):
-        survey.add(mapped[start : start + 7].astype(np.uint8))
+        strip = mapped[start : start + 7].astype(np.uint8)
+        survey.add(StripParts.of(strip, connectivity))
 
     regions = int(np.count_nonzero(survey.result().values))
 

@@ -3,7 +3,7 @@ import pytest
 from maps import blotches, picture
 from scipy import ndimage
 
-from geoseg.postprocess.components import RegionSurvey, label
+from geoseg.postprocess.components import RegionSurvey, StripParts, label
 
 STRUCTURES = {4: None, 8: np.ones((3, 3))}
 
@@ -11,13 +11,15 @@ STRUCTURES = {4: None, 8: np.ones((3, 3))}
 def surveyed(values, rows, connectivity, marks=None):
     """The regions, and the region of each pixel."""
     survey = RegionSurvey(connectivity)
-    starts = range(0, len(values), rows)
-    for start in starts:
-        part = slice(start, start + rows)
-        survey.add(values[part], None if marks is None else marks[part])
+    parts = [slice(start, start + rows) for start in range(0, len(values), rows)]
+    for part in parts:
+        own = None if marks is None else marks[part]
+        survey.add(StripParts.of(values[part], connectivity, own))
     regions = survey.result()
+    numbers = regions.by_strip(np.arange(len(regions.values)))
     strips = [
-        regions.labels(number, values[start : start + rows]) for number, start in enumerate(starts)
+        own[label(values[part], connectivity).labels]
+        for own, part in zip(numbers, parts, strict=True)
     ]
     return regions, np.concatenate(strips)
 
