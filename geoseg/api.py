@@ -251,7 +251,7 @@ def predict(
 
     how, run, layers = build_each((PredictOptions, RuntimeOptions, LayerOptions), given)
     loaded = _load(models, run)
-    outputs = layers.outputs(Path(output), overwrite=overwrite)
+    outputs = layers.outputs(Path(output), overwrite=overwrite, bundle=loaded.bundle)
     folder = None if windows is None else Path(windows)
     written = [Output(file) for file in outputs.files[::-1]]
     written += [Output(folder, WINDOWS)] if folder else []

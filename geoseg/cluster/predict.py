@@ -240,6 +240,7 @@ class ClusterPrediction:
             "whole": str(plan.whole),
             "computes": computes,
             "layers": [str(outputs.scores and outputs.score_type), outputs.confidence_kind],
+            "thresholds": outputs.threshold_tag,
         }
         text = json.dumps(decided, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

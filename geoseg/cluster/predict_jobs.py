@@ -112,7 +112,8 @@ def join(
         report = join_parts(paths, outputs)
     else:
         tags = read_tags(outputs.class_map)
-        if paths and tags.get("provenance") != read_tags(paths[0])["provenance"]:
+        parts = read_tags(paths[0]) if paths else tags
+        if any(tags.get(name) != parts.get(name) for name in ("provenance", "thresholds")):
             outputs.refuse_existing()
         report = MapReport(outputs.class_map, tags["pixels"], tags["class_pixels"])
     shutil.rmtree(folder, ignore_errors=True)

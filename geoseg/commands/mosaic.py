@@ -13,7 +13,7 @@ from geoseg.prediction.map_writer import LayerOptions
 from geoseg.prediction.mosaic import MosaicOptions
 from geoseg.raster.staging import StageOptions
 
-NOT_FOR_PARTS = ("method", "legend", "score_type", "resample")
+NOT_FOR_PARTS = ("method", "legend", "score_type", "resample", "thresholds")
 """Parameters that mean nothing where parts are joined."""
 
 

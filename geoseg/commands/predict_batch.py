@@ -64,7 +64,8 @@ class PredictBatch:
         self._overwrite = overwrite
         self._console = console
         targets = _targets(paths, output, options.part)
-        self._outputs = [layers.outputs(target, overwrite=overwrite) for target in targets]
+        how: dict[str, Any] = {"overwrite": overwrite, "bundle": models.bundle}
+        self._outputs = [layers.outputs(target, **how) for target in targets]
         self._record = None if _is_tiff(output) else output / FAILURES
         self._retry_failed = retry_failed
         self._told: str | None = None

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import EmptyError, GridMismatchError, InputError, RasterError
-from geoseg.labels.confusion import Additive, Floats, divide, mean_where, rows_of
+from geoseg.labels.confusion import (
+    Additive,
+    ConfusionMatrix,
+    Floats,
+    divide,
+    mean_where,
+    rows_of,
+)
 from geoseg.labels.legend import IGNORE, Legend
 from geoseg.prediction.scores import SCORE_STEPS, decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid
@@ -232,6 +239,9 @@ class ScoreCounts(Additive):
 
     reliability: Reliability
     thresholds: ThresholdCounts
+    by_score: ConfusionMatrix
+    """Of the class that scores best, whatever the map has."""
+
     without_scores: int = 0
     """Pixels known to map and reference but without scores."""
 
@@ -241,7 +251,8 @@ class ScoreCounts(Additive):
     @classmethod
     def zeros(cls, classes: int) -> Self:
         """Nothing counted yet."""
-        return cls(Reliability.zeros(), ThresholdCounts.zeros(classes))
+        zeros = Reliability.zeros(), ThresholdCounts.zeros(classes), ConfusionMatrix.zeros(classes)
+        return cls(*zeros)
 
     @classmethod
     def count(
@@ -273,6 +284,7 @@ class ScoreCounts(Additive):
         return cls(
             Reliability.count(top, best == truth),
             ThresholdCounts.count(own, truth),
+            ConfusionMatrix.count(truth, best, valid=np.ones(len(best), bool), classes=len(own)),
             without_scores=int(np.count_nonzero(both & ~valid)),
             other_class=int(np.count_nonzero(best != found)),
         )

@@ -76,6 +76,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("mce", "worst bin", "scores.reliability.mce"),
         Metric("mean_top_score", "mean top score", "scores.reliability.mean_top_score"),
         Metric("accuracy_of_top_score", "right", "scores.reliability.accuracy_of_top_score"),
+        Metric("mean_iou_by_score", "mean IoU by the best score", "scores.by_score.mean_iou"),
         Metric(
             "mean_average_precision",
             "mean average precision",

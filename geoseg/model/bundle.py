@@ -13,7 +13,6 @@ model/
 A bundle that was imported from an ONNX file has ``model.onnx`` in place of the first two.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from geoseg.errors import BundleError, LegendError
 from geoseg.labels.legend import Legend
 from geoseg.patches.training_ground import TrainingGround
 from geoseg.raster.atomic import write_text
-from geoseg.raster.paths import check_component
+from geoseg.raster.folders import file_sha256, has_files
 from geoseg.raster.records import FLOAT32_MAX, FLOAT64_MAX, Fields, read_object, refuse_unknown
 
 FORMAT, RECORD, CONFIG, WEIGHTS = 1, "geoseg.json", "config.json", "model.safetensors"
@@ -58,6 +57,12 @@ a prediction chooses by itself, overhang aside."""
 
 MIN_STD, MIN_GSD_M = 1e-30, 1e-9
 """Lower bounds of divisors: normal numbers in float32, so that quotients are finite."""
+
+TEMPERATURES, MIN_THRESHOLD = (0.25, 10.0), 0.001
+"""Bounds of a temperature, and the least threshold."""
+
+OPTIONAL = ("quantized", "sizes", "onnx", "thresholds")
+"""Entries of a record that are left out where they are None."""
 
 PIXEL_TYPES = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -205,6 +210,12 @@ class ModelBundle:
     onnx: Activation | None = None
     """Of an imported ONNX network; None: the network is smp's, whose outputs are logits."""
 
+    temperature: float = 1.0
+    """Divisor of the logits that makes probabilities of scores; 1: none, as in older bundles."""
+
+    thresholds: Mapping[str, float] | None = None
+    """Scores from which on classes are best taken, by name; None: not looked for."""
+
     training: Mapping[str, Any] = field(default_factory=dict)
     """Options and metrics of the training."""
 
@@ -272,7 +283,7 @@ class ModelBundle:
     def _content(self) -> dict[str, Any]:
         """Content of ``geoseg.json``, without the hash of the weights."""
         content = asdict(self) | {"format": FORMAT, "legend": self.legend.to_dict()}
-        absent = {name for name in ("quantized", "sizes", "onnx") if content[name] is None}
+        absent = {name for name in OPTIONAL if content[name] is None}
         return {name: value for name, value in content.items() if name not in {"folder", *absent}}
 
     @cached_property
@@ -372,9 +383,16 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
         "gsd": own.number("gsd", MIN_GSD_M, FLOAT32_MAX) if own.has("gsd") else None,
         "sizes": _sizes(own) if own.has("sizes") else None,
         "onnx": _activation(own.text("onnx")) if own.has("onnx") else None,
+        "temperature": own.number("temperature", *TEMPERATURES) if own.has("temperature") else 1.0,
+        "thresholds": _thresholds(own.table("thresholds")) if own.has("thresholds") else None,
         "training": own.table("training") if own.has("training") else {},
         "quantized": Int8Record.parse(own.value("quantized")) if own.has("quantized") else None,
     }
+
+
+def _thresholds(entries: dict[str, Any]) -> dict[str, float]:
+    own = Fields(entries, "thresholds")
+    return {name: own.number(name, MIN_THRESHOLD, 1 - MIN_THRESHOLD) for name in entries}
 
 
 def _activation(name: str) -> str:
@@ -406,12 +424,6 @@ def bundle_folders(path: Path) -> list[Path]:
         return [path / "model"]
     folds = [each.parent for each in path.glob("fold*/model/" + RECORD)]
     return sorted(folds, key=lambda each: (len(each.parent.name), each.parent.name)) or [path]
-
-
-def file_sha256(path: Path) -> str:
-    """Content hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_config(folder: Path, *, classes: int, bands: int) -> None:
@@ -451,17 +463,6 @@ def _check_weights(folder: Path, *, classes: int) -> None:
                     f"{folder}: {key} in {WEIGHTS} has values that are not finite (NaN or "
                     f"infinite): the training diverged; train again, with a lower --lr or --clip 1"
                 )
-
-
-def has_files(folder: Path, sha256: Mapping[str, str], record: Path) -> bool:
-    """Whether a folder holds all files of a record, by name and content hash."""
-    try:
-        return all(
-            file_sha256(folder / check_component(name, record)) == expected
-            for name, expected in sha256.items()
-        )
-    except OSError:
-        return False
 
 
 def read_shapes(folder: Path) -> Shapes:

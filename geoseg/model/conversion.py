@@ -101,7 +101,7 @@ def with_pipeline(model: Any, bundle: ModelBundle, shape: InputShape) -> Any:
 
     def scored(outputs: Tensor) -> Tensor:
         if bundle.onnx is None:
-            return to_scores(outputs, shape.window_size)
+            return to_scores(outputs, shape.window_size, bundle.temperature)
         return scores_of_outputs(outputs, shape.window_size, bundle.onnx)
 
     last = convert(scored, tuple(model.output(0).shape), bundle)

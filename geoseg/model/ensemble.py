@@ -125,7 +125,7 @@ class LoadedModels:
         for other in bundles[1:]:
             _check_agreement(self.bundle, other)
         if len(bundles) > 1:
-            self.bundle = replace(self.bundle, sizes=_common_sizes(bundles))
+            self.bundle = replace(self.bundle, sizes=_common_sizes(bundles), thresholds=None)
 
     @property
     def folders(self) -> list[Path]:
@@ -225,8 +225,9 @@ def _common_sizes(bundles: Sequence[ModelBundle]) -> tuple[int, ...] | None:
 
 def _settings_sha256(bundle: ModelBundle) -> str:
     """Hash of the settings besides the weights that scores depend on."""
-    imported = {} if bundle.onnx is None else {"onnx": bundle.onnx}
-    settings = imported | {
+    own: dict[str, Any] = {} if bundle.onnx is None else {"onnx": bundle.onnx}
+    own |= {} if bundle.temperature == 1 else {"temperature": bundle.temperature}
+    settings = own | {
         "bands": bundle.bands,
         "normalisation": asdict(bundle.normalisation),
         "gsd": bundle.gsd,

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from geoseg.errors import BundleError, EmptyError, InputError, OutputExistsError
 from geoseg.labels.confusion import ConfusionMatrix
 from geoseg.labels.legend import IGNORE
-from geoseg.model.bundle import INT8, Int8Record, ModelBundle, SizeRecord, file_sha256
+from geoseg.model.bundle import INT8, Int8Record, ModelBundle, SizeRecord
 from geoseg.model.mlm import write_bundle_item
 from geoseg.model.segmenter import Segmenter, check_patches
 from geoseg.options import CALL, option, seed_option
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch
 from geoseg.raster.atomic import staged
-from geoseg.raster.folders import MODEL, list_entries
+from geoseg.raster.folders import MODEL, file_sha256, list_entries
 from geoseg.text import short_list
 
 if TYPE_CHECKING:

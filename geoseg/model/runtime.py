@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import BundleError, InputError, OutputError
-from geoseg.model.bundle import CONFIG, ONNX, ModelBundle, file_sha256, has_files
+from geoseg.model.bundle import CONFIG, ONNX, ModelBundle
 from geoseg.model.openvino import OpenVinoRuntime, has_fast_bf16, openvino_core
 from geoseg.model.segmenter import IR, InputShape, Precision, Runtime, RuntimeName
 from geoseg.raster.atomic import staged
+from geoseg.raster.folders import file_sha256, has_files
 from geoseg.raster.records import parse_json
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _facts(bundle: ModelBundle, shape: InputShape, target: str) -> dict[str, Any
         network = {"config": hashlib.sha256((bundle.folder / CONFIG).read_bytes()).hexdigest()}
     else:
         network = {"activation": bundle.onnx}
+    if bundle.temperature != 1:
+        network["temperature"] = str(bundle.temperature)
     return network | {
         "converter": CONVERTER_VERSION,
         "weights": bundle.weights_sha256,

@@ -86,9 +86,12 @@ def _fill_holes(sums: Tensor, weights: Tensor) -> Tensor:
     return torch.where(weights > 0, means, filled)
 
 
-def to_scores(logits: Tensor, size: int) -> Tensor:
-    """Scores of (n, classes, height, width) logits, at a size of windows in pixels."""
-    logits = logits.float()
+def to_scores(logits: Tensor, size: int, temperature: float = 1.0) -> Tensor:
+    """Scores of (n, classes, height, width) logits, at a size of windows in pixels.
+
+    A temperature above 1 makes them less certain, and changes no order.
+    """
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     if tuple(map(int, logits.shape[-2:])) != (size, size):
         logits = functional.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
     return logits.softmax(dim=1)
@@ -117,16 +120,18 @@ def scores_of_outputs(outputs: Tensor, size: int, activation: Activation) -> Ten
 
 
 class Pipeline(nn.Module):
-    """Normalise, resample, network, resample back, softmax."""
+    """Normalise, resample, network, resample back, temperature, softmax."""
 
-    def __init__(self, entry: Preprocess, network: nn.Module) -> None:
+    def __init__(self, entry: Preprocess, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.entry = entry
         self.network = network
+        self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, bands, size, size) in units of the file, NaN where there is no data."""
-        return to_scores(self.network(self.entry(images)), int(images.shape[-1]))
+        logits = self.network(self.entry(images))
+        return to_scores(logits, int(images.shape[-1]), self.temperature)
 
 
 def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipeline:
@@ -141,7 +146,8 @@ def load_pipeline(bundle: ModelBundle, network_size: int | None = None) -> Pipel
     network = load_network(bundle.folder)
     if network_size is not None and not bundle.accepts_size(network_size):
         _check_size(network, bundle, network_size)
-    return Pipeline(Preprocess(bundle.normalisation, network_size), network).eval()
+    entry = Preprocess(bundle.normalisation, network_size)
+    return Pipeline(entry, network, bundle.temperature).eval()
 
 
 def _check_size(network: nn.Module, bundle: ModelBundle, size: int) -> None:

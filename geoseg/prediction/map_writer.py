@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,21 @@ from geoseg.prediction.scores import (
     SCORE_NODATA,
     SCORE_STEPS,
     Confidence,
+    Threshold,
+    chosen_thresholds,
     classify,
     confidence,
     encode_scores,
+    threshold_factors,
 )
 from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import refuse_non_tiff
 from geoseg.raster.window import Window, blocks
 from geoseg.raster.writer import BLOCK_PX, MapChunks, RasterFormat
+
+if TYPE_CHECKING:
+    from geoseg.model.bundle import ModelBundle
 
 ScoreType = Literal["uint8", "float32"]
 
@@ -46,8 +52,18 @@ LAYERS = "Layers"
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOptions:
-    """What is written beside a class map."""
+    """How classes are chosen, and what is written beside a class map."""
 
+    thresholds: tuple[Threshold | Literal["auto"], ...] = option(
+        (),
+        group=LAYERS,
+        names=("--threshold",),
+        metavar="CLASS=SCORE|auto",
+        parse=Threshold.parse,
+        repeat=True,
+        help="Take a class from this score on, such as building=0.35, instead of where it has the "
+        "highest; may be repeated. auto: as suits the model on its validation ground.",
+    )
     scores: bool = option(
         False,
         group=LAYERS,
@@ -60,11 +76,23 @@ class LayerOptions:
         help="Write confidence of this kind beside the map as well: NAME_confidence.tif.",
     )
 
-    def outputs(self, class_map: Path, *, overwrite: bool) -> "MapOutputs":
-        """The files of a map: its layers lie beside it."""
+    def outputs(
+        self, class_map: Path, *, overwrite: bool, bundle: "ModelBundle | None" = None
+    ) -> "MapOutputs":
+        """The files of a map: its layers lie beside it.
+
+        Args:
+            class_map: The map.
+            overwrite: Whether existing files are replaced.
+            bundle: The model, whose thresholds may be wanted.
+
+        Raises:
+            GeosegError: If thresholds are not of the model's classes, or it has none of its own.
+        """
         name = class_map.stem
         return MapOutputs(
             class_map=class_map,
+            thresholds=chosen_thresholds(self.thresholds, bundle),
             scores=class_map.with_name(f"{name}_scores.tif") if self.scores else None,
             score_type=self.score_type,
             confidence=class_map.with_name(f"{name}_confidence.tif") if self.confidence else None,
@@ -79,6 +107,9 @@ class MapOutputs:
 
     class_map: Path
     """Class map, with ``.aux.xml`` and ``.qml`` beside it."""
+
+    thresholds: tuple[Threshold, ...] = ()
+    """Of some of its classes."""
 
     scores: Path | None = None
     """Scores, a band per class."""
@@ -102,6 +133,11 @@ class MapOutputs:
     def paths(self) -> list[Path]:
         """All rasters, the class map last: when it is there, all are."""
         return [path for path in (self.scores, self.confidence, self.class_map) if path]
+
+    @property
+    def threshold_tag(self) -> dict[str, float] | None:
+        """What the class map says of thresholds."""
+        return {each.name: each.value for each in self.thresholds} or None
 
     @property
     def files(self) -> list[Path]:
@@ -172,13 +208,14 @@ def layer_formats(
     legend: Legend, outputs: MapOutputs, tags: Mapping[str, Any]
 ) -> dict[str, RasterFormat]:
     """How the layers that are asked for are stored, by name."""
+    chosen = {"thresholds": outputs.threshold_tag} if outputs.thresholds else {}
     formats = {
         CLASS_MAP: RasterFormat(
             nodata=IGNORE,
             colormap=colormap(legend),
             band_names=("class",),
             overviews="mode",
-            tags=dict(tags) | {"kind": CLASS_MAP},
+            tags=dict(tags) | {"kind": CLASS_MAP} | chosen,
             attribute_table=attribute_table(legend),
         )
     }
@@ -212,12 +249,15 @@ def raster_styles(legend: Legend, outputs: MapOutputs) -> dict[Path, str]:
     return styles
 
 
-def layer_pixels(part: WindowScores, outputs: MapOutputs) -> dict[str, NDArray[Any]]:
+def layer_pixels(
+    part: WindowScores, outputs: MapOutputs, factors: NDArray[np.float32] | None = None
+) -> dict[str, NDArray[Any]]:
     """The layers that are asked for of a part of the map, (bands, height, width) each.
 
     Classes are indices; `Legend.decode_map` makes values of them.
     """
-    layers: dict[str, NDArray[Any]] = {CLASS_MAP: classify(part.scores, part.valid)[None]}
+    classes = classify(part.scores, part.valid, factors)
+    layers: dict[str, NDArray[Any]] = {CLASS_MAP: classes[None]}
     if outputs.scores and outputs.score_type == "uint8":
         layers[SCORES] = encode_scores(part.scores, part.valid)
     elif outputs.scores:
@@ -287,6 +327,7 @@ class MapWriter:
         self.outputs = outputs
         tags = dict(tags) | {"legend": legend.to_dict()}
         self.formats = layer_formats(legend, outputs, tags)
+        self._factors = threshold_factors(legend.names, outputs.thresholds)
         self._chunks = MapChunks(folder, grid, self.formats)
 
     def unfinished(self, band: Window) -> Window | None:
@@ -303,7 +344,10 @@ class MapWriter:
 
     def write(self, parts: Iterable[WindowScores], within: Window) -> None:
         """Paint the layers of finished scores, as `paint` does."""
-        self.paint(((part.window, layer_pixels(part, self.outputs)) for part in parts), within)
+        outputs, factors = self.outputs, self._factors
+        self.paint(
+            ((part.window, layer_pixels(part, outputs, factors)) for part in parts), within
+        )
 
     def paint(
         self, parts: Iterable[tuple[Window, Mapping[str, NDArray[Any]]]], within: Window

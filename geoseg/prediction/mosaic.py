@@ -171,6 +171,8 @@ def mosaic(
         return _blend_windows(paths, layout, outputs, watch)
     tags = _shared_tags(paths)
     class_maps = _are_class_maps(paths, tags)
+    if class_maps and outputs.thresholds:
+        raise InputError(f"--threshold is for scores, and {paths[0]} holds classes")
     legend = legend or _common_legend(paths, tags)
     method = method or ("majority" if class_maps else "blend")
     if method not in (FOR_CLASS_MAPS if class_maps else FOR_SCORES):

@@ -257,6 +257,7 @@ class _Job:
         aoi = [self.options.aoi] if self.options.aoi else []
         inputs = [self.path, *self.options.read.stacked, *aoi]
         made_of = {"provenance": self.provenance, **self._part_tags()}
+        made_of["thresholds"] = outputs.threshold_tag
         return find_existing_map(outputs, made_of, inputs, self.models.bundle.legend)
 
     def run(

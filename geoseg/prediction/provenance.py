@@ -112,6 +112,7 @@ def fingerprint(
         "on_error": options.on_error,
         "scores": outputs.scores and outputs.score_type,
         "confidence": outputs.confidence and outputs.confidence_kind,
+        **({"thresholds": outputs.threshold_tag} if outputs.thresholds else {}),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

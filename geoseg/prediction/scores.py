@@ -1,13 +1,19 @@
-"""Scores of a class map, as ``geoseg predict --scores`` writes them."""
+"""Scores of a class map, as ``geoseg predict --scores`` writes them, and thresholds of classes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import RasterError
+from geoseg.errors import BundleError, InputError, LegendError, RasterError
 from geoseg.labels.legend import IGNORE
+from geoseg.text import short_list
+
+if TYPE_CHECKING:
+    from geoseg.model.bundle import ModelBundle
 
 SCORE_STEPS = 254
 """A stored score of 254 means 1.0."""
@@ -22,25 +28,133 @@ Confidence = Literal["score", "margin", "entropy"]
 """Top score, distance of the two top scores, or 1 - entropy / log(classes): 1 is certain."""
 
 
-def classify(scores: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+AUTO = "auto"
+"""Word for the thresholds of the model itself."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Score from which on a class is taken where one other class has the rest."""
+
+    name: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | Literal["auto"]:
+        """Read ``CLASS=SCORE``, or ``auto``.
+
+        Raises:
+            ValueError: If it is neither.
+
+        >>> str(Threshold.parse("building = .35"))
+        'building=0.35'
+        """
+        if text.strip().lower() == AUTO:
+            return "auto"
+        name, _, score = text.rpartition("=")
+        try:
+            value = float(score)
+        except ValueError:
+            value = float("nan")
+        if not name.strip() or not 0 < value < 1:
+            raise ValueError(f"{text!r} is neither auto nor CLASS=SCORE, such as building=0.35")
+        return cls(name.strip(), value)
+
+
+def chosen_thresholds(
+    given: Sequence[Threshold | Literal["auto"]], bundle: "ModelBundle | None"
+) -> tuple[Threshold, ...]:
+    """Thresholds of a map; ``auto`` are those of its model.
+
+    Raises:
+        InputError: If ``auto`` stands with others, or there is no model.
+        BundleError: If the model has none.
+        LegendError: If one is of a class that the model does not know.
+    """
+    named = tuple(each for each in given if isinstance(each, Threshold))
+    if len(named) < len(given):
+        if len(given) > 1:
+            raise InputError("--threshold auto: goes with no other")
+        if bundle is None:
+            raise InputError("--threshold auto: asks a model; name classes and scores instead")
+        if bundle.thresholds is None:
+            raise BundleError(
+                f"--threshold auto: {bundle.folder} has no thresholds of its own; a single model "
+                f"that `geoseg train` has validated does; name classes and scores instead"
+            )
+        named = tuple(Threshold(*each) for each in bundle.thresholds.items())
+    if bundle is not None:
+        threshold_factors(bundle.legend.names, named)
+    return named
+
+
+def threshold_factors(
+    names: Sequence[str], thresholds: Sequence[Threshold]
+) -> NDArray[np.float32] | None:
+    """(classes,) factors (1 - t) / t of scores, whose highest product is the class of a pixel.
+
+    A class without a threshold has t = 1/2, so that without any it is the highest score.
+
+    Args:
+        names: (classes,) names.
+        thresholds: Of some of them; empty: the factors are None.
+
+    Raises:
+        LegendError: If there is no class of a name.
+        InputError: If a class has two thresholds, or both of two classes have one.
+
+    >>> threshold_factors(["other", "building"], [Threshold("building", 0.2)]).tolist()
+    [1.0, 4.0]
+    """
+    if not thresholds:
+        return None
+    by_name = {each.name: each.value for each in thresholds}
+    for name in by_name:
+        if name not in names:
+            raise LegendError(
+                f"--threshold {name}: there is no such class; they are {short_list(names)}"
+            )
+    if len(by_name) < len(thresholds):
+        raise InputError("--threshold: one for each class, and no class twice")
+    if len(by_name) == len(names):
+        raise InputError("--threshold: leave one class without, which others are held against")
+    found = np.array([by_name.get(name, 0.5) for name in names])
+    return ((1 - found) / found).astype(np.float32)
+
+
+def classify(
+    scores: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    factors: NDArray[np.float32] | None = None,
+) -> NDArray[np.uint8]:
     """The class with the highest score, the first of equals; `IGNORE` where not valid.
 
     Args:
         scores: (classes, height, width).
         valid: (height, width) bool, True where the orthophoto had data.
+        factors: (classes,) what scores are multiplied by first; None: they are not.
 
     Returns:
         (height, width) class indices.
     """
+
+    def weighed(index: int, few: slice) -> NDArray[np.float32]:
+        own = scores[index, few]
+        return own if factors is None else own * factors[index]
+
     best = np.zeros(valid.shape, np.uint8)
     rows = max(CACHED_PX // max(valid.shape[1], 1), 1)
     for start in range(0, len(best), rows):
         few = slice(start, start + rows)
-        top = scores[0, few].copy()
+        top = weighed(0, few).copy()
         for index in range(1, len(scores)):
-            better = scores[index, few] > top
+            own = weighed(index, few)
+            better = own > top
             np.maximum(best[few], better.view(np.uint8) * np.uint8(index), out=best[few])
-            np.maximum(top, scores[index, few], out=top)
+            np.maximum(top, own, out=top)
     best[~valid] = IGNORE
     return best
 

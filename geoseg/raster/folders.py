@@ -1,8 +1,9 @@
-"""Kinds of output folders: the record that identifies each, its entries, and locks."""
+"""Kinds of output folders: the record that identifies each, its entries, locks, and hashes."""
 
 import errno
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError, OutputError, OutputExistsError
+from geoseg.raster.paths import check_component
 from geoseg.raster.records import parse_json
 
 KIND = "kind"
@@ -312,3 +314,20 @@ def _acquired(file: Path, path: Path) -> Any:
             raise
         return None
     return lock
+
+
+def file_sha256(path: Path) -> str:
+    """Content hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_files(folder: Path, sha256: Mapping[str, str], record: Path) -> bool:
+    """Whether a folder holds all files of a record, by name and content hash."""
+    try:
+        return all(
+            file_sha256(folder / check_component(name, record)) == expected
+            for name, expected in sha256.items()
+        )
+    except OSError:
+        return False

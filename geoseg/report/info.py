@@ -97,6 +97,8 @@ def about_bundle(path: Path) -> About:
         "imported from": str(training.get("imported_from", "")),
         "trained on": trained_on.format(**known) if "training_patches" in training else "",
         "best epoch": _metrics(training.get("best_epoch")),
+        "scores": _calibration(bundle),
+        "thresholds": _thresholds(bundle),
         "int8": _int8(int8) if bundle.onnx is None else "",
         "weights": f"{weights / 1e6:.3g} MB, SHA-256 {bundle.weights_sha256[:12]}…",
     }
@@ -109,6 +111,8 @@ def about_bundle(path: Path) -> About:
         "value_range": [low, high],
         "gsd": bundle.gsd,
         "patch_size": bundle.patch_size,
+        "temperature": bundle.temperature,
+        "thresholds": None if bundle.thresholds is None else dict(bundle.thresholds),
         "training": dict(training),
         "int8": None if int8 is None else asdict(int8),
         "weights_sha256": bundle.weights_sha256,
@@ -133,6 +137,29 @@ def _int8(record: Int8Record | None) -> str:
         f"agrees on {record.agreement:.2%} of the pixels of {record.validation_patches} patches, "
         f"mean IoU {record.miou_int8:.4f} (float32: {record.miou_fp32:.4f}); the default for "
         f"windows of {', '.join(map(str, record.validated_sizes)) or 'no size'} px"
+    )
+
+
+def _calibration(bundle: ModelBundle) -> str:
+    """The temperature, and what it did to the scores of validation ground."""
+    found = bundle.training.get("calibration")
+    if not isinstance(found, Mapping):
+        return "as the network gives them, not calibrated" if bundle.temperature == 1 else ""
+    return (
+        f"calibrated: temperature {bundle.temperature:.3g}, ECE {found['ece_before']:.2%} before, "
+        f"{found['ece_after']:.2%} after, on {found['patches']} validation patches"
+    )
+
+
+def _thresholds(bundle: ModelBundle) -> str:
+    """What `--threshold auto` takes, and what it gains on validation ground."""
+    found = bundle.training.get("calibration")
+    if not bundle.thresholds or not isinstance(found, Mapping):
+        return "" if bundle.thresholds is None else "none would gain a tenth of a point"
+    values = ", ".join(f"{name} {value:g}" for name, value in bundle.thresholds.items())
+    return (
+        f"{values} (`predict --threshold auto`): mean IoU {found['miou_after']:.4f}, without "
+        f"{found['miou_before']:.4f}"
     )
 
 
@@ -174,6 +201,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
         "epochs": f"{done}{f' of {most}' if most else ''} in "
         f"{sum(float(row.get('seconds') or 0) for row in history):.0f} s",
         "best epoch": _metrics(best),
+        "scores": _calibration(bundle) if bundle else "",
         "state": state + ("; --resume continues after the last epoch" if resumable else ""),
     }
     facts = {

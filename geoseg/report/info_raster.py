@@ -113,6 +113,7 @@ def about_raster(path: Path) -> About:
         + (", from a sample" if found.is_sampled else ""),
         "classes": _classes(found, tags, legend),
         "figure": f"{tags['figure']} {tags.get('scale', '')}".strip() if "figure" in tags else "",
+        "thresholds": ", ".join(f"{k} {v:g}" for k, v in tags.get("thresholds", {}).items()),
         **{name.replace("_", " "): str(made[name]) for name in PROVENANCE_LINES if name in made},
     }
     return About(

@@ -12,6 +12,7 @@ from torch import nn
 
 from geoseg.errors import BundleError, GeosegError, TrainingError
 from geoseg.labels.confusion import ConfusionMatrix
+from geoseg.model.bundle import ModelBundle
 from geoseg.model.mlm import write_bundle_item
 from geoseg.model.network import load_network, parameter_count, save_network
 from geoseg.model.segmenter import Segmenter
@@ -23,6 +24,7 @@ from geoseg.prediction.patches import stitched_confusion
 from geoseg.raster.atomic import refuse_existing, staged, writing
 from geoseg.raster.folders import MODEL, TRAINING, locked_once
 from geoseg.raster.threads import core_count
+from geoseg.training.calibration import Calibration, calibrate
 from geoseg.training.callbacks import (
     EarlyStopping,
     MovingAverage,
@@ -76,8 +78,11 @@ class TrainReport:
     stopped_early: bool = False
     """Whether the user, `max_time` or early stopping ended it."""
 
+    calibration: Calibration | None = None
+    """Of the scores; None without validation patches."""
+
     notes: tuple[str, ...] = ()
-    """What happened to the weights of another model."""
+    """What happened to the weights of another model, and to the scores."""
 
     warnings: tuple[str, ...] = ()
     """What the user should know."""
@@ -85,7 +90,6 @@ class TrainReport:
     def _repr_html_(self) -> str:
         """Metrics of the best epoch, and pictures of validation, for notebooks."""
         from geoseg.labels.style import card, figure_picture, iou_rows
-        from geoseg.model.bundle import ModelBundle
 
         names = ("train_loss", "val_loss", "val_miou")
         told = ", ".join(f"{name} {self.best[name]:.3f}" for name in names if name in self.best)
@@ -386,6 +390,20 @@ class Training:
             bundle.write_record(folder)
             write_bundle_item(bundle)
 
+    def calibrate(self) -> Calibration | None:
+        """Calibrate the scores of the model that is kept, which the network has; note it there."""
+        task, folder = self.task.to(self.device), self.run / "model"
+        found = calibrate(task, self.patch_set, self.val_patches, seed=self.options.seed)
+        if found is not None:
+            bundle = ModelBundle.load(folder)
+            summary = dict(bundle.training) | {"calibration": asdict(found)}
+            own: dict[str, Any] = {"temperature": found.temperature, "thresholds": found.thresholds}
+            bundle = replace(bundle, **own, training=summary)
+            bundle.write_record(folder)
+            write_bundle_item(bundle)
+            update_record(self.run, calibration=asdict(found))
+        return found
+
     @property
     def end(self) -> str:
         """What ended a training that the user did not interrupt."""
@@ -412,10 +430,12 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
             update_record(run, ended=ended)
         state = record.diverged or "stopped before the first epoch was complete"
         raise TrainingError(f"{run}: the training {state}; there is no model{advice}")
+    calibration = None
     if is_first():
         update_record(run, ended=ended)
         draw_curves(run / "curves.png", record.rows)
         training.network.load_state_dict(load_network(run / "model").state_dict())
+        calibration = training.calibrate()
         picture, val_patches = run / "validation.png", training.val_patches
         draw_validation(picture, training.task, training.patch_set, val_patches)
     if record.diverged:
@@ -430,6 +450,7 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
         interrupted,
         timed_out=ended == "time",
         stopped_early=ended == "patience",
-        notes=tuple(training.notes),
+        calibration=calibration,
+        notes=(*training.notes, *([calibration.sentence] if calibration else [])),
         warnings=tuple(training.warnings),
     )

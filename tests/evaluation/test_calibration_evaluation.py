@@ -45,6 +45,7 @@ def test_a_class_of_the_map_that_does_not_score_best_is_counted():
 
     assert counted.other_class == 1
     assert counted.reliability.right.sum() == 1  # the scores are judged, not the map
+    assert counted.by_score.counts.tolist() == [[1, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

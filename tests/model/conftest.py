@@ -36,6 +36,7 @@ def make_bundle(tmp_path):
             normalisation=Normalisation(mean=(100.0, 110.0, 120.0), std=(30.0, 31.0, 32.0)),
             patch_size=32,
             gsd=0.5,
+            temperature=1.5,
             training={"options": {"lr": 0.001}},
         ).write_record(folder)
         return ModelBundle.load(folder)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from geoseg.errors import BundleError
-from geoseg.model.bundle import INT8, RECORD, Int8Record, ModelBundle, SizeRecord, file_sha256
+from geoseg.model.bundle import INT8, RECORD, Int8Record, ModelBundle, SizeRecord
 from geoseg.model.conversion import Quantisation
 from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import IR
+from geoseg.raster.folders import file_sha256
 
 pytestmark = pytest.mark.skipif(
     find_spec("nncf") is None,  # to import it here would report it over the network

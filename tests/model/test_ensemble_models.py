@@ -82,7 +82,11 @@ def test_a_map_names_all_models_and_their_views(load):
 
 @pytest.mark.parametrize(
     "change",
-    [{"gsd": 0.45}, {"normalisation": Normalisation(mean=(1,) * 3, std=(1,) * 3)}],
+    [
+        {"gsd": 0.45},
+        {"temperature": 2.0},
+        {"normalisation": Normalisation(mean=(1,) * 3, std=(1,) * 3)},
+    ],
 )
 def test_settings_beside_the_weights_that_were_edited_make_another_map(bundle, change):
     ours, theirs = (LoadedModels([each]).record for each in (bundle, replace(bundle, **change)))

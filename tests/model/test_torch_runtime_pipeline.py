@@ -26,6 +26,16 @@ def test_scores_are_resampled_as_logits_and_then_sum_to_one():
     assert torch.allclose(scores.sum(dim=1), torch.ones(1, 4, 4))
 
 
+def test_a_temperature_of_two_halves_the_logits_and_keeps_the_class():
+    logits = torch.randn(2, 3, 16, 16, generator=torch.manual_seed(0)).bfloat16()
+
+    scores = to_scores(logits, 16, 2.0)
+
+    assert torch.allclose(scores, (logits.float() / 2).softmax(dim=1))
+    assert torch.equal(scores.argmax(dim=1), logits.argmax(dim=1))
+    assert torch.equal(to_scores(logits, 16, 1.0), logits.float().softmax(dim=1))
+
+
 def test_windows_are_resampled_for_the_network_and_back(bundle):
     images = torch.rand(1, 3, 80, 80) * 200
     pipeline = load_pipeline(bundle, 32)
@@ -35,7 +45,8 @@ def test_windows_are_resampled_for_the_network_and_back(bundle):
             pipeline.entry.normalise(images), (32, 32), mode="bilinear", antialias=True
         )
         logits = load_network(bundle.folder)(small)
-        expected = functional.interpolate(logits, (80, 80), mode="bilinear").softmax(1)
+        logits = functional.interpolate(logits / bundle.temperature, (80, 80), mode="bilinear")
+        expected = logits.softmax(1)
         assert torch.equal(pipeline(images), expected)
 
 

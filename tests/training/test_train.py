@@ -74,6 +74,10 @@ def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp
     assert record["options"]["encoder"] == "tu-test_resnet"
     assert torch.__version__.startswith(record["versions"]["torch"])
     assert not report.interrupted
+    calibration = bundle.training["calibration"]
+    assert record["calibration"] == calibration == asdict(report.calibration)
+    assert bundle.temperature == calibration["temperature"] != 1
+    assert calibration["patches"] == len(PatchSet.open(patches).in_split("val"))
 
 
 def test_where_no_terminal_is_every_epoch_is_a_plain_line(patches, tmp_path, quick, capsys):
@@ -438,6 +442,8 @@ def test_without_a_validation_split_the_last_model_is_kept_and_that_is_said(
     assert report.best["epoch"] == report.epochs == 2
     assert "no validation split" in report.warnings[0]
     assert "val_loss" not in rows(tmp_path / "run")[0]
+    assert report.calibration is None
+    assert ModelBundle.load(report.model).temperature == 1
 
 
 @pytest.mark.parametrize("arch", ["unet", "deeplabv3plus"])
@@ -480,12 +486,12 @@ def test_patches_that_the_network_cannot_take_are_refused_with_sizes_that_it_can
 def test_what_is_finished_stays_as_it_is_when_resumed(patches, tmp_path, quick):
     run = tmp_path / "run"
     first = train(patches, run, options=quick, quiet=True)
-    before = weights(run)
+    before = weights(run), (run / "model" / "geoseg.json").read_bytes()
 
     again = train(patches, run, options=quick, resume=True, quiet=True)
 
     assert (again.epochs, again.best) == (first.epochs, first.best)
-    assert weights(run) == before
+    assert (weights(run), (run / "model" / "geoseg.json").read_bytes()) == before
 
 
 class PullThePlugAtOnce(Callback):
