@@ -8,6 +8,7 @@ of is a `geoseg.errors.GeosegWarning`.
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,9 +249,10 @@ def predict(
     from geoseg.prediction.map_writer import LayerOptions
     from geoseg.prediction.plan import PredictOptions
     from geoseg.prediction.predict import predict_map
+    from geoseg.prediction.scores import DISAGREEMENT
 
     how, run, layers = build_each((PredictOptions, RuntimeOptions, LayerOptions), given)
-    loaded = _load(models, run)
+    loaded = _load(models, replace(run, squares=layers.confidence == DISAGREEMENT))
     outputs = layers.outputs(Path(output), overwrite=overwrite, bundle=loaded.bundle)
     folder = None if windows is None else Path(windows)
     written = [Output(file) for file in outputs.files[::-1]]

@@ -48,6 +48,11 @@ class PinnedModels:
         self._checked: tuple[Runtime, str] | None = None
 
     @property
+    def views(self) -> int:
+        """How often a window is scored."""
+        return self._loaded.views
+
+    @property
     def record(self) -> dict[str, Any]:
         """Provenance of the models."""
         return self._loaded.record

@@ -1,5 +1,6 @@
 """``geoseg predict``: model bundles and orthophotos become class maps."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from geoseg.commands.predict_batch import PredictBatch, find_models, predict_set
 from geoseg.model.ensemble import RuntimeOptions
 from geoseg.prediction.map_writer import LAYERS, LayerOptions
 from geoseg.prediction.plan import PredictOptions
+from geoseg.prediction.scores import DISAGREEMENT
 from geoseg.raster.staging import StageOptions
 
 FOR_PATCH_SETS = (
@@ -82,6 +84,9 @@ def predict(
     if not dry_run:
         ctx.with_resource(copies.begin())
     _refuse_contradictions(options, windows, index, retry_failed=retry_failed)
+    disagreement = layers.confidence == DISAGREEMENT
+    if disagreement and windows is not None:
+        raise typer.BadParameter(f"--confidence {DISAGREEMENT} does not go with --windows")
     if cluster and any(each is not None for each in (windows, options.part, copies.stage)):
         raise typer.BadParameter("--cluster goes with none of --windows, --part and --stage")
     if index is not None and (isinstance(index, GdalName) or object_of(output)):
@@ -93,7 +98,7 @@ def predict(
     shared.refuse_given(ctx, ignored, f"is not for {'patch sets' if of_a_set else 'orthophotos'}")
     console = Console(quiet=quiet, verbose=verbose)
     shared.tell_part(console, options.part)
-    models = LoadedModels(bundles, running)
+    models = LoadedModels(bundles, replace(running, squares=disagreement))
     if of_a_set:
         predict_set(
             PatchSet.open(orthos[0]),

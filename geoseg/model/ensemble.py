@@ -26,6 +26,12 @@ MODEL = "Model"
 
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
+VIEWS: dict[Augmentation, list[tuple[int, bool]]] = {
+    "flips": [(each, mirrored) for each in (0, 2) for mirrored in (False, True)],
+    "d4": [(each, mirrored) for each in (0, 1, 2, 3) for mirrored in (False, True)],
+}
+"""Quarter turns to the left, and whether the window is mirrored after them, of each view."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
@@ -43,6 +49,8 @@ class RuntimeOptions:
         "auto", group=MODEL, help="Of the network's arithmetic; int8 after `geoseg quantize`."
     )
     device: str = device_option(MODEL)
+    squares: bool = False
+    """Whether scores are followed by the band of `WithSquares`."""
 
 
 class Ensemble:
@@ -77,8 +85,7 @@ class Augmented(Ensemble):
 
     def __init__(self, model: Runtime, augmentation: Augmentation) -> None:
         super().__init__([model])
-        turns = (0, 1, 2, 3) if augmentation == "d4" else (0, 2)
-        self._views = [(each, mirrored) for each in turns for mirrored in (False, True)]
+        self._views = VIEWS[augmentation]
 
     def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Mean scores over the views, each transformed back."""
@@ -88,6 +95,24 @@ class Augmented(Ensemble):
         for view in others:
             total += _back(model(_view(images, *view)), *view)
         return total / np.float32(len(self._views))
+
+
+class WithSquares(Ensemble):
+    """A model whose scores are followed by a band more, the sum of their squares.
+
+    Means over models, views and windows are taken of it as of scores. Its mean less the sum of the
+    squared mean scores is the variance over them all, summed over the classes.
+    """
+
+    def __init__(self, model: Runtime) -> None:
+        super().__init__([model])
+
+    def __call__(self, images: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """(n, classes + 1, size, size)."""
+        (model,) = self._members
+        scores = model(images)
+        squares = np.einsum("nchw,nchw->nhw", scores, scores)
+        return np.concatenate([scores, squares[:, None]], axis=1)
 
 
 def _view(images: NDArray[np.float32], turns: int, mirrored: bool) -> NDArray[np.float32]:
@@ -126,6 +151,11 @@ class LoadedModels:
             _check_agreement(self.bundle, other)
         if len(bundles) > 1:
             self.bundle = replace(self.bundle, sizes=_common_sizes(bundles), thresholds=None)
+
+    @property
+    def views(self) -> int:
+        """How often a window is scored: by each model, in each of its views."""
+        return len(self._bundles) * (len(VIEWS[self._augmentation]) if self._augmentation else 1)
 
     @property
     def folders(self) -> list[Path]:
@@ -196,6 +226,8 @@ class LoadedModels:
             )
             for each in self._bundles
         ]
+        if self.options.squares:
+            members = [WithSquares(each) for each in members]
         runtime = members[0] if len(members) == 1 else Ensemble(members)
         return Augmented(runtime, self._augmentation) if self._augmentation else runtime
 

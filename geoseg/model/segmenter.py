@@ -77,6 +77,10 @@ class Models(Protocol):
     """Input and classes of the models."""
 
     @property
+    def views(self) -> int:
+        """How often a window is scored."""
+
+    @property
     def record(self) -> dict[str, Any]:
         """Provenance of the models, for the record of a map."""
 

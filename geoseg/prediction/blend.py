@@ -97,6 +97,26 @@ class WindowGrid(NamedTuple):
         cols = self._reaching(self.width, region.col_off, region.col_stop)
         return len(rows) * len(cols)
 
+    def shared(self, window: Window) -> NDArray[np.bool_]:
+        """(height, width) bool, True for pixels of a window that several of the grid show."""
+        rows, cols = (
+            self._reached(length, low, high) > 1
+            for length, low, high in (
+                (self.height, window.row_off, window.row_stop),
+                (self.width, window.col_off, window.col_stop),
+            )
+        )
+        return rows[:, None] | cols
+
+    def _reached(self, length: int, low: int, high: int) -> NDArray[np.intp]:
+        """How many windows reach each of some pixels along one axis."""
+        starts = np.array(spread(length, self.size, self.stride, self.overhang))
+        begun, over = (
+            np.searchsorted(each, np.arange(low, high), side="right")
+            for each in (starts, starts + self.size)
+        )
+        return np.asarray(begun - over)
+
     @property
     def most_shared_rows(self) -> int:
         """Rows that windows above each other share, at most."""

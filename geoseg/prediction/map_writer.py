@@ -26,6 +26,7 @@ from geoseg.labels.tags import CLASS_MAP, CONFIDENCE, SCORES
 from geoseg.options import option
 from geoseg.prediction.blend import WindowScores
 from geoseg.prediction.scores import (
+    DISAGREEMENT,
     SCORE_NODATA,
     SCORE_STEPS,
     Confidence,
@@ -73,7 +74,8 @@ class LayerOptions:
     confidence: Confidence | None = option(
         None,
         group=LAYERS,
-        help="Write confidence of this kind beside the map as well: NAME_confidence.tif.",
+        help="Write confidence of this kind beside the map as well: NAME_confidence.tif. "
+        "disagreement: of the windows, views and models that show a pixel.",
     )
 
     def outputs(
@@ -133,6 +135,11 @@ class MapOutputs:
     def paths(self) -> list[Path]:
         """All rasters, the class map last: when it is there, all are."""
         return [path for path in (self.scores, self.confidence, self.class_map) if path]
+
+    @property
+    def has_squares(self) -> bool:
+        """Whether scores come with a band more, for the confidence that needs it."""
+        return self.confidence is not None and self.confidence_kind == DISAGREEMENT
 
     @property
     def threshold_tag(self) -> dict[str, float] | None:
@@ -256,15 +263,16 @@ def layer_pixels(
 
     Classes are indices; `Legend.decode_map` makes values of them.
     """
-    classes = classify(part.scores, part.valid, factors)
-    layers: dict[str, NDArray[Any]] = {CLASS_MAP: classes[None]}
+    scores, valid = part.scores[:-1] if outputs.has_squares else part.scores, part.valid
+    layers: dict[str, NDArray[Any]] = {CLASS_MAP: classify(scores, valid, factors)[None]}
     if outputs.scores and outputs.score_type == "uint8":
-        layers[SCORES] = encode_scores(part.scores, part.valid)
+        layers[SCORES] = encode_scores(scores, valid)
     elif outputs.scores:
-        layers[SCORES] = np.where(part.valid, part.scores, np.float32("nan"))
+        layers[SCORES] = np.where(valid, scores, np.float32("nan"))
     if outputs.confidence:
         figure = confidence(part.scores, outputs.confidence_kind)
-        layers[CONFIDENCE] = encode_scores(figure, part.valid)[None]
+        known = valid & ~np.isnan(figure)
+        layers[CONFIDENCE] = encode_scores(np.where(known, figure, 0), known)[None]
     return layers
 
 
@@ -344,10 +352,12 @@ class MapWriter:
 
     def write(self, parts: Iterable[WindowScores], within: Window) -> None:
         """Paint the layers of finished scores, as `paint` does."""
-        outputs, factors = self.outputs, self._factors
-        self.paint(
-            ((part.window, layer_pixels(part, outputs, factors)) for part in parts), within
-        )
+        self.paint(((part.window, self._layers(part)) for part in parts), within)
+
+    def _layers(self, part: WindowScores) -> dict[str, NDArray[Any]]:
+        if len(part.scores) != len(self.legend) + self.outputs.has_squares:
+            raise ValueError(f"{len(part.scores)} bands of scores for {len(self.legend)} classes")
+        return layer_pixels(part, self.outputs, self._factors)
 
     def paint(
         self, parts: Iterable[tuple[Window, Mapping[str, NDArray[Any]]]], within: Window

@@ -24,6 +24,7 @@ from geoseg.prediction.map_writer import (
     write_map,
 )
 from geoseg.prediction.scenes import Layer, open_scenes
+from geoseg.prediction.scores import DISAGREEMENT
 from geoseg.prediction.window_scores import WindowLayout, read_windows, window_layout
 from geoseg.raster.atomic import scratch, writing
 from geoseg.raster.grid import Grid
@@ -165,6 +166,11 @@ def mosaic(
         OutputError: If a file cannot be written.
     """
     options = options or MosaicOptions()
+    if outputs.has_squares:
+        raise InputError(
+            f"--confidence {DISAGREEMENT}: is between the windows, views and models of one "
+            f"prediction; `geoseg predict` writes it, and --parts joins it"
+        )
     outputs.refuse_existing()
     layout, method = window_layout(paths), options.method
     if layout is not None and method in (None, "blend"):

@@ -325,6 +325,7 @@ def make_plan(
     *,
     area: "AreaOfInterest | None" = None,
     layer_bytes: int = 1,
+    score_bands: int | None = None,
     load: Load | None = None,
 ) -> PredictPlan:
     """Plan a prediction.
@@ -335,6 +336,7 @@ def make_plan(
         options: What is wanted.
         area: The AOI.
         layer_bytes: Bytes of all outputs per pixel.
+        score_bands: Of the scores; None: the classes.
         load: What the runtime works on at a time; None: one batch.
 
     Raises:
@@ -347,13 +349,14 @@ def make_plan(
     window_grid = options.window_grid(grid.height, grid.width, size, scale=scale)
     whole = _whole(ortho, options.bounds, area)
     region = _part(whole, options.part, options.part_rows) if options.part else whole
-    sums = (len(bundle.legend) + 1) * 4 * window_grid.most_shared_rows
+    score_bands = score_bands or len(bundle.legend)
+    sums = (score_bands + 1) * 4 * window_grid.most_shared_rows
     source = (window_grid.size + ortho.block_shape[0]) * ortho.bands * ortho.dtype.itemsize
     column = sums + CHUNKS_IN_MEMORY * BLOCK_PX * layer_bytes + source
     batch_size = options.batch_size and min(options.batch_size, window_grid.window_count(whole))
     load = load or Load(batch_size or 1)
     waiting = min(load.windows, max(window_grid.window_count(region), load.batch_size))
-    fixed = waiting * 4 * window_grid.size**2 * (ortho.bands + len(bundle.legend))
+    fixed = waiting * 4 * window_grid.size**2 * (ortho.bands + score_bands)
     room = (options.memory or _default_memory()) - fixed
     widest = (
         max(room // column, MIN_BAND_WINDOWS * window_grid.size) // BLOCK_PX * BLOCK_PX or BLOCK_PX

@@ -9,11 +9,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import Models, Runtime, check_bands, check_gsd, check_values
-from geoseg.prediction.blend import WindowScores, blend
+from geoseg.prediction.blend import WindowGrid, WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read
 from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan
 from geoseg.prediction.provenance import (
@@ -100,15 +102,15 @@ def predict_map(
         PartlyReadError: If blocks could not be read and are nodata in the map.
         OutputError: If an output cannot be written.
     """
+    if windows is not None and outputs.has_squares:
+        raise ValueError("windows that are kept have no band of squares")
     if not options.resume:
         outputs.refuse_existing()
     with open_ortho(path, models.bundle, options) as ortho:
         options = replace(options, read=ortho.options)
         area = open_area(options, ortho.grid)
-        layer_bytes = _layer_bytes(models.bundle, outputs)
-        planned = partial(
-            make_plan, ortho, models.bundle, options, area=area, layer_bytes=layer_bytes
-        )
+        layers = _layer_sizes(models.bundle, outputs)
+        planned = partial(make_plan, ortho, models.bundle, options, area=area, **layers)
         plan = planned()
         tolerant = options.on_error == "nodata"
         check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
@@ -153,7 +155,7 @@ def plan_map(
         check_input(ortho, bundle, options=options)
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
         if outputs is not None:
-            planned = partial(planned, layer_bytes=_layer_bytes(bundle, outputs))
+            planned = partial(planned, **_layer_sizes(bundle, outputs))
         streams = core_count()
         return planned(load=Load(planned().batch_size or 1, streams))
 
@@ -285,7 +287,10 @@ class _Job:
                     parts = watch(scored, window_grid.window_count(rest))
                     if keep is not None:
                         parts = keep(parts)
-                    writer.write(blend(parts, window_grid, rest), rest)
+                    cells = blend(parts, window_grid, rest)
+                    if outputs.has_squares and self.models.views == 1:
+                        cells = _without_lonely(cells, window_grid)
+                    writer.write(cells, rest)
         lost = reader.failed_pixels
         try:
             report = writer.finish(
@@ -352,6 +357,15 @@ class _Job:
         }
 
 
+def _without_lonely(
+    cells: Iterable[WindowScores], window_grid: WindowGrid
+) -> Iterator[WindowScores]:
+    """Cells with NaN for the squares of pixels that only one window shows: nothing can disagree."""
+    for cell in cells:
+        cell.scores[-1][~window_grid.shared(cell.window)] = np.nan
+        yield cell
+
+
 def _band_width(plan: PredictPlan, folder: Path) -> int:
     """As it was when the prediction began: memory may have been freed or taken since."""
     record = folder / COLUMN_BANDS_FILE
@@ -363,7 +377,9 @@ def _band_width(plan: PredictPlan, folder: Path) -> int:
     return int(json.loads(record.read_text(encoding="utf-8")))
 
 
-def _layer_bytes(bundle: ModelBundle, outputs: MapOutputs) -> int:
-    """Bytes of all outputs per pixel."""
+def _layer_sizes(bundle: ModelBundle, outputs: MapOutputs) -> dict[str, Any]:
+    """Bytes of all outputs per pixel, and bands of the scores."""
+    classes = len(bundle.legend)
     score = {"uint8": 1, "float32": 4}[outputs.score_type] if outputs.scores else 0
-    return 1 + score * len(bundle.legend) + (outputs.confidence is not None)
+    layer_bytes = 1 + score * classes + (outputs.confidence is not None)
+    return {"layer_bytes": layer_bytes, "score_bands": classes + outputs.has_squares}

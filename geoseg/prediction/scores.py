@@ -24,8 +24,12 @@ SCORE_NODATA = 255
 CACHED_PX = 1 << 15
 """Pixels that are classified at a time, so that they stay in the processor's cache."""
 
-Confidence = Literal["score", "margin", "entropy"]
-"""Top score, distance of the two top scores, or 1 - entropy / log(classes): 1 is certain."""
+Confidence = Literal["score", "margin", "entropy", "disagreement"]
+"""Top score, distance of the two top scores, 1 - entropy / log(classes), or 1 - deviation of the
+windows and views that show a pixel: 1 is certain."""
+
+DISAGREEMENT: Confidence = "disagreement"
+"""The kind that needs a band more than the classes: the mean of the sums of squared scores."""
 
 
 AUTO = "auto"
@@ -189,12 +193,17 @@ def confidence(scores: NDArray[np.float32], kind: Confidence) -> NDArray[np.floa
     """How certain the class of each pixel is, 0..1.
 
     Args:
-        scores: (classes, height, width) float, 0..1, summing to 1 over the classes.
+        scores: (classes, height, width) float, 0..1, summing to 1 over the classes; for
+            `DISAGREEMENT` with the band of `WithSquares` behind them.
         kind: Which figure.
 
     Returns:
-        (height, width) float32.
+        (height, width) float32; NaN where that band is.
     """
+    if kind == DISAGREEMENT:
+        scores, squares = scores[:-1], scores[-1]
+        variance = squares - np.einsum("chw,chw->hw", scores, scores)
+        return np.asarray(1 - np.sqrt(np.maximum(variance, 0)), np.float32)
     if kind == "score":
         return scores.max(axis=0)
     if kind == "margin":

@@ -55,6 +55,7 @@ class Rule:
     precision = "fp32"
     versions = {"rule": "1"}  # noqa: RUF012 never changed
     notes = ()
+    views = 1
 
     @property
     def record(self):
