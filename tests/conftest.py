@@ -18,6 +18,7 @@ TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 
 def pytest_configure(config):
     """Set up the process as the command line does; pytest resets filters of warnings."""
+    gc.disable()  # nothing that is imported becomes garbage
     configure()
     ignored = "ignore::rasterio.errors.NotGeoreferencedWarning"
     config.addinivalue_line("filterwarnings", ignored)
@@ -25,8 +26,9 @@ def pytest_configure(config):
 
 def pytest_collection_finish():
     """Leave what all tests have imported out of later garbage collections: a million objects."""
-    gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 def pytest_unconfigure():

@@ -1,5 +1,6 @@
 """The command line in this process: exit code, stdout, stderr; and a small world to run it on."""
 
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -69,34 +70,35 @@ def write_legend():
 
 
 @pytest.fixture(scope="session")
-def write_bundle():
+def write_bundle(tmp_path_factory):
     """A function that writes an untrained bundle for the world."""
-
-    def write(folder):
-        folder.mkdir()
-        torch.manual_seed(0)
-        network, _ = build_network(
-            "unet", "tu-test_resnet", bands=3, classes=2, encoder_weights="none"
-        )
-        save_network(network, folder)
-        ModelBundle(
-            arch="unet",
-            encoder="tu-test_resnet",
-            legend=LEGEND,
-            bands=3,
-            band_names=("red", "green", "blue"),
-            dtype="uint8",
-            value_range=(60.0, 220.0),
-            normalisation=Normalisation(mean=(120.0,) * 3, std=(60.0,) * 3),
-            patch_size=32,
-            gsd=0.5,
-        ).write_record(folder)
-        return folder
-
-    return write
+    first = tmp_path_factory.mktemp("bundle") / "model"
+    first.mkdir()
+    torch.manual_seed(0)
+    network, _ = build_network("unet", "tu-test_resnet", bands=3, classes=2, encoder_weights="none")
+    save_network(network, first)
+    ModelBundle(
+        arch="unet",
+        encoder="tu-test_resnet",
+        legend=LEGEND,
+        bands=3,
+        band_names=("red", "green", "blue"),
+        dtype="uint8",
+        value_range=(60.0, 220.0),
+        normalisation=Normalisation(mean=(120.0,) * 3, std=(60.0,) * 3),
+        patch_size=32,
+        gsd=0.5,
+    ).write_record(first)
+    return lambda folder: shutil.copytree(first, folder)
 
 
 @pytest.fixture
 def model(tmp_path, write_bundle):
     """An untrained bundle for the world."""
     return write_bundle(tmp_path / "model")
+
+
+@pytest.fixture
+def without_curves(monkeypatch):
+    """Curves take a quarter of a training of a second."""
+    monkeypatch.setattr("geoseg.training.train.draw_curves", lambda *_: None)

@@ -11,6 +11,8 @@ import pytest
 
 from geoseg.training.options import TrainOptions
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 SMALL = ["--arch", "pspnet", "--encoder", "tu-test_resnet", "--workers", 0, "--device", "cpu"]
 
 

@@ -1,5 +1,8 @@
 """An untrained bundle: what it says does not matter here, only that it is kept."""
 
+import shutil
+from functools import cache
+
 import pytest
 import torch
 
@@ -17,14 +20,32 @@ def network():
     return built.eval()
 
 
+@pytest.fixture(scope="session")
+def fpn():
+    torch.manual_seed(0)
+    built, _ = build_network("fpn", "tu-test_resnet", bands=3, classes=3, encoder_weights="none")
+    return built.eval()
+
+
+@pytest.fixture(scope="session")
+def _write(tmp_path_factory):
+    """A function that writes a network, once, and gives the folder."""
+
+    @cache
+    def write(network):
+        folder = tmp_path_factory.mktemp("network")
+        save_network(network, folder)
+        return folder
+
+    return write
+
+
 @pytest.fixture
-def make_bundle(tmp_path):
+def make_bundle(tmp_path, _write):
     """A function that puts a network into a bundle on disk, and loads it."""
 
     def make(network, arch):
-        folder = tmp_path / arch
-        folder.mkdir()
-        save_network(network, folder)
+        folder = shutil.copytree(_write(network), tmp_path / arch)
         ModelBundle(
             arch=arch,
             encoder="tu-test_resnet",
@@ -51,8 +72,6 @@ def bundle(make_bundle, network):
 
 
 @pytest.fixture
-def fpn_bundle(make_bundle):
+def fpn_bundle(make_bundle, fpn):
     """A bundle of FPN, which takes multiples of 32 px."""
-    torch.manual_seed(0)
-    network, _ = build_network("fpn", "tu-test_resnet", bands=3, classes=3, encoder_weights="none")
-    return make_bundle(network.eval(), "fpn")
+    return make_bundle(fpn, "fpn")

@@ -69,3 +69,10 @@ def quick():
     return TrainOptions(
         arch="pspnet", encoder="tu-test_resnet", epochs=2, batch_size=4, device="cpu", workers=0
     )
+
+
+@pytest.fixture(autouse=True)
+def _curves(request, monkeypatch):
+    """Curves take a quarter of such a training: they are drawn where a test looks at them."""
+    if "curves" not in request.node.name:
+        monkeypatch.setattr("geoseg.training.train.draw_curves", lambda *_: None)

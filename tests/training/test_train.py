@@ -42,13 +42,6 @@ def rows(run):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(autouse=True)
-def _curves(request, monkeypatch):
-    """Curves take a quarter of such a training: they are drawn where a test looks at them."""
-    if "curves" not in request.node.name:
-        monkeypatch.setattr("geoseg.training.train.draw_curves", lambda *_: None)
-
-
 def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp_path, quick):
     run = tmp_path / "run"
 
