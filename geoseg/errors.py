@@ -24,7 +24,7 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 MAX_CODES = 5
@@ -128,6 +128,16 @@ class NoPolygonError(EmptyError):
         super().__init__(message)
         self.paths = frozenset(paths)
         self.is_plausible = is_plausible
+
+    @classmethod
+    def of_all(cls, paths: Sequence[Path], failures: Sequence[EmptyError]) -> EmptyError:
+        """No file of several lies on a raster; if all hold polygons, there may be no object."""
+        listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
+        message = f"{listed}: none overlaps the raster they belong to"
+        drawn = [each for each in failures if isinstance(each, cls)]
+        if len(drawn) < len(failures):
+            return EmptyError(message)
+        return cls(message, paths=paths, is_plausible=any(each.is_plausible for each in drawn))
 
     def may_be_right(self, proven: Iterable[Path | None]) -> bool:
         """Whether there may simply be no object here.

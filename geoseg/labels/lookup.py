@@ -1,9 +1,9 @@
-"""Colours of classes, bands by name, and lookup of pixel values."""
+"""Colours of classes, bands by name, lookup of pixel values, and confidence in labels."""
 
 import colorsys
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,36 @@ PALETTE = (
     *("#f768a1", "#35978f", "#bf812d", "#4d4d4d", "#c51b7d", "#542788", "#e08214", "#80cdc1"),
 )
 """Default colours of classes."""
+
+
+class LeastConfidence(NamedTuple):
+    """A column of polygons, and the number from which on they are labels."""
+
+    column: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A column and a number.
+
+        Raises:
+            ValueError: If it is of another form.
+
+        >>> str(LeastConfidence.parse("sure = .5"))
+        'sure=0.5'
+        """
+        column, _, number = (part.strip() for part in text.rpartition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = np.nan
+        if not column or not np.isfinite(value):
+            raise ValueError(f"{text!r} is no column and number such as confidence=0.5")
+        return cls(column, value)
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return f"{self.column}={self.value:g}"
 
 
 def parse_color(text: object) -> Color:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import LegendError, UnknownCodeError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import LeastConfidence
 from geoseg.labels.pixel_classes import UNCOVERED, Meaning
 from geoseg.labels.tags import POLYGONS, read_tags
 from geoseg.raster.grid import Grid, Length
@@ -94,6 +95,7 @@ class PolygonClasses:
         *,
         attribute: str | None = None,
         layer: str | None = None,
+        least: LeastConfidence | None = None,
         is_map: bool = False,
     ) -> None:
         """Read the polygons.
@@ -103,6 +105,7 @@ class PolygonClasses:
             legend: Their classes.
             attribute: Column of the class; not needed for geoseg's own.
             layer: The layer, if there are several.
+            least: Confidence from which on they are labels.
             is_map: Whether they are a map rather than a reference.
         """
         self.path, self.legend = path, legend
@@ -116,7 +119,7 @@ class PolygonClasses:
             path,
             layer=layer or (self._layers[0] if self._layers else None),
             attribute=self.column,
-            also=(SCORE, REGION, REGULARISED),
+            also=(SCORE, REGION, REGULARISED, *([least.column] if least else [])),
             advice=advice,
             strokes=not is_map,
         )
@@ -129,6 +132,9 @@ class PolygonClasses:
             self._own = self._own.of(polygons.attributes)
         self.nulls = sum(map(is_null, polygons.attributes)) if self.column else 0
         self.indices = self._encode(by_value=by_value)
+        self._doubted = ""
+        if least is not None:
+            self._doubt(least, polygons.more.get(least.column))
         self.uncovered = self._index_of_gaps()
         """Index of ground without a polygon."""
 
@@ -223,17 +229,31 @@ class PolygonClasses:
                 united.iloc[number] = shapely.union_all(shapes.iloc[places].values)
         return ClassObjects(united, None if scores is None else scores[first])
 
+    def _doubt(self, least: LeastConfidence, column: Sequence[object] | None) -> None:
+        """Take their labels from polygons of less confidence, or of none."""
+        every = np.arange(len(self.indices))
+        numbers = self._numbers(column, every, least.column)
+        if numbers is None:
+            raise VectorError(f"{self.path}: has no column {least.column!r} (--min-confidence)")
+        doubted = ~(numbers >= least.value)
+        self.indices[doubted] = IGNORE
+        if doubted.any():
+            share = f"{doubted.sum()} of {len(every)} polygons"
+            self._doubted = (
+                f"{share} have less than {least}: the ground that they cover is unlabelled"
+            )
+
     def _numbers(
-        self, column: Sequence[object] | None, chosen: NDArray[np.int64]
+        self, column: Sequence[object] | None, chosen: NDArray[np.int64], name: str = SCORE
     ) -> NDArray[np.float64] | None:
-        """(n,) scores of some polygons."""
+        """(n,) scores, or other numbers, of some polygons."""
         if column is None:
             return None
         few = [column[each] for each in chosen]
         try:
             return np.array([np.nan if is_null(each) else float(as_text(each)) for each in few])
         except ValueError as error:
-            raise VectorError(f"{self.path}: column {SCORE!r} holds no numbers: {error}") from error
+            raise VectorError(f"{self.path}: column {name!r} holds no numbers: {error}") from error
 
     @property
     def meaning(self) -> Meaning:
@@ -270,6 +290,8 @@ class PolygonClasses:
                 f"polygons"
             )
             notes.append(f"{self.path}: {what}: the ground that they cover is unlabelled")
+        if self._doubted:
+            notes.append(f"{self.path}: {self._doubted}")
         if self._own is not None and self._own.is_drawn:
             return notes
         if len(self._layers) > 1:

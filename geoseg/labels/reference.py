@@ -1,7 +1,7 @@
 """Reference maps on an orthophoto's grid: values, colours or polygons, one or several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import ceil
@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import (
-    EmptyError,
-    GeosegError,
-    LegendError,
-    NoPolygonError,
-    VectorError,
-)
+from geoseg.errors import EmptyError, GeosegError, LegendError, NoPolygonError, VectorError
 from geoseg.labels.boundary import near_border
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import LeastConfidence
 from geoseg.labels.pixel_classes import Coding, Meaning, PixelClasses
 from geoseg.options import option
 from geoseg.raster.grid import Grid, Length
@@ -38,8 +33,12 @@ ONLY_POLYGONS = Path("polygons")
 """Value of `labelled_areas`: only the polygons of a reference are labelled."""
 
 
-LENGTHS = ("point_radius", "line_width")
-"""Options that are lengths."""
+PARSED: dict[str, Callable[[str], Any]] = {
+    "point_radius": Length.parse,
+    "line_width": Length.parse,
+    "min_confidence": LeastConfidence.parse,
+}
+"""Options that are words in a record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +77,13 @@ class ReferenceOptions(PolygonOptions):
         parse=Length.parse,
         help="A line of a vector reference labels a band of this width, from edge to edge.",
     )
+    min_confidence: LeastConfidence | None = option(
+        None,
+        group=REFERENCE,
+        metavar="COLUMN=0.5",
+        parse=LeastConfidence.parse,
+        help="Polygons with less in this column, or nothing, cover unlabelled ground.",
+    )
     only_polygons: bool = False
     """Whether ground without a polygon is unlabelled; set by `ONLY_POLYGONS`."""
 
@@ -110,17 +116,15 @@ class ReferenceOptions(PolygonOptions):
         """Options as `to_record` has given them, or a part of them.
 
         Raises:
-            ValueError: If a length is none.
+            ValueError: If a word is none.
         """
-        lengths = {
-            name: Length.parse(record[name]) for name in LENGTHS if record.get(name) is not None
-        }
-        return cls(**{**record, **lengths})
+        known = {name: record[name] for name in PARSED if record.get(name) is not None}
+        return cls(**{**record, **{name: PARSED[name](word) for name, word in known.items()}})
 
     def to_record(self) -> dict[str, Any]:
         """Options for JSON."""
-        lengths = {name: getattr(self, name) for name in LENGTHS}
-        return asdict(self) | {name: length and str(length) for name, length in lengths.items()}
+        words = {name: getattr(self, name) for name in PARSED}
+        return asdict(self) | {name: word and str(word) for name, word in words.items()}
 
     def blank_ground(self, legend: Legend) -> str:
         """Message on a raster without any polygon."""
@@ -167,7 +171,8 @@ def open_reference(
     if is_vector(path):
         from geoseg.labels.polygon_classes import PolygonClasses
 
-        own = PolygonClasses(path, legend, attribute=options.attribute, layer=options.layer)
+        named = {"attribute": options.attribute, "layer": options.layer}
+        own = PolygonClasses(path, legend, **named, least=options.min_confidence)
         has_points = own.widen(grid, radius=options.point_radius, width=options.line_width)
         if options.only_polygons or (has_points and areas is None):
             own.uncovered = IGNORE
@@ -373,7 +378,7 @@ class References:
             self.close()
             raise
         if not self._parts:
-            raise _absence(paths, absent)
+            raise NoPolygonError.of_all(paths, absent)
         drawn = (part.classes for part in self._parts if isinstance(part, VectorReference))
         filled = not alone and any(each.uncovered != IGNORE for each in drawn)
         self._background = legend.background_index if filled else IGNORE
@@ -467,14 +472,3 @@ class References:
         """Release files."""
         for part in self._parts:
             part.close()
-
-
-def _absence(paths: Sequence[Path], absent: Sequence[EmptyError]) -> EmptyError:
-    """No reference overlaps a raster; with polygons there may be no object."""
-    listed = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")  # noqa: PLR2004
-    message = f"{listed}: none overlaps the raster they belong to"
-    drawn = [error for error in absent if isinstance(error, NoPolygonError)]
-    if len(drawn) < len(absent):
-        return EmptyError(message)
-    is_plausible = any(error.is_plausible for error in drawn)
-    return NoPolygonError(message, paths=paths, is_plausible=is_plausible)

@@ -9,6 +9,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import InputError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import LeastConfidence
 from geoseg.labels.reference import ONLY_POLYGONS, ReferenceOptions, open_reference
 from geoseg.raster.grid import Grid, Length
 from geoseg.raster.window import Window
@@ -146,7 +147,22 @@ def test_borders_do_not_depend_on_the_window_that_is_read(write_polygons):
 
 
 def test_options_come_back_from_their_record():
-    options = ReferenceOptions(point_radius=Length(1.5, "m"), line_width=Length(2, "px"))
+    sizes = {"point_radius": Length(1.5, "m"), "line_width": Length(2, "px")}
+    options = ReferenceOptions(**sizes, min_confidence=LeastConfidence("sure", 0.25))
 
     assert ReferenceOptions.from_record(options.to_record()) == options
     assert ReferenceOptions.from_record(ReferenceOptions().to_record()) == ReferenceOptions()
+
+
+@pytest.mark.parametrize("column", [[0.6, 0.59, None], ["0.6", "0.1", ""]])
+def test_polygons_of_less_confidence_are_unlabelled_ground(write_polygons, column):
+    boxes = [box(0, 0, 1, 1), box(1, 1, 1, 1), box(2, 2, 1, 1)]
+    path = write_polygons("a.gpkg", boxes, kind=["road"] * 3, sure=column)
+
+    reference = opened(path, attribute="kind", min_confidence=LeastConfidence("sure", 0.6))
+
+    assert np.diagonal(reference.read(GRID.window))[:3].tolist() == [1, U, U]
+    [told] = [note for note in reference.notes if "sure=0.6" in note]
+    assert "2 of 3 polygons" in told
+    with pytest.raises(VectorError, match=r"no column 'trust' \(--min-confidence\)"):
+        opened(path, attribute="kind", min_confidence=LeastConfidence("trust", 0.6))
