@@ -86,6 +86,7 @@ class PredictBatch:
         else:
             for path, plan in plans.items():
                 echo(f"{path}: {_sentence(plan)}")
+                self._tell_scene(path, plan)
         batch.finish()
 
     def _plan(self, job: "tuple[Path, MapOutputs]") -> "tuple[Path, PredictPlan]":
@@ -206,6 +207,7 @@ class PredictBatch:
             self._console.debug(
                 f"{path}: {_sentence(plan)}; {runtime.name}, {runtime.streams} at a time"
             )
+            self._tell_scene(path, plan)
 
         def watch(parts: Iterable[Any], total: int) -> Iterator[Any]:
             nonlocal scored
@@ -227,6 +229,11 @@ class PredictBatch:
         seconds = perf_counter() - started
         self._console.debug(f"{path}: {scored} windows with data scored in {seconds:.1f} s")
         return report
+
+    def _tell_scene(self, path: Path, plan: "PredictPlan") -> None:
+        """Compare each band with the training's."""
+        for band in plan.scene:
+            self._console.debug(f"{path}: {band}")
 
     def _predict_on_cluster(
         self, jobs: "Mapping[int, tuple[Path, MapOutputs]]"

@@ -315,7 +315,7 @@ def painter_of(reader: RasterReader, tags: Mapping[str, Any]) -> Callable[[Any],
     """
     if reader.bands > 1 and reader.dtype == np.uint8:
         return np.asarray
-    values = sample_values(reader)
+    values = sample_values(reader).ravel()
     if reader.bands == 1 and "kind" not in tags and is_value_mask(values):
         return ValueColors()
     if reader.dtype == np.uint8:

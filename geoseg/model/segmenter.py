@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import BundleError
 from geoseg.labels.lookup import misplaced_bands
-from geoseg.model.bundle import GSD_TOLERANCE, ModelBundle
+from geoseg.model.bundle import GSD_TOLERANCE, RECORD_ERRORS, ModelBundle
 from geoseg.patches.training_ground import TrainingGround
+from geoseg.raster.records import FLOAT32_MAX, Fields
 from geoseg.text import short_list
 
 if TYPE_CHECKING:
@@ -201,6 +202,58 @@ def check_values(bundle: ModelBundle, sample: NDArray[Any], where: Path) -> None
             f"trained on {bundle.dtype} from {low:.4g} to {high:.4g}; rescale the orthophoto, "
             f"for example with `gdal_translate -scale`"
         )
+
+
+FAR_SHIFT, FAR_CONTRAST = 0.5, 1.5
+"""Standard deviations by which a band's mean is off, and factor of its contrast, from which a scene
+lies far from the training."""
+
+
+class BandDistance(NamedTuple):
+    """How far a band of a scene lies from the band in training."""
+
+    name: str
+    mean: float
+    trained_mean: float
+
+    shift: float
+    """Between the means, in standard deviations of the training."""
+
+    contrast: float
+    """Standard deviation, as a share of the training's."""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the map is to be looked at before it is trusted."""
+        return abs(self.shift) >= FAR_SHIFT or not 1 / FAR_CONTRAST <= self.contrast <= FAR_CONTRAST
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.mean:.4g} (training {self.trained_mean:.4g}, {self.shift:+.2f} "
+            f"standard deviations; contrast {self.contrast:.2f})"
+        )
+
+
+def scene_distance(bundle: ModelBundle, sample: NDArray[Any]) -> tuple[BandDistance, ...]:
+    """Compare (bands, n) valid values of a scene with what a model was trained on, band by band.
+
+    Empty if there is no value, or nothing to compare it with: older and imported bundles do not
+    tell the statistics of their training.
+    """
+    try:
+        own = Fields(bundle.training["statistics"])
+        mean = own.numbers("mean", bundle.bands, -FLOAT32_MAX, FLOAT32_MAX)
+        std = own.numbers("std", bundle.bands, 0, FLOAT32_MAX)
+    except RECORD_ERRORS:
+        return ()
+    if not sample.size or 0 in std:
+        return ()
+    return tuple(
+        BandDistance(name, float(here), there, float(here - there) / spread, float(width) / spread)
+        for name, here, width, there, spread in zip(
+            bundle.band_names, sample.mean(axis=1), sample.std(axis=1), mean, std, strict=True
+        )
+    )
 
 
 VALUE_CHECK_PATCHES = 16

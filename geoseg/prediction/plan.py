@@ -24,6 +24,7 @@ from geoseg.raster.window import Window, blocks
 from geoseg.raster.writer import BLOCK_PX
 
 if TYPE_CHECKING:
+    from geoseg.model.segmenter import BandDistance
     from geoseg.raster.polygons import AreaOfInterest
 
 Bounds = tuple[float, float, float, float]
@@ -278,6 +279,9 @@ class PredictPlan:
     batch_size: int | None = None
     """Windows that are scored at a time, never more than there are; None: as the runtime
     likes it."""
+
+    scene: "tuple[BandDistance, ...]" = ()
+    """How far the bands lie from those in training, as far as both are known."""
 
     @property
     def bands(self) -> list[Window]:

@@ -14,7 +14,15 @@ import numpy as np
 from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
-from geoseg.model.segmenter import Models, Runtime, check_bands, check_gsd, check_values
+from geoseg.model.segmenter import (
+    BandDistance,
+    Models,
+    Runtime,
+    check_bands,
+    check_gsd,
+    check_values,
+    scene_distance,
+)
 from geoseg.prediction.blend import WindowGrid, WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read
 from geoseg.prediction.plan import Load, PredictOptions, PredictPlan, column_bands, make_plan
@@ -29,6 +37,7 @@ from geoseg.progress import notebook_progress
 from geoseg.raster.atomic import RESUME_HINT, resume_dir, writing
 from geoseg.raster.doubts import doubts_of
 from geoseg.raster.grid import Grid
+from geoseg.raster.paths import is_remote
 from geoseg.raster.reader import RasterReader
 from geoseg.raster.storage import block_cache
 from geoseg.raster.threads import core_count
@@ -113,11 +122,13 @@ def predict_map(
         planned = partial(make_plan, ortho, models.bundle, options, area=area, **layers)
         plan = planned()
         tolerant = options.on_error == "nodata"
-        check_input(TolerantReader(ortho) if tolerant else ortho, models.bundle, options=options)
+        reader = TolerantReader(ortho) if tolerant else ortho
+        scene = check_input(reader, models.bundle, options=options)
         for doubt in [] if tolerant else doubts_of(path, options.read):
             warnings.warn(doubt, GeosegWarning, stacklevel=2)
         runtime = models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
-        plan = planned(load=Load(batch_size_of(plan, runtime), runtime.streams))
+        load = Load(batch_size_of(plan, runtime), runtime.streams)
+        plan = replace(planned(load=load), scene=scene)
         job = _Job(path, ortho, models, runtime, plan, options, area)
         if options.resume and (done := job.found(outputs)):
             return done
@@ -152,12 +163,12 @@ def plan_map(
     """
     with open_ortho(path, bundle, options) as ortho:
         options = replace(options, read=ortho.options)
-        check_input(ortho, bundle, options=options)
+        scene = check_input(ortho, bundle, options=options)
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
         if outputs is not None:
             planned = partial(planned, **_layer_sizes(bundle, outputs))
         streams = core_count()
-        return planned(load=Load(planned().batch_size or 1, streams))
+        return replace(planned(load=Load(planned().batch_size or 1, streams)), scene=scene)
 
 
 @contextmanager
@@ -212,8 +223,12 @@ def _named_bands(ortho: RasterReader, bundle: ModelBundle) -> tuple[int, ...] | 
 
 def check_input(
     ortho: RasterReader | TolerantReader, bundle: ModelBundle, *, options: PredictOptions
-) -> None:
-    """See that an orthophoto is what a model was made for.
+) -> tuple[BandDistance, ...]:
+    """See that an orthophoto is what a model was made for, and warn if it looks otherwise.
+
+    Returns:
+        How far its bands lie from those in training; unknown of files on servers, of which no more
+        is read than the map needs.
 
     Raises:
         BundleError: If bands, GSD or the range of values are others.
@@ -227,8 +242,22 @@ def check_input(
     check_bands(bundle, ortho.bands, ortho.path)
     if not options.resample:
         check_gsd(bundle, ortho.grid.gsd, ortho.path)
-    if ortho.dtype.name != bundle.dtype:
-        check_values(bundle, sample_values(ortho), ortho.path)
+    same_type = ortho.dtype.name == bundle.dtype
+    known = "statistics" in bundle.training and not is_remote(ortho.path)
+    if same_type and not known:
+        return ()
+    sample = sample_values(ortho)
+    if not same_type:
+        check_values(bundle, sample, ortho.path)
+    scene = scene_distance(bundle, sample) if known else ()
+    if far := [str(band) for band in scene if band.is_far]:
+        warnings.warn(
+            f"{ortho.path}: is unlike what the model was trained on, look at the map before you "
+            f"trust it: {'; '.join(far)}",
+            GeosegWarning,
+            stacklevel=3,
+        )
+    return scene
 
 
 @dataclass(frozen=True)

@@ -172,10 +172,10 @@ def _parsed(line: str) -> tuple[Window, str] | None:
 
 
 def sample_values(reader: RasterReader | TolerantReader, side: int = 256) -> NDArray[Any]:
-    """(n,) valid values of windows spread evenly over a raster."""
+    """(bands, n) valid values of windows spread evenly over a raster."""
     windows = spread_windows(reader.grid.height, reader.grid.width, size=side, per_axis=4)
     parts = map(reader.read, windows)
-    return np.concatenate([image[:, valid].ravel() for image, valid in parts])
+    return np.concatenate([image[:, valid] for image, valid in parts], axis=1)
 
 
 class AlignedRaster:

@@ -373,10 +373,12 @@ class Training:
 
     def _save_model(self, row: Row) -> None:
         """Write the network as it is now into the bundle."""
+        statistics = self.patch_set.record.statistics
         summary = {
             "patches": named_folders(self.patch_set),
             "training_patches": len(self.train_patches),
             "validation_patches": len(self.val_patches),
+            "statistics": {name: statistics[name] for name in ("mean", "std")},
             "options": asdict(self.options),
             "best_epoch": row,
             "versions": versions(),

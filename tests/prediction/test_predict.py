@@ -347,3 +347,23 @@ def test_bands_in_other_places_that_cannot_be_found_are_refused(write_raster, pr
 
     with pytest.raises(BundleError, match=r"ortho\.tif: its bands are blue, .* --bands"):
         predict(ortho)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_scene_unlike_the_training_is_told_band_by_band(
+    write_raster, predict, bundle, tmp_path, dtype
+):
+    image = random_image(40, 40)
+    mean, std = image.mean(axis=(1, 2)).tolist(), image.std(axis=(1, 2)).tolist()
+    ortho = write_raster("ortho.tif", image.astype(dtype))
+    known = replace(bundle, training={"statistics": {"mean": mean, "std": std}})
+    predict(ortho, model=known)  # no warning, which would be an error
+
+    mean[1] -= 2 * std[1]
+    other = replace(bundle, training={"statistics": {"mean": mean, "std": std}})
+    with pytest.warns(GeosegWarning, match=r"trust it: green .*\+2.00 standard .* 1.00\)$"):
+        predict(ortho, model=other, more={"overwrite": True})
+    with pytest.warns(GeosegWarning, match="unlike"):
+        plan = plan_map(ortho, other, PredictOptions(patch_size=8))
+
+    assert [band.is_far for band in plan.scene] == [False, True, False]
