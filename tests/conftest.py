@@ -24,6 +24,38 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", ignored)
 
 
+TOGETHER = (
+    {"cluster/test_pool.py", "commands/test_cluster.py"},  # a cluster
+    {"raster/test_bucket.py", "raster/test_upload.py", "commands/test_arguments_places.py"},  # S3
+    {  # torch's exporter of ONNX, which takes seconds to begin
+        *("model/test_runtime.py", "model/test_export.py"),
+        *("model/test_onnx_import.py", "commands/test_export.py"),
+    },
+    {"model/test_conversion.py"},  # NNCF
+    *({name} for name in ("test_end_to_end.py", "test_api.py", "raster/test_remote.py")),
+    *({f"commands/test_{name}.py"} for name in ("options_outputs", "predict_remote")),
+    *({"raster/test_staging.py"}, {"report/test_browser.py"}),
+)
+"""Files whose tests share what takes seconds to set up: of several processes, one has them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Deal tests to processes one by one, and those of `TOGETHER` as one, before all others."""
+    from xdist.scheduler import LoadScopeScheduling  # the dealing process alone needs it
+
+    groups = {f"tests/{name}": str(number) for number, all_ in enumerate(TOGETHER) for name in all_}
+
+    if lost := [name for name in groups if not (config.rootpath / name).is_file()]:
+        raise pytest.UsageError(f"TOGETHER names files that are not there: {lost}")
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return groups.get(nodeid.partition("::")[0], nodeid)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_finish():
     """Leave what all tests have imported out of later garbage collections: a million objects."""
     gc.freeze()

@@ -1,4 +1,7 @@
-"""The program as a process: exit codes, what goes where, and what is not imported."""
+"""The program: exit codes, what goes where, and what is not imported.
+
+A process of its own has what only it can show; its start takes as long as a hundred calls.
+"""
 
 import importlib
 import json
@@ -28,11 +31,14 @@ PLACE = {"crs": "EPSG:32632", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_70
 WATCHED = """
 import sys
 from geoseg.cli import main
-try:
-    main()
-finally:
+for line in sys.stdin:
+    sys.argv = ["geoseg", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
     heavy = {"torch", "lightning", "segmentation_models_pytorch"} & set(sys.modules)
-    print("imported:", sorted(heavy), file=sys.stderr)
+    print(line.rstrip(), "|", code, sorted(heavy), file=sys.stderr)
 """
 
 
@@ -40,6 +46,19 @@ def run(*words, code="from geoseg.cli import main; main()", **options):
     """What a shell sees of ``geoseg WORDS``."""
     command = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.run(command, **{"capture_output": True, "text": True} | options, check=False)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A function that does in this process what `run` does in another."""
+
+    def called(*words):
+        monkeypatch.setattr("sys.argv", ["geoseg", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return subprocess.CompletedProcess(words, end.value.code or 0, *capsys.readouterr())
+
+    return called
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +103,10 @@ def test_help_names_every_command():
         ["tile", "a.tif", "-r", "b.tif", "-l", "isprs", "-o", "c", "--patch-size", "9" * 20],
     ],
 )
-def test_wrong_usage_exits_2_and_says_how_it_is_used(words, tmp_path):
-    done = run(*words, cwd=tmp_path)
+def test_wrong_usage_exits_2_and_says_how_it_is_used(call, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    done = call(*words)
 
     assert done.returncode == 2
     assert "Usage: " in done.stderr + done.stdout
@@ -107,14 +128,30 @@ def test_wrong_usage_exits_2_and_says_how_it_is_used(words, tmp_path):
         (["preview", "no.tif", "-o", "c.png"], "no.tif: no such file"),
     ],
 )
-def test_a_failure_is_one_line_and_exits_1(words, reason, tmp_path):
-    done = run(*words, cwd=tmp_path)
+def test_a_failure_is_one_line_and_exits_1(call, words, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    done = call(*words)
 
     assert done.returncode == 1
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     assert line.startswith(f"geoseg: {reason}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["mosaic", "no.tif", "-o", "c.tif"], 1, "geoseg: no.tif: no such file"),
+        (["mosaic", "no.tif"], 2, "Error: Missing option '--output' / '-o'."),
+    ],
+)
+def test_a_process_exits_with_the_code_and_ends_with_the_line(words, code, line, tmp_path):
+    done = run(*words, cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.splitlines()[-1] == line
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of Unix")
@@ -137,10 +174,10 @@ def test_on_a_terminal_json_goes_to_stdout_and_the_bar_to_stderr(folder, tmp_pat
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_what_is_no_terminal_gets_no_bar(folder, tmp_path, quiet):
+def test_what_is_no_terminal_gets_no_bar(call, folder, tmp_path, quiet):
     words = ["mosaic", folder / "map.tif", "-l", "binary:house", "-o", tmp_path / "m.tif"]
 
-    assert run(*words, *quiet).stderr == ""
+    assert call(*words, *quiet).stderr == ""
 
 
 def test_programs_read_stderr_as_json(folder, tmp_path):
@@ -153,24 +190,24 @@ def test_programs_read_stderr_as_json(folder, tmp_path):
     assert (last["event"], last["step"], last["share"]) == ("progress", "mosaic", 1.0)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_what_needs_no_network_does_its_work_without_torch(folder, tmp_path):
+    tile = "tile ortho.tif -r houses.gpkg -l binary:house --patch-size 16 --split random"
+    lines = [
         "--help",
         "train --help",
         "predict --help",
-        "tile ortho.tif -r houses.gpkg -l binary:house -o {}/p --patch-size 16 --split random",
-        "mosaic map.tif -l binary:house -o {}/m.tif",
-        "evaluate map.tif -r houses.gpkg -l binary:house -o {}/r",
+        f"{tile} -o {tmp_path}/p",
+        f"mosaic map.tif -l binary:house -o {tmp_path}/m.tif",
+        f"evaluate map.tif -r houses.gpkg -l binary:house -o {tmp_path}/r",
         "legend map.tif",
-        "preview ortho.tif map.tif -o {}/p.png",
-    ],
-)
-def test_what_needs_no_network_does_its_work_without_torch(words, folder, tmp_path):
-    done = run(*words.format(tmp_path).split(), code=WATCHED, cwd=folder)
+        f"preview ortho.tif map.tif -o {tmp_path}/p.png",
+    ]
+
+    done = run(code=WATCHED, cwd=folder, input="\n".join(lines))
 
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == "imported: []"
+    told = [line for line in done.stderr.splitlines() if "|" in line]
+    assert told == [f"{line} | 0 []" for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ def parts(geoseg, world, scene):
 
 def test_a_part_that_is_done_is_skipped_with_resume(geoseg, world, scene, parts):
     words = [scene, "-o", world / "map.gpkg", "-l", world / "legend.toml", "--part", "1/2"]
-    before = (parts[0] / "part.json").stat()
+    before = (parts[0] / "part.json").stat().st_mtime_ns
 
     assert geoseg("vectorize", *words, "--resume").code == 0
-    assert (parts[0] / "part.json").stat() == before
+    assert (parts[0] / "part.json").stat().st_mtime_ns == before
     assert geoseg("vectorize", *words, "--resume", "--smooth").code == 1
     assert geoseg("vectorize", *words).code == 1
 
