@@ -112,7 +112,7 @@ def plan(sources: Sequence[Source], legend: Legend, options: TileOptions) -> Til
 
     found = judge_all(sources, look, failures, options)
     if not found:
-        raise InputError("; ".join(failures.values()))
+        raise InputError("; ".join(dict.fromkeys(failures.values())))
     bands, dtype, _ = found[0].kind
     if options.storage == "png":
         refuse_unfit_for_png(bands, dtype)
@@ -349,7 +349,7 @@ class _Tiling:
 
     def _raise_empty(self) -> None:
         if self.report.failures:
-            raise InputError("; ".join(self.report.failures.values()))
+            raise InputError("; ".join(dict.fromkeys(self.report.failures.values())))
         raise _no_patch_left(self.report.dropped)
 
 

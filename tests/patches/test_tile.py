@@ -115,6 +115,16 @@ def test_if_every_source_has_a_fault_all_are_named(tmp_path, run_tile):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_wrong_with_all_sources_is_said_once(write_source, tmp_path, run_tile):
+    gone = tmp_path / "gone.tif"
+    sources = [replace(write_source(name), reference=gone) for name in "ab"]
+
+    with pytest.raises(InputError) as caught:
+        run_tile(sources, tmp_path / "set")
+
+    assert str(caught.value).count("no such file") == 1
+
+
 def test_nothing_is_left_when_tiling_fails(write_source, tmp_path):
     def interrupt(label, done, total):
         if label == "write":
