@@ -155,7 +155,7 @@ def _thresholds(bundle: ModelBundle) -> str:
     """What `--threshold auto` takes, and what it gains on validation ground."""
     found = bundle.training.get("calibration")
     if not bundle.thresholds or not isinstance(found, Mapping):
-        return "" if bundle.thresholds is None else "none would gain a tenth of a point"
+        return "" if bundle.thresholds is None else "none: they would gain less than a point"
     values = ", ".join(f"{name} {value:g}" for name, value in bundle.thresholds.items())
     return (
         f"{values} (`predict --threshold auto`): mean IoU {found['miou_after']:.4f}, without "

@@ -163,7 +163,7 @@ def reliability(scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> Reliab
 LEVELS = np.arange(2, 99) / 100
 """Thresholds to choose from."""
 
-ROUNDS, MIN_GAIN = 5, 0.001
+ROUNDS, MIN_GAIN = 5, 0.01
 """How often every class is looked at, at most; and the gain of mean IoU that is worth it, 0..1."""
 
 
