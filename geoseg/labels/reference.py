@@ -171,8 +171,13 @@ def open_reference(
     if is_vector(path):
         from geoseg.labels.polygon_classes import PolygonClasses
 
-        named = {"attribute": options.attribute, "layer": options.layer}
-        own = PolygonClasses(path, legend, **named, least=options.min_confidence)
+        own = PolygonClasses(
+            path,
+            legend,
+            attribute=options.attribute,
+            layer=options.layer,
+            least=options.min_confidence,
+        )
         has_points = own.widen(grid, radius=options.point_radius, width=options.line_width)
         if options.only_polygons or (has_points and areas is None):
             own.uncovered = IGNORE

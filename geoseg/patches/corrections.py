@@ -65,8 +65,8 @@ class CorrectedReference(Reference):
         has_boxes = len(others) < len(layers) and bool(others)
         boxes = AreaOfInterest.of_boxes(path, grid, may_be_elsewhere=True) if has_boxes else None
         layer = others[0] if has_boxes and len(others) == 1 else None
-        named = {"attribute": options.attribute, "layer": layer}
-        classes = PolygonClasses(path, legend, **named, least=options.min_confidence)
+        column, least = options.attribute, options.min_confidence
+        classes = PolygonClasses(path, legend, attribute=column, layer=layer, least=least)
         classes.widen(grid, radius=options.point_radius, width=options.line_width)
         classes.uncovered = legend.background_index if boxes else IGNORE
         polygons = VectorReference(classes, grid=grid, may_be_elsewhere=True)
