@@ -48,6 +48,10 @@ from geoseg.text import short_list
 if TYPE_CHECKING:
     from geoseg.raster.polygons import AreaOfInterest
 
+SCENE_PATCHES = 16
+"""Ground of an orthophoto, in patches, from which on it is compared with the training's: less may
+well show nothing but roofs or forest."""
+
 
 def open_area(options: PredictOptions, grid: Grid) -> "AreaOfInterest | None":
     """The ground that is wanted; None: all of it.
@@ -227,8 +231,8 @@ def check_input(
     """See that an orthophoto is what a model was made for, and warn if it looks otherwise.
 
     Returns:
-        How far its bands lie from those in training; unknown of files on servers, of which no more
-        is read than the map needs.
+        How far its bands lie from those in training; unknown of small ones, and of files on
+        servers, of which no more is read than the map needs.
 
     Raises:
         BundleError: If bands, GSD or the range of values are others.
@@ -243,7 +247,8 @@ def check_input(
     if not options.resample:
         check_gsd(bundle, ortho.grid.gsd, ortho.path)
     same_type = ortho.dtype.name == bundle.dtype
-    known = "statistics" in bundle.training and not is_remote(ortho.path)
+    is_scene = ortho.grid.height * ortho.grid.width >= SCENE_PATCHES * bundle.patch_size**2
+    known = is_scene and "statistics" in bundle.training and not is_remote(ortho.path)
     if same_type and not known:
         return ()
     sample = sample_values(ortho)

@@ -367,3 +367,5 @@ def test_a_scene_unlike_the_training_is_told_band_by_band(
         plan = plan_map(ortho, other, PredictOptions(patch_size=8))
 
     assert [band.is_far for band in plan.scene] == [False, True, False]
+    small = write_raster("small.tif", image[:, :31, :31].astype(dtype))  # less than 16 patches
+    assert not plan_map(small, other, PredictOptions(patch_size=8)).scene
