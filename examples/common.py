@@ -152,6 +152,25 @@ def arguments(description: str, name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Options for data of the user's own; without them the sample's are taken."""
+    parser.add_argument("--ortho", type=Path, help="[default: the sample's]")
+    parser.add_argument("--reference", type=Path, help="class values on its grid")
+    parser.add_argument("--legend", help="preset or file")
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the user wants, with the data that `add_inputs` asks for."""
+    wanted = parser.parse_args()
+    own = (wanted.ortho, wanted.reference, wanted.legend)
+    if any(own) and not all(own):
+        parser.error("--ortho, --reference and --legend belong together")
+    if not any(own):
+        wanted.ortho, wanted.reference = SAMPLE / "ortho.tif", SAMPLE / "reference.tif"
+        wanted.legend = str(SAMPLE / "legend.toml")
+    return wanted
+
+
 def lab_of(wanted: argparse.Namespace) -> Lab:
     """The lab that the user wants; a quick experiment has a folder of its own."""
     folder = wanted.out / ("quick" if wanted.quick else "full")

@@ -17,8 +17,18 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from common import SAMPLE, Lab, Row, arguments, by_class, lab_of, print_table, read_report
-from prepare import divide_ground
+from common import (
+    Lab,
+    Row,
+    add_inputs,
+    arguments,
+    by_class,
+    lab_of,
+    parse,
+    print_table,
+    read_report,
+)
+from prepare import box_of, divide_ground
 from rasterio.windows import Window
 
 from geoseg.labels.legend import IGNORE
@@ -45,7 +55,7 @@ def draw_labels(
         seed: Of the places.
     """
     import geopandas as gpd
-    from shapely.geometry import Point, box
+    from shapely.geometry import Point
 
     classes = load_legend(legend)
     rng = np.random.default_rng(seed)
@@ -54,12 +64,7 @@ def draw_labels(
         cells = [(row, col) for row in range(height // side) for col in range(width // side)]
         count = max(round(share * height * width / side**2), 1)
         chosen = [cells[place] for place in rng.permutation(len(cells))[:count]]
-        corners = [
-            (file.transform @ (col * side, row * side))
-            + (file.transform @ ((col + 1) * side, (row + 1) * side))
-            for row, col in chosen
-        ]
-        boxes = [box(left, bottom, right, top) for left, top, right, bottom in corners]
+        boxes = [box_of(cell, side, file.transform) for cell in chosen]
         gpd.GeoDataFrame(geometry=boxes, crs=file.crs).to_file(folder / "boxes.gpkg")
         rows, cols = (rng.integers(0, length, 10 * count) for length in (height, width))
         values = [
@@ -125,20 +130,14 @@ def row(kind: str, patches: Path, report: Path, seconds: float) -> Row:
 def main() -> None:
     """Run the experiment and print its table."""
     parser = arguments(__doc__, "few")
-    parser.add_argument("--ortho", type=Path, help="[default: the sample's]")
-    parser.add_argument("--reference", type=Path, help="class values on its grid")
-    parser.add_argument("--legend", help="preset or file")
+    add_inputs(parser)
     parser.add_argument("--share", type=float, default=0.05, help="of the ground in boxes")
     parser.add_argument("--patches", type=int, help="to train on [default: 200 if quick, 5000]")
     parser.add_argument("--seed", type=int, default=0)
-    wanted = parser.parse_args()
-    own = (wanted.ortho, wanted.reference, wanted.legend)
-    if any(own) and not all(own):
-        parser.error("--ortho, --reference and --legend belong together")
+    wanted = parse(parser)
     lab = lab_of(wanted)
     wanted.patches = wanted.patches or lab.chosen(200, 5000)
-    sample = (SAMPLE / "ortho.tif", SAMPLE / "reference.tif", str(SAMPLE / "legend.toml"))
-    rows = experiment(lab, *(own if all(own) else sample), wanted)
+    rows = experiment(lab, wanted.ortho, wanted.reference, wanted.legend, wanted)
     if not lab.listing:
         print_table(rows)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from common import SAMPLE, Lab, Row, arguments, lab_of, print_table, read_report
-from prepare import divide_ground
+from common import Lab, Row, add_inputs, arguments, lab_of, parse, print_table, read_report
+from prepare import box_of, divide_ground
 
 TEST_SHARE = 0.3
 
@@ -43,13 +43,8 @@ class Ground:
     def write(self, cells: list[Cell], path: Path) -> None:
         """Write boxes as polygons."""
         import geopandas as gpd
-        from shapely.geometry import box
 
-        found = []
-        for row, col in cells:
-            left, top = self.transform @ (col * self.side, row * self.side)
-            right, bottom = self.transform @ ((col + 1) * self.side, (row + 1) * self.side)
-            found.append(box(left, bottom, right, top))
+        found = [box_of(cell, self.side, self.transform) for cell in cells]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         gpd.GeoDataFrame(geometry=found, crs=self.crs).to_file(path)
@@ -162,20 +157,12 @@ def draw(rows: list[Row], start: int, path: Path) -> None:
 def main() -> None:
     """Run the experiment, print its table and draw it."""
     parser = arguments(__doc__, "loop")
-    parser.add_argument("--ortho", type=Path, help="[default: the sample's]")
-    parser.add_argument("--reference", type=Path, help="class values on its grid")
-    parser.add_argument("--legend", help="preset or file")
+    add_inputs(parser)
     parser.add_argument("--side", type=int, default=128, help="of a box and a patch, in pixels")
     parser.add_argument("--start", type=int, default=5, help="boxes of the first model")
     parser.add_argument("--patches", type=int, help="of each training [default: 40 if quick, 400]")
     parser.add_argument("--seeds", type=int, help="[default: 1 if quick, 3]")
-    wanted = parser.parse_args()
-    own = (wanted.ortho, wanted.reference, wanted.legend)
-    if any(own) and not all(own):
-        parser.error("--ortho, --reference and --legend belong together")
-    if not any(own):
-        wanted.ortho, wanted.reference = SAMPLE / "ortho.tif", SAMPLE / "reference.tif"
-        wanted.legend = str(SAMPLE / "legend.toml")
+    wanted = parse(parser)
     lab = lab_of(wanted)
     wanted.patches = wanted.patches or lab.chosen(40, 400)
     wanted.boxes = lab.chosen((3, 6), (5, 10, 20, 40))

@@ -36,6 +36,22 @@ def divide_ground(ortho: Path, folder: Path, *, test: float) -> None:
         gpd.GeoDataFrame(geometry=[ground], crs=crs).to_file(folder / f"{name}.gpkg")
 
 
+def box_of(cell: tuple[int, int], side: int, transform: Any) -> Any:
+    """The ground of a square cell, as a polygon.
+
+    Args:
+        cell: Its row and column among all cells.
+        side: Of a cell, in pixels.
+        transform: Of the orthophoto.
+    """
+    from shapely.geometry import box
+
+    row, col = cell
+    left, top = transform @ (col * side, row * side)
+    right, bottom = transform @ ((col + 1) * side, (row + 1) * side)
+    return box(left, bottom, right, top)
+
+
 def color_reference(reference: Path, legend: Path, folder: Path) -> None:
     """Paint a reference map in its legend's colours, unlabelled ground black.
 

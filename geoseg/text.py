@@ -182,3 +182,16 @@ def is_true(value: object) -> bool:
     [True, True, True, False, False, False, False]
     """
     return not is_null(value) and as_text(value).lower() not in {"0", "false", "no"}
+
+
+def named_number(text: str) -> tuple[str, float]:
+    """The two sides of ``NAME=NUMBER``; NaN for what is no number.
+
+    >>> named_number("building = .35"), named_number("auto")
+    (('building', 0.35), ('', nan))
+    """
+    name, _, number = (part.strip() for part in text.rpartition("="))
+    try:
+        return name, float(number)
+    except ValueError:
+        return name, math.nan

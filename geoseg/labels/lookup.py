@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import LegendError, UnknownCodeError
 from geoseg.raster.storage import Color
+from geoseg.text import named_number
 
 PALETTE = (
     *("#d7301f", "#7f7f7f", "#b8e186", "#1b7837", "#2c7fb8", "#fec44f", "#8c6bb1", "#8c510a"),
@@ -34,11 +35,7 @@ class LeastConfidence(NamedTuple):
         >>> str(LeastConfidence.parse("sure = .5"))
         'sure=0.5'
         """
-        column, _, number = (part.strip() for part in text.rpartition("="))
-        try:
-            value = float(number)
-        except ValueError:
-            value = np.nan
+        column, value = named_number(text)
         if not column or not np.isfinite(value):
             raise ValueError(f"{text!r} is no column and number such as confidence=0.5")
         return cls(column, value)

@@ -247,8 +247,8 @@ def check_input(
     if not options.resample:
         check_gsd(bundle, ortho.grid.gsd, ortho.path)
     same_type = ortho.dtype.name == bundle.dtype
-    is_scene = ortho.grid.height * ortho.grid.width >= SCENE_PATCHES * bundle.patch_size**2
-    known = is_scene and "statistics" in bundle.training and not is_remote(ortho.path)
+    is_large = ortho.grid.height * ortho.grid.width >= SCENE_PATCHES * bundle.patch_size**2
+    known = is_large and "statistics" in bundle.training and not is_remote(ortho.path)
     if same_type and not known:
         return ()
     sample = sample_values(ortho)
@@ -323,7 +323,7 @@ class _Job:
                         parts = keep(parts)
                     cells = blend(parts, window_grid, rest)
                     if outputs.has_squares and self.models.views == 1:
-                        cells = _without_lonely(cells, window_grid)
+                        cells = _without_unshared(cells, window_grid)
                     writer.write(cells, rest)
         lost = reader.failed_pixels
         try:
@@ -391,7 +391,7 @@ class _Job:
         }
 
 
-def _without_lonely(
+def _without_unshared(
     cells: Iterable[WindowScores], window_grid: WindowGrid
 ) -> Iterator[WindowScores]:
     """Cells with NaN for the squares of pixels that only one window shows: nothing can disagree."""

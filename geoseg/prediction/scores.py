@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError, InputError, LegendError, RasterError
 from geoseg.labels.legend import IGNORE
-from geoseg.text import short_list
+from geoseg.text import named_number, short_list
 
 if TYPE_CHECKING:
     from geoseg.model.bundle import ModelBundle
@@ -58,14 +58,10 @@ class Threshold:
         """
         if text.strip().lower() == AUTO:
             return "auto"
-        name, _, score = text.rpartition("=")
-        try:
-            value = float(score)
-        except ValueError:
-            value = float("nan")
-        if not name.strip() or not 0 < value < 1:
+        name, value = named_number(text)
+        if not name or not 0 < value < 1:
             raise ValueError(f"{text!r} is neither auto nor CLASS=SCORE, such as building=0.35")
-        return cls(name.strip(), value)
+        return cls(name, value)
 
 
 def chosen_thresholds(
