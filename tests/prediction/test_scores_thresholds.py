@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rules import like_a_network, random_image
 
-from geoseg.errors import BundleError, InputError, LegendError, OutputExistsError
+from geoseg.errors import BundleError, GeosegWarning, InputError, LegendError, OutputExistsError
 from geoseg.labels.tags import read_tags
 from geoseg.prediction.map_writer import LayerOptions, MapOutputs
 from geoseg.prediction.mosaic import mosaic
@@ -75,7 +75,8 @@ def test_auto_takes_those_of_the_model_if_it_has_some(bundle):
     tuned = replace(bundle, thresholds={"b": 0.3})
 
     assert chosen_thresholds(["auto"], tuned) == (Threshold("b", 0.3),)
-    assert chosen_thresholds(["auto"], replace(bundle, thresholds={})) == ()
+    with pytest.warns(GeosegWarning, match="none gained enough"):
+        assert chosen_thresholds(["auto"], replace(bundle, thresholds={})) == ()
     with pytest.raises(BundleError, match="has no thresholds of its own"):
         chosen_thresholds(["auto"], bundle)
     with pytest.raises(InputError, match="asks a model"):
