@@ -71,7 +71,10 @@ def draw_labels(
             truth.read(1, window=Window(col, row, 1, 1))[0, 0]
             for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
         ]
-        labels = classes.encode_values(np.array(values))
+        drawn = np.array(values)
+        has_data = np.ones(len(drawn), bool) if truth.nodata is None else drawn != truth.nodata
+        labels = np.full(len(drawn), IGNORE)
+        labels[has_data] = classes.encode_values(drawn[has_data])
         known = np.flatnonzero(labels != IGNORE)
         columns = {"class": [classes.names[labels[each]] for each in known]}
         places = [Point(file.transform @ (cols[each] + 0.5, rows[each] + 0.5)) for each in known]

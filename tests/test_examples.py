@@ -8,6 +8,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import typer
@@ -273,3 +274,14 @@ def test_a_manifest_says_as_many_completions_as_its_variable(path):
 def _container(job):
     [container] = job["spec"]["template"]["spec"]["containers"]
     return container
+
+
+def test_labels_are_drawn_on_the_sample_whose_corner_has_no_data(module, tmp_path):
+    sample = EXAMPLES.parent / "sample_data"
+    files = (sample / "ortho.tif", sample / "reference.tif", str(sample / "legend.toml"))
+
+    module("few_labels")["draw_labels"](*files, tmp_path, share=0.05, side=64, seed=0)
+
+    points = gpd.read_file(tmp_path / "points.gpkg")
+    assert 0 < len(points) < 10 * len(gpd.read_file(tmp_path / "boxes.gpkg"))
+    assert {*points["class"]} <= {"building", "road", "grass", "tree", "water", "car"}
