@@ -126,6 +126,12 @@ class ReferenceOptions(PolygonOptions):
         words = {name: getattr(self, name) for name in PARSED}
         return asdict(self) | {name: word and str(word) for name, word in words.items()}
 
+    @property
+    def of_polygons(self) -> list[str]:
+        """Options that were given and change what polygons label, but no raster."""
+        names = ("layer", "point_radius", "line_width", "min_confidence")
+        return [f"--{n.replace('_', '-')}" for n in names if getattr(self, n) is not None]
+
     def blank_ground(self, legend: Legend) -> str:
         """Message on a raster without any polygon."""
         if legend.background is None or self.only_polygons:
@@ -193,6 +199,7 @@ def open_reference(
         tolerance = options.color_tolerance
         classes = PixelClasses(path, legend, options.coding, tolerance=tolerance)
         reference = RasterReference(classes, grid=grid, resample=options.resample)
+        reference.idle = options.of_polygons
     reference.labelled = labelled
     return reference
 
@@ -255,6 +262,9 @@ class Reference(ABC):
 class RasterReference(Reference):
     """A raster of class values or colours."""
 
+    idle: Sequence[str] = ()
+    """Options that were given and say nothing of a raster."""
+
     def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
         self.path = classes.path
         self._classes = classes
@@ -271,7 +281,8 @@ class RasterReference(Reference):
     @property
     def notes(self) -> list[str]:
         """Remarks for the user on what was read."""
-        return self._classes.notes
+        idle = [f"{self.path}: is a raster, of which {each} says nothing" for each in self.idle]
+        return [*idle, *self._classes.notes]
 
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
         return self._classes.encode(*self._raster.read(window, step))
@@ -284,11 +295,8 @@ class RasterReference(Reference):
 class VectorReference(Reference):
     """Polygons with their classes.
 
-    Args:
-        classes: Of the polygons.
-        grid: Grid of the orthophoto.
-        background: Whether ground without a polygon has a class.
-        may_be_elsewhere: Whether all polygons may lie outside the grid.
+    Ground without a polygon may have no class (``background``), and all polygons may lie outside
+    the grid (``may_be_elsewhere``).
 
     Raises:
         NoPolygonError: If they do and may not.
@@ -340,6 +348,7 @@ class References:
 
     The first ones take precedence. Ground without a polygon has the legend's background class only
     where no file labels it. All polygons may lie outside the grid if they ``may_be_elsewhere``.
+    `labelled` is the area with labels; None: everywhere.
 
     Raises:
         EmptyError: If none overlaps the grid.
@@ -387,7 +396,7 @@ class References:
         drawn = (part.classes for part in self._parts if isinstance(part, VectorReference))
         filled = not alone and any(each.uncovered != IGNORE for each in drawn)
         self._background = legend.background_index if filled else IGNORE
-        self._labelled = self._parts[0].labelled
+        self.labelled = self._parts[0].labelled
 
     @property
     def used(self) -> tuple[Path, ...]:
@@ -405,12 +414,7 @@ class References:
         return [part.meaning for part in self._parts]
 
     def read(self, window: Window, step: int = 1) -> NDArray[np.uint8]:
-        """(height, width) class indices; 255 where no file has a label.
-
-        Args:
-            window: Window of the grid.
-            step: Pixels of the grid per class index, along each axis.
-        """
+        """Class indices as `Reference.read` gives them; 255 where no file has a label."""
         if len(self.paths) == 1:
             return self._parts[0].read(window, step)
         shape = window.shrunk(step)
@@ -422,8 +426,8 @@ class References:
             labels = np.where(empty, part.read(window, step), labels)
         if self._background != IGNORE:
             empty = labels == IGNORE
-            if self._labelled is not None:
-                empty &= self._labelled.read(window, step)
+            if self.labelled is not None:
+                empty &= self.labelled.read(window, step)
             labels[empty] = self._background
         return labels
 
@@ -464,11 +468,6 @@ class References:
     def are_polygons(self) -> bool:
         """Whether all files hold polygons."""
         return all(isinstance(part, VectorReference) for part in self._parts)
-
-    @property
-    def labelled(self) -> AreaOfInterest | None:
-        """Labelled area; None: everywhere."""
-        return self._labelled
 
     def _touching(self, window: Window) -> list[Reference]:
         return [part for part in self._parts if part.extent.intersection(window)]

@@ -166,3 +166,16 @@ def test_polygons_of_less_confidence_are_unlabelled_ground(write_polygons, colum
     assert "2 of 3 polygons" in told
     with pytest.raises(VectorError, match=r"no column 'trust' \(--min-confidence\)"):
         opened(path, attribute="kind", min_confidence=LeastConfidence("trust", 0.6))
+
+
+def test_a_raster_says_which_options_are_of_polygons_alone(write_raster):
+    values = np.ones((5, 5), np.uint8)
+    path = write_raster("a.tif", values, transform=NORTH_UP, crs="EPSG:32632")
+
+    reference = opened(path, layer="roads", min_confidence=LeastConfidence("sure", 0.6))
+
+    assert reference.notes[:2] == [
+        f"{path}: is a raster, of which --layer says nothing",
+        f"{path}: is a raster, of which --min-confidence says nothing",
+    ]
+    assert opened(path).notes == []
