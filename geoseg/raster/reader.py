@@ -205,7 +205,7 @@ class RasterFile:
         mixable = palette(dataset) is None  # indices cannot be interpolated
         with reading(self.path):
             if mixable and self._needs_view(dataset):
-                from geoseg.raster.masked_view import masked_view
+                from geoseg.raster.virtual import masked_view
 
                 dataset = rasterio.open(masked_view(dataset, self._options.nodata))
                 stack.callback(dataset.close)

@@ -87,13 +87,13 @@ def opened(path: Path) -> Any:
     try:
         dataset = _open(path)
     except RasterError as error:
-        from geoseg.raster.foreign import kind_of
+        from geoseg.raster.virtual import kind_of
 
         if (fault := kind_of(path)) is not None:
             raise RasterError(f"{path}: {fault}") from error
         raise
     if dataset.driver not in SELF_CONTAINED:
-        from geoseg.raster.foreign import refuse_foreign_pixels  # few rasters name other files
+        from geoseg.raster.virtual import refuse_foreign_pixels  # few rasters name other files
 
         try:
             with reading(path):

@@ -1,15 +1,21 @@
-"""Rasters that refer to other files: what of these may be read, and descriptions of services."""
+"""Rasters that refer to other files: what of these may be read, and views of our own.
+
+Descriptions of services are told as what they are.
+"""
 
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import rasterio
 from rasterio._err import CPLE_BaseError
+from rasterio._path import _parse_path as parse_path
+from rasterio._path import _vsi_path as vsi_path
+from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.errors import RasterioError
 
 from geoseg.errors import RasterError
@@ -126,3 +132,60 @@ def _of_mrf(path: Path) -> list[str]:
         ]
     except (ET.ParseError, OSError) as error:
         raise RasterError(f"{path}: its record cannot be read: {error}") from error
+
+
+def masked_view(dataset: Any, nodata: float | Literal["none"] | None) -> str:
+    """A VRT of a raster's bands with one mask, valid where all bands have data.
+
+    GDAL resamples with one nodata value or mask for all bands; NaN beside a nodata value would be
+    mixed into its neighbours.
+
+    Args:
+        dataset: The raster, without alpha.
+        nodata: Value given by the user, as in `ReadOptions`.
+    """
+    name = vsi_path(parse_path(dataset.name))
+    root = ET.Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
+    if dataset.crs:
+        ET.SubElement(root, "SRS").text = dataset.crs.to_wkt()
+    ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
+    for band, dtype in zip(dataset.indexes, dataset.dtypes, strict=True):
+        target = ET.SubElement(root, "VRTRasterBand", dataType=_gdal_type(dtype))
+        ET.SubElement(target, "Description").text = dataset.descriptions[band - 1] or ""
+        color = dataset.colorinterp[band - 1].name
+        ET.SubElement(target, "ColorInterp").text = color.capitalize()
+        _add_source(target, "SimpleSource", name, str(band))
+    product = {"dataType": "Byte", "subClass": "VRTDerivedRasterBand"}
+    mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", product)
+    ET.SubElement(mask, "PixelFunctionType").text = "mul"
+    ET.SubElement(mask, "SourceTransferType").text = "Float32"
+    for band in dataset.indexes:
+        _add_known(mask, name, str(band), "nan")
+        if nodata is None:
+            _add_source(mask, "SimpleSource", name, f"mask,{band}")
+        else:
+            value = "nan" if nodata == "none" else repr(float(nodata))
+            _add_known(mask, name, str(band), value)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _add_known(target: ET.Element, file: str, band: str, nodata: str) -> None:
+    """Add a source that is 1 where a band has data.
+
+    It is 0 x value + 1: NaN, stored as 0, where the value is NaN or infinite; nodata leaves 0.
+    (Without a nodata value GDAL would not look at the pixels.)
+    """
+    source = _add_source(target, "ComplexSource", file, band)
+    for name, value in (("ScaleOffset", "1"), ("ScaleRatio", "0"), ("NODATA", nodata)):
+        ET.SubElement(source, name).text = value
+
+
+def _add_source(target: ET.Element, kind: str, file: str, band: str) -> ET.Element:
+    source = ET.SubElement(target, kind)
+    ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = file
+    ET.SubElement(source, "SourceBand").text = band
+    return source
+
+
+def _gdal_type(dtype: str) -> str:
+    return str(typename_fwd[dtype_rev[dtype]])
