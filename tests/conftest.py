@@ -1,10 +1,13 @@
 """Small rasters and polygons on disk: what most tests of files begin with."""
 
 import gc
+
+gc.disable()  # nothing that is imported becomes garbage
+# ruff: noqa: E402
+
 import os
 import re
 
-import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -18,14 +21,13 @@ TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 
 def pytest_configure(config):
     """Set up the process as the command line does; pytest resets filters of warnings."""
-    gc.disable()  # nothing that is imported becomes garbage
     configure()
     ignored = "ignore::rasterio.errors.NotGeoreferencedWarning"
     config.addinivalue_line("filterwarnings", ignored)
 
 
 TOGETHER = (
-    {"cluster/test_pool.py", "commands/test_cluster.py"},  # a cluster
+    *({name} for name in ("cluster/test_pool.py", "commands/test_cluster.py")),
     {"raster/test_bucket.py", "raster/test_upload.py", "commands/test_arguments_places.py"},  # S3
     {  # torch's exporter of ONNX, which takes seconds to begin
         *("model/test_runtime.py", "model/test_export.py"),
@@ -78,9 +80,9 @@ def _own_cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes, for all tests of clusters."""
+    """Two worker processes, for the tests of a file: Dask is never idle, 4 s of each minute."""
     from geoseg.cluster.connect import connected
 
     with connected("local:2") as found:
@@ -153,6 +155,8 @@ def write_polygons(tmp_path):
     """A function that writes geometries and their columns to a vector file."""
 
     def write(name, geometries, *, crs="EPSG:32632", layer=None, **columns):
+        import geopandas as gpd  # the process that deals tests out does without
+
         path = tmp_path / name
         frame = gpd.GeoDataFrame(columns, geometry=geometries, crs=crs)
         if path.suffix == ".parquet":

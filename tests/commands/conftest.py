@@ -41,25 +41,38 @@ def geoseg(monkeypatch, capsys):
     return run
 
 
+@pytest.fixture(scope="session")
+def _kept(tmp_path_factory):
+    """What is made once and copied: by name."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def world(tmp_path, write_raster):
+def world(tmp_path, write_raster, _kept):
     """An orthophoto with a nodata corner, its reference and legend: folder of all."""
-    rng = np.random.default_rng(0)
-    bright = np.kron(rng.integers(0, 2, (12, 14)), np.ones((8, 8))).astype(bool)
-    image = np.where(bright, 180, 60) + rng.integers(1, 40, (3, *bright.shape))
-    image[:, :10, :10] = 0
-    write_raster("ortho.tif", image.astype(np.uint8), nodata=0)
-    write_raster("reference.tif", np.where(bright, 9, 5).astype(np.uint8))
-    (tmp_path / "legend.toml").write_text(to_toml(LEGEND))
+    if not (kept := _kept / "world").exists():
+        rng = np.random.default_rng(0)
+        bright = np.kron(rng.integers(0, 2, (12, 14)), np.ones((8, 8))).astype(bool)
+        image = np.where(bright, 180, 60) + rng.integers(1, 40, (3, *bright.shape))
+        image[:, :10, :10] = 0
+        write_raster("kept/ortho.tif", image.astype(np.uint8), nodata=0)
+        write_raster("kept/reference.tif", np.where(bright, 9, 5).astype(np.uint8))
+        (tmp_path / "kept" / "legend.toml").write_text(to_toml(LEGEND))
+        shutil.move(tmp_path / "kept", kept)
+    for each in kept.iterdir():
+        shutil.copyfile(each, tmp_path / each.name)
     return tmp_path
 
 
 @pytest.fixture
-def patches(geoseg, world):
-    """An index of the world's patches."""
+def patches(geoseg, world, _kept):
+    """An index of the world's patches, which names its files as they lie from there."""
     folder = world / "patches"
+    if (kept := _kept / "patches").exists():
+        return shutil.copytree(kept, folder)
     geoseg("tile", world / "ortho.tif", "-r", world / "reference.tif", "-l", world / "legend.toml",
            "-o", folder, "--patch-size", 32, "--split-block", 32, "--index-only")  # fmt: skip
+    shutil.copytree(folder, kept)
     return folder
 
 
