@@ -23,6 +23,7 @@ __all__ = [
     "postprocess",
     "predict",
     "staging",
+    "suggest",
     "tile",
     "train",
     "vectorize",

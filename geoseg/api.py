@@ -24,6 +24,7 @@ from geoseg.raster.upload import to_buckets
 
 if TYPE_CHECKING:
     from geoseg.evaluation.evaluation import EvaluateOptions, Evaluation
+    from geoseg.evaluation.suggestion import SuggestOptions
     from geoseg.model.export import ExportOptions, ExportReport
     from geoseg.model.imports import ImportOptions, ImportReport
     from geoseg.patches.findings import CheckReport
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from geoseg.prediction.map_writer import MapReport
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import TrainReport
+    from geoseg.vectorize.labelling import SuggestReport
     from geoseg.vectorize.options import VectorizeOptions
     from geoseg.vectorize.vectorize import VectorizeReport
 
@@ -89,13 +91,8 @@ def tile(
     maps = find_references(_paths(references), reference_asset or asset)
     more = (*how.read.stacked, how.aoi, how.corrections, how.reference.labelled_areas, legend)
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
-    report = tile(
-        pair_by_order(images, maps),
-        _legend_of(legend, *maps),
-        Path(output),
-        options=how,
-        overwrite=overwrite,
-    )
+    pairs, classes = pair_by_order(images, maps), _legend_of(legend, *maps)
+    report = tile(pairs, classes, Path(output), options=how, overwrite=overwrite)
     _warn(*report.warnings, *report.failures.values())
     return report
 
@@ -173,13 +170,7 @@ def export(
     written = [Output(path), *([] if mlm is None else [Output(Path(mlm))])]
     _guard(written, [model, how.patches], overwrite=overwrite)
     bundle = one_bundle(Path(model))
-    report = export(
-        bundle,
-        path,
-        options=how,
-        overwrite=overwrite,
-        measure=stitched_comparison,
-    )
+    report = export(bundle, path, options=how, overwrite=overwrite, measure=stitched_comparison)
     if mlm is not None:
         write_onnx_item(bundle, Path(mlm), path, size=report.tile_size)
     _warn(*report.notes)
@@ -324,12 +315,8 @@ def postprocess(
 
     outputs = MapOutputs(class_map=Path(output), overwrite=overwrite)
     _guard([Output(file) for file in outputs.files[::-1]], [class_map, legend], overwrite=overwrite)
-    return postprocess_map(
-        parse_name(class_map),
-        _legend_of(legend, class_map),
-        outputs,
-        options=options_from(PostprocessOptions, options, given),
-    )
+    how, classes = options_from(PostprocessOptions, options, given), _legend_of(legend, class_map)
+    return postprocess_map(parse_name(class_map), classes, outputs, options=how)
 
 
 @to_buckets
@@ -392,35 +379,56 @@ def evaluate(
         overwrite: Whether to replace an earlier report.
         given: Fields of `EvaluateOptions`.
     """
+    from geoseg.evaluation import evaluation as step
     from geoseg.evaluation.compare import compare
-    from geoseg.evaluation.evaluation import (
-        EvaluateOptions,
-        Evaluation,
-        hints_of,
-        pair_maps,
-        warnings_of,
-    )
     from geoseg.evaluation.report import write_report
 
-    how = options_from(EvaluateOptions, options, given)
+    how = options_from(step.EvaluateOptions, options, given)
     maps = find_maps(_paths(class_maps), asset)
     truths = find_references(_paths(references), reference_asset or asset)
     written = [] if output is None else [Output(Path(output), EVALUATION)]
     regions = how.measures.by and how.measures.by.path
-    areas = how.reference.labelled_areas
-    more = (how.aoi, how.patches, how.map.grid, areas, regions, legend)
+    more = (how.aoi, how.patches, how.map.grid, how.reference.labelled_areas, regions, legend)
     _guard(written, [*maps, *truths, *more], overwrite=overwrite)
     classes = _legend_of(legend, maps[0])
     measures, reading = how.measures, how.reading()
     counts = {
         pair: compare(pair, classes, reading, measures=measures, workers=how.threads)
-        for pair in pair_maps(maps, truths, by="order")
+        for pair in step.pair_maps(maps, truths, by="order")
     }
-    evaluation = Evaluation(counts, classes, measures, reading=how.record)
-    _warn(*warnings_of(evaluation), *hints_of(evaluation, how.reference))
+    evaluation = step.Evaluation(counts, classes, measures, reading=how.record)
+    _warn(*step.warnings_of(evaluation), *step.hints_of(evaluation, how.reference))
     if output is not None:
         write_report(Path(output), evaluation, overwrite=overwrite)
     return evaluation
+
+
+def suggest(
+    class_map: PathLike,
+    output: PathLike,
+    *,
+    legend: PathLike | Legend | None = None,
+    options: "SuggestOptions | None" = None,
+    overwrite: bool = False,
+    **given: Any,
+) -> "SuggestReport":
+    """Suggest boxes in which labels would teach a model most.
+
+    Args:
+        class_map: Map of `predict`, with its confidence or scores beside it.
+        output: GeoPackage to write: layers ``boxes`` and ``labels``, to be drawn in.
+        legend: Its classes, if it does not carry them.
+        options: How; or as keywords, such as ``windows=30``.
+        overwrite: Whether to replace an existing file.
+        given: Fields of `SuggestOptions`.
+    """
+    from geoseg.evaluation.suggestion import SuggestOptions, confidence_of
+    from geoseg.vectorize.labelling import suggest
+
+    how, path = options_from(SuggestOptions, options, given), Path(class_map)
+    named = [path, legend, how.aoi, how.ortho, confidence_of(path, how)]
+    _guard([Output(Path(output))], named, overwrite=overwrite)
+    return suggest(path, _legend_of(legend, path), Path(output), how, overwrite=overwrite)
 
 
 def load_model(models: Paths, **given: Any) -> "Model":

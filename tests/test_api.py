@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -116,6 +117,23 @@ def test_evaluate_warns_of_few_blocks_and_refuses_regions_that_lie_nowhere(write
         geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", intervals=95, block=Length(400, "px"))
     with pytest.raises(EmptyError, match=r"away\.gpkg: no region lies on a map"):
         geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", by=RegionSource(away, "town"))
+
+
+def test_boxes_are_suggested_where_the_map_is_least_sure(tmp_path, write_raster):
+    path = write_raster("map.tif", np.ones((64, 96), np.uint8), nodata=255)
+    sure = np.full((64, 96), 254, np.uint8)
+    sure[32:, 64:] = 127
+    write_raster("map_confidence.tif", sure, nodata=255)
+    how = {"legend": SAMPLE / "legend.toml", "windows": 2, "window_size": Length(32, "px")}
+
+    report = geoseg.suggest(path, tmp_path / "todo.gpkg", **how)
+
+    first, second = report.boxes
+    assert (first.window.row_off, first.window.col_off, first.expected_error) == (32, 64, 0.5)
+    assert (report.windows, second.expected_error, report.mean) == (6, 0, pytest.approx(0.5 / 6))
+    assert gpd.read_file(tmp_path / "todo.gpkg", layer="boxes")["rank"].tolist() == [1, 2]
+    with pytest.raises(OutputConflictError):
+        geoseg.suggest(path, tmp_path / "map_confidence.tif", **how, overwrite=True)
 
 
 def test_results_show_themselves_in_notebooks(tmp_path, model):

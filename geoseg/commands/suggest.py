@@ -27,28 +27,27 @@ def suggest(
     quiet: shared.Quiet = False,
 ) -> None:
     """Suggest boxes in which labels would teach a model most, ready to be drawn in with QGIS."""
-    from geoseg.evaluation.suggestion import confidence_of, suggest_windows
+    from geoseg.evaluation.suggestion import confidence_of
     from geoseg.raster.guard import Output
-    from geoseg.raster.reader import RasterReader
-    from geoseg.vectorize.labelling import write_labelling
+    from geoseg.vectorize import labelling
 
     named = [class_map, legend, options.aoi, options.ortho, confidence_of(class_map, options)]
     shared.check([Output(output)], named, overwrite=overwrite)
     classes = legend_of(legend, class_map)
     watch = Console(quiet=quiet).progress(class_map.name)
-    chosen, found = suggest_windows(class_map, classes, options, watch=watch)
-    with RasterReader(class_map, palette_index=True) as reader:
-        grid = reader.grid
-    write_labelling(output, chosen, grid, classes, overwrite=overwrite)
-    mean = float(found.doubts.sum() / found.counts.sum())
-    errors = [each.expected_error for each in chosen]
+    report = labelling.suggest(
+        class_map, classes, output, options, overwrite=overwrite, watch=watch
+    )
+    errors = [each.expected_error for each in report.boxes]
     if json:
-        about = {"output": str(output), "boxes": len(chosen), "windows": len(found.windows)}
-        print_json(about | {"trained": found.trained, "mean": mean, "expected_errors": errors})
+        about = {"output": str(output), "boxes": len(errors), "windows": report.windows}
+        about |= {"trained": report.trained, "mean": report.mean, "expected_errors": errors}
+        print_json(about)
         return
     own = sum(errors) / len(errors)
-    seen = f"; {found.trained} more trained its model" if found.trained else ""
+    seen = f"; {report.trained} more trained its model" if report.trained else ""
     echo(
-        f"{output}: {len(chosen)} boxes of {len(found.windows)} windows{seen}; expected error "
-        f"{own:.1%}, of all windows {mean:.1%}; draw in layer 'labels', and tick 'done' in 'boxes'"
+        f"{output}: {len(errors)} boxes of {report.windows} windows{seen}; expected error "
+        f"{own:.1%}, of all windows {report.mean:.1%}; draw in layer 'labels', and tick 'done' in "
+        f"'boxes'"
     )

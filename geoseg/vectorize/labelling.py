@@ -1,4 +1,4 @@
-"""A GeoPackage for the person who labels: boxes, ranked, and an empty layer of polygons.
+"""The suggestion step: a map in, a GeoPackage for the person who labels out.
 
 ```
 todo.gpkg
@@ -9,12 +9,14 @@ todo.gpkg
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from geoseg.errors import InputError
-from geoseg.evaluation.suggestion import Suggestion
+from geoseg.evaluation.compare import Watch
+from geoseg.evaluation.suggestion import Suggestion, SuggestOptions, suggest_windows
 from geoseg.labels.legend import Legend
 from geoseg.labels.polygon_classes import LABELLING, VALUE
 from geoseg.labels.style import Symbol, vector_qml
@@ -22,6 +24,7 @@ from geoseg.labels.tags import POLYGONS
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import BOXES_LAYER, DONE, outlines_of
+from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import PROVENANCE
 from geoseg.raster.vector import FIXED_DATE, gdal_options, writing_layer
 from geoseg.vectorize.layers import GEOPACKAGE, store_style, style_of
@@ -35,6 +38,52 @@ BOX_SYMBOLS = (
 """How QGIS shows boxes; their inside stays clear."""
 
 DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class SuggestReport:
+    """Result of a suggestion."""
+
+    output: Path
+    boxes: list[Suggestion]
+    """The best one first."""
+
+    windows: int
+    trained: int
+    """Windows of the map that were looked at, and those left out because they trained its model."""
+
+    mean: float
+    """Expected error of all windows, 0..1."""
+
+
+def suggest(
+    class_map: Path,
+    legend: Legend,
+    output: Path,
+    options: SuggestOptions,
+    *,
+    overwrite: bool = False,
+    watch: Watch = lambda blocks, _: blocks,
+) -> SuggestReport:
+    """Choose boxes of a map, see `suggest_windows`, and write them for the person who labels.
+
+    Args:
+        class_map: The map.
+        legend: Its classes.
+        output: GeoPackage to write, see `write_labelling`.
+        options: Which boxes.
+        overwrite: Whether to replace an existing file.
+        watch: Shows progress.
+
+    Raises:
+        GeosegError: As these two do.
+    """
+    boxes, found = suggest_windows(class_map, legend, options, watch=watch)
+    with RasterReader(class_map, palette_index=True) as reader:
+        grid = reader.grid
+    write_labelling(output, boxes, grid, legend, overwrite=overwrite)
+    mean = float(found.doubts.sum() / found.counts.sum())
+    return SuggestReport(output, boxes, len(found.windows), found.trained, mean)
 
 
 def write_labelling(
