@@ -112,6 +112,7 @@ def model(tmp_path, write_bundle):
 
 
 @pytest.fixture
-def without_curves(monkeypatch):
-    """Curves take a quarter of a training of a second."""
-    monkeypatch.setattr("geoseg.training.train.draw_curves", lambda *_: None)
+def without_pictures(monkeypatch):
+    """Curves and predicted patches take a third of a training of a second."""
+    for name in ("draw_curves", "draw_validation"):
+        monkeypatch.setattr(f"geoseg.training.train.{name}", lambda *_: None)

@@ -11,7 +11,7 @@ import pytest
 
 from geoseg.training.options import TrainOptions
 
-pytestmark = pytest.mark.usefixtures("without_curves")
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 SMALL = ["--arch", "pspnet", "--encoder", "tu-test_resnet", "--workers", 0, "--device", "cpu"]
 

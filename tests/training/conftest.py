@@ -6,6 +6,7 @@ import rasterio
 from affine import Affine
 
 from geoseg.labels.legend import Legend
+from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Source, TileOptions
 from geoseg.patches.tile import tile
 from geoseg.training.options import TrainOptions
@@ -71,8 +72,27 @@ def quick():
     )
 
 
+_READ = {}
+
+
 @pytest.fixture(autouse=True)
-def _curves(request, monkeypatch):
-    """Curves take a quarter of such a training: they are drawn where a test looks at them."""
+def _light(request, monkeypatch):
+    """What takes half of such a training is done once, or where a test looks at it.
+
+    Stored patches are read once in a process; tests/patches reads them. Pictures of a training are
+    drawn for tests that are called after the curves.
+    """
+    read = PatchSet.read
+
+    def read_once(self, patch):
+        if self.record.storage == "index":
+            return read(self, patch)
+        key = self.folder, self.record.legend, patch
+        if key not in _READ:
+            _READ[key] = read(self, patch)
+        return Sample(*map(np.copy, _READ[key]))
+
+    monkeypatch.setattr(PatchSet, "read", read_once)
     if "curves" not in request.node.name:
-        monkeypatch.setattr("geoseg.training.train.draw_curves", lambda *_: None)
+        for name in ("draw_curves", "draw_validation"):
+            monkeypatch.setattr(f"geoseg.training.train.{name}", lambda *_: None)

@@ -24,7 +24,6 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.training import task as pacing
 from geoseg.training.callbacks import Progress, Record
 from geoseg.training.data import TrainingSamples
-from geoseg.training.options import TrainOptions
 from geoseg.training.train import train
 
 
@@ -40,6 +39,19 @@ def last_weights(run, state="state_dict"):
 def rows(run):
     with (run / "history.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def _kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def quick_run(patches, quick, _kept):
+    """The run folder of a quick training, made once: to compare with, or to copy."""
+    if not (run := _kept / "run").exists():
+        train(patches, run, options=quick, quiet=True)
+    return run
 
 
 def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp_path, quick):
@@ -62,7 +74,8 @@ def test_a_training_leaves_a_model_a_history_curves_and_its_options(patches, tmp
     assert {"train_loss", "val_loss", "val_miou", "iou_dark", "iou_bright", "lr"} <= set(
         rows(run)[0]
     )
-    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("curves.png", "validation.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
     record = json.loads((run / "run.json").read_text())
     assert record["options"]["encoder"] == "tu-test_resnet"
     assert torch.__version__.startswith(record["versions"]["torch"])
@@ -83,8 +96,8 @@ def test_where_no_terminal_is_every_epoch_is_a_plain_line(patches, tmp_path, qui
         assert re.fullmatch(rf"run, epoch {number} of 2: {figures}", line)
 
 
-def test_the_bundle_opens_with_smp_and_scores_windows(patches, tmp_path, quick):
-    model = train(patches, tmp_path / "run", options=quick, quiet=True).model
+def test_the_bundle_opens_with_smp_and_scores_windows(quick_run):
+    model = quick_run / "model"
 
     smp.from_pretrained(str(model))
     scores = TorchSegmenter(ModelBundle.load(model), device="cpu")(
@@ -96,6 +109,7 @@ def test_the_bundle_opens_with_smp_and_scores_windows(patches, tmp_path, quick):
 
 def test_a_network_learns_what_can_be_seen(patches, tmp_path, quick):
     options = replace(quick, arch="unet", epochs=8, lr=3e-3, monitor="miou", early_stopping=0)
+    options = replace(options, decoder_channels="quarter")
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
@@ -103,12 +117,14 @@ def test_a_network_learns_what_can_be_seen(patches, tmp_path, quick):
     assert report.best["val_miou"] == max(float(row["val_miou"]) for row in rows(tmp_path / "run"))
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(patches, tmp_path, quick):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    patches, tmp_path, quick, quick_run
+):
+    for name, seed in (("same", quick.seed), ("other", quick.seed + 1)):
         train(patches, tmp_path / name, options=replace(quick, seed=seed), quiet=True)
 
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
-    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+    assert weights(tmp_path / "same") == weights(quick_run)
+    assert weights(tmp_path / "other") != weights(quick_run)
 
 
 class PullThePlug(Callback):
@@ -212,21 +228,19 @@ def test_an_interrupted_training_leaves_the_best_model_so_far(
     assert ModelBundle.load(report.model).training["best_epoch"]["epoch"] == report.best["epoch"]
 
 
-def test_more_epochs_go_on_from_the_last_one(patches, tmp_path, quick):
-    train(patches, tmp_path / "run", options=quick, quiet=True)
+def test_more_epochs_go_on_from_the_last_one(patches, tmp_path, quick, quick_run):
+    run = shutil.copytree(quick_run, tmp_path / "run")
 
-    report = train(
-        patches, tmp_path / "run", options=replace(quick, epochs=3), resume=True, quiet=True
-    )
+    report = train(patches, run, options=replace(quick, epochs=3), resume=True, quiet=True)
 
     assert report.epochs == 3
 
 
-def test_a_training_is_not_resumed_with_other_options(patches, tmp_path, quick):
-    train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
+def test_a_training_is_not_resumed_with_other_options(patches, tmp_path, quick, quick_run):
+    run = shutil.copytree(quick_run, tmp_path / "run")
 
     with pytest.raises(TrainingError, match=r"lr was 0\.002 and is 0\.5"):
-        train(patches, tmp_path / "run", options=replace(quick, lr=0.5), resume=True)
+        train(patches, run, options=replace(quick, epochs=3, lr=0.5), resume=True)
 
 
 def test_there_must_be_something_to_resume(patches, tmp_path, quick):
@@ -341,7 +355,10 @@ def test_options_that_cannot_be_leave_an_earlier_training_alone(patches, tmp_pat
     ("change", "reason"),
     [
         ({"arch": "nothing"}, "known are unet"),
-        ({"arch": "fpn", "encoder": "vgg11", "encoder_weights": "nothing.pth"}, "no such file"),
+        (
+            {"arch": "fpn", "encoder": "mobilenet_v2", "encoder_weights": "nothing.pth"},
+            "no such file",
+        ),
     ],
 )
 def test_options_that_cannot_be_leave_no_run_folder(patches, tmp_path, quick, change, reason):
@@ -371,21 +388,21 @@ def test_without_validation_the_last_epoch_is_the_best():
 
 
 @pytest.mark.parametrize("change", [{"workers": 1}, {"early_stopping": 0}])
-def test_how_patches_are_read_and_when_to_stop_changes_no_weight(patches, tmp_path, quick, change):
-    train(patches, tmp_path / "a", options=quick, quiet=True)
-    train(patches, tmp_path / "b", options=replace(quick, **change), quiet=True)
+def test_how_patches_are_read_and_when_to_stop_changes_no_weight(
+    patches, tmp_path, quick, quick_run, change
+):
+    train(patches, tmp_path / "run", options=replace(quick, **change), quiet=True)
 
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "run") == weights(quick_run)
 
 
 def test_patches_that_stay_in_the_orthophoto_give_the_same_weights(
-    patches, make_patches, tmp_path, quick
+    make_patches, tmp_path, quick, quick_run
 ):
-    train(patches, tmp_path / "a", options=quick, quiet=True)
     still = replace(quick, jitter=False)
-    train(make_patches(storage="index"), tmp_path / "b", options=still, quiet=True)
+    train(make_patches(storage="index"), tmp_path / "run", options=still, quiet=True)
 
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "run") == weights(quick_run)
 
 
 def test_windows_that_stay_in_the_orthophoto_lie_anywhere(make_patches, quick):
@@ -476,14 +493,13 @@ def test_patches_that_the_network_cannot_take_are_refused_with_sizes_that_it_can
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_finished_stays_as_it_is_when_resumed(patches, tmp_path, quick):
-    run = tmp_path / "run"
-    first = train(patches, run, options=quick, quiet=True)
+def test_what_is_finished_stays_as_it_is_when_resumed(patches, tmp_path, quick, quick_run):
+    run = shutil.copytree(quick_run, tmp_path / "run")
     before = weights(run), (run / "model" / "geoseg.json").read_bytes()
 
     again = train(patches, run, options=quick, resume=True, quiet=True)
 
-    assert (again.epochs, again.best) == (first.epochs, first.best)
+    assert (again.epochs, again.best) == (2, ModelBundle.load(again.model).training["best_epoch"])
     assert (weights(run), (run / "model" / "geoseg.json").read_bytes()) == before
 
 
@@ -495,7 +511,7 @@ class PullThePlugAtOnce(Callback):
 
 
 def test_what_was_interrupted_before_the_first_epoch_has_no_model_but_can_be_resumed(
-    patches, tmp_path, quick, monkeypatch
+    patches, tmp_path, quick, quick_run, monkeypatch
 ):
     with monkeypatch.context() as patch:
         start = PullThePlugAtOnce.on_train_batch_start
@@ -504,22 +520,21 @@ def test_what_was_interrupted_before_the_first_epoch_has_no_model_but_can_be_res
             train(patches, tmp_path / "stopped", options=quick, quiet=True)
 
     train(patches, tmp_path / "stopped", options=quick, resume=True, quiet=True)
-    train(patches, tmp_path / "whole", options=quick, quiet=True)
 
-    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    assert weights(tmp_path / "stopped") == weights(quick_run)
 
 
 def test_a_training_is_not_resumed_with_patches_of_other_bands(
-    patches, tmp_path, quick, monkeypatch
+    patches, tmp_path, quick, quick_run, monkeypatch
 ):
-    train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
+    run = shutil.copytree(quick_run, tmp_path / "run")
     patch_set = PatchSet.open(patches)
     swapped = tuple(reversed(patch_set.record.band_names))
     other = replace(patch_set.record, band_names=swapped)
     monkeypatch.setattr(patch_set, "record", other)
 
     with pytest.raises(TrainingError, match="with other patches"):
-        train(patch_set, tmp_path / "run", options=quick, resume=True, quiet=True)
+        train(patch_set, run, options=replace(quick, epochs=3), resume=True, quiet=True)
 
 
 def test_ctrl_c_works_again_after_a_training_that_it_ended(
@@ -535,45 +550,32 @@ def test_ctrl_c_works_again_after_a_training_that_it_ended(
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_training_is_not_resumed_with_other_patches(make_patches, patches, tmp_path, quick):
-    train(patches, tmp_path / "run", options=replace(quick, epochs=1), quiet=True)
+def test_a_training_is_not_resumed_with_other_patches(make_patches, tmp_path, quick, quick_run):
+    run, options = shutil.copytree(quick_run, tmp_path / "run"), replace(quick, epochs=3)
 
     with pytest.raises(TrainingError, match="patches"):
-        train(make_patches(val=0.5), tmp_path / "run", options=quick, resume=True, quiet=True)
-
-
-@pytest.fixture(scope="module")
-def trained(patches, tmp_path_factory):
-    """A run folder after one epoch, and its options."""
-    options = TrainOptions(
-        arch="pspnet", encoder="tu-test_resnet", epochs=1, device="cpu", workers=0
-    )
-    run = tmp_path_factory.mktemp("trained") / "run"
-    train(patches, run, options=options, quiet=True)
-    return run, options
+        train(make_patches(val=0.5), run, options=options, resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("part", ["optimizer_states", "lr_schedulers", "loops"])
-def test_a_checkpoint_that_lacks_a_state_is_not_resumed(patches, tmp_path, trained, part):
-    run, options = trained
-    shutil.copytree(run, tmp_path / "run")
-    path = tmp_path / "run" / "last.ckpt"
+def test_a_checkpoint_that_lacks_a_state_is_not_resumed(patches, tmp_path, quick, quick_run, part):
+    path = shutil.copytree(quick_run, tmp_path / "run") / "last.ckpt"
     content = torch.load(path, weights_only=True)
     torch.save(content | {part: {"fit_loop": {}} if part == "loops" else []}, path)
 
     with pytest.raises(TrainingError, match=r"last\.ckpt: is not the checkpoint of this training"):
-        train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True)
+        train(patches, tmp_path / "run", options=replace(quick, epochs=3), resume=True)
 
 
 @pytest.mark.parametrize("name", ["run.json", "last.ckpt"])
-def test_a_damaged_run_is_not_resumed_and_the_file_is_named(patches, tmp_path, trained, name):
-    run, options = trained
-    shutil.copytree(run, tmp_path / "run")
-    path = tmp_path / "run" / name
+def test_a_damaged_run_is_not_resumed_and_the_file_is_named(
+    patches, tmp_path, quick, quick_run, name
+):
+    path = shutil.copytree(quick_run, tmp_path / "run") / name
     path.write_bytes(path.read_bytes()[:100])
 
     with pytest.raises(TrainingError, match=name):
-        train(patches, tmp_path / "run", options=replace(options, epochs=2), resume=True)
+        train(patches, tmp_path / "run", options=replace(quick, epochs=3), resume=True)
 
 
 class ToldError(Exception):

@@ -60,7 +60,7 @@ def test_patches_whose_model_could_not_be_loaded_are_refused_before_training(
 
 
 def test_what_is_found_is_written_down_and_taken_again(patches, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(tuning, "LR_TEST_STEPS", 40)
+    monkeypatch.setattr(tuning, "LR_TEST_STEPS", 20)
     options = replace(quick, epochs=1, lr=None, batch_size=None, accumulate=50)
 
     train(patches, tmp_path / "run", options=options, quiet=True)
