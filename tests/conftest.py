@@ -55,6 +55,13 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             return groups.get(nodeid.partition("::")[0], nodeid)
 
+        def _reschedule(self, node):
+            """Forget units that are done, which xdist counts again after each test."""
+            work = self.assigned_work[node]
+            for scope in [each for each, unit in work.items() if all(unit.values())]:
+                del work[scope]
+            super()._reschedule(node)
+
     return Scheduling(config, log)
 
 

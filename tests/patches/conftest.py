@@ -118,7 +118,7 @@ SMALL = {"patch_size": 16, "stride": 8, "split_block": 32, "workers": 2, "val": 
 def write_source(write_raster):
     """A function that writes an orthophoto with a hole, and a reference of striped classes."""
 
-    def write(name="one", height=96, width=112, *, split=None, dtype="uint8", bands=3, **profile):
+    def write(name="one", height=64, width=80, *, split=None, dtype="uint8", bands=3, **profile):
         rng = np.random.default_rng(height + width)
         image = rng.integers(1, 200, (bands, height, width)).astype(dtype)
         image[:, height // 3 : height // 2, : width // 4] = 0

@@ -50,7 +50,7 @@ def test_patches_hold_the_pixels_and_classes_of_their_windows(
 
 
 @pytest.mark.parametrize("edge", ["shift", "pad", "drop"])
-@pytest.mark.parametrize(("height", "width"), [(96, 112), (47, 33), (17, 15)])
+@pytest.mark.parametrize(("height", "width"), [(64, 80), (47, 33), (17, 15)])
 def test_an_index_reads_back_the_same_samples_as_stored_patches(
     write_source, tmp_path, edge, height, width, run_tile
 ):
@@ -110,7 +110,7 @@ def test_sources_are_kept_with_the_grid_they_were_tiled_on(
     _, patches = run_tile(sources, tmp_path / "set", storage=storage)
 
     sizes = [(each.grid.height, each.grid.width) for each in patches.record.sources]
-    assert sizes == [(96, 112), (40, 40)]
+    assert sizes == [(64, 80), (40, 40)]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_statistics_count_each_training_pixel_once(
 def test_ground_outside_the_area_is_unlabelled(write_source, write_polygons, tmp_path, run_tile):
     x, y = NORTH_UP @ (30, 60)
     aoi = write_polygons("aoi.gpkg", [shapely.box(500_000, y, x, 5_700_000)])
-    source = write_source(nodata=None)
+    source = write_source("one", 96, 112, nodata=None)
 
     report, patches = run_tile([source], tmp_path / "set", aoi=aoi, split="none", stride=16)
 
@@ -185,7 +185,7 @@ def test_polygons_in_another_crs_label_the_patches(
     roofs = gpd.GeoSeries([shapely.box(500_000, y, x, 5_700_000)], crs="EPSG:32632").to_crs(4326)
     reference = write_polygons("roofs.geojson", list(roofs), crs="EPSG:4326")
     legend = Legend.from_dict({"background": "no", "class": [{"name": "no"}, {"name": "roof"}]})
-    source = replace(write_source(nodata=None), reference=reference)
+    source = replace(write_source("one", 96, 112, nodata=None), reference=reference)
 
     _, patches = run_tile([source], tmp_path / "set", legend=legend, split="none", stride=16)
 

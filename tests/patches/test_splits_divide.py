@@ -14,7 +14,7 @@ NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
 @pytest.mark.parametrize("test", [0, 0.2])
 def test_no_pixel_is_in_two_splits(write_source, tmp_path, stride, test, run_tile, painted):
     report, patches = run_tile(
-        [write_source()], tmp_path / "set", stride=stride, test=test, storage="index"
+        [write_source("one", 96, 112)], tmp_path / "set", stride=stride, test=test, storage="index"
     )
 
     wanted = ["train", "val"] + ["test"] * (test > 0)
@@ -28,9 +28,9 @@ def test_no_ground_of_two_overlapping_orthophotos_is_in_two_splits(
     write_source, tmp_path, run_tile, painted
 ):
     shift = 37
-    other = write_source("two", transform=NORTH_UP @ Affine.translation(shift, 0))
+    other = write_source("two", 96, 112, transform=NORTH_UP @ Affine.translation(shift, 0))
 
-    _, patches = run_tile([write_source(), other], tmp_path / "set", storage="index")
+    _, patches = run_tile([write_source("one", 96, 112), other], tmp_path / "set", storage="index")
 
     layers = []
     for split in ("train", "val"):
@@ -49,9 +49,11 @@ def test_no_ground_of_two_overlapping_orthophotos_is_in_two_splits(
 def test_no_ground_is_in_two_splits_if_the_crs_differ(write_source, tmp_path, run_tile):
     [x], [y] = transform_points("EPSG:32632", "EPSG:32633", [500_010], [5_699_990])
     turned = Affine(0.5, 0, x, 0, -0.5, y) @ Affine.rotation(3) @ Affine.translation(-20, -20)
-    other = write_source("two", crs="EPSG:32633", transform=turned)
+    other = write_source("two", 96, 112, crs="EPSG:32633", transform=turned)
 
-    _, patches = run_tile([write_source(), other], tmp_path / "set", storage="index", stride=16)
+    _, patches = run_tile(
+        [write_source("one", 96, 112), other], tmp_path / "set", storage="index", stride=16
+    )
 
     ground = {}
     for patch in patches.patches:
@@ -66,7 +68,9 @@ def test_no_ground_is_in_two_splits_if_the_crs_differ(write_source, tmp_path, ru
 
 
 def test_a_random_split_warns_with_the_share_that_leaks(write_source, tmp_path, run_tile, painted):
-    report, patches = run_tile([write_source()], tmp_path / "set", split="random", storage="index")
+    report, patches = run_tile(
+        [write_source("one", 96, 112)], tmp_path / "set", split="random", storage="index"
+    )
 
     train, val = (painted(patches, split, 96, 112) for split in ("train", "val"))
     leak = (train & val).sum() / val.sum()
@@ -76,7 +80,10 @@ def test_a_random_split_warns_with_the_share_that_leaks(write_source, tmp_path, 
 
 def test_a_split_that_the_user_chose_is_kept(write_source, tmp_path, run_tile):
     away = NORTH_UP @ Affine.translation(1000, 0)
-    sources = [write_source(split="train"), write_source("two", split="test", transform=away)]
+    sources = [
+        write_source("one", 96, 112, split="train"),
+        write_source("two", 96, 112, split="test", transform=away),
+    ]
 
     report, patches = run_tile(sources, tmp_path / "set", storage="index")
 
@@ -86,13 +93,13 @@ def test_a_split_that_the_user_chose_is_kept(write_source, tmp_path, run_tile):
 
 def test_without_a_training_patch_nothing_is_written(write_source, tmp_path, run_tile):
     with pytest.raises(EmptyError, match="no training patch"):
-        run_tile([write_source(split="val")], tmp_path / "set")
+        run_tile([write_source("one", 96, 112, split="val")], tmp_path / "set")
 
     assert not (tmp_path / "set").exists()
 
 
 def test_a_picture_without_georeference_is_tiled(write_source, tmp_path, run_tile, painted):
-    source = write_source(crs=None, transform=Affine.identity())
+    source = write_source("one", 96, 112, crs=None, transform=Affine.identity())
 
     report, patches = run_tile([source], tmp_path / "set", storage="png")
 

@@ -36,7 +36,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("storage", ["tif", "png", "index"])
 def test_the_same_seed_gives_the_same_bytes(write_source, tmp_path, storage, run_tile):
-    sources = [write_source(), write_source("two", 40, 40)]
+    sources = [write_source("one", 96, 112), write_source("two", 40, 40)]
 
     run_tile(sources, tmp_path / "a", storage=storage, workers=1)
     run_tile(sources, tmp_path / "b", storage=storage, workers=4)
@@ -459,7 +459,7 @@ def test_few_labels_are_told_of_all_ground_and_not_of_patches_alone(
 ):
     truth = np.full((96, 112), 255, np.uint8)
     truth[40:56, 40:48], truth[40:56, 48:56] = 3, 7
-    source = replace(write_source(), reference=write_raster("few.tif", truth))
+    source = replace(write_source("one", 96, 112), reference=write_raster("few.tif", truth))
 
     report, _ = run_tile([source], tmp_path / "set", split="none")
 
