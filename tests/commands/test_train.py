@@ -42,7 +42,7 @@ def test_the_record_of_a_training_is_a_file_of_options(geoseg, world, patches):
 
 
 def test_it_says_where_the_model_is_and_how_good_and_how_far_it_has_come(geoseg, world, patches):
-    words = ["--epochs", 1, "--workers", 0, "--json", "--progress", "json"]
+    words = ["--epochs", 1, *SMALL, "--json", "--progress", "json"]
     outcome = geoseg("train", patches, "-o", world / "run", *words)
 
     assert outcome.code == 0, outcome.err
