@@ -390,8 +390,7 @@ def evaluate(
     regions = how.measures.by and how.measures.by.path
     more = (how.aoi, how.patches, how.map.grid, how.reference.labelled_areas, regions, legend)
     _guard(written, [*maps, *truths, *more], overwrite=overwrite)
-    classes = _legend_of(legend, maps[0])
-    measures, reading = how.measures, how.reading()
+    classes, measures, reading = _legend_of(legend, maps[0]), how.measures, how.reading()
     counts = {
         pair: compare(pair, classes, reading, measures=measures, workers=how.threads)
         for pair in step.pair_maps(maps, truths, by="order")
@@ -403,6 +402,7 @@ def evaluate(
     return evaluation
 
 
+@to_buckets
 def suggest(
     class_map: PathLike,
     output: PathLike,
@@ -425,7 +425,7 @@ def suggest(
     from geoseg.evaluation.suggestion import SuggestOptions, confidence_of
     from geoseg.vectorize.labelling import suggest
 
-    how, path = options_from(SuggestOptions, options, given), Path(class_map)
+    how, path = options_from(SuggestOptions, options, given), parse_name(class_map)
     named = [path, legend, how.aoi, how.ortho, confidence_of(path, how)]
     _guard([Output(Path(output))], named, overwrite=overwrite)
     return suggest(path, _legend_of(legend, path), Path(output), how, overwrite=overwrite)

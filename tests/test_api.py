@@ -14,7 +14,13 @@ from shapely import box
 from town import write_part
 
 import geoseg
-from geoseg.errors import EmptyError, GeosegWarning, OutputConflictError, OutputExistsError
+from geoseg.errors import (
+    EmptyError,
+    GeosegWarning,
+    OutputConflictError,
+    OutputError,
+    OutputExistsError,
+)
 from geoseg.evaluation.comparison import RegionSource
 from geoseg.raster.grid import Length
 
@@ -134,6 +140,8 @@ def test_boxes_are_suggested_where_the_map_is_least_sure(tmp_path, write_raster)
     assert gpd.read_file(tmp_path / "todo.gpkg", layer="boxes")["rank"].tolist() == [1, 2]
     with pytest.raises(OutputConflictError):
         geoseg.suggest(path, tmp_path / "map_confidence.tif", **how, overwrite=True)
+    with pytest.raises(OutputError, match="outputs go to disks"):
+        geoseg.suggest(path, "https://host/todo.gpkg", **how)
 
 
 def test_results_show_themselves_in_notebooks(tmp_path, model):

@@ -15,7 +15,7 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.options import CALL, aoi_option, option
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.prediction.scores import decode_scores, refuse_non_scores
-from geoseg.raster.grid import Length
+from geoseg.raster.grid import Grid, Length
 from geoseg.raster.tolerant import AlignedRaster
 from geoseg.raster.window import Window, blocks
 
@@ -82,6 +82,9 @@ class Candidates:
 
     looks: Floats
     """(n, figures) mean and deviation of each band of the orthophoto; none without one."""
+
+    grid: Grid
+    """Grid of the map."""
 
     trained: int = 0
     """Windows left out because a training has seen them."""
@@ -160,6 +163,7 @@ def survey(path: Path, legend: Legend, options: SuggestOptions, *, watch: Watch)
         np.array(counts, np.int64).reshape(-1, classes),
         np.array(doubts, float).reshape(-1, classes),
         np.array(looks, float).reshape(len(windows), -1) if windows else np.zeros((0, 0)),
+        grid,
         seen,
     )
 

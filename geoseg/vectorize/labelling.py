@@ -24,7 +24,6 @@ from geoseg.labels.tags import POLYGONS
 from geoseg.raster.atomic import refuse_existing, staged
 from geoseg.raster.grid import Grid
 from geoseg.raster.polygons import BOXES_LAYER, DONE, outlines_of
-from geoseg.raster.reader import RasterReader
 from geoseg.raster.records import PROVENANCE
 from geoseg.raster.vector import FIXED_DATE, gdal_options, writing_layer
 from geoseg.vectorize.layers import GEOPACKAGE, store_style, style_of
@@ -44,7 +43,7 @@ DECIMALS = 4
 class SuggestReport:
     """Result of a suggestion."""
 
-    output: Path
+    path: Path
     boxes: list[Suggestion]
     """The best one first."""
 
@@ -79,9 +78,7 @@ def suggest(
         GeosegError: As these two do.
     """
     boxes, found = suggest_windows(class_map, legend, options, watch=watch)
-    with RasterReader(class_map, palette_index=True) as reader:
-        grid = reader.grid
-    write_labelling(output, boxes, grid, legend, overwrite=overwrite)
+    write_labelling(output, boxes, found.grid, legend, overwrite=overwrite)
     mean = float(found.doubts.sum() / found.counts.sum())
     return SuggestReport(output, boxes, len(found.windows), found.trained, mean)
 
