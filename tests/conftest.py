@@ -27,7 +27,8 @@ def pytest_configure(config):
 
 
 TOGETHER = (
-    *({name} for name in ("cluster/test_pool.py", "commands/test_cluster.py")),
+    {"cluster/test_pool.py"},  # a cluster each
+    {"commands/test_cluster.py"},
     {"raster/test_bucket.py", "raster/test_upload.py", "commands/test_arguments_places.py"},  # S3
     {  # torch's exporter of ONNX, which takes seconds to begin
         *("model/test_runtime.py", "model/test_export.py"),

@@ -263,7 +263,7 @@ class RasterReference(Reference):
     """A raster of class values or colours."""
 
     idle: Sequence[str] = ()
-    """Options that were given and say nothing of a raster."""
+    """Options that were given and apply to vector references alone."""
 
     def __init__(self, classes: PixelClasses, *, grid: Grid, resample: bool = False) -> None:
         self.path = classes.path
@@ -281,7 +281,7 @@ class RasterReference(Reference):
     @property
     def notes(self) -> list[str]:
         """Remarks for the user on what was read."""
-        idle = [f"{self.path}: is a raster, of which {each} says nothing" for each in self.idle]
+        idle = [f"{self.path}: is a raster; {each} applies to vector data" for each in self.idle]
         return [*idle, *self._classes.notes]
 
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
-"""Rasters that refer to other files: what of these may be read, and views of our own.
+"""Rasters that refer to other files: what of these may be read, and a view of our own.
 
-Descriptions of services are told as what they are.
+Files that only describe a service on the network are named as such.
 """
 
 import os

@@ -175,7 +175,7 @@ def test_a_raster_says_which_options_are_of_polygons_alone(write_raster):
     reference = opened(path, layer="roads", min_confidence=LeastConfidence("sure", 0.6))
 
     assert reference.notes[:2] == [
-        f"{path}: is a raster, of which --layer says nothing",
-        f"{path}: is a raster, of which --min-confidence says nothing",
+        f"{path}: is a raster; --layer applies to vector data",
+        f"{path}: is a raster; --min-confidence applies to vector data",
     ]
     assert opened(path).notes == []
