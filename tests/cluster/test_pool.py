@@ -105,7 +105,7 @@ def test_lost_and_hanging_workers_are_replaced_and_what_kills_them_is_named(clus
         *(job("give", str(n), value=n) for n in range(20)),
     ]
 
-    found = answers(cluster, jobs, limits=TimeLimits(base=6, per_window=0))
+    found = answers(cluster, jobs, limits=TimeLimits(base=12, per_window=0))
 
     killer = found.pop("every_worker_dies")
     assert isinstance(killer, ClusterError)
