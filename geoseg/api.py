@@ -117,7 +117,7 @@ def train(
 
     Args:
         patches: Folder of the patch set, or of each.
-        output: Run folder to write; the model bundle is ``output/model``.
+        output: Run folder to write, on a disk; the model bundle is ``output/model``.
         options: How; or as keywords, such as ``epochs=20``.
         resume: Go on after the last complete epoch.
         overwrite: Whether to replace an earlier training.
@@ -127,15 +127,14 @@ def train(
     from geoseg.training.options import TrainOptions
     from geoseg.training.train import train
 
-    folders = _paths(patches)
-    chosen = options_from(TrainOptions, options, given)
-    written = [Output(Path(output), TRAINING)]
-    named = [*folders, chosen.init_from, chosen.encoder_weights]
-    _guard(written, named, overwrite=overwrite or resume)
+    folders, run = _paths(patches), parse_name(output)
+    how = options_from(TrainOptions, options, given)
+    named = [*folders, how.init_from, how.encoder_weights]
+    _guard([Output(run, TRAINING)], named, overwrite=overwrite or resume)
     return train(
         JoinedPatchSet.open_all(folders),
-        Path(output),
-        options=chosen,
+        run,
+        options=how,
         resume=resume,
         overwrite=overwrite,
         quiet=not in_notebook(),
@@ -143,6 +142,7 @@ def train(
     )
 
 
+@to_buckets
 def export(
     model: PathLike,
     output: PathLike,
@@ -167,16 +167,17 @@ def export(
     from geoseg.prediction.patches import stitched_comparison
 
     how, path = options_from(ExportOptions, options, given), Path(output)
-    written = [Output(path), *([] if mlm is None else [Output(Path(mlm))])]
-    _guard(written, [model, how.patches], overwrite=overwrite)
+    files = [path, *([] if mlm is None else [parse_name(mlm)])]
+    _guard([*map(Output, files)], [model, how.patches], overwrite=overwrite)
     bundle = one_bundle(Path(model))
     report = export(bundle, path, options=how, overwrite=overwrite, measure=stitched_comparison)
-    if mlm is not None:
-        write_onnx_item(bundle, Path(mlm), path, size=report.tile_size)
+    for item in files[1:]:
+        write_onnx_item(bundle, item, path, size=report.tile_size)
     _warn(*report.notes)
     return report
 
 
+@to_buckets
 def import_model(
     source: PathLike,
     output: PathLike,
@@ -201,13 +202,13 @@ def import_model(
     from geoseg.model.imports import ImportOptions
     from geoseg.model.onnx_import import import_onnx
 
-    how, path, folder = options_from(ImportOptions, options, given), Path(source), Path(output)
-    _guard([Output(folder, MODEL)], [path, legend], overwrite=overwrite)
+    how, folder = options_from(ImportOptions, options, given), Path(output)
+    _guard([Output(folder, MODEL)], [source, legend], overwrite=overwrite)
     classes = None if legend is None else open_legend(legend)
     step = import_onnx
     if smp:
         from geoseg.model.smp_import import import_smp as step
-    report = step(path, folder, options=how, legend=classes, overwrite=overwrite)
+    report = step(Path(source), folder, options=how, legend=classes, overwrite=overwrite)
     _warn(*report.notes)
     return report
 
@@ -245,9 +246,8 @@ def predict(
     how, run, layers = build_each((PredictOptions, RuntimeOptions, LayerOptions), given)
     loaded = _load(models, replace(run, squares=layers.confidence == DISAGREEMENT))
     outputs = layers.outputs(Path(output), overwrite=overwrite, bundle=loaded.bundle)
-    folder = None if windows is None else Path(windows)
-    written = [Output(file) for file in outputs.files[::-1]]
-    written += [Output(folder, WINDOWS)] if folder else []
+    folder = None if windows is None else parse_name(windows)
+    written = [*map(Output, outputs.files[::-1]), *([Output(folder, WINDOWS)] if folder else [])]
     read = [ortho, how.aoi, *how.read.stacked, *loaded.folders]
     _guard(written, read, overwrite=overwrite or how.resume)
     if cluster is not None:

@@ -101,6 +101,17 @@ def test_an_output_that_is_an_input_is_refused(tmp_path, model):
         geoseg.predict(model, SAMPLE / "ortho.tif", tmp_path / "map.tif")
 
 
+def test_trainings_and_windows_go_to_disks_alone(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = "is written to disks alone; name a path of this machine"
+    with pytest.raises(OutputError, match=f"^s3://b/run: {refused}"):
+        geoseg.train(model.parent.parent / "patches", "s3://b/run", epochs=1)
+    with pytest.raises(OutputError, match=f"^s3://b/windows: {refused}"):
+        geoseg.predict(model, SAMPLE / "ortho.tif", "map.tif", windows="s3://b/windows")
+
+    assert not any(tmp_path.iterdir())
+
+
 def test_options_that_there_are_not_are_named(tmp_path):
     with pytest.raises(TypeError, match="no option is called patchsize"):
         geoseg.tile(SAMPLE / "ortho.tif", SAMPLE / "reference.tif", tmp_path / "p",

@@ -17,6 +17,7 @@ from geoseg.model.bundle import INT8, RECORD, ModelBundle, read_shapes
 from geoseg.model.segmenter import IR, PIXEL_DIVISOR
 from geoseg.patches.training_ground import SourceGround, TrainingGround
 from geoseg.raster.atomic import write_text
+from geoseg.raster.upload import object_of
 
 MLM = "mlm.json"
 """Of a bundle: its STAC item."""
@@ -88,7 +89,7 @@ def write_onnx_item(bundle: ModelBundle, path: Path, model: Path, *, size: int) 
         size: Side of its tiles, in pixels.
     """
     asset = _asset("", "Network and weights", "application/octet-stream", "torch.onnx.export")
-    asset["href"] = _relative(model, path.parent)
+    asset["href"] = str(object_of(model) or _relative(model, path.parent))
     scaling = [{"type": "min-max", "minimum": 0, "maximum": PIXEL_DIVISOR}] * bundle.bands
     content = item(bundle, {"model": asset}, scaling=scaling, framework="ONNX", size=size)
     _write(content, path)

@@ -136,9 +136,18 @@ def to_buckets(step: Callable[P, T]) -> Callable[P, T]:
         with sending(url, overwrite=overwrite, resume=resume) as local:
             bound.arguments["output"] = local
             result: Any = step(*bound.args, **bound.kwargs)
-        return cast(T, replace(result, path=url) if hasattr(result, "path") else result)
+        return cast(T, _moved(result, local, url))
 
     return call
+
+
+def _moved(report: Any, local: Path, url: GdalName) -> Any:
+    """A report, and a model bundle in it, with the URL instead of the place on this machine."""
+    named: dict[str, Any] = {"path": url} if hasattr(report, "path") else {}
+    bundle: Any = getattr(report, "bundle", None)
+    if getattr(bundle, "folder", None) == local:
+        named["bundle"] = replace(bundle, folder=url)
+    return replace(report, **named) if named else report
 
 
 def object_of(path: Path) -> GdalName | None:

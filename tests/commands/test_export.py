@@ -117,6 +117,23 @@ def test_an_export_is_not_replaced_unasked(geoseg, exported):
     assert again.err == f"geoseg: {exported.path} exists; use --overwrite to replace it\n"
 
 
+def test_python_sends_models_to_buckets_too(exported, bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = f"s3://{bucket.name}/m"
+    sent = api.export(exported.model, f"{there}/a.onnx", mlm="a.json", patches=exported.patches)
+    come = api.import_model(exported.path, f"{there}/model")
+
+    assert bucket.keys == [
+        "m/a.onnx",
+        "m/model/geoseg.json",
+        "m/model/mlm.json",
+        "m/model/model.onnx",
+    ]
+    assert (str(sent.path), str(come.bundle.folder)) == (f"{there}/a.onnx", f"{there}/model")
+    assert json.loads(Path("a.json").read_text())["assets"]["model"]["href"] == f"{there}/a.onnx"
+    assert [each.name for each in tmp_path.iterdir() if each.name != "staging"] == ["a.json"]
+
+
 def test_an_exported_model_comes_back_with_the_same_map(exported):
     folder = exported.path.parent
     api.import_model(exported.path, folder / "back")
