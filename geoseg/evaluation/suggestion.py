@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import EmptyError, InputError
+from geoseg.errors import EmptyError, InputError, RasterError
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
 from geoseg.labels.confusion import Floats
@@ -16,6 +16,8 @@ from geoseg.options import CALL, aoi_option, option
 from geoseg.patches.training_ground import TrainedGround
 from geoseg.prediction.scores import decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid, Length
+from geoseg.raster.paths import GdalName
+from geoseg.raster.reader import RasterFile, ReadOptions
 from geoseg.raster.tolerant import AlignedRaster
 from geoseg.raster.window import Window, blocks
 
@@ -177,13 +179,24 @@ def confidence_of(path: Path, options: SuggestOptions) -> Path:
     if options.confidence is not None:
         return options.confidence
     beside = [path.with_name(f"{path.stem}_{name}.tif") for name in ("confidence", "scores")]
-    there = next((each for each in beside if each.is_file()), None)
+    there = next(filter(_is_there, beside), None)
     if there is None:
         raise InputError(
             f"{path}: how sure the map is, is not known: there is neither {beside[0].name} nor "
             f"{beside[1].name}; predict with --confidence score, or name one with --confidence"
         )
     return there
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a raster; on a server or in an archive only opening it tells."""
+    if not isinstance(path, GdalName):
+        return path.is_file()
+    try:
+        RasterFile(path, ReadOptions()).close()
+    except RasterError:
+        return False
+    return True
 
 
 def _read_confidence(raster: AlignedRaster, window: Window) -> Floats:

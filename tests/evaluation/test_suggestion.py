@@ -1,3 +1,5 @@
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -8,6 +10,7 @@ from geoseg.errors import EmptyError, InputError
 from geoseg.evaluation.suggestion import SuggestOptions, rank, standardised, suggest_windows
 from geoseg.labels.legend import Legend
 from geoseg.raster.grid import Length
+from geoseg.raster.paths import parse_name
 
 LEGEND = Legend.from_dict({"class": [{"value": 1, "name": "grass"}, {"value": 2, "name": "car"}]})
 PLACE = {"transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), "crs": CRS.from_epsg(32632)}
@@ -61,6 +64,21 @@ def test_scores_say_how_sure_a_map_is_as_well(write_raster, write_map):
 
     assert columns(suggested(path, windows=1)[0]) == [0]
     assert columns(suggested(path, windows=1, confidence=scores)[0]) == [1]
+
+
+def test_a_map_in_a_bucket_or_archive_has_its_confidence_beside_it(write_map, bucket, tmp_path):
+    path = write_map([1, 1, 1], [0.9, 0.5, 0.8])
+    files = sorted(path.parent.glob("map*.tif"))
+    with ZipFile(tmp_path / "maps.zip", "w") as archive:
+        for each in files:
+            archive.write(each, f"d/{each.name}")
+            bucket.put(f"d/{each.name}", each.read_bytes())
+    bucket.put("alone.tif", path.read_bytes())
+
+    for place in (f"s3://{bucket.name}/d/map.tif", f"/vsizip/{tmp_path}/maps.zip/d/map.tif"):
+        assert columns(suggested(parse_name(place), windows=2)[0]) == [1, 2]
+    with pytest.raises(InputError, match="there is neither alone_confidence"):
+        suggested(parse_name(f"s3://{bucket.name}/alone.tif"))
 
 
 def test_of_windows_that_look_alike_others_come_between(write_map, write_raster):
