@@ -4,6 +4,7 @@ import math
 import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -195,3 +196,12 @@ def named_number(text: str) -> tuple[str, float]:
         return name, float(number)
     except ValueError:
         return name, math.nan
+
+
+def exact(number: float) -> str:
+    """A number with all its digits and without an exponent, to be read back as it was.
+
+    >>> exact(20240115.0), exact(0.12345678), exact(1e-7)
+    ('20240115', '0.12345678', '0.0000001')
+    """
+    return f"{Decimal(repr(float(number))):f}".removesuffix(".0")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import LegendError, UnknownCodeError
 from geoseg.raster.storage import Color
-from geoseg.text import named_number
+from geoseg.text import exact, named_number
 
 PALETTE = (
     *("#d7301f", "#7f7f7f", "#b8e186", "#1b7837", "#2c7fb8", "#fec44f", "#8c6bb1", "#8c510a"),
@@ -42,7 +42,7 @@ class LeastConfidence(NamedTuple):
 
     def __str__(self) -> str:
         """As it is written."""
-        return f"{self.column}={self.value:g}"
+        return f"{self.column}={exact(self.value)}"
 
 
 def parse_color(text: object) -> Color:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError, GeosegWarning, InputError, LegendError, RasterError
 from geoseg.labels.legend import IGNORE
-from geoseg.text import named_number, short_list
+from geoseg.text import exact, named_number, short_list
 
 if TYPE_CHECKING:
     from geoseg.model.bundle import ModelBundle
@@ -45,7 +45,7 @@ class Threshold:
     value: float
 
     def __str__(self) -> str:
-        return f"{self.name}={self.value:g}"
+        return f"{self.name}={exact(self.value)}"
 
     @classmethod
     def parse(cls, text: str) -> Self | Literal["auto"]:

@@ -15,6 +15,7 @@ from rasterio.warp import transform_bounds
 
 from geoseg.errors import GridMismatchError, InputError
 from geoseg.raster.window import Window
+from geoseg.text import exact
 
 ALIGNMENT_TOLERANCE_PX = 0.05
 """Largest offset, in pixels, at which pixels of two grids count as the same."""
@@ -406,7 +407,7 @@ class Length:
     unit: Literal["px", "m"]
 
     def __str__(self) -> str:
-        return f"{self.value:g}{self.unit}"
+        return f"{exact(self.value)}{self.unit}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -429,8 +430,7 @@ class Length:
         Raises:
             InputError: If the raster has no CRS, or the length is less than `least` pixels.
         """
-        pixels = _in_pixels(self, grid.gsd)
-        if pixels < least:
+        if (pixels := _in_pixels(self, grid.gsd)) < least:
             raise InputError(f"{self} is {pixels:.2f} px, and a distance is at least {least} px")
         return pixels
 

@@ -147,8 +147,8 @@ def test_borders_do_not_depend_on_the_window_that_is_read(write_polygons):
 
 
 def test_options_come_back_from_their_record():
-    sizes = {"point_radius": Length(1.5, "m"), "line_width": Length(2, "px")}
-    options = ReferenceOptions(**sizes, min_confidence=LeastConfidence("sure", 0.25))
+    sizes = {"point_radius": Length(0.12345678, "m"), "line_width": Length(2, "px")}
+    options = ReferenceOptions(**sizes, min_confidence=LeastConfidence("date", 20240115))
 
     assert ReferenceOptions.from_record(options.to_record()) == options
     assert ReferenceOptions.from_record(ReferenceOptions().to_record()) == ReferenceOptions()

@@ -24,6 +24,12 @@ def shares(classes, pixels=2000):
     return scores.T[:, None], np.ones((1, pixels), np.bool_)
 
 
+def test_a_threshold_is_written_with_all_its_digits():
+    threshold = Threshold("building", 0.12345678)
+
+    assert Threshold.parse(str(threshold)) == threshold
+
+
 @pytest.mark.parametrize("value", [0.05, 0.35, 0.5, 0.9])
 def test_of_two_classes_one_is_taken_from_its_threshold_on(value):
     scores, valid = shares(2)

@@ -3,7 +3,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from geoseg.errors import InputError
-from geoseg.raster.grid import Grid, Length
+from geoseg.raster.grid import AreaSize, Grid, Length
 
 GRID = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), 10, 10)
 
@@ -23,3 +23,10 @@ def test_metres_on_an_image_without_a_place_are_refused():
 
     with pytest.raises(InputError, match="1m cannot be converted to pixels without a CRS"):
         Length(1, "m").in_pixels(picture)
+
+
+@pytest.mark.parametrize("value", [256, 0.5, 1234567.5, 0.12345678, 1e-7, 1e16])
+def test_lengths_and_areas_are_written_with_all_their_digits(value):
+    for size in (Length(value, "m"), AreaSize(value, "m2")):
+        assert type(size).parse(str(size)) == size
+    assert str(Length(256.0, "px")) == "256px"
