@@ -1,8 +1,9 @@
 """Classes of polygons, points and lines, in references and maps of any program.
 
-Polygons that ``geoseg vectorize`` wrote carry their legend: their class is the value in column
-``class``, or, if they are read with another legend, the name in column ``name``. Others have it in
-a column that the user names, or are all of the legend's only class.
+Polygons that ``geoseg vectorize`` or ``suggest`` wrote carry their legend: their class is the one
+that it has for the value in column ``class``, under its name in whatever legend they are read with;
+a value that it has not is the other legend's. Others have it in a column that the user names, or
+are all of the legend's only class.
 
 Ground without a polygon has the legend's background class, or is unlabelled if it has none. In
 polygons of geoseg's own it has the background class only if all other classes of the legend were
@@ -97,6 +98,7 @@ class PolygonClasses:
         layer: str | None = None,
         least: LeastConfidence | None = None,
         is_map: bool = False,
+        corrects: bool = False,
     ) -> None:
         """Read the polygons.
 
@@ -107,20 +109,25 @@ class PolygonClasses:
             layer: The layer, if there are several.
             least: Confidence from which on they are labels.
             is_map: Whether they are a map rather than a reference.
+            corrects: Whether they lie over a reference, of which column and confidence are named:
+                of geoseg's own they are not asked, and without the latter they are certain.
         """
         self.path, self.legend = path, legend
         self._is_map = is_map
-        self._own = _own(path, layer) if attribute in (None, VALUE, NAME) else None
+        self._own = _own(path, layer) if corrects or attribute in (None, VALUE, NAME) else None
+        if corrects and self._own:
+            attribute = None
         self._layers = drawn_layers(path) if self._own and layer is None else []
-        by_value = attribute in (None, VALUE) and self._has_own_classes
-        self.column = attribute or (self._own and (VALUE if by_value else NAME)) or None
-        advice = f"name one with {'--map-layer' if is_map else '--layer'}"
+        by_value = self._own is not None and attribute in (None, VALUE)
+        self.column = attribute or (VALUE if by_value else None)
+        self._layer_option = "" if corrects else "--map-layer" if is_map else "--layer"
+        advice = "leave one besides that of the boxes" if corrects else ""
         polygons = read_polygons(
             path,
             layer=layer or (self._layers[0] if self._layers else None),
             attribute=self.column,
-            also=(SCORE, REGION, REGULARISED, *([least.column] if least else [])),
-            advice=advice,
+            also=(SCORE, NAME, REGION, REGULARISED, *([least.column] if least else [])),
+            advice=advice or f"name one with {self._layer_option}",
             strokes=not is_map,
         )
         self.geometries = polygons.geometries
@@ -132,8 +139,9 @@ class PolygonClasses:
             self._own = self._own.of(polygons.attributes)
         self.nulls = sum(map(is_null, polygons.attributes)) if self.column else 0
         self.indices = self._encode(by_value=by_value)
+        self._renamed = self._count_renamed(polygons.more.get(NAME)) if by_value else 0
         self._doubted = ""
-        if least is not None:
+        if least is not None and not (corrects and least.column not in polygons.more):
             self._doubt(least, polygons.more.get(least.column))
         self.uncovered = self._index_of_gaps()
         """Index of ground without a polygon."""
@@ -232,7 +240,7 @@ class PolygonClasses:
     def _doubt(self, least: LeastConfidence, column: Sequence[object] | None) -> None:
         """Take their labels from polygons of less confidence, or of none."""
         every = np.arange(len(self.indices))
-        numbers = self._numbers(column, every, least.column)
+        numbers = self._numbers(column, every, least.column) if len(every) else np.zeros(0)
         if numbers is None:
             raise VectorError(f"{self.path}: has no column {least.column!r} (--min-confidence)")
         doubted = ~(numbers >= least.value)
@@ -292,12 +300,17 @@ class PolygonClasses:
             notes.append(f"{self.path}: {what}: the ground that they cover is unlabelled")
         if self._doubted:
             notes.append(f"{self.path}: {self._doubted}")
+        if self._renamed:
+            notes.append(
+                f"{self.path}: {self._renamed} of {len(self.indices)} polygons have another class "
+                f"in column {VALUE!r}, which counts, than in {NAME!r}"
+            )
         if self._own is not None and self._own.is_drawn:
             return notes
         if len(self._layers) > 1:
-            option = "--map-layer" if self._is_map else "--layer"
             first, *others = self._layers
-            notes.append(f"{self.path}: layer {first!r} is read; {option} reads {others}")
+            rest = f"; {self._layer_option} reads" if self._layer_option else ", not"
+            notes.append(f"{self.path}: layer {first!r} is read{rest} {others}")
         if self.uncovered == IGNORE:
             fate = "ground without a polygon is unknown, and does not count"
         else:
@@ -327,12 +340,27 @@ class PolygonClasses:
                 f"{self.path}: column {column!r} is empty: null for all {count} polygons"
             )
         try:
-            if by_value:
+            if not by_value:
+                return self.legend.encode_attributes(self._attributes)
+            if self._has_own_classes:
                 return self.legend.encode_map(self._values())
-            return self.legend.encode_attributes(self._attributes)
+            named = self._named
+            return self.legend.encode_attributes(
+                [None if v == IGNORE else named.get(v, v) for v in self._values().tolist()]
+            )
         except UnknownCodeError as error:
             what = f"{self.path}: column {column!r}: {error.kind}"
             raise UnknownCodeError(what, error.counts) from error
+
+    @property
+    def _named(self) -> dict[int, str]:
+        """Names of the legend that the polygons carry, by value."""
+        return self._own.legend.names_by_value if self._own else {}
+
+    def _count_renamed(self, names: Sequence[object] | None) -> int:
+        """How many polygons have the name of another class than their value says."""
+        known = [(v, as_text(n)) for v, n in zip(self._values(), names or (), strict=False) if n]
+        return sum(v != IGNORE and self._named.get(v) != name for v, name in known)
 
     def _values(self) -> NDArray[np.int64]:
         """(n,) value of the class of each polygon; `IGNORE` for null."""

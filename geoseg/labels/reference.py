@@ -32,7 +32,6 @@ REFERENCE = "Reference"
 ONLY_POLYGONS = Path("polygons")
 """Value of `labelled_areas`: only the polygons of a reference are labelled."""
 
-
 PARSED: dict[str, Callable[[str], Any]] = {
     "point_radius": Length.parse,
     "line_width": Length.parse,
@@ -130,13 +129,15 @@ class ReferenceOptions(PolygonOptions):
     def of_polygons(self) -> list[str]:
         """Options that were given and change what polygons label, but no raster."""
         names = ("layer", "point_radius", "line_width", "min_confidence")
-        return [f"--{n.replace('_', '-')}" for n in names if getattr(self, n) is not None]
+        given = [n.replace("_", "-") for n in names if getattr(self, n) is not None]
+        return [f"--{n}" for n in (*given, *["labelled-areas polygons"] * self.only_polygons)]
 
     def blank_ground(self, legend: Legend) -> str:
         """Message on a raster without any polygon."""
         if legend.background is None or self.only_polygons:
             return "nothing is labelled there"
-        return f"all ground there is {legend.background!r}"
+        where = f"ground in {self.labelled_areas.name}" if self.labelled_areas else "all ground"
+        return f"{where} there is {legend.background!r}"
 
 
 def open_reference(
@@ -192,8 +193,9 @@ def open_reference(
                 f"{areas}: inside of labelled areas ground without a polygon is background, and "
                 f"the legend has none; name it there (background = ...), or give the areas as --aoi"
             )
+        blank = areas is not None and own.uncovered != IGNORE and not len(own.indices)
         reference = VectorReference(
-            own, grid=grid, background=background, may_be_elsewhere=may_be_elsewhere
+            own, grid=grid, background=background, may_be_elsewhere=may_be_elsewhere or blank
         )
     else:
         tolerance = options.color_tolerance

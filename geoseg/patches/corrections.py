@@ -20,6 +20,9 @@ class _Drawn(NamedTuple):
     """Polygons that override a reference."""
 
     polygons: VectorReference
+    covered: AreaOfInterest
+    """Ground under any of them, labelled or not."""
+
     boxes: AreaOfInterest | None
     """Ground that they label; None: they have no boxes, and label what they cover."""
 
@@ -28,7 +31,8 @@ class CorrectedReference(Reference):
     """A reference under polygons that override it.
 
     In boxes the polygons are all there is: what none of them covers is the legend's background.
-    Without boxes, or without a background, it stays as it was.
+    Without boxes, or without a background, it stays as it was. A polygon without a class, or of too
+    little confidence, takes the label from the ground that it covers.
     """
 
     def __init__(self, reference: Reference, drawn: _Drawn) -> None:
@@ -66,11 +70,14 @@ class CorrectedReference(Reference):
         boxes = AreaOfInterest.of_boxes(path, grid, may_be_elsewhere=True) if has_boxes else None
         layer = others[0] if has_boxes and len(others) == 1 else None
         column, least = options.attribute, options.min_confidence
-        classes = PolygonClasses(path, legend, attribute=column, layer=layer, least=least)
+        classes = PolygonClasses(
+            path, legend, attribute=column, layer=layer, least=least, corrects=True
+        )
         classes.widen(grid, radius=options.point_radius, width=options.line_width)
         classes.uncovered = legend.background_index if boxes else IGNORE
         polygons = VectorReference(classes, grid=grid, may_be_elsewhere=True)
-        return cls(reference, _Drawn(polygons, boxes))
+        covered = AreaOfInterest(classes.geometries, grid, path=path, may_be_elsewhere=True)
+        return cls(reference, _Drawn(polygons, covered, boxes))
 
     @property
     def is_elsewhere(self) -> bool:
@@ -95,9 +102,9 @@ class CorrectedReference(Reference):
     def _labels(self, window: Window, step: int) -> NDArray[np.uint8]:
         labels = self._reference.read(window, step)
         drawn = self._drawn.polygons.read(window, step)
-        overridden = drawn != IGNORE
+        overridden = self._drawn.covered.read(window, step)
         if self._drawn.boxes is not None:
-            overridden &= self._drawn.boxes.read(window, step)
+            overridden = self._drawn.boxes.read(window, step) & (overridden | (drawn != IGNORE))
         labels[overridden] = drawn[overridden]
         return labels
 

@@ -239,7 +239,8 @@ class _Tiling:
             self._raise_empty()
         if options.corrections is not None and not any(each.is_corrected for each in surveyed):
             raise EmptyError(
-                f"{options.corrections}: no correction lies on the orthophotos; are the CRS right?"
+                f"{options.corrections}: no correction lies on the orthophotos; are there any, and "
+                f"are the CRS right?"
             )
         self._warn_of_sources(surveyed)
         self._tell_of_codings([each.meaning for each in surveyed])
@@ -261,8 +262,14 @@ class _Tiling:
 
     def _tell_of_codings(self, found: Sequence[Meaning]) -> None:
         """Say how references name classes, if they differ, and of the other ISPRS coding."""
-        areas = [path for path in (self.options.reference.labelled_areas, self.options.aoi) if path]
-        outside = "".join(f"; nothing is labelled outside of {path.name}" for path in areas)
+        options = self.options
+        corrected = ", but for corrections" if options.corrections else ""
+        areas = {options.reference.labelled_areas: corrected, options.aoi: ""}
+        outside = "".join(
+            f"; nothing is labelled outside of {path.name}{but}"
+            for path, but in areas.items()
+            if path
+        )
         meanings = counted_meanings(found)
         self.report.meanings = {f"{said}{outside}": count for said, count in meanings.items()}
         self.report.warnings += doubts_of_codings(found, self.legend)

@@ -82,8 +82,30 @@ def test_a_legend_of_the_same_names_and_other_values_reads_the_names(polygons, t
     assert read(polygons(), town, other) == expected
 
 
+def test_a_corrected_class_counts_in_any_legend_and_new_ones_are_the_others(polygons, town):
+    path = polygons()
+    with closing(sqlite3.connect(path)) as file, file:
+        for (name,) in file.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            file.execute(f'DROP TRIGGER "{name}"')  # it needs GDAL's functions
+        file.execute("UPDATE town SET class = 7 WHERE name = 'roof'")
+        file.execute("UPDATE town SET class = 9 WHERE name = 'road'")
+    named = {"other": 1, "roof": 2, "road": 3, "solar": 9}
+    classes = [{"name": name, "value": value} for name, value in named.items()]
+    own, more = Legend.from_dict(LEGEND.to_dict()), Legend.from_dict({"class": classes})
+
+    assert read(path, town, more) == [[0, 0, 2, 2], [0, 3, 3, 2], [U, 3, 0, 0]]
+    (note,) = PolygonClasses(path, more).notes
+    assert note.endswith(
+        "2 of 4 polygons have another class in column 'class', which counts, than in 'name'"
+    )
+    with pytest.raises(UnknownCodeError, match="9"):
+        PolygonClasses(path, own)
+
+
 def test_a_name_without_a_class_is_refused(polygons, town):
-    with pytest.raises(UnknownCodeError, match=r"column 'name': .*'road' \(1x\)"):
+    with pytest.raises(UnknownCodeError, match=r"column 'class': .*'road' \(1x\)"):
         read(polygons(), town, load_legend("binary:roof"))
 
 

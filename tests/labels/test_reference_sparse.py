@@ -1,5 +1,7 @@
 """Points, lines and borders that are not exact, as references."""
 
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -172,10 +174,12 @@ def test_a_raster_says_which_options_are_of_polygons_alone(write_raster):
     values = np.ones((5, 5), np.uint8)
     path = write_raster("a.tif", values, transform=NORTH_UP, crs="EPSG:32632")
 
-    reference = opened(path, layer="roads", min_confidence=LeastConfidence("sure", 0.6))
+    how = {"layer": "roads", "min_confidence": LeastConfidence("sure", 0.6)}
+    reference = opened(path, labelled_areas=Path("polygons"), **how)
 
-    assert reference.notes[:2] == [
+    assert reference.notes[:3] == [
         f"{path}: is a raster; --layer applies to vector data",
         f"{path}: is a raster; --min-confidence applies to vector data",
+        f"{path}: is a raster; --labelled-areas polygons applies to vector data",
     ]
     assert opened(path).notes == []

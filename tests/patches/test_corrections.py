@@ -5,8 +5,9 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.errors import EmptyError, LegendError
+from geoseg.errors import EmptyError, LegendError, VectorError
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import LeastConfidence
 from geoseg.labels.reference import ReferenceOptions, open_reference
 from geoseg.patches.corrections import CorrectedReference, is_corrected
 from geoseg.raster.grid import Grid
@@ -58,6 +59,34 @@ def test_polygons_without_boxes_override_what_they_cover(old, draw):
     labels = corrected(old, path, WITH_BACKGROUND).read(GRID.window).tolist()
 
     assert labels == [[1, 1, 1, 1, 1], [1, 0, 0, 0, 1], [1, 0, 0, 0, U]]
+
+
+def test_polygons_without_a_class_or_in_doubt_take_the_label_away(old, draw):
+    rows = {"kind": ["grass", "?", None, "grass"], "sure": [0.9, 1, 1, 0.1]}
+    shapes = [box(0, column, 2, 1) for column in range(4)]
+    legend = Legend.from_dict({"background": "grass", "ignore": ["?"], "class": CLASSES})
+    expected = [[0, U, U, U, 1], [0, U, U, U, 1], OLD[2]]
+    how = {"legend": legend, "min_confidence": LeastConfidence("sure", 0.5)}
+
+    assert corrected(old, draw(labels=(shapes, rows)), **how).read(GRID.window).tolist() == expected
+    path = draw(labels=(shapes, rows), boxes=([box(0, 0, 1, 5)], {"id": [1]}))
+    boxed = [[0, U, U, U, 0], [1, 1, 1, 1, 1], OLD[2]]
+    assert corrected(old, path, **how).read(GRID.window).tolist() == boxed
+
+
+def test_corrections_need_no_column_of_confidence(old, draw):
+    path = draw(labels=([box(0, 0, 1, 1)], {"kind": ["grass"]}))
+
+    reference = corrected(old, path, min_confidence=LeastConfidence("sure", 0.5))
+
+    assert reference.read(GRID.window).tolist() == [[0, 1, 1, 1, 1], *OLD[1:]]
+
+
+def test_several_layers_of_corrections_are_refused(old, draw):
+    one = ([box(0, 0, 1, 1)], {"kind": ["grass"]})
+
+    with pytest.raises(VectorError, match="several layers; leave one besides that of the boxes"):
+        corrected(old, draw(a=one, b=one))
 
 
 def test_in_boxes_they_are_all_there_is_and_the_rest_is_background(old, draw):

@@ -414,6 +414,26 @@ def test_what_polygons_leave_is_no_object_inside_of_labelled_areas_alone(
     assert (mask == expected).all()
 
 
+def test_boxes_without_an_object_are_background_and_corrections_lie_outside_of_them_too(
+    scenes, write_polygons, tmp_path, run_tile
+):
+    west = box(500_004, 5_699_984, 500_008, 5_700_000)
+    east = box(500_008, 5_699_984, 500_012, 5_700_000)
+    how = {
+        "reference": ReferenceOptions(labelled_areas=write_polygons("boxes.gpkg", [west])),
+        "corrections": write_polygons("drawn.gpkg", [east]),
+    }
+
+    report, patches = run_tile(
+        scenes(NONE, NONE)[:1], tmp_path / "set", legend=BINARY, split="none", patch_size=32, **how
+    )
+
+    mask = patches.read(patches.patches[0]).mask
+    assert [mask[0, column] for column in (7, 8, 15, 16, 23, 24)] == [255, 0, 0, 1, 1, 255]
+    (told,) = report.meanings
+    assert told.endswith("; nothing is labelled outside of boxes.gpkg, but for corrections")
+
+
 @pytest.mark.parametrize("storage", ["tif", "index"])
 def test_only_polygons_are_labelled_if_that_is_wanted(scenes, tmp_path, run_tile, storage):
     report, patches = run_tile(

@@ -13,8 +13,10 @@ from shapely import MultiPolygon, box
 from geoseg.errors import EmptyError, InputError, OutputExistsError
 from geoseg.evaluation.suggestion import Suggestion
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import LeastConfidence
 from geoseg.labels.reference import ReferenceOptions, open_reference
 from geoseg.labels.tags import carried_legend
+from geoseg.patches.corrections import CorrectedReference
 from geoseg.raster.grid import Grid
 from geoseg.raster.window import Window
 from geoseg.vectorize.labelling import write_labelling
@@ -42,6 +44,34 @@ def drawn(path, *, done):
     frame = gpd.GeoDataFrame({"class": [4]}, geometry=[shape], crs=boxes.crs)
     frame.astype({"class": "int32"}).to_file(path, layer="labels", mode="a")
     boxes.to_file(path, layer="boxes")
+
+
+def test_what_is_drawn_keeps_its_class_in_another_legend_and_column(todo, write_raster):
+    drawn(todo, done=[True, True])
+    other = Legend.from_dict(
+        {"class": [{"value": 4, "name": "grass"}, {"value": 1, "name": "car"}]}
+    )
+    base = write_raster("base.tif", np.full((4, 8), 4, np.uint8), transform=GRID.transform)
+    how = ReferenceOptions(attribute="kind", min_confidence=LeastConfidence("sure", 0.5))
+
+    alone = open_reference(todo, legend=other, grid=GRID)
+    reference = open_reference(base, legend=other, grid=GRID, options=how)
+    over = CorrectedReference.open(reference, todo, legend=other, grid=GRID, options=how)
+
+    assert alone.read(GRID.window)[1].tolist() == [IGNORE, IGNORE, 1, 1, 1, 1, IGNORE, IGNORE]
+    assert over.read(GRID.window)[1].tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+
+
+def test_boxes_all_done_in_which_nothing_is_drawn_are_background(todo):
+    boxes = gpd.read_file(todo, layer="boxes").assign(done=[True, False])
+    boxes.to_file(todo, layer="boxes")
+    how = ReferenceOptions(labelled_areas=todo)
+
+    labels = open_reference(todo, legend=LEGEND, grid=GRID, options=how).read(GRID.window)
+
+    assert labels[0].tolist() == [0] * 4 + [IGNORE] * 4
+    with pytest.raises(EmptyError, match="holds no polygon"):
+        open_reference(todo, legend=LEGEND, grid=GRID)
 
 
 def test_boxes_come_by_rank_with_what_is_known_of_them(todo):
