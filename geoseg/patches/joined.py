@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from geoseg.errors import PatchSetError
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import SPLITS, Patch, PatchSetRecord, PatchTable, Source
 from geoseg.patches.splits import boxes_in_frame
+from geoseg.patches.training_ground import SourceGround, TrainingGround
 from geoseg.raster.grid import Grid, missing_transform
 from geoseg.raster.reader import RasterReader
+from geoseg.raster.window import Window, blocks
 from geoseg.text import quoted_list
 
 MAX_GSD_RATIO = 1.2
@@ -40,13 +43,17 @@ class JoinedPatchSet(PatchSet):
         """
         for other in members[1:]:
             _refuse_other_kind(members[0], other)
-        leaking = [_leaking(each, members) for each in members]
-        self.members = tuple(
-            PatchSet(each.folder, each.record, each.patches[~lost])
-            for each, lost in zip(members, leaking, strict=True)
-        )
+        grounds = [TrainingGround.of(each.record, each.patches).sources for each in members]
+        leaking = [
+            _leaking(each, [*chain(*grounds[:number], *grounds[number + 1 :])])
+            for number, each in enumerate(members)
+        ]
+        self.members = _without(members, leaking)
         self._firsts = np.cumsum([0, *(len(each.record.sources) for each in members)])
-        self.notes = tuple(_notes(members, [int(lost.sum()) for lost in leaking]))
+        self.notes = (
+            *_left_out(members, leaking, "lie on training ground of another set"),
+            *_differences(members),
+        )
         record = _joined_record([each.record for each in self.members], _pixels(self.members))
         super().__init__(members[0].folder, record, self._tables())
 
@@ -102,6 +109,36 @@ class JoinedPatchSet(PatchSet):
         """An orthophoto of one of the sets."""
         member = next(each for each in self.members if source in each.record.sources)
         return member.open_ortho(source)
+
+
+def without_seen(patch_set: PatchSet, ground: TrainingGround, model: str) -> PatchSet:
+    """A patch set without validation patches on ground that trained a model, which notes tell.
+
+    Where none would be left, all stay.
+    """
+    parts = patch_set.parts
+    seen = [_leaking(each, ground.sources) for each in parts]
+    count = sum(int(each.sum()) for each in seen)
+    if not count:
+        return patch_set
+    where = f"lie on ground that trained {model}"
+    notes = [*_left_out(parts, seen, where)]
+    if count == len(patch_set.in_split("val")):
+        result = "best epoch, calibration and thresholds come from ground that the model has seen"
+        notes = [f"all {count} validation patches {where}, and stay: {result}"]
+        seen = [np.zeros_like(each) for each in seen]
+    kept = _without(parts, seen)
+    found = JoinedPatchSet(kept) if patch_set.members else kept[0]
+    found.notes = (*patch_set.notes, *notes)
+    return found
+
+
+def _without(sets: Sequence[PatchSet], lost: Sequence[NDArray[np.bool_]]) -> tuple[PatchSet, ...]:
+    """Sets without some of their patches."""
+    return tuple(
+        PatchSet(each.folder, each.record, each.patches[~gone])
+        for each, gone in zip(sets, lost, strict=True)
+    )
 
 
 def _real(folder: Path) -> Path:
@@ -170,43 +207,53 @@ def _pooled(statistics: Sequence[Any], pixels: NDArray[np.float64]) -> dict[str,
     return {name: each.tolist() for name, each in found.items()}
 
 
-def _notes(members: Sequence[PatchSet], lost: Sequence[int]) -> Iterator[str]:
+def _left_out(
+    sets: Sequence[PatchSet], lost: Sequence[NDArray[np.bool_]], why: str
+) -> Iterator[str]:
+    """How many validation patches of each set are left out, and why."""
+    for each, gone in zip(sets, lost, strict=True):
+        if count := int(gone.sum()):
+            every = len(each.in_split("val"))
+            yield f"{each.folder}: {count} of {every} validation patches {why} and are left out"
+
+
+def _differences(members: Sequence[PatchSet]) -> Iterator[str]:
     """What the user should know of sets that are joined."""
-    for each, count in zip(members, lost, strict=True):
-        if count:
-            yield (
-                f"{each.folder}: {count} of {len(each.in_split('val'))} validation patches lie on "
-                f"training ground of another set and are left out"
-            )
     known = [each.record.gsd for each in members if each.record.gsd]
     if known and max(known) > MAX_GSD_RATIO * min(known):
         yield f"the sets' GSD differ: {min(known):.3g} to {max(known):.3g} m/px"
 
 
-def _leaking(own: PatchSet, members: Sequence[PatchSet]) -> NDArray[np.bool_]:
-    """(n,) whether a validation patch lies on the training ground of another set."""
+def _leaking(own: PatchSet, trained: Sequence[SourceGround]) -> NDArray[np.bool_]:
+    """(n,) whether a validation patch lies on training ground of other sources."""
     found = np.zeros(len(own.patches), np.bool_)
     is_val = own.patches.split == SPLITS.index("val")
     for number, source in enumerate(own.record.sources):
         here = np.flatnonzero(is_val & (own.patches.source == number))
         if not len(here) or source.grid is None:
             continue
-        boxes = _boxes(own.patches[here], source.grid, source.grid)
-        for other in (each for each in members if each is not own):
-            trained = other.in_split("train")
-            for place, theirs in enumerate(other.record.sources):
-                grid = _common_grid(source, theirs)
-                patches = trained[trained.source == place]
-                if grid is None or not len(patches):
-                    continue
-                tree = shapely.STRtree(_boxes(patches, grid, source.grid))
-                found[here[np.unique(tree.query(boxes, predicate="intersects")[0])]] = True
+        boxes = _boxes([each.window for each in own.patches[here]], source.grid, source.grid)
+        for other in trained:
+            grid, windows = _common_grid(source, other), other.windows["train"]
+            if grid is None or not windows:
+                continue
+            tree = shapely.STRtree(_boxes(_pieces(windows, own.record.size), grid, source.grid))
+            found[here[np.unique(tree.query(boxes, predicate="intersects")[0])]] = True
     return found
 
 
-def _common_grid(one: Source, other: Source) -> Grid | None:
+def _pieces(windows: Sequence[Window], side: int) -> list[Window]:
+    """Windows in pieces, so that their boxes in another CRS are hardly larger than they are."""
+    return [
+        piece.moved(each.row_off, each.col_off)
+        for each in windows
+        for piece in blocks(each.height, each.width, rows=side, cols=side)
+    ]
+
+
+def _common_grid(one: Source, other: SourceGround) -> Grid | None:
     """The grid of another source in a CRS of one; None if they have no ground in common."""
-    if one.grid is None or other.grid is None:
+    if one.grid is None:
         return None
     if one.content is not None and one.content == other.content:
         return one.grid  # the same pixels, wherever they lie
@@ -215,10 +262,13 @@ def _common_grid(one: Source, other: Source) -> Grid | None:
     return other.grid
 
 
-def _boxes(patches: PatchTable, grid: Grid, frame: Grid) -> NDArray[Any]:
-    """(n,) windows of a grid as boxes in pixels of a frame, a little smaller than they are."""
-    corners = boxes_in_frame([patch.window for patch in patches], grid, frame)
-    top, left, bottom, right = corners.T
+def _boxes(windows: Sequence[Window], grid: Grid, frame: Grid) -> NDArray[Any]:
+    """(n,) windows of a grid as boxes in pixels of a frame, a little smaller than they are.
+
+    Those that lie nowhere in its CRS are left out.
+    """
+    corners = boxes_in_frame(windows, grid, frame)
+    top, left, bottom, right = corners[np.isfinite(corners).all(axis=1)].T
     edge = SLIVER_PX
     boxes: NDArray[Any] = shapely.box(left + edge, top + edge, right - edge, bottom - edge)
     return boxes

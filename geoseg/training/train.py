@@ -17,6 +17,7 @@ from geoseg.model.mlm import write_bundle_item
 from geoseg.model.network import load_network, parameter_count, save_network
 from geoseg.model.segmenter import Segmenter
 from geoseg.model.torch_runtime import choose_device, choose_precision
+from geoseg.patches.joined import without_seen
 from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import ClassShares, warn_of_few_labels
 from geoseg.patches.training_ground import TrainingGround
@@ -164,6 +165,9 @@ def prepare(
     """
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
+    if options.init_from is not None:
+        ground = ModelBundle.load(Path(options.init_from)).training_ground
+        patch_set = without_seen(patch_set, ground, options.init_from) if ground else patch_set
     check_launched(options.devices)
     check_warmup(options)
     chosen = options

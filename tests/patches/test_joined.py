@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.crs import CRS
 
 from geoseg.errors import PatchSetError
 from geoseg.labels.legend import Legend
-from geoseg.patches.joined import JoinedPatchSet
+from geoseg.patches.joined import JoinedPatchSet, without_seen
 from geoseg.patches.patch_set import PatchSet
+from geoseg.patches.training_ground import TrainingGround
 from geoseg.raster.statistics import BandStatistics
 
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000)
@@ -91,6 +93,50 @@ def test_sets_that_only_touch_keep_their_validation(tiled):
 
     assert len(of_split(joined, "val")) == len(of_split(PatchSet.open(own), "val")) > 0
     assert joined.notes == ()
+
+
+def trained_on(patch_set, patches):
+    """The ground of a model that some patches of a set trained."""
+    table = replace(patches, split=np.zeros(len(patches), patches.split.dtype))
+    return TrainingGround.of(patch_set.record, table)
+
+
+def test_validation_on_ground_that_trained_the_first_model_is_left_out_and_said(tiled):
+    own = PatchSet.open(tiled("a"))
+    val = own.in_split("val")
+    seen = [each.window.intersection(val[0].window) is not None for each in val]
+    ground = trained_on(own, val[:1])
+    said = (
+        f"{own.folder}: {sum(seen)} of {len(val)} validation patches lie on ground that trained m"
+    )
+
+    found = without_seen(own, ground, "m")
+
+    assert found.notes == (f"{said} and are left out",)
+    assert [*found.in_split("val")] == [
+        p for p, is_seen in zip(val, seen, strict=True) if not is_seen
+    ]
+    assert [*found.in_split("train")] == [*own.in_split("train")]
+    joined = JoinedPatchSet([own, PatchSet.open(tiled("b", transform=AWAY, height=80))])
+    again = without_seen(joined, ground, "m")
+    assert len(joined.in_split("val")) - len(again.in_split("val")) == sum(seen)
+    assert (again.notes, len(again.members)) == (found.notes, 2)
+
+
+def test_validation_stays_where_the_first_model_has_seen_none_or_all_of_it(tiled):
+    own = PatchSet.open(tiled("a"))
+    [source] = own.record.sources
+    far = replace(source, grid=replace(source.grid, crs=CRS.from_epsg(2263)), content=None)
+    abroad = PatchSet(own.folder, replace(own.record, sources=(far,)), own.patches)
+    everywhere = trained_on(own, own.patches)
+
+    assert without_seen(own, TrainingGround.of(own.record, own.patches), "m") is own
+    assert without_seen(abroad, everywhere, "m") is abroad
+    found = without_seen(own, everywhere, "m")
+    assert [*found.patches] == [*own.patches]
+    [note] = found.notes
+    assert note.startswith(f"all {len(own.in_split('val'))} validation patches lie on ground that")
+    assert own.notes == ()
 
 
 @pytest.mark.parametrize(

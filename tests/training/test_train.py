@@ -24,7 +24,7 @@ from geoseg.patches.patch_set import PatchSet
 from geoseg.training import task as pacing
 from geoseg.training.callbacks import Progress, Record
 from geoseg.training.data import TrainingSamples
-from geoseg.training.train import train
+from geoseg.training.train import prepare, train
 
 
 def weights(run):
@@ -555,6 +555,25 @@ def test_a_training_is_not_resumed_with_other_patches(make_patches, tmp_path, qu
 
     with pytest.raises(TrainingError, match="patches"):
         train(make_patches(val=0.5), run, options=options, resume=True, quiet=True)
+
+
+def test_validation_on_ground_that_trained_the_first_model_is_left_out_in_every_start(
+    patches, make_patches, tmp_path, quick, quick_run
+):
+    options = replace(quick, epochs=1, init_from=str(quick_run / "model"))
+    other, run = make_patches(val=0.6), tmp_path / "run"
+    every = len(PatchSet.open(other).in_split("val"))
+
+    again, _ = prepare(patches, None, options=options)
+    report = train(other, run, options=options, quiet=True)
+
+    assert not [each for each in again.warnings if "that trained" in each]
+    counted = ModelBundle.load(report.model).training["validation_patches"]
+    told = f"{every - counted} of {every} validation patches lie on ground that trained {quick_run}"
+    assert 0 < counted < every
+    assert any(told in each for each in report.warnings)
+    options = replace(options, epochs=2)
+    assert train(other, run, options=options, resume=True, quiet=True).epochs == 2
 
 
 @pytest.mark.parametrize("part", ["optimizer_states", "lr_schedulers", "loops"])
