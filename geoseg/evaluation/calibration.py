@@ -229,8 +229,9 @@ class ThresholdCounts(Additive):
         return np.where(self.support > 0, middle, IGNORE)
 
 
-TIE_TOLERANCE = np.float32(1 / SCORE_STEPS + 1e-6)
-"""Difference up to which scores are equal, since stored scores are rounded."""
+FLOAT_TOLERANCE = 1e-6
+ROUNDED_TOLERANCE = 1 / SCORE_STEPS + FLOAT_TOLERANCE
+"""Difference up to which scores are equal, of floats and of those that are stored in bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +263,7 @@ class ScoreCounts(Additive):
         scores: NDArray[np.float32],
         *,
         valid: NDArray[np.bool_],
+        tolerance: float = ROUNDED_TOLERANCE,
     ) -> Self:
         """Count pixels.
 
@@ -273,13 +275,14 @@ class ScoreCounts(Additive):
             predicted: The same of the map.
             scores: (classes, height, width) 0..1.
             valid: (height, width) bool, True where there are scores.
+            tolerance: Difference up to which scores are equal.
         """
         both = (reference != IGNORE) & (predicted != IGNORE)
         known = both & valid
         own = np.stack([band[known] for band in scores])
         truth, found = reference[known], predicted[known]
         top, of_map = own.max(axis=0), own[found, np.arange(len(found))]
-        best, others = found.copy(), of_map < top - TIE_TOLERANCE
+        best, others = found.copy(), of_map < top - np.float32(tolerance)
         best[others] = own[:, others].argmax(axis=0)
         return cls(
             Reliability.count(top, best == truth),
@@ -363,6 +366,8 @@ class ScoreMap:
         self.path = path
         self._classes = len(legend)
         self._reader = RasterReader(path, palette_index=True)
+        rounded = self._reader.dtype == np.uint8
+        self._tolerance = ROUNDED_TOLERANCE if rounded else FLOAT_TOLERANCE
         try:
             self._indices = self._match(legend)
             self._window = self._place(grid)
@@ -441,7 +446,11 @@ class ScoreMap:
         for start in range(0, window.height, step):
             rows = slice(start, start + step)
             total += ScoreCounts.count(
-                reference[rows], predicted[rows], scores[:, rows], valid=valid[rows]
+                reference[rows],
+                predicted[rows],
+                scores[:, rows],
+                valid=valid[rows],
+                tolerance=self._tolerance,
             )
         return total
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from geoseg.errors import BundleError, EmptyError, GeosegWarning, PartlyReadError
+from geoseg.errors import BundleError, EmptyError, GeosegWarning, InputError, PartlyReadError
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import (
@@ -33,6 +33,7 @@ from geoseg.prediction.provenance import (
     provenance_of_map,
 )
 from geoseg.prediction.score import Ortho, score
+from geoseg.prediction.scores import DISAGREEMENT
 from geoseg.progress import notebook_progress
 from geoseg.raster.atomic import RESUME_HINT, resume_dir, writing
 from geoseg.raster.doubts import doubts_of
@@ -116,7 +117,7 @@ def predict_map(
         OutputError: If an output cannot be written.
     """
     if windows is not None and outputs.has_squares:
-        raise ValueError("windows that are kept have no band of squares")
+        raise InputError(f"{windows}: confidence {DISAGREEMENT!r} does not go with kept windows")
     if not options.resume:
         outputs.refuse_existing()
     with open_ortho(path, models.bundle, options) as ortho:

@@ -13,13 +13,14 @@ import numpy as np
 import geoseg
 from geoseg.labels.legend import Legend
 from geoseg.labels.style import sidecars, write_sidecars
-from geoseg.labels.tags import read_tags
+from geoseg.labels.tags import CONFIDENCE, SCORES, read_tags
 from geoseg.model.segmenter import Models, Runtime
 from geoseg.patches.training_ground import TAG, content_of
 from geoseg.prediction.map_writer import (
     REGION,
     MapOutputs,
     MapReport,
+    layer_formats,
     partly_read,
     raster_styles,
 )
@@ -123,15 +124,28 @@ def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
     return read_back
 
 
-def _existing(outputs: MapOutputs) -> Path | None:
-    """The class map, here or in the bucket that it goes to, if all that is wanted is there."""
+def _existing(outputs: MapOutputs) -> list[Path]:
+    """All rasters, the class map last, here or in the bucket that they go to; none if one lacks."""
     if all(each.exists() for each in outputs.paths):
-        return outputs.class_map
+        return outputs.paths
     from geoseg.raster.bucket import is_there  # of what is resumed alone
     from geoseg.raster.upload import object_of
 
-    url = object_of(outputs.class_map)
-    return url if url is not None and is_there(url) else None
+    urls = [url for each in outputs.paths[::-1] if (url := object_of(each)) and is_there(url)]
+    return [*urls[::-1]] if len(urls) == len(outputs.paths) else []
+
+
+def _are_made_of(
+    paths: Sequence[Path], outputs: MapOutputs, made_of: Mapping[str, Any], legend: Legend
+) -> bool:
+    """Whether layers beside a map are of the same scores as it would be, and of the wanted kind."""
+    shared = {name: value for name, value in made_of.items() if name != "thresholds"}
+    formats = layer_formats(legend, outputs, shared)
+    wanted = [
+        _as_json(formats[kind].tags or {}) for kind in (SCORES, CONFIDENCE) if kind in formats
+    ]
+    told = map(read_tags, paths)
+    return all(own.items() <= tags.items() for own, tags in zip(wanted, told, strict=True))
 
 
 def find_existing_map(
@@ -151,11 +165,14 @@ def find_existing_map(
         PartlyReadError: If blocks could not be read when it was made.
         RasterError: If what is there is no raster.
     """
-    path = _existing(outputs)
-    if path is None:
+    found = _existing(outputs)
+    if not found:
         return None
+    *layers, path = found
     tags = read_tags(path)
     if any(tags.get(name) != value for name, value in made_of.items()) or is_older(path, made_from):
+        return None
+    if not _are_made_of(layers, outputs, made_of, legend):
         return None
     counts = {name: tags["class_pixels"][name] for name in legend.names}
     if path != outputs.class_map:  # in a bucket, where it was sent after all others

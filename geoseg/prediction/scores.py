@@ -197,7 +197,7 @@ def confidence(scores: NDArray[np.float32], kind: Confidence) -> NDArray[np.floa
     """How certain the class of each pixel is, 0..1.
 
     Args:
-        scores: (classes, height, width) float, 0..1, summing to 1 over the classes; for
+        scores: (classes, height, width) float, 0..1, summing to 1 over the classes, or nearly; for
             `DISAGREEMENT` with the band of `WithSquares` behind them.
         kind: Which figure.
 
@@ -214,8 +214,10 @@ def confidence(scores: NDArray[np.float32], kind: Confidence) -> NDArray[np.floa
         second, first = np.partition(scores, -2, axis=0)[-2:] if len(scores) > 1 else (0, scores[0])
         return np.asarray(first - second, np.float32)
     tiny = np.finfo(np.float32).tiny
-    entropy = -(scores * np.log(np.maximum(scores, tiny))).sum(axis=0)
-    return np.asarray(1 - entropy / np.log(max(len(scores), 2)), np.float32)
+    total = scores.sum(axis=0)  # of stored scores, or foreign ones, not always 1
+    surprise = -(scores * np.log(np.maximum(scores, tiny))).sum(axis=0) / np.maximum(total, tiny)
+    figure = 1 - (surprise + np.log(np.maximum(total, tiny))) / np.log(max(len(scores), 2))
+    return np.asarray(np.where(total > 0, np.clip(figure, 0, 1), 0), np.float32)
 
 
 SCORE_TOLERANCE = 1e-3

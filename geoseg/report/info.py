@@ -143,6 +143,8 @@ def _int8(record: Int8Record | None) -> str:
 def _calibration(bundle: ModelBundle) -> str:
     """The temperature, and what it did to the scores of validation ground."""
     found = bundle.training.get("calibration")
+    if bundle.onnx is not None:
+        return "as the imported file gives them"
     if not isinstance(found, Mapping):
         return "as the network gives them, not calibrated" if bundle.temperature == 1 else ""
     return (
@@ -154,13 +156,14 @@ def _calibration(bundle: ModelBundle) -> str:
 def _thresholds(bundle: ModelBundle) -> str:
     """What `--threshold auto` takes, and what it gains on validation ground."""
     found = bundle.training.get("calibration")
-    if not bundle.thresholds or not isinstance(found, Mapping):
+    if not bundle.thresholds:
         return "" if bundle.thresholds is None else "none: they would gain less than a point"
     values = ", ".join(f"{name} {value:g}" for name, value in bundle.thresholds.items())
-    return (
-        f"{values} (`predict --threshold auto`): mean IoU {found['miou_after']:.4f}, without "
-        f"{found['miou_before']:.4f}"
-    )
+    told = f"{values} (`predict --threshold auto`)"
+    if not isinstance(found, Mapping):
+        return told
+    gain = f"mean IoU {found['miou_after']:.4f}, without {found['miou_before']:.4f}"
+    return f"{told}: {gain}, on validation patches"
 
 
 def _metrics(epoch: object) -> str:

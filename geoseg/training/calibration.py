@@ -166,6 +166,9 @@ LEVELS = np.arange(2, 99) / 100
 ROUNDS, MIN_GAIN = 5, 0.01
 """How often every class is looked at, at most; and the gain of mean IoU that is worth it, 0..1."""
 
+MIN_SUPPORT = 200
+"""Pixels of a class without which it gets no threshold: of a class that is not there any suits."""
+
 
 class FoundThresholds(NamedTuple):
     """Thresholds by class index, and mean IoU without and with them."""
@@ -178,7 +181,8 @@ class FoundThresholds(NamedTuple):
 def find_thresholds(scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> FoundThresholds:
     """The thresholds of the highest mean IoU, found class by class until none gains any more.
 
-    The commonest class stays without one, as `threshold_factors` needs it.
+    The commonest class stays without one, as `threshold_factors` needs it, and so do those of
+    fewer pixels than `MIN_SUPPORT`.
 
     Args:
         scores: (pixels, classes) 0..1.
@@ -186,12 +190,13 @@ def find_thresholds(scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> Fo
     """
     classes = scores.shape[1]
     support = np.bincount(truth, minlength=classes)
+    known = [each for each in np.argsort(support)[:-1] if support[each] >= MIN_SUPPORT]
     chosen = np.full(classes, 0.5)
     (before,) = _mean_iou(_confusions(scores, truth, chosen, 0)[LEVELS == 0.5])  # noqa: PLR2004
     best = before
     for _ in range(ROUNDS):
         last = best
-        for index in np.argsort(support)[:-1]:  # rare ones have most to gain
+        for index in known:  # rare ones first, which have most to gain
             found = _mean_iou(_confusions(scores, truth, chosen, index))
             level = int(np.argmax(found))
             if found[level] > best:

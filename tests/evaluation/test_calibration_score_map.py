@@ -56,6 +56,16 @@ def test_bands_without_names_are_told_by_their_order(write_scores, grid):
         assert scores.read(grid.window).image[:, 0, 0].tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(("dtype", "others"), [(np.float32, 4), (np.uint8, 0)])
+def test_scores_are_equal_as_far_as_they_are_rounded(write_scores, grid, dtype, others):
+    near = np.array([0.501, 0.499])[:, None, None].repeat(2, 1).repeat(2, 2)
+    array = near.astype(dtype) if dtype == np.float32 else np.rint(near * 254).astype(dtype)
+    trees = np.ones((2, 2), np.uint8)
+
+    with ScoreMap(write_scores(array), LEGEND, grid) as scores:
+        assert scores.count(grid.window, trees, trees).other_class == others
+
+
 def test_scores_of_merged_classes_are_added_up(write_scores, grid):
     rows = [Correspondence("roof", "1"), Correspondence("tree", "1")]
 

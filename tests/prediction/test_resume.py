@@ -124,6 +124,27 @@ def test_a_finished_map_of_the_same_is_left_alone(predict, tall):
     assert calls == []
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"confidence_kind": "margin"}, {"confidence_kind": "entropy"}),
+        ({"score_type": "float32"}, {"score_type": "uint8"}),
+        ({}, {}),
+    ],
+)
+def test_layers_of_another_kind_or_map_are_not_taken_for_finished_ones(
+    predict, tall, tmp_path, before, now
+):
+    layers = {"scores": tmp_path / "out/s.tif", "confidence": tmp_path / "out/c.tif"}
+    predict(tall, like_a_network, more=layers | before, stride=5 if not now else 6)
+    predict(tall, like_a_network, more={"overwrite": True})
+
+    if now:
+        predict(tall, like_a_network, more=layers | before, resume=True)
+    with pytest.raises(OutputExistsError):
+        predict(tall, like_a_network, more=layers | now, resume=True)
+
+
 def test_sidecars_that_are_gone_are_written_again(predict, tall, tmp_path):
     once = predict(tall, like_a_network)
     gone = [tmp_path / "out/map.qml", tmp_path / "out/map.tif.aux.xml"]

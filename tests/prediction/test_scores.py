@@ -103,6 +103,13 @@ def test_confidence_lies_between_nought_and_one(kind, classes):
     assert figure.max() <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("value", [13 / 254, 0.368, 0.2, 0.9, 0])
+def test_entropy_of_even_scores_is_no_confidence_whatever_their_sum(value):
+    scores = np.full((20, 1, 1), value, np.float32)
+
+    assert encode_scores(confidence(scores, "entropy"), np.array([[True]])).tolist() == [[0]]
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_margin_agrees_with_sorting_and_entropy_with_its_formula(classes):
     scores = random_scores(classes)

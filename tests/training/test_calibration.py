@@ -154,6 +154,16 @@ def test_of_several_classes_the_gain_is_what_predict_has_of_it():
     assert found.miou_after > found.miou_before + 0.01
 
 
+def test_a_class_without_pixels_gets_no_threshold():
+    scores, truth = shifted(4)
+    absent = truth != 1
+
+    found = find_thresholds(scores[absent], truth[absent])
+
+    assert 3 in found.values
+    assert 1 not in found.values
+
+
 def test_scores_that_mean_what_they_say_of_classes_alike_need_no_threshold():
     scores = np.array([[0.9, 0.1], [0.1, 0.9]] * 5, np.float32)
 
