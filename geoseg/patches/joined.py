@@ -23,6 +23,9 @@ from geoseg.text import quoted_list
 MAX_GSD_RATIO = 1.2
 """Sets whose ground sampling distances differ by more are reported, as orthophotos of one are."""
 
+COUNT = "count"
+"""Of the statistics: pixels that they were measured on. Older sets do not say."""
+
 SLIVER_PX = 0.01
 """Windows that share less than this much of a side share no ground."""
 
@@ -32,7 +35,8 @@ class JoinedPatchSet(PatchSet):
 
     Sources are numbered through all sets. Validation patches of a set on the training ground of
     another one are left out, as the model will have seen them. Means and deviations are pooled by
-    the sets' training pixels, exactly; percentiles are their means by the same weights.
+    the pixels that they were measured on, exactly; percentiles are their means by the same weights.
+    Of older sets, which do not count them, it is what training patches cover, each for itself.
     """
 
     def __init__(self, members: Sequence[PatchSet]) -> None:
@@ -170,8 +174,10 @@ def _refuse_other_kind(first: PatchSet, other: PatchSet) -> None:
 
 
 def _pixels(members: Sequence[PatchSet]) -> NDArray[np.float64]:
-    """(sets,) pixels with data that the training patches of each set cover, in patches."""
-    return np.array([each.in_split("train").valid_share.sum() for each in members], float)
+    """(sets,) pixels behind the statistics of each set."""
+    covered = [each.record.size**2 * each.in_split("train").valid_share.sum() for each in members]
+    known = [each.record.statistics.get(COUNT, [0])[0] for each in members]
+    return np.where(known, known, covered).astype(float)
 
 
 def _joined_record(
@@ -199,11 +205,13 @@ def _pooled(statistics: Sequence[Any], pixels: NDArray[np.float64]) -> dict[str,
     tables = {
         name: np.array([statistics[number][name] for number in have])
         for name in statistics[have[0]]
+        if all(name in statistics[number] for number in have)
     }
     found = {name: weights @ table for name, table in tables.items()}
     squares = tables["std"] ** 2 + (tables["mean"] - found["mean"]) ** 2
     found |= {"std": np.sqrt(weights @ squares)}
     found |= {"min": tables["min"].min(axis=0), "max": tables["max"].max(axis=0)}
+    found |= {COUNT: tables[COUNT].sum(axis=0)} if COUNT in tables else {}
     return {name: each.tolist() for name, each in found.items()}
 
 

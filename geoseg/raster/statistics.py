@@ -124,6 +124,7 @@ class BandStatistics:
         if not self.count:
             return {}
         found = {
+            "count": np.full(len(self.mean), self.count),
             "mean": self.mean,
             "std": self.std,
             "min": self.minimum,

@@ -156,6 +156,7 @@ def test_statistics_count_each_training_pixel_once(
         labels.append(truth[counted])
     pixels, labels = np.concatenate(pixels, axis=1), np.concatenate(labels)
     found = patches.record.statistics
+    assert found["count"] == [pixels.shape[1]] * len(pixels)
     assert found["mean"] == pytest.approx(pixels.mean(axis=1))
     assert found["std"] == pytest.approx(pixels.std(axis=1))
     assert found["min"] == pixels.min(axis=1).tolist()

@@ -58,11 +58,32 @@ def test_pooled_deviation_is_that_of_the_whole():
     parts = [rng.integers(0, top, (2, 1, n)).astype(np.uint8) for top, n in ((90, 40), (250, 60))]
     every = [*parts, np.concatenate(parts, axis=2)]
     tables = [BandStatistics.measure(each, np.ones(each.shape[1:], bool)).by_name for each in every]
+    without = {name: each for name, each in tables[0].items() if name != "count"}
 
     pooled = _pooled(tables[:2], np.array([40.0, 60.0]))
+    older = _pooled([without, tables[1]], np.array([40.0, 60.0]))
 
     for name in ("mean", "std", "min", "max"):
-        assert pooled[name] == pytest.approx(tables[2][name])
+        assert pooled[name] == older[name] == pytest.approx(tables[2][name])
+    assert pooled["count"] == [100, 100]
+    assert "count" not in older
+
+
+def test_a_set_counts_by_its_pixels_and_not_by_how_often_patches_cover_them(tiled):
+    dense, sparse = tiled("a", split="train", stride=4), tiled("b", transform=AWAY, height=80)
+    sets = [PatchSet.open(folder) for folder in (dense, sparse)]
+
+    found = JoinedPatchSet(sets).record.statistics
+
+    counts = [each.record.statistics["count"][0] for each in sets]
+    means = [each.record.statistics["mean"] for each in sets]
+    assert found["count"][0] == sum(counts) < 64 * 64 + 80 * 64
+    assert found["mean"] == pytest.approx(np.average(means, axis=0, weights=counts))
+    older = [replace(each.record, statistics=without_count(each)) for each in sets]
+    again = JoinedPatchSet(
+        [PatchSet(each.folder, one, each.patches) for each, one in zip(sets, older, strict=True)]
+    )
+    assert again.record.statistics["mean"] != found["mean"]
 
 
 @pytest.mark.parametrize("place", [NORTH_UP, None])
@@ -93,6 +114,10 @@ def test_sets_that_only_touch_keep_their_validation(tiled):
 
     assert len(of_split(joined, "val")) == len(of_split(PatchSet.open(own), "val")) > 0
     assert joined.notes == ()
+
+
+def without_count(patch_set):
+    return {name: each for name, each in patch_set.record.statistics.items() if name != "count"}
 
 
 def trained_on(patch_set, patches):
