@@ -32,7 +32,12 @@ def mosaic(
     options: MosaicOptions,
     legend: Annotated[
         str | None,
-        typer.Option("--legend", "-l", help="Classes, where the files do not name them."),
+        typer.Option(
+            "--legend",
+            "-l",
+            help="TOML file or preset: classes, their order and values in the map [default: as the "
+            "files say].",
+        ),
     ] = None,
     layers: LayerOptions,
     parts: Annotated[

@@ -133,6 +133,22 @@ def find_bands(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] |
     return tuple(map(known.index, sought))
 
 
+def class_bands(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...] | None:
+    """Indices (from 0) of the bands that hold the scores of classes; None if they are of others.
+
+    By name; in their order if none has a name but that of a colour or number.
+
+    >>> class_bands(["tree", "car"], ["car", "tree"]), class_bands(["red", "band 2"], ["a", "b"])
+    ((1, 0), (0, 1))
+    >>> class_bands(["tree", "car"], ["car", "road"])
+    """
+    if sorted(names) == sorted(classes):
+        return tuple(map(list(names).index, classes))
+    known = [name.strip().casefold() for name in names]
+    nameless = all(name in RGB or NAMELESS.fullmatch(name) for name in known)
+    return tuple(range(len(names))) if nameless and len(names) == len(classes) else None
+
+
 def misplaced_bands(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """Names of bands that are present, but at another position than wanted.
 

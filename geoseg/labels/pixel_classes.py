@@ -15,6 +15,7 @@ raster with both is refused as ambiguous.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -158,6 +159,8 @@ class PixelClasses:
     def of_map(cls, path: Path, legend: Legend) -> Self:
         """Classes of a class map of geoseg, or of another program with the legend's map values.
 
+        Where geoseg's own names none but classes of the legend, they have the values named there.
+
         Raises:
             InputError: If the raster is something else of geoseg's own, such as scores.
             RasterError: If it cannot be read.
@@ -169,15 +172,19 @@ class PixelClasses:
             )
         with RasterReader(path, palette_index=True) as reader:
             in_colors = reader.bands >= 3  # noqa: PLR2004 red, green, blue
-        own = legend.of_map
-        if not in_colors and _own_classes(tags) is not None:
+        own, indices = legend.of_map, legend.indices_of_map
+        carried = _own_classes(tags)
+        if not in_colors and carried is not None:
+            if carried != own.names_by_value and carried and {*carried.values()} <= {*own.names}:
+                indices = indices[[own.names.index(name) for name in carried.values()]]
+                own = _with_values(own, carried)
             classes = cls(path, own, "map", tags=tags)
         else:
             coding: Coding = "colors" if in_colors else "values"
             classes = cls(path, own.of_maps(), coding, tags=tags)
-        if legend.merge is not None:
+        if own is not legend:  # merged with a reference's, or the map's values are others
             classes._recode = np.full(IGNORE + 1, IGNORE, np.uint8)
-            classes._recode[: len(own)] = legend.indices_of_map
+            classes._recode[: len(own)] = indices
         return classes
 
     @property
@@ -419,6 +426,16 @@ def _farness(found: Sequence[Sequence[float]], known: Sequence[Sequence[float]])
     """(found,) distance of each code to the nearest known one."""
     steps = np.array(found, float)[:, None] - np.array(known, float)
     return np.sqrt((steps**2).sum(axis=2)).min(axis=1)
+
+
+def _with_values(legend: Legend, named: Mapping[int, str]) -> Legend:
+    """The classes that a class map names, with their values there."""
+    known = dict(zip(legend.names, legend.classes, strict=True))
+    classes = (
+        replace(known[name], value=value, values=(), alternative=None)
+        for value, name in named.items()
+    )
+    return Legend(classes=tuple(classes), name=legend.name)
 
 
 def _own_classes(tags: Mapping[str, Any]) -> dict[int, str] | None:

@@ -23,7 +23,7 @@ from geoseg.prediction.map_writer import (
     place_outputs,
     write_map,
 )
-from geoseg.prediction.scenes import Layer, open_scenes
+from geoseg.prediction.scenes import Layer, bands_of, open_scenes
 from geoseg.prediction.scores import DISAGREEMENT
 from geoseg.prediction.window_scores import WindowLayout, read_windows, window_layout
 from geoseg.raster.atomic import scratch, writing
@@ -156,12 +156,13 @@ def mosaic(
         paths: Windows of ``predict --windows``, score rasters, or class maps.
         outputs: Files to write.
         options: How.
-        legend: The classes; None: as the files say.
+        legend: The classes, in the order of the map; None: as the files say. Scores of geoseg are
+            matched by name, and so are class maps that name the same classes.
         watch: Shows progress over windows or blocks.
 
     Raises:
         InputError: If the files are of different kinds, or the method does not suit them.
-        LegendError: If their legends differ or are unknown.
+        LegendError: If their legends differ, are unknown, or are not the one given.
         GridMismatchError: If their grids differ and they are not to be resampled.
         OutputError: If a file cannot be written.
     """
@@ -174,7 +175,7 @@ def mosaic(
     outputs.refuse_existing()
     layout, method = window_layout(paths), options.method
     if layout is not None and method in (None, "blend"):
-        return _blend_windows(paths, layout, outputs, watch)
+        return _blend_windows(paths, layout, outputs, legend or layout.legend, watch)
     tags = _shared_tags(paths)
     class_maps = _are_class_maps(paths, tags)
     if class_maps and outputs.thresholds:
@@ -198,16 +199,20 @@ def mosaic(
 
 
 def _blend_windows(
-    paths: Sequence[Path], layout: WindowLayout, outputs: MapOutputs, watch: Watch
+    paths: Sequence[Path],
+    layout: WindowLayout,
+    outputs: MapOutputs,
+    legend: Legend,
+    watch: Watch,
 ) -> MapReport:
-    region = layout.region
+    region, bands = layout.region, list(bands_of(paths[0], layout.legend.names, legend))
     windows = watch(read_windows(paths, layout), len(paths))
     parts = (
-        part._replace(window=part.window.relative_to(region))
+        WindowScores(part.window.relative_to(region), part.scores[bands], part.valid)
         for part in blend(windows, layout.window_grid, region)
     )
     grid = layout.grid.part(region)
-    return write_map(parts, grid, layout.legend, outputs, provenance=layout.provenance)
+    return write_map(parts, grid, legend, outputs, provenance=layout.provenance)
 
 
 def _shared_tags(paths: Sequence[Path]) -> list[dict[str, Any]]:

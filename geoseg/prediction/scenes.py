@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from geoseg.errors import GridMismatchError, LegendError, RasterError
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import class_bands
 from geoseg.labels.pixel_classes import PixelClasses
 from geoseg.prediction.scores import decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid, cover, same_crs, union
 from geoseg.raster.reader import RasterReader, ReadOptions
 from geoseg.raster.storage import file_state
 from geoseg.raster.window import Window, blocks
+from geoseg.text import short_list
 
 MOST_OPEN = 64
 """Scenes that are open at a time."""
@@ -141,20 +143,18 @@ def open_scenes(
 
     Raises:
         GridMismatchError: If their grids differ and they are not to be resampled.
-        LegendError: If score rasters have not a band per class.
+        LegendError: If score rasters have not a band per class, or name others.
     """
     grids: list[Grid] = []
     options, states = [], [file_state(path) for path in paths]
     for path in paths:
-        with RasterReader(path, palette_index=True) as reader:
-            own, bands = reader.grid, reader.bands
-        if not class_maps and bands != len(legend):
-            raise LegendError(
-                f"{path}: has {bands} bands of scores, the legend {len(legend)} classes"
-            )
         read = ReadOptions()
+        with RasterReader(path, palette_index=True) as reader:
+            own = reader.grid
+            if not class_maps:
+                read = _in_order(reader, legend)
         if resample:
-            read = _on_grid(path, own, grids[0] if grids else own, smooth=not class_maps)
+            read = _on_grid(path, own, grids[0] if grids else own, read, smooth=not class_maps)
             own = read.on or own
         elif grids and same_crs(own.crs, grids[0].crs):
             own = replace(own, crs=grids[0].crs)  # one CRS in memory instead of thousands
@@ -169,6 +169,31 @@ def open_scenes(
         scenes.close()
 
 
+def bands_of(path: Path, names: Sequence[str], legend: Legend) -> tuple[int, ...]:
+    """Indices (from 0) of the bands of scores of a legend's classes.
+
+    Raises:
+        LegendError: If they are of other classes.
+    """
+    if len(names) != len(legend):
+        raise LegendError(
+            f"{path}: has {len(names)} bands of scores, the legend {len(legend)} classes"
+        )
+    if (found := class_bands(names, legend.names)) is None:
+        raise LegendError(
+            f"{path}: holds scores of {short_list(names)}, and the legend's classes are "
+            f"{short_list(legend.names)}"
+        )
+    return found
+
+
+def _in_order(reader: RasterReader, legend: Legend) -> ReadOptions:
+    """How scores are read in the order of the classes."""
+    places = bands_of(reader.path, reader.band_names, legend)
+    numbers = tuple(reader.band_numbers[place] for place in places)
+    return ReadOptions(bands=None if numbers == tuple(reader.band_numbers) else numbers)
+
+
 def _union(paths: Sequence[Path], grids: list[Grid]) -> Grid:
     for path, grid in zip(paths, grids, strict=True):
         try:
@@ -180,10 +205,10 @@ def _union(paths: Sequence[Path], grids: list[Grid]) -> Grid:
     return union(grids)
 
 
-def _on_grid(path: Path, own: Grid, grid: Grid, *, smooth: bool) -> ReadOptions:
+def _on_grid(path: Path, own: Grid, grid: Grid, read: ReadOptions, *, smooth: bool) -> ReadOptions:
     """How a scene is read on the pixels of another grid."""
     try:
         on = cover(own, grid)
     except GridMismatchError as error:
         raise GridMismatchError(f"{path}: {error}") from error
-    return ReadOptions(on=on, resampling="bilinear" if smooth else "nearest")
+    return replace(read, on=on, resampling="bilinear" if smooth else "nearest")

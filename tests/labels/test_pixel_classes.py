@@ -121,6 +121,22 @@ def test_255_in_a_foreign_raster_is_refused_unless_something_says_what_it_is(
     assert indices(write_mask(values, dtype, nodata=255), TOWN, as_map=as_map) == [0, U, 1, U]
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("cba", [2, U, 1]),
+        ("cxba", [3, U, 2]),  # a class more
+        ("xyz", [0, U, 1]),  # renamed
+    ],
+)
+def test_classes_that_a_class_map_names_have_the_values_named_there(write_mask, names, expected):
+    other = Legend.from_dict({"class": [{"name": name} for name in names]})
+
+    path = write_mask([0, 255, 1], own=TOWN)
+
+    assert indices(path, other, as_map=True) == expected
+
+
 @pytest.mark.parametrize("nodata", [None, 255])
 @pytest.mark.parametrize("as_map", [False, True])
 def test_255_in_a_class_map_of_geosegs_is_unlabelled(write_mask, nodata, as_map):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def bring_together(tmp_path):
 
     def bring(paths, legend=None, **options):
         out = tmp_path / "out/map.tif"
-        mosaic(paths, MapOutputs(class_map=out), MosaicOptions(**options), legend=legend)
+        outputs = MapOutputs(class_map=out, overwrite=True)
+        mosaic(paths, outputs, MosaicOptions(**options), legend=legend)
         [values] = pixels(out)
         return values
 
@@ -227,6 +229,32 @@ def test_a_value_without_a_class_is_refused_and_nothing_left(
         bring_together([path], legend=legend)
 
     assert list(tmp_path.rglob("*.tif")) == [path]
+
+
+@pytest.mark.parametrize("kind", ["class_map", "scores"])
+def test_classes_are_told_by_name_whatever_their_order_and_values(
+    make_scene, bring_together, legend, tmp_path, kind
+):
+    other = Legend(
+        classes=tuple(replace(each, value=5 + n) for n, each in enumerate(legend.classes[::-1]))
+    )
+    paths = [make_scene("a", [[B, T, W, NO]], kind=kind, top=0.9)]
+
+    assert bring_together(paths, legend=other).tolist() == [[7, 6, 5, 255]]
+    assert bring_together(paths, legend=other, resample=True).tolist() == [[7, 6, 5, 255]]
+    assert read_tags(tmp_path / "out/map.tif")["class_pixels"] == dict.fromkeys(other.names, 1)
+
+
+def test_windows_take_the_legends_order_too_and_other_names_are_refused(
+    windows, bring_together, legend, tmp_path
+):
+    paths = windows(23, 31)
+    other = Legend(classes=legend.classes[::-1])
+
+    assert (bring_together(paths, legend=other) == pixels(tmp_path / "direct/map.tif")).all()
+    for method in ("blend", "max"):
+        with pytest.raises(LegendError, match=r"\.tif: holds scores of building, .* are 1, 4, 0$"):
+            bring_together(paths, legend=OTHER, method=method)
 
 
 def test_scores_of_another_number_of_classes_are_refused(write_raster, bring_together, legend):
