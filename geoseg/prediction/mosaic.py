@@ -258,6 +258,10 @@ OF_ONE_PART = ("index", "row_off", "rows")
 """And of what they say of themselves as parts."""
 
 
+OF_ALL_LAYERS = ("provenance", "legend", "part")
+"""What the class map of a part and its scores and confidence say alike."""
+
+
 class MapPart(NamedTuple):
     """A file that `predict --part` has written."""
 
@@ -291,6 +295,9 @@ def join_parts(paths: Sequence[Path], outputs: MapOutputs) -> MapReport:
     wanted += [CONFIDENCE] if outputs.confidence else []
     for kind in wanted:
         _check_whole(kind, layers.get(kind, []), paths)
+        first, own = layers[CLASS_MAP][0], layers[kind][0]
+        if _of_map(own.tags) != _of_map(first.tags):
+            raise InputError(f"{own.path}: is not of the same map and model as {first.path}")
     return _write_joined(layers, outputs)
 
 
@@ -355,6 +362,11 @@ def _shared(tags: Mapping[str, Any]) -> dict[str, Any]:
     shared = {name: value for name, value in tags.items() if name not in PART_TAGS}
     part = {name: value for name, value in tags["part"].items() if name not in OF_ONE_PART}
     return shared | {"part": part}
+
+
+def _of_map(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """What all layers of a map say alike."""
+    return {name: _shared(tags).get(name) for name in OF_ALL_LAYERS}
 
 
 def _as_parts(layers: Mapping[str, Sequence[MapPart]], outputs: MapOutputs) -> MapOutputs:

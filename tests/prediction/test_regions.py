@@ -70,6 +70,21 @@ def test_parts_that_are_missing_doubled_or_of_another_map_are_refused(
     assert not (tmp_path / "joined.tif").exists()
 
 
+def test_scores_and_confidence_of_another_map_are_not_joined_to_a_class_map(
+    write_raster, predict, tmp_path
+):
+    ortho = write_raster("ortho.tif", random_image(20, 20))
+    for stride in (5, 6):
+        own = {name: tmp_path / f"{stride}_{file}" for name, file in SCORES.items()}
+        own |= {"class_map": tmp_path / f"{stride}.tif"}
+        predict(ortho, part=(1, 1), stride=stride, more=own)
+
+    for name, file in SCORES.items():
+        outputs = MapOutputs(**{"class_map": tmp_path / "map.tif", name: tmp_path / "layer.tif"})
+        with pytest.raises(InputError, match=rf"5_{file}: is not of the same .* as .*6\.tif"):
+            join_parts([tmp_path / "6.tif", tmp_path / f"5_{file}"], outputs)
+
+
 def test_a_part_without_data_is_no_failure(write_raster, predict, tmp_path, read):
     image = random_image(1100, 12)
     image[:, :600] = 0
