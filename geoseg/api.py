@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegWarning
+from geoseg.keywords import build_each, options_from
 from geoseg.labels.legend import Legend
-from geoseg.options import build_each, options_from
 from geoseg.progress import in_notebook
 from geoseg.raster.folders import EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs

@@ -6,7 +6,7 @@ The command line, ``--config`` and the grids of a sweep are made of these declar
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_type_hints
@@ -158,31 +158,6 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
         elif is_dataclass(inner := hints[each.name]):
             arguments[each.name] = build(cast(type, inner), given)
     return cls(**arguments)
-
-
-def build_each(classes: Sequence[type], given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A dataclass of each class from values by name, each of which one at least must have.
-
-    Raises:
-        TypeError: If none has an option that is named.
-    """
-    known = {name for cls in classes for name in options_of(cls)}
-    if unknown := sorted({*given} - known):
-        raise TypeError(f"no option is called {', '.join(unknown)}; known are {sorted(known)}")
-    return tuple(build(cls, given) for cls in classes)
-
-
-def options_from(cls: type[T], options: T | None, given: Mapping[str, Any]) -> T:
-    """The dataclass of options itself, or one from values by name.
-
-    Raises:
-        TypeError: If both are given, or an option that is named does not exist.
-    """
-    if options is None:
-        return cast(T, build_each((cls,), given)[0])
-    if given:
-        raise TypeError(f"options, or keywords ({', '.join(given)}), not both")
-    return options
 
 
 def as_word(declared: Declaration, value: Any) -> Any:

@@ -23,6 +23,7 @@ ORDER = (  # a module imports from its own folder and from those before it
     "progress",
     "options",
     "raster",
+    "keywords",
     "labels",
     "patches",
     "model",

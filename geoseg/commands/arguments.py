@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from geoseg.commands.console import Console, call, requests_told
 from geoseg.errors import InputError, OutputConflictError, OutputError
+from geoseg.keywords import without_none
 from geoseg.options import ArrayPart, Declaration, OptionField, as_word, build, options_of
 from geoseg.progress import Style, set_style
 from geoseg.raster.folders import locked_once
@@ -71,7 +72,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
 def _with_names(hint: Any) -> Any:
     """An annotation for typer; what is a path in it is made by `parse_name`."""
     if get_origin(hint) is Annotated:
-        kind, info = _without_none(get_args(hint)[0]), get_args(hint)[1]
+        kind, info = without_none(get_args(hint)[0]), get_args(hint)[1]
         if kind is Path or get_args(kind) == (Path,):
             info.parser = parse_name
     return hint
@@ -99,7 +100,7 @@ def _repeats(each: OptionField) -> bool:
 def _parameter(each: OptionField) -> inspect.Parameter:
     """The parameter by which typer knows an option."""
     declared = each.declaration
-    kind: Any = _without_none(each.hint)
+    kind: Any = without_none(each.hint)
     default = each.default
     more: dict[str, Any] = {"min": declared.min, "max": declared.max}
     if declared.parse is not None:
@@ -146,13 +147,6 @@ def _parser(declared: Declaration, default: Any) -> Callable[[str], Any]:
             raise typer.BadParameter(f"{error}{other}") from None
 
     return parsed
-
-
-def _without_none(hint: Any) -> Any:
-    if get_origin(hint) in (Union, types.UnionType):
-        others = [each for each in get_args(hint) if each is not types.NoneType]
-        return others[0] if len(others) == 1 else Union[tuple(others)]  # noqa: UP007
-    return hint
 
 
 def _config_parameter(declared: Mapping[str, OptionField]) -> inspect.Parameter:
@@ -286,11 +280,11 @@ class Choices:
 
     def is_whole(self, name: str) -> bool:
         """Whether an option is a whole number."""
-        return _without_none(self._options[name].hint) is int
+        return without_none(self._options[name].hint) is int
 
     def is_number(self, name: str) -> bool:
         """Whether an option is a number."""
-        return _without_none(self._options[name].hint) in (int, float)
+        return without_none(self._options[name].hint) in (int, float)
 
 
 LegendName = Annotated[
