@@ -88,6 +88,7 @@ def evaluate(
 ) -> None:
     """Compute metrics of class maps against reference maps, or a sample of points."""
     from geoseg.evaluation.evaluation import pair_maps
+    from geoseg.labels.tags import CLASS_MAP, SCORES
     from geoseg.raster.folders import EVALUATION
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_maps, find_rasters, find_references
@@ -96,13 +97,14 @@ def evaluate(
     ctx.with_resource(copies.begin())
     if (reference is None) == (sample is None):
         raise typer.BadParameter("one of --reference and --sample is needed")
-    paths = find_maps(maps, asset)
+    console = Console(quiet=quiet, verbose=verbose)
+    meant: dict[str, Any] = {"kinds": (CLASS_MAP,), "tell": console.info}
+    paths = find_maps(maps, asset, **meant)
     if options.map.are_given and not any(map(is_vector, paths)):
         raise typer.BadParameter(
             "are for maps of polygons", param_hint="--grid, --map-attribute, --map-layer"
         )
     classes = legend_of(legend, paths[0])
-    console = Console(quiet=quiet, verbose=verbose)
     outputs = [] if output is None else [Output(output, EVALUATION)]
     areas = options.reference.labelled_areas
     named = [
@@ -118,8 +120,8 @@ def evaluate(
         return
     if options.measures.block is not None and options.measures.intervals is None:
         raise typer.BadParameter("is for --intervals", param_hint="--block")
-    references = find_references(reference or [], reference_asset or asset)
-    rasters = find_rasters(score_map or [], asset)
+    references = find_references(reference or [], reference_asset or asset, **meant)
+    rasters = find_rasters(score_map or [], asset, kinds=(SCORES,), tell=console.info)
     pairs = pair_maps(paths, references, by=pair, scores=rasters)
     coding = options.reference.coding
     classes = merged_legend(classes, legend_map, reference_legend, references[0], coding=coding)

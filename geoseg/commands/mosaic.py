@@ -56,12 +56,15 @@ def mosaic(
     if parts:
         shared.refuse_given(ctx, NOT_FOR_PARTS, "is not for --parts, which are joined as they are")
     from geoseg.labels.legend_files import load_legend
+    from geoseg.labels.tags import CLASS_MAP, SCORES
     from geoseg.prediction.mosaic import join_parts, mosaic
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_rasters
 
     outputs = layers.outputs(output, overwrite=overwrite)
-    paths = find_rasters(inputs, asset)
+    console = Console(quiet=quiet)
+    kinds = () if parts else (CLASS_MAP, SCORES)
+    paths = find_rasters(inputs, asset, kinds=kinds, tell=console.info)
     own = [Output(path) for path in outputs.files[::-1]]
     shared.reserve(ctx, own, [paths, inputs, legend], overwrite=overwrite)
     if parts:
@@ -72,7 +75,7 @@ def mosaic(
             outputs,
             options,
             legend=load_legend(legend) if legend else None,
-            watch=Console(quiet=quiet).progress("mosaic"),
+            watch=console.progress("mosaic"),
         )
     if json:
         print_json(asdict(report) | {"path": str(report.path)})

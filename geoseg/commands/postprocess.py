@@ -45,6 +45,7 @@ def postprocess(
     quiet: shared.Quiet = False,
 ) -> None:
     """Clean class maps: fill, majority, rules, holes, small regions, in this order."""
+    from geoseg.labels.tags import CLASS_MAP
     from geoseg.prediction.map_writer import MapOutputs
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_rasters
@@ -52,7 +53,8 @@ def postprocess(
     shared.refuse_copies(cluster, copies.stage)
     ctx.with_resource(copies.begin())
     _refuse_contradictions(options)
-    paths, console = find_rasters(maps, asset), Console(quiet=quiet)
+    console = Console(quiet=quiet)
+    paths = find_rasters(maps, asset, kinds=(CLASS_MAP,), tell=console.info)
     wanted = [
         (path, MapOutputs(class_map=target, overwrite=overwrite))
         for path, target in zip(paths, _targets(paths, output), strict=True)

@@ -53,12 +53,13 @@ def show_options(
         GeosegError: If a legend or path is wrong.
     """
     from geoseg.labels.legend_files import load_legend
+    from geoseg.labels.tags import CLASS_MAP
     from geoseg.raster.lists import find_rasters, find_references
     from geoseg.report.inputs import ShowOptions
     from geoseg.report.layers import Ground, Reading
 
     asset, reference_asset = assets
-    truth = find_references(options.references, reference_asset or asset)
+    truth = find_references(options.references, reference_asset or asset, kinds=(CLASS_MAP,))
     reference = options.reference
     carrier = truth[0] if truth else None
     reading = Reading(

@@ -1,6 +1,6 @@
 """``geoseg tile``: orthophotos and reference maps become a patch set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
@@ -85,7 +85,8 @@ def tile(
     console = Console(quiet=quiet, verbose=verbose)
     if pairs is not None:
         shared.refuse_given(ctx, ("asset", "reference_asset"), "is not for --pairs")
-    sources = _sources(orthos, reference, pairs, pair, (asset, reference_asset or asset))
+    assets = (asset, reference_asset or asset)
+    sources = _sources(orthos, reference, pairs, pair, assets, console.info)
     classes = legend_of(legend, *(each.reference for each in sources))
     named = [
         pairs,
@@ -126,7 +127,9 @@ def _sources(
     pairs: Path | None,
     pair: str,
     assets: tuple[str | None, str | None],
+    tell: Callable[[str], None],
 ) -> "list[Source]":
+    from geoseg.labels.tags import CLASS_MAP
     from geoseg.patches.tile import pair_by_name, pair_by_order, pairs_from_csv
     from geoseg.raster.lists import find_rasters, find_references
 
@@ -139,7 +142,8 @@ def _sources(
     if not orthos or not references:
         raise typer.BadParameter("ORTHOS and --reference are needed, or --pairs")
     join = pair_by_name if pair == "name" else pair_by_order
-    return join(find_rasters(orthos, assets[0]), find_references(references, assets[1]))
+    truth = find_references(references, assets[1], kinds=(CLASS_MAP,), tell=tell)
+    return join(find_rasters(orthos, assets[0]), truth)
 
 
 def _tell_plan(

@@ -59,6 +59,7 @@ def vectorize(
     quiet: shared.Quiet = False,
 ) -> None:
     """Turn class maps into polygons that share their borders."""
+    from geoseg.labels.tags import CLASS_MAP
     from geoseg.raster.folders import PART
     from geoseg.raster.guard import Output
     from geoseg.raster.lists import find_rasters
@@ -79,7 +80,7 @@ def vectorize(
         shared.reserve(ctx, [Output(target)], inputs, overwrite=overwrite)
         _tell([join(inputs, target, overwrite=overwrite)], json=json)
         return
-    maps = find_rasters(inputs, asset)
+    maps = find_rasters(inputs, asset, kinds=(CLASS_MAP,), tell=console.info)
     targets = _targets(maps, output, options, file_format)
     kind = PART if options.part else None
     own = [Output(file, kind) for target in targets for file in outputs_of(target, options)]

@@ -237,7 +237,10 @@ def _are_class_maps(paths: Sequence[Path], tags: Sequence[dict[str, Any]]) -> bo
         kinds.append(kind == CLASS_MAP)
     if len(set(kinds)) > 1:
         other = paths[kinds.index(not kinds[0])]
-        raise InputError(f"{paths[0]} and {other}: one holds classes, the other scores")
+        raise InputError(
+            f"{paths[0]} and {other}: one holds classes, the other scores; of a folder or quoted "
+            f"pattern the class maps are taken"
+        )
     return kinds[0]
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from geoseg.raster.bucket import read_object
 from geoseg.raster.paths import (
     PARQUET,
     RASTER_SUFFIXES,
+    TIFF_SUFFIXES,
     VECTOR_SUFFIXES,
     GdalName,
     check_name,
     parse_name,
     refuse_special_file,
 )
-from geoseg.raster.records import parse_json, understanding
+from geoseg.raster.records import own_kind, parse_json, understanding
 from geoseg.text import quoted_list
 
 MARK = "@"
@@ -39,7 +42,19 @@ NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
 """Roles of assets that are none of the data of an item."""
 
 
-def find_rasters(named: Sequence[Path], asset: str | None = None) -> list[Path]:
+Keep = Callable[[Path, list[Path]], list[Path]]
+"""Folder or pattern, and its files in; those that are meant out."""
+
+Tell = Callable[[str], None]
+
+
+def find_rasters(
+    named: Sequence[Path],
+    asset: str | None = None,
+    *,
+    kinds: Sequence[str] = (),
+    tell: Tell = lambda _: None,
+) -> list[Path]:
     """Rasters of paths, folders, globs and lists, in the order named and without repetitions.
 
     A folder gives its rasters sorted by name; a pattern with ``*``, ``?`` or ``[`` its matches
@@ -49,14 +64,24 @@ def find_rasters(named: Sequence[Path], asset: str | None = None) -> list[Path]:
     Args:
         named: What the user names.
         asset: Of STAC items, or the column of a CSV; None: the only one that is a raster.
+        kinds: What is meant of folders and patterns that hold several kinds of geoseg's rasters:
+            the first of these that is there, and files of others; none: all.
+        tell: Is told what is passed over.
 
     Raises:
         InputError: If a path or list names nothing, or a name is not UTF-8.
     """
-    return list(dict.fromkeys(_expand(named, RASTER_SUFFIXES, asset)))
+    keep = partial(_of_kinds, kinds, tell)
+    return list(dict.fromkeys(_expand(named, RASTER_SUFFIXES, asset, keep)))
 
 
-def find_maps(named: Sequence[Path], asset: str | None = None) -> list[Path]:
+def find_maps(
+    named: Sequence[Path],
+    asset: str | None = None,
+    *,
+    kinds: Sequence[str] = (),
+    tell: Tell = lambda _: None,
+) -> list[Path]:
     """Class maps, rasters or polygons, as in `find_rasters`; of a folder its rasters, if any.
 
     Raises:
@@ -66,28 +91,57 @@ def find_maps(named: Sequence[Path], asset: str | None = None) -> list[Path]:
     for path in named:
         inside = {each.suffix.lower() for each in path.iterdir()} if path.is_dir() else set()
         others = () if inside & {*RASTER_SUFFIXES} else VECTOR_SUFFIXES
-        found += _expand([path], (*RASTER_SUFFIXES, *others), asset)
+        keep = partial(_of_kinds, kinds, tell)
+        found += _expand([path], (*RASTER_SUFFIXES, *others), asset, keep)
     return list(dict.fromkeys(found))
 
 
-def find_references(named: Sequence[Path], asset: str | None = None) -> list[Path]:
+def find_references(
+    named: Sequence[Path],
+    asset: str | None = None,
+    *,
+    kinds: Sequence[str] = (),
+    tell: Tell = lambda _: None,
+) -> list[Path]:
     """References, rasters or polygons, as in `find_rasters`, with repetitions.
 
     Raises:
         InputError: If a path or list names nothing, or a name is not UTF-8.
     """
-    return _expand(named, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES), asset)
+    keep = partial(_of_kinds, kinds, tell)
+    return _expand(named, (*RASTER_SUFFIXES, *VECTOR_SUFFIXES), asset, keep)
 
 
-def _expand(named: Sequence[Path], suffixes: Sequence[str], asset: str | None) -> list[Path]:
-    files = [file for path in named for file in _expand_one(path, suffixes, asset)]
+def _of_kinds(kinds: Sequence[str], tell: Tell, where: Path, files: list[Path]) -> list[Path]:
+    """Files without those that are something else of geoseg's own; all, if no other is left."""
+    if not kinds or len(files) == 1:
+        return files
+    is_tiff = {file: file.suffix.lower() in TIFF_SUFFIXES for file in files}
+    own = {file: own_kind(file) if is_tiff[file] else None for file in files}
+    wanted = next((kind for kind in kinds if kind in own.values()), None)
+    kept = [file for file in files if own[file] in (None, wanted)]
+    others = [kind for kind in own.values() if kind not in (None, wanted)]
+    if kept and others:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(others).items()))
+        tell(f"{where}: {len(kept)} of {len(files)} files taken; passed over: {counts}")
+    return kept or files
+
+
+def _expand(
+    named: Sequence[Path], suffixes: Sequence[str], asset: str | None, keep: Keep
+) -> list[Path]:
+    files = [file for path in named for file in _expand_one(path, suffixes, asset, keep)]
     for file in files:
         check_name(file)
     return files
 
 
 def _expand_one(
-    path: Path, suffixes: Sequence[str], asset: str | None, within: tuple[Path, ...] = ()
+    path: Path,
+    suffixes: Sequence[str],
+    asset: str | None,
+    keep: Keep,
+    within: tuple[Path, ...] = (),
 ) -> list[Path]:
     path = parse_name(path)
     if (source := _list_of(path)) is not None:
@@ -97,20 +151,20 @@ def _expand_one(
         if not rows:
             raise InputError(f"{source}: the list names nothing")
         nested = (*within, source)
-        return [file for row in rows for file in _expand_one(row, suffixes, asset, nested)]
+        return [file for row in rows for file in _expand_one(row, suffixes, asset, keep, nested)]
     if isinstance(path, GdalName):
         return [path]
     if path.is_dir() and path.suffix.lower() not in VECTOR_SUFFIXES:
         files = [each for each in path.iterdir() if each.suffix.lower() in suffixes]
         if not files:
             raise InputError(f"{path}: the folder holds none of {', '.join(suffixes)}")
-        return sorted(files)
+        return keep(path, sorted(files))
     text = str(path)
     if path.exists() or not any(mark in text for mark in PATTERN):
         return [path]
     if not (matches := _matches(text)):
         raise InputError(f"{text}: matches no file")
-    return [Path(match) for match in matches]
+    return keep(path, [Path(match) for match in matches])
 
 
 def _matches(text: str) -> list[str]:

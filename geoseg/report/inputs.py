@@ -132,12 +132,14 @@ def sort_inputs(inputs: Sequence[Path], options: ShowOptions) -> Named:
         for record in (EVALUATION, RUN, BUNDLE)
     }
     known = {path for group in folders.values() for path in group}
-    rasters = _rasters([path for path in inputs if path not in known], options.asset)
+    missing: list[str] = []
+    named = [path for path in inputs if path not in known]
+    rasters = _rasters(named, options.asset, missing.append)
     headers = Headers()
     legend = options.reading.legend
     maps = [path for path in rasters if _is_map(headers[path], legend)]
     images = dict.fromkeys([*(path for path in rasters if path not in maps), *options.orthos])
-    scenes, missing = [], []
+    scenes = []
     for folder in folders[EVALUATION]:
         found, gone = read_evaluated(folder, references=not options.without_reference)
         missing += gone
@@ -254,11 +256,11 @@ def _idle(scenes: Sequence[SceneFiles], reading: Reading) -> list[str]:
     return [f"{path} is not used: no map is shown with a reference" for path in paths]
 
 
-def _rasters(paths: Sequence[Path], asset: str | None) -> list[Path]:
+def _rasters(paths: Sequence[Path], asset: str | None, tell: Callable[[str], None]) -> list[Path]:
     for path in paths:
         if (path / "patches.json").is_file():
             raise InputError(f"{path}: a patch set cannot be shown; `geoseg info` describes it")
-    found = find_rasters(paths, asset)
+    found = find_rasters(paths, asset, kinds=(CLASS_MAP,), tell=tell)
     for path in found:
         if is_vector(path):
             raise InputError(f"{path}: polygons are references; name them with --reference")

@@ -52,6 +52,28 @@ def test_several_maps_are_told_each_and_pooled(geoseg, maps):
     assert (maps / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_folder_of_predict_gives_maps_and_scores(geoseg, maps, write_raster):
+    folder = maps / "maps"
+    for name, width in (("one", 4), ("two", 1)):
+        dark = np.full((1, width), 200, np.uint8)
+        write_raster(f"maps/{name}_scores.tif", np.stack([dark, 254 - dark]), nodata=255)
+    for path in folder.iterdir():
+        with rasterio.open(path, "r+") as file:
+            kind = "scores" if "scores" in path.name else "class map"
+            file.update_tags(GEOSEG=json.dumps({"kind": kind}))
+
+    outcome = geoseg("evaluate", folder, "-r", maps / "truth", "--pair", "name", "--score-map",
+                     folder, "-l", maps / "legend.toml", "--json")  # fmt: skip
+
+    figures = json.loads(outcome.out)
+    assert figures["inputs"]["two"]["map"] == str(folder / "two.tif")
+    assert figures["inputs"]["two"]["scores"] == str(folder / "two_scores.tif")
+    assert outcome.err == (
+        f"{folder}: 2 of 4 files taken; passed over: 2 scores\n"
+        f"{folder}: 2 of 4 files taken; passed over: 2 class map\n"
+    )
+
+
 def test_one_bad_map_is_named_and_the_others_count(geoseg, maps):
     (maps / "maps" / "torn.tif").write_bytes(b"II*\0nothing")
 

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import rasterio
 
 from geoseg.errors import InputError
 from geoseg.raster.lists import find_maps, find_rasters, find_references
@@ -45,6 +47,42 @@ def test_a_folder_of_references_gives_polygons_too(folder):
 )
 def test_a_pattern_gives_what_matches(folder, pattern, found):
     assert names(find_rasters([folder / pattern])) == found
+
+
+@pytest.fixture
+def layers(tmp_path, write_raster):
+    """A folder with rasters of geoseg's own, and what is not."""
+    own = {"a": "class map", "a_scores": "scores", "a_certain": "confidence", "b": None}
+    for name, kind in own.items():
+        path = write_raster(f"layers/{name}.tif", np.zeros((2, 2), np.uint8))
+        if kind:
+            with rasterio.open(path, "r+") as file:
+                file.update_tags(GEOSEG=json.dumps({"kind": kind}))
+    (tmp_path / "layers/c.png").touch()
+    return tmp_path / "layers"
+
+
+@pytest.mark.parametrize("find", [find_rasters, find_maps, find_references])
+@pytest.mark.parametrize("pattern", ["", "*.*"])
+def test_of_rasters_of_geosegs_those_that_are_meant_are_taken(layers, find, pattern):
+    told = []
+
+    found = find([layers / pattern], kinds=["class map", "scores"], tell=told.append)
+
+    assert names(found) == ["a.tif", "b.tif", "c.png"]
+    where = layers / pattern
+    assert told == [f"{where}: 3 of 5 files taken; passed over: 1 confidence, 1 scores"]
+    assert names(find([layers / pattern], kinds=["scores"])) == ["a_scores.tif", "b.tif", "c.png"]
+    assert len(find([layers / pattern])) == 5
+
+
+def test_files_that_are_named_are_taken_and_so_are_all_if_none_is_meant(layers):
+    named = [layers / "a_scores.tif", layers / "a.tif"]
+    assert find_rasters(named, kinds=["class map"]) == named
+    listed = write(layers / "list.txt", "a_scores.tif\na.tif\n")
+    assert find_rasters([at(listed)], kinds=["class map"]) == named
+
+    assert len(find_rasters([layers / "a_*.tif"], kinds=["class map"])) == 2
 
 
 def test_files_come_in_the_order_named(folder):
