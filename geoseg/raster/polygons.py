@@ -18,13 +18,7 @@ from shapely import Polygon
 from shapely.errors import GEOSException
 
 from geoseg.errors import EmptyError, NoPolygonError, OutputError, VectorError
-from geoseg.raster.atomic import (
-    put_in_place,
-    refuse_existing,
-    scratch,
-    write_vector_style,
-    writing,
-)
+from geoseg.raster.atomic import put_in_place, refuse_existing, scratch, write_vector_style, writing
 from geoseg.raster.grid import Grid
 from geoseg.raster.paths import WRITABLE_VECTORS
 from geoseg.raster.vector import (
@@ -59,6 +53,10 @@ MAX_LENGTH_RATIO = 20
 """Polygons longer than this many perimeters of the raster are clipped before reprojection."""
 
 
+PLACES_PER_PX = 2**20
+"""Places on a pixel's side that a corner can have, so that those of half pixels are exact."""
+
+
 class NumberedPolygons:
     """Polygons read as a raster of their numbers, from 1.
 
@@ -84,12 +82,10 @@ class NumberedPolygons:
 
     def read(self, window: Window) -> Labels:
         """The polygons of a window."""
-        part = self._grid.part(window)
-        touching = self._touching(part)
-        local: NDArray[np.int32] = np.zeros((window.height, window.width), np.int32)
-        if len(touching):
-            numbered = zip(self._shapes[touching], range(1, len(touching) + 1), strict=True)
-            rasterize(numbered, out=local, transform=part.transform)
+        touching = self._touching(self._grid.part(window))
+        local = np.zeros((window.height, window.width), np.int32)
+        place = Affine.translation(window.col_off, window.row_off)
+        _burn(self._shapes[touching], range(1, len(touching) + 1), self._grid, place, local)
         return Labels(local, np.append(0, touching + 1))
 
     def _touching(self, grid: Grid) -> NDArray[np.int64]:
@@ -109,9 +105,8 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
     if polygons.crs is None or grid.crs is None:
         return polygons
     try:
-        ground = shapely.box(
-            *transform_bounds(grid.crs, polygons.crs.to_wkt(), *grid.bounds, densify_pts=21)
-        )
+        theirs = polygons.crs.to_wkt()
+        ground = shapely.box(*transform_bounds(grid.crs, theirs, *grid.bounds, densify_pts=21))
         near = ground.buffer(CLIP_MARGIN_SHARE * ground.length)
         west, south, east, north = shapely.bounds(polygons.values).T
         large = np.fmax(east - west, north - south) > MAX_LENGTH_RATIO * ground.length
@@ -128,6 +123,30 @@ def on_grid(polygons: Any, grid: Grid, path: Path | None = None) -> Any:
             f"({polygons.crs.name:.80}) to that of the raster; are both right?"
         ) from error
     return moved
+
+
+def _burn(
+    shapes: Any,
+    values: Sequence[int],
+    grid: Grid,
+    place: Affine,
+    out: Any,
+    *,
+    touched: bool = False,
+) -> None:
+    """Burn shapes of a grid's CRS, at a place in its pixels.
+
+    The shapes are moved to the pixels of the whole grid, and a window is away from its corner by
+    whole pixels: an edge through centres of pixels falls on the same side of them in all windows.
+    """
+    into = ~grid.transform
+
+    def moved(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.rint(np.stack(_apply(into, *points.T), axis=1) * PLACES_PER_PX) / PLACES_PER_PX
+
+    if len(shapes):
+        burnt = zip(shapely.transform(shapes, moved), values, strict=True)
+        rasterize(burnt, out=out, transform=place, all_touched=touched)
 
 
 class BurntPolygons:
@@ -165,16 +184,9 @@ class BurntPolygons:
         window = window.shrunk(step)
         part = self._grid.shrunk(step).part(window)
         touching = np.sort(self._tree.query(shapely.box(*part.bounds)))
-        shape = (window.height, window.width)
-        if not len(touching):
-            return np.full(shape, self._background, np.uint8)
-        burnt: NDArray[np.uint8] = rasterize(
-            zip(self._shapes[touching], self._indices[touching].tolist(), strict=True),
-            out_shape=shape,
-            transform=part.transform,
-            fill=self._background,
-            dtype="uint8",
-        )
+        burnt = np.full((window.height, window.width), self._background, np.uint8)
+        place = Affine.scale(step) @ Affine.translation(window.col_off, window.row_off)
+        _burn(self._shapes[touching], self._indices[touching].tolist(), self._grid, place, burnt)
         return burnt
 
     @property
@@ -202,11 +214,8 @@ class BurntPolygons:
         meets = bool(np.isfinite(extent).all()) and shapely.box(*extent).intersects(
             shapely.box(*self._grid.bounds)
         )
-        raise NoPolygonError(
-            f"{where}no {what} lies on the raster; are the CRS right?",
-            paths=paths,
-            is_plausible=meets,
-        )
+        why = f"{where}no {what} lies on the raster; are the CRS right?"
+        raise NoPolygonError(why, paths=paths, is_plausible=meets)
 
     @property
     def window(self) -> Window:
@@ -215,9 +224,8 @@ class BurntPolygons:
         Raises:
             EmptyError: If none lies on the raster.
         """
-        inside = self._grid.window.intersection(
-            self._grid.window_around(shapely.total_bounds(self._shapes))
-        )
+        around = self._grid.window_around(shapely.total_bounds(self._shapes))
+        inside = self._grid.window.intersection(around)
         if inside is None:
             raise EmptyError("no polygon lies on the raster")
         return inside
@@ -287,9 +295,7 @@ class AreaOfInterest:
         return self._burnt.read(window, step) == 1
 
 
-WINDOWS_LAYER = "windows"
-
-ONE_LAYER = "an area is a file of one layer"
+WINDOWS_LAYER, ONE_LAYER = "windows", "an area is a file of one layer"
 
 BOXES_LAYER, DONE = "boxes", "done"
 """Layer of boxes to be labelled, and the column that says which of them are."""
@@ -357,13 +363,9 @@ class Plots:
             window: Window inside the raster.
             touched: All pixels that it touches instead of those whose centre it covers.
         """
-        inside: NDArray[np.uint8] = rasterize(
-            [self.shapes[number]],
-            out_shape=(window.height, window.width),
-            transform=self.grid.part(window).transform,
-            all_touched=touched,
-            dtype="uint8",
-        )
+        inside = np.zeros((window.height, window.width), np.uint8)
+        place = Affine.translation(window.col_off, window.row_off)
+        _burn(self.shapes[[number]], [1], self.grid, place, inside, touched=touched)
         return inside == 1
 
 
@@ -438,11 +440,8 @@ def write_points(
     if path.suffix.lower() not in WRITABLE_VECTORS:
         raise OutputError(f"{path}: the name must end in one of {', '.join(WRITABLE_VECTORS)}")
     xs, ys = _apply(grid.transform, points.cols + 0.5, points.rows + 0.5)
-    frame = gpd.GeoDataFrame(
-        dict(points.columns),
-        geometry=gpd.points_from_xy(xs, ys),
-        crs=grid.crs.to_wkt() if grid.crs else None,
-    )
+    places = gpd.points_from_xy(xs, ys)
+    frame = gpd.GeoDataFrame(dict(points.columns), geometry=places, crs=_wkt(grid))
     write_layer(path, frame, POINTS_LAYER, overwrite=overwrite, style=style)
 
 

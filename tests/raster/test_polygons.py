@@ -6,8 +6,8 @@ from rasterio.crs import CRS
 from shapely import MultiPolygon, box
 
 from geoseg.raster.grid import Grid
-from geoseg.raster.polygons import NumberedPolygons
-from geoseg.raster.window import Window
+from geoseg.raster.polygons import BurntPolygons, NumberedPolygons
+from geoseg.raster.window import Window, blocks
 
 GRID = Grid(CRS.from_epsg(32632), Affine(1, 0, 500_000, 0, -1, 5_700_004), 4, 6)
 
@@ -57,3 +57,20 @@ def test_polygons_elsewhere_are_not_on_the_grid():
     )
 
     assert polygons.on_grid == 1
+
+
+def test_a_pixel_whose_centre_lies_on_an_edge_reads_the_same_in_all_windows():
+    side = 0.14929107  # no sum of powers of two
+    place = Affine(side, 0, 9_497_314.2, 0, -side, 3_212_011.7)
+    grid = Grid(CRS.from_epsg(3857), place, 200, 200)
+    corners = np.random.default_rng(0).integers(0, 150, (40, 2)) + 0.5
+    boxes = [box(*(place @ corner), *(place @ (corner + 25))) for corner in corners]
+    polygons = gpd.GeoSeries(boxes, crs=3857)
+    burnt = BurntPolygons(polygons, np.arange(40, dtype=np.uint8), grid, background=255)
+    numbered = NumberedPolygons(polygons, grid)
+
+    whole, numbers = burnt.read(grid.window), np.array(shown(numbered.read(grid.window)))
+
+    for window in blocks(200, 200, rows=33, cols=33):
+        assert (burnt.read(window) == whole[window.slices]).all()
+        assert (shown(numbered.read(window)) == numbers[window.slices]).all()
