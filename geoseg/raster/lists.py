@@ -21,7 +21,7 @@ from geoseg.raster.paths import (
     parse_name,
     refuse_special_file,
 )
-from geoseg.raster.records import own_kind, parse_json, understanding
+from geoseg.raster.records import PROVENANCE, parse_json, understanding
 from geoseg.text import quoted_list
 
 MARK = "@"
@@ -117,7 +117,7 @@ def _of_kinds(kinds: Sequence[str], tell: Tell, where: Path, files: list[Path]) 
     if not kinds or len(files) == 1:
         return files
     is_tiff = {file: file.suffix.lower() in TIFF_SUFFIXES for file in files}
-    own = {file: own_kind(file) if is_tiff[file] else None for file in files}
+    own = {file: _own_kind(file) if is_tiff[file] else None for file in files}
     wanted = next((kind for kind in kinds if kind in own.values()), None)
     kept = [file for file in files if own[file] in (None, wanted)]
     others = [kind for kind in own.values() if kind not in (None, wanted)]
@@ -125,6 +125,19 @@ def _of_kinds(kinds: Sequence[str], tell: Tell, where: Path, files: list[Path]) 
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(others).items()))
         tell(f"{where}: {len(kept)} of {len(files)} files taken; passed over: {counts}")
     return kept or files
+
+
+def _own_kind(path: Path) -> str | None:
+    """What a raster is by the tag of geoseg's own, such as ``scores``; None: it does not say."""
+    from geoseg.raster.storage import opened  # many calls list no raster
+
+    try:
+        with opened(path) as dataset:
+            tags = parse_json(dataset.tags().get(PROVENANCE, "{}"))
+    except (InputError, ValueError):
+        return None
+    kind = tags.get("kind") if isinstance(tags, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _expand(

@@ -2,15 +2,12 @@
 
 import json
 import math
-import re
-import struct
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from html import unescape
 from pathlib import Path
 from types import UnionType
-from typing import Any, BinaryIO, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.paths import refuse_special_file
@@ -20,49 +17,6 @@ PROVENANCE = "GEOSEG"
 
 MAX_DEPTH = 100
 """Nesting depth of JSON; no record of geoseg comes near."""
-
-
-GDAL_METADATA, MOST_BYTES = 42112, 100_000_000
-"""Tag of a TIFF in which GDAL keeps those that are named, and bytes that are read of it at most."""
-
-
-def own_kind(path: Path) -> str | None:
-    """What a GeoTIFF is by the tag of geoseg's own, such as ``scores``; None: it does not say.
-
-    The file is not opened by GDAL, which takes several times as long.
-    """
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            text = _gdal_metadata(file).decode()
-        found = re.search(f'<Item name="{PROVENANCE}">(.*?)</Item>', text, re.DOTALL)
-        tags = parse_json(unescape(unescape(found[1]))) if found else {}  # GDAL escapes twice
-        return str(tags["kind"])
-    except (OSError, OverflowError, ValueError, LookupError, TypeError, struct.error):
-        return None
-
-
-def _gdal_metadata(file: BinaryIO) -> bytes:
-    """The tag `GDAL_METADATA` of a TIFF's first image.
-
-    Raises:
-        LookupError: If it has none.
-        struct.error: If it is no TIFF.
-    """
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}[head[:2]]
-    is_big = struct.unpack_from(f"{order}H", head, 2)[0] == 43  # noqa: PLR2004 of BigTIFF
-    count_format, entry_format = ("Q", "HHQQ") if is_big else ("H", "HHII")
-    entry_format, count_format = order + entry_format, order + count_format
-    file.seek(struct.unpack_from(f"{order}{'8xQ' if is_big else '4xI'}", head)[0])
-    [count] = struct.unpack(count_format, file.read(struct.calcsize(count_format)))
-    entries = file.read(count * struct.calcsize(entry_format))
-    for tag, _type, length, place in struct.iter_unpack(entry_format, entries):
-        if tag == GDAL_METADATA:
-            file.seek(place)
-            return file.read(min(length, MOST_BYTES))
-    raise LookupError("no tags of GDAL")
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 import json
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pytest
-import rasterio
 
 from geoseg.errors import InputError
-from geoseg.raster.records import check_types, own_kind, read_record, understanding
+from geoseg.raster.records import check_types, read_record, understanding
 
 
 @pytest.mark.parametrize(
@@ -66,30 +63,3 @@ def test_types_are_those_that_are_annotated():
                   {"names": ["x"]}, {"names": (1,)}):  # fmt: skip
         with pytest.raises(TypeError, match=f"{next(iter(wrong))} is "):
             check_types(Part(**wrong))
-
-
-@pytest.mark.parametrize(
-    "profile", [{}, {"BIGTIFF": "YES"}, {"ENDIANNESS": "BIG"}, {"driver": "COG"}, {"tiled": True}]
-)
-def test_the_kind_of_a_geotiff_is_read_without_gdal(write_raster, profile):
-    path = write_raster("map.tif", np.zeros((3, 16, 16), np.uint8), **profile)
-    assert own_kind(path) is None
-
-    tags = {"a": '<R&B> "&amp;" \u00e9', "kind": "class map", "provenance": {"kind": "x"}}
-    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-        file.update_tags(OTHER="y", GEOSEG=json.dumps(tags))
-
-    assert own_kind(path) == "class map"
-
-
-def test_files_without_a_kind_have_none_whatever_they_hold(tmp_path, write_raster):
-    whole = write_raster("map.tif", np.zeros((4, 4), np.uint8)).read_bytes()
-    for number, content in enumerate(
-        (b"", b"II", b"no TIFF at all, but long", whole[:12], b"II*\0" + b"\xff" * 20)
-    ):
-        (tmp_path / f"{number}.tif").write_bytes(content)
-        assert own_kind(tmp_path / f"{number}.tif") is None
-    assert own_kind(tmp_path / "missing.tif") is None
-    if hasattr(os, "mkfifo"):
-        os.mkfifo(tmp_path / "pipe.tif")
-        assert own_kind(tmp_path / "pipe.tif") is None
