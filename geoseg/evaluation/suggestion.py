@@ -12,9 +12,10 @@ from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import Watch
 from geoseg.labels.confusion import Floats
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.options import CALL, aoi_option, option
 from geoseg.patches.training_ground import TrainedGround
-from geoseg.prediction.scores import decode_scores, refuse_non_scores
+from geoseg.prediction.scores import Confidence, decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid, Length
 from geoseg.raster.paths import GdalName
 from geoseg.raster.reader import RasterFile, ReadOptions
@@ -29,6 +30,9 @@ MAX_CLASS_WEIGHT = 10.0
 
 LOOK_PX = 64
 """Pixels along a window's side from which the look of its ground is measured."""
+
+PROBABILITY: Confidence = "score"
+"""The kind of confidence that says how likely a pixel is right."""
 
 CANDIDATES = 4000
 """Windows among which the diverse ones are looked for: those of the highest values."""
@@ -46,7 +50,7 @@ class SuggestOptions:
         group=CALL,
         metavar="RASTER",
         shown="MAP_confidence.tif or MAP_scores.tif",
-        help="Confidence or scores of the map, of `predict --confidence` or `--scores`.",
+        help="Confidence or scores of the map, of `predict --confidence score` or `--scores`.",
     )
     windows: int = option(30, min=1, max=100_000, group=CALL, help="Windows to suggest.")
     window_size: Length = option(
@@ -108,9 +112,9 @@ def suggest_windows(
     more than the median distance between windows is not more.
 
     Raises:
-        InputError: If there is no raster of confidence.
+        InputError: If there is no raster of probabilities, or windows are too large for the map.
         EmptyError: If the map has no window with enough data that no training has seen.
-        GridMismatchError: If a raster does not lie on the map's pixels.
+        GridMismatchError: If it is not known where on the map a raster lies.
     """
     found = survey(path, legend, options, watch=watch)
     if not found.windows:
@@ -139,9 +143,14 @@ def survey(path: Path, legend: Legend, options: SuggestOptions, *, watch: Watch)
     with ClassMap(path, legend, aoi=options.aoi) as class_map:
         grid = class_map.grid
         side = round(options.window_size.in_pixels(grid))
+        if min(side, grid.height) * min(side, grid.width) < MIN_SHARE * side**2:
+            raise InputError(
+                f"{path}: has {grid.width} x {grid.height} px, too few for windows of {side} px: "
+                f"give a smaller --window-size"
+            )
         trained = TrainedGround.of_map(path, grid)
-        sure = AlignedRaster(confidence_of(path, options), grid)
-        ortho = AlignedRaster(options.ortho, grid) if options.ortho else None
+        sure = _open_confidence(confidence_of(path, options), grid, legend)
+        ortho = AlignedRaster(options.ortho, grid, resample=True) if options.ortho else None
         every = list(blocks(grid.height, grid.width, rows=side, cols=side))
         for window in watch(every, len(every)):
             labels = class_map.read_counted(window)
@@ -171,7 +180,7 @@ def survey(path: Path, legend: Legend, options: SuggestOptions, *, watch: Watch)
 
 
 def confidence_of(path: Path, options: SuggestOptions) -> Path:
-    """The raster that says how sure a map is.
+    """The raster that says how sure a map is; of two beside it the one of probabilities.
 
     Raises:
         InputError: If none is named and none lies beside the map.
@@ -179,13 +188,39 @@ def confidence_of(path: Path, options: SuggestOptions) -> Path:
     if options.confidence is not None:
         return options.confidence
     beside = [path.with_name(f"{path.stem}_{name}.tif") for name in ("confidence", "scores")]
-    there = next(filter(_is_there, beside), None)
-    if there is None:
+    there = [*filter(_is_there, beside)]
+    if not there:
         raise InputError(
             f"{path}: how sure the map is, is not known: there is neither {beside[0].name} nor "
             f"{beside[1].name}; predict with --confidence score, or name one with --confidence"
         )
-    return there
+    if len(there) > 1 and read_tags(there[0]).get("figure", PROBABILITY) != PROBABILITY:
+        return there[1]
+    return there[0]
+
+
+def _open_confidence(path: Path, grid: Grid, legend: Legend) -> AlignedRaster:
+    """The raster of confidence or scores on the grid of a map.
+
+    Raises:
+        InputError: If it holds no probabilities.
+    """
+    tags = read_tags(path)
+    if (figure := tags.get("figure", PROBABILITY)) != PROBABILITY:
+        raise InputError(
+            f"{path}: holds {figure}, from which no error can be expected: predict with "
+            f"--confidence {PROBABILITY}, or name scores of `predict --scores` with --confidence"
+        )
+    raster = AlignedRaster(path, grid, palette_index=True, resample=True)
+    is_map = raster.has_palette or tags.get("kind") == CLASS_MAP
+    if is_map or raster.bands not in {1, len(legend)}:
+        what = "a class map" if is_map else f"a raster of {raster.bands} bands"
+        raster.close()
+        raise InputError(
+            f"{path}: is {what}, neither confidence of one band nor scores of {len(legend)} "
+            f"classes: name that of `predict --confidence {PROBABILITY}`"
+        )
+    return raster
 
 
 def _is_there(path: Path) -> bool:

@@ -227,6 +227,11 @@ class AlignedRaster:
         """Number of bands."""
         return self._file.bands
 
+    @property
+    def has_palette(self) -> bool:
+        """Whether its values are indices of colours."""
+        return self._file.palette is not None
+
     def read(self, window: Window, step: int = 1) -> Pixels:
         """Pixels of a window of the grid; not valid beyond the raster's edge.
 

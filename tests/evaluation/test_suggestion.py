@@ -1,7 +1,9 @@
+import json
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from shapely import box
@@ -11,6 +13,7 @@ from geoseg.evaluation.suggestion import SuggestOptions, rank, standardised, sug
 from geoseg.labels.legend import Legend
 from geoseg.raster.grid import Length
 from geoseg.raster.paths import parse_name
+from geoseg.raster.records import PROVENANCE
 
 LEGEND = Legend.from_dict({"class": [{"value": 1, "name": "grass"}, {"value": 2, "name": "car"}]})
 PLACE = {"transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_700_000), "crs": CRS.from_epsg(32632)}
@@ -106,6 +109,51 @@ def test_a_map_without_confidence_is_refused_with_the_way_out(write_raster):
 
     with pytest.raises(InputError, match=r"neither map_confidence\.tif nor .*--confidence score"):
         suggested(path)
+
+
+@pytest.mark.parametrize("kind", ["margin", "entropy", "disagreement"])
+def test_confidence_that_is_no_probability_is_passed_over_or_refused(write_raster, write_map, kind):
+    path = write_map([1, 1], [0.5, 0.9])
+    sure = path.with_name("map_confidence.tif")
+    with rasterio.open(sure, "r+") as file:
+        file.update_tags(**{PROVENANCE: json.dumps({"kind": "confidence", "figure": kind})})
+
+    with pytest.raises(InputError, match=rf"holds {kind}, .* predict with --confidence score"):
+        suggested(path)
+    top = np.array([[0.95, 0.55]]).repeat(SIDE, 0).repeat(SIDE, 1)
+    write_raster("map_scores.tif", np.stack([top, 1 - top]).astype(np.float32), **PLACE)
+    assert columns(suggested(path, windows=1)[0]) == [1]
+    with pytest.raises(InputError, match=f"holds {kind}"):
+        suggested(path, confidence=sure)
+
+
+def test_a_class_map_or_an_orthophoto_is_no_confidence(write_raster, write_map):
+    path = write_map([1, 1], [0.5, 0.9])
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(**{PROVENANCE: json.dumps({"kind": "class map"})})
+    ones = np.ones((SIDE, 2 * SIDE), np.uint8)
+    colored = write_raster("colored.tif", ones, colormap={1: (9, 9, 9)}, **PLACE)
+    ortho = write_raster("ortho.tif", np.stack([ones] * 3), **PLACE)
+
+    for other, what in ((path, "class map"), (colored, "class map"), (ortho, "raster of 3 bands")):
+        with pytest.raises(InputError, match=f"{other.name}: is a {what}, neither confidence"):
+            suggested(path, confidence=other)
+
+
+def test_an_orthophoto_on_other_pixels_is_resampled(write_map, write_raster):
+    path = write_map([1, 1, 1, 1], [0.5, 0.5, 0.5, 0.6])
+    look = np.array([[[9, 9, 9, 200]]], np.uint8).repeat(2 * SIDE, 1).repeat(2 * SIDE, 2)
+    place = PLACE | {"transform": PLACE["transform"] @ Affine.scale(0.5)}
+    ortho = write_raster("ortho.tif", look, photometric="minisblack", **place)
+
+    assert columns(suggested(path, windows=2, ortho=ortho)[0]) == [0, 3]
+
+
+def test_windows_that_are_too_large_for_the_map_are_refused_as_such(write_map):
+    path = write_map([1, 1], [0.5, 0.9])
+
+    with pytest.raises(InputError, match=r"has 16 x 8 px, .* of 17 px: give a smaller --window-s"):
+        suggest_windows(path, LEGEND, SuggestOptions(window_size=Length(17, "px")))
 
 
 def test_a_map_without_a_window_is_refused(write_map):
