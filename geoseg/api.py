@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import GeosegWarning
 from geoseg.keywords import build_each, options_from
 from geoseg.labels.legend import Legend
+from geoseg.labels.tags import CLASS_MAP, SCORES, carried_legend
 from geoseg.progress import in_notebook
 from geoseg.raster.folders import EVALUATION, MODEL, PATCH_SET, TRAINING, WINDOWS
 from geoseg.raster.guard import Output, check_outputs
@@ -88,7 +89,7 @@ def tile(
 
     how = options_from(TileOptions, options, given)
     images = find_rasters(_paths(orthos), asset)
-    maps = find_references(_paths(references), reference_asset or asset)
+    maps = find_references(_paths(references), reference_asset or asset, kinds=[CLASS_MAP])
     more = (*how.read.stacked, how.aoi, how.corrections, how.reference.labelled_areas, legend)
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     pairs, classes = pair_by_order(images, maps), _legend_of(legend, *maps)
@@ -274,7 +275,7 @@ def mosaic(
     Args:
         inputs: Windows that `predict` has kept, score rasters, or class maps.
         output: Class map to write (``.tif``).
-        legend: The classes, where the files do not name them.
+        legend: The classes, their order and values in the map; None: as the files say.
         asset: Of STAC items, or the column of a CSV; None: the only one with data.
         overwrite: Whether to replace existing files.
         given: Fields of `MosaicOptions` and `LayerOptions`, such as ``method="first"``.
@@ -283,7 +284,7 @@ def mosaic(
     from geoseg.prediction.mosaic import MosaicOptions, mosaic
 
     how, layers = build_each((MosaicOptions, LayerOptions), given)
-    paths = find_rasters(_paths(inputs), asset)
+    paths = find_rasters(_paths(inputs), asset, kinds=[CLASS_MAP, SCORES])
     outputs = layers.outputs(Path(output), overwrite=overwrite)
     _guard([Output(file) for file in outputs.files[::-1]], [*paths, legend], overwrite=overwrite)
     return mosaic(paths, outputs, how, legend=None if legend is None else open_legend(legend))
@@ -384,8 +385,8 @@ def evaluate(
     from geoseg.evaluation.report import write_report
 
     how = options_from(step.EvaluateOptions, options, given)
-    maps = find_maps(_paths(class_maps), asset)
-    truths = find_references(_paths(references), reference_asset or asset)
+    maps = find_maps(_paths(class_maps), asset, kinds=[CLASS_MAP])
+    truths = find_references(_paths(references), reference_asset or asset, kinds=[CLASS_MAP])
     written = [] if output is None else [Output(Path(output), EVALUATION)]
     regions = how.measures.by and how.measures.by.path
     more = (how.aoi, how.patches, how.map.grid, how.reference.labelled_areas, regions, legend)
@@ -475,6 +476,4 @@ def _warn(*messages: str) -> None:
 
 
 def _legend_of(legend: PathLike | Legend | None, *paths: PathLike) -> Legend:
-    from geoseg.labels.tags import carried_legend
-
     return carried_legend(*map(parse_name, paths)) if legend is None else open_legend(legend)
