@@ -44,7 +44,7 @@ class PinnedModels:
         """
         self._loaded = loaded
         self.expected = expected
-        self.bundle = loaded.bundle
+        self.bundle, self.bundles = loaded.bundle, loaded.bundles
         self._checked: tuple[Runtime, str] | None = None
 
     @property

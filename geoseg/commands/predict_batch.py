@@ -94,7 +94,8 @@ class PredictBatch:
         from geoseg.prediction.predict import plan_map
 
         path, outputs = job
-        plan = plan_map(path, self._models.bundle, self._options, outputs)
+        models = self._models
+        plan = plan_map(path, models.bundle, self._options, outputs, bundles=models.bundles)
         self._models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         if not (self._options.resume or outputs.overwrite):
             refuse_unfinished(outputs.class_map)
@@ -232,8 +233,9 @@ class PredictBatch:
 
     def _tell_scene(self, path: Path, plan: "PredictPlan") -> None:
         """Compare each band with the training's."""
-        for band in plan.scene:
-            self._console.debug(f"{path}: {band}")
+        for models, bands in plan.scene.items():
+            for band in bands:
+                self._console.debug(": ".join(filter(None, (str(path), models, str(band)))))
 
     def _predict_on_cluster(
         self, jobs: "Mapping[int, tuple[Path, MapOutputs]]"

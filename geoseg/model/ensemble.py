@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import BundleError
+from geoseg.labels.lookup import misplaced_bands
 from geoseg.model.bundle import GSD_TOLERANCE, SIZE_MULTIPLE_PX, ModelBundle
 from geoseg.model.runtime import open_runtime
 from geoseg.model.segmenter import Precision, Runtime, RuntimeName
 from geoseg.options import device_option, option
 from geoseg.patches.training_ground import TrainingGround
+from geoseg.text import short_list
 
 Augmentation = Literal["flips", "d4"]
 """The image and its mirror images, or all eight symmetries of a square."""
@@ -142,7 +144,9 @@ class LoadedModels:
             BundleError: If legends, bands or GSD differ.
         """
         self.bundle = bundles[0]
-        self._bundles = bundles
+        self.bundles = bundles
+        """Each of them."""
+
         self.options = options or RuntimeOptions()
         self._augmentation = self.options.test_time_augmentation
         self._open_one = open_one
@@ -155,26 +159,26 @@ class LoadedModels:
     @property
     def views(self) -> int:
         """How often a window is scored: by each model, in each of its views."""
-        return len(self._bundles) * (len(VIEWS[self._augmentation]) if self._augmentation else 1)
+        return len(self.bundles) * (len(VIEWS[self._augmentation]) if self._augmentation else 1)
 
     @property
     def folders(self) -> list[Path]:
         """Folders of the bundles."""
-        return [each.folder for each in self._bundles if each.folder]
+        return [each.folder for each in self.bundles if each.folder]
 
     @property
     def record(self) -> dict[str, Any]:
         """Provenance of the models, for the record of a map."""
         lists = {
-            "model": [f"{each.arch}/{each.encoder}" for each in self._bundles],
-            "weights_sha256": [each.weights_sha256 for each in self._bundles],
-            "settings_sha256": [_settings_sha256(each) for each in self._bundles],
+            "model": [f"{each.arch}/{each.encoder}" for each in self.bundles],
+            "weights_sha256": [each.weights_sha256 for each in self.bundles],
+            "settings_sha256": [_settings_sha256(each) for each in self.bundles],
         }
-        several = len(self._bundles) > 1
+        several = len(self.bundles) > 1
         record: dict[str, Any] = {
             name: values if several else values[0] for name, values in lists.items()
         }
-        int8 = [each.quantized for each in self._bundles if each.quantized]
+        int8 = [each.quantized for each in self.bundles if each.quantized]
         if int8 and self.options.precision in ("auto", "int8"):
             record["int8_sha256"] = [dict(each.sha256) for each in int8]
         if self._augmentation:
@@ -184,7 +188,7 @@ class LoadedModels:
     @property
     def training_ground(self) -> TrainingGround | None:
         """Ground that at least one of them was trained on; None if unknown for each."""
-        grounds = [each.training_ground for each in self._bundles]
+        grounds = [each.training_ground for each in self.bundles]
         known = [each for each in grounds if each is not None]
         if not known:
             return None
@@ -224,7 +228,7 @@ class LoadedModels:
                 precision=self.options.precision,
                 device=self.options.device,
             )
-            for each in self._bundles
+            for each in self.bundles
         ]
         if self.options.squares:
             members = [WithSquares(each) for each in members]
@@ -277,5 +281,10 @@ def _check_agreement(first: ModelBundle, other: ModelBundle) -> None:
         )
     if first.bands != other.bands:
         raise BundleError(f"{what}: one takes {first.bands} bands, the other {other.bands}")
+    if misplaced := misplaced_bands(other.band_names, first.band_names):
+        raise BundleError(
+            f"{what}: their bands are {short_list(first.band_names)} and "
+            f"{short_list(other.band_names)}: {short_list(misplaced)} in other places"
+        )
     if first.gsd and other.gsd and abs(other.gsd / first.gsd - 1) > GSD_TOLERANCE:
         raise BundleError(f"{what}: trained at {first.gsd:.3g} and {other.gsd:.3g} m/px")

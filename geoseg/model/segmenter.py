@@ -78,6 +78,10 @@ class Models(Protocol):
     """Input and classes of the models."""
 
     @property
+    def bundles(self) -> Sequence[ModelBundle]:
+        """Each of the models."""
+
+    @property
     def views(self) -> int:
         """How often a window is scored."""
 
@@ -254,6 +258,35 @@ def scene_distance(bundle: ModelBundle, sample: NDArray[Any]) -> tuple[BandDista
             bundle.band_names, sample.mean(axis=1), sample.std(axis=1), mean, std, strict=True
         )
     )
+
+
+Scene = Mapping[str, tuple[BandDistance, ...]]
+"""How far the bands of a scene lie from those in training, by the models; all are ""."""
+
+
+def scene_of(bundles: Sequence[ModelBundle], sample: NDArray[Any]) -> Scene:
+    """Compare (bands, n) valid values of a scene with the training of each model."""
+    found: dict[tuple[BandDistance, ...], list[str]] = {}
+    for each in bundles:
+        found.setdefault(scene_distance(each, sample), []).append(str(each.folder))
+    several = len(found) > 1
+    return {short_list(names) if several else "": bands for bands, names in found.items() if bands}
+
+
+def doubts_of_scene(scene: Scene) -> list[str]:
+    """What is to be said of a scene far from the training, once for the same bands."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for models, bands in scene.items():
+        far = [band for band in bands if band.is_far]
+        told = found.setdefault(tuple(band.name for band in far), {})
+        told[models] = "; ".join(map(str, far))
+    doubts = []
+    for told in [told for names, told in found.items() if names]:
+        models = ", ".join(filter(None, told))
+        which = f"what trained {models}" if models else "what the model was trained on"
+        first = next(iter(told.values()))
+        doubts.append(f"is unlike {which}, look at the map before you trust it: {first}")
+    return doubts
 
 
 VALUE_CHECK_PATCHES = 16

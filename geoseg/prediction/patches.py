@@ -57,7 +57,8 @@ def predict_patches(
         OutputExistsError: If a map is there already and is not to be replaced.
     """
     record, bundle = patch_set.record, models.bundle
-    check_patches(patch_set, bundle)
+    for each in models.bundles:
+        check_patches(patch_set, each)
     patches = [patch for patch in patch_set.patches if split in (None, patch.split)]
     if not patches:
         raise EmptyError(f"{patch_set.folder}: has no patch in the split {split}")

@@ -24,7 +24,7 @@ from geoseg.raster.window import Window, blocks
 from geoseg.raster.writer import BLOCK_PX
 
 if TYPE_CHECKING:
-    from geoseg.model.segmenter import BandDistance
+    from geoseg.model.segmenter import Scene
     from geoseg.raster.polygons import AreaOfInterest
 
 Bounds = tuple[float, float, float, float]
@@ -280,7 +280,7 @@ class PredictPlan:
     """Windows that are scored at a time, never more than there are; None: as the runtime
     likes it."""
 
-    scene: "tuple[BandDistance, ...]" = ()
+    scene: "Scene" = field(default_factory=dict)
     """How far the bands lie from those in training, as far as both are known."""
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
@@ -15,13 +15,14 @@ from geoseg.errors import BundleError, EmptyError, GeosegWarning, InputError, Pa
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import (
-    BandDistance,
     Models,
     Runtime,
+    Scene,
     check_bands,
     check_gsd,
     check_values,
-    scene_distance,
+    doubts_of_scene,
+    scene_of,
 )
 from geoseg.prediction.blend import WindowGrid, WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, MapWriter, partly_read
@@ -128,7 +129,7 @@ def predict_map(
         plan = planned()
         tolerant = options.on_error == "nodata"
         reader = TolerantReader(ortho) if tolerant else ortho
-        scene = check_input(reader, models.bundle, options=options)
+        scene = check_input(reader, models.bundles, options=options)
         for doubt in [] if tolerant else doubts_of(path, options.read):
             warnings.warn(doubt, GeosegWarning, stacklevel=2)
         runtime = models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
@@ -158,9 +159,21 @@ def predict_map(
 
 
 def plan_map(
-    path: Path, bundle: ModelBundle, options: PredictOptions, outputs: MapOutputs | None = None
+    path: Path,
+    bundle: ModelBundle,
+    options: PredictOptions,
+    outputs: MapOutputs | None = None,
+    *,
+    bundles: Sequence[ModelBundle] = (),
 ) -> PredictPlan:
     """What `predict_map` would do, as far as it is known before a runtime is.
+
+    Args:
+        path: The orthophoto.
+        bundle: Input and classes of the models.
+        options: How it is predicted.
+        outputs: Files to write; None: the class map.
+        bundles: Each of the models; none: that one.
 
     Raises:
         BundleError: If the orthophoto is not what the model was made for.
@@ -168,7 +181,7 @@ def plan_map(
     """
     with open_ortho(path, bundle, options) as ortho:
         options = replace(options, read=ortho.options)
-        scene = check_input(ortho, bundle, options=options)
+        scene = check_input(ortho, bundles or [bundle], options=options)
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
         if outputs is not None:
             planned = partial(planned, **_layer_sizes(bundle, outputs))
@@ -227,9 +240,9 @@ def _named_bands(ortho: RasterReader, bundle: ModelBundle) -> tuple[int, ...] | 
 
 
 def check_input(
-    ortho: RasterReader | TolerantReader, bundle: ModelBundle, *, options: PredictOptions
-) -> tuple[BandDistance, ...]:
-    """See that an orthophoto is what a model was made for, and warn if it looks otherwise.
+    ortho: RasterReader | TolerantReader, bundles: Sequence[ModelBundle], *, options: PredictOptions
+) -> Scene:
+    """See that an orthophoto is what models were made for, and warn if it looks otherwise.
 
     Returns:
         How far its bands lie from those in training; unknown of small ones, and of files on
@@ -238,6 +251,7 @@ def check_input(
     Raises:
         BundleError: If bands, GSD or the range of values are others.
     """
+    bundle = bundles[0]
     if options.read.stacked and ortho.bands != bundle.bands:
         raise BundleError(
             f"{ortho.path}: has {ortho.bands} bands with those of --with "
@@ -247,22 +261,18 @@ def check_input(
     check_bands(bundle, ortho.bands, ortho.path)
     if not options.resample:
         check_gsd(bundle, ortho.grid.gsd, ortho.path)
-    same_type = ortho.dtype.name == bundle.dtype
-    is_large = ortho.grid.height * ortho.grid.width >= SCENE_PATCHES * bundle.patch_size**2
-    known = is_large and "statistics" in bundle.training and not is_remote(ortho.path)
-    if same_type and not known:
-        return ()
+    others = [each for each in bundles if ortho.dtype.name != each.dtype]
+    pixels = 0 if is_remote(ortho.path) else ortho.grid.height * ortho.grid.width
+    is_large = pixels >= SCENE_PATCHES * max(each.patch_size for each in bundles) ** 2
+    is_known = is_large and any("statistics" in each.training for each in bundles)
+    if not (others or is_known):
+        return {}
     sample = sample_values(ortho)
-    if not same_type:
-        check_values(bundle, sample, ortho.path)
-    scene = scene_distance(bundle, sample) if known else ()
-    if far := [str(band) for band in scene if band.is_far]:
-        warnings.warn(
-            f"{ortho.path}: is unlike what the model was trained on, look at the map before you "
-            f"trust it: {'; '.join(far)}",
-            GeosegWarning,
-            stacklevel=3,
-        )
+    for each in others:
+        check_values(each, sample, ortho.path)
+    scene = scene_of(bundles, sample) if is_known else {}
+    for doubt in doubts_of_scene(scene):
+        warnings.warn(f"{ortho.path}: {doubt}", GeosegWarning, stacklevel=3)
     return scene
 
 

@@ -58,6 +58,10 @@ class Rule:
     views = 1
 
     @property
+    def bundles(self):
+        return [self.bundle]
+
+    @property
     def record(self):
         return {"model": "rule", "weights_sha256": self.bundle.weights_sha256}
 

@@ -31,6 +31,7 @@ def load(bundle):
     [
         ({"bands": 4}, "one takes 3 bands, the other 4"),
         ({"legend": Legend.from_dict({"class": [{"name": "z"}]})}, "their legends differ"),
+        ({"band_names": ("blue", "green", "red")}, "green, blue and .*: blue, red in other places"),
         ({"gsd": 5.0}, "trained at 0.5 and 5 m/px"),
     ],
 )

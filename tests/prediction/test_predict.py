@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -366,6 +367,35 @@ def test_a_scene_unlike_the_training_is_told_band_by_band(
     with pytest.warns(GeosegWarning, match="unlike"):
         plan = plan_map(ortho, other, PredictOptions(patch_size=8))
 
-    assert [band.is_far for band in plan.scene] == [False, True, False]
+    assert [band.is_far for band in plan.scene[""]] == [False, True, False]
     small = write_raster("small.tif", image[:, :31, :31].astype(dtype))  # less than 16 patches
     assert not plan_map(small, other, PredictOptions(patch_size=8)).scene
+
+
+def test_a_scene_is_held_against_the_training_of_each_model(write_raster, bundle):
+    image = random_image(40, 40)
+    ortho = write_raster("ortho.tif", image)
+    mean, std = image.mean(axis=(1, 2)), image.std(axis=(1, 2))
+    near, far, further = (
+        replace(
+            bundle,
+            folder=Path(name),
+            training={"statistics": {"mean": (mean - shift * std).tolist(), "std": std.tolist()}},
+        )
+        for name, shift in [("near", 0), ("far", 1), ("further", 2)]
+    )
+    options = PredictOptions(patch_size=8)
+
+    with pytest.warns(GeosegWarning, match="unlike what trained far, further, .*: red") as told:
+        plan = plan_map(ortho, near, options, bundles=[near, bundle, far, further])
+    assert len(told) == 1
+    assert [*plan.scene] == ["near", "far", "further"]
+
+    with pytest.warns(GeosegWarning, match="unlike what the model was trained on") as told:
+        plan = plan_map(ortho, far, options, bundles=[far, replace(far, folder=Path("twin"))])
+    assert len(told) == 1
+    assert [*plan.scene] == [""]
+
+    small = replace(bundle, value_range=(0, 10), dtype="uint16")
+    with pytest.raises(BundleError, match="the model was trained on uint16"):
+        plan_map(ortho, near, options, bundles=[near, small])
