@@ -17,6 +17,7 @@ from geoseg.labels.confusion import (
     rows_of,
 )
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.lookup import class_bands
 from geoseg.prediction.scores import SCORE_STEPS, decode_scores, refuse_non_scores
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import Pixels, RasterReader
@@ -345,10 +346,6 @@ def threshold_rows(thresholds: ThresholdCounts, legend: Legend) -> list[dict[str
     ]
 
 
-COLORS = {"red", "green", "blue", "gray"}
-"""Names that `geoseg.raster.storage.band_names` gives to bands without a name, besides numbers."""
-
-
 class ScoreMap:
     """Scores open for reading in windows of a class map's grid, a band per class.
 
@@ -378,21 +375,21 @@ class ScoreMap:
     def _match(self, legend: Legend) -> list[int]:
         """The class of each band; `IGNORE` for one that is left out."""
         names = list(self._reader.band_names)
-        known = dict(zip(legend.of_map.names, legend.indices_of_map.tolist(), strict=True))
+        known = list(legend.of_map.names)
         if self._reader.dtype != np.uint8 and self._reader.dtype.kind != "f":
             raise RasterError(f"{self.path}: scores are uint8 or floats, not {self._reader.dtype}")
         if len(names) != len(known):
             raise InputError(
-                f"{self.path}: has {len(names)} bands, and the map's classes are {list(known)}; "
+                f"{self.path}: has {len(names)} bands, and the map's classes are {known}; "
                 f"scores have a band for each"
             )
-        if set(names) == set(known):
-            return [known[name] for name in names]
-        if not all(each in COLORS or each.startswith("band ") for each in names):
+        bands = class_bands(names, known)
+        if bands is None:
             raise InputError(
-                f"{self.path}: holds scores of {names}, and the map's classes are {list(known)}"
+                f"{self.path}: holds scores of {names}, and the map's classes are {known}"
             )
-        return list(known.values())
+        by_band = zip(bands, legend.indices_of_map.tolist(), strict=True)
+        return [index for _, index in sorted(by_band)]
 
     def _place(self, grid: Grid) -> Window:
         own = self._reader.grid

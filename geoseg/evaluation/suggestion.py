@@ -149,7 +149,7 @@ def survey(path: Path, legend: Legend, options: SuggestOptions, *, watch: Watch)
                 f"give a smaller --window-size"
             )
         trained = TrainedGround.of_map(path, grid)
-        sure = _open_confidence(confidence_of(path, options), grid, legend)
+        sure = _open_confidence(confidence_of(path, options), path, grid, legend)
         ortho = AlignedRaster(options.ortho, grid, resample=True) if options.ortho else None
         every = list(blocks(grid.height, grid.width, rows=side, cols=side))
         for window in watch(every, len(every)):
@@ -199,13 +199,19 @@ def confidence_of(path: Path, options: SuggestOptions) -> Path:
     return there[0]
 
 
-def _open_confidence(path: Path, grid: Grid, legend: Legend) -> AlignedRaster:
+def _open_confidence(path: Path, class_map: Path, grid: Grid, legend: Legend) -> AlignedRaster:
     """The raster of confidence or scores on the grid of a map.
 
     Raises:
-        InputError: If it holds no probabilities.
+        InputError: If it holds no probabilities, or those of another map.
     """
     tags = read_tags(path)
+    made, map_made = (each.get("provenance", {}) for each in (tags, read_tags(class_map)))
+    if others := sorted(name for name in made if map_made.get(name, made[name]) != made[name]):
+        raise InputError(
+            f"{path}: was made of something else than {class_map} ({', '.join(others)}): predict "
+            f"both together"
+        )
     if (figure := tags.get("figure", PROBABILITY)) != PROBABILITY:
         raise InputError(
             f"{path}: holds {figure}, from which no error can be expected: predict with "

@@ -33,6 +33,11 @@ def write_map(write_raster):
     return write
 
 
+def mark(path, tags):
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(**{PROVENANCE: json.dumps(tags)})
+
+
 def suggested(path, **options):
     size = Length(SIDE, "px")
     return suggest_windows(path, LEGEND, SuggestOptions(window_size=size, **options))
@@ -82,6 +87,20 @@ def test_a_map_in_a_bucket_or_archive_has_its_confidence_beside_it(write_map, bu
         assert columns(suggested(parse_name(place), windows=2)[0]) == [1, 2]
     with pytest.raises(InputError, match="there is neither alone_confidence"):
         suggested(parse_name(f"s3://{bucket.name}/alone.tif"))
+
+
+def test_confidence_of_another_model_is_refused_and_that_of_a_postprocessed_map_is_not(write_map):
+    path = write_map([1, 1], [0.5, 0.9])
+    beside = path.with_name("map_confidence.tif")
+    for file, weights, more in ((path, "a", {"postprocessing": ["fill"]}), (beside, "a", {})):
+        mark(file, {"provenance": {"weights_sha256": weights, **more}})
+    assert columns(suggested(path, windows=1)[0]) == [0]
+
+    mark(beside, {"provenance": {"weights_sha256": "b"}})
+    with pytest.raises(
+        InputError, match=r"something else than .* \(weights_sha256\): predict both"
+    ):
+        suggested(path, windows=1)
 
 
 def test_of_windows_that_look_alike_others_come_between(write_map, write_raster):
