@@ -57,10 +57,8 @@ def _element_of(each: OptionField, given: Any, *, words: bool) -> Any:
     """A value that is no list, or one of a list; a word has its meaning if there are ``words``."""
     declared = each.declaration
     if words and declared.parse is not None and isinstance(given, str):
-        if declared.none is not None and given.lower() == declared.none:
-            return None
         try:
-            return declared.parse(given)
+            return declared.value_of(given)
         except ValueError as error:
             raise InputError(f"{each.name}: {error}") from error
     kind = without_none(each.hint)

@@ -49,6 +49,16 @@ class Declaration:
     shown: str | None = None
     """Text of the help for a default that is worked out; None: the default itself."""
 
+    def value_of(self, word: str) -> Any:
+        """What a word stands for, or of a repeated option one of its words.
+
+        Raises:
+            ValueError: If it is none of the option's.
+        """
+        if self.none is not None and word.lower() == self.none:
+            return None
+        return self.parse(word) if self.parse else word
+
 
 class OptionField(NamedTuple):
     """A field of a dataclass of options, or of a dataclass inside it."""

@@ -133,17 +133,14 @@ def _parameter(each: OptionField) -> inspect.Parameter:
 
 def _parser(declared: Declaration, default: Any) -> Callable[[str], Any]:
     """What typer takes for a function that raises ValueError; the default stands as it is."""
-    parse, none = declared.parse, declared.none
 
     def parsed(text: str) -> Any:
-        if none is not None and text.lower() == none:
-            return None
         if default is not None and text == str(default):  # what parses may load torch
             return default
         try:
-            return parse(text) if parse else text
+            return declared.value_of(text)
         except ValueError as error:
-            other = "" if none is None else f", nor {none}"
+            other = "" if declared.none is None else f", nor {declared.none}"
             raise typer.BadParameter(f"{error}{other}") from None
 
     return parsed

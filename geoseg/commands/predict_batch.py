@@ -94,8 +94,7 @@ class PredictBatch:
         from geoseg.prediction.predict import plan_map
 
         path, outputs = job
-        models = self._models
-        plan = plan_map(path, models.bundle, self._options, outputs, bundles=models.bundles)
+        plan = plan_map(path, self._models.bundles, self._options, outputs)
         self._models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         if not (self._options.resume or outputs.overwrite):
             refuse_unfinished(outputs.class_map)

@@ -160,28 +160,26 @@ def predict_map(
 
 def plan_map(
     path: Path,
-    bundle: ModelBundle,
+    bundles: Sequence[ModelBundle],
     options: PredictOptions,
     outputs: MapOutputs | None = None,
-    *,
-    bundles: Sequence[ModelBundle] = (),
 ) -> PredictPlan:
     """What `predict_map` would do, as far as it is known before a runtime is.
 
     Args:
         path: The orthophoto.
-        bundle: Input and classes of the models.
+        bundles: Each of the models.
         options: How it is predicted.
         outputs: Files to write; None: the class map.
-        bundles: Each of the models; none: that one.
 
     Raises:
         BundleError: If the orthophoto is not what the model was made for.
         RasterError: If it cannot be read.
     """
+    bundle = bundles[0]
     with open_ortho(path, bundle, options) as ortho:
         options = replace(options, read=ortho.options)
-        scene = check_input(ortho, bundles or [bundle], options=options)
+        scene = check_input(ortho, bundles, options=options)
         planned = partial(make_plan, ortho, bundle, options, area=open_area(options, ortho.grid))
         if outputs is not None:
             planned = partial(planned, **_layer_sizes(bundle, outputs))

@@ -131,8 +131,9 @@ def _existing(outputs: MapOutputs) -> list[Path]:
     from geoseg.raster.bucket import is_there  # of what is resumed alone
     from geoseg.raster.upload import object_of
 
-    urls = [url for each in outputs.paths[::-1] if (url := object_of(each)) and is_there(url)]
-    return [*urls[::-1]] if len(urls) == len(outputs.paths) else []
+    urls = [url for each in outputs.paths if (url := object_of(each)) is not None]
+    are_there = len(urls) == len(outputs.paths) and all(map(is_there, reversed(urls)))
+    return [*urls] if are_there else []  # the class map, sent last, is asked for first
 
 
 def _are_made_of(

@@ -88,10 +88,10 @@ def find_maps(
         InputError: If a path or list names nothing, or a name is not UTF-8.
     """
     found: list[Path] = []
+    keep = partial(_of_kinds, kinds, tell)
     for path in named:
         inside = {each.suffix.lower() for each in path.iterdir()} if path.is_dir() else set()
         others = () if inside & {*RASTER_SUFFIXES} else VECTOR_SUFFIXES
-        keep = partial(_of_kinds, kinds, tell)
         found += _expand([path], (*RASTER_SUFFIXES, *others), asset, keep)
     return list(dict.fromkeys(found))
 

@@ -19,7 +19,7 @@ def plan(write_raster, bundle):
 
     def make(height, width, **options):
         ortho = write_raster("ortho.tif", random_image(height, width))
-        return plan_map(ortho, bundle, PredictOptions(**options))
+        return plan_map(ortho, [bundle], PredictOptions(**options))
 
     return make
 
@@ -67,7 +67,7 @@ def test_windows_are_never_smaller_than_training_patches(write_raster, bundle):
     ortho = write_raster("ortho.tif", random_image(600, 600))
     large = replace(bundle, patch_size=2048)
 
-    assert plan_map(ortho, large, PredictOptions()).window_grid.size == 2048
+    assert plan_map(ortho, [large], PredictOptions()).window_grid.size == 2048
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_plan_counts_the_memory_of_batches_streams_and_layers(write_raster, 
     outputs = MapOutputs(class_map=Path("map.tif"), scores=Path("scores.tif"), score_type="float32")
 
     def memory(outputs=None, **options):
-        return plan_map(ortho, bundle, PredictOptions(patch_size=32, **options), outputs).memory
+        return plan_map(ortho, [bundle], PredictOptions(patch_size=32, **options), outputs).memory
 
     assert memory(batch_size=8) - memory() >= 7 * 6 * 4 * 32**2 * (3 + 3)
     assert memory(outputs) - memory() == 3 * 512 * (3 * 4) * 600

@@ -156,7 +156,7 @@ def test_a_plan_counts_the_windows_that_will_be_scored(write_raster, predict, bu
         seen.extend(images)
         return brightest_band(images)
 
-    plan = plan_map(ortho, bundle, PredictOptions(patch_size=8, stride=6))
+    plan = plan_map(ortho, [bundle], PredictOptions(patch_size=8, stride=6))
     predict(ortho, counting)
 
     assert (plan.window_grid.size, plan.window_grid.stride) == (8, 6)
@@ -180,7 +180,7 @@ def test_resample_takes_windows_of_as_much_ground_as_the_models(
         shapes.add(images.shape[-2:])
         return brightest_band(images)
 
-    plan = plan_map(ortho, bundle, PredictOptions(patch_size=8, stride=6, resample=True))
+    plan = plan_map(ortho, [bundle], PredictOptions(patch_size=8, stride=6, resample=True))
     predict(ortho, watching, resample=True)
 
     assert (plan.window_grid.size, plan.window_grid.stride) == (size, stride)
@@ -365,11 +365,11 @@ def test_a_scene_unlike_the_training_is_told_band_by_band(
     with pytest.warns(GeosegWarning, match=r"trust it: green .*\+2.00 standard .* 1.00\)$"):
         predict(ortho, model=other, more={"overwrite": True})
     with pytest.warns(GeosegWarning, match="unlike"):
-        plan = plan_map(ortho, other, PredictOptions(patch_size=8))
+        plan = plan_map(ortho, [other], PredictOptions(patch_size=8))
 
     assert [band.is_far for band in plan.scene[""]] == [False, True, False]
     small = write_raster("small.tif", image[:, :31, :31].astype(dtype))  # less than 16 patches
-    assert not plan_map(small, other, PredictOptions(patch_size=8)).scene
+    assert not plan_map(small, [other], PredictOptions(patch_size=8)).scene
 
 
 def test_a_scene_is_held_against_the_training_of_each_model(write_raster, bundle):
@@ -387,15 +387,15 @@ def test_a_scene_is_held_against_the_training_of_each_model(write_raster, bundle
     options = PredictOptions(patch_size=8)
 
     with pytest.warns(GeosegWarning, match="unlike what trained far, further, .*: red") as told:
-        plan = plan_map(ortho, near, options, bundles=[near, bundle, far, further])
+        plan = plan_map(ortho, [near, bundle, far, further], options)
     assert len(told) == 1
     assert [*plan.scene] == ["near", "far", "further"]
 
     with pytest.warns(GeosegWarning, match="unlike what the model was trained on") as told:
-        plan = plan_map(ortho, far, options, bundles=[far, replace(far, folder=Path("twin"))])
+        plan = plan_map(ortho, [far, replace(far, folder=Path("twin"))], options)
     assert len(told) == 1
     assert [*plan.scene] == [""]
 
     small = replace(bundle, value_range=(0, 10), dtype="uint16")
     with pytest.raises(BundleError, match="the model was trained on uint16"):
-        plan_map(ortho, near, options, bundles=[near, small])
+        plan_map(ortho, [near, small], options)
