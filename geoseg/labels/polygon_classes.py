@@ -13,6 +13,7 @@ Points and lines of a reference become discs and bands; ground around points is 
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -343,10 +344,10 @@ class PolygonClasses:
             if not by_value:
                 return self.legend.encode_attributes(self._attributes)
             if self._has_own_classes:
-                return self.legend.encode_map(self._values())
+                return self.legend.encode_map(self._values)
             named = self._named
             return self.legend.encode_attributes(
-                [None if v == IGNORE else named.get(v, v) for v in self._values().tolist()]
+                [None if v == IGNORE else named.get(v, v) for v in self._values.tolist()]
             )
         except UnknownCodeError as error:
             what = f"{self.path}: column {column!r}: {error.kind}"
@@ -359,9 +360,16 @@ class PolygonClasses:
 
     def _count_renamed(self, names: Sequence[object] | None) -> int:
         """How many polygons have the name of another class than their value says."""
-        known = [(v, as_text(n)) for v, n in zip(self._values(), names or (), strict=False) if n]
-        return sum(v != IGNORE and self._named.get(v) != name for v, name in known)
+        if names is None:
+            return 0
+        pairs = [
+            (value, as_text(name))
+            for value, name in zip(self._values.tolist(), names, strict=True)
+            if value != IGNORE and not is_null(name)
+        ]
+        return sum(self._named.get(value) != name for value, name in pairs)
 
+    @cached_property
     def _values(self) -> NDArray[np.int64]:
         """(n,) value of the class of each polygon; `IGNORE` for null."""
         try:

@@ -58,6 +58,16 @@ def polygons(town, tmp_path):
     return write
 
 
+def update(path, *changes):
+    """Change cells, as a user does in QGIS."""
+    with closing(sqlite3.connect(path)) as file, file:
+        triggers = file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:  # they need GDAL's functions
+            file.execute(f'DROP TRIGGER "{name}"')
+        for each in changes:
+            file.execute(f"UPDATE town SET {each}")  # noqa: S608
+
+
 def read(path, on, legend=LEGEND):
     with RasterReader(on) as reader:
         grid = reader.grid
@@ -84,13 +94,7 @@ def test_a_legend_of_the_same_names_and_other_values_reads_the_names(polygons, t
 
 def test_a_corrected_class_counts_in_any_legend_and_new_ones_are_the_others(polygons, town):
     path = polygons()
-    with closing(sqlite3.connect(path)) as file, file:
-        for (name,) in file.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            file.execute(f'DROP TRIGGER "{name}"')  # it needs GDAL's functions
-        file.execute("UPDATE town SET class = 7 WHERE name = 'roof'")
-        file.execute("UPDATE town SET class = 9 WHERE name = 'road'")
+    update(path, "class = 7 WHERE name = 'roof'", "class = 9 WHERE name = 'road'")
     named = {"other": 1, "roof": 2, "road": 3, "solar": 9}
     classes = [{"name": name, "value": value} for name, value in named.items()]
     own, more = Legend.from_dict(LEGEND.to_dict()), Legend.from_dict({"class": classes})
@@ -102,6 +106,13 @@ def test_a_corrected_class_counts_in_any_legend_and_new_ones_are_the_others(poly
     )
     with pytest.raises(UnknownCodeError, match="9"):
         PolygonClasses(path, own)
+
+
+def test_a_polygon_without_a_name_has_no_other_class(polygons):
+    path = polygons()
+    update(path, "name = NULL WHERE class = 1", "name = ' ' WHERE class = 7")
+
+    assert not any("another class" in note for note in PolygonClasses(path, LEGEND).notes)
 
 
 def test_a_name_without_a_class_is_refused(polygons, town):
