@@ -278,7 +278,7 @@ def match_objects(
 
 def _match_areas(opened: OpenPair, own: "PolygonClasses", index: int) -> "Matches":
     """Match polygons of the map with those of the reference."""
-    from geoseg.evaluation.polygon_matching import CountedGround, match_polygons
+    from geoseg.evaluation.matching import CountedGround, match_polygons
 
     references, grid = opened.references, opened.grid
     objects = own.objects_of(index)

@@ -6,7 +6,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.evaluation.polygon_matching import CountedGround, match_polygons
+from geoseg.evaluation.matching import CountedGround, match_polygons
 from geoseg.raster.grid import Grid
 
 GRID = Grid(CRS.from_epsg(32632), Affine(0.5, 0, 0, 0, -0.5, 100), 200, 200)
