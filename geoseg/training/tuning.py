@@ -38,6 +38,9 @@ PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "1
 INTERRUPTED = 1
 """Exit code of Lightning after Ctrl-C."""
 
+OWN_ERROR = re.compile(r"^geoseg\.errors\.\w+: ")
+"""With which the last line of a traceback begins."""
+
 COMPILERS = ("torch._dynamo", "torch._inductor")
 """Modules of the exceptions of `torch.compile`."""
 
@@ -110,8 +113,7 @@ def translate_errors(options: TrainOptions) -> Iterator[None]:
             raise
         raise KeyboardInterrupt from None
     except GeosegError as error:  # a worker puts its whole traceback into the message
-        line = str(error).strip().splitlines()[-1]
-        raise type(error)(re.sub(r"^geoseg\.errors\.\w+: ", "", line)) from error
+        raise type(error)(OWN_ERROR.sub("", _last_line(error))) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -120,6 +122,9 @@ def translate_errors(options: TrainOptions) -> Iterator[None]:
             f"--batch-size, and more than one training patch"
         ) from error
     except RuntimeError as error:
+        if OWN_ERROR.match(_last_line(error)):
+            # of a worker, whose exception takes more than a message, so that torch replaces it
+            raise TrainingError(OWN_ERROR.sub("", _last_line(error))) from error
         if is_out_of_memory(error):
             raise TrainingError(
                 f"the device has too little memory for --batch-size {options.batch_size}: use a "
@@ -130,6 +135,10 @@ def translate_errors(options: TrainOptions) -> Iterator[None]:
         raise TrainingError(
             f"--compile: {str(error).splitlines()[0]}: train without it, or install a compiler"
         ) from error
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2]
 
 
 LR_TEST_STEPS = 100

@@ -25,6 +25,19 @@ def test_what_a_reading_process_says_is_its_last_line():
         raise LegendError(told + "geoseg.errors.LegendError: mask.tif: value 9 has no class\n")
 
 
+def test_so_it_is_where_torch_cannot_raise_it_again():
+    """`UnknownCodeError` takes more than a message."""
+    told = "Caught UnknownCodeError in DataLoader worker process 0.\nOriginal Traceback: ...\n"
+
+    with (
+        pytest.raises(TrainingError, match=r"^mask\.tif: colours without a class: #ff0000$"),
+        translate_errors(TrainOptions()),
+    ):
+        raise RuntimeError(
+            f"{told}geoseg.errors.UnknownCodeError: mask.tif: colours without a class: #ff0000\n"
+        )
+
+
 @pytest.mark.parametrize(
     "error",
     [
