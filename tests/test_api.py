@@ -1,5 +1,6 @@
 """The steps as functions: `import geoseg`."""
 
+import json
 import re
 import subprocess
 import sys
@@ -110,6 +111,17 @@ def test_trainings_and_windows_go_to_disks_alone(tmp_path, model, monkeypatch):
         geoseg.predict(model, SAMPLE / "ortho.tif", "map.tif", windows="s3://b/windows")
 
     assert not any(tmp_path.iterdir())
+
+
+def test_a_training_goes_on_from_a_run(tmp_path, model):
+    """A run stands for its model, and a path for its text, as on the command line."""
+    run, how = tmp_path / "run", {"epochs": 1, "samples_per_epoch": 8, **SMALL}
+
+    geoseg.train(model.parent.parent / "patches", run, init_from=model.parent, **how)
+
+    assert json.loads((run / "run.json").read_text())["options"]["init_from"] == str(model)
+    bundle = geoseg.load_model(run).bundle
+    assert bundle.training["options"]["init_from"] == str(model)
 
 
 def test_options_that_there_are_not_are_named(tmp_path):

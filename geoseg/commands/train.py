@@ -1,7 +1,7 @@
 """``geoseg train``: a patch set becomes a model bundle."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,8 +88,6 @@ def train(
     from geoseg.training.run_folder import draw_samples
     from geoseg.training.train import train
 
-    if options.init_from is not None:
-        options = replace(options, init_from=str(_origin(Path(options.init_from))))
     console = Console(quiet=quiet, verbose=verbose)
     console.debug(str(options))
     goes_on = resume and _has_begun(output, console)
@@ -130,19 +128,6 @@ def _check_weights(options: TrainOptions) -> None:
         from geoseg.model.weights import DEFAULT_ENCODER, check_hub
 
         check_hub(options.encoder or DEFAULT_ENCODER)
-
-
-def _origin(path: Path) -> Path:
-    """The bundle that a training begins with: itself, or that of a run."""
-    from geoseg.model.bundle import bundle_folders
-
-    found = bundle_folders(path)
-    if len(found) > 1:
-        raise typer.BadParameter(
-            f"{path} has {len(found)} models, of which one is needed, such as {found[0]}",
-            param_hint="--init-from",
-        )
-    return found[0]
 
 
 def _refuse_other_folders(patches: Sequence[Path], folds: int | None) -> None:

@@ -115,7 +115,7 @@ class JoinedPatchSet(PatchSet):
         return member.open_ortho(source)
 
 
-def without_seen(patch_set: PatchSet, ground: TrainingGround, model: str) -> PatchSet:
+def without_seen(patch_set: PatchSet, ground: TrainingGround, model: Path) -> PatchSet:
     """A patch set without validation patches on ground that trained a model, which notes tell.
 
     Where none would be left, all stay.

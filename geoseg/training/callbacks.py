@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -366,7 +365,7 @@ def make_loggers(options: TrainOptions, run: Path) -> list[Logger]:
     for name in options.loggers:
         try:
             made.append(LOGGER_FACTORIES[name](run))
-            made[-1].log_hyperparams(asdict(options))
+            made[-1].log_hyperparams(options.to_record())
         except Exception as error:  # each has its own: no server, no login
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"--logger {name}: {reason or type(error).__name__}") from error

@@ -345,14 +345,13 @@ class EpochSampler(Sampler[SampleKey]):
 class TrainingSamples:
     """Training patches, sampled and augmented by the options."""
 
-    def __init__(
-        self, patch_set: PatchSet, patches: Sequence[Patch], options: TrainOptions
-    ) -> None:
+    def __init__(self, patch_set: PatchSet, options: TrainOptions) -> None:
         """Set up the dataset and the probabilities of its patches.
 
         Raises:
             TrainingError: If the patches lack bands, classes or storage for it.
         """
+        patches = patch_set.in_split("train")
         jitter = options.jitter
         if jitter is None:
             jitter = patch_set.record.storage == "index"
@@ -361,11 +360,10 @@ class TrainingSamples:
         )
         likely: Probabilities | None = None
         if options.oversample is not None:
-            shares = PatchTable.of(patches, size=patch_set.record.size).class_shares
-            likely = draw_probabilities(options.oversample, patch_set.record.legend.names, shares)
+            names = patch_set.record.legend.names
+            likely = draw_probabilities(options.oversample, names, patches.class_shares)
         if options.weights is not None:
-            table = PatchTable.of(patches, size=patch_set.record.size)
-            likely = shared_out(likely, patch_set.member_of(table), options.weights)
+            likely = shared_out(likely, patch_set.member_of(patches), options.weights)
         self._sampling: dict[str, Any] = {
             "samples": options.samples_per_epoch,
             "likely": likely,

@@ -1,8 +1,10 @@
 """What a user decides about training: the only place of its defaults."""
 
+import json
 import math
-from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
 
 from geoseg.errors import TrainingError
 from geoseg.options import (
@@ -108,9 +110,10 @@ class TrainOptions:
         help="none, imagenet (hub), package:lite0|lite1|lite2, or a file; auto: package:lite0 "
         "where geoseg[pretrained] is installed and no --encoder is named, else none.",
     )
-    init_from: str | None = option(
+    init_from: Path | None = option(
         None,
         group=NETWORK,
+        metavar="MODEL",
         help="Bundle or run to begin with; classes and bands are found by name, others are new.",
     )
     freeze_encoder: int = option(
@@ -284,6 +287,10 @@ class TrainOptions:
     def most_epochs(self) -> int:
         """Passes over the training patches, at most."""
         return self.epochs or (EPOCHS if self.max_time is None else UNLIMITED)
+
+    def to_record(self) -> dict[str, Any]:
+        """The options by name, for JSON; URLs without their secrets."""
+        return cast(dict[str, Any], json.loads(json.dumps(asdict(self), default=str)))
 
     def own_batch_size(self) -> int:
         """Patches per step of one process.

@@ -8,7 +8,7 @@ import math
 import pickle
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -68,7 +68,7 @@ def run_record(patch_set: PatchSet, options: TrainOptions, parameters: int) -> d
     return {
         KIND: TRAINING.name,
         "patches": named_folders(patch_set),
-        "options": asdict(options),
+        "options": options.to_record(),
         "parameters": parameters,
         "patch_set": _identity(patch_set),
         "class_pixels": dict(zip(record.legend.names, record.class_pixels, strict=True)),
@@ -132,7 +132,7 @@ def check_resumable(
     before |= {"folds": earlier.get("folds")}
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
-        for name, value in json.loads(json.dumps(asdict(options) | {"folds": folds})).items()
+        for name, value in (options.to_record() | {"folds": folds}).items()
         if name not in CHANGEABLE_OPTIONS and before.get(name) != value
     ]
     if changed:
@@ -319,7 +319,7 @@ def draw_samples(
     training = patch_set.in_split("train")
     if not training:
         raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
-    samples = TrainingSamples(patch_set, training, options)
+    samples = TrainingSamples(patch_set, options)
     keys = samples.loader(batch_size=ROWS, workers=0).sampler
     numbers = [key.number for key in islice(keys, ROWS)]
     plain = PatchDataset(patch_set, training, augment="none", seed=0)

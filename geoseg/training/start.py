@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import TrainingError
-from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation
+from geoseg.model.bundle import WEIGHTS, ModelBundle, Normalisation, bundle_folders
 from geoseg.model.network import (
     build_network,
     decoder_channels,
@@ -23,6 +23,7 @@ from geoseg.model.network import (
 )
 from geoseg.model.weights import DEFAULT_ENCODER, default_weights, packaged_encoder
 from geoseg.patches.record import PatchSetRecord
+from geoseg.raster.paths import parse_name
 from geoseg.training.options import PATIENCE, TrainOptions
 
 HEAD_PREFIX = "segmentation_head."
@@ -173,10 +174,10 @@ class InitialState:
 
 
 def resolve(options: TrainOptions) -> TrainOptions:
-    """Options with encoder, its weights, width of the decoder and early stopping resolved.
+    """Options with the bundle, encoder, its weights, width of the decoder and patience resolved.
 
     Raises:
-        TrainingError: If the weights are unknown, or come from two places.
+        TrainingError: If the weights are unknown, or come from two places or from several models.
         BundleError: If the bundle of `--init-from` is damaged.
     """
     weights = options.encoder_weights
@@ -188,10 +189,12 @@ def resolve(options: TrainOptions) -> TrainOptions:
     if options.init_from is not None:
         if weights != "none":
             raise TrainingError("--init-from and --encoder-weights exclude each other")
-        origin = ModelBundle.load(Path(options.init_from))
+        folder = _bundle_of(parse_name(options.init_from))
+        origin = ModelBundle.load(folder)
         origin.require_torch("--init-from cannot start from it")
         encoder = encoder or origin.encoder
-        width = width or decoder_channels_of(Path(options.init_from))
+        width = width or decoder_channels_of(folder)
+        options = replace(options, init_from=folder)
     patience = options.early_stopping
     if patience is None:
         patience = PATIENCE if options.max_time is None else 0
@@ -205,6 +208,17 @@ def resolve(options: TrainOptions) -> TrainOptions:
     )
 
 
+def _bundle_of(model: Path) -> Path:
+    """A bundle itself, or that of a run."""
+    found = bundle_folders(model)
+    if len(found) > 1:
+        raise TrainingError(
+            f"--init-from {model}: has {len(found)} models, of which one is needed, such as "
+            f"{found[0]}"
+        )
+    return found[0]
+
+
 def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState:
     """Build the network with its initial weights, and its bundle, by resolved options.
 
@@ -215,7 +229,7 @@ def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState
     if not record.statistics:
         raise TrainingError("the patch set has no statistics: its training split has no pixel")
     encoder, names = str(options.encoder), record.legend.names
-    origin = None if options.init_from is None else ModelBundle.load(Path(options.init_from))
+    origin = None if options.init_from is None else ModelBundle.load(options.init_from)
     if origin is not None and (origin.arch, origin.encoder) != (options.arch, encoder):
         raise TrainingError(
             f"--init-from {options.init_from}: is a {origin.arch} with {origin.encoder}, not "

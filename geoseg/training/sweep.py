@@ -273,7 +273,7 @@ class _Sweep:
         record: dict[str, Any] = {KIND: folders.SWEEP.name, "patches": str(self.patches)}
         if self.plan.search:
             record[MAXIMIZE] = self.plan.maximize
-        text = json.dumps(record | {"runs": self.runs}, indent=1)
+        text = json.dumps(record | {"runs": self.runs}, indent=1, default=str)
         write_text(self.folder / SWEEP, text + "\n")
 
 
@@ -364,7 +364,7 @@ def _refuse_changed(
     if plan.search:
         chosen = {option: made.get(option, str(space)) for option, space in plan.search.items()}
         wanted = {**plan.fixed, **chosen}
-    if difference := _difference(made, json.loads(json.dumps(wanted))):
+    if difference := _difference(made, json.loads(json.dumps(wanted, default=str))):
         raise InputError(f"{folder / name}: was made {difference}; {START_ANEW}")
 
 

@@ -138,7 +138,7 @@ def train(
         warn(warning)
     with locked_once(run) if is_first() else nullcontext():
         if resume and is_first():
-            update_record(run, options=asdict(options), ended=None)
+            update_record(run, options=options.to_record(), ended=None)
         elif is_first():
             record = run_record(patch_set, options, parameter_count(training.network))
             start_folder(run, record, overwrite=overwrite)
@@ -166,7 +166,7 @@ def prepare(
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
     options = resolve(options)
     if options.init_from is not None:
-        ground = ModelBundle.load(Path(options.init_from)).training_ground
+        ground = ModelBundle.load(options.init_from).training_ground
         patch_set = without_seen(patch_set, ground, options.init_from) if ground else patch_set
     check_launched(options.devices)
     check_warmup(options)
@@ -213,7 +213,7 @@ class Training:
         weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
         counted = (weights > 0).tolist()
         self.warnings = self._check_data(counted)
-        self.samples = TrainingSamples(patch_set, self.train_patches, options)
+        self.samples = TrainingSamples(patch_set, options)
         self.limit = None if options.max_time is None else TimeLimit(options.max_time)
         self.record = Record(
             run,
@@ -383,7 +383,7 @@ class Training:
             "training_patches": len(self.train_patches),
             "validation_patches": len(self.val_patches),
             "statistics": {name: statistics[name] for name in ("mean", "std")},
-            "options": asdict(self.options),
+            "options": self.options.to_record(),
             "best_epoch": row,
             "versions": versions(),
         }

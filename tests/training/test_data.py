@@ -148,8 +148,7 @@ EVERYTHING = TrainOptions(
 
 
 def batches(patch_set, options, workers=0):
-    patches = patch_set.in_split("train")
-    loader = TrainingSamples(patch_set, patches, options).loader(batch_size=4, workers=workers)
+    loader = TrainingSamples(patch_set, options).loader(batch_size=4, workers=workers)
     loader.sampler.set_epoch(3)
     return list(loader)
 
@@ -212,7 +211,7 @@ def test_rare_classes_are_taken_more_often(patches):
     own = patch_set.in_split("train")
     options = TrainOptions(oversample="bright=20", samples_per_epoch=200)
 
-    loader = TrainingSamples(patch_set, own, options).loader(batch_size=4, workers=0)
+    loader = TrainingSamples(patch_set, options).loader(batch_size=4, workers=0)
 
     bright = [own[ticket.number].class_shares[1] > 0 for ticket in loader.sampler]
     some = np.mean([patch.class_shares[1] > 0 for patch in own])

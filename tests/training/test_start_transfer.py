@@ -157,7 +157,7 @@ def test_known_bands_keep_their_normalisation_and_new_ones_have_that_of_the_patc
         gsd=None,
     )
     options = TrainOptions(
-        arch=ARCH, encoder=ENCODER, encoder_weights="none", init_from=str(origin.folder)
+        arch=ARCH, encoder=ENCODER, encoder_weights="none", init_from=origin.folder
     )
 
     same = initial_state(record, options)
@@ -173,7 +173,7 @@ def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
     patches, tmp_path, quick, make_bundle
 ):
     origin = make_bundle("dark", "sea")
-    options = replace(quick, encoder=None, init_from=str(origin.folder), epochs=1, lr=1e-9)
+    options = replace(quick, encoder=None, init_from=origin.folder, epochs=1, lr=1e-9)
 
     report = train(patches, tmp_path / "run", options=options, quiet=True)
 
@@ -201,7 +201,7 @@ def test_a_training_goes_on_from_a_bundle_with_its_normalisation(
 def test_what_does_not_fit_is_refused_and_leaves_no_folder(
     patches, tmp_path, quick, make_bundle, change, error, reason
 ):
-    options = replace(quick, init_from=str(make_bundle("dark").folder))
+    options = replace(quick, init_from=make_bundle("dark").folder)
 
     with pytest.raises(error, match=reason):
         train(patches, tmp_path / "run", options=replace(options, **change))

@@ -112,6 +112,13 @@ def test_a_grid_may_grow(run):
     assert trainer.made == [("lr=0.4", 0.4, False)]
 
 
+def test_options_that_are_paths_are_known_again(run, tmp_path):
+    plan = Plan(fixed={"init_from": tmp_path / "model"}, grid={"lr": (0.1,)})
+    run(Trainer(), plan)
+
+    assert run(Trainer(), plan, resume=True).skipped == 1
+
+
 def test_no_room_to_write_ends_the_sweep(run):
     trainer = Trainer({0.1: OutputError("no space left")})
 

@@ -409,7 +409,7 @@ def test_windows_that_stay_in_the_orthophoto_lie_anywhere(make_patches, quick):
     stored, index = make_patches(), make_patches(storage="index")
 
     jittered = [
-        TrainingSamples(each, each.in_split("train"), quick).dataset.jitter is not None
+        TrainingSamples(each, quick).dataset.jitter is not None
         for each in map(PatchSet.open, (stored, index))
     ]
 
@@ -560,7 +560,7 @@ def test_a_training_is_not_resumed_with_other_patches(make_patches, tmp_path, qu
 def test_validation_on_ground_that_trained_the_first_model_is_left_out_in_every_start(
     patches, make_patches, tmp_path, quick, quick_run
 ):
-    options = replace(quick, epochs=1, init_from=str(quick_run / "model"))
+    options = replace(quick, epochs=1, init_from=quick_run / "model")
     other, run = make_patches(val=0.6), tmp_path / "run"
     every = len(PatchSet.open(other).in_split("val"))
 
