@@ -350,9 +350,9 @@ class CountedGround:
         """
         ground: Any = shapely.Polygon(self.grid.corners)
         for area in self.areas:
-            ground = ground.intersection(shapely.union_all(valid(area)))
+            ground = ground.intersection(shapely.union_all(_valid(area)))
         if self.unlabelled is not None and len(self.unlabelled):
-            ground = ground.difference(shapely.union_all(valid(self.unlabelled)))
+            ground = ground.difference(shapely.union_all(_valid(self.unlabelled)))
         shapely.prepare(ground)
         kept = shapes.copy()
         beyond = np.flatnonzero(~shapely.covers(ground, shapes))
@@ -362,7 +362,7 @@ class CountedGround:
         return kept
 
 
-def valid(shapes: Shapes) -> Shapes:
+def _valid(shapes: Shapes) -> Shapes:
     """Polygons without rings that cross, which reprojection may leave."""
     broken = ~shapely.is_valid(shapes)
     if not broken.any():
@@ -385,11 +385,11 @@ def match_polygons(
         ground: What counts.
         scores: (m,) score of each of the map's, if known; NaN counts as 0.
     """
-    truth, found = ground.cut(valid(reference)), ground.cut(valid(mapped))
+    truth, found = ground.cut(_valid(reference)), ground.cut(_valid(mapped))
     own = shapely.area(truth) > 0
     kept = shapely.area(found) > 0
     truth, found = truth[own], found[kept]
-    matched = matched_pairs(*overlaps(truth, found))
+    matched = matched_pairs(*_overlaps(truth, found))
     firsts, others = (_pixels(each, ground.grid) for each in (truth, found))
     ious = np.zeros(len(found))
     for other, (one, iou) in matched.items():
@@ -406,7 +406,7 @@ def match_polygons(
     return Matches(counts, firsts, others)
 
 
-def overlaps(reference: Shapes, mapped: Shapes) -> tuple[Counts, Floats]:
+def _overlaps(reference: Shapes, mapped: Shapes) -> tuple[Counts, Floats]:
     """Pairs of polygons with an IoU of 0.5 or more.
 
     Args:

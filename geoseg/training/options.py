@@ -289,7 +289,7 @@ class TrainOptions:
         return self.epochs or (EPOCHS if self.max_time is None else UNLIMITED)
 
     def to_record(self) -> dict[str, Any]:
-        """The options by name, for JSON; URLs without their secrets."""
+        """The options by name, for JSON; paths as text."""
         return cast(dict[str, Any], json.loads(json.dumps(asdict(self), default=str)))
 
     def own_batch_size(self) -> int:
