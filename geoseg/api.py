@@ -130,7 +130,7 @@ def train(
 
     folders, run = _paths(patches), parse_name(output)
     how = options_from(TrainOptions, options, given)
-    named = [*folders, how.init_from, how.encoder_weights]
+    named = [*folders, how.init_from, how.encoder_weights, *find_rasters(how.unlabelled)]
     _guard([Output(run, TRAINING)], named, overwrite=overwrite or resume)
     return train(
         JoinedPatchSet.open_all(folders),

@@ -1,6 +1,5 @@
 """``geoseg info``: what a file or folder is."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,7 @@ def info(
     from geoseg.report.info import inform
     from geoseg.training.options import TrainOptions
 
-    about = inform(path, defaults=asdict(TrainOptions()) | {"loggers": []})
+    about = inform(path, defaults=TrainOptions().to_record())
     if json:
         print_json(about.to_dict())
         return

@@ -13,6 +13,7 @@ from geoseg.commands.console import Console, echo, in_time, print_json
 from geoseg.patches.patch_set import refuse_other_folder
 from geoseg.raster.folders import TRAINING
 from geoseg.raster.guard import Output
+from geoseg.raster.lists import find_rasters
 from geoseg.text import in_bytes
 from geoseg.training.options import DATA, RECORDS, TrainOptions
 
@@ -94,7 +95,8 @@ def train(
     if is_first():  # of several processes; a run that is resumed is added to
         written = [] if output is None or goes_on else [Output(output, TRAINING)]
         written += [] if preview is None else [Output(preview)]
-        named = [*patches, options.init_from, options.encoder_weights]
+        orthos = find_rasters(options.unlabelled)
+        named = [*patches, options.init_from, options.encoder_weights, *orthos]
         check(written, named, overwrite=overwrite or resume)
     patch_set = JoinedPatchSet.open_all(patches)
     how: dict[str, Any] = {"options": options, "resume": goes_on, "overwrite": overwrite}
@@ -186,8 +188,11 @@ def _print_plan(plan: "TrainPlan", console: Console, *, json: bool) -> None:
         f"{plan.seconds_per_step:.2g} s a step, {plan.seconds_per_validation:.2g} s a validation"
     )
     memory = f"{in_bytes(plan.memory)}, of {in_bytes(plan.free_memory)} that were free"
+    bare = plan.unlabelled_windows
+    more = f", {bare:,} windows without labels" if bare else ""
+    patches = f"{plan.training_patches:,} to train, {plan.validation_patches:,} to validate{more}"
     lines = {
-        "patches": f"{plan.training_patches:,} to train, {plan.validation_patches:,} to validate",
+        "patches": patches,
         "classes": f"{shares} of the labelled pixels to train on",
         "network": f"{plan.network}, {plan.parameters:,} parameters",
         "machine": f"{plan.device} in {plan.precision}",

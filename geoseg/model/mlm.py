@@ -38,7 +38,7 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 DEGREE_DIGITS = 7
 """Decimals of degrees: a centimetre."""
 
-PATHS = ("encoder_weights", "init_from", "config")
+PATHS = ("encoder_weights", "init_from", "unlabelled", "config")
 """Options of a training that may hold paths of its machine."""
 
 

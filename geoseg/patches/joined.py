@@ -79,14 +79,12 @@ class JoinedPatchSet(PatchSet):
         return np.searchsorted(self._firsts, patches.source, side="right") - 1
 
     def _tables(self) -> PatchTable:
-        tables = [each.patches for each in self.members]
-        columns = {
-            name: np.concatenate([getattr(table, name) for table in tables])
-            for name in ("row_off", "col_off", "split", "valid_share", "class_shares")
-        }
-        shifted = zip(tables, self._firsts, strict=False)
-        source = np.concatenate([table.source + first for table, first in shifted])
-        return PatchTable(size=tables[0].size, source=source.astype(np.int32), **columns)
+        numbered = zip((each.patches for each in self.members), self._firsts, strict=False)
+        shifted = [
+            replace(table, source=(table.source + first).astype(np.int32))
+            for table, first in numbered
+        ]
+        return PatchTable.joined(shifted)
 
     def _own(self, patch: Patch) -> tuple[PatchSet, Patch]:
         """The set of a patch, and the patch as it is there."""
@@ -140,7 +138,7 @@ def without_seen(patch_set: PatchSet, ground: TrainingGround, model: Path) -> Pa
 def _without(sets: Sequence[PatchSet], lost: Sequence[NDArray[np.bool_]]) -> tuple[PatchSet, ...]:
     """Sets without some of their patches."""
     return tuple(
-        PatchSet(each.folder, each.record, each.patches[~gone])
+        type(each)(each.folder, each.record, each.patches[~gone])
         for each, gone in zip(sets, lost, strict=True)
     )
 

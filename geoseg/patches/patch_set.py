@@ -288,17 +288,24 @@ class PatchSet:
             )
         return reader
 
+    def open_source(self, source: Source) -> OpenSource:
+        """An orthophoto of the set with its reference.
+
+        Raises:
+            GeosegError: What is wrong with them.
+        """
+        ortho = self.open_ortho(source)
+        return OpenSource.open(
+            ortho, source, self.record.legend, self.record, may_be_elsewhere=True
+        )
+
     def _source(self, index: int) -> OpenSource:
         """An open source; the one not used for longest is closed when too many are open."""
         if self._process != os.getpid():  # forked: two processes would move one file's position
             self._inherited.append(self._open)  # not closed either: the parent goes on with them
             self._open, self._process = OrderedDict(), os.getpid()
         if index not in self._open:
-            source = self.record.sources[index]
-            ortho = self.open_ortho(source)
-            self._open[index] = OpenSource.open(
-                ortho, source, self.record.legend, self.record, may_be_elsewhere=True
-            )
+            self._open[index] = self.open_source(self.record.sources[index])
             if len(self._open) > MAX_OPEN_ORTHOS:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(index)

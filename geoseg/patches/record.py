@@ -233,6 +233,15 @@ class PatchTable(Sequence[Patch]):
             class_shares=np.array([patch.class_shares for patch in rows], float, ndmin=2),
         )
 
+    @classmethod
+    def joined(cls, tables: "Sequence[PatchTable]") -> Self:
+        """The patches of several tables, one behind the other."""
+        columns = {
+            name: np.concatenate([getattr(table, name) for table in tables])
+            for name in ("source", "row_off", "col_off", "split", "valid_share", "class_shares")
+        }
+        return cls(size=tables[0].size, **columns)
+
     def __len__(self) -> int:
         return len(self.source)
 

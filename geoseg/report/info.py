@@ -29,7 +29,16 @@ from geoseg.report.info_raster import (
     number,
     shares,
 )
-from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, PER_CLASS, RUN, Row, read_csv
+from geoseg.report.runs import (
+    BUNDLE,
+    EVALUATION,
+    HISTORY,
+    PER_CLASS,
+    RUN,
+    Row,
+    complete_epochs,
+    read_csv,
+)
 from geoseg.report.sections import words
 from geoseg.text import short_list
 
@@ -86,6 +95,8 @@ def about_bundle(path: Path) -> About:
     int8, training = bundle.quantized, bundle.training
     trained_on = "{training_patches} patches of {patches}, judged on {validation_patches}"
     known = {"patches": None, "validation_patches": None} | dict(training)
+    if known.get("unlabelled_windows"):
+        trained_on += "; {unlabelled_windows} windows without labels"
     weights = (path / bundle.weights_name).stat().st_size
     lines = {
         "network": f"{bundle.arch} on {bundle.encoder}{_decoder(bundle)}",
@@ -196,7 +207,7 @@ def about_run(path: Path, *, defaults: Mapping[str, Any]) -> About:
     history = read_csv(path / HISTORY)
     bundle = ModelBundle.load(path / "model") if (path / "model").is_dir() else None
     best = bundle.training.get("best_epoch") if bundle else None
-    done, most = len(history), options.get("epochs")
+    done, most = complete_epochs(history), options.get("epochs")
     state = _state(history, record.get("ended"))
     resumable = state == UNFINISHED and (path / "last.ckpt").is_file()
     lines = {
@@ -266,10 +277,10 @@ def _setting(record: Mapping[str, Any], changed: Mapping[str, Any], size: str) -
 
 
 def _state(history: list[Row], ended: str | None) -> str:
-    if not history:
+    if not complete_epochs(history):
         return "no epoch is complete"
     if ended == "divergence":
-        return f"diverged after {len(history)} epochs"
+        return f"diverged after {complete_epochs(history)} epochs"
     return UNFINISHED if ended is None else FINISHED
 
 

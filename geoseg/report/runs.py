@@ -224,7 +224,7 @@ def _training(record: Mapping[str, Any], rows: Sequence[Row], name: str) -> Entr
         options=options | {"patches": _named(record["patches"])},
         metrics={title: to_float(best[key]) for key, title in names.items() if key in best},
         classes={each: {"iou": iou, "f1": 2 * iou / (1 + iou)} for each, iou in ious.items()},
-        epochs_done=len(rows),
+        epochs_done=complete_epochs(rows),
         best_epoch=int(float(best["epoch"])) if best else None,
         seconds=sum(float(row["seconds"]) for row in rows),
         parameters=None if (count := record.get("parameters")) is None else operator.index(count),
@@ -240,13 +240,18 @@ def _named(folders: Any) -> str:
 def _unfinished(ended: str | None, options: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """How far an incomplete training has come; empty if it is complete."""
     if ended == DIVERGENCE:
-        return f"diverged after {len(rows)} epochs"
+        return f"diverged after {complete_epochs(rows)} epochs"
     if ended:
         return ""
-    if not rows:
+    if not (done := complete_epochs(rows)):
         return "no epoch is complete"
     most = options.get("epochs")
-    return f"{len(rows)} of {most} epochs" if most else f"{len(rows)} epochs"
+    return f"{done} of {most} epochs" if most else f"{done} epochs"
+
+
+def complete_epochs(rows: Sequence[Row]) -> int:
+    """Number of the last epoch; epoch 0 is the model that a training has begun with."""
+    return int(float(rows[-1]["epoch"])) if rows else 0
 
 
 def best_row(rows: Sequence[Row], monitor: str) -> Row:

@@ -12,7 +12,7 @@ from geoseg.errors import InputError
 from geoseg.evaluation.metrics import TITLES, titles
 from geoseg.raster.folders import refuse_links_out
 from geoseg.raster.records import read_record, understanding
-from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, read_csv
+from geoseg.report.runs import BUNDLE, EVALUATION, HISTORY, RUN, complete_epochs, read_csv
 
 SHOWN_TABLES = ("classes.csv", "confusion.csv", "objects.csv", HISTORY)
 """Tables of a folder whose content a section shows from the record."""
@@ -233,7 +233,7 @@ def run_section(folder: Path) -> Section:
         return Section(
             title=folder.name,
             kind="training",
-            headlines=[*headlines, Headline("epochs", str(len(history)))],
+            headlines=[*headlines, Headline("epochs", str(complete_epochs(history)))],
             notes=[] if model else ["There is no model yet: no epoch is complete."],
             charts=_curves(history) if history else [],
             tables=[table_of("Epochs", history), *_other_tables(folder)] if history else [],

@@ -63,6 +63,28 @@ class Record(Callback):
         """Checkpoint of the last complete epoch."""
         return self.folder / "last.ckpt"
 
+    @property
+    def epochs(self) -> int:
+        """Complete epochs."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the model that is kept."""
+        if self.best is None or self.best["epoch"]:
+            return []
+        return [
+            "no epoch is better on validation ground than the model it began with, which is kept"
+        ]
+
+    def on_sanity_check_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Record the model that the training begins with as epoch 0: others have to be better."""
+        self._add(self._row(trainer, module, epoch=0), trainer)
+
+    def on_sanity_check_start(self, *_: Any) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Check that every state was resumed: Lightning ignores what a checkpoint lacks.
 
@@ -70,8 +92,8 @@ class Record(Callback):
             LookupError: If one was not.
         """
         schedules = [each.scheduler for each in trainer.lr_scheduler_configs]
-        if self.rows and not (
-            trainer.current_epoch == len(self.rows)
+        if self.epochs and not (
+            trainer.current_epoch == self.epochs
             and trainer.optimizers[0].state
             and all(each.last_epoch for each in schedules)
         ):
@@ -88,22 +110,26 @@ class Record(Callback):
         An epoch that diverged ends the training and is not recorded: the argmax of NaN is a class,
         so that its mean IoU may well be the best.
         """
-        row = self._row(trainer, module)
+        row = self._row(trainer, module, epoch=trainer.current_epoch + 1)
         if what := self._divergence(row, module):
             self.diverged = f"has diverged in epoch {row['epoch']} ({what})"
             trainer.should_stop = True
             return
-        self.rows.append(row)
-        best = self.best is None or self._rank(row) < self._rank(self.best)
-        self.best = row if best else self.best
+        self._add(row, trainer)
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.checkpoint)  # collective; the first process writes
             return
-        write_table(self.folder / "history.csv", self.rows)
-        if best:
-            self.save_model(row)
         with staged(self.checkpoint, overwrite=True) as partial:
             trainer.save_checkpoint(partial)
+
+    def _add(self, row: Row, trainer: lightning.Trainer) -> None:
+        self.rows.append(row)
+        best = self.best is None or self._rank(row) < self._rank(self.best)
+        self.best = row if best else self.best
+        if trainer.is_global_zero:
+            write_table(self.folder / "history.csv", self.rows)
+            if best:
+                self.save_model(row)
 
     def _divergence(self, row: Row, task: SegmentationTask) -> str:
         """What is no longer finite; empty if all is."""
@@ -122,9 +148,9 @@ class Record(Callback):
             return math.inf
         return -value if self.monitor == "val_miou" else value
 
-    def _row(self, trainer: lightning.Trainer, task: SegmentationTask) -> Row:
+    def _row(self, trainer: lightning.Trainer, task: SegmentationTask, *, epoch: int) -> Row:
         metrics = trainer.callback_metrics
-        row: Row = {"epoch": trainer.current_epoch + 1}
+        row: Row = {"epoch": epoch}
         names = ("train_loss", "val_loss", "val_miou")
         row |= {name: float(metrics[name]) for name in names if name in metrics}
         if "val_loss" in row:
@@ -162,7 +188,7 @@ class EarlyStopping(Callback):
         best = self.record.best
         if best is None or not self.epochs:
             return False
-        return len(self.record.rows) - int(best["epoch"]) >= self.epochs
+        return self.record.epochs - int(best["epoch"]) >= self.epochs
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Stop after an epoch, and a resumed training that had ended this way."""

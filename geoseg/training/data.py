@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geoseg.errors import TrainingError
 from geoseg.labels.legend import IGNORE
+from geoseg.patches.joined import JoinedPatchSet
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Patch, PatchSetRecord, PatchTable
 from geoseg.text import short_list
@@ -29,6 +30,7 @@ from geoseg.training.augment import (
 from geoseg.training.distributed import rank
 from geoseg.training.losses import numbers_by_class
 from geoseg.training.options import TrainOptions
+from geoseg.training.unlabelled import UnlabelledPatches
 
 MAX_OVERSAMPLING_FACTOR = 10.0
 """Upper bound of ``rare`` on how often a patch is drawn, relative to uniform sampling."""
@@ -92,6 +94,21 @@ def shared_out(
     sums = np.bincount(members, each, minlength=len(weights))
     shared: Probabilities = each * np.asarray(weights)[members] / sums[members]
     return shared / shared.sum()
+
+
+def with_unlabelled(likely: Probabilities | None, labelled: int, unlabelled: int) -> Probabilities:
+    """Probabilities of which patches without labels have half, behind those with labels.
+
+    Args:
+        likely: Probability of each labelled patch; None: uniform.
+        labelled: Number of patches with labels.
+        unlabelled: Number of patches without.
+
+    >>> with_unlabelled(None, 2, 4).tolist()
+    [0.25, 0.25, 0.125, 0.125, 0.125, 0.125]
+    """
+    each = np.full(labelled, 1 / labelled) if likely is None else likely
+    return np.concatenate([each / 2, np.full(unlabelled, 0.5 / unlabelled)])
 
 
 def _capped(weights: NDArray[np.float64]) -> Probabilities:
@@ -349,26 +366,60 @@ class TrainingSamples:
         """Set up the dataset and the probabilities of its patches.
 
         Raises:
-            TrainingError: If the patches lack bands, classes or storage for it.
+            TrainingError: If the patches lack bands, classes or storage for it, or an unlabelled
+                orthophoto is not like theirs.
         """
         patches = patch_set.in_split("train")
-        jitter = options.jitter
-        if jitter is None:
-            jitter = patch_set.record.storage == "index"
-        self.dataset = PatchDataset(
-            patch_set, patches, augment=options.augment, seed=options.seed, jitter=jitter
-        )
         likely: Probabilities | None = None
         if options.oversample is not None:
             names = patch_set.record.legend.names
             likely = draw_probabilities(options.oversample, names, patches.class_shares)
         if options.weights is not None:
             likely = shared_out(likely, patch_set.member_of(patches), options.weights)
+        self.unlabelled: UnlabelledPatches | None = None
+        samples, validation = options.samples_per_epoch, len(patch_set.in_split("val"))
+        if options.unlabelled:
+            self.unlabelled = UnlabelledPatches.survey(options.unlabelled, patch_set.record)
+            patch_set = JoinedPatchSet([*patch_set.parts, self.unlabelled])
+            samples = samples or 2 * len(patches)
+            likely = with_unlabelled(likely, len(patches), len(self.unlabelled.patches))
+        jitter = options.jitter
+        if jitter is None:
+            jitter = patch_set.record.storage == "index"
+        self.dataset = PatchDataset(
+            patch_set,
+            patch_set.in_split("train"),
+            augment=options.augment,
+            seed=options.seed,
+            jitter=jitter,
+        )
+        self.warnings = self._warnings(patch_set, validation)
         self._sampling: dict[str, Any] = {
-            "samples": options.samples_per_epoch,
+            "samples": samples,
             "likely": likely,
             "shard": (rank(), options.devices),
         }
+
+    @property
+    def unlabelled_windows(self) -> int:
+        """Number of windows without labels."""
+        return 0 if self.unlabelled is None else len(self.unlabelled.patches)
+
+    @property
+    def contents(self) -> list[str | None]:
+        """By which the pixels of the orthophotos without labels are known."""
+        return [] if self.unlabelled is None else self.unlabelled.contents
+
+    def _warnings(self, joined: PatchSet, validation: int) -> list[str]:
+        """Doubts about orthophotos without labels, and what of validation lies on them."""
+        if self.unlabelled is None:
+            return []
+        seen = validation - len(joined.in_split("val"))
+        told = (
+            f"{seen} of {validation} validation patches lie on ground of --unlabelled: the best "
+            f"epoch, calibration and thresholds come from ground that the model has seen"
+        )
+        return [*self.unlabelled.notes, *([told] if seen else [])]
 
     def loader(self, **how: Any) -> DataLoader[tuple[Tensor, Tensor]]:
         """Batches, see `make_loader`."""

@@ -38,7 +38,9 @@ class TrainPlan:
 
     training_patches: int
     validation_patches: int
-    """Patches to train and to validate on; of the first training where there are folds."""
+    unlabelled_windows: int
+    """Patches to train and to validate on, of the first training where there are folds, and windows
+    without labels."""
 
     classes: Mapping[str, float]
     """Share of each class in the labelled pixels of the training patches, 0..1, by name."""
@@ -115,6 +117,7 @@ def estimate_training(
     return TrainPlan(
         training_patches=len(training.train_patches),
         validation_patches=len(training.val_patches),
+        unlabelled_windows=training.samples.unlabelled_windows,
         classes=dict(zip(record.legend.names, shares, strict=True)),
         network=f"{options.arch} with {options.encoder}",
         parameters=parameter_count(training.network),

@@ -22,7 +22,7 @@ Optimizer = Literal["adam", "adamw", "sgd", "asgd"]
 
 Schedule = Literal["constant", "plateau", "cosine", "one-cycle", "poly"]
 
-Monitor = Literal["loss", "miou"]
+Monitor = Literal["loss", "miou", "last"]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -229,8 +229,20 @@ class TrainOptions:
         shown="by their patches",
         help="Shares of several patch sets in what is trained on, in their order.",
     )
+    unlabelled: tuple[Path, ...] = option(
+        (),
+        group=DATA,
+        metavar="ORTHO",
+        help="Orthophotos without labels, such as those to be mapped: files, folders, quoted globs "
+        "or @lists; a moving average of the network labels half of each epoch. Needs --init-from.",
+    )
     samples_per_epoch: int | None = option(
-        None, min=1, group=DATA, metavar="N", shown="all, once each", help="Patches of an epoch."
+        None,
+        min=1,
+        group=DATA,
+        metavar="N",
+        shown="all, once each; twice as many with --unlabelled",
+        help="Patches of an epoch.",
     )
     jitter: bool | None = option(
         None,
@@ -249,7 +261,9 @@ class TrainOptions:
         False, group=DATA, help="Validate on blended maps instead of windows."
     )
     monitor: Monitor = option(
-        "miou", group=OPTIMISATION, help="Validation metric that makes the best model."
+        "miou",
+        group=OPTIMISATION,
+        help="Validation metric by which an epoch's model is kept; last: that of the last epoch.",
     )
     seed: int = option(
         0, min=0, max=2**31 - 1, group=MACHINE, help="Same input, same seed: same weights on CPU."
@@ -282,6 +296,10 @@ class TrainOptions:
         shown="half the processors, at most 4",
         help="Processes that read patches.",
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.unlabelled, str | Path):
+            object.__setattr__(self, "unlabelled", (self.unlabelled,))
 
     @property
     def most_epochs(self) -> int:

@@ -43,6 +43,9 @@ CHANGEABLE_OPTIONS = {
 }
 """Options that may differ when a training is resumed."""
 
+OLD_OPTIONS: dict[str, Any] = {"decoder_channels": "full", "unlabelled": []}
+"""Options that records used to lack."""
+
 CHECKPOINT_KEYS = {"callbacks", "loops", "lr_schedulers", "optimizer_states"}
 """Keys of Lightning's checkpoints, besides the network's."""
 
@@ -128,7 +131,7 @@ def check_resumable(
         TrainingError: If there is none, its record is damaged, or options or patches differ.
     """
     earlier = read_run(run)
-    before = {"decoder_channels": "full"} | earlier["options"]  # records used to lack it
+    before = OLD_OPTIONS | earlier["options"]
     before |= {"folds": earlier.get("folds")}
     changed = [
         f"{name} was {before.get(name)!r} and is {value!r}"
@@ -139,6 +142,16 @@ def check_resumable(
         raise TrainingError(f"{run}: cannot be resumed with other options: {'; '.join(changed)}")
     if earlier["patch_set"] != _identity(patch_set):
         raise TrainingError(f"{run}: cannot be resumed with other patches")
+
+
+def check_unlabelled(run: Path, contents: Sequence[str | None]) -> None:
+    """Check that the orthophotos without labels are those that a training has begun with.
+
+    Raises:
+        TrainingError: If their pixels differ.
+    """
+    if read_run(run).get("unlabelled", []) != contents:
+        raise TrainingError(f"{run}: cannot be resumed, the orthophotos of --unlabelled differ")
 
 
 def check_checkpoint(path: Path, network: nn.Module) -> int:
@@ -155,7 +168,8 @@ def check_checkpoint(path: Path, network: nn.Module) -> int:
         shapes = {name: value.shape for name, value in content["state_dict"].items()}
         done = content["epoch"] + 1
         rows = content["callbacks"]["Record"]["rows"]
-        whole = set(content) >= CHECKPOINT_KEYS and len(rows) == done and all(map(_is_row, rows))
+        whole = set(content) >= CHECKPOINT_KEYS and bool(rows) and all(map(_is_row, rows))
+        whole = whole and rows[-1]["epoch"] == done
     except LOAD_ERRORS as error:
         raise TrainingError(f"{path}: is damaged; {RESTART_ADVICE}") from error
     if not whole or shapes != {name: value.shape for name, value in network.state_dict().items()}:
@@ -164,7 +178,8 @@ def check_checkpoint(path: Path, network: nn.Module) -> int:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("epoch"), int) and "train_loss" in row
+    epoch = row.get("epoch") if isinstance(row, dict) else None
+    return epoch == 0 or (isinstance(epoch, int) and "train_loss" in row)
 
 
 def named_folders(patch_set: PatchSet) -> str | list[str]:
@@ -204,11 +219,11 @@ Row = dict[str, Any]
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows with the columns of the first one as CSV."""
+    """Write rows as CSV with the columns of the last one; epoch 0 has no loss of a training."""
     if not rows:
         return
     text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())
@@ -316,18 +331,18 @@ def draw_samples(
     """
     refuse_existing(output, overwrite=overwrite)
     patch_set = patches if isinstance(patches, PatchSet) else PatchSet.open(patches)
-    training = patch_set.in_split("train")
-    if not training:
+    if not patch_set.in_split("train"):
         raise TrainingError(f"{patch_set.folder}: no patch is in the training split")
     samples = TrainingSamples(patch_set, options)
     keys = samples.loader(batch_size=ROWS, workers=0).sampler
     numbers = [key.number for key in islice(keys, ROWS)]
-    plain = PatchDataset(patch_set, training, augment="none", seed=0)
-    own = Augmentation.parse(options.augment)
+    own = samples.dataset  # with the windows of orthophotos without labels
+    plain = PatchDataset(own.patch_set, own.patches, augment="none", seed=0)
+    augmentation = Augmentation.parse(options.augment)
     columns = [mix(_batch(plain, numbers, 0), Augmentation(), np.random.default_rng())]
     for epoch in range(EPOCHS):
         rng = np.random.default_rng((options.seed, epoch))
-        columns.append(mix(_batch(samples.dataset, numbers, epoch), own, rng))
+        columns.append(mix(_batch(own, numbers, epoch), augmentation, rng))
     _draw(columns, patch_set, output, overwrite=overwrite)
 
 

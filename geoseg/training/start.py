@@ -23,6 +23,7 @@ from geoseg.model.network import (
 )
 from geoseg.model.weights import DEFAULT_ENCODER, default_weights, packaged_encoder
 from geoseg.patches.record import PatchSetRecord
+from geoseg.raster.lists import find_rasters
 from geoseg.raster.paths import parse_name
 from geoseg.training.options import PATIENCE, TrainOptions
 
@@ -177,7 +178,9 @@ def resolve(options: TrainOptions) -> TrainOptions:
     """Options with the bundle, encoder, its weights, width of the decoder and patience resolved.
 
     Raises:
-        TrainingError: If the weights are unknown, or come from two places or from several models.
+        TrainingError: If the weights are unknown, or come from two places or from several models,
+            or orthophotos without labels have no model to label them.
+        InputError: If the names of these orthophotos name nothing.
         BundleError: If the bundle of `--init-from` is damaged.
     """
     weights = options.encoder_weights
@@ -195,6 +198,11 @@ def resolve(options: TrainOptions) -> TrainOptions:
         encoder = encoder or origin.encoder
         width = width or decoder_channels_of(folder)
         options = replace(options, init_from=folder)
+    elif options.unlabelled:
+        raise TrainingError(
+            "--unlabelled needs --init-from MODEL, which labels the orthophotos at first: train "
+            "it without them"
+        )
     patience = options.early_stopping
     if patience is None:
         patience = PATIENCE if options.max_time is None else 0
@@ -204,6 +212,7 @@ def resolve(options: TrainOptions) -> TrainOptions:
         encoder=encoder,
         encoder_weights=weights,
         decoder_channels=width or "full",
+        unlabelled=tuple(find_rasters(options.unlabelled)),
         early_stopping=patience,
     )
 

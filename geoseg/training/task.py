@@ -28,6 +28,7 @@ from geoseg.training.augment import Augmentation, mix
 from geoseg.training.distributed import DepthwiseInFloat32, sum_over_processes
 from geoseg.training.losses import LossFunction
 from geoseg.training.options import LOWEST, Optimizer, Schedule, TrainOptions
+from geoseg.training.unlabelled import Teacher, surest
 
 WARMUP_SHARE = {"cosine": 0.05, "one-cycle": 0.3}
 """Default warm-up, as a share of the training; 0 for other schedules."""
@@ -336,6 +337,7 @@ class SegmentationTask(lightning.LightningModule):
         super().__init__()
         self.network = network
         protect_narrow_convolutions(network)
+        self.teacher = Teacher(network) if options.unlabelled else None
         self.normalise = Normalise(normalisation)
         self.loss = loss
         self.classes = classes
@@ -351,9 +353,12 @@ class SegmentationTask(lightning.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, bands, size, size) in units of the file to (n, classes, size, size) logits."""
-        normalised = self.normalise(images).contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(normalised).float()
+        logits: Tensor = self.network(self._normalised(images)).float()
         return logits
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        normalised: Tensor = self.normalise(images)
+        return normalised.contiguous(memory_format=torch.channels_last)
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, bands, size, size) in units of the file to (n, classes, size, size) scores."""
@@ -368,16 +373,34 @@ class SegmentationTask(lightning.LightningModule):
         step = self.global_step * accumulate + number % accumulate
         torch.manual_seed(self.options.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.options.seed, step))
-        images, targets = mix(batch, self.augmentation, rng)
         # `torch.compile` does not trace through the mode
         on_cpu = self.device.type == "cpu" and not self.options.compile
         with DepthwiseInFloat32() if on_cpu else nullcontext():
+            images, targets = mix(self._taught(batch), self.augmentation, rng)
             logits = self(images)
         loss = torch.stack([share * self.loss(logits, each) for share, each in targets]).sum()
         self._log("train_loss", loss, len(images))
         # Lightning divides by `--accumulate`, but the last step of an epoch may have fewer batches
         there = int(self.trainer.num_training_batches) - (number - number % accumulate)
         return loss * (accumulate / min(accumulate, there))
+
+    def _taught(self, batch: Batch) -> Batch:
+        """A batch in which patches without any label have the teacher's."""
+        images, mask = batch
+        bare = (mask == IGNORE).flatten(1).all(dim=1)
+        if self.teacher is None or not bare.any():
+            return batch
+        with torch.no_grad():
+            scores = self.teacher(self._normalised(images[bare]))
+        mask = mask.clone()
+        mask[bare] = surest(scores, ~images[bare].isnan().any(dim=1))
+        return images, mask
+
+    def optimizer_step(self, *args: Any, **more: Any) -> None:
+        """Make a step, which the teacher follows."""
+        super().optimizer_step(*args, **more)
+        if self.teacher is not None:
+            self.teacher.follow(self.network)
 
     def _log(self, name: str, loss: Tensor, count: int) -> None:
         """Log the mean over an epoch's patches, of all processes."""

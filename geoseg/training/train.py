@@ -49,6 +49,7 @@ from geoseg.training.run_folder import (
     Row,
     check_checkpoint,
     check_resumable,
+    check_unlabelled,
     draw_curves,
     draw_validation,
     named_folders,
@@ -141,6 +142,7 @@ def train(
             update_record(run, options=options.to_record(), ended=None)
         elif is_first():
             record = run_record(patch_set, options, parameter_count(training.network))
+            record["unlabelled"] = training.samples.contents
             start_folder(run, record, overwrite=overwrite)
         if found := training.resolve_auto():
             update_record(run, found=found)
@@ -185,7 +187,10 @@ def prepare(
             "--devices first, and give here what its run.json says under `found`"
         )
     check_loggers(chosen.loggers)
-    return Training(patch_set, run or Path(), chosen), options
+    training = Training(patch_set, run or Path(), chosen)
+    if run is not None and resume:
+        check_unlabelled(run, training.samples.contents)
+    return training, options
 
 
 class Training:
@@ -212,8 +217,8 @@ class Training:
         record = patch_set.record
         weights = class_weights(options.class_weights, record.legend.names, record.class_pixels)
         counted = (weights > 0).tolist()
-        self.warnings = self._check_data(counted)
         self.samples = TrainingSamples(patch_set, options)
+        self.warnings = [*self._check_data(counted), *self.samples.warnings]
         self.limit = None if options.max_time is None else TimeLimit(options.max_time)
         self.record = Record(
             run,
@@ -318,7 +323,8 @@ class Training:
     def fit(self, *, resume: bool, quiet: bool) -> bool:
         """Train; return whether the user stopped it."""
         self.averaging = MovingAverage() if self.options.average == "ema" else None
-        monitor = self.record.monitor if self.val_patches else None
+        monitored = self.val_patches and self.options.monitor != "last"
+        monitor = self.record.monitor if monitored else None
         callbacks = [
             Progress(self.run.name, self.limit, quiet=quiet),
             *schedule_callbacks(self.options, self.network, self.limit, monitor=monitor),
@@ -326,9 +332,12 @@ class Training:
             *(self.record, self.early_stopping),
         ]
         loggers = make_loggers(self.options, self.run) if is_first() else []
-        trainer = make_trainer(self.options, self.device, callbacks, loggers=loggers)
         checkpoint = self.record.checkpoint
         found = resume and checkpoint.exists()
+        # a validation of the model that it begins with, which epochs have to beat
+        before = -1 if self.options.unlabelled and not found else 0
+        how: dict[str, Any] = {"loggers": loggers, "num_sanity_val_steps": before}
+        trainer = make_trainer(self.options, self.device, callbacks, **how)
         done = check_checkpoint(checkpoint, self.task) if found else 0
         loaders = self.loaders(first_epoch=done)
         if self.options.compile:
@@ -382,6 +391,7 @@ class Training:
             "patches": named_folders(self.patch_set),
             "training_patches": len(self.train_patches),
             "validation_patches": len(self.val_patches),
+            "unlabelled_windows": self.samples.unlabelled_windows,
             "statistics": {name: statistics[name] for name in ("mean", "std")},
             "options": self.options.to_record(),
             "best_epoch": row,
@@ -452,11 +462,11 @@ def _report(training: Training, *, interrupted: bool) -> TrainReport:
     return TrainReport(
         run / "model",
         record.best,
-        len(record.rows),
+        record.epochs,
         interrupted,
         timed_out=ended == "time",
         stopped_early=ended == "patience",
         calibration=calibration,
-        notes=(*training.notes, *([calibration.sentence] if calibration else [])),
+        notes=(*training.notes, *record.notes, *([calibration.sentence] if calibration else [])),
         warnings=tuple(training.warnings),
     )
