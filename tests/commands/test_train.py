@@ -269,3 +269,36 @@ def test_a_run_to_begin_with_means_its_model(geoseg, world, patches, model):
     assert taken.code == 0, taken.err
     assert folds.code == 1
     assert "has 2 models, of which one is needed" in folds.err
+
+
+def test_orthophotos_without_labels_are_counted_learnt_from_and_recorded(
+    geoseg, world, patches, model
+):
+    more = ["--epochs", 1, "--workers", 0, "--device", "cpu"]
+    words = ["--init-from", model, "--unlabelled", world / "ortho*.tif", *more]
+
+    plan = geoseg("train", patches, "--dry-run", *words)
+    outcome = geoseg("train", patches, "-o", world / "run", *words)
+    config = world / "run" / "run.json"
+    again = geoseg("train", patches, "-o", world / "again", "--config", config, "-q")
+
+    assert ", 12 windows without labels" in plan.out
+    assert outcome.code == again.code == 0, outcome.err + again.err
+    assert "validation patches lie on ground of --unlabelled" in outcome.err
+    assert "12 windows without labels" in geoseg("info", world / "run" / "model").out
+    ours, theirs = (
+        json.loads((world / run / "run.json").read_text())["options"] for run in ("run", "again")
+    )
+    assert ours == theirs
+    assert ours["unlabelled"] == [str(world / "ortho.tif")]
+
+
+def test_orthophotos_without_labels_need_a_model_and_pixels(geoseg, world, patches, model):
+    alone = geoseg("train", patches, "-o", world / "run", "--unlabelled", world / "ortho.tif")
+    words = ["--init-from", model, "--unlabelled", world / "nothing"]
+    nowhere = geoseg("train", patches, "-o", world / "run", *words)
+
+    assert (alone.code, nowhere.code) == (1, 1)
+    assert "--unlabelled needs --init-from MODEL" in alone.err
+    assert "nothing: no such file" in nowhere.err
+    assert not (world / "run").exists()

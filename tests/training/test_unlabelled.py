@@ -226,16 +226,20 @@ def test_the_network_learns_from_the_teacher(patches, tmp_path, taught, monkeypa
     """The same draws without the teacher's labels leave other weights."""
     options = replace(taught, epochs=1)
     train(patches, tmp_path / "with", options=options, quiet=True)
-    monkeypatch.setattr(
-        "geoseg.training.task.surest", lambda scores, _: torch.full_like(scores[:, 0], IGNORE).long()
-    )
+
+    def nothing(scores, _):
+        return torch.full_like(scores[:, 0], IGNORE).long()
+
+    monkeypatch.setattr("geoseg.training.task.surest", nothing)
     train(patches, tmp_path / "without", options=options, quiet=True)
 
     one, other = (weights_of(tmp_path / name) for name in ("with", "without"))
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_first_model_is_epoch_0_of_curves_and_stays_where_none_is_better(patches, tmp_path, taught):
+def test_the_first_model_is_epoch_0_of_curves_and_stays_where_none_is_better(
+    patches, tmp_path, taught
+):
     run = tmp_path / "run"
     worse = replace(taught, lr=0.5, optimizer="sgd", epochs=2, early_stopping=1)
 
