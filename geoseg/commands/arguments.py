@@ -202,10 +202,12 @@ def _read_config(path: Path, declared: Mapping[str, OptionField]) -> dict[str, A
 
 def _in_words(value: Any, parameter: Any) -> Any:
     """A value of a file as it would stand on the command line, so that it is checked as there."""
+    takes_several = parameter.multiple or parameter.nargs == -1
     if not isinstance(value, list | tuple):
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        word = str(value).lower() if isinstance(value, bool) else str(value)
+        return [word] if takes_several else word
     words = [str(each) for each in value]
-    return words if parameter.multiple or parameter.nargs == -1 else ",".join(words)
+    return words if takes_several else ",".join(words)
 
 
 def _checked_value(ctx: typer.Context, parameter: Any, written: Any) -> Any:

@@ -214,16 +214,19 @@ def _range(name: str, table: Mapping[str, Any], choices: Choices) -> Range:
     return Range(low, high, choices.is_whole(name), log, step)
 
 
+def _word(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _name(options: Mapping[str, Any]) -> str:
     """A folder's name, possible on every system.
 
     >>> _name({"lr": 0.001, "encoder_weights": "package:lite0"})
     'lr=0.001,encoder-weights=package-lite0'
     """
-    words = {
-        name.replace("_", "-"): "none" if value is None else str(value)
-        for name, value in options.items()
-    }
+    words = {name.replace("_", "-"): _word(value) for name, value in options.items()}
     plain = {
         name: re.sub(r"[^\w.+=-]+", "-", word, flags=re.ASCII).strip("-") or "empty"
         for name, word in words.items()

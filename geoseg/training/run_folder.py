@@ -219,11 +219,11 @@ Row = dict[str, Any]
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV with the columns of the last one; epoch 0 has no loss of a training."""
+    """Write rows as CSV with the columns of the one that has most: epoch 0 was not trained."""
     if not rows:
         return
     text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
+    table = csv.DictWriter(text, list(max(rows, key=len)), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())

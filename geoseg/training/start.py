@@ -25,6 +25,7 @@ from geoseg.model.weights import DEFAULT_ENCODER, default_weights, packaged_enco
 from geoseg.patches.record import PatchSetRecord
 from geoseg.raster.lists import find_rasters
 from geoseg.raster.paths import parse_name
+from geoseg.text import quoted_list
 from geoseg.training.options import PATIENCE, TrainOptions
 
 HEAD_PREFIX = "segmentation_head."
@@ -243,6 +244,12 @@ def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState
         raise TrainingError(
             f"--init-from {options.init_from}: is a {origin.arch} with {origin.encoder}, not "
             f"{options.arch} with {encoder}; use --arch {origin.arch} --encoder {origin.encoder}"
+        )
+    unknown = [] if origin is None else [n for n in names if n not in origin.legend.names]
+    if options.unlabelled and unknown:
+        raise TrainingError(
+            f"--unlabelled: {options.init_from}, which labels the orthophotos at first, does not "
+            f"know {quoted_list(unknown)}; train it on their labels before"
         )
     network, wanted = build_network(
         options.arch,

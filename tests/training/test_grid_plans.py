@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +44,14 @@ def test_a_grid_that_grows_keeps_the_names_of_what_it_had(read):
     small, large = (read(f"[grid]\nlr = {each}").runs() for each in ("[1, 2]", "[3, 2, 1]"))
 
     assert set(small) < set(large)
+
+
+def test_an_option_that_may_be_repeated_is_a_word_or_a_list(read):
+    plan = read("unlabelled = 'a.tif'\n[grid]\nlr = [1]")
+    varied = read("[grid]\nunlabelled = ['a.tif', ['a.tif', 'b.tif']]")
+
+    assert plan.fixed == {"unlabelled": (Path("a.tif"),)}
+    assert list(varied.runs()) == ["unlabelled=a.tif", "unlabelled=a.tif-b.tif"]
 
 
 def test_names_are_possible_on_every_system(read):

@@ -9,15 +9,16 @@ from affine import Affine
 from torch import nn
 
 from geoseg.errors import InputError, TrainingError
-from geoseg.labels.legend import IGNORE
+from geoseg.labels.legend import IGNORE, Legend
 from geoseg.model.bundle import ModelBundle
 from geoseg.patches.joined import JoinedPatchSet
 from geoseg.patches.patch_set import PatchSet
 from geoseg.report.runs import read_entries
+from geoseg.training.cross_validation import train_folds
 from geoseg.training.data import TrainingSamples
 from geoseg.training.dry_run import estimate_training
 from geoseg.training.run_folder import draw_samples
-from geoseg.training.start import resolve
+from geoseg.training.start import initial_state, resolve
 from geoseg.training.train import prepare, train
 from geoseg.training.unlabelled import DECAY, Teacher, UnlabelledPatches, surest
 
@@ -150,6 +151,15 @@ def test_what_is_not_there_is_named(quick, first, tmp_path):
 def test_without_a_model_nobody_labels_them(quick, bare):
     with pytest.raises(TrainingError, match="--unlabelled needs --init-from"):
         resolve(replace(quick, unlabelled=(bare,)))
+
+
+def test_a_model_that_does_not_know_a_class_labels_nothing(patches, taught):
+    record = PatchSet.open(patches).record
+    classes = [{"value": 3, "name": "dark"}, {"value": 1, "name": "car"}]
+    other = replace(record, legend=Legend.from_dict({"class": classes}))
+
+    with pytest.raises(TrainingError, match="does not know 'car'; train it on their labels"):
+        initial_state(other, resolve(taught))
 
 
 def test_of_each_class_its_surest_share_becomes_labels():
@@ -312,6 +322,15 @@ def test_validation_on_ground_that_is_unlabelled_is_told(patches, source, taught
     told = f"{validation} of {validation} validation patches lie on ground of --unlabelled"
     assert [each for each in here.warnings if told in each]
     assert not [each for each in elsewhere.warnings if "--unlabelled" in each]
+
+
+def test_folds_have_it_too(patches, tmp_path, taught):
+    options = replace(taught, epochs=1, early_stopping=0)
+
+    report = train_folds(patches, tmp_path / "run", folds=2, options=options, quiet=True)
+
+    assert len(report.runs) == 2
+    assert (tmp_path / "run" / "folds.csv").read_text().count("\n") == 5
 
 
 def test_a_dry_run_counts_the_windows(patches, taught):
