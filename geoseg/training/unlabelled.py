@@ -18,6 +18,7 @@ from geoseg.labels.lookup import misplaced_bands
 from geoseg.labels.pixel_classes import Meaning
 from geoseg.labels.reference import Reference
 from geoseg.patches.extract import runs, survey
+from geoseg.patches.joined import MAX_GSD_RATIO
 from geoseg.patches.patch_set import OpenSource, PatchSet
 from geoseg.patches.record import PatchSetRecord, PatchTable, Source, TileOptions
 from geoseg.patches.training_ground import content_of
@@ -74,7 +75,7 @@ class UnlabelledPatches(PatchSet):
             sources.append(
                 Source(name=name, ortho=path, reference=path, grid=grid, content=content)
             )
-            notes += doubts_of(path, like.read)
+            notes += [*doubts_of(path, like.read), *_other_gsd(path, grid.gsd, like.gsd)]
         sizes = [each.grid.gsd for each in sources if each.grid and each.grid.gsd]
         record = replace(
             like,
@@ -115,6 +116,13 @@ def _other_kind(ortho: RasterReader, like: PatchSetRecord) -> str | None:
             f"{', '.join(like.band_names)}: {', '.join(misplaced)} in other places"
         )
     return None
+
+
+def _other_gsd(path: Path, own: float | None, wanted: float | None) -> list[str]:
+    """Message on a raster whose pixels are of another size on the ground, in metres."""
+    if not own or not wanted or 1 / MAX_GSD_RATIO <= own / wanted <= MAX_GSD_RATIO:
+        return []
+    return [f"{path}: its GSD is {own:.3g} m/px, that of the patches {wanted:.3g} m/px"]
 
 
 def _windows_of(ortho: RasterReader, how: TileOptions, *, classes: int) -> PatchTable:

@@ -117,6 +117,16 @@ def test_rasters_unlike_the_patches_are_refused(patches, tmp_path, image, profil
         UnlabelledPatches.survey([path], PatchSet.open(patches).record)
 
 
+def test_pixels_of_another_size_are_told(patches, tmp_path):
+    record = PatchSet.open(patches).record
+    image = np.full((3, 64, 64), 9, np.uint8)
+    path = write(tmp_path / "coarse.tif", image, transform=FAR @ Affine.scale(2))
+
+    (note,) = UnlabelledPatches.survey([path], record).notes
+
+    assert "its GSD is 1 m/px, that of the patches 0.5 m/px" in note
+
+
 def test_a_class_map_is_no_orthophoto(patches, tmp_path):
     path = write(tmp_path / "map.tif", np.ones((1, 64, 64), np.uint8))
     with rasterio.open(path, "r+") as file:
