@@ -229,6 +229,22 @@ def _bundle_of(model: Path) -> Path:
     return found[0]
 
 
+def _check_origin(origin: ModelBundle, names: Sequence[str], options: TrainOptions) -> None:
+    """Refuse a model of another network, or one that cannot label what has no labels."""
+    arch, encoder = origin.arch, origin.encoder
+    if (arch, encoder) != (options.arch, options.encoder):
+        raise TrainingError(
+            f"--init-from {options.init_from}: is a {arch} with {encoder}, not {options.arch} with "
+            f"{options.encoder}; use --arch {arch} --encoder {encoder}"
+        )
+    unknown = [name for name in names if name not in origin.legend.names]
+    if options.unlabelled and unknown:
+        raise TrainingError(
+            f"--unlabelled: {options.init_from}, which labels the orthophotos at first, does not "
+            f"know {quoted_list(unknown)}; train it on their labels before"
+        )
+
+
 def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState:
     """Build the network with its initial weights, and its bundle, by resolved options.
 
@@ -240,17 +256,8 @@ def initial_state(record: PatchSetRecord, options: TrainOptions) -> InitialState
         raise TrainingError("the patch set has no statistics: its training split has no pixel")
     encoder, names = str(options.encoder), record.legend.names
     origin = None if options.init_from is None else ModelBundle.load(options.init_from)
-    if origin is not None and (origin.arch, origin.encoder) != (options.arch, encoder):
-        raise TrainingError(
-            f"--init-from {options.init_from}: is a {origin.arch} with {origin.encoder}, not "
-            f"{options.arch} with {encoder}; use --arch {origin.arch} --encoder {origin.encoder}"
-        )
-    unknown = [] if origin is None else [n for n in names if n not in origin.legend.names]
-    if options.unlabelled and unknown:
-        raise TrainingError(
-            f"--unlabelled: {options.init_from}, which labels the orthophotos at first, does not "
-            f"know {quoted_list(unknown)}; train it on their labels before"
-        )
+    if origin is not None:
+        _check_origin(origin, names, options)
     network, wanted = build_network(
         options.arch,
         encoder,
