@@ -67,6 +67,7 @@ class UnlabelledPatches(PatchSet):
                 if other := _other_kind(ortho, like):
                     raise TrainingError(f"--unlabelled {path}: {other}")
                 table = _windows_of(ortho, how, classes=len(like.legend))
+                notes += [*_few_colors(ortho, table), *_other_gsd(ortho, like.gsd)]
                 grid = ortho.grid
             if not len(table):
                 raise TrainingError(f"--unlabelled {path}: has no data")
@@ -75,7 +76,7 @@ class UnlabelledPatches(PatchSet):
             sources.append(
                 Source(name=name, ortho=path, reference=path, grid=grid, content=content)
             )
-            notes += [*doubts_of(path, like.read), *_other_gsd(path, grid.gsd, like.gsd)]
+            notes += doubts_of(path, like.read)
         sizes = [each.grid.gsd for each in sources if each.grid and each.grid.gsd]
         record = replace(
             like,
@@ -118,11 +119,26 @@ def _other_kind(ortho: RasterReader, like: PatchSetRecord) -> str | None:
     return None
 
 
-def _other_gsd(path: Path, own: float | None, wanted: float | None) -> list[str]:
+MAX_MASK_COLORS, SAMPLED_WINDOWS = 32, 5
+"""Colours in a sample of windows, and their number, up to which a raster may be a mask."""
+
+
+def _few_colors(ortho: RasterReader, windows: PatchTable) -> list[str]:
+    """Message on a raster that may be a mask, whose colours would be taken for ground."""
+    some = np.linspace(0, len(windows) - 1, SAMPLED_WINDOWS).astype(int).tolist() if windows else []
+    pixels = [ortho.read(windows[number].window).image.reshape(ortho.bands, -1) for number in some]
+    if not pixels or np.unique(np.hstack(pixels), axis=1).shape[1] > MAX_MASK_COLORS:
+        return []
+    told = f"a sample of it has at most {MAX_MASK_COLORS} colours: is it a mask, no orthophoto?"
+    return [f"{ortho.path}: {told}"]
+
+
+def _other_gsd(ortho: RasterReader, wanted: float | None) -> list[str]:
     """Message on a raster whose pixels are of another size on the ground, in metres."""
+    own = ortho.grid.gsd
     if not own or not wanted or 1 / MAX_GSD_RATIO <= own / wanted <= MAX_GSD_RATIO:
         return []
-    return [f"{path}: its GSD is {own:.3g} m/px, that of the patches {wanted:.3g} m/px"]
+    return [f"{ortho.path}: its GSD is {own:.3g} m/px, that of the patches {wanted:.3g} m/px"]
 
 
 def _windows_of(ortho: RasterReader, how: TileOptions, *, classes: int) -> PatchTable:

@@ -119,12 +119,21 @@ def test_rasters_unlike_the_patches_are_refused(patches, tmp_path, image, profil
 
 def test_pixels_of_another_size_are_told(patches, tmp_path):
     record = PatchSet.open(patches).record
-    image = np.full((3, 64, 64), 9, np.uint8)
+    image = np.random.default_rng(2).integers(0, 255, (3, 64, 64), np.uint8)
     path = write(tmp_path / "coarse.tif", image, transform=FAR @ Affine.scale(2))
 
     (note,) = UnlabelledPatches.survey([path], record).notes
 
     assert "its GSD is 1 m/px, that of the patches 0.5 m/px" in note
+
+
+def test_a_raster_of_few_colours_may_be_a_mask_which_is_told(patches, tmp_path, bare):
+    record = PatchSet.open(patches).record
+    path = write(tmp_path / "mask.tif", np.full((3, 64, 64), 9, np.uint8))
+
+    assert UnlabelledPatches.survey([bare], record).notes == ()
+    told = UnlabelledPatches.survey([path], record).notes
+    assert told == (f"{path}: a sample of it has at most 32 colours: is it a mask, no orthophoto?",)
 
 
 def test_a_class_map_is_no_orthophoto(patches, tmp_path):
