@@ -223,7 +223,8 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     if not rows:
         return
     text = io.StringIO()
-    table = csv.DictWriter(text, list(max(rows, key=len)), lineterminator="\n")
+    fullest = max(rows, key=len)
+    table = csv.DictWriter(text, list(fullest), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())
