@@ -16,6 +16,7 @@ from geoseg.labels.legend import IGNORE
 from geoseg.patches.joined import JoinedPatchSet
 from geoseg.patches.patch_set import PatchSet, Sample
 from geoseg.patches.record import Patch, PatchSetRecord, PatchTable
+from geoseg.raster.lists import find_rasters
 from geoseg.text import short_list
 from geoseg.training.augment import (
     SYMMETRIES,
@@ -379,7 +380,8 @@ class TrainingSamples:
         self.unlabelled: UnlabelledPatches | None = None
         samples, validation = options.samples_per_epoch, len(patch_set.in_split("val"))
         if options.unlabelled:
-            self.unlabelled = UnlabelledPatches.survey(options.unlabelled, patch_set.record)
+            orthos = find_rasters(options.unlabelled)  # a preview takes options as they are named
+            self.unlabelled = UnlabelledPatches.survey(orthos, patch_set.record)
             patch_set = JoinedPatchSet([*patch_set.parts, self.unlabelled])
             samples = samples or 2 * len(patches)
             likely = with_unlabelled(likely, len(patches), len(self.unlabelled.patches))

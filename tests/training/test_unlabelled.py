@@ -356,7 +356,9 @@ def test_a_dry_run_counts_the_windows(patches, taught):
     assert estimate_training(patches, None, options=taught).unlabelled_windows == 5
 
 
-def test_a_preview_shows_windows_without_labels_too(patches, tmp_path, taught):
-    draw_samples(patches, tmp_path / "seen.png", options=resolve(taught))
+def test_a_preview_shows_windows_without_labels_too(patches, tmp_path, taught, bare):
+    folder = replace(taught, unlabelled=bare.parent)
+
+    draw_samples(patches, tmp_path / "seen.png", options=folder)
 
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
