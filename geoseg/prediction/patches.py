@@ -1,6 +1,7 @@
 """A patch set is predicted: a map of each patch, or metrics on the blended ground of a split."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from geoseg.labels.legend import IGNORE
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.quantize import Comparison
 from geoseg.model.segmenter import Models, Segmenter, check_patches
-from geoseg.patches.patch_set import OpenSource, PatchSet
+from geoseg.patches.patch_set import PatchSet
 from geoseg.patches.record import Patch, Source, Split
 from geoseg.prediction.blend import WindowScores, blend
 from geoseg.prediction.map_writer import MapOutputs, MapReport, write_map
@@ -207,23 +208,17 @@ def _of_source(
     windows: Sequence[Window],
     options: PredictOptions,
 ) -> Iterator[tuple[WindowScores, NDArray[np.uint8]]]:
-    record = patch_set.record
-    with patch_set.open_ortho(source) as ortho:
-        grid = ortho.grid
-        opened = OpenSource.open(ortho, source, record.legend, record, may_be_elsewhere=True)
-        ground = _Ground(windows, opened.area)
+    with closing(patch_set.open_source(source)) as opened:
+        grid, ground = opened.grid, _Ground(windows, opened.area)
         size = options.size(bundle, grid.height, grid.width)
         window_grid = options.window_grid(grid.height, grid.width, size)
         region = ground.region
-        parts = score(
-            ortho, segmenter, window_grid.windows(region), batch_size=BATCH_SIZE, ground=ground
-        )
-        try:
+        own = window_grid.windows(region)
+        with closing(
+            score(opened.ortho, segmenter, own, batch_size=BATCH_SIZE, ground=ground)
+        ) as parts:
             for cell in blend(parts, window_grid, region):
                 yield cell, opened.reference.read(cell.window)
-        finally:
-            parts.close()
-            opened.reference.close()
 
 
 class _Ground:

@@ -21,6 +21,7 @@ from torch import Tensor
 from geoseg.errors import TrainingError
 from geoseg.progress import ProgressEvents, ProgressLines, bar_class, say, shown_as, write_event
 from geoseg.raster.atomic import staged
+from geoseg.report.runs import complete_epochs
 from geoseg.training.options import UNLIMITED, TrainOptions
 from geoseg.training.run_folder import Row, write_table
 from geoseg.training.task import SegmentationTask, TimeLimit
@@ -66,7 +67,7 @@ class Record(Callback):
     @property
     def epochs(self) -> int:
         """Complete epochs."""
-        return int(self.rows[-1]["epoch"]) if self.rows else 0
+        return complete_epochs(self.rows)
 
     @property
     def notes(self) -> list[str]:
