@@ -6,13 +6,12 @@ of is a `geoseg.errors.GeosegWarning`.
 """
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import GeosegWarning
+from geoseg.errors import issue_warning
 from geoseg.keywords import build_each, options_from
 from geoseg.labels.legend import Legend
 from geoseg.labels.tags import CLASS_MAP, SCORES, carried_legend
@@ -94,7 +93,7 @@ def tile(
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     pairs, classes = pair_by_order(images, maps), _legend_of(legend, *maps)
     report = tile(pairs, classes, Path(output), options=how, overwrite=overwrite)
-    _warn(*report.warnings, *report.failures.values())
+    issue_warning(*report.warnings, *report.failures.values())
     return report
 
 
@@ -139,7 +138,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         quiet=not in_notebook(),
-        warn=_warn,
+        warn=issue_warning,
     )
 
 
@@ -174,7 +173,7 @@ def export(
     report = export(bundle, path, options=how, overwrite=overwrite, measure=stitched_comparison)
     for item in files[1:]:
         write_onnx_item(bundle, item, path, size=report.tile_size)
-    _warn(*report.notes)
+    issue_warning(*report.notes)
     return report
 
 
@@ -210,7 +209,7 @@ def import_model(
     if smp:
         from geoseg.model.smp_import import import_smp as step
     report = step(Path(source), folder, options=how, legend=classes, overwrite=overwrite)
-    _warn(*report.notes)
+    issue_warning(*report.notes)
     return report
 
 
@@ -256,7 +255,7 @@ def predict(
 
         if folder or how.part:
             raise ValueError("a cluster goes with neither windows nor a part")
-        return predict_one(cluster, parse_name(ortho), loaded, outputs, how, warn=_warn)
+        return predict_one(cluster, parse_name(ortho), loaded, outputs, how, warn=issue_warning)
     return predict_map(parse_name(ortho), loaded, outputs, options=how, windows=folder)
 
 
@@ -397,7 +396,7 @@ def evaluate(
         for pair in step.pair_maps(maps, truths, by="order")
     }
     evaluation = step.Evaluation(counts, classes, measures, reading=how.record)
-    _warn(*step.warnings_of(evaluation), *step.hints_of(evaluation, how.reference))
+    issue_warning(*step.warnings_of(evaluation), *step.hints_of(evaluation, how.reference))
     if output is not None:
         write_report(Path(output), evaluation, overwrite=overwrite)
     return evaluation
@@ -467,12 +466,6 @@ def _guard(outputs: list[Output], inputs: Iterable[Any], *, overwrite: bool) -> 
     """See that no output is, holds or lies in an input; a legend in memory and None are none."""
     named = [parse_name(each) for each in inputs if isinstance(each, str | os.PathLike)]
     check_outputs(outputs, named, overwrite=overwrite)
-
-
-def _warn(*messages: str) -> None:
-    """What the commands warn of, as Python's warnings."""
-    for message in messages:
-        warnings.warn(message, GeosegWarning, stacklevel=3)
 
 
 def _legend_of(legend: PathLike | Legend | None, *paths: PathLike) -> Legend:

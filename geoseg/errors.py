@@ -24,8 +24,11 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from inspect import currentframe
 from pathlib import Path
+from traceback import walk_stack
 
 MAX_CODES = 5
 """Number of codes without a class that a message names."""
@@ -170,3 +173,12 @@ class ClusterError(GeosegError):
 
 class GeosegWarning(UserWarning):
     """Something that may spoil the result; commands print each once, on one line."""
+
+
+def issue_warning(*messages: str) -> None:
+    """Warn in the name of the line that called geoseg, however deep inside geoseg this is."""
+    package = Path(__file__).parent
+    files = [frame.f_code.co_filename for frame, _ in walk_stack(currentframe())]
+    own = [level for level, file in enumerate(files) if Path(file).is_relative_to(package)]
+    for message in messages:
+        warnings.warn(message, GeosegWarning, stacklevel=max(own) + 2)

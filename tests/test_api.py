@@ -138,6 +138,19 @@ def test_what_a_command_warns_of_is_a_warning(tmp_path, model):
                         legend=SAMPLE / "legend.toml")  # fmt: skip
 
 
+def test_warnings_name_the_line_that_called_geoseg(tmp_path):
+    (tmp_path / "map.qml").write_text("<qgis of something else/>")
+    with pytest.warns(GeosegWarning, match="is the style of something else") as deep:
+        geoseg.vectorize(
+            SAMPLE / "reference.tif", tmp_path / "map.fgb", legend=SAMPLE / "legend.toml"
+        )
+    maps = SAMPLE / "reference.tif", SAMPLE / "reference.tif"
+    with pytest.warns(GeosegWarning, match="their bounds are rough") as shallow:
+        geoseg.evaluate(*maps, legend=SAMPLE / "legend.toml", intervals=95, block=Length(400, "px"))
+
+    assert {each.filename for each in [*deep, *shallow]} == {__file__}
+
+
 def test_evaluate_warns_of_few_blocks_and_refuses_regions_that_lie_nowhere(write_polygons):
     maps = SAMPLE / "reference.tif", SAMPLE / "reference.tif"
     away = write_polygons("away.gpkg", [box(0, 0, 1, 1)], town=["away"])

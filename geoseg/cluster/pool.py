@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import pickle
 import uuid
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from geoseg.cluster.jobs import (
     delay_before,
     from_json,
 )
-from geoseg.errors import ClusterError, GeosegError, GeosegWarning
+from geoseg.errors import ClusterError, GeosegError, issue_warning
 
 TRIES = 3
 """Workers on which a job fails before it is given up."""
@@ -300,7 +299,7 @@ class Pool:
             return
         for job, own in zip(group.jobs, answer["jobs"], strict=True):
             for said in own["warnings"]:
-                warnings.warn(said, GeosegWarning, stacklevel=2)
+                issue_warning(said)
             state = self._states.get(job.key, _State())
             if "result" in own:
                 self._limits.learn(job, own["seconds"])

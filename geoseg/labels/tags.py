@@ -1,13 +1,12 @@
 """What maps of geoseg say of themselves in a tag: kind, legend, provenance."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rasterio.errors import CRSError
 
-from geoseg.errors import GeosegWarning, LegendError, RasterError
+from geoseg.errors import LegendError, RasterError, issue_warning
 from geoseg.labels.legend import Legend
 from geoseg.raster.paths import VECTOR_SUFFIXES
 from geoseg.raster.records import PROVENANCE, parse_json
@@ -45,11 +44,9 @@ def read_tags(path: Path, layer: str | None = None) -> dict[str, Any]:
     except ValueError:
         tags = None
     if not isinstance(tags, dict):
-        warnings.warn(
+        issue_warning(
             f"{path}: its tag {PROVENANCE} is no JSON object and is ignored: legend and "
             f"provenance are unknown",
-            GeosegWarning,
-            stacklevel=2,
         )
         return {}
     try:

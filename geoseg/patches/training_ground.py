@@ -8,7 +8,6 @@ model has seen from ground that it has not, whatever becomes of the bundle or th
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.errors import BundleError, GeosegError, GeosegWarning, InputError
+from geoseg.errors import BundleError, GeosegError, InputError, issue_warning
 from geoseg.labels.tags import read_tags
 from geoseg.raster.atomic import write_text
 from geoseg.raster.grid import Grid, missing_transform, same_crs, window_on
@@ -252,12 +251,10 @@ def record_of(tags: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
         with understanding(path):
             _check_record(record)
     except InputError as error:
-        warnings.warn(
+        issue_warning(
             f"{path}: its record of the ground that trained the model is damaged and ignored: it "
             f"is not told apart; map the orthophoto again to have it "
             f"({str(error).removeprefix(f'{path}: is damaged: ')})",
-            GeosegWarning,
-            stacklevel=2,
         )
         return None
     return record

@@ -1,7 +1,6 @@
 """An orthophoto becomes a class map: ``write(blend(score(ortho)))``."""
 
 import json
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import astuple, dataclass, replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from geoseg.errors import BundleError, EmptyError, GeosegWarning, InputError, PartlyReadError
+from geoseg.errors import BundleError, EmptyError, InputError, PartlyReadError, issue_warning
 from geoseg.labels.lookup import find_bands, misplaced_bands
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.segmenter import (
@@ -131,7 +130,7 @@ def predict_map(
         reader = TolerantReader(ortho) if tolerant else ortho
         scene = check_input(reader, models.bundles, options=options)
         for doubt in [] if tolerant else doubts_of(path, options.read):
-            warnings.warn(doubt, GeosegWarning, stacklevel=2)
+            issue_warning(doubt)
         runtime = models.open(plan.window_grid.size, plan.network_size, plan.batch_size)
         load = Load(batch_size_of(plan, runtime), runtime.streams)
         plan = replace(planned(load=load), scene=scene)
@@ -228,11 +227,9 @@ def _named_bands(ortho: RasterReader, bundle: ModelBundle) -> tuple[int, ...] | 
     if bands == tuple(ortho.band_numbers):
         return None
     numbers = ",".join(map(str, bands))
-    warnings.warn(
+    issue_warning(
         f"{ortho.path}: bands {numbers} are taken, which are the model's {', '.join(wanted)} by "
         f"name; --bands chooses others",
-        GeosegWarning,
-        stacklevel=2,
     )
     return bands
 
@@ -270,7 +267,7 @@ def check_input(
         check_values(each, sample, ortho.path)
     scene = scene_of(bundles, sample) if is_known else {}
     for doubt in doubts_of_scene(scene):
-        warnings.warn(f"{ortho.path}: {doubt}", GeosegWarning, stacklevel=3)
+        issue_warning(f"{ortho.path}: {doubt}")
     return scene
 
 

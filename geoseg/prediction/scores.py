@@ -1,6 +1,5 @@
 """Scores of a class map, as ``geoseg predict --scores`` writes them, and thresholds of classes."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import BundleError, GeosegWarning, InputError, LegendError, RasterError
+from geoseg.errors import BundleError, InputError, LegendError, RasterError, issue_warning
 from geoseg.labels.legend import IGNORE
 from geoseg.text import exact, named_number, short_list
 
@@ -88,11 +87,9 @@ def chosen_thresholds(
             )
         named = tuple(Threshold(*each) for each in bundle.thresholds.items())
         if not named:
-            warnings.warn(
+            issue_warning(
                 f"--threshold auto: none gained enough on the validation ground of "
                 f"{bundle.folder}; classes are those of the highest score",
-                GeosegWarning,
-                stacklevel=2,
             )
     if bundle is not None:
         threshold_factors(bundle.legend.names, named)

@@ -1,6 +1,5 @@
 """Raster reader: pixels in windows, and where they are valid."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from geoseg.errors import GeosegWarning, RasterError
+from geoseg.errors import RasterError, issue_warning
 from geoseg.options import option, parse_bands, parse_nodata
 from geoseg.raster.grid import Grid, missing_transform, same_crs
 from geoseg.raster.paths import unique_names
@@ -105,10 +104,8 @@ class RasterFile:
             dataset = self._handles.own
             self.grid = grid_of(dataset)
             if missing := missing_place(dataset):
-                warnings.warn(
+                issue_warning(
                     f"{path}: {missing}; until then it is read without georeference",
-                    GeosegWarning,
-                    stacklevel=2,
                 )
             self.palette = palette(dataset)
             self._colors = (
@@ -123,11 +120,9 @@ class RasterFile:
             nodata = self._nodata(dataset, self.numbers)
             self.nodata = nodata[0] if len(set(nodata)) == 1 else None
             if not is_possible_nodata(self.nodata, self.dtype):
-                warnings.warn(
+                issue_warning(
                     f"{path}: nodata {self.nodata:g} is impossible for {self.dtype} pixels and is "
                     f"ignored",
-                    GeosegWarning,
-                    stacklevel=2,
                 )
                 self.nodata, nodata = None, [None] * len(nodata)
             self._nodata_rules = nodata_rules(nodata, types)

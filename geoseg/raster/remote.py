@@ -7,7 +7,6 @@ import re
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -21,7 +20,7 @@ import rasterio
 import rasterio._io
 from rasterio.env import get_gdal_config
 
-from geoseg.errors import ChangedError, GeosegWarning, RasterError, ServerError
+from geoseg.errors import ChangedError, RasterError, ServerError, issue_warning
 from geoseg.raster.paths import redact
 from geoseg.raster.threads import logged
 
@@ -341,11 +340,9 @@ def refuse_changed(
         if now is None:
             fault = _messages.fault or "the server does not answer"
             if warn:
-                warnings.warn(
+                issue_warning(
                     f"{shown_name(name)}: whether it has changed while it was read is not known: "
                     f"{fault}",
-                    GeosegWarning,
-                    stacklevel=2,
                 )
         elif not known.version.fits(now):
             raise ChangedError(

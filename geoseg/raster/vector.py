@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegWarning, OutputError, VectorError
+from geoseg.errors import OutputError, VectorError, issue_warning
 from geoseg.raster.atomic import final, reason_of, writing
 from geoseg.raster.paths import (
     RASTER_SUFFIXES,
@@ -442,11 +442,9 @@ def _have_shape(frame: Any, path: Path) -> Any:
     bare = frame.geometry.isna() | frame.geometry.is_empty
     if bare.any():
         first = int(np.flatnonzero(bare)[0]) + 1
-        warnings.warn(
+        issue_warning(
             f"{path}: {bare.sum()} rows have no geometry and are skipped, the first of them "
             f"feature {first}",
-            GeosegWarning,
-            stacklevel=3,
         )
     return ~bare
 
@@ -471,10 +469,8 @@ def _repaired(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
     for each in crossing:
         parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shapes[each])))
         shapes[each] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
-    warnings.warn(
+    issue_warning(
         f"{path}: rings of {len(crossing)} polygons crossed or collapsed and were repaired, the "
         f"first of them feature {crossing[0] + 1}",
-        GeosegWarning,
-        stacklevel=3,
     )
     return shapes

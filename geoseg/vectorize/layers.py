@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from affine import Affine
 
-from geoseg.errors import GeosegError, GeosegWarning, OutputError
+from geoseg.errors import GeosegError, OutputError, issue_warning
 from geoseg.labels.legend import Legend
 from geoseg.labels.style import Symbol, vector_qml
 from geoseg.raster.atomic import final, write_vector_style, writing
@@ -288,11 +288,9 @@ def write_style(path: Path, legend: Legend) -> None:
     """Write the style beside a file that cannot hold it, unless another one is there."""
     if path.suffix.lower() != GEOPACKAGE and not write_vector_style(path, style_of(legend)):
         style = path.with_suffix(".qml")
-        warnings.warn(
+        issue_warning(
             f"{style}: is the style of something else, and stays; {path.name} has none, but "
             f"would by another name",
-            GeosegWarning,
-            stacklevel=2,
         )
 
 
