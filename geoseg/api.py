@@ -88,7 +88,8 @@ def tile(
 
     how = options_from(TileOptions, options, given)
     images = find_rasters(_paths(orthos), asset)
-    maps = find_references(_paths(references), reference_asset or asset, kinds=[CLASS_MAP])
+    meant: dict[str, Any] = {"kinds": [CLASS_MAP], "tell": issue_warning}
+    maps = find_references(_paths(references), reference_asset or asset, **meant)
     more = (*how.read.stacked, how.aoi, how.corrections, how.reference.labelled_areas, legend)
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     pairs, classes = pair_by_order(images, maps), _legend_of(legend, *maps)
@@ -283,7 +284,7 @@ def mosaic(
     from geoseg.prediction.mosaic import MosaicOptions, mosaic
 
     how, layers = build_each((MosaicOptions, LayerOptions), given)
-    paths = find_rasters(_paths(inputs), asset, kinds=[CLASS_MAP, SCORES])
+    paths = find_rasters(_paths(inputs), asset, kinds=[CLASS_MAP, SCORES], tell=issue_warning)
     outputs = layers.outputs(Path(output), overwrite=overwrite)
     _guard([Output(file) for file in outputs.files[::-1]], [*paths, legend], overwrite=overwrite)
     return mosaic(paths, outputs, how, legend=None if legend is None else open_legend(legend))
@@ -384,8 +385,9 @@ def evaluate(
     from geoseg.evaluation.report import write_report
 
     how = options_from(step.EvaluateOptions, options, given)
-    maps = find_maps(_paths(class_maps), asset, kinds=[CLASS_MAP])
-    truths = find_references(_paths(references), reference_asset or asset, kinds=[CLASS_MAP])
+    meant: dict[str, Any] = {"kinds": [CLASS_MAP], "tell": issue_warning}
+    maps = find_maps(_paths(class_maps), asset, **meant)
+    truths = find_references(_paths(references), reference_asset or asset, **meant)
     written = [] if output is None else [Output(Path(output), EVALUATION)]
     regions = how.measures.by and how.measures.by.path
     more = (how.aoi, how.patches, how.map.grid, how.reference.labelled_areas, regions, legend)

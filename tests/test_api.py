@@ -151,6 +151,21 @@ def test_warnings_name_the_line_that_called_geoseg(tmp_path):
     assert {each.filename for each in [*deep, *shallow]} == {__file__}
 
 
+def test_what_is_passed_over_in_a_folder_is_a_warning(tmp_path, write_raster):
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6) % 6 + 1
+    for name, kind in (("map", "class map"), ("map_scores", "scores")):
+        path = write_raster(f"maps/{name}.tif", pixels)
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(GEOSEG=json.dumps({"kind": kind}))
+    truth = write_raster("truth.tif", pixels)
+
+    with pytest.warns(GeosegWarning, match=r"1 of 2 files taken; passed over: 1 scores") as told:
+        report = geoseg.evaluate(tmp_path / "maps", truth, legend=SAMPLE / "legend.toml")
+
+    assert report.pooled.confusion.overall_accuracy == 1
+    assert {each.filename for each in told} == {__file__}
+
+
 def test_evaluate_warns_of_few_blocks_and_refuses_regions_that_lie_nowhere(write_polygons):
     maps = SAMPLE / "reference.tif", SAMPLE / "reference.tif"
     away = write_polygons("away.gpkg", [box(0, 0, 1, 1)], town=["away"])
