@@ -442,22 +442,23 @@ def part_mark(part: tuple[int, int]) -> str:
     return f"part-{index:0{len(str(count))}}-of-{count}"
 
 
-SECONDS = {"s": 1, "m": 60, "h": 3600}
+SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
 def parse_duration(text: str) -> float:
     """Seconds; a number without its unit could be any.
 
-    >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("90s")
-    (600.0, 5400.0, 90.0)
+    >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("1h 30m 5s")
+    (600.0, 5400.0, 5405.0)
     """
-    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([smh]?)", text.strip().lower())
-    if found is not None and not found[2] and float(found[1]):
-        number = found[1]
+    number, named = r"([0-9]*\.?[0-9]+)", text.strip().lower()
+    if re.fullmatch(number, named) and float(named):
         raise ValueError(
-            f"{text!r} has no unit; write {number}s, {number}m or {number}h, for seconds, minutes "
+            f"{text!r} has no unit; write {named}s, {named}m or {named}h, for seconds, minutes "
             f"or hours"
         )
-    if found is None or not (seconds := float(found[1]) * SECONDS.get(found[2], 0)):
-        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1.5h")
+    found = re.fullmatch(r"\s*".join(rf"(?:{number}\s*{unit})?" for unit in SECONDS), named)
+    numbers = zip(found.groups("0"), SECONDS.values(), strict=True) if found else ()
+    if not (seconds := sum(float(each) * unit for each, unit in numbers)):
+        raise ValueError(f"{text!r} is no time such as 90s, 10m or 1h30m")
     return seconds

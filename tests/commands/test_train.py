@@ -147,8 +147,8 @@ def test_a_model_of_other_classes_is_gone_on_with_in_the_time_that_there_is(
 @pytest.mark.parametrize(
     ("time", "reason"),
     [
-        ("soon", "'soon' is no time such as 90s, 10m or 1.5h"),
-        ("0m", "'0m' is no time such as 90s, 10m or 1.5h"),
+        ("soon", "'soon' is no time such as 90s, 10m or 1h30m"),
+        ("0m", "'0m' is no time such as 90s, 10m or 1h30m"),
         ("10", "'10' has no unit; write 10s, 10m or 10h"),
     ],
 )
