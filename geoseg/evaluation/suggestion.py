@@ -1,5 +1,6 @@
 """Windows of a class map in which labels would teach a model most, without any reference."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,12 @@ from geoseg.labels.legend import IGNORE, Legend
 from geoseg.labels.tags import CLASS_MAP, read_tags
 from geoseg.options import CALL, aoi_option, option
 from geoseg.patches.training_ground import TrainedGround
-from geoseg.prediction.scores import Confidence, decode_scores, refuse_non_scores
+from geoseg.prediction.scores import (
+    Confidence,
+    decode_scores,
+    refuse_non_scores,
+    refuse_unmarked_bytes,
+)
 from geoseg.raster.grid import Grid, Length
 from geoseg.raster.paths import GdalName
 from geoseg.raster.reader import RasterFile, ReadOptions
@@ -217,15 +223,19 @@ def _open_confidence(path: Path, class_map: Path, grid: Grid, legend: Legend) ->
             f"{path}: holds {figure}, from which no error can be expected: predict with "
             f"--confidence {PROBABILITY}, or name scores of `predict --scores` with --confidence"
         )
-    raster = AlignedRaster(path, grid, palette_index=True, resample=True)
-    is_map = raster.has_palette or tags.get("kind") == CLASS_MAP
-    if is_map or raster.bands not in {1, len(legend)}:
-        what = "a class map" if is_map else f"a raster of {raster.bands} bands"
-        raster.close()
-        raise InputError(
-            f"{path}: is {what}, neither confidence of one band nor scores of {len(legend)} "
-            f"classes: name that of `predict --confidence {PROBABILITY}`"
-        )
+    with ExitStack() as stack:
+        raster = AlignedRaster(path, grid, palette_index=True, resample=True)
+        stack.callback(raster.close)
+        is_map = raster.has_palette or tags.get("kind") == CLASS_MAP
+        if is_map or raster.bands not in {1, len(legend)}:
+            what = "a class map" if is_map else f"a raster of {raster.bands} bands"
+            raise InputError(
+                f"{path}: is {what}, neither confidence of one band nor scores of {len(legend)} "
+                f"classes: name that of `predict --confidence {PROBABILITY}`"
+            )
+        if raster.bands == 1:
+            refuse_unmarked_bytes(path, raster.dtype)
+        stack.pop_all()
     return raster
 
 

@@ -46,7 +46,7 @@ def read_tags(path: Path, layer: str | None = None) -> dict[str, Any]:
     if not isinstance(tags, dict):
         issue_warning(
             f"{path}: its tag {PROVENANCE} is no JSON object and is ignored: legend and "
-            f"provenance are unknown",
+            f"provenance are unknown"
         )
         return {}
     try:

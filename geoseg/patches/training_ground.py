@@ -254,7 +254,7 @@ def record_of(tags: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
         issue_warning(
             f"{path}: its record of the ground that trained the model is damaged and ignored: it "
             f"is not told apart; map the orthophoto again to have it "
-            f"({str(error).removeprefix(f'{path}: is damaged: ')})",
+            f"({str(error).removeprefix(f'{path}: is damaged: ')})"
         )
         return None
     return record

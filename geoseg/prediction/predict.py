@@ -229,7 +229,7 @@ def _named_bands(ortho: RasterReader, bundle: ModelBundle) -> tuple[int, ...] | 
     numbers = ",".join(map(str, bands))
     issue_warning(
         f"{ortho.path}: bands {numbers} are taken, which are the model's {', '.join(wanted)} by "
-        f"name; --bands chooses others",
+        f"name; --bands chooses others"
     )
     return bands
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import BundleError, InputError, LegendError, RasterError, issue_warning
 from geoseg.labels.legend import IGNORE
+from geoseg.labels.tags import CONFIDENCE, SCORES, read_tags
 from geoseg.text import exact, named_number, short_list
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def chosen_thresholds(
         if not named:
             issue_warning(
                 f"--threshold auto: none gained enough on the validation ground of "
-                f"{bundle.folder}; classes are those of the highest score",
+                f"{bundle.folder}; classes are those of the highest score"
             )
     if bundle is not None:
         threshold_factors(bundle.legend.names, named)
@@ -236,3 +237,16 @@ def refuse_non_scores(scores: NDArray[np.float32], path: Path) -> None:
     ) > 1 + SCORE_TOLERANCE:
         found = lowest if lowest < -SCORE_TOLERANCE else highest
         raise RasterError(f"{path}: holds {found:g}, and scores are from 0 to 1 (bytes: x 254)")
+
+
+def refuse_unmarked_bytes(path: Path, dtype: Any) -> None:
+    """See that a band of bytes is confidence: those of a class map, or of anything, look like it.
+
+    Raises:
+        RasterError: If its tags do not say so, or cannot be read.
+    """
+    if dtype == np.uint8 and read_tags(path).get("kind") not in (CONFIDENCE, SCORES):
+        raise RasterError(
+            f"{path}: is a band of bytes that does not say it is confidence; name what `geoseg "
+            f"predict --confidence` writes, or floats from 0 to 1"
+        )

@@ -104,9 +104,7 @@ class RasterFile:
             dataset = self._handles.own
             self.grid = grid_of(dataset)
             if missing := missing_place(dataset):
-                issue_warning(
-                    f"{path}: {missing}; until then it is read without georeference",
-                )
+                issue_warning(f"{path}: {missing}; until then it is read without georeference")
             self.palette = palette(dataset)
             self._colors = (
                 None
@@ -122,7 +120,7 @@ class RasterFile:
             if not is_possible_nodata(self.nodata, self.dtype):
                 issue_warning(
                     f"{path}: nodata {self.nodata:g} is impossible for {self.dtype} pixels and is "
-                    f"ignored",
+                    f"ignored"
                 )
                 self.nodata, nodata = None, [None] * len(nodata)
             self._nodata_rules = nodata_rules(nodata, types)

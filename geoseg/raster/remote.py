@@ -342,7 +342,7 @@ def refuse_changed(
             if warn:
                 issue_warning(
                     f"{shown_name(name)}: whether it has changed while it was read is not known: "
-                    f"{fault}",
+                    f"{fault}"
                 )
         elif not known.version.fits(now):
             raise ChangedError(

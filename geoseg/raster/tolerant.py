@@ -228,6 +228,11 @@ class AlignedRaster:
         return self._file.bands
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its pixels."""
+        return self._file.dtype
+
+    @property
     def has_palette(self) -> bool:
         """Whether its values are indices of colours."""
         return self._file.palette is not None

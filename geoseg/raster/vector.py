@@ -444,7 +444,7 @@ def _have_shape(frame: Any, path: Path) -> Any:
         first = int(np.flatnonzero(bare)[0]) + 1
         issue_warning(
             f"{path}: {bare.sum()} rows have no geometry and are skipped, the first of them "
-            f"feature {first}",
+            f"feature {first}"
         )
     return ~bare
 
@@ -471,6 +471,6 @@ def _repaired(shapes: NDArray[Any], path: Path) -> NDArray[Any]:
         shapes[each] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
     issue_warning(
         f"{path}: rings of {len(crossing)} polygons crossed or collapsed and were repaired, the "
-        f"first of them feature {crossing[0] + 1}",
+        f"first of them feature {crossing[0] + 1}"
     )
     return shapes

@@ -290,7 +290,7 @@ def write_style(path: Path, legend: Legend) -> None:
         style = path.with_suffix(".qml")
         issue_warning(
             f"{style}: is the style of something else, and stays; {path.name} has none, but "
-            f"would by another name",
+            f"would by another name"
         )
 
 

@@ -8,7 +8,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from shapely import box
 
-from geoseg.errors import EmptyError, InputError
+from geoseg.errors import EmptyError, InputError, RasterError
 from geoseg.evaluation.suggestion import SuggestOptions, rank, standardised, suggest_windows
 from geoseg.labels.legend import Legend
 from geoseg.raster.grid import Length
@@ -27,7 +27,8 @@ def write_map(write_raster):
     def write(classes, sure, name="map"):
         values = np.array([classes], np.uint8).repeat(SIDE, 0).repeat(SIDE, 1)
         stored = np.rint(np.array([sure]) * 254).astype(np.uint8).repeat(SIDE, 0).repeat(SIDE, 1)
-        write_raster(f"{name}_confidence.tif", stored, nodata=255, **PLACE)
+        beside = write_raster(f"{name}_confidence.tif", stored, nodata=255, **PLACE)
+        mark(beside, {"kind": "confidence"})
         return write_raster(f"{name}.tif", values, nodata=255, **PLACE)
 
     return write
@@ -92,8 +93,9 @@ def test_a_map_in_a_bucket_or_archive_has_its_confidence_beside_it(write_map, bu
 def test_confidence_of_another_model_is_refused_and_that_of_a_postprocessed_map_is_not(write_map):
     path = write_map([1, 1], [0.5, 0.9])
     beside = path.with_name("map_confidence.tif")
-    for file, weights, more in ((path, "a", {"postprocessing": ["fill"]}), (beside, "a", {})):
-        mark(file, {"provenance": {"weights_sha256": weights, **more}})
+    made = {"weights_sha256": "a"}
+    mark(path, {"provenance": made | {"postprocessing": ["fill"]}})
+    mark(beside, {"kind": "confidence", "provenance": made})
     assert columns(suggested(path, windows=1)[0]) == [0]
 
     mark(beside, {"provenance": {"weights_sha256": "b"}})
@@ -154,6 +156,9 @@ def test_a_class_map_or_an_orthophoto_is_no_confidence(write_raster, write_map):
     colored = write_raster("colored.tif", ones, colormap={1: (9, 9, 9)}, **PLACE)
     ortho = write_raster("ortho.tif", np.stack([ones] * 3), **PLACE)
 
+    bare = write_raster("bare.tif", ones, **PLACE)
+    with pytest.raises(RasterError, match=r"bare\.tif: is a band of bytes that does not say it is"):
+        suggested(path, confidence=bare)
     for other, what in ((path, "class map"), (colored, "class map"), (ortho, "raster of 3 bands")):
         with pytest.raises(InputError, match=f"{other.name}: is a {what}, neither confidence"):
             suggested(path, confidence=other)

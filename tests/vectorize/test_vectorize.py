@@ -180,13 +180,14 @@ def test_means_of_scores_and_confidence_are_those_of_the_region(
     values = np.array([[0, 0, 1], [0, 1, 1]])
     scores = np.full((4, 2, 3), 0.1, np.float32)
     scores[0], scores[1] = 0.5, [[0, 0, 0.6], [0, 0.9, 0.9]]
-    confidence = np.array([[254, 127, 255], [254, 0, 0]], np.uint8)
-    frame = polygons_of(
-        values,
-        cell=2,
-        scores=write_raster("scores.tif", scores),
-        confidence=write_raster("confidence.tif", confidence, nodata=255),
-    )
+    stored = np.array([[254, 127, 255], [254, 0, 0]], np.uint8)
+    confidence = write_raster("confidence.tif", stored, nodata=255)
+    more = {"cell": 2, "scores": write_raster("scores.tif", scores), "confidence": confidence}
+    with pytest.raises(RasterError, match="is a band of bytes that does not say it is confidence"):
+        polygons_of(values, **more)
+    with rasterio.open(confidence, "r+") as file:
+        file.update_tags(GEOSEG='{"kind": "confidence"}')
+    frame = polygons_of(values, **more)
 
     assert frame.score.tolist() == pytest.approx([0.5, 0.8])
     assert frame.confidence.tolist() == pytest.approx([2.5 / 3, 0])  # 255 has none
