@@ -178,9 +178,9 @@ def test_evaluate_warns_of_few_blocks_and_refuses_regions_that_lie_nowhere(write
 
 def test_boxes_are_suggested_where_the_map_is_least_sure(tmp_path, write_raster):
     path = write_raster("map.tif", np.ones((64, 96), np.uint8), nodata=255)
-    sure = np.full((64, 96), 254, np.uint8)
-    sure[32:, 64:] = 127
-    write_raster("map_confidence.tif", sure, nodata=255)
+    sure = np.ones((64, 96), np.float32)
+    sure[32:, 64:] = 0.5
+    write_raster("map_confidence.tif", sure)
     how = {"legend": SAMPLE / "legend.toml", "windows": 2, "window_size": Length(32, "px")}
 
     report = geoseg.suggest(path, tmp_path / "todo.gpkg", **how)
