@@ -177,8 +177,8 @@ class GeosegWarning(UserWarning):
 
 def issue_warning(*messages: str) -> None:
     """Warn in the name of the line that called geoseg, however deep inside geoseg this is."""
-    package = Path(__file__).parent
-    files = [frame.f_code.co_filename for frame, _ in walk_stack(currentframe())]
-    own = [level for level, file in enumerate(files) if Path(file).is_relative_to(package)]
+    package = __name__.partition(".")[0]
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_stack(currentframe())]
+    own = [level for level, name in enumerate(modules) if name.partition(".")[0] == package]
     for message in messages:
         warnings.warn(message, GeosegWarning, stacklevel=max(own) + 2)
