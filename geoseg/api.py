@@ -88,8 +88,9 @@ def tile(
 
     how = options_from(TileOptions, options, given)
     images = find_rasters(_paths(orthos), asset)
-    meant: dict[str, Any] = {"kinds": [CLASS_MAP], "tell": issue_warning}
-    maps = find_references(_paths(references), reference_asset or asset, **meant)
+    maps = find_references(
+        _paths(references), reference_asset or asset, kinds=[CLASS_MAP], tell=issue_warning
+    )
     more = (*how.read.stacked, how.aoi, how.corrections, how.reference.labelled_areas, legend)
     _guard([Output(Path(output), PATCH_SET)], [*images, *maps, *more], overwrite=overwrite)
     pairs, classes = pair_by_order(images, maps), _legend_of(legend, *maps)

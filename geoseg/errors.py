@@ -176,7 +176,7 @@ class GeosegWarning(UserWarning):
 
 
 def issue_warning(*messages: str) -> None:
-    """Warn in the name of the line that called geoseg, however deep inside geoseg this is."""
+    """Attribute warnings to the line that called geoseg, however deep inside geoseg this is."""
     package = __name__.partition(".")[0]
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_stack(currentframe())]
     own = [level for level, name in enumerate(modules) if name.partition(".")[0] == package]

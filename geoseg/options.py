@@ -443,6 +443,7 @@ def part_mark(part: tuple[int, int]) -> str:
 
 
 SECONDS = {"h": 3600, "m": 60, "s": 1}
+"""Seconds of each unit, in the order in which a duration names them."""
 
 
 def parse_duration(text: str) -> float:
@@ -451,7 +452,8 @@ def parse_duration(text: str) -> float:
     >>> parse_duration("10m"), parse_duration("1.5h"), parse_duration("1h 30m 5s")
     (600.0, 5400.0, 5405.0)
     """
-    number, named = r"([0-9]*\.?[0-9]+)", text.strip().lower()
+    number = r"([0-9]*\.?[0-9]+)"
+    named = text.strip().lower()
     if re.fullmatch(number, named) and float(named):
         raise ValueError(
             f"{text!r} has no unit; write {named}s, {named}m or {named}h, for seconds, minutes "

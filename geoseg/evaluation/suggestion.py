@@ -20,7 +20,7 @@ from geoseg.prediction.scores import (
     Confidence,
     decode_scores,
     refuse_non_scores,
-    refuse_unmarked_bytes,
+    refuse_untagged_bytes,
 )
 from geoseg.raster.grid import Grid, Length
 from geoseg.raster.paths import GdalName
@@ -234,7 +234,7 @@ def _open_confidence(path: Path, class_map: Path, grid: Grid, legend: Legend) ->
                 f"classes: name that of `predict --confidence {PROBABILITY}`"
             )
         if raster.bands == 1:
-            refuse_unmarked_bytes(path, raster.dtype)
+            refuse_untagged_bytes(path, raster.dtype, tags)
         stack.pop_all()
     return raster
 

@@ -1,6 +1,6 @@
 """Scores of a class map, as ``geoseg predict --scores`` writes them, and thresholds of classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BundleError, InputError, LegendError, RasterError, issue_warning
 from geoseg.labels.legend import IGNORE
-from geoseg.labels.tags import CONFIDENCE, SCORES, read_tags
+from geoseg.labels.tags import CONFIDENCE, SCORES
 from geoseg.text import exact, named_number, short_list
 
 if TYPE_CHECKING:
@@ -239,13 +239,18 @@ def refuse_non_scores(scores: NDArray[np.float32], path: Path) -> None:
         raise RasterError(f"{path}: holds {found:g}, and scores are from 0 to 1 (bytes: x 254)")
 
 
-def refuse_unmarked_bytes(path: Path, dtype: Any) -> None:
+def refuse_untagged_bytes(path: Path, dtype: Any, tags: Mapping[str, Any]) -> None:
     """See that a band of bytes is confidence: those of a class map, or of anything, look like it.
 
+    Args:
+        path: The raster.
+        dtype: Type of its pixels.
+        tags: What it says of itself, of `read_tags`.
+
     Raises:
-        RasterError: If its tags do not say so, or cannot be read.
+        RasterError: If it does not say so.
     """
-    if dtype == np.uint8 and read_tags(path).get("kind") not in (CONFIDENCE, SCORES):
+    if dtype == np.uint8 and tags.get("kind") not in (CONFIDENCE, SCORES):
         raise RasterError(
             f"{path}: is a band of bytes that does not say it is confidence; name what `geoseg "
             f"predict --confidence` writes, or floats from 0 to 1"

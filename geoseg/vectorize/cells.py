@@ -22,8 +22,9 @@ from geoseg.errors import GridMismatchError, InputError
 from geoseg.evaluation.calibration import ScoreMap
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.labels.legend import IGNORE, Legend
+from geoseg.labels.tags import read_tags
 from geoseg.postprocess.components import label
-from geoseg.prediction.scores import decode_scores, refuse_non_scores, refuse_unmarked_bytes
+from geoseg.prediction.scores import decode_scores, refuse_non_scores, refuse_untagged_bytes
 from geoseg.raster.grid import Grid
 from geoseg.raster.reader import Pixels, RasterReader
 from geoseg.raster.window import Window, blocks
@@ -89,7 +90,7 @@ class ConfidenceMap:
                 self._window = self._reader.grid.window_of(grid)
             except GridMismatchError as error:
                 raise GridMismatchError(f"{path}: not on the grid of the map: {error}") from error
-            refuse_unmarked_bytes(path, self._reader.dtype)
+            refuse_untagged_bytes(path, self._reader.dtype, read_tags(path))
             stack.pop_all()
 
     def of_class(self, window: Window, indices: NDArray[np.uint8]) -> Pixels:
